@@ -1,0 +1,1 @@
+"""Alignments and templates → arrays the network reads; every random draw happens here."""

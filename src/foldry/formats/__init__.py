@@ -1,0 +1,1 @@
+"""Text and binary ↔ objects, as pure functions."""

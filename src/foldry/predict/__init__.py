@@ -1,0 +1,1 @@
+"""Query → Prediction: run the models, rank what they give, write it down."""

@@ -1,0 +1,144 @@
+"""Amino-acid chemistry: atom names, atom37 and atom14, rigid groups, chi angles.
+
+Residues are coded in the order ARNDCQEGHILKMFPSTWYV, 20 for anything else (X). `atom37` has one
+slot for every atom name, the same for all residues; `atom14` packs a residue's own atoms. Tables
+have 21 rows, the last for X, which has no atoms beyond the backbone's slots in atom37 tables.
+
+The eight rigid groups of a residue are the backbone, pre-omega, phi, psi and chi1–chi4
+(Jumper 2021, SI Table 2). The numbers, read from residues.json, are those of the official
+implementation (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any, Final
+
+import numpy as np
+
+_DATA: Final = json.loads(files("foldry").joinpath("residues.json").read_text("utf-8"))
+_RESIDUES: Final[dict[str, dict[str, Any]]] = _DATA["residues"]
+
+RESTYPES: Final = "".join(str(entry["letter"]) for entry in _RESIDUES.values())
+RESTYPES_WITH_X: Final = RESTYPES + "X"
+RESTYPE_ORDER: Final = {letter: code for code, letter in enumerate(RESTYPES_WITH_X)}
+UNKNOWN: Final = 20
+GAP: Final = 21
+MASKED: Final = 22
+
+RESNAMES: Final = (*_RESIDUES, "UNK")
+RESNAME_TO_CODE: Final = {name: code for code, name in enumerate(RESNAMES)}
+
+HHBLITS_ORDER: Final = "ACDEFGHIKLMNPQRSTVWYX-"
+"""Letters in the order of HHblits' codes, in which the official pipeline stores alignments."""
+
+ATOM37: Final[tuple[str, ...]] = tuple(_DATA["atom37"])
+ATOM37_ORDER: Final = {name: index for index, name in enumerate(ATOM37)}
+VAN_DER_WAALS_RADIUS: Final[dict[str, float]] = _DATA["van_der_waals_radius"]
+"""Å, by element."""
+
+N, CA, C, CB, O = (ATOM37_ORDER[name] for name in ("N", "CA", "C", "CB", "O"))  # noqa: E741
+
+ATOM14: Final[tuple[tuple[str, ...], ...]] = tuple(
+    tuple(_RESIDUES[name]["atoms"]) if name in _RESIDUES else () for name in RESNAMES
+)
+"""The atoms that each residue has, by code, in atom14 order (no padding)."""
+
+CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = tuple(
+    tuple(tuple(chi) for chi in _RESIDUES[name]["chis"]) if name in _RESIDUES else ()
+    for name in RESNAMES
+)
+"""The four atoms of each chi angle, by code."""
+
+
+def _tables() -> dict[str, Any]:
+    tables = {
+        "atom14_mask": np.zeros((21, 14), np.float32),
+        "atom14_to_atom37": np.zeros((21, 14), np.int64),
+        "atom37_mask": np.zeros((21, 37), np.float32),
+        "atom37_to_atom14": np.zeros((21, 37), np.int64),
+        "atom14_group": np.zeros((21, 14), np.int64),
+        "atom37_group": np.zeros((21, 37), np.int64),
+        "atom14_position": np.zeros((21, 14, 3), np.float32),
+        "atom37_position": np.zeros((21, 37, 3), np.float32),
+        "atom14_swap": np.tile(np.arange(14), (21, 1)),
+        "chi_mask": np.zeros((21, 4), np.float32),
+        "chi_atoms": np.zeros((21, 4, 4), np.int64),
+        "chi_pi_periodic": np.zeros((21, 4), np.float32),
+    }
+    for code, entry in enumerate(_RESIDUES.values()):
+        names = ATOM14[code]
+        for slot, (name, (group, *xyz)) in enumerate(entry["atoms"].items()):
+            index = ATOM37_ORDER[name]
+            tables["atom14_mask"][code, slot] = 1
+            tables["atom14_to_atom37"][code, slot] = index
+            tables["atom37_mask"][code, index] = 1
+            tables["atom37_to_atom14"][code, index] = slot
+            tables["atom14_group"][code, slot] = tables["atom37_group"][code, index] = group
+            tables["atom14_position"][code, slot] = tables["atom37_position"][code, index] = xyz
+        for one, other in entry["swaps"].items():
+            first, second = names.index(one), names.index(other)
+            tables["atom14_swap"][code, [first, second]] = second, first
+        for chi, atoms in enumerate(CHI_ATOMS[code]):
+            tables["chi_mask"][code, chi] = 1
+            tables["chi_atoms"][code, chi] = [ATOM37_ORDER[atom] for atom in atoms]
+            tables["chi_pi_periodic"][code, chi] = entry["chi_pi_periodic"][chi]
+    return tables
+
+
+def _frame(x_axis: np.ndarray, y_direction: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """The 4×4 transform from a frame with this x-axis, xy-plane and origin to its parent."""
+    x = x_axis / np.linalg.norm(x_axis)
+    y = y_direction - (y_direction @ x) * x
+    y /= np.linalg.norm(y)
+    frame = np.eye(4)
+    frame[:3] = np.stack([x, y, np.cross(x, y), origin], axis=1)
+    return frame
+
+
+def _default_frames() -> np.ndarray:
+    """Transforms [21, 8, 4, 4] from each rigid group to its parent at torsion angle zero.
+
+    The parent of chi2–chi4 is the chi before it, of all others the backbone. Groups that a
+    residue lacks are all zero, as in the official tables.
+    """
+    frames = np.zeros((21, 8, 4, 4))
+    for code, entry in enumerate(_RESIDUES.values()):
+        frames[code, :2] = np.eye(4)
+        xyz = {name: np.array(atom[1:]) for name, atom in entry["atoms"].items()}
+        frames[code, 2] = _frame(xyz["N"] - xyz["CA"], np.array([1.0, 0, 0]), xyz["N"])
+        frames[code, 3] = _frame(xyz["C"] - xyz["CA"], xyz["CA"] - xyz["N"], xyz["C"])
+        for chi, (before, second, third, _) in enumerate(CHI_ATOMS[code]):
+            origin = xyz[third]
+            if chi == 0:
+                frames[code, 4] = _frame(origin - xyz[second], xyz[before] - xyz[second], origin)
+            else:
+                frames[code, 4 + chi] = _frame(origin, np.array([-1.0, 0, 0]), origin)
+    return frames.astype(np.float32)
+
+
+_TABLES: Final = _tables()
+
+ATOM14_MASK: Final = _TABLES["atom14_mask"]
+ATOM37_MASK: Final = _TABLES["atom37_mask"]
+ATOM14_TO_ATOM37: Final = _TABLES["atom14_to_atom37"]
+ATOM37_TO_ATOM14: Final = _TABLES["atom37_to_atom14"]
+ATOM14_GROUP: Final = _TABLES["atom14_group"]
+ATOM37_GROUP: Final = _TABLES["atom37_group"]
+ATOM14_POSITION: Final = _TABLES["atom14_position"]
+"""Å, in the frame of the atom's rigid group."""
+ATOM37_POSITION: Final = _TABLES["atom37_position"]
+ATOM14_SWAP: Final = _TABLES["atom14_swap"]
+"""For each atom14 slot, the slot that a 180° turn of a symmetric side chain maps it to."""
+ATOM14_AMBIGUOUS: Final = (_TABLES["atom14_swap"] != np.arange(14)).astype(np.float32)
+CHI_MASK: Final = _TABLES["chi_mask"]
+CHI_ATOM_INDICES: Final = _TABLES["chi_atoms"]
+"""atom37 indices [21, 4, 4] of the four atoms of each chi angle."""
+CHI_PI_PERIODIC: Final = _TABLES["chi_pi_periodic"]
+DEFAULT_FRAMES: Final = _default_frames()
+
+
+def encode_sequence(sequence: str) -> np.ndarray:
+    """Amino-acid codes [N] of one-letter codes; anything but the 20 becomes X (20)."""
+    return np.array([RESTYPE_ORDER.get(letter, UNKNOWN) for letter in sequence], np.int64)

@@ -1,0 +1,1 @@
+"""Two structures → numbers; NumPy only."""

@@ -1,0 +1,1 @@
+"""From structures and alignments to weights."""
