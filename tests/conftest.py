@@ -1,0 +1,42 @@
+"""Where the tests find recorded numbers and real data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def parity_root() -> Path:
+    """The folder of recorded official numbers: $FOLDRY_PARITY, ../shared/parity or tests/golden."""
+    named = os.environ.get("FOLDRY_PARITY")
+    if named:
+        return Path(named)
+    shared = ROOT.parent / "shared" / "parity"
+    return shared if shared.is_dir() else ROOT / "tests" / "golden"
+
+
+def data_root() -> Path:
+    """The folder of real structures and alignments: $FOLDRY_DATA or ../shared/data."""
+    return Path(os.environ.get("FOLDRY_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """The parity folder; the test is skipped where there is none."""
+    root = parity_root()
+    if not root.is_dir():
+        pytest.skip(f"no recorded official numbers at {root}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; the test is skipped where there is none."""
+    root = data_root()
+    if not root.is_dir():
+        pytest.skip(f"no real data at {root}: set FOLDRY_DATA to the folder that holds it")
+    return root
