@@ -52,8 +52,8 @@ CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = tuple(
 """The four atoms of each chi angle, by code."""
 
 
-def _tables() -> dict[str, Any]:
-    tables = {
+def _tables() -> dict[str, np.ndarray]:
+    tables: dict[str, np.ndarray] = {
         "atom14_mask": np.zeros((21, 14), np.float32),
         "atom14_to_atom37": np.zeros((21, 14), np.int64),
         "atom37_mask": np.zeros((21, 37), np.float32),
