@@ -1,0 +1,387 @@
+"""The network's configuration: frozen dataclasses, and one function per preset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, TypeVar, get_type_hints
+
+from foldry.features.features import FeatureConfig
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """A stack of Evoformer blocks: the main one, or that of the extra MSA (SI 1.6, 1.7.2).
+
+    Attributes:
+        num_blocks: Blocks in the stack.
+        c_msa: Width of the MSA stream.
+        num_heads_msa: Heads of row and column attention.
+        num_heads_pair: Heads of triangle attention.
+        c_outer: Width of the outer product's two factors.
+        c_triangle: Hidden width of triangle multiplication.
+        transition_factor_msa, transition_factor_pair: Widening of the transitions.
+        global_column_attention: Column attention with one query per column (extra MSA).
+        outer_product_first: The outer product mean opens the block (multimer).
+        triangle_attention: False leaves both triangle attentions out (`mini`).
+        dropout_msa, dropout_pair: Rates while training.
+    """
+
+    num_blocks: int
+    c_msa: int
+    num_heads_msa: int = 8
+    num_heads_pair: int = 4
+    c_outer: int = 32
+    c_triangle: int = 128
+    transition_factor_msa: int = 4
+    transition_factor_pair: int = 4
+    global_column_attention: bool = False
+    outer_product_first: bool = False
+    triangle_attention: bool = True
+    dropout_msa: float = 0.15
+    dropout_pair: float = 0.25
+
+
+@dataclass(frozen=True)
+class TemplateConfig:
+    """The template pair stack and how templates enter (SI 1.7.1).
+
+    Attributes:
+        num_blocks: Blocks of the pair stack.
+        c_template: Width of the template's pair representation.
+        num_heads: Heads of triangle attention in the stack.
+        c_attention: Width of triangle attention over all heads.
+        c_triangle: Hidden width of triangle multiplication.
+        transition_factor: Widening of the pair transition.
+        num_heads_pointwise, c_pointwise: Heads and total width of the pointwise attention.
+        num_bins, min_bin, max_bin: Distance bins, Å.
+        use_unit_vector: Whether the unit vectors between residues are read (False in the official
+            monomer presets, which feed zeros).
+        embed_torsions: Whether torsion angles become rows of the MSA.
+        triangle_attention: False leaves both triangle attentions out (`mini`).
+        dropout: Rate while training.
+    """
+
+    num_blocks: int = 2
+    c_template: int = 64
+    num_heads: int = 4
+    c_attention: int = 64
+    c_triangle: int = 64
+    transition_factor: int = 2
+    num_heads_pointwise: int = 4
+    c_pointwise: int = 64
+    num_bins: int = 39
+    min_bin: float = 3.25
+    max_bin: float = 50.75
+    use_unit_vector: bool = False
+    embed_torsions: bool = True
+    triangle_attention: bool = True
+    dropout: float = 0.25
+
+
+@dataclass(frozen=True)
+class StructureConfig:
+    """The structure module (SI 1.8).
+
+    Attributes:
+        num_layers: Times the shared layer runs.
+        c: Width of its single representation.
+        num_heads, num_scalar_qk, num_scalar_v, num_point_qk, num_point_v: Of invariant point
+            attention, per head.
+        num_transition_layers: Layers of the transition.
+        c_sidechain, num_sidechain_blocks: The torsion-angle network.
+        position_scale: Å in one unit of its translations.
+        dropout: Rate while training.
+    """
+
+    num_layers: int = 8
+    c: int = 384
+    num_heads: int = 12
+    num_scalar_qk: int = 16
+    num_scalar_v: int = 16
+    num_point_qk: int = 4
+    num_point_v: int = 8
+    num_transition_layers: int = 3
+    c_sidechain: int = 128
+    num_sidechain_blocks: int = 2
+    position_scale: float = 10.0
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
+class HeadsConfig:
+    """The output heads (SI 1.9).
+
+    Attributes:
+        num_distogram_bins, distogram_first_break, distogram_last_break: Distance bins, Å.
+        num_masked_msa: Classes of the masked-MSA head.
+        c_plddt, num_plddt_bins: The pLDDT head.
+        pae: Whether there is a predicted-aligned-error head (the pTM models).
+        num_pae_bins, max_pae_break: Its bins; the last break, Å.
+    """
+
+    num_distogram_bins: int = 64
+    distogram_first_break: float = 2.3125
+    distogram_last_break: float = 21.6875
+    num_masked_msa: int = 23
+    c_plddt: int = 128
+    num_plddt_bins: int = 50
+    pae: bool = False
+    num_pae_bins: int = 64
+    max_pae_break: float = 31.0
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One network.
+
+    Attributes:
+        name: The preset's name, such as `model_1_ptm`.
+        features: How alignments and templates are drawn for it.
+        evoformer: The main stack; its `c_msa` is the width of the MSA representation.
+        extra: The extra-MSA stack, or None (`mini`).
+        template: Or None for a network without templates (model_3, model_4, model_5).
+        structure, heads: The structure module and the heads.
+        c_pair, c_single: Widths of the pair and the single representation.
+        max_relative_position: Residue offsets are clipped to this (SI Algorithm 4).
+        num_recycles: Recycles when predicting.
+        recycle_bins, recycle_min_bin, recycle_max_bin: Distance bins of recycled atoms, Å.
+    """
+
+    name: str
+    features: FeatureConfig
+    evoformer: StackConfig
+    extra: StackConfig | None
+    template: TemplateConfig | None
+    structure: StructureConfig
+    heads: HeadsConfig
+    c_pair: int = 128
+    c_single: int = 384
+    max_relative_position: int = 32
+    num_recycles: int = 3
+    recycle_bins: int = 15
+    recycle_min_bin: float = 3.25
+    recycle_max_bin: float = 20.75
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> ModelConfig:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: A key is unknown or missing.
+        """
+        return _build(ModelConfig, values)
+
+
+T = TypeVar("T")
+
+
+def _build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """A config dataclass from plain values, nested ones included."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no field {unknown[0]!r}")
+    hints = get_type_hints(kind)
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        options = (hints[name], *getattr(hints[name], "__args__", ()))
+        nested = [option for option in options if isinstance(option, type) and is_dataclass(option)]
+        made[name] = _build(nested[0], value) if nested and value is not None else value
+    try:
+        return kind(**made)
+    except TypeError as error:
+        raise ValueError(f"{kind.__name__}: {error}") from None
+
+
+OFFICIAL_MODELS = tuple(f"model_{k}{tail}" for tail in ("", "_ptm") for k in range(1, 6))
+"""The official monomer networks."""
+
+
+def preset(name: str) -> ModelConfig:
+    """The full configuration of an official network or of `mini`.
+
+    Raises:
+        ValueError: There is no such preset.
+    """
+    if name == "mini":
+        return mini()
+    if name not in OFFICIAL_MODELS:
+        raise ValueError(
+            f"no model is called {name!r}: choose mini or one of {', '.join(OFFICIAL_MODELS)}"
+        )
+    return official(int(name[6]), ptm=name.endswith("_ptm"))
+
+
+def official(number: int, *, ptm: bool) -> ModelConfig:
+    """model_1 … model_5 (SI Table 5), with the pTM head (SI 1.9.7) or without.
+
+    Models 1 and 2 read templates; models 1, 3 and 4 read 5,120 extra rows, 2 and 5 read 1,024.
+    """
+    templates = number in (1, 2)
+    return ModelConfig(
+        name=f"model_{number}{'_ptm' if ptm else ''}",
+        features=FeatureConfig(
+            num_msa=508 if templates else 512,
+            num_extra_msa=5120 if number in (1, 3, 4) else 1024,
+            num_templates=4 if templates else 0,
+        ),
+        evoformer=StackConfig(num_blocks=48, c_msa=256),
+        extra=StackConfig(num_blocks=4, c_msa=64, global_column_attention=True),
+        template=TemplateConfig() if templates else None,
+        structure=StructureConfig(),
+        heads=HeadsConfig(pae=ptm),
+    )
+
+
+def mini() -> ModelConfig:
+    """The bundled small network: no extra MSA, no triangle attention (Foldry's own)."""
+    return ModelConfig(
+        name="mini",
+        features=FeatureConfig(
+            num_msa=32, num_extra_msa=0, num_templates=1, cluster_extra_rows=1024
+        ),
+        evoformer=StackConfig(
+            num_blocks=6,
+            c_msa=64,
+            num_heads_msa=4,
+            c_outer=16,
+            c_triangle=64,
+            transition_factor_pair=2,
+            triangle_attention=False,
+            dropout_msa=0.05,
+            dropout_pair=0.05,
+        ),
+        extra=None,
+        template=TemplateConfig(
+            num_blocks=1,
+            c_template=32,
+            c_triangle=32,
+            num_heads_pointwise=2,
+            c_pointwise=32,
+            use_unit_vector=True,
+            triangle_attention=False,
+            dropout=0.05,
+        ),
+        structure=StructureConfig(num_layers=4, c=128, num_heads=8, c_sidechain=64, dropout=0.05),
+        heads=HeadsConfig(c_plddt=64, pae=True),
+        c_pair=64,
+        c_single=128,
+    )
+
+
+def from_official(name: str, model: Mapping[str, Any], features: FeatureConfig) -> ModelConfig:
+    """The configuration of a network described as the official program does.
+
+    Args:
+        name: The official model's name.
+        model: The `model` half of the official configuration.
+        features: How its features are drawn.
+
+    Raises:
+        ValueError: The description asks for something this network does not have.
+    """
+    if not re.fullmatch(r"model_[1-5](_ptm)?", name):
+        raise ValueError(f"{name} is not an official monomer model")
+    trunk, heads = model["embeddings_and_evoformer"], model["heads"]
+    stack = _stack(trunk["evoformer"])
+    fold = heads["structure_module"]
+    return ModelConfig(
+        name=name,
+        features=features,
+        evoformer=replace(
+            stack, num_blocks=trunk["evoformer_num_block"], c_msa=trunk["msa_channel"]
+        ),
+        extra=replace(
+            stack,
+            num_blocks=trunk["extra_msa_stack_num_block"],
+            c_msa=trunk["extra_msa_channel"],
+            global_column_attention=True,
+        ),
+        template=_template(trunk["template"]) if trunk["template"]["enabled"] else None,
+        structure=StructureConfig(
+            num_layers=fold["num_layer"],
+            c=fold["num_channel"],
+            num_heads=fold["num_head"],
+            num_scalar_qk=fold["num_scalar_qk"],
+            num_scalar_v=fold["num_scalar_v"],
+            num_point_qk=fold["num_point_qk"],
+            num_point_v=fold["num_point_v"],
+            num_transition_layers=fold["num_layer_in_transition"],
+            c_sidechain=fold["sidechain"]["num_channel"],
+            num_sidechain_blocks=fold["sidechain"]["num_residual_block"],
+            position_scale=fold["position_scale"],
+            dropout=fold["dropout"],
+        ),
+        heads=_heads(heads),
+        c_pair=trunk["pair_channel"],
+        c_single=trunk["seq_channel"],
+        max_relative_position=trunk["max_relative_feature"],
+        num_recycles=model["num_recycle"],
+        recycle_bins=trunk["prev_pos"]["num_bins"],
+        recycle_min_bin=trunk["prev_pos"]["min_bin"],
+        recycle_max_bin=trunk["prev_pos"]["max_bin"],
+    )
+
+
+def _stack(block: Mapping[str, Any]) -> StackConfig:
+    if (
+        block["msa_column_attention"]["num_head"]
+        != block["msa_row_attention_with_pair_bias"]["num_head"]
+    ):
+        raise ValueError("row and column attention must have the same number of heads")
+    return StackConfig(
+        num_blocks=0,
+        c_msa=0,
+        num_heads_msa=block["msa_row_attention_with_pair_bias"]["num_head"],
+        num_heads_pair=block["triangle_attention_starting_node"]["num_head"],
+        c_outer=block["outer_product_mean"]["num_outer_channel"],
+        c_triangle=block["triangle_multiplication_outgoing"]["num_intermediate_channel"],
+        transition_factor_msa=block["msa_transition"]["num_intermediate_factor"],
+        transition_factor_pair=block["pair_transition"]["num_intermediate_factor"],
+        outer_product_first=block["outer_product_mean"]["first"],
+        dropout_msa=block["msa_row_attention_with_pair_bias"]["dropout_rate"],
+        dropout_pair=block["triangle_multiplication_outgoing"]["dropout_rate"],
+    )
+
+
+def _template(template: Mapping[str, Any]) -> TemplateConfig:
+    stack = template["template_pair_stack"]
+    attention = stack["triangle_attention_starting_node"]
+    return TemplateConfig(
+        num_blocks=stack["num_block"],
+        c_template=stack["triangle_attention_ending_node"]["value_dim"],
+        num_heads=attention["num_head"],
+        c_attention=attention["key_dim"],
+        c_triangle=stack["triangle_multiplication_outgoing"]["num_intermediate_channel"],
+        transition_factor=stack["pair_transition"]["num_intermediate_factor"],
+        num_heads_pointwise=template["attention"]["num_head"],
+        c_pointwise=template["attention"]["key_dim"],
+        num_bins=template["dgram_features"]["num_bins"],
+        min_bin=template["dgram_features"]["min_bin"],
+        max_bin=template["dgram_features"]["max_bin"],
+        use_unit_vector=template["use_template_unit_vector"],
+        embed_torsions=template["embed_torsion_angles"],
+        dropout=attention["dropout_rate"],
+    )
+
+
+def _heads(heads: Mapping[str, Any]) -> HeadsConfig:
+    pae = heads.get("predicted_aligned_error")
+    config = HeadsConfig(
+        num_distogram_bins=heads["distogram"]["num_bins"],
+        distogram_first_break=heads["distogram"]["first_break"],
+        distogram_last_break=heads["distogram"]["last_break"],
+        num_masked_msa=heads["masked_msa"]["num_output"],
+        c_plddt=heads["predicted_lddt"]["num_channels"],
+        num_plddt_bins=heads["predicted_lddt"]["num_bins"],
+        pae=pae is not None,
+    )
+    if pae is None:
+        return config
+    return replace(config, num_pae_bins=pae["num_bins"], max_pae_break=pae["max_error_bin"])

@@ -1,0 +1,28 @@
+"""How a network is run: decided once, never an argument of `forward`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where and how the numbers are computed; no value changes what is computed.
+
+    Attributes:
+        device: Where the network runs.
+        dtype: Of the embedders and the Evoformer; the structure module, the heads, softmax and
+            layer-norm statistics are always float32.
+        kernels: Which implementation of the operations in `foldry.kernels` runs.
+        chunk_size: Rows that attention and the outer product handle at a time when no gradient is
+            asked for, which bounds memory.
+        checkpoint: Whether blocks are recomputed in the backward pass, which saves memory.
+    """
+
+    device: torch.device = torch.device("cpu")  # noqa: RUF009
+    dtype: torch.dtype = torch.float32
+    kernels: str = "reference"
+    chunk_size: int = 128
+    checkpoint: bool = False
