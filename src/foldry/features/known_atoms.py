@@ -1,0 +1,279 @@
+"""Torsions, frames, atom14, pseudo-beta and distance bins of known coordinates.
+
+Templates and training targets are both made here. All functions take any leading axes before the
+residue axis N, compute in float32 and take coordinates in Å. Codes above 20 count as X.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry import residues
+from foldry.residues import CA, CB, UNKNOWN, C, N, O
+
+_EPSILON: Final = np.float32(1e-8)
+_GLYCINE: Final = residues.RESTYPE_ORDER["G"]
+_PSI_MIRROR: Final = np.array([1, 1, -1, 1, 1, 1, 1], np.float32)[:, None]
+"""Psi is measured on O, which stands opposite to the next N."""
+_BACKBONE_TURN: Final = np.array([-1, 1, -1], np.float32)
+"""The backbone's x-axis points from CA to C."""
+
+
+def _group_atoms() -> np.ndarray:
+    """atom37 indices [21, 8, 3]: on the negative x-axis, at the origin, on the xy-plane."""
+    atoms = np.zeros((21, 8, 3), np.int64)
+    atoms[:, 0] = C, CA, N
+    atoms[:, 3] = CA, C, O
+    atoms[:, 4:] = residues.CHI_ATOM_INDICES[..., 1:]
+    return atoms
+
+
+_GROUP_ATOMS: Final = _group_atoms()
+_GROUP_EXISTS: Final = np.concatenate(
+    [np.tile(np.array([1, 0, 0, 1], np.float32), (21, 1)), residues.CHI_MASK], axis=1
+)
+_GROUP_AMBIGUOUS: Final = np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (4, 0)))
+
+
+@dataclass(frozen=True)
+class Torsions:
+    """The seven torsion angles of each residue: pre-omega, phi, psi, chi1–chi4.
+
+    Attributes:
+        sin_cos: (sin, cos), of length 1 where `mask` is 1.
+        alt_sin_cos: The same after a 180° turn of symmetric side chains.
+        mask: 1 where all four atoms are known.
+    """
+
+    sin_cos: Float[np.ndarray, "... N 7 2"]
+    alt_sin_cos: Float[np.ndarray, "... N 7 2"]
+    mask: Float[np.ndarray, "... N 7"]
+
+
+@dataclass(frozen=True)
+class RigidGroups:
+    """Frames of the eight rigid groups: backbone, pre-omega, phi, psi, chi1–chi4.
+
+    Attributes:
+        frames: Rotation and, as the last column, translation (Å), from the group to the world.
+        alt_frames: The same after a 180° turn of symmetric side chains.
+        mask: 1 where the three atoms that define the frame are known.
+        exists: 1 where the amino acid has the group; pre-omega and phi have no atoms, so 0.
+        ambiguous: 1 where `alt_frames` differ.
+    """
+
+    frames: Float[np.ndarray, "... N 8 3 4"]
+    alt_frames: Float[np.ndarray, "... N 8 3 4"]
+    mask: Float[np.ndarray, "... N 8"]
+    exists: Float[np.ndarray, "... N 8"]
+    ambiguous: Float[np.ndarray, "... N 8"]
+
+
+@dataclass(frozen=True)
+class Atom14:
+    """Atoms packed by residue, with the other naming of symmetric side chains.
+
+    Attributes:
+        positions, alt_positions: Å; zero where the mask is 0.
+        mask, alt_mask: 1 where the atom is known.
+        exists: 1 where the amino acid has such an atom.
+        ambiguous: 1 where the other naming gives the slot another atom.
+    """
+
+    positions: Float[np.ndarray, "... N 14 3"]
+    alt_positions: Float[np.ndarray, "... N 14 3"]
+    mask: Float[np.ndarray, "... N 14"]
+    alt_mask: Float[np.ndarray, "... N 14"]
+    exists: Float[np.ndarray, "... N 14"]
+    ambiguous: Float[np.ndarray, "... N 14"]
+
+
+def pseudo_beta(
+    aatype: Int[np.ndarray, "... N"],
+    positions: Float[np.ndarray, "... N 37 3"],
+    mask: Float[np.ndarray, "... N 37"],
+) -> tuple[Float[np.ndarray, "... N 3"], Float[np.ndarray, "... N"]]:
+    """CB, or CA for glycine, and whether it is known (Jumper 2021, SI 1.2.9)."""
+    glycine = aatype == _GLYCINE
+    return (
+        np.where(glycine[..., None], positions[..., CA, :], positions[..., CB, :]).astype(
+            np.float32
+        ),
+        np.where(glycine, mask[..., CA], mask[..., CB]).astype(np.float32),
+    )
+
+
+def frames_from_points(
+    negative_x: Float[np.ndarray, "... 3"],
+    origin: Float[np.ndarray, "... 3"],
+    xy_plane: Float[np.ndarray, "... 3"],
+) -> Float[np.ndarray, "... 3 4"]:
+    """Frames by Gram–Schmidt from a point on the −x axis, the origin and a point with y > 0.
+
+    Jumper 2021, SI Algorithm 21. Points that coincide give zero axes, never NaN.
+    """
+    x = _normalize(origin - negative_x)
+    towards = xy_plane - origin
+    y = _normalize(towards - _dot(towards, x)[..., None] * x)
+    return np.stack([x, y, _cross(x, y), origin], axis=-1)
+
+
+def torsion_angles(
+    aatype: Int[np.ndarray, "... N"],
+    positions: Float[np.ndarray, "... N 37 3"],
+    mask: Float[np.ndarray, "... N 37"],
+    placeholder: bool = False,
+) -> Torsions:
+    """Torsion angles of residues that follow each other (Jumper 2021, SI 1.2.1 and Table 2).
+
+    Args:
+        aatype: Amino-acid codes.
+        positions: Å; zero where `mask` is 0.
+        mask: 1 where an atom is known.
+        placeholder: Whether undefined angles become (1, 0), which is what training targets want.
+            If not they are rounding noise, which the official network reads from templates: so
+            the order of the operations here matters to the last bit.
+    """
+    codes = np.minimum(aatype, UNKNOWN)
+    xyz = positions.astype(np.float32)
+    known = mask.astype(np.float32)
+    before, known_before = np.zeros_like(xyz), np.zeros_like(known)
+    before[..., 1:, :, :], known_before[..., 1:, :] = xyz[..., :-1, :, :], known[..., :-1, :]
+
+    chi_atoms = residues.CHI_ATOM_INDICES[codes]
+    atoms = np.concatenate(
+        [
+            np.stack(
+                [
+                    np.concatenate([before[..., [CA, C], :], xyz[..., [N, CA], :]], axis=-2),
+                    np.concatenate([before[..., [C], :], xyz[..., [N, CA, C], :]], axis=-2),
+                    xyz[..., [N, CA, C, O], :],
+                ],
+                axis=-3,
+            ),
+            _gather(xyz, chi_atoms, codes.ndim),
+        ],
+        axis=-3,
+    )
+    torsion_mask = np.concatenate(
+        [
+            np.stack(
+                [
+                    known_before[..., [CA, C]].prod(-1) * known[..., [N, CA]].prod(-1),
+                    known_before[..., C] * known[..., [N, CA, C]].prod(-1),
+                    known[..., [N, CA, C, O]].prod(-1),
+                ],
+                axis=-1,
+            ),
+            residues.CHI_MASK[codes] * _gather(known, chi_atoms, codes.ndim).prod(-1),
+        ],
+        axis=-1,
+    )
+
+    first, second, third, fourth = (atoms[..., index, :] for index in range(4))
+    axes = frames_from_points(second, third, first)
+    # In the frame of the bond the fourth atom's y and z are the cosine and sine, but for length.
+    y, z = (_dot(axes[..., axis], fourth) - _dot(axes[..., axis], third) for axis in (1, 2))
+    sin_cos = np.stack([z, y], axis=-1) / np.sqrt(z * z + y * y + _EPSILON)[..., None]
+    sin_cos *= _PSI_MIRROR
+    turn = 1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (3, 0)))[codes]
+    alternative = sin_cos * turn[..., None]
+    if placeholder:
+        undefined = torsion_mask[..., None] == 0
+        one = np.array([1, 0], np.float32)
+        sin_cos = np.where(undefined, one, sin_cos)
+        alternative = np.where(undefined, one, alternative)
+    return Torsions(sin_cos, alternative, torsion_mask)
+
+
+def rigid_groups(
+    aatype: Int[np.ndarray, "... N"],
+    positions: Float[np.ndarray, "... N 37 3"],
+    mask: Float[np.ndarray, "... N 37"],
+) -> RigidGroups:
+    """Frames of each residue's rigid groups (Jumper 2021, SI 1.8.1 and Table 2)."""
+    codes = np.minimum(aatype, UNKNOWN)
+    atoms = _GROUP_ATOMS[codes]
+    points = _gather(positions.astype(np.float32), atoms, codes.ndim)
+    frames = frames_from_points(points[..., 0, :], points[..., 1, :], points[..., 2, :])
+    frames[..., 0, :, :3] *= _BACKBONE_TURN
+    ambiguous = _GROUP_AMBIGUOUS[codes]
+    half_turn = 1 - 2 * ambiguous[..., None, None]
+    alternative = frames.copy()
+    alternative[..., 1:3] *= half_turn
+    exists = _GROUP_EXISTS[codes]
+    known = _gather(mask.astype(np.float32), atoms, codes.ndim).min(-1) * exists
+    return RigidGroups(frames, alternative, known, exists, ambiguous)
+
+
+def backbone_frames(
+    positions: Float[np.ndarray, "... N 37 3"], mask: Float[np.ndarray, "... N 37"]
+) -> tuple[Float[np.ndarray, "... N 3 4"], Float[np.ndarray, "... N"]]:
+    """The backbone's frames alone, as in `rigid_groups`, and 1 where N, CA and C are known."""
+    xyz = positions.astype(np.float32)
+    frames = frames_from_points(xyz[..., C, :], xyz[..., CA, :], xyz[..., N, :])
+    frames[..., :3] *= _BACKBONE_TURN
+    return frames, mask[..., [N, CA, C]].prod(-1).astype(np.float32)
+
+
+def atom14(
+    aatype: Int[np.ndarray, "... N"],
+    positions: Float[np.ndarray, "... N 37 3"],
+    mask: Float[np.ndarray, "... N 37"],
+) -> Atom14:
+    """Known atoms in atom14 order, in both namings (Jumper 2021, SI 1.8.5, Table 3)."""
+    codes = np.minimum(aatype, UNKNOWN)
+    slots = residues.ATOM14_TO_ATOM37[codes]
+    exists = residues.ATOM14_MASK[codes]
+    known = _gather(mask.astype(np.float32), slots, codes.ndim) * exists
+    packed = _gather(positions.astype(np.float32), slots, codes.ndim) * known[..., None]
+    swap = residues.ATOM14_SWAP[codes]
+    return Atom14(
+        positions=packed,
+        alt_positions=_gather(packed, swap, codes.ndim),
+        mask=known,
+        alt_mask=_gather(known, swap, codes.ndim),
+        exists=exists,
+        ambiguous=residues.ATOM14_AMBIGUOUS[codes],
+    )
+
+
+def distogram_bins(
+    points: Float[np.ndarray, "... N 3"], first_break: float, last_break: float, num_bins: int
+) -> Int[np.ndarray, "... N N"]:
+    """The bin of each distance, 0 … num_bins − 1, between evenly spaced breaks (Å).
+
+    Bin k holds distances above break k − 1 and up to break k (Jumper 2021, SI 1.9.8).
+    """
+    breaks = np.linspace(first_break, last_break, num_bins - 1, dtype=np.float32)
+    delta = (points[..., :, None, :] - points[..., None, :, :]).astype(np.float32)
+    return np.searchsorted(np.square(breaks), _dot(delta, delta)).astype(np.int64)
+
+
+def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Inner products, terms added in the order x, y, z."""
+    product = left * right
+    total: np.ndarray = product[..., 0] + product[..., 1] + product[..., 2]
+    return total
+
+
+def _normalize(vector: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = vector / np.sqrt(_dot(vector, vector) + _EPSILON)[..., None]
+    return unit
+
+
+def _cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    x, y, z = (left[..., axis] for axis in range(3))
+    a, b, c = (right[..., axis] for axis in range(3))
+    return np.stack([y * c - z * b, z * a - x * c, x * b - y * a], axis=-1)
+
+
+def _gather(values: np.ndarray, indices: np.ndarray, num_axes: int) -> np.ndarray:
+    """Picks each residue's atoms; the residues are the last of the first `num_axes` axes."""
+    lead, rest = indices.shape[:num_axes], values.shape[num_axes + 1 :]
+    flat = indices.reshape(*lead, -1, *(1,) * len(rest))
+    return np.take_along_axis(values, flat, axis=num_axes).reshape(*indices.shape, *rest)
