@@ -24,8 +24,8 @@ class FeatureConfig:
         masked_fraction: Share of cluster positions that are replaced (SI 1.2.7).
         uniform_probability, profile_probability, same_probability: What a replaced position
             becomes: any amino acid, one of the column's profile, itself; else the mask token.
-        cluster_extra_rows: Extra rows that are assigned to clusters but not read by the network
-            itself; None assigns just the `num_extra_msa` rows.
+        cluster_extra_rows: How many of the rows beyond the clusters are assigned to them; None
+            assigns all, as the official implementation does, however few the network reads.
     """
 
     num_msa: int

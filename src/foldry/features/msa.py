@@ -1,0 +1,237 @@
+"""Alignments → codes; one draw → what the network reads of them (Jumper 2021, SI 1.2.6–1.2.9).
+
+Axes: M alignment rows, S clusters, E extra rows, N residues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.errors import InputError
+from foldry.features.features import FeatureConfig, Features, MSADraw
+from foldry.query import Alignment
+from foldry.residues import GAP, MASKED, RESTYPE_ORDER, RESTYPES, UNKNOWN
+
+NUM_LETTERS: Final = MASKED + 1
+"""20 amino acids, X, gap, mask."""
+
+_NO_LETTER: Final = -1
+_ROW_BLOCK: Final = 512
+"""Rows compared with the clusters at once, so that the counts stay in the cache."""
+
+
+def _code_table() -> np.ndarray:
+    codes = np.full(256, _NO_LETTER, np.int8)
+    for letter, code in {**RESTYPE_ORDER, "-": GAP}.items():
+        codes[ord(letter)] = code
+    # HHblits' reading of rare letters: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
+    for letter, like in zip("UBZJO", "CDEXX", strict=True):
+        codes[ord(letter)] = RESTYPE_ORDER[like]
+    return codes
+
+
+_CODES: Final = _code_table()
+
+
+def merge_alignments(
+    alignments: Sequence[Alignment],
+) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
+    """Codes and deletions of the rows of all alignments of one query, equal rows kept once.
+
+    Rows are equal if their letters are; the first one's deletions count (SI 1.2.1).
+
+    Raises:
+        InputError: A row has another length than the query, or a letter that is no amino acid.
+    """
+    rows: dict[str, Int[np.ndarray, " N"]] = {}
+    length = len(alignments[0].sequences[0])
+    for alignment in alignments:
+        for number, sequence in enumerate(alignment.sequences):
+            if len(sequence) != length:
+                raise InputError(
+                    f"Row {number + 1} of the alignment ({alignment.headers[number]!r}) has "
+                    f"{len(sequence)} aligned letters and the query has {length}: "
+                    "align every row to the whole query."
+                )
+            rows.setdefault(sequence, alignment.deletions[number])
+    letters = np.frombuffer("".join(rows).encode("latin-1", "replace"), np.uint8)
+    codes = _CODES[letters].reshape(len(rows), length)
+    if (codes == _NO_LETTER).any():
+        row, column = np.argwhere(codes == _NO_LETTER)[0]
+        raise InputError(
+            f"The alignment has {list(rows)[row][column]!r} at residue {column + 1} of a row: "
+            "only capital letters of amino acids and '-' can stand there."
+        )
+    return codes, np.stack(list(rows.values())).astype(np.float32)
+
+
+def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:
+    """The alignment as one recycle and ensemble member reads it.
+
+    The query stays first and the other rows come in a random order: the first `num_msa` become
+    cluster centres and are masked, the rows after them are the extra alignment. The draw follows
+    from the features' seed, the recycle and the member alone.
+    """
+    config = features.config
+    if not config.resample_msa:
+        recycle = 0
+    rng = np.random.default_rng(np.random.SeedSequence(features.seed, spawn_key=(recycle, member)))
+
+    order = np.concatenate([[0], 1 + rng.permutation(len(features.msa) - 1)])
+    clusters, rest = order[: config.num_msa], order[config.num_msa :]
+    true_msa = features.msa[clusters].astype(np.int64)
+    deletions = features.deletion_matrix[clusters]
+    msa, bert_mask = mask_msa(true_msa, features.msa, config, rng)
+
+    # Clusters see all other rows, not just those that the network reads (SI 1.2.7).
+    members = rest[: config.cluster_extra_rows]
+    profile, deletion_mean = summarize_clusters(
+        msa,
+        deletions,
+        features.msa[members],
+        features.deletion_matrix[members],
+        nearest_clusters(msa, features.msa[members]),
+    )
+    extra = rest[: config.num_extra_msa]
+    extra_msa = features.msa[extra].astype(np.int64)
+    extra_has_deletion, extra_deletion_value = deletion_features(features.deletion_matrix[extra])
+    return MSADraw(
+        msa_feat=msa_feat(msa, deletions, profile, deletion_mean),
+        msa_mask=np.ones(msa.shape, np.float32),
+        true_msa=true_msa,
+        bert_mask=bert_mask,
+        extra_msa=extra_msa,
+        extra_has_deletion=extra_has_deletion,
+        extra_deletion_value=extra_deletion_value,
+        extra_msa_mask=np.ones(extra_msa.shape, np.float32),
+    )
+
+
+def mask_msa(
+    msa: Int[np.ndarray, "S N"],
+    alignment: Int[np.ndarray, "M N"],
+    config: FeatureConfig,
+    rng: np.random.Generator,
+) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
+    """Replaces a random share of positions, for the masked-MSA loss (SI 1.2.7).
+
+    Returns:
+        The masked codes, and 1 where a position was picked (it may have kept its letter).
+    """
+    picked = rng.random(msa.shape) < config.masked_fraction
+    column = np.nonzero(picked)[1]
+    count = len(column)
+    # A letter of a random row is one draw from the column's profile.
+    choices = np.stack(
+        [
+            rng.integers(0, len(RESTYPES), count),
+            alignment[rng.integers(0, len(alignment), count), column],
+            msa[picked],
+            np.full(count, MASKED),
+        ]
+    )
+    limits = np.cumsum(
+        [config.uniform_probability, config.profile_probability, config.same_probability]
+    )
+    kind = np.searchsorted(limits, rng.random(count), side="right")
+    masked = msa.copy()
+    masked[picked] = choices[kind, np.arange(count)]
+    return masked, picked.astype(np.float32)
+
+
+def nearest_clusters(
+    msa: Int[np.ndarray, "S N"], extra_msa: Int[np.ndarray, "E N"]
+) -> Int[np.ndarray, " E"]:
+    """The cluster that each extra row agrees with at most residues; of equals the first.
+
+    Gaps and masked positions agree with nothing (SI 1.2.7).
+    """
+    columns = np.where(msa <= UNKNOWN, msa, 254).astype(np.uint8).T.copy()
+    nearest = np.empty(len(extra_msa), np.int64)
+    # Byte comparisons count exactly and take a quarter of the time of a product of one-hot rows.
+    for start in range(0, len(extra_msa), _ROW_BLOCK):
+        block = extra_msa[start : start + _ROW_BLOCK]
+        rows = np.where(block <= UNKNOWN, block, 255).astype(np.uint8).T.copy()
+        agreement = np.zeros((len(block), len(msa)), np.min_scalar_type(msa.shape[1]))
+        for row_letters, cluster_letters in zip(rows, columns, strict=True):
+            agreement += row_letters[:, None] == cluster_letters
+        nearest[start : start + _ROW_BLOCK] = agreement.argmax(axis=1)
+    return nearest
+
+
+def summarize_clusters(
+    msa: Int[np.ndarray, "S N"],
+    deletions: Float[np.ndarray, "S N"],
+    extra_msa: Int[np.ndarray, "E N"],
+    extra_deletions: Float[np.ndarray, "E N"],
+    assignment: Int[np.ndarray, " E"],
+) -> tuple[Float[np.ndarray, "S N 23"], Float[np.ndarray, "S N"]]:
+    """Letter frequencies and mean deletions of each cluster, its centre counted (SI 1.2.7)."""
+    num_clusters, length = msa.shape
+    cells = assignment[:, None] * length + np.arange(length)
+    letters = np.bincount(
+        (cells * NUM_LETTERS + extra_msa).ravel(), minlength=msa.size * NUM_LETTERS
+    ).reshape(num_clusters, length, NUM_LETTERS)
+    np.put_along_axis(
+        letters, msa[..., None], np.take_along_axis(letters, msa[..., None], -1) + 1, -1
+    )
+    deleted = np.bincount(cells.ravel(), weights=extra_deletions.ravel(), minlength=msa.size)
+    deleted = deleted.reshape(msa.shape) + deletions
+    rows = np.bincount(assignment, minlength=num_clusters) + np.float32(1e-6) + np.float32(1)
+    rows = rows.astype(np.float32)[:, None]
+    return letters.astype(np.float32) / rows[..., None], deleted.astype(np.float32) / rows
+
+
+def deletion_features(
+    deletions: Float[np.ndarray, "S N"],
+) -> tuple[Float[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
+    """Whether there is a deletion, and 2/π · arctan(deletions / 3) (SI Table 1)."""
+    value = np.arctan(deletions / np.float32(3)) * np.float32(2 / np.pi)
+    return np.minimum(deletions, 1).astype(np.float32), value.astype(np.float32)
+
+
+def msa_feat(
+    msa: Int[np.ndarray, "S N"],
+    deletions: Float[np.ndarray, "S N"],
+    profile: Float[np.ndarray, "S N 23"],
+    deletion_mean: Float[np.ndarray, "S N"],
+) -> Float[np.ndarray, "S N 49"]:
+    """Letters and deletions of the cluster centres and of their clusters (SI Table 1)."""
+    has_deletion, deletion_value = deletion_features(deletions)
+    return np.concatenate(
+        [
+            np.eye(NUM_LETTERS, dtype=np.float32)[msa],
+            has_deletion[..., None],
+            deletion_value[..., None],
+            profile,
+            deletion_features(deletion_mean)[1][..., None],
+        ],
+        axis=-1,
+    )
+
+
+def block_deletion(
+    features: Features, rng: np.random.Generator, fraction: float = 0.3, num_blocks: int = 5
+) -> Features:
+    """Leaves out blocks of neighbouring rows, so of like sequences, but never the query.
+
+    Jumper 2021, SI Algorithm 1; for training.
+
+    Args:
+        features: Features with the whole alignment, in the order of the search's hits.
+        rng: Where the blocks start is drawn here.
+        fraction: Rows in one block, as a share of all rows.
+        num_blocks: Blocks, which may overlap.
+    """
+    num_rows = len(features.msa)
+    starts = rng.integers(0, num_rows, num_blocks)
+    blocks = starts[:, None] + np.arange(int(fraction * num_rows))
+    keep = np.ones(num_rows, bool)
+    keep[np.minimum(blocks, num_rows - 1)] = False
+    keep[0] = True
+    return replace(features, msa=features.msa[keep], deletion_matrix=features.deletion_matrix[keep])
