@@ -1,0 +1,148 @@
+"""Template hits → coordinates laid on the query (Jumper 2021, SI 1.2.3 and 1.2.9).
+
+Axes: T templates, N query residues, P aligned pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.errors import InputError
+from foldry.features.features import TemplateFeatures
+from foldry.features.known_atoms import pseudo_beta, torsion_angles
+from foldry.features.pairwise import align_local
+from foldry.query import TemplateHit
+from foldry.residues import CA, GAP, encode_sequence
+from foldry.structure import Structure
+
+MAX_CA_DISTANCE: Final = 150.0
+"""Å between residues that follow each other; more means a damaged file."""
+MIN_ATOMS: Final = 5
+MIN_PAIRS: Final = 10
+
+
+def template_features(
+    query_sequence: str, hits: Sequence[TemplateHit], num_templates: int
+) -> TemplateFeatures:
+    """The first `num_templates` hits, each laid on the query's residues by its pairs.
+
+    Raises:
+        InputError: A hit's pairs lie outside of the query or template, its atoms are too few, or
+            its chain is torn apart.
+    """
+    hits = hits[:num_templates]
+    shape = (len(hits), len(query_sequence))
+    aatype = np.full(shape, GAP, np.int64)
+    positions = np.zeros((*shape, 37, 3), np.float32)
+    mask = np.zeros((*shape, 37), np.float32)
+    for row, hit in enumerate(hits):
+        _check(query_sequence, hit)
+        here, there = hit.pairs.T
+        aatype[row, here] = hit.structure.aatype[there]
+        positions[row, here] = hit.structure.atom_positions[there]
+        mask[row, here] = hit.structure.atom_mask[there]
+    return template_features_of_atoms(aatype, positions, mask)
+
+
+def template_features_of_atoms(
+    aatype: Int[np.ndarray, "T N"],
+    positions: Float[np.ndarray, "T N 37 3"],
+    mask: Float[np.ndarray, "T N 37"],
+) -> TemplateFeatures:
+    """Template features of atoms (Å) that are already laid on the query's residues.
+
+    Args:
+        aatype: Codes, 20 for X, 21 where the template has no residue.
+        positions: Zero where `mask` is 0.
+        mask: 1 where an atom is known.
+    """
+    beta, beta_mask = pseudo_beta(aatype, positions, mask)
+    torsions = torsion_angles(aatype, positions, mask)
+    return TemplateFeatures(
+        aatype=aatype,
+        atom_positions=positions,
+        atom_mask=mask,
+        mask=np.ones(len(aatype), np.float32),
+        pseudo_beta=beta,
+        pseudo_beta_mask=beta_mask,
+        torsion_sin_cos=torsions.sin_cos,
+        torsion_alt_sin_cos=torsions.alt_sin_cos,
+        torsion_mask=torsions.mask,
+    )
+
+
+def align_template(query_sequence: str, structure: Structure) -> TemplateHit:
+    """Aligns a user's template with the query by sequence; of several chains the best is taken.
+
+    Raises:
+        InputError: Fewer than 10 residues can be aligned, or the chain is torn apart.
+    """
+    query = encode_sequence(query_sequence)
+    chains = [structure.chain(name) for name in structure.chains]
+    aligned = [align_local(query, chain.aatype) for chain in chains]
+    best = max(range(len(chains)), key=lambda index: aligned[index].score, default=None)
+    if best is None or len(aligned[best].pairs) < MIN_PAIRS:
+        raise InputError(
+            f"Fewer than {MIN_PAIRS} residues of the template {structure.name!r} can be aligned "
+            "with the query: give a homologous chain, or leave the template out."
+        )
+    name = f"{structure.name}_{structure.chains[best]}"
+    hit = TemplateHit(name, replace(chains[best], name=name), aligned[best].pairs)
+    _check(query_sequence, hit)
+    return hit
+
+
+def index_pairs(
+    query_sequence: str,
+    hit_query: str,
+    query_indices: Sequence[int],
+    hit_indices: Sequence[int],
+) -> Int[np.ndarray, "P 2"]:
+    """Pairs of (query residue, residue of the hit's own sequence) of one HHsearch alignment.
+
+    Args:
+        query_sequence: The whole query.
+        hit_query: The aligned part of the query, which may have gaps.
+        query_indices, hit_indices: One number a column, −1 for a gap; only differences count.
+
+    Raises:
+        InputError: The aligned part is not in the query.
+    """
+    start = query_sequence.find(hit_query.replace("-", ""))
+    if start < 0:
+        raise InputError(
+            "A template hit was found with another query sequence: search templates again."
+        )
+    columns = np.array([query_indices, hit_indices]).T
+    columns = columns[(columns >= 0).any(axis=1)]
+    first = [min(indices[indices >= 0], default=0) for indices in columns.T]
+    pairs: Int[np.ndarray, "P 2"] = columns[(columns >= 0).all(axis=1)] - first + [start, 0]
+    return pairs
+
+
+def _check(query_sequence: str, hit: TemplateHit) -> None:
+    limits = len(query_sequence), len(hit.structure)
+    if (hit.pairs < 0).any() or (hit.pairs >= limits).any():
+        raise InputError(
+            f"The template {hit.name!r} is aligned to a residue that does not exist: "
+            f"count from 0 to {limits[0] - 1} in the query and to {limits[1] - 1} in the template."
+        )
+    if hit.structure.atom_mask[hit.pairs[:, 1]].sum() < MIN_ATOMS:
+        raise InputError(
+            f"The template {hit.name!r} has no coordinates where it is aligned to the query: "
+            "leave it out."
+        )
+    known = hit.structure.atom_mask[:, CA]
+    steps = np.diff(hit.structure.atom_positions[:, CA], axis=0)
+    torn = (np.linalg.norm(steps, axis=-1) > MAX_CA_DISTANCE) & known[1:] & known[:-1]
+    if torn.any():
+        number = hit.structure.residue_number[1:][torn][0]
+        raise InputError(
+            f"Residue {number} of the template {hit.name!r} is more than "
+            f"{MAX_CA_DISTANCE:.0f} Å from the one before it: mend the file or leave it out."
+        )
