@@ -372,7 +372,9 @@ def _template(template: Mapping[str, Any]) -> TemplateConfig:
 
 
 def _heads(heads: Mapping[str, Any]) -> HeadsConfig:
+    # The official program leaves out heads of weight 0.
     pae = heads.get("predicted_aligned_error")
+    pae = pae if pae is not None and pae["weight"] > 0 else None
     config = HeadsConfig(
         num_distogram_bins=heads["distogram"]["num_bins"],
         distogram_first_break=heads["distogram"]["first_break"],

@@ -1,0 +1,1 @@
+"""Attention over rows with a pair bias."""

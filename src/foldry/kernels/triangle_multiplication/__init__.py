@@ -1,0 +1,1 @@
+"""The triangle multiplication's contraction."""

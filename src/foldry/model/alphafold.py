@@ -1,0 +1,192 @@
+"""The whole network, one pass of it: Algorithm 2 from the features to the heads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foldry.geometry import atom37_from_atom14
+from foldry.model.config import ModelConfig
+from foldry.model.embedders import (
+    ExtraMSAEmbedder,
+    InputEmbedder,
+    RecyclingEmbedder,
+    TemplateEmbedder,
+    TemplateTorsionEmbedder,
+    pseudo_beta,
+)
+from foldry.model.evoformer import EvoformerStack
+from foldry.model.heads import HeadLogits, Heads
+from foldry.model.inputs import Inputs, MSAInputs
+from foldry.model.layers import Linear
+from foldry.model.runtime import Runtime
+from foldry.model.structure_module import StructureModule, StructureOutput
+
+
+@dataclass(frozen=True)
+class Recycled:
+    """What one pass hands to the next, without gradients."""
+
+    msa_first_row: Float[Tensor, "B N C"]
+    pair: Float[Tensor, "B N N D"]
+    atom37: Float[Tensor, "B N 37 3"]
+
+
+@dataclass(frozen=True)
+class Representations:
+    """What the Evoformer makes of the features; `msa` has the alignment's rows alone."""
+
+    single: Float[Tensor, "B N C"]
+    pair: Float[Tensor, "B N N D"]
+    msa: Float[Tensor, "B S N E"]
+    msa_first_row: Float[Tensor, "B N E"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass of the network: representations, structure, atoms in Å."""
+
+    representations: Representations
+    structure: StructureOutput
+    atom37: Float[Tensor, "B N 37 3"]
+
+    def recycled(self) -> Recycled:
+        """What the next pass reads."""
+        return Recycled(
+            msa_first_row=self.representations.msa_first_row.detach(),
+            pair=self.representations.pair.detach(),
+            atom37=self.atom37.detach(),
+        )
+
+
+class AlphaFold(nn.Module):
+    """Algorithm 2, lines 4 to 20: one pass; `predict.recycle` repeats it.
+
+    The network draws nothing but dropout: whoever calls it brings one draw of the alignment per
+    ensemble member.
+    """
+
+    def __init__(self, config: ModelConfig, runtime: Runtime | None = None) -> None:
+        super().__init__()
+        runtime = runtime or Runtime()
+        self.config = config
+        self.runtime = runtime
+        c_msa, c_pair = config.evoformer.c_msa, config.c_pair
+        self.input = InputEmbedder(config)
+        self.recycling = RecyclingEmbedder(config)
+        if config.template is not None:
+            self.template = TemplateEmbedder(config.template, c_pair, runtime)
+            if config.template.embed_torsions:
+                self.template_torsions = TemplateTorsionEmbedder(c_msa)
+        if config.extra is not None:
+            self.extra_msa = ExtraMSAEmbedder(config.extra.c_msa)
+            self.extra_stack = EvoformerStack(config.extra, c_pair, runtime)
+        self.evoformer = EvoformerStack(config.evoformer, c_pair, runtime)
+        self.single = Linear(c_msa, config.c_single)
+        self.structure = StructureModule(config.structure, config.c_single, c_pair)
+        self.heads = Heads(config)
+        self.to(runtime.device)
+        for module in self.trunk():
+            module.to(runtime.dtype)
+        # Layer norms of the recycling embedder read float32 (see Runtime.dtype).
+        self.recycling.norm_msa.float()
+        self.recycling.norm_pair.float()
+
+    def trunk(self) -> list[nn.Module]:
+        """The modules that run in the runtime's dtype; the others stay in float32."""
+        return [
+            module for name, module in self.named_children() if name not in ("structure", "heads")
+        ]
+
+    def first_recycled(self, inputs: Inputs) -> Recycled:
+        """Zeros: what the first pass reads in place of a last one."""
+        batch, length = inputs.aatype.shape
+        zeros = inputs.target_feat.new_zeros
+        return Recycled(
+            msa_first_row=zeros(batch, length, self.config.evoformer.c_msa),
+            pair=zeros(batch, length, length, self.config.c_pair),
+            atom37=zeros(batch, length, 37, 3),
+        )
+
+    def represent(self, inputs: Inputs, draw: MSAInputs, recycled: Recycled) -> Representations:
+        """Lines 5 to 18 for one draw of the alignment."""
+        dtype = self.runtime.dtype
+        target, msa_mask = inputs.target_feat.to(dtype), draw.msa_mask.to(dtype)
+        seq_mask = inputs.seq_mask.to(dtype)
+        pair_mask = seq_mask[:, :, None] * seq_mask[:, None]
+        msa, pair = self.input(target, draw.msa_feat.to(dtype), inputs.residue_index)
+        num_rows = msa.shape[1]
+        first_row, recycled_pair = self.recycling(
+            recycled.msa_first_row.float(),
+            recycled.pair.float(),
+            pseudo_beta(recycled.atom37, inputs.aatype),
+        )
+        msa = torch.cat([msa[:, :1] + first_row[:, None].to(dtype), msa[:, 1:]], dim=1)
+        pair = pair + recycled_pair.to(dtype)
+        config = self.config.template
+        templates = inputs.templates
+        if templates is not None and config is not None:
+            pair = pair + self.template(pair, pair_mask, templates)
+        if self.config.extra is not None:
+            extra = self.extra_msa(draw)
+            _, pair = self.extra_stack(extra, pair, draw.extra_msa_mask.to(dtype), pair_mask)
+        if templates is not None and config is not None and config.embed_torsions:
+            msa = torch.cat([msa, self.template_torsions(templates)], dim=1)
+            # Whether psi is known decides whether the residue takes part.
+            msa_mask = torch.cat([msa_mask, templates.torsion_mask[..., 2].to(dtype)], dim=1)
+        msa, pair = self.evoformer(msa, pair, msa_mask, pair_mask)
+        return Representations(
+            single=self.single(msa[:, 0]),
+            pair=pair,
+            msa=msa[:, :num_rows],
+            msa_first_row=msa[:, 0],
+        )
+
+    def forward(self, inputs: Inputs, draws: Sequence[MSAInputs], recycled: Recycled) -> Pass:
+        """One pass.
+
+        Args:
+            inputs: What is the same in every pass.
+            draws: One draw of the alignment per ensemble member; representations are averaged
+                over them, `msa` is the first member's.
+            recycled: What the pass before found, or `first_recycled`.
+        """
+        members = [self.represent(inputs, draw, recycled) for draw in draws]
+        representations = members[0] if len(members) == 1 else _average(members)
+        structure: StructureOutput = self.structure(
+            representations.single.float(),
+            representations.pair.float(),
+            inputs.aatype,
+            inputs.seq_mask,
+        )
+        atom37 = atom37_from_atom14(structure.atom14[-1], inputs.aatype)
+        return Pass(representations, structure, atom37)
+
+    def predict_heads(self, result: Pass) -> HeadLogits:
+        """All heads on the result of the last pass, in float32."""
+        representations = result.representations
+        logits: HeadLogits = self.heads(
+            representations.msa.float(),
+            representations.pair.float(),
+            representations.single.float(),
+            result.structure.single,
+        )
+        return logits
+
+
+def _average(members: Sequence[Representations]) -> Representations:
+    """Ensembling (SI 1.11.2)."""
+
+    def mean(name: str) -> Tensor:
+        return sum(getattr(member, name) for member in members) / len(members)  # type: ignore[no-any-return]
+
+    return Representations(
+        single=mean("single"),
+        pair=mean("pair"),
+        msa=members[0].msa,
+        msa_first_row=mean("msa_first_row"),
+    )

@@ -1,0 +1,114 @@
+"""The output heads (SI 1.9) and the confidence measures that are read from their logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from foldry.model.config import HeadsConfig, ModelConfig
+from foldry.model.layers import Linear
+
+
+@dataclass(frozen=True)
+class HeadLogits:
+    """Logits of all heads; `pae` is None for models without the head."""
+
+    distogram: Float[Tensor, "B N N K"]
+    masked_msa: Float[Tensor, "B S N K"]
+    plddt: Float[Tensor, "B N K"]
+    resolved: Float[Tensor, "B N 37"]
+    pae: Float[Tensor, "B N N K"] | None
+
+
+class PLDDTHead(nn.Module):
+    """Algorithm 29. Per-residue lDDT-Cα, as logits (SI 1.9.6)."""
+
+    def __init__(self, c_structure: int, config: HeadsConfig) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(c_structure)
+        self.first = Linear(c_structure, config.c_plddt, init="relu")
+        self.second = Linear(config.c_plddt, config.c_plddt, init="relu")
+        self.output = Linear(config.c_plddt, config.num_plddt_bins, init="zero")
+
+    def forward(self, single: Float[Tensor, "B N C"]) -> Float[Tensor, "B N K"]:
+        hidden = torch.relu(self.second(torch.relu(self.first(self.norm(single)))))
+        logits: Tensor = self.output(hidden)
+        return logits
+
+
+class Heads(nn.Module):
+    """All heads: distogram, masked MSA, pLDDT, experimentally resolved, PAE (SI 1.9)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        heads = config.heads
+        self.distogram = Linear(config.c_pair, heads.num_distogram_bins, init="zero")
+        self.masked_msa = Linear(config.evoformer.c_msa, heads.num_masked_msa, init="zero")
+        self.plddt = PLDDTHead(config.structure.c, heads)
+        self.resolved = Linear(config.c_single, 37, init="zero")
+        self.pae = Linear(config.c_pair, heads.num_pae_bins, init="zero") if heads.pae else None
+
+    def forward(
+        self,
+        msa: Float[Tensor, "B S N C"],
+        pair: Float[Tensor, "B N N D"],
+        single: Float[Tensor, "B N E"],
+        structure_single: Float[Tensor, "B N F"],
+    ) -> HeadLogits:
+        half = self.distogram(pair)
+        return HeadLogits(
+            distogram=half + half.transpose(1, 2),
+            masked_msa=self.masked_msa(msa),
+            plddt=self.plddt(structure_single),
+            resolved=self.resolved(single),
+            pae=None if self.pae is None else self.pae(pair),
+        )
+
+
+def plddt(logits: Float[Tensor, "*B N K"]) -> Float[Tensor, "*B N"]:
+    """Expected lDDT-Cα, 0–100 (Algorithm 29, line 5)."""
+    num_bins = logits.shape[-1]
+    centers = (torch.arange(num_bins, device=logits.device) + 0.5) / num_bins
+    expected: Tensor = 100 * (logits.softmax(-1) * centers).sum(-1)
+    return expected
+
+
+def pae_bin_centers(num_bins: int, max_break: float) -> Float[Tensor, " K"]:
+    """Centres of the aligned-error bins, Å; the last bin is as wide as the others."""
+    step = max_break / (num_bins - 2)
+    return (torch.arange(num_bins) + 0.5) * step
+
+
+def predicted_aligned_error(
+    logits: Float[Tensor, "*B N N K"], max_break: float = 31.0
+) -> Float[Tensor, "*B N N"]:
+    """Expected error of residue j's Cα in Å when aligned on residue i (SI 1.9.7)."""
+    centers = pae_bin_centers(logits.shape[-1], max_break).to(logits.device)
+    expected: Tensor = (logits.softmax(-1) * centers).sum(-1)
+    return expected
+
+
+def predicted_tm_score(
+    logits: Float[Tensor, "N N K"],
+    max_break: float = 31.0,
+    asym_id: Tensor | None = None,
+) -> Float[Tensor, ""]:
+    """pTM, or with `asym_id` ipTM: only errors between chains count (SI 1.9.7, equation 38).
+
+    Args:
+        logits: Aligned-error logits.
+        max_break: The last break, Å.
+        asym_id: Chain number [N] of each residue.
+    """
+    num_residues, num_bins = logits.shape[0], logits.shape[-1]
+    d0 = 1.24 * (max(num_residues, 19) - 15) ** (1 / 3) - 1.8
+    centers = pae_bin_centers(num_bins, max_break).to(logits.device)
+    term = (logits.softmax(-1) / (1 + (centers / d0).square())).sum(-1)
+    mask = torch.ones_like(term)
+    if asym_id is not None:
+        mask = (asym_id[:, None] != asym_id[None]).to(term.dtype)
+    per_alignment = (term * mask).sum(-1) / (1e-8 + mask.sum(-1))
+    return per_alignment.max()

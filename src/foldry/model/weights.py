@@ -1,0 +1,372 @@
+"""Parameters under their official names and under ours, and our own files.
+
+The official parameters are a flat mapping `scope//name` → array; blocks of a stack share one array
+with a leading axis. Ours are the state of `AlphaFold`. The table between them has one row for each
+official array and works both ways without loss.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from foldry.errors import InputError
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import ModelConfig, StackConfig
+from foldry.model.runtime import Runtime
+
+ROOT = "alphafold/alphafold_iteration"
+STACK = "__layer_stack_no_state"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One official array and where its numbers are in our state.
+
+    Attributes:
+        official: `scope//name` below `alphafold/alphafold_iteration/`.
+        ours: Name in our state; `{}` stands for the block's number in a stack.
+        num_blocks: Blocks that share the official array, or None outside a stack.
+        linear: Whether this is a linear map's matrix, which the official arrays hold transposed.
+        split_inputs, split_outputs: Size of the first of two official axes (heads, channels) that
+            are one axis with us, or None where there is just one.
+    """
+
+    official: str
+    ours: str
+    num_blocks: int | None = None
+    linear: bool = False
+    split_inputs: int | None = None
+    split_outputs: int | None = None
+
+
+def _linear(official: str, ours: str, bias: bool = True) -> Iterator[Row]:
+    yield Row(f"{official}//weights", f"{ours}.weight", linear=True)
+    if bias:
+        yield Row(f"{official}//bias", f"{ours}.bias")
+
+
+def _norm(official: str, ours: str) -> Iterator[Row]:
+    yield Row(f"{official}//scale", f"{ours}.weight")
+    yield Row(f"{official}//offset", f"{ours}.bias")
+
+
+def _attention(
+    official: str, ours: str, num_heads: int, *, gating: bool = True, shared_key_value: bool = False
+) -> Iterator[Row]:
+    def matrix(letter: str, name: str, heads: int | None) -> Row:
+        return Row(
+            f"{official}//{letter}_w", f"{ours}.{name}.weight", linear=True, split_outputs=heads
+        )
+
+    yield matrix("query", "query", num_heads)
+    yield matrix("key", "key", None if shared_key_value else num_heads)
+    yield matrix("value", "value", None if shared_key_value else num_heads)
+    if gating:
+        yield matrix("gating", "gate", num_heads)
+        yield Row(f"{official}//gating_b", f"{ours}.gate.bias", split_outputs=num_heads)
+    yield Row(f"{official}//output_w", f"{ours}.output.weight", linear=True, split_inputs=num_heads)
+    yield Row(f"{official}//output_b", f"{ours}.output.bias")
+
+
+def _transition(official: str, ours: str) -> Iterator[Row]:
+    yield from _norm(f"{official}/input_layer_norm", f"{ours}.norm")
+    yield from _linear(f"{official}/transition1", f"{ours}.widen")
+    yield from _linear(f"{official}/transition2", f"{ours}.narrow")
+
+
+def _triangle_multiplication(official: str, ours: str) -> Iterator[Row]:
+    yield from _norm(f"{official}/layer_norm_input", f"{ours}.norm")
+    yield from _linear(f"{official}/left_projection", f"{ours}.left")
+    yield from _linear(f"{official}/right_projection", f"{ours}.right")
+    yield from _linear(f"{official}/left_gate", f"{ours}.left_gate")
+    yield from _linear(f"{official}/right_gate", f"{ours}.right_gate")
+    yield from _norm(f"{official}/center_layer_norm", f"{ours}.norm_product")
+    yield from _linear(f"{official}/output_projection", f"{ours}.output")
+    yield from _linear(f"{official}/gating_linear", f"{ours}.gate")
+
+
+def _triangle_attention(official: str, ours: str, num_heads: int) -> Iterator[Row]:
+    yield from _norm(f"{official}/query_norm", f"{ours}.norm")
+    yield Row(f"{official}//feat_2d_weights", f"{ours}.bias.weight", linear=True)
+    yield from _attention(f"{official}/attention", f"{ours}.attention", num_heads)
+
+
+def _pair_updates(
+    official: str, ours: str, num_heads: int, *, triangle_attention: bool
+) -> Iterator[Row]:
+    for direction in ("outgoing", "incoming"):
+        name = f"triangle_multiplication_{direction}"
+        yield from _triangle_multiplication(f"{official}/{name}", f"{ours}.{name}")
+    if triangle_attention:
+        for node in ("starting", "ending"):
+            name = f"triangle_attention_{node}"
+            yield from _triangle_attention(f"{official}/{name}_node", f"{ours}.{name}", num_heads)
+    yield from _transition(f"{official}/pair_transition", f"{ours}.pair_transition")
+
+
+def _evoformer_block(official: str, ours: str, config: StackConfig) -> Iterator[Row]:
+    row = f"{official}/msa_row_attention_with_pair_bias"
+    yield from _norm(f"{row}/query_norm", f"{ours}.msa_row_attention.norm")
+    yield from _norm(f"{row}/feat_2d_norm", f"{ours}.msa_row_attention.norm_pair")
+    yield Row(f"{row}//feat_2d_weights", f"{ours}.msa_row_attention.bias.weight", linear=True)
+    heads = config.num_heads_msa
+    yield from _attention(f"{row}/attention", f"{ours}.msa_row_attention.attention", heads)
+    column = f"{ours}.msa_column_attention"
+    if config.global_column_attention:
+        scope = f"{official}/msa_column_global_attention"
+        yield from _norm(f"{scope}/query_norm", f"{column}.norm")
+        yield from _attention(f"{scope}/attention", column, heads, shared_key_value=True)
+    else:
+        scope = f"{official}/msa_column_attention"
+        yield from _norm(f"{scope}/query_norm", f"{column}.norm")
+        yield from _attention(f"{scope}/attention", f"{column}.attention", heads)
+    yield from _transition(f"{official}/msa_transition", f"{ours}.msa_transition")
+    outer = f"{official}/outer_product_mean"
+    yield from _norm(f"{outer}/layer_norm_input", f"{ours}.outer_product_mean.norm")
+    yield from _linear(f"{outer}/left_projection", f"{ours}.outer_product_mean.left")
+    yield from _linear(f"{outer}/right_projection", f"{ours}.outer_product_mean.right")
+    yield Row(
+        f"{outer}//output_w",
+        f"{ours}.outer_product_mean.output.weight",
+        linear=True,
+        split_inputs=config.c_outer,
+    )
+    yield Row(f"{outer}//output_b", f"{ours}.outer_product_mean.output.bias")
+    yield from _pair_updates(
+        official, ours, config.num_heads_pair, triangle_attention=config.triangle_attention
+    )
+
+
+def _stacked(rows: Iterator[Row], num_blocks: int) -> Iterator[Row]:
+    for row in rows:
+        yield replace(row, num_blocks=num_blocks)
+
+
+def _embedders(config: ModelConfig) -> Iterator[Row]:
+    scope = "evoformer"
+    yield from _linear(f"{scope}/preprocess_1d", "input.target_msa")
+    yield from _linear(f"{scope}/preprocess_msa", "input.msa")
+    yield from _linear(f"{scope}/left_single", "input.target_left")
+    yield from _linear(f"{scope}/right_single", "input.target_right")
+    # The official scope is spelt so.
+    yield from _linear(f"{scope}/pair_activiations", "input.relative_position")
+    yield from _norm(f"{scope}/prev_msa_first_row_norm", "recycling.norm_msa")
+    yield from _norm(f"{scope}/prev_pair_norm", "recycling.norm_pair")
+    yield from _linear(f"{scope}/prev_pos_linear", "recycling.distance")
+    if config.template is not None:
+        template = f"{scope}/template_embedding"
+        single = f"{template}/single_template_embedding"
+        yield from _linear(f"{single}/embedding2d", "template.input")
+        yield from _stacked(
+            _pair_updates(
+                f"{single}/template_pair_stack/{STACK}",
+                "template.blocks.{}",
+                config.template.num_heads,
+                triangle_attention=config.template.triangle_attention,
+            ),
+            config.template.num_blocks,
+        )
+        yield from _norm(f"{single}/output_layer_norm", "template.norm")
+        heads = config.template.num_heads_pointwise
+        yield from _attention(f"{template}/attention", "template.attention", heads, gating=False)
+        if config.template.embed_torsions:
+            yield from _linear(f"{scope}/template_single_embedding", "template_torsions.input")
+            yield from _linear(f"{scope}/template_projection", "template_torsions.output")
+    if config.extra is not None:
+        yield from _linear(f"{scope}/extra_msa_activations", "extra_msa.linear")
+
+
+def _structure_module(config: ModelConfig) -> Iterator[Row]:
+    scope, ours = "structure_module", "structure"
+    fold = f"{scope}/fold_iteration"
+    yield from _norm(f"{scope}/single_layer_norm", f"{ours}.norm_single")
+    yield from _norm(f"{scope}/pair_layer_norm", f"{ours}.norm_pair")
+    yield from _linear(f"{scope}/initial_projection", f"{ours}.input")
+    attention = f"{fold}/invariant_point_attention"
+    yield from _linear(f"{attention}/q_scalar", f"{ours}.attention.scalar_query")
+    yield from _linear(f"{attention}/kv_scalar", f"{ours}.attention.scalar_key_value")
+    yield from _linear(f"{attention}/q_point_local", f"{ours}.attention.point_query")
+    yield from _linear(f"{attention}/kv_point_local", f"{ours}.attention.point_key_value")
+    yield from _linear(f"{attention}/attention_2d", f"{ours}.attention.pair_bias")
+    yield Row(f"{attention}//trainable_point_weights", f"{ours}.attention.point_weights")
+    yield from _linear(f"{attention}/output_projection", f"{ours}.attention.output")
+    yield from _norm(f"{fold}/attention_layer_norm", f"{ours}.norm_attention")
+    for index in range(config.structure.num_transition_layers):
+        yield from _linear(f"{fold}/{_numbered('transition', index)}", f"{ours}.transition.{index}")
+    yield from _norm(f"{fold}/transition_layer_norm", f"{ours}.norm_transition")
+    yield from _linear(f"{fold}/affine_update", f"{ours}.backbone_update")
+    chain, angles = f"{fold}/rigid_sidechain", f"{ours}.torsion_angles"
+    yield from _linear(f"{chain}/input_projection", f"{angles}.input")
+    yield from _linear(f"{chain}/input_projection_1", f"{angles}.input_initial")
+    for index in range(config.structure.num_sidechain_blocks):
+        yield from _linear(f"{chain}/{_numbered('resblock1', index)}", f"{angles}.first.{index}")
+        yield from _linear(f"{chain}/{_numbered('resblock2', index)}", f"{angles}.second.{index}")
+    yield from _linear(f"{chain}/unnormalized_angles", f"{angles}.angles")
+
+
+def _numbered(name: str, index: int) -> str:
+    """The official names of repeated layers: `transition`, `transition_1`, …"""
+    return f"{name}_{index}" if index else name
+
+
+def _heads(config: ModelConfig) -> Iterator[Row]:
+    yield from _linear("distogram_head/half_logits", "heads.distogram")
+    yield from _linear("masked_msa_head/logits", "heads.masked_msa")
+    yield from _linear("experimentally_resolved_head/logits", "heads.resolved")
+    yield from _norm("predicted_lddt_head/input_layer_norm", "heads.plddt.norm")
+    yield from _linear("predicted_lddt_head/act_0", "heads.plddt.first")
+    yield from _linear("predicted_lddt_head/act_1", "heads.plddt.second")
+    yield from _linear("predicted_lddt_head/logits", "heads.plddt.output")
+    if config.heads.pae:
+        yield from _linear("predicted_aligned_error_head/logits", "heads.pae")
+
+
+def table(config: ModelConfig) -> list[Row]:
+    """One row for every official array of this network."""
+    rows = list(_embedders(config))
+    if config.extra is not None:
+        block = _evoformer_block("evoformer/extra_msa_stack", "extra_stack.blocks.{}", config.extra)
+        rows += _stacked(block, config.extra.num_blocks)
+    block = _evoformer_block(
+        "evoformer/evoformer_iteration", "evoformer.blocks.{}", config.evoformer
+    )
+    rows += _stacked(block, config.evoformer.num_blocks)
+    rows += _linear("evoformer/single_activations", "single")
+    return [*rows, *_structure_module(config), *_heads(config)]
+
+
+def from_official(params: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Tensor]:
+    """Our state from the official arrays, without loss.
+
+    Raises:
+        InputError: An array is missing or has another shape than this network's.
+    """
+    _check(params, official_shapes(config), config.name)
+    state = {}
+    for row in table(config):
+        array = np.asarray(params[f"{ROOT}/{row.official}"])
+        blocks = [array] if row.num_blocks is None else list(array)
+        for index, block in enumerate(blocks):
+            num_outputs = math.prod(block.shape[-2:] if row.split_outputs else block.shape[-1:])
+            ours = block.reshape(-1, num_outputs).T if row.linear else block.reshape(-1)
+            state[row.ours.format(index)] = torch.from_numpy(ours.copy(order="C"))
+    return state
+
+
+def to_official(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, np.ndarray]:
+    """The official arrays from our state: the inverse of `from_official`, bit for bit."""
+    params = {}
+    for row in table(config):
+        blocks = [
+            _official_block(row, state[row.ours.format(index)].numpy(force=True))
+            for index in range(row.num_blocks or 1)
+        ]
+        params[f"{ROOT}/{row.official}"] = blocks[0] if row.num_blocks is None else np.stack(blocks)
+    return params
+
+
+def _official_block(row: Row, array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array.T).reshape(_official_shape(row, array.shape))
+
+
+def _official_shape(row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The official shape, without the axis of the blocks, of one of our arrays."""
+    inputs, outputs = (shape[1:], shape[:1]) if row.linear else ((), shape)
+    if row.split_inputs:
+        inputs = (row.split_inputs, inputs[0] // row.split_inputs)
+    if row.split_outputs:
+        outputs = (row.split_outputs, outputs[0] // row.split_outputs)
+    return (*inputs, *outputs)
+
+
+def official_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The name and the shape of every official array of this network."""
+    shapes = {}
+    state = state_shapes(config)
+    for row in table(config):
+        blocks = () if row.num_blocks is None else (row.num_blocks,)
+        shapes[f"{ROOT}/{row.official}"] = blocks + _official_shape(row, state[row.ours.format(0)])
+    return shapes
+
+
+def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """The name and the shape of every array of our state for this network."""
+    with torch.device("meta"):
+        state = AlphaFold(config, Runtime(device=torch.device("meta"))).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _check(
+    arrays: Mapping[str, np.ndarray | Tensor], shapes: Mapping[str, tuple[int, ...]], name: str
+) -> None:
+    """That the arrays are those of the network: every one, and in its shape."""
+    missing = [key for key in shapes if key not in arrays]
+    if missing:
+        raise InputError(
+            f"these are not the parameters of {name}: {len(missing)} of {len(shapes)} arrays are "
+            f"missing, {missing[0]!r} the first."
+        )
+    for key, shape in shapes.items():
+        if tuple(arrays[key].shape) != shape:
+            raise InputError(
+                f"these are not the parameters of {name}: {key!r} has shape "
+                f"{tuple(arrays[key].shape)} and not {shape}."
+            )
+
+
+def save(
+    path: Path,
+    state: Mapping[str, Tensor],
+    config: ModelConfig,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a state with its configuration inside, as safetensors.
+
+    Args:
+        path: Written under a temporary name first, then renamed.
+        state: The network's state, in any floating dtype.
+        config: Kept as JSON in the file's metadata, with `metadata`.
+        metadata: Further notes, such as the licence.
+    """
+    notes = {**(metadata or {}), "config": json.dumps(config.to_dict())}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    data = safetensors_bytes(tensors, metadata=notes)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
+    """Read what `save` wrote: the state in float32, the configuration, the other notes.
+
+    Raises:
+        InputError: The file is no such file, or not that of its configuration's network.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        config = ModelConfig.from_dict(json.loads(notes.pop("config")))
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path} is no Foldry weights file ({error}): make one with `foldry weights convert`."
+        ) from error
+    _check(state, state_shapes(config), f"{config.name} in {path}")
+    return state, config, notes
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

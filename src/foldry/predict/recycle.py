@@ -1,0 +1,69 @@
+"""Recycling: the network reads what it found the time before (SI 1.10, Algorithm 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foldry import residues
+from foldry.model.alphafold import AlphaFold, Pass
+from foldry.model.inputs import Inputs, MSAInputs
+
+
+class Recycling(NamedTuple):
+    """The last pass and the recycles that ran: one less than the passes."""
+
+    result: Pass
+    num_recycles: int
+
+
+def recycle(
+    model: AlphaFold,
+    inputs: Inputs,
+    draw: Callable[[int], Sequence[MSAInputs]],
+    num_recycles: int,
+    tolerance: float | None = None,
+) -> Recycling:
+    """Run the network `num_recycles` + 1 times, or until its structure stops changing.
+
+    Args:
+        model: The network.
+        inputs: What is the same in every pass.
+        draw: Gives the draws of the alignment, one per ensemble member, of the pass it is
+            told; asked only for passes that run.
+        num_recycles: Recycles at most.
+        tolerance: Stop once Cα distances change by less than this between passes, Å; one more
+            pass then ends the prediction, as AlphaFold-Multimer does. None never stops early.
+    """
+    recycled = model.first_recycled(inputs)
+    done = 0
+    while done < num_recycles:
+        result: Pass = model(inputs, draw(done), recycled)
+        before, recycled = recycled, result.recycled()
+        done += 1
+        if tolerance is None:
+            continue
+        if distance_change(before.atom37, recycled.atom37, inputs.seq_mask) <= tolerance:
+            break
+    return Recycling(model(inputs, draw(done), recycled), done)
+
+
+def distance_change(
+    before: Float[Tensor, "B N 37 3"],
+    now: Float[Tensor, "B N 37 3"],
+    seq_mask: Float[Tensor, "B N"],
+) -> float:
+    """Root mean square change of all Cα–Cα distances, Å; the largest of the batch."""
+
+    def distances(atom37: Tensor) -> Tensor:
+        ca = atom37[..., residues.CA, :]
+        return (ca[:, :, None] - ca[:, None]).square().sum(-1).sqrt()
+
+    mask = seq_mask[:, :, None] * seq_mask[:, None]
+    squared = (distances(before) - distances(now)).square()
+    mean = (squared * mask).sum((1, 2)) / mask.sum((1, 2))
+    return float(torch.sqrt(mean + 1e-8).max())
