@@ -1,0 +1,266 @@
+"""Alignments: merged, drawn, masked and clustered."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldry.errors import InputError
+from foldry.features.crop import crop_features
+from foldry.features.features import FeatureConfig, Features
+from foldry.features.msa import (
+    block_deletion,
+    deletion_features,
+    draw_msa,
+    mask_msa,
+    merge_alignments,
+    msa_feat,
+    nearest_clusters,
+    summarize_clusters,
+)
+from foldry.features.pipeline import make_features
+from foldry.query import Alignment, Chain, Query
+from foldry.residues import GAP, HHBLITS_ORDER, MASKED, RESTYPE_ORDER
+from tests.features.conftest import Recorded
+
+CONFIG = FeatureConfig(num_msa=8, num_extra_msa=5, num_templates=0)
+LETTERS = "ARNDCQEGHILKMFPSTWYVX-"
+HHBLITS_TO_OURS = np.array([RESTYPE_ORDER.get(letter, GAP) for letter in HHBLITS_ORDER])
+
+
+def alignment(rows: list[str], deletions: np.ndarray | None = None) -> Alignment:
+    if deletions is None:
+        deletions = np.zeros((len(rows), len(rows[0])), np.int32)
+    return Alignment(tuple(f"row{n}" for n in range(len(rows))), tuple(rows), deletions)
+
+
+def features(
+    seed: int, rows: int = 30, length: int = 11, config: FeatureConfig = CONFIG
+) -> Features:
+    """Features of a random alignment; every row is another one."""
+    rng = np.random.default_rng(seed)
+    texts = ["".join(rng.choice(list(LETTERS[:20]), length))]
+    texts += ["".join(rng.choice(list(LETTERS), length)) for _ in range(rows - 1)]
+    deletions = rng.integers(0, 4, (rows, length))
+    deletions[0] = 0
+    chain = Chain(("A",), texts[0], alignment(texts, deletions))
+    return make_features(Query("q", (chain,)), config, seed)
+
+
+@pytest.fixture(scope="module")
+def official(recorded: Recorded) -> dict[str, np.ndarray]:
+    return recorded("data/tf_transforms_monomer.npz")
+
+
+@pytest.mark.parity
+def test_clusters_are_the_official_ones(official: dict[str, np.ndarray]) -> None:
+    msa, deletions = official["masked/msa"], official["masked/deletion_matrix"]
+    extra, extra_deletions = official["masked/extra_msa"], official["masked/extra_deletion_matrix"]
+    assignment = nearest_clusters(msa, extra)
+    np.testing.assert_array_equal(assignment, official["clustered/extra_cluster_assignment"])
+    profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, assignment)
+    np.testing.assert_array_equal(profile, official["clustered/cluster_profile"])
+    np.testing.assert_array_equal(mean, official["clustered/cluster_deletion_mean"])
+    feat = msa_feat(msa, deletions, profile, mean)
+    assert feat.dtype == profile.dtype == mean.dtype == np.float32
+    np.testing.assert_allclose(feat, official["feat/msa_feat"], rtol=0, atol=5e-8)
+    has_deletion, value = deletion_features(extra_deletions)
+    np.testing.assert_array_equal(has_deletion, official["feat/extra_has_deletion"])
+    np.testing.assert_allclose(value, official["feat/extra_deletion_value"], rtol=0, atol=5e-8)
+
+
+@pytest.mark.parity
+def test_merged_alignments_are_the_official_ones(recorded: Recorded) -> None:
+    official = recorded("data/pipeline_features.npz")
+    names = ("in_msa0_sto", "in_msa1_a3m", "in_msa2_sto")
+    first, second, third = (bytes(official[name]).decode() for name in names)
+    merged = [aligned(rows_of_stockholm(first)), aligned(rows_of_a3m(second))]
+    merged.append(aligned(rows_of_stockholm(third)))
+    msa, deletions = merge_alignments(merged)
+    np.testing.assert_array_equal(msa, HHBLITS_TO_OURS[official["msa/msa"]])
+    np.testing.assert_array_equal(deletions, official["msa/deletion_matrix_int"])
+    assert (official["msa/num_alignments"] == len(msa)).all()
+
+
+def rows_of_stockholm(text: str) -> list[str]:
+    """Rows with capitals and '-' where the query has a residue, small letters elsewhere."""
+    rows: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith(("#", "//")):
+            name, part = line.split()
+            rows[name] = rows.get(name, "") + part
+    query = next(iter(rows.values()))
+    return [
+        "".join(
+            letter if residue != "-" else letter.lower().strip("-.")
+            for letter, residue in zip(row, query, strict=True)
+        )
+        for row in rows.values()
+    ]
+
+
+def rows_of_a3m(text: str) -> list[str]:
+    return ["".join(record.split("\n")[1:]) for record in text.split(">")[1:]]
+
+
+def aligned(rows: list[str]) -> Alignment:
+    deletions = []
+    for row in rows:
+        lost = [len(piece) for piece in re.split("[A-Z-]", row)]
+        deletions.append(lost[:-1])
+    return alignment([re.sub("[a-z]", "", row) for row in rows], np.array(deletions))
+
+
+def test_equal_rows_are_kept_once_with_the_first_deletions() -> None:
+    first = alignment(["ACD", "A-D"], np.array([[0, 0, 0], [0, 2, 0]]))
+    second = alignment(["ACD", "UBZ", "A-D"], np.array([[0, 0, 0], [1, 0, 0], [9, 9, 9]]))
+    msa, deletions = merge_alignments([first, second])
+    letters = [[LETTERS[code] for code in row] for row in msa]
+    assert letters == [list("ACD"), list("A-D"), list("CDE")]
+    assert deletions.tolist() == [[0, 0, 0], [0, 2, 0], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [(["ACD", "AC"], "Row 2"), (["ACD", "AcD"], "'c' at residue 2")]
+)
+def test_a_wrong_row_is_named(rows: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        merge_alignments([alignment(rows, np.zeros((2, 3)))])
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 40))
+def test_a_draw_holds_rows_of_the_alignment(seed: int, rows: int) -> None:
+    whole = features(seed, rows)
+    draw = draw_msa(whole, recycle=1)
+    num_clusters = min(rows, CONFIG.num_msa)
+    num_extra = min(rows - num_clusters, CONFIG.num_extra_msa)
+    assert draw.msa_feat.shape == (num_clusters, 11, 49)
+    assert draw.extra_msa.shape == (num_extra, 11)
+    np.testing.assert_array_equal(draw.true_msa[0], whole.aatype)
+    drawn = [tuple(row) for row in np.concatenate([draw.true_msa, draw.extra_msa])]
+    assert len(set(drawn)) == len(drawn)
+    assert set(drawn) <= {tuple(row) for row in whole.msa}
+
+    masked = draw.msa_feat[..., :23].argmax(-1)
+    untouched = draw.bert_mask == 0
+    np.testing.assert_array_equal(masked[untouched], draw.true_msa[untouched])
+    np.testing.assert_allclose(draw.msa_feat[..., 25:48].sum(-1), 1, rtol=0, atol=1e-5)
+    assert draw.msa_mask.all() and draw.extra_msa_mask.all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_draws_follow_from_seed_recycle_and_member(seed: int) -> None:
+    whole = features(seed)
+
+    def same(left: object, right: object) -> bool:
+        names = [field.name for field in fields(draw_msa(whole, 0))]
+        return all(np.array_equal(getattr(left, name), getattr(right, name)) for name in names)
+
+    assert same(draw_msa(whole, 2, 1), draw_msa(whole, 2, 1))
+    others = (
+        draw_msa(whole, 2, 0),
+        draw_msa(whole, 1, 1),
+        draw_msa(replace(whole, seed=seed + 1), 2, 1),
+    )
+    assert not any(same(draw_msa(whole, 2, 1), other) for other in others)
+    fixed = replace(whole, config=replace(CONFIG, resample_msa=False))
+    assert same(draw_msa(fixed, 3), draw_msa(fixed, 0))
+    assert same(draw_msa(fixed, 3), draw_msa(whole, 0))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_clusters_agree_with_their_definition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    msa, extra = rng.integers(0, 23, (5, 9)), rng.integers(0, 22, (12, 9))
+    deletions, extra_deletions = rng.integers(0, 3, (5, 9)), rng.integers(0, 3, (12, 9))
+    one_hot = np.eye(23)
+    agreement = np.einsum("enc,snc->es", one_hot[extra][..., :21], one_hot[msa][..., :21])
+    assignment = nearest_clusters(msa, extra)
+    np.testing.assert_array_equal(assignment, agreement.argmax(1))
+    profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, assignment)
+    for cluster in range(5):
+        members = assignment == cluster
+        rows = np.concatenate([msa[[cluster]], extra[members]])
+        lost = np.concatenate([deletions[[cluster]], extra_deletions[members]])
+        np.testing.assert_allclose(profile[cluster], one_hot[rows].mean(0), rtol=0, atol=2e-6)
+        np.testing.assert_allclose(mean[cluster], lost.mean(0), rtol=0, atol=6e-6)
+
+
+def test_clusters_see_as_many_rows_as_asked_for() -> None:
+    def rows_seen(cluster_extra_rows: int | None) -> int:
+        """By the gaps of one column, which only the rows beyond the clusters have."""
+        config = FeatureConfig(1, 0, 0, masked_fraction=0, cluster_extra_rows=cluster_extra_rows)
+        rows = ["AC"] + ["-" + letter for letter in LETTERS[:20]]
+        chain = Chain(("A",), "AC", alignment(rows))
+        draw = draw_msa(make_features(Query("q", (chain,)), config, 0), 0)
+        assert draw.extra_msa.shape == (0, 2)
+        letter, gap = draw.msa_feat[0, 0, 25], draw.msa_feat[0, 0, 25 + GAP]
+        return round(gap / letter)
+
+    assert [rows_seen(limit) for limit in (0, 3, None)] == [0, 3, 20]
+
+
+def test_masking_keeps_to_its_shares() -> None:
+    rng = np.random.default_rng(0)
+    length, num_rows = 400, 500
+    rows = np.zeros((num_rows, length), np.int64)
+    # The column's profile is half W (17), half gap, so each way of replacing can be told.
+    column = np.where(np.arange(100)[:, None] % 2, 17, GAP) * np.ones(length, int)
+    masked, bert_mask = mask_msa(rows, column, CONFIG, rng)
+    count = bert_mask.sum()
+    assert abs(count / rows.size - 0.15) < 0.005
+    picked = masked[bert_mask == 1]
+    uniform = 0.1 / 20
+    expected = {
+        MASKED: 0.7,
+        GAP: 0.05,
+        17: 0.05 + uniform,
+        0: 0.1 + uniform,
+        **{code: uniform for code in range(1, 20) if code != 17},
+    }
+    assert set(np.unique(picked)) <= set(expected)
+    for code, share in expected.items():
+        assert abs((picked == code).mean() - share) < 5 * np.sqrt(share / count), code
+    assert (masked[bert_mask == 0] == 0).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 60))
+def test_block_deletion_takes_blocks_and_never_the_query(seed: int, rows: int) -> None:
+    whole = features(7, rows)
+    whole = replace(whole, deletion_matrix=np.repeat(np.arange(rows)[:, None], 11, 1))
+    left = block_deletion(whole, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
+    kept = left.deletion_matrix[:, 0]
+    np.testing.assert_array_equal(left.msa, whole.msa[kept])
+    assert kept[0] == 0
+    assert (np.diff(kept) > 0).all()
+    size = int(0.2 * rows)
+    lost = np.setdiff1d(np.arange(rows), kept)
+    assert len(lost) <= 2 * size
+    starts = lost[np.diff(lost, prepend=-2) > 1]
+    assert len(starts) <= 2
+    again = block_deletion(whole, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
+    np.testing.assert_array_equal(again.msa, left.msa)
+
+
+def test_a_crop_is_a_window_that_keeps_its_residue_indices() -> None:
+    whole = features(1)
+    crop = crop_features(whole, 3, 5)
+    assert crop.residue_index.tolist() == [3, 4, 5, 6, 7]
+    assert crop.num_residues == 5
+    for field in fields(whole):
+        ours, all_of_it = getattr(crop, field.name), getattr(whole, field.name)
+        if field.name in ("msa", "deletion_matrix"):
+            np.testing.assert_array_equal(ours, all_of_it[:, 3:8])
+        elif isinstance(all_of_it, np.ndarray):
+            np.testing.assert_array_equal(ours, all_of_it[3:8])
+    assert draw_msa(crop, 0).msa_feat.shape == (8, 5, 49)
+    assert crop_features(whole, 9, 5).num_residues == 2

@@ -1,0 +1,80 @@
+"""From a query to features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.features.features import FeatureConfig
+from foldry.features.msa import draw_msa
+from foldry.features.pipeline import make_features
+from foldry.query import Alignment, Chain, Query, TemplateHit
+from foldry.structure import Structure
+
+CONFIG = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=2)
+
+
+def rows(*sequences: str) -> Alignment:
+    headers = tuple(f"row{number}" for number in range(len(sequences)))
+    return Alignment(headers, sequences, np.zeros((len(sequences), len(sequences[0])), np.int32))
+
+
+def test_a_bare_sequence_is_its_own_alignment() -> None:
+    features = make_features(Query("q", (Chain(("A",), "ACDX"),)), CONFIG, 7)
+    assert features.msa.tolist() == [[0, 4, 3, 20]]
+    assert not features.deletion_matrix.any()
+    assert features.templates is None
+    assert features.seed == 7
+    draw = draw_msa(features, 0)
+    assert draw.msa_feat.shape == (1, 4, 49)
+    assert draw.extra_msa.shape == draw.extra_msa_mask.shape == (0, 4)
+
+
+def test_paired_rows_stand_before_the_others() -> None:
+    chain = Chain(("A",), "ACD", rows("ACD", "GGG", "ACE"), rows("ACD", "WWW", "ACE"))
+    features = make_features(Query("q", (chain,)), CONFIG, 0)
+    letters = ["".join("ARNDCQEGHILKMFPSTWYVX-"[code] for code in row) for row in features.msa]
+    assert letters == ["ACD", "WWW", "ACE", "GGG"]
+
+
+def test_rare_letters_of_the_query_may_stand_in_its_alignment() -> None:
+    features = make_features(Query("q", (Chain(("A",), "AXD", rows("AUD")),)), CONFIG, 0)
+    assert features.aatype.tolist() == [0, 20, 3]
+    assert features.msa.tolist() == [[0, 4, 3]]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (Query("q", (Chain(("A", "B"), "ACD"),)), "2 chains"),
+        (Query("q", (Chain(("A",), "ACD", rows("AC")),)), "row of 2 residues"),
+        (Query("q", (Chain(("A",), "ACD", rows("ACE", "ACD")),)), "E for D at residue 3"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(query: Query, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        make_features(query, CONFIG, 0)
+
+
+def test_templates_are_read_only_by_models_that_have_them() -> None:
+    length = 6
+    mask = np.zeros((length, 37), bool)
+    mask[:, :5] = True
+    template = Structure(
+        "t",
+        np.arange(length),
+        np.arange(length),
+        np.full(length, ""),
+        np.full(length, "A"),
+        np.ones((length, 37, 3), np.float32) * mask[..., None],
+        mask,
+        np.zeros((length, 37)),
+    )
+    hit = TemplateHit("t_A", template, np.arange(length)[:, None] * [1, 1])
+    query = Query("q", (Chain(("A",), "ARNDCQ", templates=(hit, hit, hit)),))
+    templates = make_features(query, CONFIG, 0).templates
+    assert templates is not None
+    assert templates.aatype.tolist() == [list(range(6))] * 2
+    without = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=0)
+    assert make_features(query, without, 0).templates is None

@@ -1,0 +1,171 @@
+"""Templates on the query, against the recorded official numbers and by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.features.templates import (
+    align_template,
+    index_pairs,
+    template_features,
+    template_features_of_atoms,
+)
+from foldry.query import TemplateHit
+from foldry.residues import CA, GAP, HHBLITS_ORDER, RESTYPE_ORDER, encode_sequence
+from foldry.structure import Structure
+from tests.features.conftest import Recorded
+
+HHBLITS_TO_OURS = np.array([RESTYPE_ORDER.get(letter, GAP) for letter in HHBLITS_ORDER])
+SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVV"
+
+
+def structure(sequence: str, name: str = "made", chain: str = "A") -> Structure:
+    """A chain of CA atoms on a line, 3.8 Å apart, and no other atom."""
+    length = len(sequence)
+    positions = np.zeros((length, 37, 3), np.float32)
+    positions[:, CA, 0] = 3.8 * np.arange(length)
+    mask = np.zeros((length, 37), bool)
+    mask[:, CA] = True
+    return Structure(
+        name=name,
+        aatype=encode_sequence(sequence),
+        residue_number=np.arange(1, length + 1),
+        insertion_code=np.full(length, ""),
+        chain_id=np.full(length, chain),
+        atom_positions=positions,
+        atom_mask=mask,
+        b_factor=np.zeros((length, 37), np.float32),
+    )
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["2q2k", "2crb"])
+def test_laid_atoms_are_the_official_ones(recorded: Recorded, name: str) -> None:
+    official = recorded("data/templates.npz")
+    seqres = official[f"{name}/seqres"][0].decode()
+    part, query = (
+        bytes(official[f"{name}/extract/{key}"]).decode() for key in ("template_sequence", "query")
+    )
+    template = replace(
+        structure(seqres),
+        atom_positions=official[f"{name}/atom_positions"],
+        atom_mask=official[f"{name}/atom_mask"].astype(bool),
+    )
+    pairs = official[f"{name}/extract/mapping"] + [0, seqres.index(part)]
+    ours = template_features(query, [TemplateHit(name, template, pairs)], 4)
+    one_hot = official[f"{name}/extract/out_template_aatype"]
+    np.testing.assert_array_equal(ours.aatype[0], HHBLITS_TO_OURS[one_hot.argmax(-1)])
+    for kind, values in (("positions", ours.atom_positions), ("masks", ours.atom_mask)):
+        theirs = official[f"{name}/extract/out_template_all_atom_{kind}"]
+        np.testing.assert_array_equal(values[0], theirs)
+
+
+@pytest.mark.parity
+def test_features_of_laid_atoms_are_the_official_ones(recorded: Recorded) -> None:
+    official = recorded("data/tf_transforms_monomer.npz")
+    codes = HHBLITS_TO_OURS[official["in_raw/template_aatype"].argmax(-1)]
+    ours = template_features_of_atoms(
+        codes,
+        official["in_raw/template_all_atom_positions"],
+        official["in_raw/template_all_atom_masks"],
+    )
+    for name, values in {
+        "aatype": ours.aatype,
+        "mask": ours.mask,
+        "pseudo_beta": ours.pseudo_beta,
+        "pseudo_beta_mask": ours.pseudo_beta_mask,
+    }.items():
+        np.testing.assert_array_equal(values, official[f"nonensembled/template_{name}"])
+
+
+@pytest.mark.parity
+def test_index_pairs_are_the_official_ones(recorded: Recorded) -> None:
+    hits = recorded("data/parsers.npz")
+    mappings = recorded("data/templates.npz")
+    query = bytes(hits["in_a3m"]).decode().split("\n")[1]
+    numbers = [int(name.split("/")[1]) for name in mappings if name.startswith("index_mapping/")]
+    assert numbers
+    for number in numbers:
+        ours = index_pairs(
+            query,
+            bytes(hits[f"hhr/{number}/query"]).decode(),
+            hits[f"hhr/{number}/indices_query"],
+            hits[f"hhr/{number}/indices_hit"],
+        )
+        np.testing.assert_array_equal(ours, mappings[f"index_mapping/{number}"])
+
+
+def test_index_pairs_leave_gaps_out() -> None:
+    # query  A C - D        hit  E - F G
+    pairs = index_pairs("MMACDK", "AC-D", [4, 5, -1, 6], [9, -1, 10, 11])
+    assert pairs.tolist() == [[2, 0], [4, 2]]
+
+
+def test_index_pairs_of_another_query_are_refused() -> None:
+    with pytest.raises(InputError, match="another query"):
+        index_pairs("MMM", "ACD", [0, 1, 2], [0, 1, 2])
+
+
+def test_first_templates_are_taken_in_order() -> None:
+    hits = [align_template(SEQUENCE, structure(SEQUENCE, name)) for name in ("one", "two")]
+    assert [hit.name for hit in hits] == ["one_A", "two_A"]
+    assert len(template_features(SEQUENCE, hits, 1).mask) == 1
+    assert len(template_features(SEQUENCE, hits, 4).mask) == 2
+
+
+def test_a_template_is_aligned_by_sequence() -> None:
+    query = "GGGGG" + SEQUENCE
+    known = "HHHHHH" + SEQUENCE[:30] + SEQUENCE[35:]
+    hit = align_template(query, structure(known))
+    features = template_features(query, [hit], 4)
+    expected = [GAP] * 5 + list(encode_sequence(SEQUENCE))
+    expected[35:40] = [GAP] * 5
+    assert features.aatype[0].tolist() == expected
+    np.testing.assert_array_equal(features.atom_mask[0, :, CA], np.array(expected) != GAP)
+    places = features.atom_positions[0, features.aatype[0] != GAP, CA, 0]
+    np.testing.assert_allclose(places, 3.8 * np.arange(6, len(known)), rtol=1e-6)
+    assert not features.atom_positions[0, 35:40].any()
+
+
+def test_the_best_chain_of_a_template_is_taken() -> None:
+    first, second = structure(SEQUENCE[:20], chain="X"), structure(SEQUENCE, chain="B")
+    both = Structure(
+        "pair",
+        *(
+            np.concatenate([getattr(first, name), getattr(second, name)])
+            for name in list(vars(first))[1:]
+        ),
+    )
+    hit = align_template(SEQUENCE, both)
+    assert hit.name == "pair_B"
+    np.testing.assert_array_equal(hit.pairs, np.arange(len(SEQUENCE))[:, None] * [1, 1])
+
+
+def test_a_template_like_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="Fewer than 10 residues"):
+        align_template("W" * 30, structure("A" * 30))
+
+
+def torn() -> Structure:
+    whole = structure(SEQUENCE)
+    positions = whole.atom_positions.copy()
+    positions[40:, CA, 1] = 151
+    return replace(whole, atom_positions=positions)
+
+
+@pytest.mark.parametrize(
+    ("template", "pairs", "said"),
+    [
+        (structure(SEQUENCE), [[70, 0]], "count from 0 to 69 in the query"),
+        (structure(SEQUENCE), [[0, -1]], "does not exist"),
+        (structure(SEQUENCE), [[i, i] for i in range(4)], "no coordinates"),
+        (torn(), [[i, i] for i in range(20)], "Residue 41"),
+    ],
+)
+def test_a_bad_hit_is_refused(template: Structure, pairs: list[list[int]], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        template_features(SEQUENCE, [TemplateHit("bad", template, np.array(pairs))], 4)
