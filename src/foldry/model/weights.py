@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -364,6 +365,21 @@ def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
         ) from error
     _check(state, state_shapes(config), f"{config.name} in {path}")
     return state, config, notes
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an official parameter file.
+
+    Raises:
+        InputError: The file is damaged, or holds anything but plain arrays.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise InputError(
+            f"{path} cannot be read as parameters ({error}): get it again with `foldry weights get`."
+        ) from error
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,122 @@
+"""Which networks predict: from `mini`, a file or a folder to parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from torch import Tensor
+
+from foldry.errors import InputError
+from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.weights import from_official, load, read_npz, sha256
+
+MINI_NOTICE = (
+    "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold. "
+    "For AlphaFold's own parameters run `foldry weights get`, then fold with --weights FOLDER."
+)
+MINI_FILE = "mini.safetensors"
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """One network's parameters on disk, not yet read.
+
+    Attributes:
+        name: The official model's name, or `mini`.
+        path: An official `.npz` or a `.safetensors` of ours.
+        notice: What every reader of its predictions must be told, or "".
+    """
+
+    name: str
+    path: Path
+    notice: str = ""
+
+    def read(self) -> tuple[dict[str, Tensor], ModelConfig]:
+        """The state and the configuration.
+
+        Raises:
+            InputError: The file is damaged or of another network.
+        """
+        if self.path.suffix == ".npz":
+            config = preset(self.name)
+            return from_official(read_npz(self.path), config), config
+        state, config, _ = load(self.path)
+        return state, config
+
+    def sha256(self) -> str:
+        """Hash of the file."""
+        return sha256(self.path)
+
+
+def find_networks(weights: str, models: Sequence[str] | None = None) -> list[NetworkFile]:
+    """The networks that will predict, in the order in which they run.
+
+    Args:
+        weights: `mini`, a file, or a folder of files such as `params_model_1_ptm.npz`.
+        models: Names such as `model_1_ptm`, or numbers, which mean the pTM network where the
+            folder has it; None takes all pTM networks of a folder, or all others without any.
+
+    Raises:
+        InputError: There is no such file, or not the models asked for.
+    """
+    if weights == "mini":
+        if models not in (None, ("mini",)):
+            raise InputError(
+                f"mini has no model {', '.join(models or ())}: leave --models out, or give a "
+                "folder of AlphaFold's parameters with --weights."
+            )
+        return [
+            NetworkFile("mini", Path(str(files("foldry") / "weights" / MINI_FILE)), MINI_NOTICE)
+        ]
+    path = Path(weights)
+    if path.is_file():
+        found = {network.name: network for network in [_network(path)]}
+    elif path.is_dir():
+        known = sorted(path.glob("*.npz")) + sorted(path.glob("*.safetensors"))
+        found = {network.name: network for network in map(_network_or_none, known) if network}
+    else:
+        raise InputError(
+            f"{weights} is no file or folder: give --weights mini, a file, or the folder that "
+            "`foldry weights get` made."
+        )
+    if not found:
+        raise InputError(
+            f"{weights} holds no parameters that Foldry reads: it looks for params_model_1.npz … "
+            "params_model_5_ptm.npz and for .safetensors files of its own."
+        )
+    if models is None:
+        ptm = [name for name in sorted(found) if name.endswith("_ptm")]
+        return [found[name] for name in ptm or sorted(found)]
+    return [_pick(found, model, weights) for model in models]
+
+
+def _pick(found: dict[str, NetworkFile], model: str, weights: str) -> NetworkFile:
+    names = (f"model_{model}_ptm", f"model_{model}") if model.isdigit() else (model,)
+    for name in names:
+        if name in found:
+            return found[name]
+    raise InputError(f"{weights} has no {names[0]}: it has {', '.join(sorted(found))}.")
+
+
+def _network(path: Path) -> NetworkFile:
+    if path.suffix == ".safetensors":
+        config = load(path)[1]
+        return NetworkFile(config.name, path, MINI_NOTICE if config.name == "mini" else "")
+    name = path.stem.removeprefix("params_")
+    if path.suffix != ".npz" or name not in OFFICIAL_MODELS:
+        raise InputError(
+            f"{path} is not named as a file of parameters: Foldry reads params_model_1.npz … "
+            "params_model_5_ptm.npz and .safetensors; `foldry weights convert` makes one of the "
+            "latter from an OpenFold checkpoint."
+        )
+    return NetworkFile(name, path)
+
+
+def _network_or_none(path: Path) -> NetworkFile | None:
+    try:
+        return _network(path)
+    except InputError:
+        return None
