@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.features.crop import crop_features
-from foldry.features.features import FeatureConfig, Features
+from foldry.features.features import FeatureConfig, Features, MSADraw
 from foldry.features.msa import (
     block_deletion,
     deletion_features,
@@ -264,3 +265,15 @@ def test_a_crop_is_a_window_that_keeps_its_residue_indices() -> None:
             np.testing.assert_array_equal(ours, all_of_it[3:8])
     assert draw_msa(crop, 0).msa_feat.shape == (8, 5, 49)
     assert crop_features(whole, 9, 5).num_residues == 2
+
+
+def test_the_documented_example_runs_and_every_field_is_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "msa.md").read_text("utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, object] = {}
+    exec(example, names)
+    draw = names["draw"]
+    assert isinstance(draw, MSADraw)
+    assert f"# {draw.msa_feat.shape}" in example
+    for field in fields(FeatureConfig):
+        assert f"`{field.name}`" in text

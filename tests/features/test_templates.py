@@ -117,6 +117,11 @@ def test_first_templates_are_taken_in_order() -> None:
     assert len(template_features(SEQUENCE, hits, 4).mask) == 2
 
 
+def test_no_hits_are_no_templates() -> None:
+    features = template_features(SEQUENCE, [], 4)
+    assert features.torsion_sin_cos.shape == (0, len(SEQUENCE), 7, 2)
+
+
 def test_a_template_is_aligned_by_sequence() -> None:
     query = "GGGGG" + SEQUENCE
     known = "HHHHHH" + SEQUENCE[:30] + SEQUENCE[35:]

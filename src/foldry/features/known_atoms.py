@@ -7,6 +7,7 @@ residue axis N, compute in float32 and take coordinates in Å. Codes above 20 co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import Final
 
 import numpy as np
@@ -275,5 +276,5 @@ def _cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _gather(values: np.ndarray, indices: np.ndarray, num_axes: int) -> np.ndarray:
     """Picks each residue's atoms; the residues are the last of the first `num_axes` axes."""
     lead, rest = indices.shape[:num_axes], values.shape[num_axes + 1 :]
-    flat = indices.reshape(*lead, -1, *(1,) * len(rest))
+    flat = indices.reshape(*lead, prod(indices.shape[num_axes:]), *(1,) * len(rest))
     return np.take_along_axis(values, flat, axis=num_axes).reshape(*indices.shape, *rest)
