@@ -1,0 +1,272 @@
+"""Make the files of this folder again from Debian's theseus-examples and mmseqs2-examples.
+
+    apt-get install theseus-examples mmseqs2-examples mmseqs2
+    python examples/make_examples.py
+
+Only coordinates and bare sequences are taken. Every alignment is made here, by an MMseqs2 search
+of the 20,000 UniProt sequences of mmseqs2-examples. The same packages give the same bytes.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import gemmi
+
+HERE = Path(__file__).resolve().parent
+STRUCTURES = Path("/usr/share/doc/theseus/examples")
+SEQUENCES = Path("/usr/share/doc/mmseqs2/example-data/DB.fasta.gz")
+SEARCH_OPTIONS = ["--num-iterations", "3", "-s", "7.5", "-e", "0.001", "-a", "1", "--threads", "1"]
+MSA_OPTIONS = ["--msa-format-mode", "5", "--filter-msa", "0", "--threads", "1"]
+
+
+@dataclass(frozen=True)
+class Citation:
+    """The paper a structure was published in."""
+
+    authors: tuple[str, ...]
+    title: str
+    journal: str
+    volume: str
+    first_page: str
+    year: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One folder of examples/ and what the PDB says about its structure."""
+
+    folder: str
+    pdb_id: str
+    files: tuple[str, ...]  # one per chain, under STRUCTURES
+    molecule: str
+    title: str
+    method: str
+    resolution: float | None  # Å
+    citation: Citation
+    first_residue: int = -10_000  # author number below which residues are left off
+    compressed: bool = False
+
+
+EXAMPLES = (
+    Example(
+        folder="kunitz",
+        pdb_id="1adz",
+        files=("1adz.pdb.gz",),
+        molecule="Tissue factor pathway inhibitor, second Kunitz domain, Homo sapiens",
+        title="The solution structure of the second Kunitz domain of tissue factor pathway "
+        "inhibitor, NMR, model 1 of 30",
+        method="SOLUTION NMR",
+        resolution=None,
+        citation=Citation(
+            authors=(
+                "Burgering, M.J.",
+                "Orbons, L.P.",
+                "van der Doelen, A.",
+                "Mulders, J.",
+                "Theunissen, H.J.",
+                "Grootenhuis, P.D.",
+                "Bode, W.",
+                "Huber, R.",
+                "Stubbs, M.T.",
+            ),
+            title="The second Kunitz domain of human tissue factor pathway inhibitor: cloning, "
+            "structure determination and interaction with factor Xa.",
+            journal="J.Mol.Biol.",
+            volume="269",
+            first_page="395",
+            year="1997",
+        ),
+        first_residue=9,  # 1-8 are the expression tag DYKDDDDK
+    ),
+    Example(
+        folder="trypsin",
+        pdb_id="1trn",
+        files=("trypsins/1TRN_A.pdb.gz",),
+        molecule="Trypsin-1, Homo sapiens",
+        title="Crystal structure of human trypsin 1: unexpected phosphorylation of tyrosine 151, "
+        "chain A",
+        method="X-RAY DIFFRACTION",
+        resolution=2.20,
+        citation=Citation(
+            authors=(
+                "Gaboriaud, C.",
+                "Serre, L.",
+                "Guy-Crotte, O.",
+                "Forest, E.",
+                "Fontecilla-Camps, J.C.",
+            ),
+            title="Crystal structure of human trypsin 1: unexpected phosphorylation of Tyr151.",
+            journal="J.Mol.Biol.",
+            volume="259",
+            first_page="995",
+            year="1996",
+        ),
+    ),
+    Example(
+        folder="malate_dehydrogenase",
+        pdb_id="1mld",
+        files=("ldh/1mld_A.pdb.gz", "ldh/1mld_B.pdb.gz"),
+        molecule="Malate dehydrogenase, mitochondrial, Sus scrofa",
+        title="Refined structure of mitochondrial malate dehydrogenase from porcine heart and the "
+        "consensus structure for dicarboxylic acid oxidoreductases, chains A and B",
+        method="X-RAY DIFFRACTION",
+        resolution=1.83,
+        citation=Citation(
+            authors=("Gleason, W.B.", "Fu, Z.", "Birktoft, J.", "Banaszak, L."),
+            title="Refined crystal structure of mitochondrial malate dehydrogenase from porcine "
+            "heart and the consensus structure for dicarboxylic acid oxidoreductases.",
+            journal="Biochemistry",
+            volume="33",
+            first_page="2078",
+            year="1994",
+        ),
+        compressed=True,
+    ),
+)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write the file whole: to a temporary name first, then renamed."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)
+    print(f"{path.relative_to(HERE)}  {len(content):,} bytes")
+
+
+def read_structure(example: Example) -> gemmi.Structure:
+    """The example's protein chains: first model, first conformer, no hydrogens, no ligands."""
+    structure = gemmi.Structure()
+    structure.name = example.pdb_id
+    model = gemmi.Model(1)
+    for file in example.files:
+        with gzip.open(STRUCTURES / file, "rt", encoding="ascii") as handle:
+            # Some of these files number their lines from column 73 on, over element and charge.
+            lines = [line.rstrip("\n")[:72] for line in handle]
+        deposited = gemmi.read_pdb_string("\n".join(lines))
+        for chain in deposited[0]:
+            model.add_chain(chain)
+    structure.add_model(model)
+    structure.add_entity_types(overwrite=True)
+    structure.remove_hydrogens()
+    structure.remove_alternative_conformations()
+    structure.remove_ligands_and_waters()
+    for chain in structure[0]:
+        for index in reversed(range(len(chain))):
+            if chain[index].seqid.num < example.first_residue:
+                del chain[index]
+    structure.remove_empty_chains()
+    structure.setup_entities()
+    for entity in structure.entities:
+        names = structure[0].get_subchain(entity.subchains[0])
+        entity.full_sequence = [residue.name for residue in names]
+    structure.assign_label_seq_id()
+    return structure
+
+
+def sequences(structure: gemmi.Structure) -> dict[str, str]:
+    """Chain name to one-letter sequence."""
+    return {
+        chain.name: gemmi.one_letter_code([residue.name for residue in chain])
+        for chain in structure[0]
+    }
+
+
+def mmcif(structure: gemmi.Structure, example: Example) -> bytes:
+    """The structure as mmCIF, with the entry's title, method and citation."""
+    groups = gemmi.MmcifOutputGroups(False)
+    groups.atoms = groups.entity = groups.entity_poly = groups.entity_poly_seq = True
+    groups.struct_asym = groups.block_name = groups.entry = True
+    block = structure.make_mmcif_block(groups)
+    block.set_pair("_struct.entry_id", example.pdb_id.upper())
+    block.set_pair("_struct.title", gemmi.cif.quote(example.title))
+    block.set_pair("_exptl.entry_id", example.pdb_id.upper())
+    block.set_pair("_exptl.method", gemmi.cif.quote(example.method))
+    if example.resolution is not None:
+        block.set_pair("_refine.entry_id", example.pdb_id.upper())
+        block.set_pair("_refine.ls_d_res_high", f"{example.resolution:.2f}")
+    citation = example.citation
+    block.set_pair("_citation.id", "primary")
+    block.set_pair("_citation.title", gemmi.cif.quote(citation.title))
+    block.set_pair("_citation.journal_abbrev", gemmi.cif.quote(citation.journal))
+    block.set_pair("_citation.journal_volume", citation.volume)
+    block.set_pair("_citation.page_first", citation.first_page)
+    block.set_pair("_citation.year", citation.year)
+    authors = block.init_loop("_citation_author.", ["citation_id", "name", "ordinal"])
+    for ordinal, name in enumerate(citation.authors, start=1):
+        authors.add_row(["primary", gemmi.cif.quote(name), str(ordinal)])
+    return block.as_string().encode("ascii")
+
+
+def fasta(structure: gemmi.Structure, example: Example) -> str:
+    """One record per chain; the name is the PDB id, with the chain where there are several."""
+    records = []
+    several = len(structure[0]) > 1
+    for chain in structure[0]:
+        name = f"{example.pdb_id}_{chain.name}" if several else example.pdb_id
+        span = f"residues {chain[0].seqid}-{chain[-1].seqid}"
+        source = f"PDB {example.pdb_id.upper()} chain {chain.name} {span}"
+        sequence = sequences(structure)[chain.name]
+        records.append(f">{name} {example.molecule}; {source}\n{sequence}\n")
+    return "".join(records)
+
+
+def mmseqs(*arguments: str | Path) -> str:
+    """Run one MMseqs2 module and return what it printed."""
+    command = ["mmseqs", *(str(argument) for argument in arguments)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def uniprot_headers() -> dict[str, str]:
+    """Accession to the whole UniProt header of each sequence of mmseqs2-examples."""
+    headers = {}
+    with gzip.open(SEQUENCES, "rt", encoding="ascii") as handle:
+        for line in handle:
+            if line.startswith(">"):
+                header = line[1:].partition(" Split=")[0].strip()
+                headers[header.split("|")[1]] = header
+    return headers
+
+
+def alignment(query: str, headers: dict[str, str]) -> str:
+    """The a3m of a one-record FASTA text against the sequences of mmseqs2-examples."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        (work / "query.fasta").write_text(query)
+        mmseqs("createdb", work / "query.fasta", work / "query")
+        mmseqs("createdb", SEQUENCES, work / "target")
+        databases = [work / "query", work / "target", work / "result"]
+        mmseqs("search", *databases, work / "tmp", *SEARCH_OPTIONS)
+        mmseqs("result2msa", *databases, work / "msa", *MSA_OPTIONS)
+        rows = (work / "msa").read_text().rstrip("\0").splitlines()
+    found = [f">{headers[row[1:]]}" if row.startswith(">") else row for row in rows[2:]]
+    return query + "".join(f"{row}\n" for row in found)
+
+
+def main() -> None:
+    """Write every file of every example and say which programs made them."""
+    print(f"gemmi {gemmi.__version__}, MMseqs2 {mmseqs('version').strip()}")
+    headers = uniprot_headers()
+    for example in EXAMPLES:
+        folder = HERE / example.folder
+        folder.mkdir(exist_ok=True)
+        structure = read_structure(example)
+        records = fasta(structure, example)
+        write(folder / f"{example.pdb_id}.fasta", records.encode("ascii"))
+        text = mmcif(structure, example)
+        if example.compressed:
+            write(folder / f"{example.pdb_id}.cif.gz", gzip.compress(text, mtime=0))
+        else:
+            write(folder / f"{example.pdb_id}.cif", text)
+        # The chains of a homodimer share one alignment, made for the first.
+        first = "".join(records.splitlines(keepends=True)[:2])
+        write(folder / f"{example.pdb_id}.a3m", alignment(first, headers).encode("ascii"))
+
+
+if __name__ == "__main__":
+    main()
