@@ -1,0 +1,38 @@
+"""What a user may choose about a prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices of `foldry fold`; None leaves a choice to the network's own configuration.
+
+    Attributes:
+        weights: `mini`, or the path of a file or folder of parameters.
+        models: Numbers (`1`) or names (`model_1_ptm`), in the order in which they run.
+        num_recycles: Passes after the first.
+        recycle_tolerance: Å; recycling stops when the Cα distances change by less.
+        seeds: One prediction a model and seed; empty takes the query's own seeds, or 0.
+        max_msa: Rows of the (clustered, extra) alignment.
+        dropout: Whether dropout stays on, to sample diverse structures.
+        num_ensemble: Draws of the alignment averaged in each pass.
+        save_representations: Whether the single and pair representations are kept.
+        device: `auto`, `cpu`, `cuda` or one of several, such as `cuda:0`.
+        dtype: `float32` or `bfloat16`.
+        force: Whether finished predictions are computed again.
+    """
+
+    weights: str = "mini"
+    models: tuple[str, ...] | None = None
+    num_recycles: int | None = None
+    recycle_tolerance: float | None = None
+    seeds: tuple[int, ...] = ()
+    max_msa: tuple[int, int] | None = None
+    dropout: bool = False
+    num_ensemble: int | None = None
+    save_representations: bool = False
+    device: str = "auto"
+    dtype: str = "float32"
+    force: bool = False
