@@ -104,11 +104,12 @@ def predicted_tm_score(
         asym_id: Chain number [N] of each residue.
     """
     num_residues, num_bins = logits.shape[0], logits.shape[-1]
-    d0 = 1.24 * (max(num_residues, 19) - 15) ** (1 / 3) - 1.8
+    d0: float = 1.24 * (max(num_residues, 19) - 15) ** (1 / 3) - 1.8
     centers = pae_bin_centers(num_bins, max_break).to(logits.device)
     term = (logits.softmax(-1) / (1 + (centers / d0).square())).sum(-1)
     mask = torch.ones_like(term)
     if asym_id is not None:
         mask = (asym_id[:, None] != asym_id[None]).to(term.dtype)
     per_alignment = (term * mask).sum(-1) / (1e-8 + mask.sum(-1))
-    return per_alignment.max()
+    best: Tensor = per_alignment.max()
+    return best

@@ -354,17 +354,30 @@ def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
     Raises:
         InputError: The file is no such file, or not that of its configuration's network.
     """
+    config, notes = load_config(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is damaged ({error}): get or make the file again.") from error
+    _check(state, state_shapes(config), f"{config.name} in {path}")
+    return state, config, notes
+
+
+def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
+    """The configuration and the notes of what `save` wrote, without reading the parameters.
+
+    Raises:
+        InputError: The file is no such file.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             notes = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        config = ModelConfig.from_dict(json.loads(notes.pop("config")))
+        return ModelConfig.from_dict(json.loads(notes.pop("config"))), notes
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InputError(
             f"{path} is no Foldry weights file ({error}): make one with `foldry weights convert`."
         ) from error
-    _check(state, state_shapes(config), f"{config.name} in {path}")
-    return state, config, notes
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -378,7 +391,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(
-            f"{path} cannot be read as parameters ({error}): get it again with `foldry weights get`."
+            f"{path} cannot be read as parameters ({error}): get the file again with "
+            "`foldry weights get`."
         ) from error
 
 

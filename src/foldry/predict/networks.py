@@ -11,7 +11,7 @@ from torch import Tensor
 
 from foldry.errors import InputError
 from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
-from foldry.model.weights import from_official, load, read_npz, sha256
+from foldry.model.weights import from_official, load, load_config, read_npz, sha256
 
 MINI_NOTICE = (
     "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold. "
@@ -103,7 +103,7 @@ def _pick(found: dict[str, NetworkFile], model: str, weights: str) -> NetworkFil
 
 def _network(path: Path) -> NetworkFile:
     if path.suffix == ".safetensors":
-        config = load(path)[1]
+        config, _ = load_config(path)
         return NetworkFile(config.name, path, MINI_NOTICE if config.name == "mini" else "")
     name = path.stem.removeprefix("params_")
     if path.suffix != ".npz" or name not in OFFICIAL_MODELS:

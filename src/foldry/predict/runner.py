@@ -1,6 +1,350 @@
-"""Predictions from queries."""
+"""Queries → ranked predictions: each network, each seed, one after the other."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from foldry.errors import InputError
+from foldry.features.features import FeatureConfig
+from foldry.features.msa import draw_msa
+from foldry.features.pipeline import make_features
+from foldry.features.templates import align_template
+from foldry.formats.query import read_queries
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import ModelConfig
+from foldry.model.heads import (
+    plddt,
+    predicted_aligned_error,
+    predicted_tm_score,
+)
+from foldry.model.inputs import MSAInputs, stack_draws, stack_features
+from foldry.model.layers import SharedDropout
+from foldry.model.runtime import Runtime
+from foldry.predict.networks import NetworkFile, find_networks
+from foldry.predict.prediction import Prediction, Provenance
+from foldry.predict.recycle import recycle
+from foldry.predict.resume import Store
+from foldry.predict.settings import Settings
+from foldry.predict.write import write_query
+from foldry.query import Query
+from foldry.residues import ATOM37_MASK
+from foldry.structure import Structure
+
+logger = logging.getLogger(__name__)
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many predictions are finished, and of how many."""
 
 
-def fold() -> None:
-    """Placeholder until the runner lands."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Outcome:
+    """How one query of a batch ended.
+
+    Attributes:
+        name: The query's name.
+        status: `done`, `resumed` (found finished) or `failed`.
+        folder: Where its files are.
+        predictions: Best first; none where the query failed or was found finished.
+        reason: Why it failed, in one sentence.
+    """
+
+    name: str
+    status: str
+    folder: Path
+    predictions: tuple[Prediction, ...] = ()
+    reason: str = ""
+
+
+def fold(
+    query: Query | str | Path,
+    weights: str | Path = "mini",
+    *,
+    templates: Sequence[Structure] = (),
+    out: str | Path | None = None,
+    **settings: Any,
+) -> list[Prediction]:
+    """Predict the structure of one query; the best prediction comes first.
+
+    Args:
+        query: A `Query`, or the path of a FASTA, a3m or JSON file with one query.
+        weights: `mini`, a file of parameters or a folder of them.
+        templates: Chains of known structures to start from; they are aligned to the query.
+        out: Folder for the files that `foldry fold` writes; None writes nothing.
+        settings: Fields of `foldry.predict.settings.Settings`, such as `num_recycles=3`.
+
+    Raises:
+        InputError: The query, a template, the weights or a setting is not usable.
+    """
+    chosen = Settings(weights=str(weights), **settings)
+    if not isinstance(query, Query):
+        queries = read_queries([Path(query)])
+        if len(queries) != 1:
+            raise InputError(f"{query} has {len(queries)} queries: fold them one by one.")
+        query = queries[0]
+    query = with_templates(query, templates)
+    networks = find_networks(chosen.weights, chosen.models)
+    predictions = ranked(list(predict(query, networks, chosen)))
+    if out is not None:
+        write_query(predictions, Path(out) / query.name)
+    return predictions
+
+
+def run(
+    queries: Sequence[Query],
+    out: Path,
+    settings: Settings,
+    templates: Sequence[Structure] = (),
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Predict all queries and write their files; a query that fails does not stop the others.
+
+    What an earlier run finished, by the hash of inputs and settings, is not computed again unless
+    `settings.force` says so.
+
+    Raises:
+        InputError: A template or the weights are not usable; nothing has been written by then.
+    """
+    networks = find_networks(settings.weights, settings.models)
+    queries = [with_templates(query, templates) for query in queries]
+    outcomes = []
+    for query in queries:
+        folder = out / query.name
+        try:
+            outcomes.append(_run_one(query, networks, folder, settings, progress))
+        except Exception as error:  # one query's failure, whatever it is, must not stop the batch
+            logger.debug("%s failed", query.name, exc_info=True)
+            reason = explain(error, query)
+            outcomes.append(Outcome(query.name, "failed", folder, reason=reason))
+    return outcomes
+
+
+def _run_one(
+    query: Query,
+    networks: Sequence[NetworkFile],
+    folder: Path,
+    settings: Settings,
+    progress: Progress | None,
+) -> Outcome:
+    store = Store(folder, query, settings, networks)
+    if store.is_finished() and not settings.force:
+        return Outcome(query.name, "resumed", folder)
+    predictions = ranked(list(predict(query, networks, settings, progress, store)))
+    written = write_query(predictions, folder)
+    store.finish(written)
+    return Outcome(query.name, "done", folder, tuple(predictions))
+
+
+def explain(error: Exception, query: Query) -> str:
+    """One sentence of what went wrong, for people."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return (
+            f"{query.num_residues} residues do not fit into memory: fold a shorter sequence, lower "
+            "--max-msa, or use a machine with more."
+        )
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
+    """The query with these known structures aligned to it, before those it already has.
+
+    Raises:
+        InputError: A template cannot be aligned to any chain.
+    """
+    if not templates:
+        return query
+    chains = [
+        replace(
+            chain,
+            templates=(
+                *(align_template(chain.sequence, template) for template in templates),
+                *chain.templates,
+            ),
+        )
+        for chain in query.chains
+    ]
+    return replace(query, chains=tuple(chains))
+
+
+def ranked(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Best first, by ranking confidence; equals keep their order."""
+    return sorted(predictions, key=lambda prediction: -prediction.ranking_confidence)
+
+
+def predict(
+    query: Query,
+    networks: Sequence[NetworkFile],
+    settings: Settings,
+    progress: Progress | None = None,
+    store: Store | None = None,
+) -> Iterator[Prediction]:
+    """One prediction for each network and seed, in that order, unranked."""
+    seeds = settings.seeds or query.seeds or (0,)
+    total = len(networks) * len(seeds)
+    finished = 0
+    for network in networks:
+        model: AlphaFold | None = None
+        for seed in seeds:
+            if progress is not None:
+                progress(f"{query.name}: {network.name}, seed {seed}", finished, total)
+            prediction = store.load(network, seed) if store and not settings.force else None
+            if prediction is None:
+                model = model or load_model(network, settings)
+                prediction = predict_one(query, model, network, seed, settings)
+                if store:
+                    store.save(network, seed, prediction)
+            finished += 1
+            yield prediction
+    if progress is not None:
+        progress(f"{query.name}: writing", finished, total)
+
+
+def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:
+    """A network with its parameters, ready to predict.
+
+    Raises:
+        InputError: The parameters, the device or the dtype are not usable.
+    """
+    state, config = network.read()
+    model = AlphaFold(with_settings(config, settings), runtime(settings))
+    model.load_state_dict(state)
+    model.eval()
+    if settings.dropout:
+        for module in model.modules():
+            if isinstance(module, SharedDropout | nn.Dropout):
+                module.train()
+    return model
+
+
+def runtime(settings: Settings) -> Runtime:
+    """The device and dtype that the settings ask for.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    name = settings.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(f"there is no CUDA device for --device {name}: use --device cpu.")
+    return Runtime(device=torch.device(name), dtype=DTYPES[settings.dtype])
+
+
+def with_settings(config: ModelConfig, settings: Settings) -> ModelConfig:
+    """A network's configuration with what the settings change in it."""
+    features: FeatureConfig = config.features
+    if settings.max_msa is not None:
+        features = replace(features, num_msa=settings.max_msa[0], num_extra_msa=settings.max_msa[1])
+    if settings.num_ensemble is not None:
+        features = replace(features, num_ensemble=settings.num_ensemble)
+    num_recycles = settings.num_recycles
+    if num_recycles is None:
+        num_recycles = config.num_recycles
+    return replace(config, features=features, num_recycles=num_recycles)
+
+
+def predict_one(
+    query: Query, model: AlphaFold, network: NetworkFile, seed: int, settings: Settings
+) -> Prediction:
+    """One network's prediction with one seed."""
+    config, device = model.config, model.runtime.device
+    features = make_features(query, config.features, seed)
+    inputs = stack_features([features], device)
+
+    def draw(cycle: int) -> list[MSAInputs]:
+        members = range(config.features.num_ensemble)
+        return [stack_draws([draw_msa(features, cycle, member)], device) for member in members]
+
+    torch.manual_seed(seed)
+    with torch.inference_mode():
+        result, num_recycles = recycle(
+            model, inputs, draw, config.num_recycles, settings.recycle_tolerance
+        )
+        logits = model.predict_heads(result)
+        confidence = plddt(logits.plddt[0]).double().cpu().numpy()
+        pae = ptm = None
+        if logits.pae is not None:
+            max_break = config.heads.max_pae_break
+            pae = predicted_aligned_error(logits.pae[0], max_break).cpu().numpy()
+            ptm = float(predicted_tm_score(logits.pae[0], max_break))
+        atoms = result.atom37[0].double().cpu().numpy()
+    if not np.isfinite(atoms).all() or not np.isfinite(confidence).all():
+        raise ArithmeticError("the network gave numbers that are not finite")
+    representations: dict[str, Any] = {}
+    if settings.save_representations:
+        final = result.representations
+        representations = {
+            "single": final.single[0].float().cpu().numpy(),
+            "pair": final.pair[0].float().cpu().numpy(),
+        }
+    return Prediction(
+        query=query,
+        structure=_structure(query, features.aatype, atoms, confidence),
+        plddt=confidence,
+        pae=pae,
+        max_pae=_max_pae(config) if pae is not None else None,
+        ptm=ptm,
+        iptm=None,
+        ranking_confidence=float(confidence.mean()),
+        provenance=_provenance(model, network, seed, num_recycles, settings),
+        **representations,
+    )
+
+
+def _max_pae(config: ModelConfig) -> float:
+    """The centre of the last aligned-error bin, Å."""
+    step = config.heads.max_pae_break / (config.heads.num_pae_bins - 2)
+    return config.heads.max_pae_break + step / 2
+
+
+def _structure(
+    query: Query, aatype: np.ndarray, atoms: np.ndarray, confidence: np.ndarray
+) -> Structure:
+    chain_ids, numbers = [], []
+    for chain in query.chains:
+        for chain_id in chain.ids:
+            chain_ids += [chain_id] * len(chain.sequence)
+            numbers += range(1, len(chain.sequence) + 1)
+    mask = ATOM37_MASK[aatype] > 0
+    return Structure(
+        name=query.name,
+        aatype=aatype,
+        residue_number=np.array(numbers),
+        insertion_code=np.full(len(aatype), ""),
+        chain_id=np.array(chain_ids),
+        atom_positions=atoms * mask[..., None],
+        atom_mask=mask,
+        b_factor=confidence[:, None] * mask,
+    )
+
+
+def _provenance(
+    model: AlphaFold, network: NetworkFile, seed: int, num_recycles: int, settings: Settings
+) -> Provenance:
+    packages = ("foldry", "torch", "numpy")
+    return Provenance(
+        model_name=network.name,
+        weights=network.path.name,
+        weights_sha256=network.sha256(),
+        seed=seed,
+        num_recycles=num_recycles,
+        config=model.config.to_dict(),
+        settings=settings.numbers(),
+        kernels=model.runtime.kernels,
+        device=str(model.runtime.device),
+        dtype=str(model.runtime.dtype).removeprefix("torch."),
+        versions={package: version(package) for package in packages},
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        notice=network.notice,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
@@ -36,3 +36,10 @@ class Settings:
     device: str = "auto"
     dtype: str = "float32"
     force: bool = False
+
+    def numbers(self) -> dict[str, object]:
+        """The settings that change a prediction's numbers or files, as plain values."""
+        chosen = asdict(self)
+        for name in ("weights", "models", "seeds", "device", "force"):
+            del chosen[name]
+        return chosen

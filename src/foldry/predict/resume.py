@@ -1,0 +1,141 @@
+"""What an interrupted or repeated run need not compute again.
+
+A query's folder holds `fold.json`, the hash of all inputs and settings behind its files, and until
+the query is finished `.unranked/`, its predictions so far as plain arrays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from foldry.predict.networks import NetworkFile
+from foldry.predict.prediction import Prediction, Provenance
+from foldry.predict.settings import Settings
+from foldry.query import Alignment, Query
+from foldry.structure import Structure
+
+ARRAYS = ("plddt", "pae", "single", "pair")
+NUMBERS = ("max_pae", "ptm", "iptm", "ranking_confidence")
+RECORD = "fold.json"
+
+
+class Store:
+    """The finished and the half-finished work of one query in its folder."""
+
+    def __init__(
+        self, folder: Path, query: Query, settings: Settings, networks: Sequence[NetworkFile]
+    ) -> None:
+        self.folder = folder
+        self.unranked = folder / ".unranked"
+        self.query = query
+        self.settings = settings
+        hashes = [f"{network.name} {network.sha256()}" for network in networks]
+        seeds = settings.seeds or query.seeds or (0,)
+        self.inputs = query_hash(query)
+        self.key = _hash([self.inputs, settings.numbers(), hashes, seeds, version("foldry")])
+
+    def is_finished(self) -> bool:
+        """Whether the folder holds all files of this very query with these settings."""
+        try:
+            record = json.loads((self.folder / RECORD).read_text("utf-8"))
+            files = [self.folder / name for name in record["files"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return record.get("key") == self.key and all(path.is_file() for path in files)
+
+    def finish(self, files: Iterable[Path]) -> None:
+        """Note that these are all files of the query."""
+        names = sorted(str(path.relative_to(self.folder)) for path in files)
+        record = json.dumps({"key": self.key, "files": names}, indent=1)
+        partial = self.folder / f".{RECORD}.partial"
+        partial.write_text(record + "\n", "utf-8")
+        partial.replace(self.folder / RECORD)
+        shutil.rmtree(self.unranked, ignore_errors=True)
+
+    def _path(self, network: NetworkFile, seed: int) -> Path:
+        key = _hash(
+            [self.inputs, self.settings.numbers(), network.name, network.sha256(), seed]
+            + [version("foldry")]
+        )
+        return self.unranked / f"{key}.npz"
+
+    def save(self, network: NetworkFile, seed: int, prediction: Prediction) -> None:
+        """Keep one prediction until the query is finished."""
+        self.unranked.mkdir(parents=True, exist_ok=True)
+        structure = {
+            f"structure.{field.name}": getattr(prediction.structure, field.name)
+            for field in fields(Structure)
+            if field.name != "name"
+        }
+        arrays = {name: getattr(prediction, name) for name in ARRAYS}
+        numbers = {name: getattr(prediction, name) for name in NUMBERS}
+        record = json.dumps({**numbers, "provenance": asdict(prediction.provenance)})
+        path = self._path(network, seed)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez(
+                file,
+                record=np.array(record),
+                **structure,
+                **{name: array for name, array in arrays.items() if array is not None},
+            )
+        partial.replace(path)
+
+    def load(self, network: NetworkFile, seed: int) -> Prediction | None:
+        """A prediction that an interrupted run kept, or None."""
+        try:
+            with np.load(self._path(network, seed), allow_pickle=False) as file:
+                kept = {name: file[name] for name in file.files}
+            record: dict[str, Any] = json.loads(str(kept["record"]))
+            structure = {
+                name.removeprefix("structure."): array
+                for name, array in kept.items()
+                if name.startswith("structure.")
+            }
+            return Prediction(
+                query=self.query,
+                structure=Structure(name=self.query.name, **structure),
+                provenance=Provenance(**record.pop("provenance")),
+                **{name: kept.get(name) for name in ARRAYS},  # type: ignore[arg-type]
+                **record,
+            )
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+            return None
+
+
+def query_hash(query: Query) -> str:
+    """Hash of everything in a query that a prediction depends on."""
+    parts: list[object] = []
+    for chain in query.chains:
+        parts += [chain.ids, chain.sequence]
+        parts += [_alignment(rows) for rows in (chain.alignment, chain.paired)]
+        for hit in chain.templates:
+            parts += [
+                hit.pairs.tolist(),
+                hit.structure.sequence,
+                _array(hit.structure.atom_positions),
+                _array(hit.structure.atom_mask),
+            ]
+    return _hash(parts)
+
+
+def _alignment(rows: Alignment | None) -> object:
+    return rows and [_hash(rows.headers), _hash(rows.sequences), _array(rows.deletions)]
+
+
+def _array(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _hash(parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
