@@ -10,7 +10,6 @@ of the 20,000 UniProt sequences of mmseqs2-examples. The same packages give the 
 from __future__ import annotations
 
 import gzip
-import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -135,7 +134,7 @@ def write(path: Path, content: bytes) -> None:
     """Write the file whole: to a temporary name first, then renamed."""
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
-    os.replace(part, path)
+    part.replace(path)
     print(f"{path.relative_to(HERE)}  {len(content):,} bytes")
 
 
@@ -160,28 +159,24 @@ def read_structure(example: Example) -> gemmi.Structure:
         for index in reversed(range(len(chain))):
             if chain[index].seqid.num < example.first_residue:
                 del chain[index]
-    structure.remove_empty_chains()
-    structure.setup_entities()
+        for residue in chain:
+            residue.subchain = chain.name
+    structure.ensure_entities()
     for entity in structure.entities:
-        names = structure[0].get_subchain(entity.subchains[0])
-        entity.full_sequence = [residue.name for residue in names]
+        chain = structure[0][entity.subchains[0]]
+        entity.full_sequence = [residue.name for residue in chain]
+    structure.deduplicate_entities()
+    for number, entity in enumerate(structure.entities, start=1):
+        entity.name = str(number)
     structure.assign_label_seq_id()
     return structure
-
-
-def sequences(structure: gemmi.Structure) -> dict[str, str]:
-    """Chain name to one-letter sequence."""
-    return {
-        chain.name: gemmi.one_letter_code([residue.name for residue in chain])
-        for chain in structure[0]
-    }
 
 
 def mmcif(structure: gemmi.Structure, example: Example) -> bytes:
     """The structure as mmCIF, with the entry's title, method and citation."""
     groups = gemmi.MmcifOutputGroups(False)
     groups.atoms = groups.entity = groups.entity_poly = groups.entity_poly_seq = True
-    groups.struct_asym = groups.block_name = groups.entry = True
+    groups.struct_asym = groups.block_name = groups.entry = groups.group_pdb = True
     block = structure.make_mmcif_block(groups)
     block.set_pair("_struct.entry_id", example.pdb_id.upper())
     block.set_pair("_struct.title", gemmi.cif.quote(example.title))
@@ -211,7 +206,7 @@ def fasta(structure: gemmi.Structure, example: Example) -> str:
         name = f"{example.pdb_id}_{chain.name}" if several else example.pdb_id
         span = f"residues {chain[0].seqid}-{chain[-1].seqid}"
         source = f"PDB {example.pdb_id.upper()} chain {chain.name} {span}"
-        sequence = sequences(structure)[chain.name]
+        sequence = gemmi.one_letter_code([residue.name for residue in chain])
         records.append(f">{name} {example.molecule}; {source}\n{sequence}\n")
     return "".join(records)
 
