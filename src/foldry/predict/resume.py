@@ -63,10 +63,8 @@ class Store:
         shutil.rmtree(self.unranked, ignore_errors=True)
 
     def _path(self, network: NetworkFile, seed: int) -> Path:
-        key = _hash(
-            [self.inputs, self.settings.numbers(), network.name, network.sha256(), seed]
-            + [version("foldry")]
-        )
+        of_network = [network.name, network.sha256(), seed, version("foldry")]
+        key = _hash([self.inputs, self.settings.numbers(), *of_network])
         return self.unranked / f"{key}.npz"
 
     def save(self, network: NetworkFile, seed: int, prediction: Prediction) -> None:

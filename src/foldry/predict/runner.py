@@ -87,16 +87,14 @@ def fold(
         InputError: The query, a template, the weights or a setting is not usable.
     """
     chosen = Settings(weights=str(weights), **settings)
-    if not isinstance(query, Query):
-        queries = read_queries([Path(query)])
-        if len(queries) != 1:
-            raise InputError(f"{query} has {len(queries)} queries: fold them one by one.")
-        query = queries[0]
-    query = with_templates(query, templates)
+    queries = [query] if isinstance(query, Query) else read_queries([Path(query)])
+    if len(queries) != 1:
+        raise InputError(f"{query} has {len(queries)} queries: fold them one by one.")
+    asked = with_templates(queries[0], templates)
     networks = find_networks(chosen.weights, chosen.models)
-    predictions = ranked(list(predict(query, networks, chosen)))
+    predictions = ranked(list(predict(asked, networks, chosen)))
     if out is not None:
-        write_query(predictions, Path(out) / query.name)
+        write_query(predictions, Path(out) / asked.name)
     return predictions
 
 
@@ -311,18 +309,14 @@ def _max_pae(config: ModelConfig) -> float:
 def _structure(
     query: Query, aatype: np.ndarray, atoms: np.ndarray, confidence: np.ndarray
 ) -> Structure:
-    chain_ids, numbers = [], []
-    for chain in query.chains:
-        for chain_id in chain.ids:
-            chain_ids += [chain_id] * len(chain.sequence)
-            numbers += range(1, len(chain.sequence) + 1)
+    copies = [(chain_id, len(chain.sequence)) for chain in query.chains for chain_id in chain.ids]
     mask = ATOM37_MASK[aatype] > 0
     return Structure(
         name=query.name,
         aatype=aatype,
-        residue_number=np.array(numbers),
+        residue_number=np.concatenate([np.arange(1, length + 1) for _, length in copies]),
         insertion_code=np.full(len(aatype), ""),
-        chain_id=np.array(chain_ids),
+        chain_id=np.concatenate([np.full(length, name) for name, length in copies]),
         atom_positions=atoms * mask[..., None],
         atom_mask=mask,
         b_factor=confidence[:, None] * mask,
