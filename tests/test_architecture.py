@@ -56,7 +56,7 @@ FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 def room(module: str) -> str:
     """The room of a module of ours; empty for the package itself."""
-    return (module.split(".") + [""])[1]
+    return ([*module.split("."), ""])[1]
 
 
 @cache
@@ -98,7 +98,7 @@ def at_import(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def needed_at_import(start: str) -> dict[str, str]:
-    """Every package outside ours that importing a module brings, and the module that asks for it."""
+    """Every package not ours that importing a module brings, and the module that asks for it."""
     packages: dict[str, str] = {}
     seen: set[str] = set()
     waiting = [start]
