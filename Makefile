@@ -1,0 +1,56 @@
+# Every target works alone on a fresh Debian with python3, python3-venv, git and make.
+#
+#   make demo     install, fold a real protein, score it against the experiment
+#   make test     install with the development tools, run the whole test suite
+#   make check    formatting, lint, types, architecture
+#   make vendor   fetch the web page's viewer again
+#   make clean    remove the virtual environment and the demo's output
+#
+# Another build of PyTorch (docs/install.md says when):
+#   make demo TORCH_INDEX="--index-url URL"
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES := src tests benchmarks examples
+
+.PHONY: demo test check vendor clean
+.DELETE_ON_ERROR:
+
+# PyTorch comes first and by itself, so that the package finds its requirement met by this build.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install $(TORCH_INDEX) "$(TORCH)"
+	touch $@
+
+$(VENV)/.foldry: $(VENV)/.torch pyproject.toml
+	$(PIP) install --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.foldry
+	$(PIP) install --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.foldry
+	$(BIN)/foldry fold examples/kunitz/1adz.a3m -o demo-out --weights mini
+	$(BIN)/foldry score demo-out/1adz/ranked_0.cif examples/kunitz/1adz.cif
+	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+vendor: $(VENV)/.foldry
+	$(BIN)/python src/foldry/server/web/vendor/fetch.py
+
+clean:
+	rm -rf $(VENV) demo-out
