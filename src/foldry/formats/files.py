@@ -1,0 +1,72 @@
+"""Files as bytes and text, gunzipped where need be, never more than a bounded size."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Final
+
+from foldry.errors import InputError
+
+MAX_BYTES: Final = 512 * 1024**2
+"""The most that is read of one file, after decompression."""
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """The content of a file; gzip is recognised by its first two bytes and decompressed.
+
+    Raises:
+        InputError: The file is missing, a folder, unreadable, damaged, or larger than `max_bytes`.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            if packed:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    data = unpacked.read(max_bytes + 1)
+            else:
+                data = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the path.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: give a file.") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise InputError(f"{path} is a damaged gzip file: compress it again.") from None
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+        raise InputError(f"{path} cannot be read ({reason}): check the file.") from None
+    if len(data) > max_bytes:
+        raise InputError(
+            f"{path} holds more than {max_bytes // 1024**2} MiB after decompression: give a "
+            "smaller file."
+        )
+    return data
+
+
+def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+    """The content of a text file, without a byte-order mark and with Unix line ends.
+
+    Raises:
+        InputError: As `read_bytes`, or the file is binary or not UTF-8.
+    """
+    return decode(read_bytes(path, max_bytes), str(path))
+
+
+def decode(data: bytes, source: str) -> str:
+    """Text of UTF-8 bytes, without a byte-order mark and with Unix line ends.
+
+    Raises:
+        InputError: The bytes are binary or not UTF-8.
+    """
+    if b"\0" in data:
+        raise InputError(f"{source} is a binary file: give a text file.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{source}, line {line}, is not UTF-8: save the file as UTF-8.") from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
