@@ -141,7 +141,7 @@ def write(path: Path, content: bytes) -> None:
 def read_structure(example: Example) -> gemmi.Structure:
     """The example's protein chains: first model, first conformer, no hydrogens, no ligands."""
     structure = gemmi.Structure()
-    structure.name = example.pdb_id
+    structure.name = f"{example.pdb_id}_excerpt"  # the archive's own names are for whole entries
     model = gemmi.Model(1)
     for file in example.files:
         with gzip.open(STRUCTURES / file, "rt", encoding="ascii") as handle:
@@ -178,12 +178,14 @@ def mmcif(structure: gemmi.Structure, example: Example) -> bytes:
     groups.atoms = groups.entity = groups.entity_poly = groups.entity_poly_seq = True
     groups.struct_asym = groups.block_name = groups.entry = groups.group_pdb = True
     block = structure.make_mmcif_block(groups)
-    block.set_pair("_struct.entry_id", example.pdb_id.upper())
+    block.set_pair("_database_2.database_id", "PDB")
+    block.set_pair("_database_2.database_code", example.pdb_id.upper())
+    block.set_pair("_struct.entry_id", structure.name)
     block.set_pair("_struct.title", gemmi.cif.quote(example.title))
-    block.set_pair("_exptl.entry_id", example.pdb_id.upper())
+    block.set_pair("_exptl.entry_id", structure.name)
     block.set_pair("_exptl.method", gemmi.cif.quote(example.method))
     if example.resolution is not None:
-        block.set_pair("_refine.entry_id", example.pdb_id.upper())
+        block.set_pair("_refine.entry_id", structure.name)
         block.set_pair("_refine.ls_d_res_high", f"{example.resolution:.2f}")
     citation = example.citation
     block.set_pair("_citation.id", "primary")
