@@ -41,6 +41,7 @@ class Example:
     """One folder of examples/ and what the PDB says about its structure."""
 
     folder: str
+    stem: str  # of its files' names
     pdb_id: str
     files: tuple[str, ...]  # one per chain, under STRUCTURES
     molecule: str
@@ -55,6 +56,7 @@ class Example:
 EXAMPLES = (
     Example(
         folder="kunitz",
+        stem="1adz",
         pdb_id="1adz",
         files=("1adz.pdb.gz",),
         molecule="Tissue factor pathway inhibitor, second Kunitz domain, Homo sapiens",
@@ -85,6 +87,7 @@ EXAMPLES = (
     ),
     Example(
         folder="trypsin",
+        stem="1trn",
         pdb_id="1trn",
         files=("trypsins/1TRN_A.pdb.gz",),
         molecule="Trypsin-1, Homo sapiens",
@@ -109,6 +112,7 @@ EXAMPLES = (
     ),
     Example(
         folder="malate_dehydrogenase",
+        stem="1mld_AB",
         pdb_id="1mld",
         files=("ldh/1mld_A.pdb.gz", "ldh/1mld_B.pdb.gz"),
         molecule="Malate dehydrogenase, mitochondrial, Sus scrofa",
@@ -254,15 +258,15 @@ def main() -> None:
         folder.mkdir(exist_ok=True)
         structure = read_structure(example)
         records = fasta(structure, example)
-        write(folder / f"{example.pdb_id}.fasta", records.encode("ascii"))
+        write(folder / f"{example.stem}.fasta", records.encode("ascii"))
         text = mmcif(structure, example)
         if example.compressed:
-            write(folder / f"{example.pdb_id}.cif.gz", gzip.compress(text, mtime=0))
+            write(folder / f"{example.stem}.cif.gz", gzip.compress(text, mtime=0))
         else:
-            write(folder / f"{example.pdb_id}.cif", text)
+            write(folder / f"{example.stem}.cif", text)
         # The chains of a homodimer share one alignment, made for the first.
         first = "".join(records.splitlines(keepends=True)[:2])
-        write(folder / f"{example.pdb_id}.a3m", alignment(first, headers).encode("ascii"))
+        write(folder / f"{example.stem}.a3m", alignment(first, headers).encode("ascii"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""The examples are what examples/README.md says: one set of residues in all files of a protein."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import pairwise
+from pathlib import Path
+
+import gemmi
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+FASTAS = sorted(EXAMPLES.glob("*/*.fasta"))
+
+
+def records(path: Path) -> list[tuple[str, str]]:
+    """Header and letters of each record of a FASTA or a3m file with one line a sequence."""
+    lines = path.read_text().splitlines()
+    return list(zip(lines[::2], lines[1::2], strict=True))
+
+
+def structure(fasta: Path) -> gemmi.Structure:
+    """The experimental structure beside a FASTA file."""
+    path = fasta.with_suffix(".cif")
+    packed = path.with_name(f"{path.name}.gz")
+    text = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
+    return gemmi.make_structure_from_block(gemmi.cif.read_string(text).sole_block())
+
+
+def test_there_are_three() -> None:
+    assert len(FASTAS) == 3
+
+
+@pytest.mark.parametrize("fasta", FASTAS, ids=lambda path: path.stem)
+def test_sequence_alignment_and_structure_agree(fasta: Path) -> None:
+    sequences = [sequence for _, sequence in records(fasta)]
+    chains = [
+        gemmi.one_letter_code([residue.name for residue in chain]) for chain in structure(fasta)[0]
+    ]
+    assert chains == sequences
+    (_, query), *rows = records(fasta.with_suffix(".a3m"))
+    assert query == sequences[0]
+    assert rows
+    for header, row in rows:
+        assert header.startswith((">sp|", ">tr|"))
+        assert sum(not letter.islower() for letter in row) == len(query)
+
+
+@pytest.mark.parametrize("fasta", FASTAS, ids=lambda path: path.stem)
+def test_every_residue_has_a_backbone_and_follows_the_last(fasta: Path) -> None:
+    for chain in structure(fasta)[0]:
+        carbons = [residue.find_atom("CA", "*") for residue in chain]
+        assert all({"N", "CA", "C", "O"} <= {atom.name for atom in residue} for residue in chain)
+        pairs = pairwise(carbons)
+        assert all(2.7 < one.pos.dist(two.pos) < 4.2 for one, two in pairs)
+
+
+def test_they_are_small_enough_for_git() -> None:
+    files = [path for path in EXAMPLES.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 400_000
