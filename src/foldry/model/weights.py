@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from foldry.model.runtime import Runtime
 
 ROOT = "alphafold/alphafold_iteration"
 STACK = "__layer_stack_no_state"
+MAX_BYTES = 4 << 30
+"""More than any file of parameters holds."""
 
 
 @dataclass(frozen=True)
@@ -387,13 +390,34 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         InputError: The file is damaged, or holds anything but plain arrays.
     """
     try:
+        _check_claims(path)
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, RuntimeError, zlib.error) as error:
         raise InputError(
             f"{path} cannot be read as parameters ({error}): get the file again with "
             "`foldry weights get`."
         ) from error
+
+
+def _check_claims(path: Path) -> None:
+    """That no array claims more bytes than the file holds, so that reading it is bounded."""
+    total = 0
+    with ZipFile(path) as archive:
+        for member in archive.infolist():
+            total += member.file_size
+            if total > MAX_BYTES:
+                raise ValueError(f"it holds more than {MAX_BYTES >> 30} GiB")
+            with archive.open(member) as file:
+                read_header = {
+                    (1, 0): np.lib.format.read_array_header_1_0,
+                    (2, 0): np.lib.format.read_array_header_2_0,
+                }.get(np.lib.format.read_magic(file))
+                if read_header is None:
+                    raise ValueError(f"{member.filename} is of an unknown version")
+                shape, _, dtype = read_header(file)
+                if math.prod(shape) * dtype.itemsize + file.tell() != member.file_size:
+                    raise ValueError(f"{member.filename} is not as long as its header says")
 
 
 def sha256(path: Path) -> str:

@@ -1,0 +1,170 @@
+"""`foldry weights`: get, list, convert and verify parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from foldry.model.convert import Weights
+
+app = typer.Typer(help="Get, list, convert and verify model parameters.", no_args_is_help=True)
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="The network, such as model_1_ptm, where the file's name does not tell."),
+]
+
+
+@app.command()
+def get(
+    models: Annotated[
+        str,
+        typer.Option(help="Names with commas between them, `ptm` (all five) or `all` (all ten)."),
+    ] = "ptm",
+    folder: Annotated[
+        Path | None, typer.Option(help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights.")
+    ] = None,
+    mirror: Annotated[
+        str | None, typer.Option(help="Address of the same archive on another server.")
+    ] = None,
+    tar: Annotated[Path | None, typer.Option(help="The archive, if it is here already.")] = None,
+    sha256: Annotated[str | None, typer.Option(help="The archive's hash, if you know it.")] = None,
+) -> None:
+    """Download AlphaFold's parameters (5.3 GB; CC BY 4.0) and check them. Run again to resume."""
+    from foldry.errors import InputError
+    from foldry.model import download
+    from foldry.model.config import OFFICIAL_MODELS
+
+    if mirror is not None and tar is not None:
+        raise InputError("--mirror and --tar both say where the archive is: give one of them.")
+    groups = {"ptm": download.DEFAULT_MODELS, "all": OFFICIAL_MODELS}
+    names = groups.get(models) or tuple(filter(None, models.replace(" ", "").split(",")))
+    folder = folder or download.default_folder()
+    typer.echo(download.NOTICE)
+    try:
+        with _progress_bar() as progress:
+            fetched = download.get(
+                names,
+                folder,
+                url=mirror or download.ARCHIVE_URL,
+                tar=tar,
+                sha256=sha256,
+                progress=progress,
+            )
+    except download.DownloadError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    for path in fetched.paths:
+        typer.echo(f"{path}: {'new' if path in fetched.new else 'was there already'}")
+    if fetched.new:
+        typer.echo(f"Checksum of the archive: {fetched.checksum}.")
+        typer.echo("Every array has the name and the shape of its network, and finite numbers.")
+    typer.echo(f"Fold with them: foldry fold QUERY --weights {folder}")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, shown once there is something to show."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", visible=False)
+        yield lambda here, whole: bar.update(task, completed=here, total=whole, visible=True)
+
+
+@app.command("list")
+def list_weights(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights."),
+    ] = None,
+) -> None:
+    """Show which parameters are here: the bundled ones and a folder's."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from foldry.errors import InputError
+    from foldry.model.download import default_folder
+    from foldry.predict.networks import find_networks
+
+    folder = folder or default_folder()
+    networks = find_networks("mini")
+    with suppress(InputError):  # there is none yet, or nothing in it
+        networks += find_networks(str(folder))
+    table = Table("model", "file", "MB", "licence", box=None)
+    for network in networks:
+        if network.path.is_file():
+            megabytes = f"{network.path.stat().st_size / 1e6:.0f}"
+            table.add_row(network.name, str(network.path), megabytes, _licence(network.path))
+    Console(soft_wrap=True).print(table)
+    if len(networks) == 1:
+        typer.echo(f"{folder} holds none; `foldry weights get` brings AlphaFold's.")
+
+
+def _licence(path: Path) -> str:
+    from foldry.model.weights import load_config
+
+    if path.suffix == ".npz":
+        return "CC BY 4.0 (AlphaFold's own)"
+    _, notes = load_config(path)
+    return notes.get("licence", f"that of {notes.get('source', 'its source')}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help=".npz (official), .pt (OpenFold), .safetensors.")],
+    target: Annotated[Path, typer.Argument(help=".safetensors (Foldry) or .npz (official).")],
+    model: Model = None,
+) -> None:
+    """Write a weights file as another kind, without loss."""
+    from foldry.model.convert import convert as convert_file
+
+    weights = convert_file(source, target, model)
+    _describe(source, weights)
+    typer.echo(f"{target}: written")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help=".npz (official), .pt (OpenFold), .safetensors.")],
+    model: Model = None,
+) -> None:
+    """Compare a file with its network: names, shapes, finite numbers."""
+    from foldry.model.convert import read
+    from foldry.model.weights import sha256
+
+    _describe(file, read(file, model))
+    typer.echo(f"sha256 {sha256(file)}")
+
+
+def _describe(path: Path, weights: Weights) -> None:
+    from foldry.model.convert import alike
+
+    name = weights.config.name
+    typer.echo(
+        f"{path}: {name}, {weights.num_parameters:,} parameters, {', '.join(weights.dtypes)}; "
+        "every name and shape is right, every number is finite"
+    )
+    if not weights.named:
+        typer.echo(
+            f"Its arrays are those of {', '.join(alike(name))} alike; it was taken for {name}: "
+            "--model says otherwise."
+        )
+    if weights.unread:
+        typer.echo(
+            f"{len(weights.unread)} arrays that {name} does not have are left out, "
+            f"{weights.unread[0]} the first."
+        )

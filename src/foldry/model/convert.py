@@ -1,0 +1,188 @@
+"""Weights files of every kind: read, checked, written as another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from foldry.errors import InputError
+from foldry.model import openfold
+from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.weights import (
+    from_official,
+    load,
+    official_shapes,
+    read_npz,
+    save,
+    sha256,
+    to_official,
+)
+
+OPENFOLD = (".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One network's parameters, read from a file and compared with the network.
+
+    Attributes:
+        state: Arrays under our names.
+        config: The network.
+        named: Whether the file or the caller names the network; else it was told by its arrays,
+            which model_1 shares with model_2, and model_3 with model_4 and model_5.
+        dtypes: As stored in the file.
+        unread: Names of arrays in the file that this network does not have.
+    """
+
+    state: dict[str, Tensor]
+    config: ModelConfig
+    named: bool
+    dtypes: tuple[str, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in all arrays together."""
+        return sum(tensor.numel() for tensor in self.state.values())
+
+
+def read(path: Path, model: str | None = None) -> Weights:
+    """Read an official `.npz`, an OpenFold `.pt` or a `.safetensors` of ours.
+
+    Every array of the network must be there, in its shape and with finite numbers.
+
+    Args:
+        path: The file; its ending says its kind.
+        model: The network's name, such as `model_1_ptm`; else the file's name or its arrays tell.
+
+    Raises:
+        InputError: The file is damaged, of another kind or of another network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is no file: give the path of a weights file.")
+    if model is not None and model not in OFFICIAL_MODELS:
+        raise InputError(f"no model is called {model!r}: choose from {', '.join(OFFICIAL_MODELS)}.")
+    if path.suffix == ".npz":
+        weights = _read_official(path, model)
+    elif path.suffix in OPENFOLD:
+        weights = _read_openfold(path, model)
+    elif path.suffix == ".safetensors":
+        weights = _read_ours(path, model)
+    else:
+        raise InputError(
+            f"{path} ends in {path.suffix or 'nothing'}: a weights file ends in .npz (official), "
+            ".pt (OpenFold) or .safetensors (Foldry)."
+        )
+    for name, tensor in weights.state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"{path} holds numbers that are not finite, in {name!r}: get it again."
+            )
+    return weights
+
+
+def _read_official(path: Path, model: str | None) -> Weights:
+    params = read_npz(path)
+    for name, array in params.items():
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            raise InputError(f"{path} holds {name!r} as {array.dtype}: parameters are floats.")
+    stem = path.stem.removeprefix("params_")
+    named = model or (stem if stem in OFFICIAL_MODELS else None)
+    guess = _model(
+        templates=any("/template_embedding/" in name for name in params),
+        pae=any("/predicted_aligned_error_head/" in name for name in params),
+    )
+    config = preset(named or guess)
+    return Weights(
+        state=from_official(params, config),
+        config=config,
+        named=named is not None,
+        dtypes=tuple(sorted({str(array.dtype) for array in params.values()})),
+        unread=tuple(sorted(set(params) - set(official_shapes(config)))),
+    )
+
+
+def _read_openfold(path: Path, model: str | None) -> Weights:
+    params = openfold.read_checkpoint(path)
+    guess = _model(
+        templates=any(name.startswith("template_embedder.") for name in params),
+        pae=any(name.startswith("aux_heads.tm.") for name in params),
+    )
+    config = preset(model or guess)
+    return Weights(
+        state=openfold.from_openfold(params, config),
+        config=config,
+        named=model is not None,
+        dtypes=_dtypes(params),
+        unread=tuple(sorted(set(params) - set(openfold.table(config).values()))),
+    )
+
+
+def _read_ours(path: Path, model: str | None) -> Weights:
+    state, config, _ = load(path)
+    if model not in (None, config.name):
+        raise InputError(f"{path} is {config.name} and not {model}: leave --model out.")
+    with safe_open(path, framework="pt") as file:
+        stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    return Weights(state, config, named=True, dtypes=_dtypes(stored), unread=())
+
+
+def _model(*, templates: bool, pae: bool) -> str:
+    return f"model_{1 if templates else 3}{'_ptm' if pae else ''}"
+
+
+def alike(name: str) -> tuple[str, ...]:
+    """The official networks with the same arrays: they differ in the features they are fed."""
+    config = preset(name)
+    return tuple(
+        other
+        for other in OFFICIAL_MODELS
+        if replace(preset(other), name=name, features=config.features) == config
+    )
+
+
+def _dtypes(tensors: dict[str, Tensor]) -> tuple[str, ...]:
+    return tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()}))
+
+
+def convert(source: Path, target: Path, model: str | None = None) -> Weights:
+    """Write a weights file as another kind: `.safetensors` of ours, or an official `.npz`.
+
+    Args:
+        source: Anything `read` reads.
+        target: Its ending says its kind; it must not exist.
+        model: As in `read`.
+
+    Raises:
+        InputError: The source is not usable, or the target cannot be made.
+    """
+    if target.suffix not in (".safetensors", ".npz"):
+        raise InputError(f"{target} must end in .safetensors (Foldry) or .npz (official).")
+    if target.exists():
+        raise InputError(f"{target} exists: delete it first, or choose another name.")
+    weights = read(source, model)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.suffix == ".npz":
+            _save_npz(target, to_official(weights.state, weights.config))
+        else:
+            notes = {"source": source.name, "source_sha256": sha256(source)}
+            save(target, weights.state, weights.config, notes)
+    except OSError as error:
+        raise InputError(f"{target} cannot be written: {error}.") from error
+    return weights
+
+
+def _save_npz(path: Path, params: dict[str, np.ndarray]) -> None:
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **params)  # type: ignore[arg-type]
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
