@@ -1,0 +1,108 @@
+"""Official names and ours: a table that loses nothing, and files that say what they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foldry.errors import InputError
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.weights import (
+    from_official,
+    load,
+    load_config,
+    official_shapes,
+    read_npz,
+    save,
+    state_shapes,
+    table,
+    to_official,
+)
+from tests.conftest import parity_root
+
+NAME_LISTS = sorted((parity_root() / "names").glob("names_*.json"))
+
+
+def our_names(config: ModelConfig) -> list[str]:
+    """The names of our state that the table speaks of."""
+    rows = table(config)
+    return [row.ours.format(index) for row in rows for index in range(row.num_blocks or 1)]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("path", NAME_LISTS, ids=lambda path: path.stem)
+def test_full_name_list_converts_and_converts_back(path: Path) -> None:
+    name = path.stem.removeprefix("names_")
+    if "multimer" in name:
+        pytest.skip("multimer")
+    config = preset(name)
+    shapes = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
+    assert official_shapes(config) == shapes
+    rng = np.random.default_rng(0)
+    params = {
+        key: rng.integers(0, 2**31 - 1, shape, np.int32).view(np.float32)
+        for key, shape in shapes.items()
+    }
+    back = to_official(from_official(params, config), config)
+    assert set(back) == set(params)
+    for key, array in params.items():
+        assert back[key].dtype == array.dtype, key
+        assert back[key].shape == array.shape, key
+        assert back[key].tobytes() == array.tobytes(), key
+
+
+@pytest.mark.parametrize("name", [*OFFICIAL_MODELS, "mini"])
+def test_every_parameter_has_one_official_name(name: str) -> None:
+    config = preset(name)
+    names = our_names(config)
+    assert len(names) == len(set(names))
+    assert set(names) == set(state_shapes(config))
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    config = preset("mini")
+    model = AlphaFold(config)
+    save(tmp_path / "w.safetensors", model.state_dict(), config, {"licence": "CC BY 4.0"})
+    state, read, notes = load(tmp_path / "w.safetensors")
+    assert read == config == load_config(tmp_path / "w.safetensors")[0]
+    assert notes == {"licence": "CC BY 4.0"}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    text = tmp_path / "w.safetensors"
+    text.write_text("no weights at all")
+    with pytest.raises(InputError, match=r"w\.safetensors is no Foldry weights file"):
+        load(text)
+    config = preset("mini")
+    state = AlphaFold(config).state_dict()
+    save(text, {**state, "single.bias": torch.zeros(3)}, config)
+    with pytest.raises(InputError, match=r"'single\.bias' has shape \(3,\) and not \(128,\)"):
+        load(text)
+    del state["single.bias"]
+    save(text, state, config)
+    with pytest.raises(InputError, match=r"1 of \d+ arrays are missing"):
+        load(text)
+    with pytest.raises(InputError, match="arrays are missing"):
+        from_official({}, preset("model_1"))
+    objects = tmp_path / "params_model_1.npz"
+    np.savez(objects, a=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="cannot be read as parameters"):
+        read_npz(objects)
+
+
+def test_unknown_config_keys_are_an_error() -> None:
+    values = preset("mini").to_dict()
+    assert ModelConfig.from_dict(values) == preset("mini")
+    values["structure"]["num_layer"] = 3
+    with pytest.raises(ValueError, match="StructureConfig has no field 'num_layer'"):
+        ModelConfig.from_dict(values)
+    with pytest.raises(ValueError, match="no model is called 'model_6'"):
+        preset("model_6")
