@@ -1,0 +1,296 @@
+"""PDB, mmCIF and BinaryCIF ↔ Structure; parsing is gemmi's.
+
+Kept: the proteins of one model. Left out: waters, ligands, nucleic acids and hydrogens. Of
+alternate locations the one of highest occupancy is taken, the first of equals. A modified residue
+becomes its parent, with the atoms that the parent has; selenomethionine becomes methionine, SE
+its SD. Arginine's NH1 is the one nearer to CD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import gemmi
+import numpy as np
+
+from foldry.errors import InputError
+from foldry.formats.binarycif import read_binarycif
+from foldry.formats.files import decode, read_bytes
+from foldry.residues import (
+    ATOM37,
+    ATOM37_MASK,
+    ATOM37_ORDER,
+    RESNAMES,
+    RESTYPE_ORDER,
+    UNKNOWN,
+)
+from foldry.structure import Structure
+
+_CATEGORIES: Final = {
+    "_atom_site",
+    "_chem_comp",
+    "_entity",
+    "_entity_poly",
+    "_entity_poly_seq",
+    "_exptl",
+    "_pdbx_audit_revision_history",
+    "_pdbx_struct_mod_residue",
+    "_refine",
+    "_em_3d_reconstruction",
+    "_struct_asym",
+}
+_PEPTIDES: Final = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
+_ATOMS: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).astype(bool)
+_ATOMS[:, ATOM37_ORDER["OXT"]] = True
+_PDB_WIDTH: Final = 78
+"""Columns up to the element, the last that is written."""
+_CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
+
+_Row: TypeAlias = "tuple[str, str, gemmi.Residue | None]"
+"""A residue's chain, its one-letter code and, where it was seen, its atoms."""
+
+
+@dataclass(frozen=True)
+class Deposition:
+    """The proteins of a structure file as they were in the experiment, seen or not.
+
+    Attributes:
+        release_date: The day of first release, such as `2005-11-20`; "" if the file has none.
+        resolution: Å; 0 if the file has none, as for NMR.
+        method: In lower case, such as `solution nmr`.
+        chain_to_seqres: One-letter codes of each chain's whole sequence.
+        chains: Each chain with one row for every letter; the rows of unseen residues have no atoms,
+            and their place in the sequence, from 1, for a number.
+    """
+
+    release_date: str
+    resolution: float
+    method: str
+    chain_to_seqres: dict[str, str]
+    chains: dict[str, Structure]
+
+
+def read_structure(path: Path, model: int = 0) -> Structure:
+    """The residues with coordinates of all proteins of one model, counted from 0.
+
+    Raises:
+        InputError: The file is not PDB, mmCIF or BinaryCIF (each may be gzipped), is damaged, or
+            has no such model or no protein in it.
+    """
+    return parse_structure(read_bytes(path), str(path), model)
+
+
+def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
+    """As `read_structure`, of a file's bytes; `source` is what errors call them."""
+    parsed, _ = _parse(data, source)
+    if not 0 <= model < len(parsed):
+        raise InputError(f"{source} has {len(parsed)} models: there is no model {model}.")
+    letters = _Letters(parsed)
+    rows = [
+        (name, letters[residue.name], residue)
+        for name, polymer in _proteins(parsed[model])
+        for residue in _conformers(polymer)
+    ]
+    if not rows:
+        raise InputError(
+            f"{source} has no amino acid with coordinates: give a file with a protein in it."
+        )
+    return _structure(rows, _stem(source), source)
+
+
+def read_deposition(path: Path) -> Deposition:
+    """The proteins of the first model with their whole sequences.
+
+    Raises:
+        InputError: As `read_structure`.
+    """
+    return parse_deposition(read_bytes(path), str(path))
+
+
+def parse_deposition(data: bytes, source: str) -> Deposition:
+    """As `read_deposition`, of a file's bytes; `source` is what errors call them."""
+    parsed, block = _parse(data, source)
+    letters = _Letters(parsed)
+    chains: dict[str, list[_Row]] = {}
+    for name, polymer in _proteins(parsed[0]):
+        residues = list(_conformers(polymer))
+        entity = parsed.get_entity_of(polymer)
+        sequence = [gemmi.Entity.first_mon(names) for names in entity.full_sequence]
+        seen = {residue.label_seq: residue for residue in residues}
+        if len(seen) < len(residues) or not set(seen) <= set(range(1, len(sequence) + 1)):
+            sequence = [residue.name for residue in residues]
+            seen = dict(enumerate(residues, start=1))
+        chains[name] = [
+            (name, letters[monomer], seen.get(number))
+            for number, monomer in enumerate(sequence, start=1)
+        ]
+    if not chains:
+        raise InputError(f"{source} has no protein: give a file with a protein in it.")
+    dates = list(block.find_values("_pdbx_audit_revision_history.revision_date")) if block else []
+    return Deposition(
+        release_date=min(dates, default=""),
+        resolution=parsed.resolution,
+        method=parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else "",
+        chain_to_seqres={
+            name: "".join(letter for _, letter, _ in rows) for name, rows in chains.items()
+        },
+        chains={
+            name: _structure(rows, f"{_stem(source)}_{name}", source)
+            for name, rows in chains.items()
+        },
+    )
+
+
+def to_pdb(structure: Structure) -> str:
+    """The PDB text of a structure, laid out as the official program's.
+
+    Raises:
+        InputError: A chain's name, a residue's number, a coordinate or the number of atoms does
+            not fit into PDB's columns.
+    """
+    lines = ["MODEL     1"]
+    serial = 1
+    ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
+    for row in range(len(structure)):
+        name = RESNAMES[structure.aatype[row]]
+        place = f"{name} {structure.chain_id[row]}{structure.residue_number[row]:>4}"
+        place += structure.insertion_code[row] or " "
+        for slot in np.flatnonzero(structure.atom_mask[row]):
+            x, y, z = structure.atom_positions[row, slot]
+            atom = ATOM37[slot]
+            lines.append(
+                f"ATOM  {serial:>5} {atom if len(atom) == 4 else ' ' + atom:<4} {place}   "
+                f"{x:>8.3f}{y:>8.3f}{z:>8.3f}{1:>6.2f}{structure.b_factor[row, slot]:>6.2f}"
+                f"          {atom[0]:>2}"
+            )
+            serial += 1
+        if ends[row]:
+            lines.append(f"TER   {serial:>5}      {place}")
+            serial += 1
+    lines += ["ENDMDL", "END"]
+    if max(map(len, lines)) > _PDB_WIDTH:
+        raise InputError(
+            f"{structure.name} does not fit into the PDB format (chain names of one letter, "
+            "residue numbers and atoms up to 9999 and 99999): use its mmCIF file."
+        )
+    return "".join(f"{line:<80}\n" for line in lines)
+
+
+class _Letters(dict[str, str]):
+    """One-letter codes by residue name: of the residue, its known parent, or X."""
+
+    def __init__(self, parsed: gemmi.Structure) -> None:
+        super().__init__()
+        self._parents = {
+            modified.res_id.name: modified.parent_comp_id for modified in parsed.mod_residues
+        }
+
+    def __missing__(self, name: str) -> str:
+        known = (gemmi.find_tabulated_residue(each) for each in (name, self._parents.get(name, "")))
+        letters = (info.one_letter_code.upper() for info in known if info.is_amino_acid())
+        self[name] = next((letter for letter in letters if letter.isalpha()), "X")
+        return self[name]
+
+
+def _parse(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
+    block = None
+    try:
+        if data[:1] >= b"\x80" and not data.startswith(b"\xef\xbb\xbf"):
+            block = read_binarycif(data, _CATEGORIES, source)
+        else:
+            text = decode(data, source)
+            if re.match(r"(\s*#.*\n|\s)*data_", text):
+                blocks = gemmi.cif.read_string(text)
+                block = next(
+                    (each for each in blocks if each.find_values("_atom_site.id")), blocks[0]
+                )
+        if block is not None:
+            parsed = gemmi.make_structure_from_block(block)
+        elif re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
+            parsed = gemmi.read_pdb_string(text)
+        else:
+            raise InputError(f"{source} is no PDB, mmCIF or BinaryCIF file: give one of these.")
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{source} is a damaged structure file ({reason}): mend it.") from None
+    parsed.merge_chain_parts()
+    parsed.setup_entities()
+    parsed.assign_label_seq_id()
+    if not len(parsed):
+        raise InputError(f"{source} has no atoms: give a file with coordinates.")
+    return parsed, block
+
+
+def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
+    for chain in model:
+        polymer = chain.get_polymer()
+        if len(polymer) and polymer.check_polymer_type() in _PEPTIDES:
+            yield chain.name, polymer
+
+
+def _conformers(polymer: gemmi.ResidueSpan) -> Iterator[gemmi.Residue]:
+    """One residue a place: where several were modelled, that of highest occupancy."""
+    for group in polymer.residue_groups():
+        yield max(group, key=lambda residue: max((atom.occ for atom in residue), default=0))
+
+
+def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
+    rows = list(rows)
+    aatype = np.array([RESTYPE_ORDER.get(letter, UNKNOWN) for _, letter, _ in rows])
+    positions = np.zeros((len(rows), 37, 3))
+    mask = np.zeros((len(rows), 37), bool)
+    b_factor = np.zeros((len(rows), 37))
+    for row, (chain, _, residue) in enumerate(rows):
+        if residue is None:
+            continue
+        for slot, atom in _atoms(residue, int(aatype[row])).items():
+            positions[row, slot] = atom.pos.tolist()
+            mask[row, slot] = True
+            b_factor[row, slot] = atom.b_iso
+        if not np.isfinite(positions[row]).all():
+            raise InputError(
+                f"{source} has an atom without finite coordinates in residue {residue.seqid} of "
+                f"chain {chain}: mend the file."
+            )
+    swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
+    distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)
+    swap &= distance[:, 0] > distance[:, 1]
+    for array in (positions, b_factor):
+        array[swap, _NH1], array[swap, _NH2] = array[swap, _NH2], array[swap, _NH1]
+    seqids = [
+        residue.seqid if residue else gemmi.SeqId(place, " ")
+        for place, (_, _, residue) in enumerate(rows, start=1)
+    ]
+    return Structure(
+        name=name,
+        aatype=aatype,
+        residue_number=np.array([seqid.num for seqid in seqids]),
+        insertion_code=np.array([seqid.icode.strip() for seqid in seqids]),
+        chain_id=np.array([chain for chain, _, _ in rows]),
+        atom_positions=positions,
+        atom_mask=mask,
+        b_factor=b_factor,
+    )
+
+
+def _atoms(residue: gemmi.Residue, code: int) -> dict[int, gemmi.Atom]:
+    """The atoms that a residue of this code has, by atom37 slot."""
+    atoms: dict[int, gemmi.Atom] = {}
+    for atom in residue:
+        name = "SD" if residue.name == "MSE" and atom.name == "SE" else atom.name
+        slot = ATOM37_ORDER.get(name)
+        if slot is None or not _ATOMS[code, slot]:
+            continue
+        if slot not in atoms or atom.occ > atoms[slot].occ:
+            atoms[slot] = atom
+    return atoms
+
+
+def _stem(source: str) -> str:
+    return Path(source).name.removesuffix(".gz").rpartition(".")[0] or source
