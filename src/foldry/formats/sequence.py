@@ -1,0 +1,45 @@
+"""What counts as a protein sequence."""
+
+from __future__ import annotations
+
+import re
+from itertools import count, islice, product
+from string import ascii_uppercase
+
+from foldry.errors import InputError
+
+
+def clean_sequence(sequence: str, place: str) -> str:
+    """A sequence as the network knows it: the 20 amino acids and X, in upper case.
+
+    Lower case and one stop codon (`*`) at the end are accepted; U, O, B, Z and J become X.
+
+    Args:
+        sequence: Letters, perhaps with spaces between them.
+        place: Where it stands, such as `q.fasta, line 3,`; errors begin with it.
+
+    Raises:
+        InputError: The sequence is empty, or has a gap, a stop codon inside, or something else.
+    """
+    letters = "".join(sequence.split()).upper().removesuffix("*")
+    if not letters:
+        raise InputError(f"{place} has no sequence: write the amino acids after the header.")
+    strange = re.search(r"[^A-Z]", letters)
+    if strange is None:
+        return re.sub(r"[UOBZJ]", "X", letters)
+    what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
+    if strange[0] in "-.":
+        what, advice = "a gap", "remove the gaps, or name an alignment .a3m"
+    elif strange[0] == "*":
+        what, advice = "a stop codon", "cut the sequence there"
+    raise InputError(f"{place} has {what} at residue {strange.start() + 1}: {advice}.")
+
+
+def chain_names(number: int) -> list[str]:
+    """A, B … Z, AA, BA … ZA, AB …, as AlphaFold 3 names chains."""
+    names = (
+        "".join(reversed(letters))
+        for length in count(1)
+        for letters in product(ascii_uppercase, repeat=length)
+    )
+    return list(islice(names, number))
