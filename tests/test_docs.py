@@ -1,0 +1,94 @@
+"""Every command, flag, configuration field and dependency is documented; every link leads on."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from foldry.cli.main import app
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "examples" / "README.md"]
+NOT_OURS = {"--help", "--install-completion", "--show-completion"}
+
+
+def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every command with the words that call it, groups included."""
+    yield path, command
+    if hasattr(command, "list_commands"):
+        context = command.make_context(path, [], resilient_parsing=True)
+        for name in command.list_commands(context):
+            yield from commands(command.get_command(context, name), f"{path} {name}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app), "foldry"))
+
+
+def mentions(text: str, words: str) -> bool:
+    """Whether the text has the words, not as the beginning of longer ones."""
+    return re.search(rf"(?<![\w-]){re.escape(words)}(?![\w-])", text) is not None
+
+
+def configurations() -> Iterator[tuple[str, ast.ClassDef]]:
+    """The classes whose fields a user or a preset chooses."""
+    for path in sorted((ROOT / "src" / "foldry").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Settings")):
+                yield node.name, node
+
+
+CONFIGURATIONS = dict(configurations())
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_and_its_flags_are_on_one_page(path: str) -> None:
+    flags = {flag for parameter in COMMANDS[path].params for flag in parameter.opts}
+    wanted = {path} | {flag for flag in flags - NOT_OURS if flag.startswith("-")}
+    missing = {
+        page: sorted(words for words in wanted if not mentions(text, words))
+        for page, text in {**DOCS, "README.md": (ROOT / "README.md").read_text()}.items()
+    }
+    nearest = min(missing.values(), key=len)
+    assert nearest == [], f"no page has all of `{path}`"
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_configuration_field_is_documented(name: str) -> None:
+    node = CONFIGURATIONS[name]
+    _, _, attributes = (ast.get_docstring(node) or "").partition("Attributes:")
+    fields = [
+        item.target.id
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    ]
+    assert [field for field in fields if not mentions(attributes, field)] == []
+
+
+def test_every_dependency_says_why() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    requirements = project["dependencies"] + [name for extra in extras for name in extra]
+    for requirement in requirements:
+        assert "==" not in requirement.partition(";")[0], f"{requirement}: a lower bound is enough"
+        name = re.split(r"[\[<>=!~; ]", requirement)[0]
+        assert f"| `{name}` | " in DOCS["design.md"], f"docs/design.md does not say why {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    files = [link for link in links if "://" not in link]
+    assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in DOCS if f"docs/{name}" not in readme] == []
