@@ -1,0 +1,367 @@
+"""What training minimises: the losses of AlphaFold 2, and two on realised Cα distances.
+
+Every function returns one number a sample, so that samples count alike however much of them is
+masked. Axes: L structure layers, B batch, F frames, P points, S alignment rows, N residues.
+Coordinates are in Å, numbers in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from foldry import residues
+from foldry.geometry import Rigid
+from foldry.model.alphafold import Pass
+from foldry.model.heads import HeadLogits
+from foldry.train.targets import Batch, Targets
+
+LENGTH_SCALE: Final = 10.0
+"""Å in one unit of FAPE (SI Algorithm 28)."""
+CLAMP: Final = 10.0
+"""Å beyond which clamped FAPE does not grow."""
+LDDT_LIMITS: Final = (0.5, 1.0, 2.0, 4.0)
+"""Å."""
+SYMMETRIC_SLOTS: Final[list[int]] = np.flatnonzero(residues.ATOM14_AMBIGUOUS.any(0)).tolist()
+"""atom14 slots that any symmetric side chain uses."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; those of weight 0 are not computed.
+
+    The defaults are the paper's for initial training (SI 1.9, equation 7).
+
+    Attributes:
+        distogram: Distances of pseudo-beta atoms.
+        masked_msa: The letters under the mask.
+        backbone: FAPE of the backbone, mean over the structure layers.
+        sidechain: FAPE of all atoms in all rigid groups, last layer.
+        chi: Side-chain torsion angles.
+        angle_norm: Length of the torsion vectors before normalisation.
+        plddt, pae, resolved: The confidence heads.
+        smooth_lddt: 1 − lDDT-Cα with sigmoids for steps, last layer.
+        ca_distance: Realised Cα distances, last layer.
+        unclamped_fraction: Share of samples whose backbone FAPE is not clamped.
+    """
+
+    distogram: float = 0.3
+    masked_msa: float = 2.0
+    backbone: float = 0.5
+    sidechain: float = 0.5
+    chi: float = 0.5
+    angle_norm: float = 0.01
+    plddt: float = 0.01
+    pae: float = 0.0
+    resolved: float = 0.0
+    smooth_lddt: float = 0.0
+    ca_distance: float = 0.0
+    unclamped_fraction: float = 0.1
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The weighted sum, and each term before its weight, for the log."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+
+
+def total_loss(
+    result: Pass, logits: HeadLogits, batch: Batch, number: int, config: LossConfig
+) -> Losses:
+    """The weighted sum of all terms for the pass `number`, mean over the batch.
+
+    `terms` also has `lddt`, the lDDT-Cα of the predicted structure, which is not a loss.
+
+    Raises:
+        ValueError: The configuration weighs the aligned error and the network has no such head.
+    """
+    truth, seq_mask = batch.targets, batch.inputs.seq_mask
+    structure, pae_logits = result.structure, logits.pae
+    exists = truth.atom37_exists * seq_mask[..., None]
+    # An X has no atoms to place, but its frame stands on its Cα like any other.
+    final, ca = structure.frames[-1], structure.frames.translation[-1]
+    lddt = lddt_ca(ca.detach(), truth.ca, truth.ca_mask)
+    good = well_resolved(truth.resolution)
+    compute: dict[str, Callable[[], Tensor]] = {
+        "distogram": lambda: distogram_loss(
+            logits.distogram, truth.distance_bins, truth.pseudo_beta_mask
+        ),
+        "masked_msa": lambda: masked_msa_loss(
+            logits.masked_msa, batch.true_msa[number], batch.bert_mask[number]
+        ),
+        "backbone": lambda: backbone_fape(
+            structure.frames, truth.backbone, truth.backbone_mask, batch.clamped
+        ).mean(0),
+        "sidechain": lambda: sidechain_fape(
+            structure.group_frames[-1], structure.atom14[-1], truth
+        ),
+        "chi": lambda: chi_loss(structure.sin_cos, truth),
+        "angle_norm": lambda: angle_norm_loss(structure.unnormalized_sin_cos, seq_mask),
+        "plddt": lambda: good * plddt_loss(logits.plddt, lddt, truth.ca_mask),
+        "resolved": lambda: good * resolved_loss(logits.resolved, truth.atom37_mask, exists),
+        "smooth_lddt": lambda: smooth_lddt_loss(ca, truth.ca, truth.ca_mask),
+        "ca_distance": lambda: ca_distance_loss(ca, truth.ca, truth.ca_mask),
+    }
+    if pae_logits is not None:
+        compute["pae"] = lambda: (
+            good * pae_loss(pae_logits, final, truth.backbone, truth.backbone_mask)
+        )
+    elif config.pae:
+        raise ValueError("the aligned-error loss needs a network with that head")
+    terms = {name: term().mean() for name, term in compute.items() if getattr(config, name)}
+    total = sum(getattr(config, name) * term for name, term in terms.items())
+    logged = {name: term.detach() for name, term in terms.items()}
+    logged["lddt"] = masked_mean(lddt, truth.ca_mask, 1).mean()
+    return Losses(torch.as_tensor(total), logged)
+
+
+def masked_mean(values: Tensor, mask: Tensor, num_axes: int) -> Tensor:
+    """Mean over the last `num_axes` axes where `mask` is 1; 0 where nothing is."""
+    axes = tuple(range(-num_axes, 0))
+    mean: Tensor = (values * mask).sum(axes) / (mask.sum(axes) + 1e-8)
+    return mean
+
+
+def aligned_errors(
+    frames: Rigid,
+    points: Float[Tensor, "*B P 3"],
+    true_frames: Rigid,
+    true_points: Float[Tensor, "*B P 3"],
+) -> Float[Tensor, "*B F P"]:
+    """Algorithm 28, lines 1 to 3. Distances (Å) of all points as seen from all frames [*B, F]."""
+    delta = _seen_from(frames, points) - _seen_from(true_frames, true_points)
+    return (delta.square().sum(-1) + 1e-4).sqrt()
+
+
+def fape(
+    errors: Float[Tensor, "*B F P"],
+    frames_mask: Float[Tensor, "*B F"],
+    points_mask: Float[Tensor, "*B P"],
+    clamp: float | None = CLAMP,
+) -> Float[Tensor, " *B"]:
+    """Algorithm 28, lines 4 and 5. Frame aligned point error in units of 10 Å."""
+    mask = frames_mask[..., :, None] * points_mask[..., None, :]
+    clamped = errors if clamp is None else errors.clamp(max=clamp)
+    return masked_mean(clamped, mask, 2) / LENGTH_SCALE
+
+
+def backbone_fape(
+    frames: Rigid,
+    true_frames: Rigid,
+    mask: Float[Tensor, "B N"],
+    clamped: Float[Tensor, " B"],
+) -> Float[Tensor, "L B"]:
+    """FAPE of the backbone's frames and Cα atoms of each layer (SI 1.9.2, 1.11.5).
+
+    Args:
+        frames: The layers' frames [L, B, N].
+        true_frames: [B, N].
+        mask: 1 where the true frame is known.
+        clamped: How much of the clamped loss counts in each sample, the rest being unclamped.
+    """
+    errors = aligned_errors(frames, frames.translation, true_frames, true_frames.translation)
+    return clamped * fape(errors, mask, mask) + (1 - clamped) * fape(errors, mask, mask, None)
+
+
+def alternative_is_better(atom14: Float[Tensor, "B N 14 3"], truth: Targets) -> Bool[Tensor, "B N"]:
+    """Algorithm 26. Where the other naming of a symmetric side chain is nearer the prediction.
+
+    Distances from the symmetric atoms to all atoms that have one name are compared.
+    """
+    symmetric = truth.atom14_mask * truth.atom14_ambiguous
+    fixed = truth.atom14_mask * (1 - truth.atom14_ambiguous)
+
+    def distances(moving: Tensor, still: Tensor) -> Float[Tensor, "B N K P"]:
+        # The faster way by a matrix product is off by 1e-3 Å.
+        between = torch.cdist(
+            moving[:, :, SYMMETRIC_SLOTS].flatten(1, 2),
+            still.flatten(1, 2),
+            compute_mode="donot_use_mm_for_euclid_dist",
+        )
+        return between.reshape(*moving.shape[:2], len(SYMMETRIC_SLOTS), -1)
+
+    with torch.no_grad():
+        predicted = distances(atom14, atom14)
+        weight = symmetric[:, :, SYMMETRIC_SLOTS, None] * fixed.flatten(1)[:, None, None]
+
+        def distance_error(moving: Tensor) -> Float[Tensor, "B N"]:
+            error = (predicted - distances(moving, truth.atom14)).abs()
+            return (error * weight).sum((-1, -2))
+
+        return distance_error(truth.alt_atom14) < distance_error(truth.atom14)
+
+
+def sidechain_fape(
+    frames: Rigid, atom14: Float[Tensor, "B N 14 3"], truth: Targets
+) -> Float[Tensor, " B"]:
+    """FAPE of all atoms in all rigid groups [B, N, 8], symmetric side chains renamed (SI 1.9.2)."""
+    swap = alternative_is_better(atom14, truth)[..., None]
+    true_frames = Rigid(
+        torch.where(
+            swap[..., None, None], truth.alt_groups.rotation, truth.groups.rotation
+        ).flatten(1, 2),
+        truth.groups.translation.flatten(1, 2),
+    )
+    true_atoms = torch.where(swap[..., None], truth.alt_atom14, truth.atom14)
+    atom_mask = torch.where(swap, truth.alt_atom14_mask, truth.atom14_mask)
+    predicted = Rigid(frames.rotation.flatten(1, 2), frames.translation.flatten(1, 2))
+    errors = aligned_errors(predicted, atom14.flatten(1, 2), true_frames, true_atoms.flatten(1, 2))
+    return fape(errors, truth.groups_mask.flatten(1), atom_mask.flatten(1))
+
+
+def chi_loss(sin_cos: Float[Tensor, "L B N 7 2"], truth: Targets) -> Float[Tensor, " B"]:
+    """Algorithm 27, lines 1 to 3, for chi1–chi4: squared error to the nearer of both namings."""
+    error = (sin_cos - truth.sin_cos).square().sum(-1)
+    alt_error = (sin_cos - truth.alt_sin_cos).square().sum(-1)
+    nearer = torch.minimum(error, alt_error)[..., 3:]
+    return masked_mean(nearer, truth.torsion_mask[..., 3:], 2).mean(0)
+
+
+def angle_norm_loss(
+    unnormalized_sin_cos: Float[Tensor, "L B N 7 2"], seq_mask: Float[Tensor, "B N"]
+) -> Float[Tensor, " B"]:
+    """Algorithm 27, line 4: how far the raw torsion vectors are from length 1."""
+    length = (unnormalized_sin_cos.square().sum(-1) + 1e-6).sqrt()
+    return masked_mean((length - 1).abs().mean(-1), seq_mask, 1).mean(0)
+
+
+def distogram_loss(
+    logits: Float[Tensor, "B N N K"],
+    bins: Int[Tensor, "B N N"],
+    mask: Float[Tensor, "B N"],
+) -> Float[Tensor, " B"]:
+    """Cross-entropy of the bins of pseudo-beta distances (SI 1.9.8)."""
+    return masked_mean(_cross_entropy(logits, bins), mask[:, :, None] * mask[:, None], 2)
+
+
+def masked_msa_loss(
+    logits: Float[Tensor, "B S N K"],
+    true_msa: Int[Tensor, "B S N"],
+    bert_mask: Float[Tensor, "B S N"],
+) -> Float[Tensor, " B"]:
+    """Cross-entropy of the letters under the mask (SI 1.9.9)."""
+    return masked_mean(_cross_entropy(logits, true_msa), bert_mask, 2)
+
+
+def plddt_loss(
+    logits: Float[Tensor, "B N K"], lddt: Float[Tensor, "B N"], mask: Float[Tensor, "B N"]
+) -> Float[Tensor, " B"]:
+    """Cross-entropy of the bins of lDDT-Cα, 0 to 1 (SI 1.9.6)."""
+    num_bins = logits.shape[-1]
+    bins = (lddt * num_bins).long().clamp(max=num_bins - 1)
+    return masked_mean(_cross_entropy(logits, bins), mask, 1)
+
+
+def pae_loss(
+    logits: Float[Tensor, "B N N K"],
+    frames: Rigid,
+    true_frames: Rigid,
+    mask: Float[Tensor, "B N"],
+    max_break: float = 31.0,
+) -> Float[Tensor, " B"]:
+    """Cross-entropy of the bins of the errors of Cα atoms as seen from each frame (SI 1.9.7)."""
+    with torch.no_grad():
+        delta = _seen_from(frames, frames.translation) - _seen_from(
+            true_frames, true_frames.translation
+        )
+        breaks = torch.linspace(0, max_break, logits.shape[-1] - 1, device=logits.device)
+        bins = torch.bucketize(delta.square().sum(-1), breaks.square())
+    return masked_mean(_cross_entropy(logits, bins), mask[:, :, None] * mask[:, None], 2)
+
+
+def resolved_loss(
+    logits: Float[Tensor, "B N 37"],
+    atom_mask: Float[Tensor, "B N 37"],
+    exists: Float[Tensor, "B N 37"],
+) -> Float[Tensor, " B"]:
+    """Binary cross-entropy of whether an atom that the residue has is resolved (SI 1.9.10)."""
+    errors = F.binary_cross_entropy_with_logits(logits, atom_mask, reduction="none")
+    return masked_mean(errors, exists, 2)
+
+
+def well_resolved(
+    resolution: Float[Tensor, " B"], best: float = 0.1, worst: float = 3.0
+) -> Float[Tensor, " B"]:
+    """1 where confidence is learnt: X-ray and EM up to 3 Å, and structures of unknown resolution.
+
+    NMR is written as 0 Å in the paper's data and left out (SI 1.9.6).
+    """
+    return (~((resolution < best) | (resolution > worst))).float()
+
+
+def lddt_ca(
+    ca: Float[Tensor, "B N 3"],
+    true_ca: Float[Tensor, "B N 3"],
+    mask: Float[Tensor, "B N"],
+    cutoff: float = 15.0,
+) -> Float[Tensor, "B N"]:
+    """lDDT-Cα of each residue, 0 to 1 (Mariani 2013); a residue without neighbours has 1."""
+    true = _distances(true_ca)
+    error = (_distances(ca) - true).abs()
+    pairs = (true < cutoff) * _pair_mask(mask)
+    kept = torch.stack([error < limit for limit in LDDT_LIMITS]).float().mean(0)
+    score: Tensor = ((pairs * kept).sum(-1) + 1e-10) / (pairs.sum(-1) + 1e-10)
+    return score
+
+
+def smooth_lddt_loss(
+    ca: Float[Tensor, "B N 3"], true_ca: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]
+) -> Float[Tensor, " B"]:
+    """1 − lDDT-Cα with a sigmoid for each of its steps (Abramson 2024, SI Algorithm 27)."""
+    true = _distances(true_ca)
+    error = (_distances(ca) - true).abs()
+    kept = torch.stack([torch.sigmoid(limit - error) for limit in LDDT_LIMITS]).mean(0)
+    return 1 - masked_mean(kept, (true < 15) * _pair_mask(mask), 2)
+
+
+def ca_distance_loss(
+    ca: Float[Tensor, "B N 3"], true_ca: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]
+) -> Float[Tensor, " B"]:
+    """Realised Cα distances, for small networks, whose chains collapse under FAPE alone.
+
+    The squared error of pairs nearer than 15 Å, 0.25 × the smooth L1 error of all pairs with
+    distances capped at 32 Å, 0.1 × that of neighbours in the chain (nanoFold's baseline), divided
+    by 10 so that it is of FAPE's size.
+    """
+    pairs = _pair_mask(mask)
+    true, predicted = _distances(true_ca), _distances(ca)
+    near = masked_mean((predicted - true).square(), (true < 15) * pairs, 2)
+    capped = F.smooth_l1_loss(predicted.clamp(max=32), true.clamp(max=32), reduction="none")
+    steps = F.smooth_l1_loss(
+        predicted.diagonal(1, 1, 2), true.diagonal(1, 1, 2), beta=0.25, reduction="none"
+    )
+    bonds = masked_mean(steps, pairs.diagonal(1, 1, 2), 1)
+    return (near + 0.25 * masked_mean(capped, pairs, 2) + 0.1 * bonds) / 10
+
+
+def _seen_from(frames: Rigid, points: Float[Tensor, "*B P 3"]) -> Float[Tensor, "*B F P 3"]:
+    """All points in the local coordinates of all frames [*B, F]."""
+    # A frame's own origin must come out as exactly 0, so the subtraction is first.
+    from_origin = points[..., None, :, :] - frames.translation[..., :, None, :]
+    return from_origin @ frames.rotation
+
+
+def _distances(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N N"]:
+    delta = points[:, :, None] - points[:, None]
+    return (delta.square().sum(-1) + 1e-10).sqrt()
+
+
+def _pair_mask(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
+    """Pairs of two known residues."""
+    pairs = mask[:, :, None] * mask[:, None]
+    return pairs * (1 - torch.eye(mask.shape[1], device=mask.device))
+
+
+def _cross_entropy(
+    logits: Float[Tensor, "*B K"], target: Int[Tensor, " *B"]
+) -> Float[Tensor, " *B"]:
+    return -logits.log_softmax(-1).gather(-1, target[..., None]).squeeze(-1)

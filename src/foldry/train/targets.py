@@ -1,0 +1,155 @@
+"""What a training sample should become: known atoms as tensors, and one batch of samples.
+
+Axes: B batch, S alignment rows, N residues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from foldry.features.known_atoms import (
+    atom14,
+    distogram_bins,
+    pseudo_beta,
+    rigid_groups,
+    torsion_angles,
+)
+from foldry.geometry import Rigid
+from foldry.model.inputs import Inputs, MSAInputs
+from foldry.residues import ATOM37_MASK, CA
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The true structures of a batch; coordinates in Å.
+
+    Attributes:
+        groups, alt_groups: Frames [B, N, 8] of the rigid groups, backbone first, in the naming of
+            the file and after a 180° turn of symmetric side chains.
+        groups_mask: 1 where the three atoms that define the frame are known.
+        atom14, alt_atom14: Atoms in both namings.
+        atom14_mask, alt_atom14_mask: 1 where the atom is known.
+        atom14_ambiguous: 1 where the other naming gives the slot another atom.
+        sin_cos, alt_sin_cos: Of pre-omega, phi, psi, chi1–chi4, in both namings.
+        torsion_mask: 1 where all four atoms are known.
+        ca, ca_mask: The Cα atoms.
+        distance_bins: The distogram's bin of each pair of pseudo-beta atoms.
+        pseudo_beta_mask: 1 where the pseudo-beta atom is known.
+        atom37_mask: 1 where the atom is known.
+        atom37_exists: 1 where the amino acid has such an atom.
+        resolution: Å; NaN where unknown.
+    """
+
+    groups: Rigid
+    alt_groups: Rigid
+    groups_mask: Float[Tensor, "B N 8"]
+    atom14: Float[Tensor, "B N 14 3"]
+    alt_atom14: Float[Tensor, "B N 14 3"]
+    atom14_mask: Float[Tensor, "B N 14"]
+    alt_atom14_mask: Float[Tensor, "B N 14"]
+    atom14_ambiguous: Float[Tensor, "B N 14"]
+    sin_cos: Float[Tensor, "B N 7 2"]
+    alt_sin_cos: Float[Tensor, "B N 7 2"]
+    torsion_mask: Float[Tensor, "B N 7"]
+    ca: Float[Tensor, "B N 3"]
+    ca_mask: Float[Tensor, "B N"]
+    distance_bins: Int[Tensor, "B N N"]
+    pseudo_beta_mask: Float[Tensor, "B N"]
+    atom37_mask: Float[Tensor, "B N 37"]
+    atom37_exists: Float[Tensor, "B N 37"]
+    resolution: Float[Tensor, " B"]
+
+    @property
+    def backbone(self) -> Rigid:
+        """The backbone's frames [B, N]."""
+        return self.groups[..., 0]
+
+    @property
+    def backbone_mask(self) -> Float[Tensor, "B N"]:
+        """1 where N, CA and C are known."""
+        return self.groups_mask[..., 0]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of equal shapes; residues that pad a short chain have `inputs.seq_mask` 0.
+
+    Attributes:
+        inputs: What is the same in every pass.
+        draws: One draw of the alignment for each pass.
+        true_msa, bert_mask: [B, S, N] for each pass: the codes before masking, and where the
+            masked-MSA loss is taken.
+        targets: The true structures.
+        clamped: 1 for samples whose backbone FAPE is clamped.
+    """
+
+    inputs: Inputs
+    draws: tuple[MSAInputs, ...]
+    true_msa: tuple[Int[Tensor, "B S N"], ...]
+    bert_mask: tuple[Float[Tensor, "B S N"], ...]
+    targets: Targets
+    clamped: Float[Tensor, " B"]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same samples on another device."""
+        moved: Batch = _moved(self, device)
+        return moved
+
+
+def make_targets(
+    aatype: Int[np.ndarray, "B N"],
+    positions: Float[np.ndarray, "B N 37 3"],
+    mask: Float[np.ndarray, "B N 37"],
+    resolution: Float[np.ndarray, " B"],
+) -> Targets:
+    """Targets of known atoms (Å); `mask` is 0 for atoms that are not known and for padding."""
+    groups = rigid_groups(aatype, positions, mask)
+    packed = atom14(aatype, positions, mask)
+    torsions = torsion_angles(aatype, positions, mask, placeholder=True)
+    beta, beta_mask = pseudo_beta(aatype, positions, mask)
+    arrays = {
+        "groups_mask": groups.mask,
+        "atom14": packed.positions,
+        "alt_atom14": packed.alt_positions,
+        "atom14_mask": packed.mask,
+        "alt_atom14_mask": packed.alt_mask,
+        "atom14_ambiguous": packed.ambiguous,
+        "sin_cos": torsions.sin_cos,
+        "alt_sin_cos": torsions.alt_sin_cos,
+        "torsion_mask": torsions.mask,
+        "ca": positions[..., CA, :],
+        "ca_mask": mask[..., CA],
+        "pseudo_beta_mask": beta_mask,
+        "atom37_mask": mask,
+        "atom37_exists": ATOM37_MASK[aatype],
+        "resolution": resolution,
+    }
+    return Targets(
+        groups=_rigid(groups.frames),
+        alt_groups=_rigid(groups.alt_frames),
+        distance_bins=torch.from_numpy(distogram_bins(beta, 2.3125, 21.6875, 64)),
+        **{name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
+    )
+
+
+def _rigid(frames: Float[np.ndarray, "... 3 4"]) -> Rigid:
+    tensor = torch.from_numpy(frames.astype(np.float32))
+    return Rigid(tensor[..., :3].contiguous(), tensor[..., 3].contiguous())
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    """Every tensor in nested dataclasses and tuples on `device`."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple):
+        return type(value)(_moved(item, device) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        moved = {f.name: _moved(getattr(value, f.name), device) for f in fields(value)}
+        return type(value)(**moved)
+    return value

@@ -1,0 +1,310 @@
+"""The losses equal the recorded official values, and do what they are for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from foldry.geometry import Rigid, rotation_from_quaternion
+from foldry.train import losses
+from foldry.train.losses import LossConfig, total_loss
+from foldry.train.targets import Targets, make_targets
+
+ORTHONORMAL = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+
+
+class Recorded:
+    """One file of recorded numbers; arrays come as float32 or int64 with a batch axis of 1."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            pytest.skip(f"{path} is not there")
+        with np.load(path, allow_pickle=False) as archive:
+            self.arrays = dict(archive)
+
+    def __getitem__(self, name: str) -> Tensor:
+        array = self.arrays[name]
+        floats = np.issubdtype(array.dtype, np.floating)
+        return torch.from_numpy(array.astype(np.float32 if floats else np.int64))[None]
+
+    def layers(self, name: str) -> Tensor:
+        """[L, 1, …] of an array [L, …]."""
+        return self[name].movedim(0, 1)
+
+    def affine(self, name: str) -> Rigid:
+        """Frames [1, …] of a quaternion and a translation."""
+        array = self[name]
+        return Rigid(rotation_from_quaternion(array[..., :4]), array[..., 4:])
+
+    def targets(self, resolution: float = 2.0) -> Targets:
+        """Our own targets of the recorded structure."""
+        return make_targets(
+            self.arrays["batch/aatype"][None],
+            self.arrays["batch/all_atom_positions"][None],
+            self.arrays["batch/all_atom_mask"][None],
+            np.array([resolution]),
+        )
+
+
+@pytest.fixture(scope="module")
+def recorded(parity_dir: Path) -> Recorded:
+    return Recorded(parity_dir / "data" / "losses.npz")
+
+
+@pytest.fixture(scope="module")
+def all_atom(parity_dir: Path) -> Recorded:
+    return Recorded(parity_dir / "data" / "all_atom.npz")
+
+
+@pytest.fixture(scope="module")
+def truth(recorded: Recorded) -> Targets:
+    return recorded.targets()
+
+
+def assert_recorded(ours: Tensor, theirs: Tensor) -> None:
+    """‖ours − theirs‖ ≤ 1e-4·‖theirs‖ + 1e-6."""
+    assert ours.shape == theirs.shape
+    assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6
+
+
+def frames_3x4(array: Tensor) -> Rigid:
+    return Rigid(array[..., :3], array[..., 3])
+
+
+def trajectory(recorded: Recorded) -> Rigid:
+    frames = recorded.affine("in/traj")
+    return Rigid(frames.rotation.movedim(0, 1), frames.translation.movedim(0, 1))
+
+
+@pytest.mark.parity
+def test_targets(recorded: Recorded, truth: Targets) -> None:
+    frames = recorded["batch/rigidgroups_gt_frames"]
+    known = truth.groups_mask[..., None]
+    assert torch.equal(truth.groups_mask, recorded["batch/rigidgroups_gt_exists"])
+    assert_recorded(truth.groups.rotation.flatten(-2) * known, frames[..., :9] * known)
+    assert_recorded(truth.groups.translation * known, frames[..., 9:] * known)
+    assert_recorded(truth.atom14, recorded["batch/atom14_gt_positions"])
+    assert_recorded(truth.alt_atom14, recorded["batch/atom14_alt_gt_positions"])
+    assert torch.equal(truth.alt_atom14_mask, recorded["batch/atom14_alt_gt_exists"])
+    assert torch.equal(truth.atom37_exists, recorded["batch/atom37_atom_exists"])
+    assert torch.equal(truth.torsion_mask[..., 3:], recorded["batch/chi_mask"])
+    backbone = recorded.affine("batch/backbone_affine_tensor")
+    assert_recorded(truth.backbone.rotation, backbone.rotation)
+    assert_recorded(truth.backbone.translation, backbone.translation)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("clamp", [None, 10.0])
+def test_fape(all_atom: Recorded, clamp: float | None) -> None:
+    ours, true = all_atom.affine("in_affine"), all_atom.affine("batch/backbone_affine_tensor")
+    mask = all_atom["batch/backbone_affine_mask"]
+    errors = losses.aligned_errors(ours, ours.translation, true, true.translation)
+    value = losses.fape(errors, mask, mask, clamp)
+    assert_recorded(value, all_atom[f"fape_backbone(clamp={clamp})"])
+
+
+@pytest.mark.parity
+def test_backbone(recorded: Recorded, truth: Targets) -> None:
+    frames = trajectory(recorded)
+
+    def loss(clamped: float) -> Tensor:
+        weight = torch.tensor([clamped])
+        return losses.backbone_fape(frames, truth.backbone, truth.backbone_mask, weight)
+
+    assert_recorded(loss(1.0).mean(0), recorded["backbone_loss"])
+    assert_recorded(loss(1.0)[-1], recorded["backbone_fape_last"])
+    assert_recorded(loss(0.3)[-1], recorded["structure_module_loss_useclamped0.3/fape"])
+    half_changes = (loss(0.3) - loss(1.0)).mean(0) / 2
+    recorded_change = (
+        recorded["structure_module_loss_useclamped0.3/loss"]
+        - recorded["structure_module_loss/loss"]
+    )
+    assert (half_changes - recorded_change).abs() < 2e-6
+
+
+@pytest.mark.parity
+def test_sidechain(recorded: Recorded, truth: Targets) -> None:
+    frames = frames_3x4(recorded.layers("in/frames_3x4"))[-1]
+    atom14 = recorded.layers("in/atom14_pos")[-1]
+    swap = losses.alternative_is_better(atom14, truth)
+    assert swap.any()
+    assert torch.equal(swap.float(), recorded["renamed/alt_naming_is_better"])
+    assert_recorded(
+        losses.sidechain_fape(frames, atom14, truth),
+        recorded["structure_module_loss/sidechain_fape"],
+    )
+
+
+@pytest.mark.parity
+def test_renaming_of_hidden_atoms(all_atom: Recorded) -> None:
+    truth = make_targets(
+        all_atom.arrays["in_aatype"][None],
+        all_atom.arrays["in_pos37"][None],
+        all_atom.arrays["in_mask37"][None],
+        np.array([2.0]),
+    )
+    swap = losses.alternative_is_better(all_atom["in_pred14"], truth)
+    assert torch.equal(swap.float(), all_atom["find_optimal_renaming"])
+
+
+@pytest.mark.parity
+def test_torsions(recorded: Recorded, truth: Targets) -> None:
+    chi = losses.chi_loss(recorded.layers("in/angles"), truth)
+    norm = losses.angle_norm_loss(
+        recorded.layers("in/unnormalized_angles"), recorded["batch/seq_mask"]
+    )
+    assert_recorded(chi, recorded["chi/chi_loss"])
+    assert_recorded(norm, recorded["chi/angle_norm_loss"])
+    weights = LossConfig()
+    assert_recorded(weights.chi * chi + weights.angle_norm * norm, recorded["chi/loss"])
+
+
+@pytest.mark.parity
+def test_distogram_and_masked_msa(recorded: Recorded, truth: Targets) -> None:
+    assert_recorded(
+        losses.distogram_loss(
+            recorded["in/distogram_logits"], truth.distance_bins, truth.pseudo_beta_mask
+        ),
+        recorded["distogram_loss"],
+    )
+    assert_recorded(
+        losses.masked_msa_loss(
+            recorded["in/masked_msa_logits"], recorded["in/true_msa"], recorded["in/bert_mask"]
+        ),
+        recorded["masked_msa_loss"],
+    )
+
+
+@pytest.mark.parity
+def test_lddt(all_atom: Recorded) -> None:
+    mask = all_atom["in_mask37"][..., 1]
+    true_ca = all_atom["in_pos37"][..., 1, :]
+    lddt = losses.lddt_ca(all_atom["in_pred14"][..., 1, :], true_ca, mask)
+    assert_recorded(lddt[None], all_atom["lddt(per_residue=True)"])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("resolution", [2.0, 5.0])
+def test_confidence(recorded: Recorded, resolution: float) -> None:
+    truth = recorded.targets(resolution)
+    good = losses.well_resolved(truth.resolution)
+    ca = recorded["in/final_atom_positions"][..., 1, :]
+    lddt = losses.lddt_ca(ca, truth.ca, truth.ca_mask)
+    frames = trajectory(recorded)[-1]
+    backbone = truth.backbone, truth.backbone_mask
+    values = {
+        "plddt": losses.plddt_loss(recorded["in/lddt_logits"], lddt, truth.ca_mask),
+        "pae": losses.pae_loss(recorded["in/pae_logits"], frames, *backbone),
+        "exp_resolved": losses.resolved_loss(
+            recorded["in/exp_resolved_logits"], truth.atom37_mask, truth.atom37_exists
+        ),
+    }
+    for name, value in values.items():
+        assert_recorded(good * value, recorded[f"{name}_loss(res={resolution})"])
+
+
+def test_resolution_filter() -> None:
+    resolution = torch.tensor([0.0, 0.1, 3.0, 3.1, float("nan")])
+    assert losses.well_resolved(resolution).tolist() == [0, 1, 1, 0, 1]
+
+
+@pytest.fixture
+def helix() -> Tensor:
+    """Cα atoms [1, 30, 3] of an α-helix, Å."""
+    turn = torch.arange(30) * torch.pi * 100 / 180
+    return torch.stack([2.3 * turn.cos(), 2.3 * turn.sin(), 1.5 * torch.arange(30)], -1)[None]
+
+
+def test_distance_losses_vanish_at_the_truth_in_any_pose(helix: Tensor) -> None:
+    mask = torch.ones(helix.shape[:2])
+    moved = helix @ ORTHONORMAL.T + 7
+    assert losses.ca_distance_loss(moved, helix, mask).item() < 1e-8
+    assert losses.lddt_ca(moved, helix, mask).min() == 1
+    assert losses.ca_distance_loss(0.5 * helix, helix, mask) > 0.3
+    best = 1 - torch.sigmoid(torch.tensor(losses.LDDT_LIMITS)).mean()
+    assert torch.isclose(losses.smooth_lddt_loss(moved, helix, mask), best[None]).all()
+    assert losses.smooth_lddt_loss(0.5 * helix, helix, mask) > 2 * best
+
+
+def test_masked_residues_count_for_nothing(helix: Tensor) -> None:
+    mask = torch.ones(helix.shape[:2])
+    mask[:, 20:] = 0
+    noise = torch.randn(helix.shape, generator=torch.Generator().manual_seed(0))
+    garbage = torch.where(mask[..., None] > 0, helix + noise, 1e3 * noise)
+    for loss in (losses.ca_distance_loss, losses.smooth_lddt_loss):
+        whole = loss(garbage, helix, mask)
+        torch.testing.assert_close(whole, loss(garbage[:, :20], helix[:, :20], mask[:, :20]))
+
+
+def test_fape_sees_the_mirror_image_and_distances_do_not(helix: Tensor) -> None:
+    mirrored = helix * torch.tensor([1.0, 1, -1])
+    mask = torch.ones(helix.shape[:2])
+    eye = torch.eye(3).expand(*helix.shape[:2], 3, 3)
+    errors = losses.aligned_errors(Rigid(eye, mirrored), mirrored, Rigid(eye, helix), helix)
+    assert losses.fape(errors, mask, mask) > 0.5
+    assert losses.ca_distance_loss(mirrored, helix, mask) < 1e-8
+
+
+def test_gradients_are_finite_when_all_atoms_coincide(helix: Tensor) -> None:
+    mask = torch.ones(helix.shape[:2])
+    start = torch.zeros_like(helix, requires_grad=True)
+    frames = Rigid(torch.eye(3).expand(*helix.shape[:2], 3, 3), start)
+    true = Rigid(frames.rotation, helix)
+    total = (
+        losses.ca_distance_loss(start, helix, mask)
+        + losses.smooth_lddt_loss(start, helix, mask)
+        + losses.backbone_fape(frames, true, mask, torch.ones(1)).sum()
+    )
+    total.sum().backward()
+    assert start.grad is not None
+    assert torch.isfinite(start.grad).all()
+    assert start.grad.abs().sum() > 0
+
+
+@pytest.mark.parity
+def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets) -> None:
+    structure = SimpleNamespace(
+        frames=trajectory(recorded),
+        group_frames=frames_3x4(recorded.layers("in/frames_3x4")),
+        atom14=recorded.layers("in/atom14_pos"),
+        sin_cos=recorded.layers("in/angles"),
+        unnormalized_sin_cos=recorded.layers("in/unnormalized_angles"),
+    )
+    logits = SimpleNamespace(
+        distogram=recorded["in/distogram_logits"],
+        masked_msa=recorded["in/masked_msa_logits"],
+        plddt=recorded["in/lddt_logits"],
+        resolved=recorded["in/exp_resolved_logits"],
+        pae=recorded["in/pae_logits"],
+    )
+    batch = SimpleNamespace(
+        inputs=SimpleNamespace(seq_mask=recorded["batch/seq_mask"]),
+        true_msa=(recorded["in/true_msa"],),
+        bert_mask=(recorded["in/bert_mask"],),
+        targets=truth,
+        clamped=torch.ones(1),
+    )
+    config = LossConfig(plddt=0.0, pae=0.1, resolved=0.01)
+    result = SimpleNamespace(structure=structure)
+    ours = total_loss(result, logits, batch, 0, config)  # type: ignore[arg-type]
+    expected = (
+        config.distogram * recorded["distogram_loss"]
+        + config.masked_msa * recorded["masked_msa_loss"]
+        + config.backbone * recorded["backbone_loss"]
+        + config.sidechain * recorded["structure_module_loss/sidechain_fape"]
+        + recorded["chi/loss"]
+        + config.pae * recorded["pae_loss(res=2.0)"]
+        + config.resolved * recorded["exp_resolved_loss(res=2.0)"]
+    )
+    assert_recorded(ours.total[None], expected)
+    assert "plddt" not in ours.terms
+    assert 0 < ours.terms["lddt"] < 1
+
+    logits.pae = None
+    with pytest.raises(ValueError, match="aligned-error"):
+        total_loss(result, logits, batch, 0, config)  # type: ignore[arg-type]
