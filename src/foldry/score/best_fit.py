@@ -1,0 +1,136 @@
+"""The search for the superposition in which most residues fit, which TM-score and GDT share.
+
+Zhang & Skolnick (Proteins 2004, 57, 702): lay fragments of every length and place of the model on
+the reference, then again and again the residues that came near, until they stay the same. Here
+all fragments go at once: with 16 features of each residue, the sums that a superposition needs
+and the squared distances that it leaves are one matrix product each.
+
+Axes: S superpositions, N residues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from foldry.score.superpose import Superposition, nearest_rotation
+
+_SHORTEST: Final = 4
+_NUM_LENGTHS: Final = 6
+_MAX_ROUNDS: Final = 21
+_MIN_SELECTED: Final = 3
+_MAX_FRAGMENT_RESIDUES: Final = 1_000_000
+"""Fragments of one length times residues: keeps time and memory bounded above 1,000 residues."""
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Superpositions of centred points and the squared distances (Å²) that they leave."""
+
+    rotation: Float[np.ndarray, "S 3 3"]
+    translation: Float[np.ndarray, "S 3"]
+    squared: Float[np.ndarray, "S N"]
+
+    def take(self, index: np.ndarray) -> Fits:
+        """The superpositions of an index array."""
+        return Fits(self.rotation[index], self.translation[index], self.squared[index])
+
+
+class FitSearch:
+    """All superpositions that the search visits, in `fits`.
+
+    Args:
+        model, reference: Å, residue n of one belongs to residue n of the other; N ≥ 1.
+        radius: Å, what counts as near: `radius` − 1 in the first round, `radius` + 1 after it.
+    """
+
+    def __init__(
+        self,
+        model: Float[np.ndarray, "N 3"],
+        reference: Float[np.ndarray, "N 3"],
+        radius: float,
+    ) -> None:
+        self._centers = model.mean(axis=0), reference.mean(axis=0)
+        p, q = model - self._centers[0], reference - self._centers[1]
+        outer = (q[:, :, None] * p[:, None, :]).reshape(-1, 9)
+        # Single precision moves no residue by 0.001 Å; scores are computed anew in double.
+        self._features = np.hstack([outer, q, p, np.ones((len(p), 1))]).astype(np.float32)
+        self._norms = ((p**2).sum(axis=1) + (q**2).sum(axis=1)).astype(np.float32)
+        self.fits = self._visit(radius)
+
+    def _visit(self, radius: float) -> Fits:
+        selected, seen, visited = _fragments(len(self._features)), set[bytes](), []
+        for round_number in range(_MAX_ROUNDS):
+            selected = _unseen(selected, seen)
+            if not len(selected):
+                break
+            visited.append(self.fit(selected))
+            selected = near(visited[-1], radius + (1 if round_number else -1))
+        return Fits(
+            np.concatenate([fits.rotation for fits in visited]),
+            np.concatenate([fits.translation for fits in visited]),
+            np.concatenate([fits.squared for fits in visited]),
+        )
+
+    def fit(self, weights: Bool[np.ndarray, "S N"] | Float[np.ndarray, "S N"]) -> Fits:
+        """The least-squares superposition for each row of weights, or of selected residues."""
+        sums = (weights.astype(np.float32) @ self._features).astype(np.float64)
+        mean = sums / sums[:, 15:]
+        target, mobile = mean[:, 9:12], mean[:, 12:15]
+        covariance = mean[:, :9].reshape(-1, 3, 3) - target[:, :, None] * mobile[:, None, :]
+        rotation = nearest_rotation(covariance)
+        translation = target - (rotation @ mobile[:, :, None])[:, :, 0]
+        # |R p + t − q|² = |p|² + |q|² + |t|² − 2 R:(q pᵀ) − 2 t·q + 2 (Rᵀt)·p
+        factors = np.empty((len(rotation), 16), np.float32)
+        factors[:, :9] = -2 * rotation.reshape(-1, 9)
+        factors[:, 9:12] = -2 * translation
+        factors[:, 12:15] = 2 * (translation[:, None, :] @ rotation)[:, 0]
+        factors[:, 15] = (translation**2).sum(axis=1)
+        squared = factors @ self._features.T
+        squared += self._norms
+        return Fits(rotation, translation, squared)
+
+    def superposition(self, fits: Fits, index: int) -> Superposition:
+        """One of the fits as a motion of the points that were given."""
+        rotation = fits.rotation[index]
+        mobile, target = self._centers
+        return Superposition(rotation, fits.translation[index] + target - rotation @ mobile)
+
+
+def near(fits: Fits, radius: float | Float[np.ndarray, "S 1"]) -> Bool[np.ndarray, "S N"]:
+    """Which residues lie within `radius` Å; at least the three nearest ones."""
+    squared = fits.squared
+    selected: Bool[np.ndarray, "S N"] = squared <= np.float32(radius) ** 2
+    lacking = np.flatnonzero(np.count_nonzero(selected, axis=1) < _MIN_SELECTED)
+    if len(lacking):
+        rank = min(_MIN_SELECTED, squared.shape[1]) - 1
+        third = np.partition(squared[lacking], rank, axis=1)[:, rank, None]
+        selected[lacking] = squared[lacking] <= third
+    return selected
+
+
+def _fragments(num_residues: int) -> Bool[np.ndarray, "S N"]:
+    """Fragments of length N, N/2, N/4 …, 4 at every place, or at evenly spread ones."""
+    lengths = [max(num_residues >> power, _SHORTEST) for power in range(_NUM_LENGTHS - 1)]
+    residues = np.arange(num_residues)
+    rows = []
+    for length in sorted({min(length, num_residues) for length in (*lengths, _SHORTEST)}):
+        last = num_residues - length
+        places = min(last + 1, max(20, _MAX_FRAGMENT_RESIDUES // num_residues))
+        starts = np.linspace(0, last, places).round()[:, None]
+        rows.append((residues >= starts) & (residues < starts + length))
+    return np.concatenate(rows)
+
+
+def _unseen(selected: Bool[np.ndarray, "S N"], seen: set[bytes]) -> Bool[np.ndarray, "S N"]:
+    """The rows that were not met before: what follows from a selection depends on it alone."""
+    new = []
+    for index, row in enumerate(np.packbits(selected, axis=1)):
+        key = row.tobytes()
+        if key not in seen:
+            seen.add(key)
+            new.append(index)
+    return selected[new]

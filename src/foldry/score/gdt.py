@@ -1,0 +1,93 @@
+"""Global distance test (Zemla, Nucleic Acids Res. 2003, 31, 3370): GDT_TS and GDT_HA."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.score.best_fit import Fits, FitSearch, near
+from foldry.score.superpose import Superposition
+from foldry.score.tm import search_radius
+
+CUTOFFS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Å."""
+_SHRINK: Final = (1.8, 1.6, 1.4, 1.2, 1.1, 1.0)
+_NUM_REFINED: Final = 100
+
+
+@dataclass(frozen=True)
+class GDT:
+    """Fractions (0–1) of the reference's residues within each of `CUTOFFS`.
+
+    Attributes:
+        fractions: One a cutoff.
+        superpositions: The motions of the model that give them.
+    """
+
+    fractions: tuple[float, ...]
+    superpositions: tuple[Superposition, ...]
+
+    @property
+    def ts(self) -> float:
+        """GDT_TS, the mean over 1, 2, 4 and 8 Å."""
+        return float(np.mean(self.fractions[1:]))
+
+    @property
+    def ha(self) -> float:
+        """GDT_HA, the mean over 0.5, 1, 2 and 4 Å."""
+        return float(np.mean(self.fractions[:4]))
+
+
+def gdt(
+    model: Float[np.ndarray, "N 3"],
+    reference: Float[np.ndarray, "N 3"],
+    length: int | None = None,
+    search: FitSearch | None = None,
+) -> GDT:
+    """The most residues within each cutoff, each in its own best superposition.
+
+    From the best superpositions of the search, the residues within 1.8 times the cutoff are laid
+    on each other, then those within 1.6 times, and so on down to the cutoff itself.
+
+    Args:
+        model, reference: Cα positions, Å; residue n of one belongs to residue n of the other.
+        length: All residues of the reference, those without a partner too; N if left out.
+        search: A search over the same points, to share it with `tm_score`.
+    """
+    length = len(reference) if length is None else length
+    search = search or FitSearch(model, reference, search_radius(length))
+    best = _best_motions(search)
+    distances = [np.linalg.norm(motion.apply(model) - reference, axis=1) for motion in best]
+    # A superposition that is best for a narrow cutoff may hold more residues of a wider one too.
+    counts = np.array([[(d <= cutoff).sum() for d in distances] for cutoff in CUTOFFS])
+    return GDT(
+        tuple(float(count) / length for count in counts.max(axis=1)),
+        tuple(best[index] for index in counts.argmax(axis=1)),
+    )
+
+
+def _best_motions(search: FitSearch) -> list[Superposition]:
+    """For each cutoff the motion that brings most residues within it; all cutoffs go at once."""
+    visited = [_counts(search.fits, cutoff) for cutoff in CUTOFFS]
+    tops = [np.argsort(-counts, kind="stable")[:_NUM_REFINED] for counts in visited]
+    best = [search.superposition(search.fits, int(top[0])) for top in tops]
+    most = [int(counts.max()) for counts in visited]
+    fits = search.fits.take(np.concatenate(tops))
+    cutoffs = np.repeat(CUTOFFS, len(tops[0]))[:, None]
+    for factor in _SHRINK:
+        fits = search.fit(near(fits, factor * cutoffs))
+        for group, counts in enumerate(_counts(fits, cutoffs).reshape(len(CUTOFFS), -1)):
+            if counts.max() > most[group]:
+                row = group * len(counts) + int(counts.argmax())
+                best[group], most[group] = search.superposition(fits, row), int(counts.max())
+    return best
+
+
+def _counts(fits: Fits, cutoff: float | Float[np.ndarray, "S 1"]) -> Int[np.ndarray, " S"]:
+    counts: Int[np.ndarray, " S"] = np.count_nonzero(
+        fits.squared <= np.float32(cutoff) ** 2, axis=1
+    )
+    return counts

@@ -1,0 +1,105 @@
+"""The rigid motion that lays one set of points on another (Kabsch 1976), and RMSD.
+
+Axes: `...` any batch, N points.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float
+
+_ILL_CONDITIONED: Final = 0.02
+_NEWTON_STEPS: Final = 12
+
+
+@dataclass(frozen=True)
+class Superposition:
+    """A rotation and a translation in Å: `x → rotation · x + translation`."""
+
+    rotation: Float[np.ndarray, "*batch 3 3"]
+    translation: Float[np.ndarray, "*batch 3"]
+
+    def apply(self, points: Float[np.ndarray, "*batch N 3"]) -> Float[np.ndarray, "*batch N 3"]:
+        """The moved points, Å."""
+        moved: Float[np.ndarray, "*batch N 3"] = (
+            points @ np.swapaxes(self.rotation, -1, -2) + self.translation[..., None, :]
+        )
+        return moved
+
+
+def superpose(
+    mobile: Float[np.ndarray, "*batch N 3"],
+    target: Float[np.ndarray, "*batch N 3"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Superposition:
+    """The motion of `mobile` with the least weighted RMSD from `target`, never a reflection.
+
+    Where several motions are equally good (points on a line, a single point) it is one of them.
+
+    Args:
+        mobile, target: Å; point n of one belongs to point n of the other.
+        weights: Not negative, with a positive sum; 1 for each point if left out.
+    """
+    mobile, target = np.asarray(mobile, np.float64), np.asarray(target, np.float64)
+    w = np.ones(mobile.shape[:-1]) if weights is None else np.asarray(weights, np.float64)
+    w = (w / w.sum(axis=-1, keepdims=True))[..., None]
+    mobile_center = (w * mobile).sum(axis=-2)
+    target_center = (w * target).sum(axis=-2)
+    centered = w * (target - target_center[..., None, :])
+    covariance = np.swapaxes(centered, -1, -2) @ (mobile - mobile_center[..., None, :])
+    rotation = nearest_rotation(covariance)
+    translation = target_center - (rotation @ mobile_center[..., None])[..., 0]
+    return Superposition(rotation, translation)
+
+
+def rmsd(
+    model: Float[np.ndarray, "*batch N 3"],
+    reference: Float[np.ndarray, "*batch N 3"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Float[np.ndarray, "*batch"]:
+    """Root-mean-square distance in Å of points as they lie; `superpose` them first if need be."""
+    squared = ((np.asarray(model, np.float64) - reference) ** 2).sum(axis=-1)
+    mean: Float[np.ndarray, "*batch"] = np.sqrt(np.average(squared, axis=-1, weights=weights))
+    return mean
+
+
+def nearest_rotation(
+    covariance: Float[np.ndarray, "*batch 3 3"],
+) -> Float[np.ndarray, "*batch 3 3"]:
+    """The rotation R that maximises tr(Rᵀ A) for each matrix A.
+
+    With A = U diag(s₁, s₂, s₃) Vᵀ, U and V rotations and s₃ signed, R = U Vᵀ. It has a closed form
+    in the invariants i₁ = s₁ + s₂ + s₃, i₂ = s₁s₂ + s₂s₃ + s₃s₁ and i₃ = det A:
+
+        R = ((i₁² − i₂) A + i₁ cof A − A Aᵀ A) / (i₁ i₂ − i₃),
+
+    where i₁ is the largest root of Theobald's quartic (Acta Cryst. 2005, A61, 478). The few
+    matrices near a singularity of it go through the singular value decomposition.
+    """
+    size = np.sqrt((covariance**2).sum(axis=(-1, -2), keepdims=True))
+    a = covariance / np.where(size > 0, size, 1)
+    cofactor = np.cross(a[..., (1, 2, 0), :], a[..., (2, 0, 1), :])
+    det = (a[..., 0, :] * cofactor[..., 0, :]).sum(axis=-1)
+    constant = 1 - 4 * (cofactor**2).sum(axis=(-1, -2))
+    i1 = np.full(det.shape, np.sqrt(3.0))  # above every root, whence Newton only descends
+    for _ in range(_NEWTON_STEPS):
+        square = i1 * i1
+        slope = 4 * i1 * (square - 1) - 8 * det
+        value = square * (square - 2) - 8 * det * i1 + constant
+        i1 = i1 - value / np.maximum(slope, 1e-12)
+    i2 = (i1 * i1 - 1) / 2
+    divisor = i1 * i2 - det
+    regular = divisor > _ILL_CONDITIONED
+    scalars = (i1 * i1 - i2, i1, np.where(regular, divisor, 1))
+    first, second, below = (scalar[..., None, None] for scalar in scalars)
+    rotation: Float[np.ndarray, "*batch 3 3"] = (
+        first * a + second * cofactor - a @ np.swapaxes(a, -1, -2) @ a
+    ) / below
+    if not regular.all():
+        u, _, vt = np.linalg.svd(a[~regular])
+        u[..., 2] *= np.sign(np.linalg.det(u @ vt))[..., None]
+        rotation[~regular] = u @ vt
+    return rotation
