@@ -1,0 +1,291 @@
+"""`foldry fold`: queries → predictions."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from foldry.errors import InputError
+
+if TYPE_CHECKING:
+    from foldry.predict.runner import Outcome, Progress
+    from foldry.query import Query
+    from foldry.structure import Structure
+
+MAX_SEED: Final = 2**32 - 1
+MAX_SEEDS: Final = 1000
+DTYPES: Final = ("float32", "bfloat16")
+
+_STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
+
+logger = logging.getLogger(__name__)
+
+
+def fold(
+    queries: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="QUERY",
+            show_default=False,
+            help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, gzipped or not.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the results go.")
+    ],
+    weights: Annotated[
+        str, typer.Option(metavar="WHICH", help="mini, or a file or folder of parameters.")
+    ] = "mini",
+    models: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Such as 1-5, 1,3 or model_1_ptm; or all.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Such as 0-4 or 1,7; or the query's; or 0.")
+    ] = None,
+    templates: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE...", help="Known structures: a.cif b.pdb:C (chain C)."),
+    ] = None,
+    max_msa: Annotated[
+        str | None, typer.Option(metavar="N:EXTRA", help="Alignment rows, such as 512:1024.")
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Refuse queries of more residues.")
+    ] = 5000,
+    num_recycles: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=100, help="Passes after the first.")
+    ] = None,
+    recycle_tolerance: Annotated[
+        float | None, typer.Option(metavar="Å", min=0, help="Stop when the change is less.")
+    ] = None,
+    ensemble: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=100, help="Alignment draws a pass.")
+    ] = None,
+    dropout: Annotated[
+        bool, typer.Option("--dropout", help="Keep dropout on, to sample structures.")
+    ] = False,
+    save_representations: Annotated[
+        bool, typer.Option("--save-representations", help="Also write the network's last state.")
+    ] = False,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1.")
+    ] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32 or bfloat16.")] = "float32",
+    force: Annotated[
+        bool, typer.Option("--force", help="Compute finished predictions again.")
+    ] = False,
+) -> None:
+    """Predict protein structures.
+
+    All input is checked before anything is computed. Running the same command again resumes.
+    """
+    from foldry.predict.settings import Settings
+
+    settings = Settings(
+        weights=weights,
+        models=None if models is None else parse_models(models),
+        num_recycles=num_recycles,
+        recycle_tolerance=recycle_tolerance,
+        seeds=() if seeds is None else parse_seeds(seeds),
+        max_msa=None if max_msa is None else parse_max_msa(max_msa),
+        dropout=dropout,
+        num_ensemble=ensemble,
+        save_representations=save_representations,
+        device=_check_device(device),
+        dtype=_check_dtype(dtype),
+        force=force,
+    )
+    _check_out(out)
+    files, structures = split_inputs(queries, templates or [])
+    asked = read_input(files, max_length)
+    known = [read_template(name) for name in structures]
+
+    from foldry.predict import runner
+
+    runner.runtime(settings)
+    for query in asked:
+        if any(chain.alignment is None and chain.paired is None for chain in query.chains):
+            logger.warning(
+                "%s has no alignment and is folded as a single sequence: expect low confidence.",
+                query.name,
+            )
+    with _progress_bar() as progress:
+        outcomes = runner.run(asked, out, settings, templates=known, progress=progress)
+    _show(outcomes)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        raise typer.Exit(1)
+
+
+def read_input(files: Sequence[str], max_length: int) -> list[Query]:
+    """The queries of these files, each one that can be folded.
+
+    Raises:
+        InputError: A file is wrong, or a query is too long or has several chains.
+    """
+    from foldry.formats.query import read_queries
+
+    queries = read_queries([Path(file) for file in files])
+    for query in queries:
+        if query.num_chains > 1:
+            raise InputError(
+                f"{query.name} has {query.num_chains} chains, and complexes are not folded yet: "
+                "give one chain a query."
+            )
+        if query.num_residues > max_length:
+            raise InputError(
+                f"{query.name} has {query.num_residues} residues and the limit is {max_length}: "
+                "cut it into overlapping pieces, at domain borders if they are known, or raise "
+                "--max-length if the memory allows."
+            )
+    return queries
+
+
+def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Query files and templates; after `--templates` several structures may follow.
+
+    Raises:
+        InputError: A structure is given as a query, or there is no query.
+    """
+    structures = [name for name in queries if _STRUCTURE.fullmatch(name)]
+    files = [name for name in queries if name not in structures]
+    if structures and not templates:
+        raise InputError(
+            f"{structures[0]} is a structure and no query: give it with --templates, or its "
+            "sequence as FASTA."
+        )
+    if not files:
+        raise InputError("There is no query: give a FASTA, a3m or JSON file.")
+    return files, [*templates, *structures]
+
+
+def read_template(name: str) -> Structure:
+    """The structure of a file, or one chain of it where the name ends in `:CHAIN`.
+
+    Raises:
+        InputError: The file is no structure, or has no such chain.
+    """
+    from foldry.formats.coordinates import read_structure
+
+    path, colon, chain = name.rpartition(":")
+    if not colon or Path(name).exists():
+        return read_structure(Path(name))
+    structure = read_structure(Path(path))
+    if chain not in structure.chains:
+        raise InputError(
+            f"{path} has no protein chain {chain!r}: it has {', '.join(structure.chains)}."
+        )
+    return structure.chain(chain)
+
+
+def parse_models(text: str) -> tuple[str, ...]:
+    """Numbers and names of `1-5`, `1,3` or `model_1_ptm,model_2_ptm`.
+
+    Raises:
+        InputError: A part is neither a number from 1 to 5, a range of these, nor a name.
+    """
+    chosen: list[str] = []
+    for part in map(str.strip, text.split(",")):
+        numbers = re.fullmatch(r"([1-5])-([1-5])", part)
+        names = [part]
+        if numbers:
+            names = [str(number) for number in range(int(numbers[1]), int(numbers[2]) + 1)]
+        if not names or not all(re.fullmatch(r"[1-5]|[A-Za-z]\w*", name) for name in names):
+            raise InputError(
+                f"--models {text!r} is not understood: write numbers from 1 to 5 as 1-5 or 1,3, or "
+                "names such as model_1_ptm."
+            )
+        chosen += names
+    return tuple(dict.fromkeys(chosen))
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds of `7`, `1,2,3` or `0-4`.
+
+    Raises:
+        InputError: A part is neither a whole number nor a range, or there are too many.
+    """
+    chosen: list[int] = []
+    for part in text.split(","):
+        numbers = re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part)
+        first, last = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (1, 0)
+        if not first <= last <= MAX_SEED or len(chosen) + last - first >= MAX_SEEDS:
+            raise InputError(
+                f"--seeds {text!r} is not understood: write whole numbers from 0 to {MAX_SEED} as "
+                f"7, 1,2,3 or 0-4, at most {MAX_SEEDS} of them."
+            )
+        chosen += range(first, last + 1)
+    return tuple(dict.fromkeys(chosen))
+
+
+def parse_max_msa(text: str) -> tuple[int, int]:
+    """Rows of `clusters:extra`.
+
+    Raises:
+        InputError: It is not two whole numbers, the first at least 1.
+    """
+    numbers = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
+    if numbers is None or not int(numbers[1]):
+        raise InputError(
+            f"--max-msa {text!r} is not understood: write clusters:extra, such as 512:1024."
+        )
+    return int(numbers[1]), int(numbers[2])
+
+
+def _check_device(device: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
+        raise InputError(f"--device {device!r} is unknown: write auto, cpu, cuda or cuda:1.")
+    return device
+
+
+def _check_dtype(dtype: str) -> str:
+    if dtype not in DTYPES:
+        raise InputError(f"--dtype {dtype!r} is unknown: write {' or '.join(DTYPES)}.")
+    return dtype
+
+
+def _check_out(out: Path) -> None:
+    folder = next(each for each in (out, *out.absolute().parents) if each.exists())
+    if not folder.is_dir():
+        raise InputError(f"--out {out} is in the way of a file, {folder}: name another folder.")
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    """A line on standard error that says what is being done."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", visible=False)
+
+        def show(what: str, finished: int, total: int) -> None:
+            bar.update(task, description=what, completed=finished, total=total, visible=True)
+
+        yield show
+
+
+def _show(outcomes: Sequence[Outcome]) -> None:
+    """A table of how every query ended."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("query", "status", "pLDDT", "where, or why not", box=None)
+    for outcome in outcomes:
+        best = f"{outcome.predictions[0].plddt.mean():.1f}" if outcome.predictions else ""
+        last = Text(outcome.reason or str(outcome.folder))
+        table.add_row(Text(outcome.name), outcome.status, best, last)
+    Console().print(table)
