@@ -30,7 +30,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
 def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
     argv = f"sys.argv = ['foldry', *{arguments}]"
-    assert loaded_by(f"{argv}; from foldry.cli.main import main; main()") == set()
+    assert loaded_by(f"{argv}; from foldry.cli.main import main; sys.exit(main())") == set()
 
 
 def test_a_public_name_is_found_on_first_use() -> None:
