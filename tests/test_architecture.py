@@ -41,7 +41,7 @@ WITHOUT_TORCH = ("errors", "residues", "structure", "query", "formats", "search"
 WITHOUT_TORCH += ("score", "database", "server", "cli")
 ON_A_BARE_GPU_MACHINE = {"torch", "triton", "numpy", "einops", "jaxtyping", "safetensors"}
 MAX_FILE_LINES = 600
-MAX_FUNCTION_LINES = 90  # "about 80", docstring included
+MAX_FUNCTION_LINES = 80  # without its signature, which for a command holds the help of its flags
 MAX_PARAMETERS = 8
 
 
@@ -181,7 +181,7 @@ def test_a_file_says_what_it_is_and_stays_small(module: str) -> None:
 def test_functions_stay_small(module: str) -> None:
     for function in functions(module):
         where = f"{module}.{function.name}, line {function.lineno}"
-        lines = (function.end_lineno or function.lineno) - function.lineno + 1
+        lines = (function.end_lineno or 0) - function.body[0].lineno + 1
         assert lines <= MAX_FUNCTION_LINES, f"{where}: {lines} lines"
         if room(module) == "cli":
             continue  # a command's parameters are its flags
