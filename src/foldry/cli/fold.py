@@ -27,59 +27,69 @@ _STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?",
 logger = logging.getLogger(__name__)
 
 
+Queries = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="QUERY",
+        show_default=False,
+        help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, gzipped or not.",
+    ),
+]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the results go.")]
+Weights = Annotated[
+    str, typer.Option(metavar="WHICH", help="mini, or a file or folder of parameters.")
+]
+Models = Annotated[
+    str | None, typer.Option(metavar="LIST", help="Such as 1-5, 1,3 or model_1_ptm; or all.")
+]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="LIST", help="Such as 0-4 or 1,7; or the query's; or 0.")
+]
+Templates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE...", help="Known structures: a.cif b.pdb:C (chain C)."),
+]
+MaxMSA = Annotated[
+    str | None, typer.Option(metavar="N:EXTRA", help="Alignment rows, such as 512:1024.")
+]
+MaxLength = Annotated[
+    int, typer.Option(metavar="N", min=1, help="Refuse queries of more residues.")
+]
+NumRecycles = Annotated[
+    int | None, typer.Option(metavar="N", min=0, max=100, help="Passes after the first.")
+]
+RecycleTolerance = Annotated[
+    float | None, typer.Option(metavar="Å", min=0, help="Stop when the change is less.")
+]
+Ensemble = Annotated[
+    int | None, typer.Option(metavar="N", min=1, max=100, help="Alignment draws a pass.")
+]
+Dropout = Annotated[bool, typer.Option("--dropout", help="Keep dropout on, to sample structures.")]
+Representations = Annotated[
+    bool, typer.Option("--save-representations", help="Also write the network's last state.")
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
+DType = Annotated[str, typer.Option(metavar="NAME", help="float32 or bfloat16.")]
+Force = Annotated[bool, typer.Option("--force", help="Compute finished predictions again.")]
+
+
 def fold(
-    queries: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="QUERY",
-            show_default=False,
-            help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, gzipped or not.",
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the results go.")
-    ],
-    weights: Annotated[
-        str, typer.Option(metavar="WHICH", help="mini, or a file or folder of parameters.")
-    ] = "mini",
-    models: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Such as 1-5, 1,3 or model_1_ptm; or all.")
-    ] = None,
-    seeds: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Such as 0-4 or 1,7; or the query's; or 0.")
-    ] = None,
-    templates: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE...", help="Known structures: a.cif b.pdb:C (chain C)."),
-    ] = None,
-    max_msa: Annotated[
-        str | None, typer.Option(metavar="N:EXTRA", help="Alignment rows, such as 512:1024.")
-    ] = None,
-    max_length: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Refuse queries of more residues.")
-    ] = 5000,
-    num_recycles: Annotated[
-        int | None, typer.Option(metavar="N", min=0, max=100, help="Passes after the first.")
-    ] = None,
-    recycle_tolerance: Annotated[
-        float | None, typer.Option(metavar="Å", min=0, help="Stop when the change is less.")
-    ] = None,
-    ensemble: Annotated[
-        int | None, typer.Option(metavar="N", min=1, max=100, help="Alignment draws a pass.")
-    ] = None,
-    dropout: Annotated[
-        bool, typer.Option("--dropout", help="Keep dropout on, to sample structures.")
-    ] = False,
-    save_representations: Annotated[
-        bool, typer.Option("--save-representations", help="Also write the network's last state.")
-    ] = False,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1.")
-    ] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32 or bfloat16.")] = "float32",
-    force: Annotated[
-        bool, typer.Option("--force", help="Compute finished predictions again.")
-    ] = False,
+    queries: Queries,
+    out: Out,
+    weights: Weights = "mini",
+    models: Models = None,
+    seeds: Seeds = None,
+    templates: Templates = None,
+    max_msa: MaxMSA = None,
+    max_length: MaxLength = 5000,
+    num_recycles: NumRecycles = None,
+    recycle_tolerance: RecycleTolerance = None,
+    ensemble: Ensemble = None,
+    dropout: Dropout = False,
+    save_representations: Representations = False,
+    device: Device = "auto",
+    dtype: DType = "float32",
+    force: Force = False,
 ) -> None:
     """Predict protein structures.
 
