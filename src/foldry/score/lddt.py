@@ -22,6 +22,8 @@ CUTOFF: Final = 15.0
 """Å."""
 BACKBONE: Final = (N, CA, C, O)
 """atom37 slots."""
+ALL_BUT_OXT: Final = tuple(slot for name, slot in ATOM37_ORDER.items() if name != "OXT")
+"""atom37 slots; OXT is left out as OpenStructure does: only a chain's last residue has it."""
 _BLOCK: Final = 192
 
 _SYMMETRIC: Final = {
@@ -98,9 +100,9 @@ def lddt_atom37(
     reference: Float[np.ndarray, "N 37 3"],
     model_mask: Bool[np.ndarray, "N 37"],
     reference_mask: Bool[np.ndarray, "N 37"],
-    slots: Sequence[int] = range(37),
+    slots: Sequence[int] = ALL_BUT_OXT,
 ) -> LDDT:
-    """lDDT of some atoms of each residue, such as `BACKBONE`; all of them if left out.
+    """lDDT of some atoms of each residue, such as `BACKBONE`; all but OXT if left out.
 
     Args:
         model, reference: Å, in atom37 order.

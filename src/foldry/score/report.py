@@ -1,4 +1,4 @@
-"""All single-chain scores of a model against a reference."""
+"""All scores of a model against a reference, and how they are handed on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from foldry.errors import InputError
+from foldry.residues import CA
 from foldry.score.best_fit import FitSearch
-from foldry.score.gdt import gdt
-from foldry.score.lddt import lddt
+from foldry.score.gdt import CUTOFFS, gdt
+from foldry.score.lddt import BACKBONE, lddt, lddt_atom37, name_symmetric_atoms
+from foldry.score.match import Match, match_residues, residue_label
 from foldry.score.superpose import Superposition, rmsd, superpose
 from foldry.score.tm import search_radius, tm_score
+from foldry.structure import Structure
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,10 @@ class CaScores:
         lddt_ca_per_residue: For each residue of the input, NaN where the reference lacks it.
         rmsd_ca: Å, over the matched residues in their best superposition.
         gdt_ts, gdt_ha, tm_score: 0–1, residues without a partner counted as wrong.
-        num_matched: Residues that both have.
-        num_reference: Residues that the reference has.
+        oligo_gdt_ts, oligo_gdt_ha: GDT in the superposition of least RMSD alone, as OpenStructure
+            gives them; never above `gdt_ts` and `gdt_ha`.
+        num_matched: Residues whose Cα both have.
+        num_reference: Residues whose Cα the reference has.
         superposition: The motion of the model that gives the TM-score.
     """
 
@@ -34,6 +39,8 @@ class CaScores:
     rmsd_ca: float
     gdt_ts: float
     gdt_ha: float
+    oligo_gdt_ts: float
+    oligo_gdt_ha: float
     tm_score: float
     num_matched: int
     num_reference: int
@@ -64,10 +71,10 @@ def compare_ca(
             "Model and reference have no Cα atom of the same residue: nothing to score."
         )
     for name, points, mask in (("model", model, both), ("reference", reference, there)):
-        if not np.isfinite(points[mask]).all():
-            bad = int(np.flatnonzero(mask & ~np.isfinite(points).all(axis=1))[0])
+        broken = np.flatnonzero(mask & ~np.isfinite(points).all(axis=1))
+        if len(broken):
             raise InputError(
-                f"The Cα position of residue {bad + 1} of the {name} is not a finite number: "
+                f"The Cα position of residue {broken[0] + 1} of the {name} is not a finite number: "
                 "mend the coordinates or leave the residue out."
             )
     local = lddt(np.where(known[:, None], model, 0)[there], reference[there], known[there])
@@ -76,17 +83,132 @@ def compare_ca(
     mobile = np.asarray(model[both], np.float64)
     target = np.asarray(reference[both], np.float64)
     length = int(there.sum())
+    rigid = superpose(mobile, target).apply(mobile)
+    within = np.linalg.norm(rigid - target, axis=1) <= np.array(CUTOFFS)[:, None]
+    rigid_fractions = within.sum(axis=1) / length
     search = FitSearch(mobile, target, search_radius(length))
     tm = tm_score(mobile, target, length, search)
     distance = gdt(mobile, target, length, search)
     return CaScores(
         lddt_ca=local.score,
         lddt_ca_per_residue=per_residue,
-        rmsd_ca=float(rmsd(superpose(mobile, target).apply(mobile), target)),
+        rmsd_ca=float(rmsd(rigid, target)),
         gdt_ts=distance.ts,
         gdt_ha=distance.ha,
+        oligo_gdt_ts=float(rigid_fractions[1:].mean()),
+        oligo_gdt_ha=float(rigid_fractions[:4].mean()),
         tm_score=tm.score,
         num_matched=int(both.sum()),
         num_reference=length,
         superposition=tm.superposition,
     )
+
+
+@dataclass(frozen=True)
+class Scores(CaScores):
+    """How well a model agrees with a reference; residues are in the reference's order.
+
+    Attributes:
+        lddt: All atoms but OXT, equivalent atoms of side chains named for the best; 0–1.
+        lddt_per_residue: As `lddt`, NaN where the reference has nothing to judge by.
+        lddt_backbone: N, CA, C and O; 0–1.
+        match: Which residues were compared, and which were not.
+        model_name, reference_name: What the two structures are called.
+        local_labels: The model's residue for each of the reference, "" where there is none.
+    """
+
+    lddt: float
+    lddt_per_residue: Float[np.ndarray, " N"]
+    lddt_backbone: float
+    match: Match
+    model_name: str
+    reference_name: str
+    local_labels: tuple[str, ...]
+
+
+def compare(model: Structure, reference: Structure, align: bool = False) -> Scores:
+    """All scores of a model; what it lacks of the reference counts as wrong.
+
+    Args:
+        align: Match residues by sequence alignment instead of by number.
+
+    Raises:
+        InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
+    """
+    for structure in (model, reference):
+        _check_finite(structure)
+    match = match_residues(model, reference, align)
+    here, there = match.pairs.T
+    positions = np.zeros_like(reference.atom_positions)
+    mask = np.zeros_like(reference.atom_mask)
+    positions[there], mask[there] = model.atom_positions[here], model.atom_mask[here]
+    atoms = reference.atom_positions, reference.atom_mask
+    best, best_mask = name_symmetric_atoms(positions, atoms[0], mask, atoms[1], reference.aatype)
+    all_atom = lddt_atom37(best, atoms[0], best_mask, atoms[1])
+    labels = np.full(len(reference), "", dtype=object)
+    labels[there] = [residue_label(model, index) for index in here]
+    ca = compare_ca(positions[:, CA], atoms[0][:, CA], mask[:, CA], atoms[1][:, CA])
+    return Scores(
+        **vars(ca),
+        lddt=all_atom.score,
+        lddt_per_residue=all_atom.per_residue,
+        lddt_backbone=lddt_atom37(positions, atoms[0], mask, atoms[1], BACKBONE).score,
+        match=match,
+        model_name=model.name,
+        reference_name=reference.name,
+        local_labels=tuple(labels),
+    )
+
+
+def to_json(scores: Scores) -> dict[str, object]:
+    """Scores under OpenStructure's names where the meaning is the same; NaN becomes null."""
+    match = scores.match
+
+    def local(values: np.ndarray) -> dict[str, float | None]:
+        return {
+            label: _rounded(value)
+            for label, value in zip(scores.local_labels, values, strict=True)
+            if label
+        }
+
+    numbers = {
+        "lddt": scores.lddt,
+        "bb_lddt": scores.lddt_ca,
+        "lddt_backbone": scores.lddt_backbone,
+        "tm_score": scores.tm_score,
+        "gdt_ts": scores.gdt_ts,
+        "gdt_ha": scores.gdt_ha,
+        "oligo_gdtts": scores.oligo_gdt_ts,
+        "oligo_gdtha": scores.oligo_gdt_ha,
+        "rmsd": scores.rmsd_ca,
+    }
+    return {
+        "status": "SUCCESS",
+        "model": scores.model_name,
+        "reference": scores.reference_name,
+        **{key: _rounded(value) for key, value in numbers.items()},
+        "num_matched": scores.num_matched,
+        "num_reference": scores.num_reference,
+        "model_chains": [here for here, _ in match.chains],
+        "reference_chains": [there for _, there in match.chains],
+        "chain_mapping": {there: here for here, there in match.chains},
+        "inconsistent_residues": list(match.mismatched),
+        "unmatched_model": list(match.unmatched_model),
+        "unmatched_reference": list(match.unmatched_reference),
+        "local_lddt": local(scores.lddt_per_residue),
+        "bb_local_lddt": local(scores.lddt_ca_per_residue),
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+def _check_finite(structure: Structure) -> None:
+    broken = structure.atom_mask & ~np.isfinite(structure.atom_positions).all(axis=2)
+    if broken.any():
+        label = residue_label(structure, int(np.nonzero(broken)[0][0]))
+        raise InputError(
+            f"Residue {label} of {structure.name!r} has a coordinate that is not a finite number: "
+            "mend the file."
+        )
