@@ -1,0 +1,312 @@
+"""Training samples: which chains, what is cropped, drawn and masked, and with which template.
+
+Everything random follows from (seed, stage, step), so any step's batch can be made again.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from foldry.features.features import FeatureConfig, Features, MSADraw, TemplateFeatures
+from foldry.features.msa import draw_msa
+from foldry.features.sequence import SequenceFeatures, sequence_features
+from foldry.features.templates import MIN_PAIRS, template_features_of_atoms
+from foldry.model.config import mini
+from foldry.model.inputs import stack_draws, stack_features
+from foldry.query import Chain, Query
+from foldry.residues import CA, GAP, RESTYPES_WITH_X
+from foldry.train.config import StageConfig
+from foldry.train.packs import Hit, KnownChain, Library, read_table
+from foldry.train.targets import Batch, make_targets
+
+NUM_SELECTION: Final = 60
+"""Chains held back for the choice between models, one a cluster."""
+SELECTION_LENGTHS: Final = (40, 256)
+CONFIDENCE_SHARE: Final = 0.05
+"""Share of the clusters held back from all but the confidence stage."""
+IDENTITY_STRATA: Final = (0.3, 0.5)
+"""Templates below, between and above are drawn equally often."""
+MAX_IDENTITY: Final = 0.9
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A window of one chain.
+
+    Attributes:
+        features: Of at most `crop_size` residues.
+        draws: One draw of the alignment for each pass.
+        truth: The window's atoms.
+        clamped: Whether its backbone FAPE is clamped.
+    """
+
+    features: Features
+    draws: tuple[MSADraw, ...]
+    truth: KnownChain
+    clamped: bool
+
+
+class TrainingSet:
+    """Chains to train on, in three parts of different clusters: train, selection, confidence.
+
+    Chains that resemble a validation or test chain (column `near` of the split's table) and those
+    of `exclude` are in no part.
+
+    Args:
+        folder: The folder of packs, see `foldry.train.packs`.
+        splits: The splits to train on.
+        exclude: Ids never to be trained on; None stands for those that resemble an example.
+        features: How alignments and templates are drawn; None stands for mini's way.
+
+    Raises:
+        InputError: A pack or table is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        splits: Sequence[str] = ("train", "train2"),
+        exclude: Collection[str] | None = None,
+        features: FeatureConfig | None = None,
+    ) -> None:
+        self.library = Library(folder, splits)
+        self.features = features or mini().features
+        self.excluded = excluded_chains() if exclude is None else frozenset(exclude)
+        rows = [row for split in splits for row in read_table(folder / "splits" / f"{split}.tsv")]
+        lengths = {
+            row["id"]: int(row["length"])
+            for row in rows
+            if not row.get("near") and row["id"] not in self.excluded
+        }
+        table = read_table(folder / "splits" / "clusters30_joint.tsv")
+        clusters = {row["id"]: row["cluster30"] for row in table if row["id"] in lengths}
+        self.parts = partition(lengths, clusters)
+        self.weights = {
+            part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
+        }
+
+    def batch(self, stage: StageConfig, seed: int, step: int) -> Batch:
+        """The samples of one step."""
+        rng = np.random.default_rng([seed, zlib.crc32(stage.name.encode()), step, 1])
+        names = rng.choice(self.parts[stage.chains], stage.batch_size, p=self.weights[stage.chains])
+        samples = [self.sample(str(name), stage, rng) for name in names]
+        return collate(samples, stage.crop_size)
+
+    def sample(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
+        """One window of a chain, its alignment's draws and its template."""
+        chain = self.library.chain(name)
+        start = int(rng.integers(max(len(chain) - stage.crop_size, 0) + 1))
+        window = slice(start, start + stage.crop_size)
+        truth = chain.window(window)
+        template = self._template(name, truth, window, stage, rng)
+        msa, deletions = self.library.alignment(name)
+        single = bool(template.mask.any()) and rng.random() < stage.single_row_fraction
+        kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
+        sequence = "".join(RESTYPES_WITH_X[code] for code in truth.aatype)
+        known = sequence_features(Query(name, (Chain(("A",), sequence),)))
+        features = Features(
+            **vars(replace(known, residue_index=truth.residue_index)),
+            msa=msa[kept, window],
+            deletion_matrix=deletions[kept, window],
+            templates=template_features(template, self.features.num_templates),
+            config=replace(self.features, num_msa=stage.num_rows),
+            seed=int(rng.integers(2**62)),
+        )
+        draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
+        clamped = rng.random() >= stage.losses.unclamped_fraction
+        return Sample(features, draws, truth, bool(clamped))
+
+    def _template(
+        self,
+        name: str,
+        truth: KnownChain,
+        window: slice,
+        stage: StageConfig,
+        rng: np.random.Generator,
+    ) -> KnownChain:
+        """A template of the window: the window itself with noise, one of the hits, or nothing."""
+        nothing = damage(truth, 0.0, 1.0, rng)
+        if not self.features.num_templates:
+            return nothing
+        kind = rng.random()
+        if kind < stage.self_template_fraction:
+            return damage(truth, rng.uniform(0.5, 1.0), rng.uniform(0.1, 0.4), rng)
+        hit = self.draw_hit(name, rng)
+        if hit is None or kind >= stage.self_template_fraction + stage.template_fraction:
+            return nothing
+        laid = self.library.lay_hit(name, hit).window(window)
+        if rng.random() < 0.5:
+            laid = damage(laid, 0.3, rng.uniform(0.1, 0.4), rng)
+        return laid if laid.mask[:, CA].sum() >= MIN_PAIRS else nothing
+
+    def draw_hit(self, name: str, rng: np.random.Generator) -> Hit | None:
+        """A template hit from one of the identity strata that the chain has hits in."""
+        strata: dict[int, list[Hit]] = {}
+        for hit in self.library.hits(name):
+            near_copy = hit.identity >= MAX_IDENTITY or hit.target == name
+            if not near_copy and hit.target not in self.excluded:
+                stratum = int(np.searchsorted(IDENTITY_STRATA, hit.identity, side="right"))
+                strata.setdefault(stratum, []).append(hit)
+        if not strata:
+            return None
+        drawn = strata[int(rng.choice(sorted(strata)))]
+        return drawn[int(rng.integers(len(drawn)))]
+
+
+def excluded_chains() -> frozenset[str]:
+    """Ids of the chains that resemble the protein of an example."""
+    lines = files("foldry").joinpath("weights/mini_excluded.txt").read_text("utf-8").splitlines()
+    return frozenset(line.split("\t")[0] for line in lines if line and not line.startswith("#"))
+
+
+def partition(lengths: Mapping[str, int], clusters: Mapping[str, str]) -> dict[str, list[str]]:
+    """Ids by part; whole clusters are held back, always the same ones.
+
+    Args:
+        lengths: Residues of each chain.
+        clusters: The cluster of each chain.
+    """
+    members: dict[str, list[str]] = {}
+    for name in sorted(lengths):
+        members.setdefault(clusters[name], []).append(name)
+    rng = np.random.default_rng(0)
+    parts: dict[str, list[str]] = {"train": [], "selection": [], "confidence": []}
+    shortest, longest = SELECTION_LENGTHS
+    order = rng.permutation(sorted(members)).tolist()
+    num_confidence = round(CONFIDENCE_SHARE * len(order))
+    for cluster in order:
+        fitting = [name for name in members[cluster] if shortest <= lengths[name] <= longest]
+        if fitting and len(parts["selection"]) < NUM_SELECTION:
+            parts["selection"].append(fitting[int(rng.integers(len(fitting)))])
+        elif num_confidence:
+            parts["confidence"] += members[cluster]
+            num_confidence -= 1
+        else:
+            parts["train"] += members[cluster]
+    return parts
+
+
+def sampling_weights(
+    names: Sequence[str], lengths: Mapping[str, int], clusters: Mapping[str, str]
+) -> Float[np.ndarray, " C"]:
+    """Probabilities by 1/√(cluster size) and by length, clipped to 256 … 512 residues.
+
+    The length's part is that of AlphaFold's training (Jumper 2021, SI 1.2.5).
+    """
+    sizes = Counter(clusters[name] for name in names)
+    weights = np.array(
+        [min(max(lengths[name], 256), 512) / sizes[clusters[name]] ** 0.5 for name in names]
+    )
+    probabilities: Float[np.ndarray, " C"] = weights / weights.sum()
+    return probabilities
+
+
+def damage(chain: KnownChain, noise: float, share: float, rng: np.random.Generator) -> KnownChain:
+    """Gaussian noise (Å) on every atom, and up to a share of the residues taken out in 1–4 pieces.
+
+    Residues taken out have code 21 and no atoms.
+    """
+    size = len(chain)
+    kept = np.ones(size, bool)
+    pieces = int(rng.integers(1, 5)) if share < 1 else 1
+    length = int(np.ceil(share * size / pieces))
+    for start in rng.integers(0, size - length + 1, pieces):
+        kept[start : start + length] = False
+    mask = chain.mask * kept[:, None]
+    moved = chain.positions + rng.normal(0, noise, chain.positions.shape)
+    return replace(
+        chain,
+        aatype=np.where(kept, chain.aatype, GAP),
+        positions=(moved * mask[..., None]).astype(np.float32),
+        mask=mask,
+    )
+
+
+def template_features(chain: KnownChain, num_templates: int) -> TemplateFeatures | None:
+    """The first of `num_templates` templates, the others empty; None for no templates at all.
+
+    A template without any atom counts as none.
+    """
+    if not num_templates:
+        return None
+    aatype = np.full((num_templates, len(chain)), GAP)
+    positions = np.zeros((num_templates, len(chain), 37, 3), np.float32)
+    mask = np.zeros((num_templates, len(chain), 37), np.float32)
+    aatype[0], positions[0], mask[0] = chain.aatype, chain.positions, chain.mask
+    features = template_features_of_atoms(aatype, positions, mask)
+    present = np.asarray(mask.any(axis=(1, 2)), np.float32)
+    return replace(features, mask=present)
+
+
+def collate(samples: Sequence[Sample], crop_size: int) -> Batch:
+    """Samples as one batch of fixed shapes; what is missing is 0 and masked."""
+    truths = [sample.truth for sample in samples]
+    inputs = stack_features([_pad_features(sample.features, crop_size) for sample in samples])
+    passes = list(zip(*(sample.draws for sample in samples), strict=True))
+    config = samples[0].features.config
+    padded = [[_pad_draw(draw, config, crop_size) for draw in draws] for draws in passes]
+    return Batch(
+        inputs=inputs,
+        draws=tuple(stack_draws(draws) for draws in padded),
+        true_msa=tuple(
+            torch.from_numpy(np.stack([draw.true_msa for draw in draws])) for draws in padded
+        ),
+        bert_mask=tuple(
+            torch.from_numpy(np.stack([draw.bert_mask for draw in draws])) for draws in padded
+        ),
+        targets=make_targets(
+            np.stack([_pad(chain.aatype, crop_size) for chain in truths]),
+            np.stack([_pad(chain.positions, crop_size) for chain in truths]),
+            np.stack([_pad(chain.mask, crop_size) for chain in truths]),
+            np.array([chain.resolution for chain in truths]),
+        ),
+        clamped=torch.tensor([float(sample.clamped) for sample in samples]),
+    )
+
+
+def _rows(count: int, rng: np.random.Generator) -> Int[np.ndarray, " M"]:
+    """Rows of an alignment: half the time all, else a random number of them, the first always."""
+    if count == 1 or rng.random() < 0.5:
+        return np.arange(count)
+    kept = int(np.exp(rng.uniform(0, np.log(count))))
+    return np.sort(np.append(rng.choice(count - 1, kept - 1, replace=False) + 1, 0))
+
+
+def _pad(array: np.ndarray, *sizes: int) -> np.ndarray:
+    """Zeros after the end of the leading axes, up to these sizes."""
+    padded = np.zeros((*sizes, *array.shape[len(sizes) :]), array.dtype)
+    padded[tuple(slice(size) for size in array.shape[: len(sizes)])] = array
+    return padded
+
+
+def _pad_features(features: Features, size: int) -> Features:
+    templates = features.templates
+    if templates is not None:
+        by_residue = {name: array for name, array in vars(templates).items() if name != "mask"}
+        count = len(templates.mask)
+        templates = replace(
+            templates, **{name: _pad(array, count, size) for name, array in by_residue.items()}
+        )
+    names = [field.name for field in fields(SequenceFeatures)]
+    padded: dict[str, Any] = {name: _pad(getattr(features, name), size) for name in names}
+    return replace(features, **padded, templates=templates)
+
+
+def _pad_draw(draw: MSADraw, config: FeatureConfig, size: int) -> MSADraw:
+    rows = {True: config.num_extra_msa, False: config.num_msa}
+    return MSADraw(
+        **{
+            name: _pad(array, rows[name.startswith("extra")], size)
+            for name, array in vars(draw).items()
+        }
+    )

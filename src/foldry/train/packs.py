@@ -1,0 +1,255 @@
+"""Chains with their alignments and template hits, read from packs of NumPy arrays.
+
+A folder of packs holds `structures/structures-*.npz`, and for each split `msas/msas-<split>.npz`,
+`templates/templates-<split>.npz` and `splits/<split>.tsv`. Packs hold no code and are read with
+NumPy alone. Everything stays packed in memory; one chain is unpacked when it is asked for.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.errors import InputError
+from foldry.query import Alignment, Chain, Query, TemplateHit
+from foldry.residues import CA, GAP, RESTYPES_WITH_X
+from foldry.structure import Structure
+
+_LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
+
+
+@dataclass(frozen=True)
+class KnownChain:
+    """One chain of a pack, or a window of it: its observed residues.
+
+    Attributes:
+        aatype: Codes, 20 for X.
+        residue_index: One more along a peptide bond, a larger step where residues are missing.
+        positions: Å; 0 where `mask` is 0.
+        mask: 1 where the atom is known.
+        resolution: Å; NaN where unknown.
+    """
+
+    aatype: Int[np.ndarray, " N"]
+    residue_index: Int[np.ndarray, " N"]
+    positions: Float[np.ndarray, "N 37 3"]
+    mask: Float[np.ndarray, "N 37"]
+    resolution: float
+
+    def __len__(self) -> int:
+        return len(self.aatype)
+
+    def window(self, window: slice) -> KnownChain:
+        """Some neighbouring residues."""
+        return KnownChain(
+            self.aatype[window],
+            self.residue_index[window],
+            self.positions[window],
+            self.mask[window],
+            self.resolution,
+        )
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One template hit of a chain.
+
+    Attributes:
+        target: The id of the template.
+        identity: Share of the aligned residues that are equal.
+        query_start, target_start: The first aligned residues, from 0.
+        cigar: Runs of M (both have a residue), I (the query alone), D (the template alone).
+    """
+
+    target: str
+    identity: float
+    query_start: int
+    target_start: int
+    cigar: str
+
+    @property
+    def pairs(self) -> Int[np.ndarray, "P 2"]:
+        """Pairs of (query residue, template residue), from 0."""
+        here, there = self.query_start, self.target_start
+        pairs = []
+        for count, kind in re.findall(r"(\d+)([MID])", self.cigar):
+            size = int(count)
+            if kind == "M":
+                pairs.append(np.stack([here + np.arange(size), there + np.arange(size)], axis=1))
+            here, there = here + size * (kind != "D"), there + size * (kind != "I")
+        return np.concatenate(pairs)
+
+
+class Pack:
+    """The arrays of some pack files of one kind; each id is in one of them."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.shards = [_read(path) for path in paths]
+        self.place = {
+            str(name): (shard, row)
+            for shard, arrays in enumerate(self.shards)
+            for row, name in enumerate(arrays["ids"])
+        }
+
+    def find(self, name: str) -> tuple[dict[str, np.ndarray], int]:
+        """The arrays that hold an id, and its row in them."""
+        shard, row = self.place[name]
+        return self.shards[shard], row
+
+
+class Library:
+    """All chains of some splits, with everything known of them; any chain can be a template.
+
+    Args:
+        folder: The folder of packs.
+        splits: Splits whose alignments and template hits are read.
+
+    Raises:
+        InputError: A pack is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, splits: Sequence[str]) -> None:
+        paths = sorted((folder / "structures").glob("structures-*.npz"))
+        if not paths:
+            raise InputError(
+                f"{folder} holds no structures/structures-*.npz: give the folder of the packs."
+            )
+        self.structures = Pack(paths)
+        self.alignments = Pack([folder / "msas" / f"msas-{split}.npz" for split in splits])
+        self.templates = Pack([folder / "templates" / f"templates-{split}.npz" for split in splits])
+
+    def chain(self, name: str) -> KnownChain:
+        """A chain's atoms."""
+        arrays, row = self.structures.find(name)
+        residues = slice(*arrays["offsets"][row : row + 2])
+        others = slice(*arrays["atom_offsets"][row : row + 2])
+        mask = np.unpackbits(arrays["atom_mask"][residues], axis=1, count=37).astype(bool)
+        # Cα atoms are kept as steps of 0.001 Å, the others as 0.005 Å from their Cα in two bytes.
+        ca = (np.cumsum(arrays["ca_delta"][residues], axis=0) * 0.001).astype(np.float32)
+        high, low = arrays["atom_coords_high"][others], arrays["atom_coords_low"][others]
+        from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
+        beside_ca = mask.copy()
+        beside_ca[:, CA] = False
+        positions = np.zeros((*mask.shape, 3), np.float32)
+        positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
+        positions[:, CA] = ca
+        return KnownChain(
+            aatype=arrays["aatype"][residues].astype(np.int64),
+            residue_index=arrays["residue_index"][residues].astype(np.int64),
+            positions=positions,
+            mask=mask.astype(np.float32),
+            resolution=float(arrays["resolution"][row]),
+        )
+
+    def alignment(self, name: str) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
+        """Codes of the alignment's rows (21 a gap), the chain first, and their deletions."""
+        arrays, row = self.alignments.find(name)
+        depth, length = int(arrays["depth"][row]), int(arrays["length"][row])
+        cells = slice(*arrays["cell_offsets"][row : row + 2])
+        inserts = slice(*arrays["insert_offsets"][row : row + 2])
+        # Codes are stored by column; places of insertions as steps, with one place after the end.
+        msa = arrays["residues"][cells].reshape(length, depth).T
+        deletions = np.zeros(depth * (length + 1), np.float32)
+        places = np.cumsum(arrays["insert_gap"][inserts].astype(np.int64))
+        deletions[places] = arrays["insert_count"][inserts]
+        return msa, deletions.reshape(depth, length + 1)[:, :length]
+
+    def hits(self, name: str) -> list[Hit]:
+        """A chain's template hits, best E-value first."""
+        arrays, row = self.templates.find(name)
+        cigars = arrays["cigar_offsets"]
+        return [
+            Hit(
+                target=str(arrays["target_ids"][arrays["target"][number]]),
+                identity=float(arrays["identity"][number]),
+                query_start=int(arrays["query_start"][number]),
+                target_start=int(arrays["target_start"][number]),
+                cigar=arrays["cigar"][slice(*cigars[number : number + 2])].tobytes().decode(),
+            )
+            for number in range(*arrays["hit_offsets"][row : row + 2])
+        ]
+
+    def lay_hit(self, name: str, hit: Hit) -> KnownChain:
+        """A template hit's atoms on the residues of its query; code 21 where it has none."""
+        query, template = self.chain(name), self.chain(hit.target)
+        here, there = hit.pairs.T
+        laid = KnownChain(
+            aatype=np.full(len(query), GAP),
+            residue_index=query.residue_index,
+            positions=np.zeros_like(query.positions),
+            mask=np.zeros_like(query.mask),
+            resolution=template.resolution,
+        )
+        laid.aatype[here] = template.aatype[there]
+        laid.positions[here] = template.positions[there]
+        laid.mask[here] = template.mask[there]
+        return laid
+
+    def structure(self, name: str) -> Structure:
+        """A chain as a structure, residues numbered from 1."""
+        chain = self.chain(name)
+        size = len(chain)
+        return Structure(
+            name=name,
+            aatype=chain.aatype,
+            residue_number=chain.residue_index - chain.residue_index[0] + 1,
+            insertion_code=np.full(size, ""),
+            chain_id=np.full(size, "A"),
+            atom_positions=chain.positions,
+            atom_mask=chain.mask.astype(bool),
+            b_factor=np.zeros((size, 37), np.float32),
+        )
+
+    def query(self, name: str, num_templates: int = 0, *, alignment: bool = True) -> Query:
+        """What one would ask to predict a chain, with its best template hits."""
+        msa, deletions = self.alignment(name)
+        msa, deletions = (msa, deletions) if alignment else (msa[:1], deletions[:1])
+        rows = ["".join(letters) for letters in _LETTERS[msa]]
+        return Query(
+            name,
+            (
+                Chain(
+                    ids=("A",),
+                    sequence=rows[0],
+                    alignment=Alignment(
+                        headers=(name, *(f"row{number}" for number in range(1, len(rows)))),
+                        sequences=tuple(rows),
+                        deletions=deletions.astype(np.int32),
+                    ),
+                    templates=tuple(
+                        TemplateHit(hit.target, self.structure(hit.target), hit.pairs)
+                        for hit in self.hits(name)[:num_templates]
+                    ),
+                ),
+            ),
+        )
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The rows of a tab-separated file with a header line.
+
+    Raises:
+        InputError: The file cannot be read, or a row is longer or shorter than the header.
+    """
+    try:
+        header, *rows = path.read_text("utf-8").rstrip("\n").split("\n")
+        names = header.split("\t")
+        return [dict(zip(names, row.split("\t"), strict=True)) for row in rows]
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is not a readable table ({error}): mend or replace it."
+        ) from error
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a readable pack ({error}): replace it.") from error
