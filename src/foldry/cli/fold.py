@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from foldry.query import Query
     from foldry.structure import Structure
 
-MAX_SEED: Final = 2**32 - 1
 MAX_SEEDS: Final = 1000
 DTYPES: Final = ("float32", "bfloat16")
 
@@ -138,22 +137,22 @@ def read_input(files: Sequence[str], max_length: int) -> list[Query]:
     Raises:
         InputError: A file is wrong, or a query is too long or has several chains.
     """
-    from foldry.formats.query import read_queries
+    from foldry.formats.query import locate_queries
 
-    queries = read_queries([Path(file) for file in files])
-    for query in queries:
+    queries = locate_queries([Path(file) for file in files])
+    for query, path in queries:
         if query.num_chains > 1:
             raise InputError(
-                f"{query.name} has {query.num_chains} chains, and complexes are not folded yet: "
-                "give one chain a query."
+                f"{path}: {query.name} has {query.num_chains} chains, and complexes are not folded "
+                "yet: give one chain a query."
             )
         if query.num_residues > max_length:
             raise InputError(
-                f"{query.name} has {query.num_residues} residues and the limit is {max_length}: "
-                "cut it into overlapping pieces, at domain borders if they are known, or raise "
-                "--max-length if the memory allows."
+                f"{path}: {query.name} has {query.num_residues} residues and the limit is "
+                f"{max_length}: cut it into overlapping pieces, at domain borders if they are "
+                "known, or raise --max-length if the memory allows."
             )
-    return queries
+    return [query for query, _ in queries]
 
 
 def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -220,6 +219,8 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises:
         InputError: A part is neither a whole number nor a range, or there are too many.
     """
+    from foldry.formats.job import MAX_SEED
+
     chosen: list[int] = []
     for part in text.split(","):
         numbers = re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part)

@@ -71,11 +71,14 @@ def parse_jobs(text: str, path: Path) -> list[Job]:
     try:
         content = json.loads(text, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
+        reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
         raise InputError(
-            f"{path}, line {error.lineno}, is not JSON ({error.msg[:1].lower()}{error.msg[1:]} at "
-            f"column {error.colno}): mend it there."
+            f"{path}, line {error.lineno}, column {error.colno}, is not JSON ({reason}): mend it "
+            "there."
         ) from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{path} is nested too deeply for JSON of this kind: mend it.") from None
+    except ValueError as error:
         raise InputError(f"{path} is not JSON that can be read ({error}): mend it.") from None
     jobs = content if isinstance(content, list) else [content]
     if not jobs:
@@ -208,7 +211,10 @@ def _text_or_file(
         raise InputError(f"{place} has a {key} that is not text: write it in quotes.")
     if text is not None and name is not None:
         raise InputError(f"{place} has both {key} and {key}Path: give one of them.")
-    return text, None if name is None else path.parent / name
+    file = None if name is None else path.parent / name
+    if file is not None and not file.is_file():
+        raise InputError(f"{place} names a file {name!r} that does not exist: check {key}Path.")
+    return text, file
 
 
 def _templates(

@@ -36,21 +36,23 @@ def read_queries(paths: Sequence[Path]) -> list[Query]:
         InputError: A file cannot be read or is not one of these formats, a record is not a
             protein, or two queries have the same name.
     """
-    queries: list[Query] = []
-    where: dict[str, str] = {}
+    return [query for query, _ in locate_queries(paths)]
+
+
+def locate_queries(paths: Sequence[Path]) -> list[tuple[Query, Path]]:
+    """As `read_queries`, each query with its file."""
+    found: dict[str, tuple[Query, Path]] = {}
     for path in _files(paths):
         for query in _read(path):
-            key = query.name.casefold()
-            if key in where:
+            first, before = found.setdefault(query.name.casefold(), (query, path))
+            if first is not query:
                 raise InputError(
-                    f"{path} has a query {query.name!r} and so has {where[key]}: give every query "
-                    "a name of its own (characters that are not safe in a file's name count as _)."
+                    f"{path} has a query {query.name!r} and so has {before}: give every query a "
+                    "name of its own (characters that are not safe in a file's name count as _)."
                 )
-            where[key] = str(path)
-            queries.append(query)
-    if not queries:
+    if not found:
         raise InputError("There is no query: give a FASTA, a3m or JSON file.")
-    return queries
+    return list(found.values())
 
 
 def safe_name(name: str, source: str) -> str:

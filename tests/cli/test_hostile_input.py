@@ -1,0 +1,241 @@
+"""Bad input and bad arguments: one sentence, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foldry.cli.main import main
+
+PROTEIN = "MKTAYIAKQRQISFVKSHFSRQ"
+PDB = (
+    "ATOM      1  N   ALA A   1      11.104   6.134  -6.504  1.00 10.00           N\n"
+    "ATOM      2  CA  ALA A   1      11.639   6.071  -5.147  1.00 10.00           C\n"
+)
+DNA = "ATOM      1  P    DA A   1      11.104   6.134  -6.504  1.00 10.00           P\n"
+
+
+def job(**changes: object) -> str:
+    """An AlphaFold 3 job with one protein, changed at the top."""
+    good: dict[str, object] = {
+        "name": "job",
+        "modelSeeds": [1],
+        "sequences": [{"protein": {"id": "A", "sequence": PROTEIN}}],
+        "dialect": "alphafold3",
+        "version": 2,
+    }
+    return json.dumps({**good, **changes})
+
+
+def protein(**changes: object) -> str:
+    """An AlphaFold 3 job whose protein is changed."""
+    return job(sequences=[{"protein": {"id": "A", "sequence": PROTEIN, **changes}}])
+
+
+def template(**changes: object) -> str:
+    """A job whose protein has one template, changed."""
+    good = {"mmcif": "data_x\n", "queryIndices": [0], "templateIndices": [0]}
+    return protein(templates=[{**good, **changes}])
+
+
+FILES: dict[str, tuple[str, str | bytes, str]] = {
+    # what is wrong: (file name, its content, what the sentence must say)
+    "empty file": ("q.fasta", "", "empty"),
+    "white space only": ("q.fasta", " \n\t\n", "empty"),
+    "no header": ("q.fasta", PROTEIN, "line 1"),
+    "text that is no sequence file": ("q.txt", "Dear Sir or Madam,\n", "line 1"),
+    "header without a sequence": ("q.fasta", ">a\n>b\nMKT\n", "line 1"),
+    "last record empty": ("q.fasta", ">a\nMKT\n>b\n", "line 3"),
+    "header without a name": ("q.fasta", f">\n{PROTEIN}\n>b\nMKT\n", "line 1"),
+    "gap": ("q.fasta", ">a\nMKT-AY\n", "residue 4"),
+    "dot": ("q.fasta", ">a\nMKT.AY\n", "residue 4"),
+    "stop codon inside": ("q.fasta", ">a\nMKT*AY\n", "residue 4"),
+    "only a stop codon": ("q.fasta", ">a\n*\n", "no sequence"),
+    "digit": ("q.fasta", ">a\nMKT1AY\n", "'1'"),
+    "letter with an accent": ("q.fasta", ">a\nMKTÄAY\n", "'Ä'"),
+    "control character": ("q.fasta", ">a\nMK\x1b[2JTAY\n", "residue 3"),
+    "one bad record among good ones": ("q.fasta", ">a\nMKT\n>b\nMK!\n>c\nMKT\n", "line 3"),
+    "duplicate names": ("q.fasta", ">a\nMKT\n>a\nMKV\n", "'a'"),
+    "names equal but for case": ("q.fasta", ">a\nMKT\n>A\nMKV\n", "'A'"),
+    "names equal once they are safe": ("q.fasta", ">a/b\nMKT\n>a|b\nMKV\n", "'a_b'"),
+    "name that climbs out": ("q.fasta", ">../..\nMKT\n", "'../..'"),
+    "titin": ("q.fasta", ">titin\n" + "MKTAYIAKQR" * 3435, "34350 residues"),
+    "two chains": ("q.fasta", f">a\n{PROTEIN}:{PROTEIN}\n", "2 chains"),
+    "chain without letters": ("q.fasta", f">a\n{PROTEIN}:\n", "no sequence"),
+    "binary file": ("q.fasta", random.Random(0).randbytes(2000) + b"\0", "binary"),
+    "image": ("q.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
+    "UTF-16": ("q.fasta", f">a\n{PROTEIN}\n".encode("utf-16"), "binary"),
+    "Latin-1": ("q.fasta", ">protéine\nMKT\n".encode("latin-1"), "line 1"),
+    "damaged gzip": ("q.fasta.gz", gzip.compress(b">a\nMKT\n" * 99)[:-12], "gzip"),
+    "gzip in name only, damaged inside": ("q.fasta.gz", b"\x1f\x8b nonsense", "gzip"),
+    "gzip bomb": ("q.fasta.gz", gzip.compress(bytes(1024**2)) * 600, "512 MiB"),
+    "structure as a query": ("q.pdb", PDB, "--templates"),
+    "a3m: rows of unequal length": ("q.a3m", ">q\nMKTAY\n>r\nMKT\n", "line 3"),
+    "a3m: gap in the first row": ("q.a3m", ">q\nMK-AY\n>r\nMKTAY\n", "first row"),
+    "a3m: insertion in the first row": ("q.a3m", ">q\nMKtAY\n>r\nMKAY\n", "first row"),
+    "a3m: strange letter": ("q.a3m", ">q\nMKTAY\n>r\nMK?AY\n", "line 3"),
+    "a3m: no rows": ("q.a3m", "#5\t1\n", "no rows"),
+    "a3m: nothing but gaps": ("q.a3m", ">q\n>r\n", "no sequence"),
+    "a3m: of two chains": ("q.a3m", "#5,5\t1,1\n>q\nMKTAYMKTAY\n", "several chains"),
+    "a3m: of a dimer": ("q.a3m", "#5\t2\n>q\nMKTAY\n", "several chains"),
+    "Stockholm: unequal rows": ("q.sto", "# STOCKHOLM 1.0\nq MKT\nr MK\n//\n", "columns"),
+    "Stockholm: no rows": ("q.sto", "# STOCKHOLM 1.0\n//\n", "no rows"),
+    "Stockholm: a row alone": ("q.sto", "# STOCKHOLM 1.0\nq\n", "line 2"),
+    "JSON: cut off": ("q.json", job()[:40], "line 1"),
+    "JSON: wrong on line 3": ("q.json", '{\n"name": "a",\n"x" 1}', "line 3"),
+    "JSON: too deep": ("q.json", "[" * 100_000, "JSON"),
+    "JSON: a number": ("q.json", "7", "not a JSON object"),
+    "JSON: no jobs": ("q.json", "[]", "no job"),
+    "JSON: a key twice": ("q.json", '{"name": "a", "name": "b"}', "twice"),
+    "JSON: unknown key": ("q.json", job(sequence="MKT"), "'sequence'"),
+    "JSON: no name": ("q.json", job(name=""), "no name"),
+    "JSON: name is a number": ("q.json", job(name=5), "no name"),
+    "JSON: unsafe name": ("q.json", job(name="///"), "'///'"),
+    "JSON: other dialect": ("q.json", job(dialect="boltz"), "'boltz'"),
+    "JSON: version of the future": ("q.json", job(version=99), "version 99"),
+    "JSON: seeds are words": ("q.json", job(modelSeeds=["one"]), "modelSeeds"),
+    "JSON: negative seed": ("q.json", job(modelSeeds=[-1]), "modelSeeds"),
+    "JSON: no sequences": ("q.json", job(sequences=[]), "no sequences"),
+    "JSON: RNA": ("q.json", job(sequences=[{"rna": {"id": "A", "sequence": "ACGU"}}]), "RNA"),
+    "JSON: DNA": ("q.json", job(sequences=[{"dna": {"id": "A", "sequence": "ACGT"}}]), "DNA"),
+    "JSON: ligand": ("q.json", job(sequences=[{"ligand": {"id": "L"}}]), "a ligand"),
+    "JSON: unknown molecule": ("q.json", job(sequences=[{"sugar": {}}]), "'sugar'"),
+    "JSON: bonds": ("q.json", job(bondedAtomPairs=[[["A", 1, "C"], ["A", 2, "N"]]]), "bonded"),
+    "JSON: modified residue": ("q.json", protein(modifications=[{"ptmType": "SEP"}]), "modif"),
+    "JSON: unknown protein key": ("q.json", protein(msa="x"), "'msa'"),
+    "JSON: no amino acids": ("q.json", protein(sequence=""), "no sequence"),
+    "JSON: sequence with a gap": ("q.json", protein(sequence="MK-T"), "residue 3"),
+    "JSON: copies": ("q.json", protein(id=["A", "B"]), "2 chains"),
+    "JSON: id is a path": ("q.json", protein(id="../A"), "id"),
+    "JSON: alignment of another protein": ("q.json", protein(unpairedMsa=">q\nMKV\n"), "begin"),
+    "JSON: alignment twice": ("q.json", protein(pairedMsa="", pairedMsaPath="m"), "both"),
+    "JSON: alignment file missing": ("q.json", protein(unpairedMsaPath="m.a3m"), "not exist"),
+    "JSON: template without atoms": ("q.json", template(), "no "),
+    "JSON: template is not mmCIF": ("q.json", template(mmcif="hello"), "mmCIF"),
+    "JSON: template key": ("q.json", template(chain="A"), "'chain'"),
+    "JSON: template file missing": ("q.json", template(mmcif=None, mmcifPath="t"), "not exist"),
+}
+
+TEMPLATES: dict[str, tuple[str, str | bytes, str]] = {
+    "not there": ("missing.cif", "", "not exist"),
+    "empty": ("t.cif", "\n", "PDB, mmCIF"),
+    "a letter": ("t.pdb", "Dear Sir or Madam,\n", "PDB, mmCIF"),
+    "no protein": ("t.pdb", DNA, "no amino acid"),
+    "no such chain": ("t.pdb:Z", PDB, "'Z'"),
+    "damaged mmCIF": ("t.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
+    "not a number": ("t.pdb", PDB.replace("11.639", "   nan"), "finite"),
+    "BinaryCIF": ("t.bcif", b"\x83\xaadataBlocks", "BinaryCIF"),
+}
+
+ARGUMENTS: dict[str, tuple[list[str], str]] = {
+    "unknown option": (["--speed", "9"], "--speed"),
+    "no such file": (["missing.fasta"], "missing.fasta does not exist"),
+    "folder without queries": (["empty"], "folder without"),
+    "models beyond five": (["--models", "1-9"], "--models"),
+    "models backwards": (["--models", "5-1"], "--models"),
+    "model is a path": (["--models", "../x"], "--models"),
+    "seed is a word": (["--seeds", "lucky"], "--seeds"),
+    "seeds without end": (["--seeds", "0-4000000000"], "--seeds"),
+    "alignment size": (["--max-msa", "many"], "--max-msa"),
+    "no clusters": (["--max-msa", "0:5"], "--max-msa"),
+    "recycles below zero": (["--num-recycles", "-1"], "--num-recycles"),
+    "tolerance is a word": (["--recycle-tolerance", "low"], "--recycle-tolerance"),
+    "tolerance is not a number": (["--recycle-tolerance", "nan"], "--recycle-tolerance"),
+    "ensemble of none": (["--ensemble", "0"], "--ensemble"),
+    "unknown device": (["--device", "abacus"], "--device"),
+    "unknown dtype": (["--dtype", "int4"], "--dtype"),
+    "length of nothing": (["--max-length", "0"], "--max-length"),
+    "too long for the limit given": (["--max-length", "5"], "limit is 5"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with one good query and an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    Path("good.fasta").write_text(f">good\n{PROTEIN}\n")
+    Path("empty").mkdir()
+    return tmp_path
+
+
+def write(name: str, content: str | bytes) -> None:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def assert_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Runs `foldry fold`; what it said is returned."""
+    before = sorted(Path().rglob("*"))
+    code = main(["fold", *arguments, "-o", "out"])
+    out, err = capsys.readouterr()
+    assert code == 2, err
+    assert out == ""
+    assert err.endswith(".\n"), err
+    assert err.count("\n") == 1, err
+    assert err[:-1].isprintable(), err
+    assert "Traceback" not in err
+    assert ". " not in err, "more than one sentence"
+    assert says in err
+    assert sorted(Path().rglob("*")) == before
+    return err
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", FILES)
+def test_file(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, content, says = FILES[case]
+    write(name, content)
+    assert name in assert_refused(["good.fasta", name], says, capsys)
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", TEMPLATES)
+def test_template(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, content, says = TEMPLATES[case]
+    if content:
+        write(name.partition(":")[0], content)
+    said = assert_refused(["good.fasta", "--templates", name], says, capsys)
+    assert name.partition(":")[0] in said
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", ARGUMENTS)
+def test_arguments(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, says = ARGUMENTS[case]
+    assert_refused(["good.fasta", *arguments], says, capsys)
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_query(capsys: pytest.CaptureFixture[str]) -> None:
+    assert_refused([], "QUERY", capsys)
+
+
+@pytest.mark.usefixtures("folder")
+def test_no_output_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fold", "good.fasta"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("folder")
+def test_output_folder_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").write_text("mine")
+    assert_refused(["good.fasta"], "out is in the way", capsys)
+    assert Path("out").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("folder")
+def test_in_a_process_of_its_own() -> None:
+    write("q.fasta", ">a\nMKT-AY\n")
+    command = [sys.executable, "-m", "foldry.cli.main", "fold", "q.fasta", "-o", "out"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == (
+        "q.fasta, line 1, has a gap at residue 4: remove the gaps, or name an alignment .a3m.\n"
+    )
+    assert not Path("out").exists()
