@@ -37,7 +37,7 @@ $(VENV)/.dev: $(VENV)/.foldry
 
 demo: $(VENV)/.foldry
 	$(BIN)/foldry fold examples/kunitz/1adz.a3m -o demo-out --weights mini
-	$(BIN)/foldry score demo-out/1adz/ranked_0.cif examples/kunitz/1adz.cif
+	$(BIN)/foldry score demo-out/1adz/ranked_0.cif examples/kunitz/1adz.cif --align
 	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
 
 test: $(VENV)/.dev
