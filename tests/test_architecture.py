@@ -109,7 +109,8 @@ def needed_at_import(start: str) -> dict[str, str]:
         seen.add(module)
         # Importing a.b.c runs a and a.b first.
         parts = module.split(".")
-        waiting += [".".join(parts[:length]) for length in range(1, len(parts))]
+        parents = [".".join(parts[:length]) for length in range(1, len(parts))]
+        waiting += [parent for parent in parents if parent in FILES]
         for node in at_import(tree(module).body):
             for name in imported(module, node):
                 if name in FILES:
