@@ -3,7 +3,7 @@
 #   make demo     install, fold a real protein, score it against the experiment
 #   make test     install with the development tools, run the whole test suite
 #   make check    formatting, lint, types, architecture
-#   make vendor   fetch the web page's viewer again
+#   make vendor   fetch the report's viewer again (this one needs npm)
 #   make clean    remove the virtual environment and the demo's output
 #
 # Another build of PyTorch (docs/install.md says when):
@@ -49,8 +49,8 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-vendor: $(VENV)/.foldry
-	$(BIN)/python src/foldry/server/web/vendor/fetch.py
+vendor:
+	$(PYTHON) src/foldry/server/web/vendor/fetch.py
 
 clean:
 	rm -rf $(VENV) demo-out
