@@ -1,0 +1,58 @@
+"""The JSON files that tell the confidence of a prediction, in the official program's form."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from jaxtyping import Float
+
+from foldry.errors import InputError
+
+
+def confidence_category(plddt: float) -> str:
+    """D below 50, L below 70, M below 90, H to 100: very low, low, confident, very high.
+
+    Raises:
+        InputError: The value is no pLDDT.
+    """
+    if not 0 <= plddt <= 100:
+        raise InputError(f"pLDDT {plddt} is not between 0 and 100: give per-residue pLDDT.")
+    return "DLMH"[(plddt >= 50) + (plddt >= 70) + (plddt >= 90)]
+
+
+def confidence_json(plddt: Float[np.ndarray, " N"]) -> str:
+    """pLDDT (0–100) and its category per residue, residues counted from 1; two decimals.
+
+    Raises:
+        InputError: A value is no pLDDT.
+    """
+    return _compact(
+        {
+            "residueNumber": list(range(1, len(plddt) + 1)),
+            "confidenceScore": [round(float(value), 2) for value in plddt],
+            "confidenceCategory": [confidence_category(float(value)) for value in plddt],
+        }
+    )
+
+
+def pae_json(pae: Float[np.ndarray, "N N"], max_pae: float) -> str:
+    """Predicted aligned error in Å, row i aligned on residue i; one decimal.
+
+    Args:
+        pae: One row per aligned residue.
+        max_pae: The largest error that the model's head can express, Å.
+
+    Raises:
+        InputError: The matrix is not square.
+    """
+    if pae.ndim != 2 or pae.shape[0] != pae.shape[1]:
+        raise InputError(f"a PAE matrix of shape {pae.shape} is not square: give N by N errors.")
+    rounded = np.round(pae.astype(np.float64), 1).tolist()
+    return _compact(
+        [{"predicted_aligned_error": rounded, "max_predicted_aligned_error": float(max_pae)}]
+    )
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

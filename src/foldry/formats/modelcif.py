@@ -1,0 +1,246 @@
+"""Predictions → ModelCIF, by python-modelcif."""
+
+# mypy: allow-subclassing-any
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+from unicodedata import combining, normalize
+
+import ihm
+import ihm.citations
+import modelcif
+import modelcif.data
+import modelcif.dumper
+import modelcif.model
+import modelcif.protocol
+import modelcif.qa_metric
+import numpy as np
+from jaxtyping import Float
+
+from foldry.query import Query
+from foldry.residues import ATOM37
+from foldry.structure import Structure
+
+LICENCE_NAME: Final = "CC BY 4.0"
+LICENCE_URL: Final = "https://creativecommons.org/licenses/by/4.0/"
+_LICENCE: Final = (
+    "The parameters of AlphaFold and of mini are available under CC BY 4.0, and so is this "
+    "prediction: cite Jumper et al. 2021 (doi:10.1038/s41586-021-03819-2). It is a theoretical "
+    "model, given as it is, without warranty, and not for clinical use."
+)
+_BARE: Final = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][\w.:/+=-]*", re.I | re.A)
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a ModelCIF file says besides its atoms.
+
+    Attributes:
+        model_name: The network, such as `model_1_ptm`.
+        plddt: 0–100, per residue.
+        ptm, iptm: Predicted TM-scores, or None.
+        versions: Versions of `foldry` and of what it computed with.
+        parameters: How the model was made: names to plain values, nested at will.
+        notice: What every reader must be told, or "".
+    """
+
+    model_name: str
+    plddt: Float[np.ndarray, " N"]
+    ptm: float | None
+    iptm: float | None
+    versions: Mapping[str, str]
+    parameters: Mapping[str, object]
+    notice: str = ""
+
+
+class _PLDDT(modelcif.qa_metric.Local, modelcif.qa_metric.PLDDT):
+    """Predicted lDDT-Ca of a residue, 0 to 100."""
+
+    name = "pLDDT"
+    software = None
+
+
+class _MeanPLDDT(modelcif.qa_metric.Global, modelcif.qa_metric.PLDDT):
+    """Mean predicted lDDT-Ca of all residues, 0 to 100."""
+
+    name = "pLDDT"
+    software = None
+
+
+class _PTM(modelcif.qa_metric.Global, modelcif.qa_metric.PTM):
+    """Predicted TM-score of all residues, 0 to 1."""
+
+    name = "pTM"
+    software = None
+
+
+class _IPTM(modelcif.qa_metric.Global, modelcif.qa_metric.IpTM):
+    """Predicted TM-score between chains, 0 to 1."""
+
+    name = "ipTM"
+    software = None
+
+
+class _Atoms(modelcif.model.AbInitioModel):
+    """The atoms of a structure, made when they are written."""
+
+    def __init__(self, structure: Structure, units: list[modelcif.AsymUnit], name: str) -> None:
+        super().__init__(modelcif.Assembly(units, name="Whole model"), name)
+        self._structure = structure
+        self._units = units
+
+    def get_atoms(self) -> Iterator[modelcif.model.Atom]:
+        """One atom after the other, in the order of the file."""
+        structure = self._structure
+        for row, (unit, number) in enumerate(_places(self._units)):
+            for slot in np.flatnonzero(structure.atom_mask[row]):
+                x, y, z = structure.atom_positions[row, slot].tolist()
+                yield modelcif.model.Atom(
+                    asym_unit=unit,
+                    seq_id=number,
+                    atom_id=ATOM37[slot],
+                    type_symbol=ATOM37[slot][0],
+                    x=x,
+                    y=y,
+                    z=z,
+                    het=False,
+                    biso=float(structure.b_factor[row, slot]),
+                    occupancy=1.0,
+                )
+
+
+def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
+    """The ModelCIF text of one prediction: Å, pLDDT as `B_iso` and as quality metrics.
+
+    Residues are numbered in `label_seq_id` from 1 in every chain and in `auth_seq_id` as in
+    `structure`, whose rows are the residues of the query's chains, each chain's copies together.
+    """
+    title = f"Prediction of {query.name} by {record.model_name}"
+    system = modelcif.System(title=_plain(title), id="model")
+    system.authors.append("Foldry")
+    units = _units(query, structure)
+    model = _Atoms(structure, units, _plain(f"{record.model_name} of Foldry"))
+    model.qa_metrics += [
+        _MeanPLDDT(float(np.mean(record.plddt))),
+        *[metric(value) for metric, value in _tm_scores(record) if value is not None],
+        *[
+            _PLDDT(unit.residue(number), float(value))
+            for (unit, number), value in zip(_places(units), record.plddt, strict=True)
+        ],
+    ]
+    system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
+    system.protocols.append(_protocol(query, units, model, record))
+    system.data_usage.append(ihm.License(_LICENCE, name=LICENCE_NAME, url=LICENCE_URL))
+    if record.notice:
+        system.data_usage.append(ihm.Disclaimer(_plain(record.notice)))
+    text = io.StringIO()
+    modelcif.dumper.write(text, [system])
+    return text.getvalue()
+
+
+def _tm_scores(record: ModelRecord) -> tuple[tuple[type, float | None], ...]:
+    return (_PTM, record.ptm), (_IPTM, record.iptm)
+
+
+def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:
+    """One chain after the other; equal sequences are one entity."""
+    entities: dict[str, modelcif.Entity] = {}
+    units = []
+    for chain in query.chains:
+        entity = entities.setdefault(
+            chain.sequence,
+            modelcif.Entity(
+                ["UNK" if letter == "X" else letter for letter in chain.sequence],
+                description=_plain(f"{query.name}, chain {' '.join(chain.ids)}"),
+            ),
+        )
+        for chain_id in chain.ids:
+            numbers = structure.residue_number[structure.chain_id == chain_id]
+            units.append(
+                modelcif.AsymUnit(
+                    entity,
+                    details=f"Chain {chain_id}",
+                    id=chain_id,
+                    auth_seq_id_map=dict(enumerate(numbers.tolist(), start=1)),
+                )
+            )
+    return units
+
+
+def _places(units: list[modelcif.AsymUnit]) -> Iterator[tuple[modelcif.AsymUnit, int]]:
+    """Chain and position in it, from 1, of every residue."""
+    for unit in units:
+        for number in range(1, len(unit.entity.sequence) + 1):
+            yield unit, number
+
+
+def _protocol(
+    query: Query, units: list[modelcif.AsymUnit], model: _Atoms, record: ModelRecord
+) -> modelcif.protocol.Protocol:
+    software = {
+        name: modelcif.Software(
+            name=name,
+            classification="model building",
+            description="The AlphaFold 2 network" if name == "foldry" else "Numerical library",
+            location=None,
+            type="package",
+            version=_plain(version),
+            citation=ihm.citations.alphafold2 if name == "foldry" else None,
+        )
+        for name, version in record.versions.items()
+    }
+    parameters = [
+        modelcif.SoftwareParameter(name, value) for name, value in _flat(record.parameters)
+    ]
+    group = modelcif.SoftwareGroup(
+        modelcif.SoftwareWithParameters(each, parameters) if name == "foldry" else each
+        for name, each in software.items()
+    )
+    targets = modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units))
+    protocol = modelcif.protocol.Protocol()
+    protocol.steps.append(
+        modelcif.protocol.ModelingStep(
+            input_data=targets,
+            output_data=model,
+            name="Prediction",
+            details=_plain(_inputs(query, record.model_name)),
+            software=group,
+        )
+    )
+    return protocol
+
+
+def _inputs(query: Query, model_name: str) -> str:
+    """One sentence on what the network read."""
+    rows = sum(len(chain.alignment.sequences) for chain in query.chains if chain.alignment)
+    names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
+    alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
+    templates = f"templates given: {', '.join(names)}" if names else "no templates"
+    return f"Predicted by {model_name} from the sequence with {alignment} and {templates}."
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, int | bool | str]]:
+    """Nested values as dotted names; the writer keeps 3 decimals of a float, so these are text."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, bool | int):
+            yield _plain(prefix + name), value
+        else:
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield _plain(prefix + name), _plain(text)
+
+
+def _plain(text: str) -> str:
+    """One line of ASCII that means the same quoted by the writer, which escapes what CIF cannot."""
+    letters = [each for each in normalize("NFKD", text) if not combining(each)]
+    visible = "".join(each if each.isprintable() else " " for each in letters)
+    ascii_text = visible.encode("ascii", "replace").decode()
+    line = " ".join(ascii_text.replace('"', "'").replace("\\", "/").split())
+    # A word that CIF would read as something else is quoted once it has a space.
+    return line if " " in line or _BARE.fullmatch(line) else f"{line} "

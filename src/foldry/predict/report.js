@@ -1,0 +1,399 @@
+"use strict";
+
+const CATEGORIES = [
+  { from: 90, color: "#0053D6", label: "Very high", range: "90 and above" },
+  { from: 70, color: "#65CBF3", label: "Confident", range: "70 to 90" },
+  { from: 50, color: "#FFDB13", label: "Low", range: "50 to 70" },
+  { from: 0, color: "#FF7D45", label: "Very low", range: "below 50" },
+];
+const HINT = "Point at the plot to read its values.";
+const data = JSON.parse(byId("data").textContent);
+const residues = data.chains.flatMap(chain =>
+  [...chain.sequence].map((letter, index) => ({ chain: chain.id, letter, number: index + 1 })));
+let shown = data.predictions[0];
+let viewer = null;
+
+function byId(id) { return document.getElementById(id); }
+
+/** An element whose children are text or elements: nothing from the data is ever read as HTML. */
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+function svg(tag, attributes = {}, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
+function category(plddt) { return CATEGORIES.find(each => plddt >= each.from); }
+
+function residueName(index) {
+  const { chain, letter, number } = residues[index];
+  return `${data.chains.length > 1 ? `${chain} ` : ""}${letter}${number}`;
+}
+
+function fixed(value, digits) { return value === null ? "–" : value.toFixed(digits); }
+
+function unpack(base64) {
+  const bytes = Uint8Array.from(atob(base64), letter => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
+
+async function unpackBytes(base64) { return new Uint8Array(await unpack(base64).arrayBuffer()); }
+
+// Text
+
+function pairs(list, entries) {
+  list.replaceChildren(...entries.map(([term, value]) =>
+    element("div", {}, element("dt", {}, term), element("dd", {}, String(value)))));
+}
+
+function showFacts() {
+  const { provenance, meanPlddt, ptm, iptm } = shown;
+  const facts = [
+    ["Residues", residues.length],
+    ["Mean pLDDT", fixed(meanPlddt, 1)],
+    ["Model", provenance.model_name],
+    ["Aligned sequences", data.coverage ? data.coverage.depth : 1],
+  ];
+  if (iptm !== null) facts.splice(2, 0, ["ipTM", fixed(iptm, 2)]);
+  if (ptm !== null) facts.splice(2, 0, ["pTM", fixed(ptm, 2)]);
+  pairs(byId("facts"), facts);
+  byId("notice").hidden = !provenance.notice;
+  byId("notice").textContent = provenance.notice;
+}
+
+function showProvenance() {
+  const { provenance } = shown;
+  const versions = Object.entries(provenance.versions).map(pair => pair.join(" ")).join(", ");
+  const settings = Object.entries(provenance.settings)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name} ${value}`).join(", ");
+  pairs(byId("provenance"), [
+    ["Model", provenance.model_name],
+    ["Parameters", provenance.weights],
+    ["SHA-256 of the parameters", provenance.weights_sha256],
+    ["Seed", provenance.seed],
+    ["Recycles", provenance.num_recycles],
+    ["Settings", settings || "as the model's own"],
+    ["Kernels", provenance.kernels],
+    ["Device and precision", `${provenance.device}, ${provenance.dtype}`],
+    ["Versions", versions],
+    ["Made", provenance.created],
+  ]);
+  byId("config").textContent = JSON.stringify(provenance.config, null, 1);
+}
+
+function showRanking() {
+  const hasPtm = data.predictions.some(each => each.ptm !== null);
+  const hasIptm = data.predictions.some(each => each.iptm !== null);
+  const header = ["", "Files", "Model", "Seed", "Mean pLDDT"];
+  if (hasPtm) header.push("pTM");
+  if (hasIptm) header.push("ipTM");
+  const rows = data.predictions.map((each, rank) => {
+    const button = element("button", { type: "button" }, each === shown ? "Shown" : "Show");
+    button.disabled = each === shown || !each.model;
+    button.addEventListener("click", () => show(each));
+    const { model_name, seed } = each.provenance;
+    const cells = [button, `ranked_${rank}`, model_name, String(seed), fixed(each.meanPlddt, 1)];
+    if (hasPtm) cells.push(fixed(each.ptm, 2));
+    if (hasIptm) cells.push(fixed(each.iptm, 2));
+    const row = element("tr", {}, ...cells.map(cell => element("td", {}, cell)));
+    if (each === shown) row.setAttribute("aria-current", "true");
+    return row;
+  });
+  const titles = element("tr", {}, ...header.map(title => element("th", { scope: "col" }, title)));
+  byId("ranking").replaceChildren(element("thead", {}, titles), element("tbody", {}, ...rows));
+  byId("ranking-panel").hidden = data.predictions.length === 1;
+}
+
+// Plots
+
+/** Round steps so that at most `most` ticks lie between 0 and `top`. */
+function tickStep(top, most) {
+  const power = 10 ** Math.floor(Math.log10(top / most));
+  return Math.max(1, [1, 2, 5, 10].map(each => each * power).find(step => top / step <= most));
+}
+
+function residueTicks(width) {
+  const step = tickStep(residues.length, width / 60);
+  const ticks = [];
+  for (let number = step; number <= residues.length; number += step) ticks.push(number);
+  return ticks;
+}
+
+/** A plot of residues along x: its frame, its axes and a place for the cursor. */
+function frame(width, height, margin) {
+  const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, "aria-hidden": "true" });
+  const inner = { width: width - margin.left - margin.right, height: height - margin.top - margin.bottom };
+  const bottom = margin.top + inner.height;
+  const x = index => margin.left + (index / residues.length) * inner.width;
+  const layers = { back: svg("g"), front: svg("g") };
+  root.append(layers.back, layers.front);
+  for (const number of residueTicks(inner.width)) {
+    layers.front.append(svg("text", { x: x(number - 0.5), y: bottom + 18, "text-anchor": "middle" }, number));
+    layers.front.append(svg("path", { class: "axis", d: `M${x(number - 0.5)},${bottom}v4` }));
+  }
+  layers.front.append(svg("rect", {
+    class: "axis", x: margin.left, y: margin.top, width: inner.width, height: inner.height,
+  }));
+  return { root, inner, margin, bottom, x, ...layers };
+}
+
+function axisTitles(plot, xTitle, yTitle) {
+  const middle = plot.margin.top + plot.inner.height / 2;
+  plot.front.append(
+    svg("text", { x: plot.x(residues.length / 2), y: plot.bottom + 36, "text-anchor": "middle" }, xTitle),
+    svg("text", { x: 12, y: middle, "text-anchor": "middle", transform: `rotate(-90 12 ${middle})` }, yTitle));
+}
+
+function yTick(plot, value, y) {
+  plot.front.append(svg("text", { x: plot.margin.left - 7, y: y + 4, "text-anchor": "end" }, value));
+}
+
+/** Bytes as a picture: `paint` gives red, green, blue of a byte from 0 to 255. */
+function picture(bytes, width, height, paint) {
+  const canvas = element("canvas", { width, height });
+  const pixels = new ImageData(width, height);
+  const palette = Array.from({ length: 256 }, (_, byte) => paint(byte));
+  bytes.forEach((byte, index) => pixels.data.set([...palette[byte], 255], index * 4));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}
+
+function mix(from, to, share) { return from.map((value, index) => Math.round(value + share * (to[index] - value))); }
+
+function colorBar(plot, y, paint, labels) {
+  const id = `bar-${labels[0]}`.replace(/\W/g, "");
+  const gradient = svg("linearGradient", { id });
+  for (let share = 0; share <= 1; share += 0.125) {
+    gradient.append(svg("stop", { offset: share, "stop-color": `rgb(${paint(share * 255).join()})` }));
+  }
+  const { left } = plot.margin;
+  const width = Math.min(plot.inner.width, 360);
+  plot.back.append(gradient, svg("rect", { class: "axis", x: left, y, width, height: 10, style: `fill:url(#${id})` }));
+  labels.slice(1).forEach((label, index, all) => plot.front.append(svg("text", {
+    x: left + (index / (all.length - 1)) * width, y: y + 25,
+    "text-anchor": index === 0 ? "start" : index === all.length - 1 ? "end" : "middle",
+  }, label)));
+}
+
+/** Tell `read` which residue the pointer is at, or null; its answer is the line below the plot. */
+function onPoint(plot, readout, read) {
+  const at = event => {
+    const box = plot.root.getBoundingClientRect();
+    const column = Math.floor(((event.clientX - box.left - plot.margin.left) / plot.inner.width) * residues.length);
+    const row = Math.floor(((event.clientY - box.top - plot.margin.top) / plot.inner.height) * residues.length);
+    const inside = index => index >= 0 && index < residues.length;
+    readout.textContent = inside(column) && inside(row) ? read(column, row) : read(null) ?? HINT;
+  };
+  plot.root.addEventListener("pointermove", at);
+  plot.root.addEventListener("pointerdown", at);
+  plot.root.addEventListener("pointerleave", () => { readout.textContent = read(null) ?? HINT; });
+  readout.textContent = HINT;
+}
+
+const paePaint = byte => mix([0, 70, 22], [255, 255, 255], Math.sqrt(byte / 255));
+const coveragePaint = byte => (byte === 0 ? [255, 255, 255] : mix([226, 232, 246], [52, 38, 120], (byte - 1) / 254));
+
+function drawPae(width, { pae, maxPae, paeImage }) {
+  const margin = { left: 50, right: 10, top: 6, bottom: 86 };
+  const side = Math.min(width, 480) - margin.left - margin.right;
+  const plot = frame(side + margin.left + margin.right, side + margin.top + margin.bottom, margin);
+  plot.root.style.width = `${side + margin.left + margin.right}px`;
+  plot.back.append(svg("image", {
+    href: paeImage, x: margin.left, y: margin.top, width: side, height: side, preserveAspectRatio: "none",
+  }));
+  for (const number of residueTicks(side)) yTick(plot, number, margin.top + ((number - 0.5) / residues.length) * side);
+  axisTitles(plot, "Scored residue", "Aligned residue");
+  colorBar(plot, plot.bottom + 48, paePaint, ["pae", "0 Å", "expected position error", `${Math.round(maxPae)} Å`]);
+  const cursor = svg("path", { class: "cursor" });
+  plot.front.append(cursor);
+  onPoint(plot, byId("pae-readout"), (column, row) => {
+    highlight(column);
+    if (column === null) return cursor.removeAttribute("d");
+    const y = margin.top + ((row + 0.5) / residues.length) * side;
+    cursor.setAttribute("d", `M${plot.x(column + 0.5)},${margin.top}v${side}M${margin.left},${y}h${side}`);
+    const error = (pae[row * residues.length + column] / 255) * maxPae;
+    return `Aligned on ${residueName(row)}, ${residueName(column)} is expected to be off by about ${Math.round(error)} Å.`;
+  });
+  return plot.root;
+}
+
+function drawPlddt(width, { plddt }) {
+  const margin = { left: 50, right: 10, top: 8, bottom: 44 };
+  const plot = frame(width, 210, margin);
+  const y = value => plot.bottom - (value / 100) * plot.inner.height;
+  for (const value of [0, 50, 70, 90, 100]) {
+    if (value !== 100 || plot.inner.height > 200) yTick(plot, value, y(value));
+    plot.back.append(svg("path", { class: "grid", d: `M${margin.left},${y(value)}h${plot.inner.width}` }));
+  }
+  const paths = new Map(CATEGORIES.map(each => [each, ""]));
+  const bar = plot.inner.width / residues.length;
+  const gap = bar > 4 ? 1 : 0;
+  plddt.forEach((value, index) => {
+    const kind = category(value);
+    paths.set(kind, `${paths.get(kind)}M${plot.x(index)},${plot.bottom}V${y(value)}h${bar - gap}V${plot.bottom}Z`);
+  });
+  for (const [kind, d] of paths) plot.back.append(svg("path", { d, fill: kind.color }));
+  axisTitles(plot, "Residue", "pLDDT");
+  const cursor = svg("path", { class: "cursor" });
+  plot.front.append(cursor);
+  onPoint(plot, byId("plddt-readout"), column => {
+    highlight(column);
+    if (column === null) return cursor.removeAttribute("d");
+    cursor.setAttribute("d", `M${plot.x(column + 0.5)},${margin.top}v${plot.inner.height}`);
+    return `${residueName(column)}: pLDDT ${fixed(plddt[column], 1)}, ${category(plddt[column]).label.toLowerCase()}.`;
+  });
+  return plot.root;
+}
+
+function drawCoverage(width, { depth, perResidue, coverageImage }) {
+  const margin = { left: 50, right: 10, top: 8, bottom: 86 };
+  const plot = frame(width, 300, margin);
+  const y = rows => plot.bottom - (rows / depth) * plot.inner.height;
+  // The query, the first row of the picture, is drawn at the bottom.
+  plot.back.append(svg("image", {
+    href: coverageImage, x: margin.left, y: -plot.bottom, width: plot.inner.width, height: plot.inner.height,
+    preserveAspectRatio: "none", transform: "scale(1 -1)",
+  }));
+  const step = tickStep(depth, 5);
+  for (let rows = 0; rows <= depth; rows += step) yTick(plot, rows, y(rows));
+  const line = perResidue.map((rows, index) => `${plot.x(index)},${y(rows)}H${plot.x(index + 1)}`).join("L");
+  plot.front.append(svg("path", { class: "depth", d: `M${line}` }));
+  axisTitles(plot, "Residue", "Sequences");
+  colorBar(plot, plot.bottom + 48, byte => coveragePaint(Math.max(byte, 1)), ["coverage", "0 %", "identity to the query", "100 %"]);
+  const cursor = svg("path", { class: "cursor" });
+  plot.front.append(cursor);
+  onPoint(plot, byId("coverage-readout"), column => {
+    highlight(column);
+    if (column === null) return cursor.removeAttribute("d");
+    cursor.setAttribute("d", `M${plot.x(column + 0.5)},${margin.top}v${plot.inner.height}`);
+    return `${residueName(column)}: ${perResidue[column]} of ${depth} sequences have a residue here.`;
+  });
+  return plot.root;
+}
+
+/** Draw a plot as wide as its place, again whenever that changes. */
+const redraw = new Map();
+const resized = new ResizeObserver(entries => {
+  for (const { target, contentRect } of entries) {
+    if (contentRect.width > 0) redraw.get(target)?.(contentRect.width);
+  }
+});
+
+function plot(id, label, draw) {
+  const place = byId(id);
+  place.setAttribute("aria-label", label);
+  redraw.set(place, width => place.replaceChildren(draw(width)));
+  resized.unobserve(place);
+  resized.observe(place);
+}
+
+async function showPlots() {
+  const { pae, maxPae, plddt, meanPlddt } = shown;
+  byId("pae-panel").hidden = !pae;
+  document.querySelector(".structure").classList.toggle("alone", !pae);
+  const shares = CATEGORIES.map(each =>
+    `${Math.round((100 * plddt.filter(value => category(value) === each).length) / plddt.length)} % ${each.label.toLowerCase()}`);
+  plot("plddt", `pLDDT along the sequence: mean ${fixed(meanPlddt, 1)}; ${shares.join(", ")}.`, width => drawPlddt(width, { plddt }));
+  if (!pae) return;
+  const bytes = await unpackBytes(pae);
+  const paeImage = picture(bytes, residues.length, residues.length, paePaint);
+  const mean = (bytes.reduce((sum, byte) => sum + byte, 0) / bytes.length / 255) * maxPae;
+  plot("pae", `Heat map of the predicted aligned error of all pairs of residues: mean ${fixed(mean, 1)} Å of at most ${Math.round(maxPae)} Å.`,
+    width => drawPae(width, { pae: bytes, maxPae, paeImage }));
+}
+
+async function showCoverage() {
+  const { coverage } = data;
+  if (!coverage) {
+    byId("coverage").replaceChildren("Folded from the sequence alone, without an alignment. Accuracy is lower than with one.");
+    byId("coverage").removeAttribute("role");
+    return;
+  }
+  const { depth, perResidue, rows, cells } = coverage;
+  const coverageImage = picture(await unpackBytes(cells), residues.length, rows, coveragePaint);
+  plot("coverage", `Alignment of ${depth} sequences: between ${Math.min(...perResidue)} and ${Math.max(...perResidue)} of them cover each residue.`,
+    width => drawCoverage(width, { depth, perResidue, coverageImage }));
+}
+
+// Structure
+
+async function startViewer() {
+  document.head.append(element("style", {}, await unpack(byId("viewer-style").textContent).text()));
+  document.head.append(element("script", {}, await unpack(byId("viewer-script").textContent).text()));
+  viewer = await molstar.Viewer.create(byId("viewer"), {
+    extensions: ["ma-quality-assessment"],
+    layoutIsExpanded: false,
+    layoutShowControls: false,
+    viewportShowControls: false,
+    viewportShowReset: false,
+    viewportShowScreenshotControls: false,
+    viewportShowExpand: false,
+    viewportShowToggleFullscreen: false,
+    viewportShowSettings: false,
+    viewportShowSelectionMode: false,
+    viewportShowAnimation: false,
+    viewportShowTrajectoryControls: false,
+    viewportBackgroundColor: "#ffffff",
+    volumeStreamingDisabled: true,
+  });
+}
+
+let modelUrl = null;
+
+async function showStructure() {
+  const text = await unpack(shown.model).text();
+  URL.revokeObjectURL(modelUrl);
+  modelUrl = URL.createObjectURL(new Blob([text], { type: "chemical/x-mmcif" }));
+  const rank = data.predictions.indexOf(shown);
+  byId("save").href = modelUrl;
+  byId("save").download = `ranked_${rank}.cif`;
+  byId("viewer").setAttribute("aria-label",
+    `3D structure of ${data.name}, ranked_${rank}, coloured by pLDDT. Drag to turn, scroll or pinch to zoom.`);
+  if (!viewer) return;
+  await viewer.plugin.clear();
+  await viewer.loadStructureFromData(text, "mmcif");
+}
+
+function highlight(index) {
+  if (!viewer?.structureInteractivity) return;
+  const at = index === null ? undefined : residues[index];
+  viewer.structureInteractivity(at
+    ? { elements: { label_asym_id: at.chain, label_seq_id: at.number }, action: "highlight", applyGranularity: false }
+    : { action: "highlight" });
+}
+
+async function show(prediction) {
+  shown = prediction;
+  showFacts();
+  showRanking();
+  showProvenance();
+  await showPlots();
+  await showStructure();
+}
+
+async function start() {
+  byId("name").textContent = data.name;
+  byId("legend").replaceChildren(...CATEGORIES.map(({ color, label, range }) =>
+    element("li", {}, element("span", { style: `background:${color}` }), `${label} (pLDDT ${range})`)));
+  showCoverage();
+  await show(shown);
+  byId("viewer").replaceChildren(element("p", {}, "Preparing the 3D view …"));
+  try {
+    await startViewer();
+    await showStructure();
+  } catch (error) {
+    viewer = null;
+    byId("viewer").replaceChildren(element("p", {}, `This browser cannot show the structure (${error.message}). Open the ModelCIF file in any molecular viewer.`));
+  }
+  document.body.dataset.ready = "true";
+}
+
+start();

@@ -1,0 +1,145 @@
+"""One page that shows all predictions of a query and needs nothing but a browser.
+
+The page, its style and its script are report.html, report.css and report.js; the 3D viewer is
+Mol*. All data is in the page, gzipped where it is large. A content security policy forbids
+every request and every script but these two, by their hashes.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from string import Template
+from typing import Final
+
+import numpy as np
+from jaxtyping import UInt8
+
+from foldry.predict.prediction import Prediction
+from foldry.query import Query
+
+MAX_SHOWN: Final = 10
+"""Of more predictions than this, the page lists all and shows the best."""
+MAX_COVERAGE_ROWS: Final = 400
+"""Of a deeper alignment, the coverage plot shows this many rows, evenly spaced by identity."""
+
+_HERE: Final = files("foldry") / "predict"
+_VIEWER: Final = files("foldry") / "server" / "web" / "vendor"
+
+
+def report_html(predictions: Sequence[Prediction], models: Sequence[str]) -> str:
+    """The page.
+
+    Args:
+        predictions: All predictions of one query, best first.
+        models: Their ModelCIF texts.
+    """
+    name = predictions[0].query.name
+    script = (_HERE / "report.js").read_text("utf-8")
+    sums = (_VIEWER / "SHA256SUMS").read_text("utf-8").splitlines()
+    viewer_hash = next(line.split()[0] for line in sums if line.endswith(" molstar.js"))
+    hashes = [hashlib.sha256(script.encode()).digest(), bytes.fromhex(viewer_hash)]
+    page = Template((_HERE / "report.html").read_text("utf-8"))
+    return page.substitute(
+        title=html.escape(f"{name} · Foldry"),
+        script_hashes=" ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes),
+        style=(_HERE / "report.css").read_text("utf-8"),
+        script=script,
+        viewer_script=_base64((_VIEWER / "molstar.js.gz").read_bytes()),
+        viewer_style=_base64((_VIEWER / "molstar.css.gz").read_bytes()),
+        viewer_version=(_VIEWER / "VERSION").read_text("utf-8").split()[1],
+        data=_json(_data(predictions, models)),
+    )
+
+
+def _data(predictions: Sequence[Prediction], models: Sequence[str]) -> dict[str, object]:
+    query = predictions[0].query
+    return {
+        "name": query.name,
+        "chains": [
+            {"id": chain_id, "sequence": chain.sequence}
+            for chain in query.chains
+            for chain_id in chain.ids
+        ],
+        "coverage": _coverage(query),
+        "predictions": [
+            _prediction(prediction, model if rank < MAX_SHOWN else None)
+            for rank, (prediction, model) in enumerate(zip(predictions, models, strict=True))
+        ],
+    }
+
+
+def _prediction(prediction: Prediction, model: str | None) -> dict[str, object]:
+    scores: dict[str, object] = {
+        "meanPlddt": float(prediction.plddt.mean()),
+        "ptm": prediction.ptm,
+        "iptm": prediction.iptm,
+        "provenance": asdict(prediction.provenance),
+    }
+    if model is None:
+        return scores
+    scores["plddt"] = [round(float(value), 1) for value in prediction.plddt]
+    scores["model"] = _packed(model.encode())
+    if prediction.pae is not None and prediction.max_pae is not None:
+        scores["maxPae"] = prediction.max_pae
+        scores["pae"] = _packed(quantise(prediction.pae, prediction.max_pae).tobytes())
+    return scores
+
+
+def quantise(values: np.ndarray, top: float) -> UInt8[np.ndarray, "*shape"]:
+    """0 to `top` as 0 to 255."""
+    return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
+
+
+def _coverage(query: Query) -> dict[str, object] | None:
+    """The alignment as a picture, chains side by side; None for a sequence alone."""
+    maps = [
+        identity_map(chain.sequence, chain.alignment.sequences if chain.alignment else ())
+        for chain in query.chains
+        for _ in chain.ids
+    ]
+    depth = max(len(each) for each in maps)
+    if depth < 2:
+        return None
+    blocks = [np.pad(each, ((0, depth - len(each)), (0, 0))) for each in maps]
+    cells = np.concatenate(blocks, axis=1)
+    picked = np.linspace(0, depth - 1, min(depth, MAX_COVERAGE_ROWS)).round().astype(int)
+    return {
+        "depth": depth,
+        "perResidue": (cells > 0).sum(axis=0).tolist(),
+        "rows": len(picked),
+        "cells": _packed(cells[picked].tobytes()),
+    }
+
+
+def identity_map(query: str, rows: Sequence[str]) -> UInt8[np.ndarray, "S N"]:
+    """0 where a row has a gap, else 1 + 254 x its identity to the query, most alike first.
+
+    Identity counts the equal letters among the row's residues.
+    """
+    letters = np.frombuffer("".join(rows).encode("ascii"), np.uint8).reshape(len(rows), len(query))
+    covered = letters != ord("-")
+    equal = covered & (letters == np.frombuffer(query.encode("ascii"), np.uint8))
+    identity = equal.sum(axis=1) / np.maximum(covered.sum(axis=1), 1)
+    order = np.argsort(-identity, kind="stable")
+    shade = np.rint(1 + 254 * identity).astype(np.uint8)
+    return np.where(covered, shade[:, None], np.uint8(0))[order]
+
+
+def _packed(data: bytes) -> str:
+    return _base64(gzip.compress(data, mtime=0))
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _json(value: object) -> str:
+    """JSON that ends no script element, whatever is in it."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

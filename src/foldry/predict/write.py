@@ -1,0 +1,125 @@
+"""Predictions → files, each written under a temporary name and then renamed.
+
+Where the official program has a name for a file, it is that name; docs/outputs.md lists them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from foldry.errors import InputError
+from foldry.formats.afdb import confidence_json, pae_json
+from foldry.formats.coordinates import to_pdb
+from foldry.formats.modelcif import ModelRecord, to_modelcif
+from foldry.predict.prediction import Prediction
+from foldry.predict.report import report_html
+
+logger = logging.getLogger(__name__)
+
+
+def write_query(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
+    """Write all files of one query.
+
+    Args:
+        predictions: Best first.
+        folder: Made where it is missing; files of the same names are replaced.
+
+    Returns:
+        The files, the report last.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [
+        path
+        for rank, prediction in enumerate(predictions)
+        for path in write_prediction(prediction, folder, rank)
+    ]
+    models = [(folder / f"ranked_{rank}.cif").read_text() for rank in range(len(predictions))]
+    written.append(_write(folder / "ranking_debug.json", ranking_json(predictions)))
+    written.append(_write(folder / "report.html", report_html(predictions, models)))
+    return written
+
+
+def write_prediction(prediction: Prediction, folder: Path, rank: int) -> list[Path]:
+    """Write the files of one prediction.
+
+    Args:
+        prediction: What to write.
+        folder: Where; it exists.
+        rank: Place among the predictions of its query, 0 the best.
+
+    Returns:
+        The files. There is no PDB file of a structure that the format cannot hold, no PAE file
+        where the model has no such head.
+    """
+    name = prediction_name(prediction)
+    texts = {f"ranked_{rank}.cif": modelcif_text(prediction)}
+    try:
+        texts[f"ranked_{rank}.pdb"] = to_pdb(prediction.structure)
+    except InputError as error:
+        logger.warning("No PDB file is written: %s", error)
+    texts[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
+    if prediction.pae is not None and prediction.max_pae is not None:
+        texts[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
+    texts[f"scores_{name}.json"] = scores_json(prediction, rank)
+    written = [_write(folder / file, text) for file, text in texts.items()]
+    if prediction.single is not None and prediction.pair is not None:
+        data = io.BytesIO()
+        np.savez(data, single=prediction.single, pair=prediction.pair)
+        written.append(_write(folder / f"representations_{name}.npz", data.getvalue()))
+    return written
+
+
+def prediction_name(prediction: Prediction) -> str:
+    """Such as `model_1_ptm_pred_0`: the network and the seed."""
+    return f"{prediction.provenance.model_name}_pred_{prediction.provenance.seed}"
+
+
+def modelcif_text(prediction: Prediction) -> str:
+    """The prediction as ModelCIF."""
+    provenance = asdict(prediction.provenance)
+    record = ModelRecord(
+        model_name=provenance.pop("model_name"),
+        plddt=prediction.plddt,
+        ptm=prediction.ptm,
+        iptm=prediction.iptm,
+        versions=provenance.pop("versions"),
+        notice=provenance.pop("notice"),
+        parameters=provenance,
+    )
+    return to_modelcif(prediction.query, prediction.structure, record)
+
+
+def scores_json(prediction: Prediction, rank: int) -> str:
+    """All scores of one prediction and how it was made."""
+    scores = {
+        "name": prediction.query.name,
+        "prediction": prediction_name(prediction),
+        "rank": rank,
+        "ranking_confidence": prediction.ranking_confidence,
+        "mean_plddt": float(prediction.plddt.mean()),
+        "ptm": prediction.ptm,
+        "iptm": prediction.iptm,
+        "plddt": [round(float(value), 2) for value in prediction.plddt],
+        "provenance": asdict(prediction.provenance),
+    }
+    return json.dumps(scores, indent=1) + "\n"
+
+
+def ranking_json(predictions: Sequence[Prediction]) -> str:
+    """Names, best first, and what they were ranked by, in the official program's form."""
+    label = "plddts" if all(each.iptm is None for each in predictions) else "iptm+ptm"
+    confidences = {prediction_name(each): each.ranking_confidence for each in predictions}
+    return json.dumps({label: confidences, "order": list(confidences)}, indent=4)
+
+
+def _write(path: Path, content: str | bytes) -> Path:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    return partial.replace(path)
