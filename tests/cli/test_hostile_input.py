@@ -74,7 +74,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "Latin-1": ("q.fasta", ">protéine\nMKT\n".encode("latin-1"), "line 1"),
     "damaged gzip": ("q.fasta.gz", gzip.compress(b">a\nMKT\n" * 99)[:-12], "gzip"),
     "gzip in name only, damaged inside": ("q.fasta.gz", b"\x1f\x8b nonsense", "gzip"),
-    "gzip bomb": ("q.fasta.gz", gzip.compress(bytes(1024**2)) * 600, "512 MiB"),
+    "gzip bomb": ("q.fasta.gz", gzip.compress(bytes(5 * 1024**2)), "4 MiB"),
     "structure as a query": ("q.pdb", PDB, "--templates"),
     "a3m: rows of unequal length": ("q.a3m", ">q\nMKTAY\n>r\nMKT\n", "line 3"),
     "a3m: gap in the first row": ("q.a3m", ">q\nMK-AY\n>r\nMKTAY\n", "first row"),
@@ -159,6 +159,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with one good query and an empty folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("foldry.formats.files.MAX_BYTES", 4 * 1024**2)
     Path("good.fasta").write_text(f">good\n{PROTEIN}\n")
     Path("empty").mkdir()
     return tmp_path

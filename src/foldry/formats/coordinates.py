@@ -19,7 +19,7 @@ import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.binarycif import read_binarycif
-from foldry.formats.files import decode, read_bytes
+from foldry.formats.files import decode, read_bytes, stem
 from foldry.residues import (
     ATOM37,
     ATOM37_MASK,
@@ -99,7 +99,7 @@ def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
         raise InputError(
             f"{source} has no amino acid with coordinates: give a file with a protein in it."
         )
-    return _structure(rows, _stem(source), source)
+    return _structure(rows, stem(Path(source)), source)
 
 
 def read_deposition(path: Path) -> Deposition:
@@ -139,7 +139,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             name: "".join(letter for _, letter, _ in rows) for name, rows in chains.items()
         },
         chains={
-            name: _structure(rows, f"{_stem(source)}_{name}", source)
+            name: _structure(rows, f"{stem(Path(source))}_{name}", source)
             for name, rows in chains.items()
         },
     )
@@ -258,6 +258,8 @@ def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
                 f"{source} has an atom without finite coordinates in residue {residue.seqid} of "
                 f"chain {chain}: mend the file."
             )
+    # gemmi keeps B factors in single precision: their shortest decimals are the file's.
+    b_factor[mask] = b_factor[mask].astype(np.float32).astype(str).astype(float)
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
     distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)
     swap &= distance[:, 0] > distance[:, 1]
@@ -290,7 +292,3 @@ def _atoms(residue: gemmi.Residue, code: int) -> dict[int, gemmi.Atom]:
         if slot not in atoms or atom.occ > atoms[slot].occ:
             atoms[slot] = atom
     return atoms
-
-
-def _stem(source: str) -> str:
-    return Path(source).name.removesuffix(".gz").rpartition(".")[0] or source

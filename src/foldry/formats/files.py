@@ -15,11 +15,16 @@ MAX_BYTES: Final = 512 * 1024**2
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
-def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+def stem(path: Path) -> str:
+    """A file's name without folder, `.gz` and suffix."""
+    return Path(path.name.removesuffix(".gz")).stem
+
+
+def read_bytes(path: Path) -> bytes:
     """The content of a file; gzip is recognised by its first two bytes and decompressed.
 
     Raises:
-        InputError: The file is missing, a folder, unreadable, damaged, or larger than `max_bytes`.
+        InputError: The file is missing, a folder, unreadable, damaged, or larger than `MAX_BYTES`.
     """
     try:
         with path.open("rb") as file:
@@ -27,9 +32,9 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
             file.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    data = unpacked.read(max_bytes + 1)
+                    data = unpacked.read(MAX_BYTES + 1)
             else:
-                data = file.read(max_bytes + 1)
+                data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: check the path.") from None
     except IsADirectoryError:
@@ -39,21 +44,21 @@ def read_bytes(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
         raise InputError(f"{path} cannot be read ({reason}): check the file.") from None
-    if len(data) > max_bytes:
+    if len(data) > MAX_BYTES:
         raise InputError(
-            f"{path} holds more than {max_bytes // 1024**2} MiB after decompression: give a "
+            f"{path} holds more than {MAX_BYTES // 1024**2} MiB after decompression: give a "
             "smaller file."
         )
     return data
 
 
-def read_text(path: Path, max_bytes: int = MAX_BYTES) -> str:
+def read_text(path: Path) -> str:
     """The content of a text file, without a byte-order mark and with Unix line ends.
 
     Raises:
         InputError: As `read_bytes`, or the file is binary or not UTF-8.
     """
-    return decode(read_bytes(path, max_bytes), str(path))
+    return decode(read_bytes(path), str(path))
 
 
 def decode(data: bytes, source: str) -> str:

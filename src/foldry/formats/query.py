@@ -13,7 +13,7 @@ from typing import Final
 from foldry.errors import InputError
 from foldry.formats.a3m import a3m_alignment
 from foldry.formats.fasta import FastaRecord, parse_fasta
-from foldry.formats.files import read_text
+from foldry.formats.files import read_text, stem
 from foldry.formats.job import parse_jobs
 from foldry.formats.sequence import chain_names, clean_sequence
 from foldry.formats.stockholm import parse_stockholm
@@ -116,7 +116,7 @@ def _read(path: Path) -> list[Query]:
 def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
     """One FASTA record; `:` separates chains."""
     place = f"{path}, line {record.line},"
-    name = next(iter(record.header.split()), _stem(path) if alone else "")
+    name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
         raise InputError(f"{place} is a header without a name: write one after '>'.")
     copies: dict[str, list[str]] = {}
@@ -141,7 +141,7 @@ def _read_a3m(text: str, path: Path) -> Query:
 
 def _aligned(alignment: Alignment, path: Path) -> Query:
     """The query of an alignment: its first row."""
-    name = next(iter(alignment.headers[0].split()), _stem(path))
+    name = next(iter(alignment.headers[0].split()), stem(path))
     place = f"{path}, first row,"
     first = alignment.sequences[0]
     if "-" in first or alignment.deletions[0].any():
@@ -150,7 +150,3 @@ def _aligned(alignment: Alignment, path: Path) -> Query:
         )
     chain = Chain(("A",), clean_sequence(first, place), alignment)
     return Query(safe_name(name, place), (chain,))
-
-
-def _stem(path: Path) -> str:
-    return path.name.removesuffix(".gz").partition(".")[0]

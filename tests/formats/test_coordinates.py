@@ -1,0 +1,299 @@
+"""Coordinates against Biopython's and gemmi's readings, and the recorded official ones."""
+
+from __future__ import annotations
+
+import gzip
+import warnings
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+from Bio.PDB import MMCIFParser, PDBParser
+from biotite.structure.io import pdbx
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foldry.errors import InputError
+from foldry.formats.coordinates import (
+    parse_deposition,
+    parse_structure,
+    read_deposition,
+    read_structure,
+    to_pdb,
+)
+from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, CA
+from foldry.structure import Structure
+
+EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*/*.cif"))
+
+
+def atoms(structure: Structure) -> set[tuple[object, ...]]:
+    """Every atom as chain, number, insertion code, name and coordinates to 0.001 Å."""
+    return {
+        (
+            str(structure.chain_id[row]),
+            int(structure.residue_number[row]),
+            str(structure.insertion_code[row]),
+            ATOM37[slot],
+            *structure.atom_positions[row, slot].round(3).tolist(),
+        )
+        for row, slot in np.argwhere(structure.atom_mask)
+    }
+
+
+def biopython_atoms(path: Path, parser: MMCIFParser | PDBParser) -> set[tuple[object, ...]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = parser.get_structure("x", path)[0]
+    return {
+        (
+            chain.id,
+            residue.id[1],
+            residue.id[2].strip(),
+            atom.name,
+            *atom.coord.astype(float).round(3),
+        )
+        for chain in model
+        for residue in chain
+        if residue.id[0] == " "
+        for atom in residue
+        if atom.name in ATOM37_ORDER
+    }
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_agree_with_biopython(path: Path, tmp_path: Path) -> None:
+    structure = read_structure(path)
+    assert atoms(structure) == biopython_atoms(path, MMCIFParser(QUIET=True))
+    pdb = tmp_path / "x.pdb"
+    gemmi.read_structure(str(path)).write_pdb(str(pdb))
+    assert atoms(read_structure(pdb)) == biopython_atoms(pdb, PDBParser(QUIET=True))
+
+
+def test_real_structures_agree_with_biopython(data_dir: Path) -> None:
+    for path in sorted((data_dir / "examples").glob("*.cif")):
+        structure = read_structure(path)
+        assert atoms(structure) == biopython_atoms(path, MMCIFParser(QUIET=True))
+        fasta = path.with_suffix(".fasta").read_text().split("\n", 1)[1]
+        assert structure.sequence == "".join(fasta.split())
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_binarycif_and_gzip_are_the_same_structure(path: Path, tmp_path: Path) -> None:
+    cif = pdbx.CIFFile.read(path)
+    categories = {}
+    for name, category in cif.block.items():
+        columns = {
+            key: pdbx.BinaryCIFColumn(
+                pdbx.BinaryCIFData(column.as_array()),
+                pdbx.BinaryCIFData(column.mask.array) if column.mask else None,
+            )
+            for key, column in category.items()
+        }
+        if name == "atom_site":
+            for key in ("Cartn_x", "Cartn_y", "Cartn_z", "B_iso_or_equiv", "occupancy"):
+                columns[key] = pdbx.BinaryCIFColumn(category[key].as_array(float))
+            for key in ("id", "label_seq_id"):
+                columns[key] = pdbx.BinaryCIFColumn(category[key].as_array(int))
+        categories[name] = pdbx.BinaryCIFCategory(columns)
+    binary = pdbx.BinaryCIFFile({"x": pdbx.BinaryCIFBlock(categories)})
+    pdbx.compress(binary).write(tmp_path / "x.bcif")
+    (tmp_path / "x.bcif.gz").write_bytes(gzip.compress((tmp_path / "x.bcif").read_bytes()))
+    expected = read_structure(path)
+    for name in ("x.bcif", "x.bcif.gz"):
+        got = read_structure(tmp_path / name)
+        assert got.name == "x"
+        assert atoms(got) == atoms(expected)
+        np.testing.assert_allclose(got.b_factor, expected.b_factor, atol=1e-3)
+    assert (
+        read_deposition(tmp_path / "x.bcif").chain_to_seqres
+        == read_deposition(path).chain_to_seqres
+    )
+
+
+def line(
+    serial: int, name: str, residue: str, place: str, xyz: tuple[float, ...], occupancy: float = 1
+) -> str:
+    record = "ATOM" if residue in ("ALA", "ARG", "GLY", " DA") else "HETATM"
+    x, y, z = xyz
+    element = "SE" if name.strip() == "SE" else name.strip()[0]
+    return (
+        f"{record:<6}{serial:>5} {name:<4}{residue:>4} {place:<6}   {x:>8.3f}{y:>8.3f}{z:>8.3f}"
+        f"{occupancy:>6.2f}{10:>6.2f}          {element:>2}"
+    )
+
+
+HARD = "\n".join(
+    [
+        "SEQRES   1 A    5  GLY ALA MSE ARG GLY",
+        line(1, " N", "ALA", "A  10 ", (0, 0, 0)),
+        line(2, " CA", "ALA", "A  10 ", (1.5, 0, 0)),
+        line(3, " C", "ALA", "A  10 ", (2, 1.4, 0)),
+        line(4, " H", "ALA", "A  10 ", (2, 2, 2)),
+        line(5, " N", "MSE", "A  10A", (3.3, 1.5, 0)),
+        line(6, " CA", "AMSE", "A  10A", (4, 2.8, 0), 0.4),
+        line(7, " CA", "BMSE", "A  10A", (4, 2.8, 0.5), 0.6),
+        line(8, " C", "MSE", "A  10A", (5.5, 2.7, 0)),
+        line(9, "SE", "MSE", "A  10A", (4, 6, 1)),
+        line(10, " N", "ARG", "A  11 ", (6.2, 3.8, 0)),
+        line(11, " CA", "ARG", "A  11 ", (7.6, 3.8, 0)),
+        line(12, " CD", "ARG", "A  11 ", (9, 6, 0)),
+        line(13, " NH1", "ARG", "A  11 ", (9, 6, 4.0)),
+        line(14, " NH2", "ARG", "A  11 ", (9, 6, 2.5)),
+        line(15, " C", "ARG", "A  11 ", (8, 5, 1)),
+        "TER",
+        line(16, " P", " DA", "B   1 ", (30, 30, 30)),
+        line(17, " O", "HOH", "A 101 ", (20, 20, 20)),
+        line(18, " C1", "GOL", "A 102 ", (25, 20, 20)),
+        "END",
+    ]
+)
+
+
+def test_what_is_kept_of_a_hard_file() -> None:
+    structure = parse_structure(HARD.encode(), "folder/hard.pdb")
+    assert structure.name == "hard"
+    assert structure.sequence == "AMR"
+    assert structure.residue_number.tolist() == [10, 10, 11]
+    assert structure.insertion_code.tolist() == ["", "A", ""]
+    assert structure.chains == ("A",)
+    assert structure.atom_mask.sum(axis=1).tolist() == [3, 4, 6]
+    assert structure.atom_positions[1, CA].tolist() == [4, 2.8, 0.5]  # the likelier one
+    assert structure.atom_positions[1, ATOM37_ORDER["SD"]].tolist() == [4, 6, 1]
+    assert structure.atom_positions[2, ATOM37_ORDER["NH1"]].tolist() == [9, 6, 2.5]
+    assert structure.atom_positions[2, ATOM37_ORDER["NH2"]].tolist() == [9, 6, 4]
+
+
+def test_seqres_is_laid_on_the_residues_seen() -> None:
+    deposition = parse_deposition(HARD.encode(), "hard.pdb")
+    assert deposition.chain_to_seqres == {"A": "GAMRG"}
+    assert deposition.chains["A"].sequence == "GAMRG"
+    assert deposition.chains["A"].atom_mask.any(axis=1).tolist() == [0, 1, 1, 1, 0]
+    assert deposition.chains["A"].residue_number[1:4].tolist() == [10, 10, 11]
+
+
+def test_models_are_counted_from_zero() -> None:
+    models = "".join(
+        f"MODEL     {number}\n" + line(1, " CA", "ALA", "A   1 ", (number, 0, 0)) + "\nENDMDL\n"
+        for number in (1, 2)
+    )
+    assert parse_structure(models.encode(), "x.pdb", 1).atom_positions[0, CA, 0] == 2
+    with pytest.raises(InputError, match="no model 2"):
+        parse_structure(models.encode(), "x.pdb", 2)
+
+
+@st.composite
+def structures(draw: st.DrawFn) -> Structure:
+    """One or two chains with atoms as PDB's columns can hold them."""
+    length = draw(st.integers(1, 6))
+    seed = draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    aatype = rng.integers(0, 20, length)
+    mask = (ATOM37_MASK[aatype] > 0) & (rng.random((length, 37)) < 0.8)
+    mask[:, CA] = True
+    return Structure(
+        name="x",
+        aatype=aatype,
+        residue_number=np.arange(1, length + 1) + draw(st.integers(-20, 9000)),
+        insertion_code=np.full(length, ""),
+        chain_id=np.array(["A"] * (length - length // 2) + ["B"] * (length // 2)),
+        atom_positions=rng.uniform(-999, 999, (length, 37, 3)).round(3) * mask[..., None],
+        atom_mask=mask,
+        b_factor=rng.uniform(0, 100, (length, 37)).round(2) * mask,
+    )
+
+
+@given(structures())
+def test_pdb_is_read_back(structure: Structure) -> None:
+    back = parse_structure(to_pdb(structure).encode(), "x.pdb")
+    arginine = structure.aatype == 1  # NH1 and NH2 may have changed places
+    for name in ("aatype", "residue_number", "chain_id", "atom_mask"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(structure, name))
+    for name in ("atom_positions", "b_factor"):
+        one, other = getattr(structure, name), getattr(back, name)
+        np.testing.assert_array_equal(one[~arginine], other[~arginine])
+
+
+def test_pdb_has_its_limits() -> None:
+    structure = parse_structure(HARD.encode(), "hard.pdb")
+    for change in (
+        {"chain_id": np.full(3, "AA")},
+        {"residue_number": np.full(3, 10_000)},
+        {"atom_positions": np.full((3, 37, 3), 1e5)},
+    ):
+        with pytest.raises(InputError, match="PDB format"):
+            to_pdb(Structure(**{**vars(structure), **change}))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_structure_or_bad_input(data: bytes) -> None:
+    for start in (b"", b"\x83", b"data_x\n", b"ATOM  "):
+        with pytest.raises(InputError):
+            parse_structure(start + data, "x")
+
+
+@given(st.data())
+def test_a_changed_file_is_read_or_refused(data: st.DataObject) -> None:
+    content = bytearray(HARD.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(1, 127))
+    try:
+        structure = parse_structure(bytes(content), "x.pdb")
+    except InputError:
+        return
+    assert len(structure) > 0
+    assert np.isfinite(structure.atom_positions).all()
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["2q2k", "2crb"])
+def test_depositions_as_recorded(parity_dir: Path, name: str) -> None:
+    path = parity_dir / "data" / "templates.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with np.load(path) as archive:
+        recorded = dict(archive)
+    text = recorded.get(f"{name}/in_mmcif")
+    if text is None:
+        deposition = read_deposition(path.with_name(f"{name}.cif.gz"))
+    else:
+        deposition = parse_deposition(text.tobytes(), f"{name}.cif")
+    seqres = zip(recorded[f"{name}/chains"], recorded[f"{name}/seqres"], strict=True)
+    assert deposition.chain_to_seqres == {key.decode(): value.decode() for key, value in seqres}
+    header = {
+        f"release_date={deposition.release_date}",
+        f"resolution={deposition.resolution}",
+        f"structure_method={deposition.method}",
+    }
+    assert header == {item.decode() for item in recorded[f"{name}/header"]}
+    chain = deposition.chains["A"]
+    np.testing.assert_array_equal(chain.atom_mask, recorded[f"{name}/atom_mask"])
+    np.testing.assert_array_equal(
+        chain.atom_positions.astype(np.float32), recorded[f"{name}/atom_positions"]
+    )
+
+
+@pytest.mark.parity
+def test_pdb_as_recorded(parity_dir: Path) -> None:
+    path = parity_dir / "data" / "protein.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with np.load(path) as archive:
+        recorded = dict(archive)
+    structure = parse_structure(recorded["in_pdb"].tobytes(), "1gcn.pdb")
+    np.testing.assert_array_equal(structure.aatype, recorded["aatype"])
+    np.testing.assert_array_equal(structure.atom_mask, recorded["atom_mask"])
+    np.testing.assert_array_equal(structure.residue_number, recorded["residue_index"])
+    np.testing.assert_array_equal(structure.b_factor, recorded["b_factors"])
+    order = [structure.chains.index(name) for name in structure.chain_id]
+    np.testing.assert_array_equal(order, recorded["chain_index"])
+    # The official program keeps single precision in double arrays.
+    np.testing.assert_array_equal(
+        structure.atom_positions.astype(np.float32), recorded["atom_positions"]
+    )
+    assert to_pdb(structure) == recorded["to_pdb"].tobytes().decode()
+    mmcif = parse_structure(recorded["to_mmcif"].tobytes(), "x.cif")
+    np.testing.assert_array_equal(
+        mmcif.atom_positions.astype(np.float32), recorded["from_mmcif/atom_positions"]
+    )
