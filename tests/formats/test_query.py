@@ -237,16 +237,15 @@ def test_a_name_is_safe_or_refused(name: str) -> None:
     assert safe_name(safe, "here") == safe
 
 
+KEYS = ["name", "sequences", "protein", "id", "sequence", "templates", "modelSeeds", "mmcif"]
+KEYS += ["unpairedMsa", "pairedMsaPath", "queryIndices", "templateIndices", "proteinChain"]
+KEYS += ["count", "dialect", "version", "modifications"]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(
-                "name sequences protein id sequence templates modelSeeds mmcif unpairedMsa "
-                "pairedMsaPath queryIndices templateIndices proteinChain count dialect version "
-                "modifications".split()
-            ),
+            st.sampled_from(KEYS),
             inner,
             max_size=4,
         )

@@ -21,6 +21,7 @@ from foldry.errors import InputError
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """What Typer raises on wrong arguments; it gives no public name to it."""
+INTERRUPTED: Final = 130
 
 app = typer.Typer(
     name="foldry",
@@ -77,11 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _say(f"{message.rstrip('.')}: see `{error.ctx.command_path} --help`.")
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        _say("Interrupted: run the same command again to go on.")
-        return 130
+        code = INTERRUPTED
     except Exception as error:  # no traceback reaches a user
         _say(_unexpected(error))
         return 1
+    if code == INTERRUPTED:  # which Typer itself may return
+        _say("Interrupted: run the same command again to go on.")
     return code if isinstance(code, int) else 0
 
 

@@ -1,0 +1,128 @@
+"""What `foldry fold` hands to the runner, and how it ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foldry.cli.fold import parse_max_msa, parse_models, parse_seeds, read_template, split_inputs
+from foldry.cli.main import main
+from foldry.predict import runner
+from foldry.predict.settings import Settings
+
+ATOM = "ATOM      1  CA  ALA {}   1      11.104   6.134  -6.504  1.00 10.00           C\n"
+
+
+@dataclass
+class Call:
+    """What the runner was called with; it answers that every query ended so."""
+
+    status: str = "done"
+    queries: Any = None
+    out: Any = None
+    settings: Any = None
+    templates: Any = None
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    seen = Call()
+
+    def run(
+        queries: Any, out: Path, settings: Settings, templates: Any, progress: runner.Progress
+    ) -> list[runner.Outcome]:
+        seen.queries, seen.out, seen.settings, seen.templates = queries, out, settings, templates
+        progress("working", 0, 1)
+        reason = "it is [cursed]" if seen.status == "failed" else ""
+        return [runner.Outcome(q.name, seen.status, out / q.name, reason=reason) for q in queries]
+
+    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.chdir(tmp_path)
+    Path("q.fasta").write_text(">q\nMKTAYIAKQR\n")
+    Path("m.a3m").write_text(">m\nMKTAYIAKQR\n>r\nMK-AYIAKQR\n")
+    Path("t.pdb").write_text(ATOM.format("A") + "TER\n" + ATOM.format("B"))
+    return seen
+
+
+def test_defaults(call: Call) -> None:
+    assert main(["fold", "q.fasta", "-o", "out"]) == 0
+    assert call.settings == Settings()
+    assert call.out == Path("out")
+    assert [query.name for query in call.queries] == ["q"]
+    assert list(call.templates) == []
+
+
+def test_every_flag(call: Call) -> None:
+    flags = "--weights w --models 2-3,model_5_ptm --seeds 3,0-1 --max-msa 64:0 --num-recycles 0"
+    flags += " --recycle-tolerance 0.5 --ensemble 2 --dropout --save-representations --force"
+    flags += " --device cpu --dtype bfloat16 --max-length 10"
+    assert main(["fold", "q.fasta", "m.a3m", "-o", "out", *flags.split()]) == 0
+    assert call.settings == Settings(
+        weights="w",
+        models=("2", "3", "model_5_ptm"),
+        num_recycles=0,
+        recycle_tolerance=0.5,
+        seeds=(3, 0, 1),
+        max_msa=(64, 0),
+        dropout=True,
+        num_ensemble=2,
+        save_representations=True,
+        device="cpu",
+        dtype="bfloat16",
+        force=True,
+    )
+    assert [query.name for query in call.queries] == ["q", "m"]
+
+
+def test_templates_may_follow_each_other(call: Call) -> None:
+    arguments = ["fold", "--templates", "t.pdb:B", "t.pdb", "q.fasta", "-o", "out"]
+    assert main(arguments) == 0
+    assert [structure.chains for structure in call.templates] == [("B",), ("A", "B")]
+    assert [query.name for query in call.queries] == ["q"]
+
+
+def test_a_single_sequence_is_warned_of(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fold", "q.fasta", "m.a3m", "-o", "out"]) == 0
+    err = capsys.readouterr().err
+    assert "q has no alignment" in err
+    assert "m has no alignment" not in err
+
+
+def test_a_failed_query_ends_with_code_1(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    call.status = "failed"
+    assert main(["fold", "q.fasta", "-o", "out"]) == 1
+    out = capsys.readouterr().out
+    assert "failed" in out
+    assert "it is [cursed]" in out
+
+
+def test_lists_of_models() -> None:
+    assert parse_models("1-5") == ("1", "2", "3", "4", "5")
+    assert parse_models("3, 1,3") == ("3", "1")
+    assert parse_models("model_1_ptm") == ("model_1_ptm",)
+
+
+def test_lists_of_seeds() -> None:
+    assert parse_seeds("7") == (7,)
+    assert parse_seeds("2,0-2, 4294967295") == (2, 0, 1, 4294967295)
+
+
+def test_alignment_sizes() -> None:
+    assert parse_max_msa("512:1024") == (512, 1024)
+
+
+def test_structures_are_told_from_queries() -> None:
+    queries = ["a.fasta", "b.CIF.gz", "c.pdb:A", "d.a3m"]
+    files, templates = split_inputs(queries, ["x.ent"])
+    assert files == ["a.fasta", "d.a3m"]
+    assert templates == ["x.ent", "b.CIF.gz", "c.pdb:A"]
+
+
+@pytest.mark.usefixtures("call")
+def test_a_colon_in_a_files_name() -> None:
+    Path("t:A.pdb").write_text(Path("t.pdb").read_text())
+    assert read_template("t:A.pdb").chains == ("A", "B")
+    assert read_template("t:A.pdb:B").chains == ("B",)
