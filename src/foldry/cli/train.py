@@ -1,0 +1,83 @@
+"""`foldry train`: train the small network from structures and alignments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+
+def train(
+    data: Annotated[
+        Path, typer.Option("--data", help="Folder of packed structures, alignments and splits.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder of the run; an earlier run in it goes on.")
+    ],
+    stage: Annotated[
+        str, typer.Option(help="bootstrap, main or confidence; all runs the three in turn.")
+    ] = "all",
+    steps: Annotated[
+        Optional[int], typer.Option(help="Optimiser steps, in place of the stage's own number.")  # noqa: UP045
+    ] = None,
+    minutes: Annotated[
+        Optional[float], typer.Option(help="Stop after so many minutes, at a checkpoint.")  # noqa: UP045
+    ] = None,
+    start: Annotated[
+        Optional[Path], typer.Option(help="Weights to start from: a .safetensors of ours.")  # noqa: UP045
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or one of several, such as cuda:0.")
+    ] = "cpu",
+) -> None:
+    """Train mini, the small network, and keep its averaged weights.
+
+    The run's folder gets ema.safetensors (what `foldry fold --weights` reads), a checkpoint from
+    which the same command goes on, and log.jsonl with every step's losses.
+    """
+    import time
+    from dataclasses import replace
+
+    import torch
+    from rich.console import Console
+
+    from foldry.errors import InputError
+    from foldry.model.config import preset
+    from foldry.model.runtime import Runtime
+    from foldry.model.weights import load
+    from foldry.train import loop
+    from foldry.train.config import mini_stages
+    from foldry.train.data import TrainingSet
+
+    stages = {known.name: known for known in mini_stages()}
+    if stage != "all" and stage not in stages:
+        raise InputError(f"there is no stage {stage!r}: choose {', '.join(stages)} or all.")
+    state = config = None
+    if start is not None:
+        state, config, _ = load(start)
+    console = Console(stderr=True)
+    training = TrainingSet(data)
+
+    def watch(line: dict[str, object]) -> None:
+        if int(str(line["step"])) % 20 == 0:
+            names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
+            console.print("  ".join(f"{name} {line[name]}" for name in names))
+
+    started = time.monotonic()
+    for chosen in stages.values() if stage == "all" else [stages[stage]]:
+        left = None if minutes is None else minutes - (time.monotonic() - started) / 60
+        if left is not None and left <= 0:
+            break
+        plan = chosen if steps is None else replace(chosen, num_steps=steps)
+        run = loop.Run(folder=out, seed=seed, minutes=left, start=state)
+        loop.train(
+            config or preset("mini"),
+            plan,
+            training,
+            run,
+            Runtime(device=torch.device(device)),
+            watch,
+        )
+    console.print(f"averaged weights: {out / loop.WEIGHTS}")
