@@ -101,14 +101,14 @@ class FitSearch:
 
 
 def near(fits: Fits, radius: float | Float[np.ndarray, "S 1"]) -> Bool[np.ndarray, "S N"]:
-    """Which residues lie within `radius` Å; at least the three nearest ones."""
+    """Which residues lie within `radius` Å; at least the three nearest ones, or of three one."""
     squared = fits.squared
+    least = _MIN_SELECTED if squared.shape[1] > _MIN_SELECTED else 1
     selected: Bool[np.ndarray, "S N"] = squared <= np.float32(radius) ** 2
-    lacking = np.flatnonzero(np.count_nonzero(selected, axis=1) < _MIN_SELECTED)
+    lacking = np.flatnonzero(np.count_nonzero(selected, axis=1) < least)
     if len(lacking):
-        rank = min(_MIN_SELECTED, squared.shape[1]) - 1
-        third = np.partition(squared[lacking], rank, axis=1)[:, rank, None]
-        selected[lacking] = squared[lacking] <= third
+        farthest = np.partition(squared[lacking], least - 1, axis=1)[:, least - 1, None]
+        selected[lacking] = squared[lacking] <= farthest
     return selected
 
 

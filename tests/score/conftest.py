@@ -1,0 +1,143 @@
+"""Real structures, made worse in several ways, as pairs to score."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.structure import Structure
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Cα of a reference and of a model, Å to three decimals; `known` says what the model has."""
+
+    name: str
+    model: np.ndarray
+    reference: np.ndarray
+    known: np.ndarray
+
+    @property
+    def common(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.model[self.known], self.reference[self.known]
+
+
+def rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:
+    """Rodrigues' formula."""
+    x, y, z = axis / np.linalg.norm(axis)
+    k = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * k @ k
+
+
+def helix(num_residues: int) -> np.ndarray:
+    """Cα of an ideal α-helix, Å."""
+    turn = np.deg2rad(100) * np.arange(num_residues)
+    return np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(num_residues)], 1)
+
+
+def moved(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    """The points somewhere else in space."""
+    turn = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi))
+    return points @ turn.T + rng.normal(size=3) * 30
+
+
+def _drift(rng: np.random.Generator, num: int, scale: float, width: int) -> np.ndarray:
+    kernel = np.exp(-0.5 * (np.arange(-3 * width, 3 * width + 1) / width) ** 2)
+    noise = rng.normal(size=(num + 6 * width, 3))
+    smooth = [np.convolve(column, kernel, "valid") for column in noise.T]
+    return scale * np.stack(smooth, axis=1) / np.linalg.norm(kernel)
+
+
+def _noisy(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    return points + rng.normal(size=points.shape) * rng.uniform(0.2, 4)
+
+
+def _bent_smoothly(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    return points + _drift(rng, len(points), rng.uniform(1, 6), int(rng.integers(2, 12)))
+
+
+def _hinged(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    for _ in range(rng.integers(1, 4)):
+        at = rng.integers(len(points) // 5, 4 * len(points) // 5)
+        turn = rotation_about(rng.normal(size=3), rng.uniform(0.2, 2))
+        tail = (points[at:] - points[at]) @ turn.T + points[at]
+        points = np.concatenate([points[:at], tail])
+    return points + rng.normal(size=points.shape) * 0.5
+
+
+def _mostly_wrong(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    return points + _drift(rng, len(points), rng.uniform(6, 14), int(rng.integers(3, 8)))
+
+
+def _threaded_wrongly(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+    shift = int(rng.integers(3, len(points) // 2))
+    return np.roll(points, shift, axis=0) + _drift(rng, len(points), 2, 4)
+
+
+KINDS: tuple[Callable[[np.random.Generator, np.ndarray], np.ndarray], ...] = (
+    _noisy,
+    _bent_smoothly,
+    _hinged,
+    _mostly_wrong,
+    _threaded_wrongly,
+)
+
+
+def _truncated(rng: np.random.Generator, num: int) -> np.ndarray:
+    known = rng.random(num) > 0.05
+    known[: rng.integers(0, num // 4)] = False
+    known[num - rng.integers(0, num // 4) :] = False
+    return known
+
+
+@pytest.fixture(scope="session")
+def structures(data_dir: Path) -> list[Structure]:
+    """The experimental chains of the val split."""
+    shard = data_dir / "structures" / "structures-val.npz"
+    reader = data_dir / "structures" / "read_structures.py"
+    if not (shard.is_file() and reader.is_file()):
+        pytest.skip(f"{shard} or its reader is not there")
+    spec = importlib.util.spec_from_file_location("read_structures", reader)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    loaded = module.load_shard(shard)
+    return [_structure(loaded[name]) for name in sorted(loaded.ids)]
+
+
+def _structure(chain: dict[str, np.ndarray]) -> Structure:
+    num = len(chain["aatype"])
+    return Structure(
+        name=str(chain["id"]),
+        aatype=chain["aatype"].astype(np.int64),
+        residue_number=chain["residue_index"].astype(np.int64),
+        insertion_code=np.full(num, "", dtype="<U1"),
+        chain_id=np.full(num, "A"),
+        atom_positions=chain["atom_positions"],
+        atom_mask=chain["atom_mask"],
+        b_factor=np.zeros((num, 37), np.float32),
+    )
+
+
+@pytest.fixture(scope="session")
+def pairs(structures: list[Structure]) -> list[Pair]:
+    """At least 100 real pairs, good and bad models, every third of them truncated."""
+    rng = np.random.default_rng(20)
+    made = []
+    for index, structure in enumerate(structures):
+        reference = structure.atom_positions[structure.atom_mask[:, 1], 1].astype(np.float64)
+        num = len(reference)
+        if num < 20:
+            continue
+        make = KINDS[index % len(KINDS)]
+        model = moved(rng, make(rng, reference)).round(3)
+        known = _truncated(rng, num) if index % 3 == 0 else np.ones(num, bool)
+        name = f"{structure.name} {make.__name__.strip('_')}"
+        made.append(Pair(name, model, reference.round(3), known))
+    assert len(made) >= 100
+    return made

@@ -1,0 +1,57 @@
+"""GDT proved by its superpositions and by cases done by hand (the program: test_tm.py)."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foldry.score.gdt import CUTOFFS, gdt
+from foldry.score.report import compare_ca
+from tests.score.conftest import Pair, helix, moved
+
+
+def test_the_motions_prove_the_fractions(pairs: list[Pair]) -> None:
+    for pair in pairs[::3]:
+        model, reference = pair.common
+        length = len(pair.reference)
+        scored = gdt(model, reference, length)
+        for cutoff, fraction, motion in zip(
+            CUTOFFS, scored.fractions, scored.superpositions, strict=True
+        ):
+            np.testing.assert_allclose(motion.rotation @ motion.rotation.T, np.eye(3), atol=1e-9)
+            distance = np.linalg.norm(motion.apply(model) - reference, axis=1)
+            assert fraction == pytest.approx((distance <= cutoff).sum() / length), pair.name
+        assert scored.ts == pytest.approx(sum(scored.fractions[1:]) / 4)
+        assert scored.ha == pytest.approx(sum(scored.fractions[:4]) / 4)
+        assert list(scored.fractions) == sorted(scored.fractions)
+
+
+def test_never_below_the_superposition_of_least_rmsd(pairs: list[Pair]) -> None:
+    for pair in pairs:
+        scored = compare_ca(pair.model, pair.reference, pair.known)
+        assert scored.gdt_ts >= scored.oligo_gdt_ts, pair.name
+        assert scored.gdt_ha >= scored.oligo_gdt_ha, pair.name
+
+
+def test_each_cutoff_has_its_own_superposition() -> None:
+    """Two rigid halves, the second twisted away: no one superposition holds both."""
+    rng = np.random.default_rng(11)
+    reference = rng.normal(size=(60, 3)) * 10
+    model = reference.copy()
+    model[40:] += [30, 0, 0]
+    assert gdt(moved(rng, model), reference).fractions == pytest.approx((2 / 3,) * 5)
+
+
+@pytest.mark.parametrize(("num", "length"), [(1, 1), (1, 4), (2, 4), (3, 3), (30, 60), (30, 30)])
+def test_identical_but_partly_missing(num: int, length: int) -> None:
+    rng = np.random.default_rng(12)
+    points = helix(num)
+    scored = gdt(moved(rng, points), points, length)
+    assert scored.fractions == pytest.approx((num / length,) * 5)
+    assert scored.ts == scored.ha == pytest.approx(num / length)
+
+
+def test_mirrored() -> None:
+    points = np.random.default_rng(13).normal(size=(80, 3)) * 12
+    scored = gdt(points * [1, 1, -1], points)
+    assert 4 / 80 < scored.ts < 0.6
