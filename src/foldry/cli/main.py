@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import foldry
-from foldry.cli import fold, weights
+from foldry.cli import fold, score, train, weights
 from foldry.errors import InputError
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
@@ -32,6 +32,8 @@ app = typer.Typer(
 )
 app.command()(fold.fold)
 app.add_typer(weights.app, name="weights")
+app.command()(score.score)
+app.command()(train.train)
 
 logger = logging.getLogger("foldry")
 

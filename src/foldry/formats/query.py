@@ -61,7 +61,7 @@ def safe_name(name: str, source: str) -> str:
     Raises:
         InputError: Nothing is left of it.
     """
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")[:MAX_NAME]
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:MAX_NAME].rstrip("._-")
     if not safe:
         raise InputError(
             f"{source} has the name {name!r}, which cannot name a file: use letters and digits."
