@@ -37,7 +37,7 @@ def _number(pattern: str, text: str) -> float:
 
 @pytest.mark.tools
 def test_never_below_the_program(pairs: list[Pair], tmp_path: Path) -> None:
-    """TM by at most 0.002, GDT by at most 0.005; ours is proved by its motions (below, test_gdt)."""
+    """TM by at most 0.002, GDT by at most 0.005; two other tests prove ours by their motions."""
     program = shutil.which("TMscore")
     if program is None:
         pytest.skip("TMscore is not installed: Debian's package is tm-align")
