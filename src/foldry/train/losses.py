@@ -205,17 +205,28 @@ def sidechain_fape(
 ) -> Float[Tensor, " B"]:
     """FAPE of all atoms in all rigid groups [B, N, 8], symmetric side chains renamed (SI 1.9.2)."""
     swap = alternative_is_better(atom14, truth)[..., None]
-    true_frames = Rigid(
-        torch.where(
-            swap[..., None, None], truth.alt_groups.rotation, truth.groups.rotation
-        ).flatten(1, 2),
-        truth.groups.translation.flatten(1, 2),
+    true_rotation = torch.where(
+        swap[..., None, None], truth.alt_groups.rotation, truth.groups.rotation
     )
     true_atoms = torch.where(swap[..., None], truth.alt_atom14, truth.atom14)
-    atom_mask = torch.where(swap, truth.alt_atom14_mask, truth.atom14_mask)
-    predicted = Rigid(frames.rotation.flatten(1, 2), frames.translation.flatten(1, 2))
-    errors = aligned_errors(predicted, atom14.flatten(1, 2), true_frames, true_atoms.flatten(1, 2))
-    return fape(errors, truth.groups_mask.flatten(1), atom_mask.flatten(1))
+    frame_mask = truth.groups_mask.flatten(1)
+    atom_mask = torch.where(swap, truth.alt_atom14_mask, truth.atom14_mask).flatten(1)
+
+    # Two in three pairs of a frame and an atom have an unknown one and are not worth computing.
+    sample = torch.arange(len(atom14), device=atom14.device)[:, None]
+    of_frames = sample, _known_first(frame_mask)
+    of_atoms = sample, _known_first(atom_mask)
+
+    def known(rotation: Tensor, translation: Tensor) -> Rigid:
+        return Rigid(rotation.flatten(1, 2)[of_frames], translation.flatten(1, 2)[of_frames])
+
+    errors = aligned_errors(
+        known(frames.rotation, frames.translation),
+        atom14.flatten(1, 2)[of_atoms],
+        known(true_rotation, truth.groups.translation),
+        true_atoms.flatten(1, 2)[of_atoms],
+    )
+    return fape(errors, frame_mask[of_frames], atom_mask[of_atoms])
 
 
 def chi_loss(sin_cos: Float[Tensor, "L B N 7 2"], truth: Targets) -> Float[Tensor, " B"]:
@@ -341,6 +352,12 @@ def ca_distance_loss(
     )
     bonds = masked_mean(steps, pairs.diagonal(1, 1, 2), 1)
     return (near + 0.25 * masked_mean(capped, pairs, 2) + 0.1 * bonds) / 10
+
+
+def _known_first(mask: Float[Tensor, "B K"]) -> Int[Tensor, "B M"]:
+    """Indices of all known items of each sample, filled up to the same number with unknown ones."""
+    most = int(mask.sum(1).max())
+    return mask.argsort(dim=1, descending=True)[:, :most]
 
 
 def _seen_from(frames: Rigid, points: Float[Tensor, "*B P 3"]) -> Float[Tensor, "*B F P 3"]:
