@@ -10,10 +10,21 @@ import pytest
 
 from foldry.cli.fold import parse_max_msa, parse_models, parse_seeds, read_template, split_inputs
 from foldry.cli.main import main
-from foldry.predict import runner
+from foldry.predict import networks, runner
 from foldry.predict.settings import Settings
+from foldry.residues import RESNAMES, encode_sequence
 
-ATOM = "ATOM      1  CA  ALA {}   1      11.104   6.134  -6.504  1.00 10.00           C\n"
+SEQUENCE = "MKTAYIAKQR"
+
+
+def pdb(chain: str) -> str:
+    """Cα atoms of the query's residues in a row, 3.8 Å from each other."""
+    names = [RESNAMES[code] for code in encode_sequence(SEQUENCE)]
+    return "".join(
+        f"ATOM  {i:>5}  CA  {name} {chain}{i:>4}    {3.8 * i:>8.3f}   0.000   0.000  1.00 10.00"
+        "           C\n"
+        for i, name in enumerate(names, start=1)
+    )
 
 
 @dataclass
@@ -24,7 +35,6 @@ class Call:
     queries: Any = None
     out: Any = None
     settings: Any = None
-    templates: Any = None
 
 
 @pytest.fixture
@@ -32,18 +42,19 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     seen = Call()
 
     def run(
-        queries: Any, out: Path, settings: Settings, templates: Any, progress: runner.Progress
+        queries: Any, out: Path, settings: Settings, progress: runner.Progress
     ) -> list[runner.Outcome]:
-        seen.queries, seen.out, seen.settings, seen.templates = queries, out, settings, templates
+        seen.queries, seen.out, seen.settings = queries, out, settings
         progress("working", 0, 1)
         reason = "it is [cursed]" if seen.status == "failed" else ""
         return [runner.Outcome(q.name, seen.status, out / q.name, reason=reason) for q in queries]
 
     monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(networks, "find_networks", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     Path("q.fasta").write_text(">q\nMKTAYIAKQR\n")
     Path("m.a3m").write_text(">m\nMKTAYIAKQR\n>r\nMK-AYIAKQR\n")
-    Path("t.pdb").write_text(ATOM.format("A") + "TER\n" + ATOM.format("B"))
+    Path("t.pdb").write_text(pdb("A") + "TER\n" + pdb("B"))
     return seen
 
 
@@ -52,16 +63,15 @@ def test_defaults(call: Call) -> None:
     assert call.settings == Settings()
     assert call.out == Path("out")
     assert [query.name for query in call.queries] == ["q"]
-    assert list(call.templates) == []
 
 
 def test_every_flag(call: Call) -> None:
-    flags = "--weights w --models 2-3,model_5_ptm --seeds 3,0-1 --max-msa 64:0 --num-recycles 0"
+    flags = "--weights . --models 2-3,model_5_ptm --seeds 3,0-1 --max-msa 64:0 --num-recycles 0"
     flags += " --recycle-tolerance 0.5 --ensemble 2 --dropout --save-representations --force"
     flags += " --device cpu --dtype bfloat16 --max-length 10"
     assert main(["fold", "q.fasta", "m.a3m", "-o", "out", *flags.split()]) == 0
     assert call.settings == Settings(
-        weights="w",
+        weights=".",
         models=("2", "3", "model_5_ptm"),
         num_recycles=0,
         recycle_tolerance=0.5,
@@ -80,8 +90,9 @@ def test_every_flag(call: Call) -> None:
 def test_templates_may_follow_each_other(call: Call) -> None:
     arguments = ["fold", "--templates", "t.pdb:B", "t.pdb", "q.fasta", "-o", "out"]
     assert main(arguments) == 0
-    assert [structure.chains for structure in call.templates] == [("B",), ("A", "B")]
-    assert [query.name for query in call.queries] == ["q"]
+    (query,) = call.queries
+    assert query.name == "q"
+    assert [hit.name for hit in query.chains[0].templates] == ["t_B", "t_A"]
 
 
 def test_a_single_sequence_is_warned_of(call: Call, capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,6 +130,7 @@ TEMPLATES: dict[str, tuple[str, str | bytes, str]] = {
     "no such chain": ("t.pdb:Z", PDB, "'Z'"),
     "damaged mmCIF": ("t.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
     "not a number": ("t.pdb", PDB.replace("11.639", "   nan"), "finite"),
+    "another protein": ("t.pdb", PDB, "Fewer than 10"),
     "BinaryCIF": ("t.bcif", b"\x83\xaadataBlocks", "BinaryCIF"),
 }
 
@@ -150,6 +151,10 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "ensemble of none": (["--ensemble", "0"], "--ensemble"),
     "unknown device": (["--device", "abacus"], "--device"),
     "unknown dtype": (["--dtype", "int4"], "--dtype"),
+    "no such weights": (["--weights", "nothing"], "nothing is no file or folder"),
+    "folder without weights": (["--weights", "empty"], "empty holds no parameters"),
+    "weights of another kind": (["--weights", "good.fasta"], "good.fasta is not named"),
+    "mini is one model": (["--models", "3"], "mini has no model 3"),
     "length of nothing": (["--max-length", "0"], "--max-length"),
     "too long for the limit given": (["--max-length", "5"], "limit is 5"),
 }
@@ -201,7 +206,7 @@ def test_template(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     if content:
         write(name.partition(":")[0], content)
     said = assert_refused(["good.fasta", "--templates", name], says, capsys)
-    assert name.partition(":")[0] in said
+    assert Path(name.partition(":")[0]).stem in said
 
 
 @pytest.mark.usefixtures("folder")

@@ -116,8 +116,11 @@ def fold(
     known = [read_template(name) for name in structures]
 
     from foldry.predict import runner
+    from foldry.predict.networks import find_networks
 
     runner.runtime(settings)
+    find_networks(settings.weights, settings.models)
+    asked = [runner.with_templates(query, known) for query in asked]
     for query in asked:
         if any(chain.alignment is None and chain.paired is None for chain in query.chains):
             logger.warning(
@@ -125,7 +128,7 @@ def fold(
                 query.name,
             )
     with _progress_bar() as progress:
-        outcomes = runner.run(asked, out, settings, templates=known, progress=progress)
+        outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
         raise typer.Exit(1)
@@ -279,7 +282,8 @@ def _progress_bar() -> Iterator[Progress]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", visible=False)
 
         def show(what: str, finished: int, total: int) -> None:
