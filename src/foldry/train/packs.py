@@ -249,7 +249,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is not a readable pack ({error}): replace it.") from error

@@ -1,0 +1,250 @@
+"""Training samples: repeatable, lined up, and never of a chain that must stay unseen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from foldry.features.features import FeatureConfig
+from foldry.model.inputs import MSAInputs
+from foldry.residues import CA, GAP
+from foldry.train.config import StageConfig
+from foldry.train.data import (
+    Sample,
+    TrainingSet,
+    collate,
+    damage,
+    excluded_chains,
+    partition,
+    sampling_weights,
+)
+from foldry.train.losses import LossConfig
+from foldry.train.packs import read_table
+from foldry.train.targets import Batch
+from tests.train.synthetic import NEAR, World, write_world
+
+EXCLUDED = ("c11", "c50")
+STAGE = StageConfig(
+    name="test",
+    losses=LossConfig(),
+    num_steps=4,
+    batch_size=6,
+    crop_size=50,
+    num_rows=16,
+    max_passes=2,
+    self_template_fraction=0.3,
+)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return write_world(tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture(scope="module")
+def data(world: World) -> TrainingSet:
+    return TrainingSet(world.folder, ["train"], EXCLUDED)
+
+
+def samples(data: TrainingSet, stage: StageConfig, count: int) -> list[tuple[str, Sample]]:
+    rng = np.random.default_rng(3)
+    names = rng.choice(data.parts["train"], count)
+    return [(str(name), data.sample(str(name), stage, rng)) for name in names]
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    targets, inputs = batch.targets, batch.inputs
+    return [
+        inputs.aatype,
+        inputs.residue_index,
+        *(draw.msa_feat for draw in batch.draws),
+        *batch.true_msa,
+        *batch.bert_mask,
+        targets.atom14,
+        targets.groups.rotation,
+        batch.clamped,
+        *(vars(inputs.templates).values() if inputs.templates else ()),
+    ]
+
+
+def test_a_step_can_be_made_again(world: World, data: TrainingSet) -> None:
+    again = TrainingSet(world.folder, ["train"], EXCLUDED)
+    first, second = data.batch(STAGE, 1, 2), again.batch(STAGE, 1, 2)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(first), tensors(second), strict=True))
+    for other in (
+        data.batch(STAGE, 1, 3),
+        data.batch(STAGE, 2, 2),
+        data.batch(replace(STAGE, name="x"), 1, 2),
+    ):
+        assert not torch.equal(first.targets.atom14, other.targets.atom14)
+
+
+def test_shapes_are_the_same_for_every_batch(data: TrainingSet) -> None:
+    shapes = {
+        tuple(tuple(tensor.shape) for tensor in tensors(data.batch(STAGE, 0, step)))
+        for step in range(6)
+    }
+    assert len(shapes) == 1
+    draw = data.batch(STAGE, 0, 0).draws[0]
+    assert isinstance(draw, MSAInputs)
+    assert draw.msa_feat.shape == (6, 16, 50, 49)
+
+
+def test_a_window_lines_up(world: World, data: TrainingSet) -> None:
+    starts = set()
+    for name, sample in samples(data, STAGE, 30):
+        start = int(sample.truth.residue_index[0]) - 5
+        starts.add(start)
+        size = min(world.lengths[name], STAGE.crop_size)
+        window = slice(start, start + size)
+        assert sample.features.num_residues == size
+        assert np.array_equal(sample.features.aatype, world.aatype[name][window])
+        assert np.array_equal(sample.features.msa[0], sample.features.aatype)
+        np.testing.assert_allclose(
+            sample.truth.positions, world.positions[name][window], atol=0.003
+        )
+        rows = {tuple(row) for row in world.msa[name][:, window]}
+        assert {tuple(row) for row in sample.features.msa} <= rows
+        batch = collate([sample], STAGE.crop_size)
+        np.testing.assert_allclose(batch.targets.ca[0, :size], sample.truth.positions[:, CA])
+        assert batch.inputs.seq_mask[0].sum() == size
+        assert batch.targets.ca_mask[0, size:].sum() == 0
+        assert batch.bert_mask[0][..., size:].sum() == 0
+        assert batch.draws[0].msa_mask[0, :, size:].sum() == 0
+    assert len(starts) > 5
+
+
+def test_a_self_template_reproduces_distances(data: TrainingSet) -> None:
+    stage = replace(STAGE, self_template_fraction=1.0, single_row_fraction=1.0)
+    for _, sample in samples(data, stage, 20):
+        templates = sample.features.templates
+        assert templates is not None
+        assert templates.mask.tolist() == [1]
+        assert len(sample.features.msa) == 1
+        known = templates.atom_mask[0, :, CA] > 0
+        assert 0.59 * len(known) - 4 <= known.sum() < len(known)
+        assert np.array_equal(templates.aatype[0] == GAP, ~known)
+
+        def distances(positions: np.ndarray, known: np.ndarray = known) -> np.ndarray:
+            ca = positions[known, CA]
+            return np.linalg.norm(ca[:, None] - ca, axis=-1)
+
+        error = distances(templates.atom_positions[0]) - distances(sample.truth.positions)
+        # Two atoms, each moved by 0.5 to 1 Å along every axis.
+        assert 0.4 < np.sqrt(np.mean(error**2)) < 2.0
+
+
+def test_a_real_template_is_one_of_the_chain_s_hits(world: World, data: TrainingSet) -> None:
+    stage = replace(STAGE, self_template_fraction=0.0, template_fraction=1.0, crop_size=200)
+    exact, seen = 0, set()
+    for name, sample in samples(data, stage, 60):
+        templates = sample.features.templates
+        assert templates is not None
+        if not templates.mask.any():
+            continue
+        number = int(name[1:])
+        hits = {step: f"c{(number + step) % len(world.lengths)}" for step in (1, 2)}
+        aligned = {step: np.full(world.lengths[name], GAP) for step in hits}
+        for step, target in hits.items():
+            aligned[step][2:22] = world.aatype[target][:20]
+            aligned[step][25:28] = world.aatype[target][25:28]
+        here = templates.aatype[0] != GAP
+        matching = [s for s, code in aligned.items() if (code == templates.aatype[0])[here].all()]
+        assert len(matching) == 1
+        assert hits[matching[0]] not in EXCLUDED
+        seen.add(matching[0])
+        exact += int(here.sum() == 23)
+    assert seen == {1, 2}
+    assert 10 < exact < 50
+
+
+def test_fractions_of_templates_and_single_rows(data: TrainingSet) -> None:
+    none = replace(STAGE, self_template_fraction=0.0, template_fraction=0.0)
+    assert not any(
+        sample.features.templates is not None and sample.features.templates.mask.any()
+        for _, sample in samples(data, none, 10)
+    )
+    drawn = [
+        sample.features.templates is not None and bool(sample.features.templates.mask.any())
+        for _, sample in samples(data, replace(STAGE, template_fraction=0.2), 200)
+    ]
+    assert 0.3 < np.mean(drawn) < 0.6
+    bare = replace(STAGE, losses=LossConfig(unclamped_fraction=0.0))
+    assert data.batch(bare, 0, 0).clamped.tolist() == [1] * STAGE.batch_size
+
+
+def test_a_network_without_templates_gets_none(world: World) -> None:
+    config = FeatureConfig(num_msa=8, num_extra_msa=5, num_templates=0)
+    data = TrainingSet(world.folder, ["train"], EXCLUDED, config)
+    batch = data.batch(STAGE, 0, 0)
+    assert batch.inputs.templates is None
+    assert batch.draws[0].extra_msa.shape == (6, 5, 50)
+
+
+def test_unseen_chains_never_come(world: World, data: TrainingSet) -> None:
+    everywhere = [name for names in data.parts.values() for name in names]
+    assert len(everywhere) == len(set(everywhere))
+    assert not set(everywhere) & {*NEAR, *EXCLUDED}
+    clusters = [{world.clusters[name] for name in names} for names in data.parts.values()]
+    assert not clusters[0] & clusters[1]
+    assert not clusters[0] & clusters[2]
+    assert not clusters[1] & clusters[2]
+    assert len(data.parts["selection"]) == 60
+    confidence = replace(STAGE, chains="confidence", crop_size=200)
+    lengths = {int(size) for size in data.batch(confidence, 0, 0).inputs.seq_mask.sum(-1).tolist()}
+    assert lengths <= {world.lengths[name] for name in data.parts["confidence"]}
+
+
+def test_partition_does_not_depend_on_order() -> None:
+    lengths = {f"c{number}": 30 + number for number in range(200)}
+    clusters = {name: f"k{int(name[1:]) // 2}" for name in lengths}
+    parts = partition(lengths, clusters)
+    assert parts == partition(dict(reversed(lengths.items())), clusters)
+    assert all(40 <= lengths[name] <= 256 for name in parts["selection"])
+    assert len(parts["confidence"]) == 2 * 5
+
+
+def test_sampling_weights() -> None:
+    lengths = {"short": 40, "long": 600, "one": 256, "two": 256}
+    clusters = {"short": "a", "long": "b", "one": "c", "two": "c"}
+    weights = sampling_weights(list(lengths), lengths, clusters)
+    np.testing.assert_allclose(weights / weights[0], [1, 2, 0.5**0.5, 0.5**0.5])
+    np.testing.assert_allclose(weights.sum(), 1)
+
+
+def test_damage(data: TrainingSet) -> None:
+    rng = np.random.default_rng(0)
+    chain = data.library.chain("c0")
+    same = damage(chain, 0.0, 0.0, rng)
+    assert np.array_equal(same.positions, chain.positions)
+    assert np.array_equal(same.aatype, chain.aatype)
+    nothing = damage(chain, 1.0, 1.0, rng)
+    assert nothing.mask.sum() == np.abs(nothing.positions).sum() == 0
+    assert (nothing.aatype == GAP).all()
+
+
+def test_the_real_packs(data_dir: Path) -> None:
+    data = TrainingSet(data_dir)
+    excluded = excluded_chains()
+    near = {
+        row["id"]
+        for split in ("train", "train2")
+        for row in read_table(data_dir / "splits" / f"{split}.tsv")
+        if row["near"]
+    }
+    val = {row["id"] for row in read_table(data_dir / "splits" / "val.tsv")}
+    used = {name for names in data.parts.values() for name in names}
+    assert excluded
+    assert len(near) >= 468
+    assert not used & (near | excluded | val)
+    assert len(used) > 5500
+    batch = data.batch(STAGE, 0, 0)
+    steps = batch.targets.ca[:, 1:] - batch.targets.ca[:, :-1]
+    known = batch.targets.ca_mask[:, 1:] * batch.targets.ca_mask[:, :-1]
+    bonded = known * (batch.inputs.residue_index.diff(dim=1) == 1)
+    assert ((steps.norm(dim=-1) - 3.8).abs() * bonded).median() < 0.1

@@ -1,0 +1,111 @@
+"""Packs read back as what was written, and as their own readers read them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.residues import GAP
+from foldry.train.packs import Library, read_table
+from tests.train.synthetic import World, write_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return write_world(tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture(scope="module")
+def library(world: World) -> Library:
+    return Library(world.folder, ["train"])
+
+
+def test_chains_and_alignments_come_back(world: World, library: Library) -> None:
+    for name in world.lengths:
+        chain = library.chain(name)
+        assert np.array_equal(chain.aatype, world.aatype[name])
+        assert np.array_equal(chain.mask, world.mask[name])
+        np.testing.assert_allclose(chain.positions, world.positions[name], atol=0.003)
+        msa, deletions = library.alignment(name)
+        assert np.array_equal(msa, world.msa[name])
+        assert np.array_equal(deletions, world.deletions[name])
+
+
+def test_a_hit_is_laid_on_its_query(world: World, library: Library) -> None:
+    hit = library.hits("c0")[1]
+    assert (hit.target, round(hit.identity, 6)) == ("c2", 0.4)
+    here = [*range(2, 22), *range(25, 28)]
+    assert hit.pairs.tolist() == [
+        *([query, query - 2] for query in range(2, 22)),
+        *([query, query] for query in range(25, 28)),
+    ]
+    laid = library.lay_hit("c0", hit)
+    assert np.flatnonzero(laid.aatype != GAP).tolist() == here
+    assert np.array_equal(laid.aatype[here], world.aatype["c2"][hit.pairs[:, 1]])
+    np.testing.assert_allclose(
+        laid.positions[here], world.positions["c2"][hit.pairs[:, 1]], atol=0.003
+    )
+    assert laid.mask.sum() == world.mask["c2"][hit.pairs[:, 1]].sum()
+
+
+def test_a_query_of_a_chain(world: World, library: Library) -> None:
+    query = library.query("c4", num_templates=2)
+    (chain,) = query.chains
+    assert chain.sequence == library.structure("c4").sequence
+    assert chain.alignment is not None
+    assert chain.alignment.sequences[0] == chain.sequence
+    assert len(chain.alignment.sequences) == len(world.msa["c4"])
+    assert [hit.name for hit in chain.templates] == ["c5", "c6"]
+    alone = library.query("c4", alignment=False).chains[0]
+    assert alone.alignment is not None
+    assert alone.alignment.sequences == (chain.sequence,)
+
+
+def test_missing_and_damaged_packs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give the folder of the packs"):
+        Library(tmp_path, ["train"])
+    world = write_world(tmp_path)
+    broken = world.folder / "msas" / "msas-train.npz"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"msas-train\.npz is not a readable pack"):
+        Library(tmp_path, ["train"])
+    table = tmp_path / "ragged.tsv"
+    table.write_text("a\tb\n1\n", "utf-8")
+    with pytest.raises(InputError, match=r"ragged\.tsv is not a readable table"):
+        read_table(table)
+
+
+def reader(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_packs_own_readers_agree(data_dir: Path) -> None:
+    library = Library(data_dir, ["val"])
+    shard = reader(data_dir / "structures" / "read_structures.py").load_shard(
+        data_dir / "structures" / "structures-val.npz"
+    )
+    msas = reader(data_dir / "msas" / "read_msas.py").MsaPack(data_dir / "msas" / "msas-val.npz")
+    hits = reader(data_dir / "templates" / "read_templates.py").TemplateHits(
+        data_dir / "templates" / "templates-val.npz"
+    )
+    for name in shard.ids[::7]:
+        chain, theirs = library.chain(name), shard[name]
+        assert np.array_equal(chain.mask, theirs["atom_mask"])
+        assert np.array_equal(chain.residue_index, theirs["residue_index"])
+        np.testing.assert_allclose(chain.positions, theirs["atom_positions"], atol=2e-5)
+        msa, deletions = library.alignment(name)
+        assert np.array_equal(msa, msas[name]["msa"])
+        assert np.array_equal(deletions, msas[name]["deletion_matrix"])
+        for ours, other in zip(library.hits(name), hits[name], strict=True):
+            assert ours.target == other["target"]
+            assert np.array_equal(ours.pairs, other["pairs"])
