@@ -91,7 +91,6 @@ def mini_stages() -> tuple[StageConfig, ...]:
             ca_distance=0.25,
         ),
         num_steps=2000,
-        crop_size=80,
         final_learning_rate=5e-5,
         warmup_steps=1,
         max_passes=2,

@@ -1,0 +1,206 @@
+"""How good the bundled small model is on held-out proteins, beside what needs no training.
+
+    python benchmarks/mini_quality.py --data ../shared/data [--weights FILE] [--part val]
+
+Every chain is predicted with its alignment and its template hits, with its alignment alone, and
+with its sequence alone. Beside them stand the same network untrained, an ideal helix, and the
+best template's Cα copied, residues without a partner counted as wrong. Means are over chains.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foldry.model.alphafold import AlphaFold
+from foldry.predict.networks import NetworkFile, find_networks
+from foldry.predict.runner import load_model, predict_one
+from foldry.predict.settings import Settings
+from foldry.residues import CA
+from foldry.score.report import compare_ca
+from foldry.train.data import TrainingSet
+from foldry.train.packs import Library
+
+DEPTHS = ((0, 4), (5, 29), (30, 10**9))
+CONDITIONS = ("alignment + templates", "alignment", "sequence", "untrained", "helix", "template")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A held-out chain and what is known of it."""
+
+    name: str
+    length: int
+    num_homologues: int
+    best_identity: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """Scores of one chain under one condition; `plddt` is 0–1, NaN where there is none."""
+
+    lddt_ca: float
+    gdt_ts: float
+    tm_score: float
+    plddt: float
+
+
+def helix(length: int) -> np.ndarray:
+    """Cα atoms of an ideal α-helix, Å."""
+    turn = np.radians(100) * np.arange(length)
+    return np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(length)], axis=1)
+
+
+def known_chains(library: Library, names: Sequence[str]) -> list[Chain]:
+    """The chains, with the depth of their alignment and their best template's identity.
+
+    A template counts where it covers half of the chain.
+    """
+    chains = []
+    for name in names:
+        length = len(library.chain(name))
+        covering = [hit for hit in library.hits(name)[:1] if 2 * len(hit.pairs) >= length]
+        identity = covering[0].identity if covering else None
+        chains.append(Chain(name, length, len(library.alignment(name)[0]) - 1, identity))
+    return chains
+
+
+def judge(library: Library, name: str, ca: np.ndarray, known: np.ndarray, plddt: float) -> Result:
+    """Scores of a chain's Cα atoms; `known` is False for residues that the model lacks."""
+    truth = library.chain(name)
+    scores = compare_ca(ca, truth.positions[:, CA], known, truth.mask[:, CA] > 0)
+    return Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, plddt)
+
+
+def predictor(
+    library: Library, network: NetworkFile, model: AlphaFold, *, templates: bool, alignment: bool
+) -> Callable[[str], Result]:
+    """Predicts one chain by the network."""
+
+    def run(name: str) -> Result:
+        query = library.query(name, 4 if templates else 0, alignment=alignment)
+        made = predict_one(query, model, network, 0, Settings())
+        everything = np.ones(len(made.plddt), bool)
+        ca = made.structure.atom_positions[:, CA]
+        return judge(library, name, ca, everything, float(made.plddt.mean()) / 100)
+
+    return run
+
+
+def baselines(library: Library) -> dict[str, Callable[[str], Result | None]]:
+    """What needs no network."""
+
+    def straight(name: str) -> Result:
+        length = len(library.chain(name))
+        return judge(library, name, helix(length), np.ones(length, bool), math.nan)
+
+    def template(name: str) -> Result | None:
+        hits = library.hits(name)
+        if not hits:
+            return None
+        laid = library.lay_hit(name, hits[0])
+        return judge(library, name, laid.positions[:, CA], laid.mask[:, CA] > 0, math.nan)
+
+    return {"helix": straight, "template": template}
+
+
+def row(title: str, results: Sequence[Result]) -> str:
+    """One line of a table: means and, where there is pLDDT, its correlation with lDDT."""
+    if not results:
+        return f"{title:46s} {0:4d}"
+    lddt, gdt, tm, plddt = np.array(
+        [(each.lddt_ca, each.gdt_ts, each.tm_score, each.plddt) for each in results]
+    ).T
+    line = f"{title:46s} {len(results):4d} {lddt.mean():8.3f} {gdt.mean():8.3f} {tm.mean():8.3f}"
+    if np.isnan(plddt).any() or len(results) < 3:
+        return line
+    return f"{line} {plddt.mean():8.3f} {np.corrcoef(plddt, lddt)[0, 1]:8.2f}"
+
+
+def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> list[str]:
+    """All lines: each condition over all chains, then by alignment depth and by template."""
+    header = f"{'':46s} {'n':>4} {'lDDT-Cα':>8} {'GDT_TS':>8} {'TM':>8} {'pLDDT':>8} {'r':>8}"
+    lines = [header]
+    for condition, of_chain in results.items():
+        lines.append(row(condition, list(of_chain.values())))
+    groups: list[tuple[str, Callable[[Chain], bool]]] = [
+        (f"{low}–{high} homologues" if high < 10**9 else f"≥ {low} homologues", depth(low, high))
+        for low, high in DEPTHS
+    ]
+    groups += [
+        ("no template over half", lambda chain: chain.best_identity is None),
+        ("best template < 30 %", lambda chain: (chain.best_identity or 1) < 0.3),
+        ("best template ≥ 30 %", lambda chain: (chain.best_identity or 0) >= 0.3),
+    ]
+    for title, belongs in groups:
+        names = {chain.name for chain in chains if belongs(chain)}
+        for condition, of_chain in results.items():
+            chosen = [result for name, result in of_chain.items() if name in names]
+            lines.append(row(f"  {title}: {condition}", chosen))
+    return lines
+
+
+def depth(low: int, high: int) -> Callable[[Chain], bool]:
+    """Whether a chain's alignment has so many homologues."""
+    return lambda chain: low <= chain.num_homologues <= high
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", default="mini")
+    parser.add_argument("--part", default="val", help="val, or selection: held back from train")
+    parser.add_argument("--limit", type=int, help="only the first so many chains")
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
+    parser.add_argument("--num-recycles", type=int)
+    parser.add_argument("--json", type=Path, help="write every chain's scores there")
+    arguments = parser.parse_args()
+
+    if arguments.part == "val":
+        library = Library(arguments.data, ("val",))
+        names = sorted(library.alignments.place)
+    else:
+        training = TrainingSet(arguments.data)
+        library, names = training.library, training.parts[arguments.part]
+    chains = known_chains(library, names[: arguments.limit])
+    network = find_networks(arguments.weights)[0]
+    model = load_model(network, Settings(num_recycles=arguments.num_recycles, device="cpu"))
+    torch.manual_seed(0)
+    untrained = AlphaFold(model.config).eval()
+    runs: dict[str, Callable[[str], Result | None]] = {
+        "alignment + templates": predictor(library, network, model, templates=True, alignment=True),
+        "alignment": predictor(library, network, model, templates=False, alignment=True),
+        "sequence": predictor(library, network, model, templates=False, alignment=False),
+        "untrained": predictor(library, network, untrained, templates=True, alignment=True),
+        **baselines(library),
+    }
+    print(f"{len(chains)} chains of {arguments.part}; {network.path.name}, ", end="")
+    print(f"sha256 {network.sha256()[:12]}, {model.config.num_recycles} recycles; ", end="")
+    print(f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores")
+    started = time.monotonic()
+    results: dict[str, dict[str, Result]] = {}
+    for condition in arguments.conditions:
+        made = {chain.name: runs[condition](chain.name) for chain in chains}
+        results[condition] = {name: result for name, result in made.items() if result}
+    print("\n".join(tables(chains, results)))
+    print(f"{time.monotonic() - started:.0f} s")
+    if arguments.json:
+        plain = {
+            condition: {name: vars(result) for name, result in of_chain.items()}
+            for condition, of_chain in results.items()
+        }
+        arguments.json.write_text(json.dumps(plain, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
