@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foldry.score.report import CaScores, compare_ca
 from foldry.structure import Structure
 
 
@@ -141,3 +142,9 @@ def pairs(structures: list[Structure]) -> list[Pair]:
         made.append(Pair(name, model, reference.round(3), known))
     assert len(made) >= 100
     return made
+
+
+@pytest.fixture(scope="session")
+def scored(pairs: list[Pair]) -> list[tuple[Pair, CaScores]]:
+    """All pairs with their scores."""
+    return [(pair, compare_ca(pair.model, pair.reference, pair.known)) for pair in pairs]
