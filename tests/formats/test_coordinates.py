@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import io
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -79,8 +81,8 @@ def test_real_structures_agree_with_biopython(data_dir: Path) -> None:
         assert structure.sequence == "".join(fasta.split())
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_binarycif_and_gzip_are_the_same_structure(path: Path, tmp_path: Path) -> None:
+def binarycif(path: Path) -> bytes:
+    """A mmCIF file as BinaryCIF, in the encodings that biotite finds shortest."""
     cif = pdbx.CIFFile.read(path)
     categories = {}
     for name, category in cif.block.items():
@@ -98,7 +100,14 @@ def test_binarycif_and_gzip_are_the_same_structure(path: Path, tmp_path: Path) -
                 columns[key] = pdbx.BinaryCIFColumn(category[key].as_array(int))
         categories[name] = pdbx.BinaryCIFCategory(columns)
     binary = pdbx.BinaryCIFFile({"x": pdbx.BinaryCIFBlock(categories)})
-    pdbx.compress(binary).write(tmp_path / "x.bcif")
+    file = io.BytesIO()
+    pdbx.compress(binary).write(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_binarycif_and_gzip_are_the_same_structure(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.bcif").write_bytes(binarycif(path))
     (tmp_path / "x.bcif.gz").write_bytes(gzip.compress((tmp_path / "x.bcif").read_bytes()))
     expected = read_structure(path)
     for name in ("x.bcif", "x.bcif.gz"):
@@ -149,6 +158,18 @@ HARD = "\n".join(
         "END",
     ]
 )
+
+
+def small_binarycif() -> bytes:
+    """The hard file as BinaryCIF."""
+    text = gemmi.read_pdb_string(HARD).make_mmcif_document().as_string()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.cif"
+        path.write_text(text)
+        return binarycif(path)
+
+
+SMALL_BINARYCIF = small_binarycif()
 
 
 def test_what_is_kept_of_a_hard_file() -> None:
@@ -243,6 +264,19 @@ def test_a_changed_file_is_read_or_refused(data: st.DataObject) -> None:
     except InputError:
         return
     assert len(structure) > 0
+    assert np.isfinite(structure.atom_positions).all()
+
+
+@given(st.data())
+def test_a_changed_binarycif_is_read_or_refused(data: st.DataObject) -> None:
+    content = bytearray(SMALL_BINARYCIF)
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        structure = parse_structure(bytes(content), "x.bcif")
+    except InputError as error:
+        assert "x.bcif" in str(error)
+        return
     assert np.isfinite(structure.atom_positions).all()
 
 

@@ -15,11 +15,20 @@ import numpy as np
 
 from foldry.errors import InputError
 
-MAX_ROWS: Final = 20_000_000
+MAX_ROWS: Final = 5_000_000
 """The longest column that is decoded, so that a small file cannot ask for all memory."""
 
 _TYPES: Final = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
 _PRESENT, _INAPPLICABLE = 0, 1
+_DAMAGE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What decoding bytes that are not what they should be may raise."""
 
 
 def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gemmi.cif.Block:
@@ -41,7 +50,7 @@ def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gem
             if category["name"] in categories:
                 columns = {column["name"]: _column(column) for column in category["columns"]}
                 block.set_mmcif_category(category["name"] + ".", columns)
-    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError) as error:
+    except _DAMAGE as error:
         raise InputError(
             f"{source} is not a BinaryCIF file that can be read ({type(error).__name__}): give "
             "mmCIF or PDB."
