@@ -9,6 +9,7 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -58,8 +59,12 @@ def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
 def parameters(name: str) -> dict[str, np.ndarray]:
     """Random official arrays of the small network."""
     draw = np.random.default_rng(sum(map(ord, name)))
-    shapes = official_shapes(small(name))
-    return {key: draw.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+    return {key: draw.normal(size=shape).astype(np.float32) for key, shape in _shapes(name).items()}
+
+
+@cache
+def _shapes(name: str) -> dict[str, tuple[int, ...]]:
+    return official_shapes(small(name))
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -160,6 +165,8 @@ def serve(site: Site) -> Iterator[Site]:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         site.url = f"http://127.0.0.1:{server.server_address[1]}/alphafold_params.tar"
-        yield site
-        server.shutdown()
-        thread.join()
+        try:
+            yield site
+        finally:
+            server.shutdown()
+            thread.join()

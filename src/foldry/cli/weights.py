@@ -57,7 +57,7 @@ def get(
                 progress=progress,
             )
     except download.DownloadError as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     for path in fetched.paths:
         typer.echo(f"{path}: {'new' if path in fetched.new else 'was there already'}")
@@ -69,7 +69,7 @@ def get(
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, shown once there is something to show."""
+    """A bar on standard error, if that is a terminal, once there is something to show."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -80,7 +80,10 @@ def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     )
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         task = bar.add_task("", visible=False)
         yield lambda here, whole: bar.update(task, completed=here, total=whole, visible=True)
 
@@ -93,23 +96,19 @@ def list_weights(
     ] = None,
 ) -> None:
     """Show which parameters are here: the bundled ones and a folder's."""
-    from rich.console import Console
-    from rich.table import Table
-
     from foldry.errors import InputError
     from foldry.model.download import default_folder
     from foldry.predict.networks import find_networks
 
     folder = folder or default_folder()
     networks = find_networks("mini")
-    with suppress(InputError):  # there is none yet, or nothing in it
-        networks += find_networks(str(folder))
-    table = Table("model", "file", "MB", "licence", box=None)
+    for path in sorted(folder.glob("*.npz")) + sorted(folder.glob("*.safetensors")):
+        with suppress(InputError):  # it is something else
+            networks += find_networks(str(path))
     for network in networks:
         if network.path.is_file():
-            megabytes = f"{network.path.stat().st_size / 1e6:.0f}"
-            table.add_row(network.name, str(network.path), megabytes, _licence(network.path))
-    Console(soft_wrap=True).print(table)
+            size = f"{network.path.stat().st_size / 1e6:.0f} MB"
+            typer.echo(f"{network.name:<12} {size:>7}  {_licence(network.path)}  {network.path}")
     if len(networks) == 1:
         typer.echo(f"{folder} holds none; `foldry weights get` brings AlphaFold's.")
 

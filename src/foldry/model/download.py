@@ -112,6 +112,8 @@ def get(
             )
     if tar is not None and not tar.is_file():
         raise InputError(f"{tar} is no file: give the path of AlphaFold's archive.")
+    if not re.fullmatch(r"https?://[!-~]+", url):
+        raise InputError(f"{url!r} is no address such as https://example.org/archive.tar.")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise InputError(f"{sha256!r} is no SHA-256: it has 64 hexadecimal digits.")
     folder = folder or default_folder()
@@ -240,8 +242,6 @@ def fetch(
         InputError: The address or the hash is wrong, or the disk is too small.
         DownloadError: The network or the server failed.
     """
-    if not re.fullmatch(r"https?://[!-~]+", url):
-        raise InputError(f"{url!r} is no address such as https://example.org/archive.tar.")
     part = path.with_name(path.name + ".part")
     for pause in (*PAUSES, None):
         try:

@@ -13,7 +13,9 @@ import math
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
@@ -304,11 +306,12 @@ def official_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+@lru_cache(maxsize=16)
+def state_shapes(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
     """The name and the shape of every array of our state for this network."""
     with torch.device("meta"):
         state = AlphaFold(config, Runtime(device=torch.device("meta"))).state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+    return MappingProxyType({name: tuple(tensor.shape) for name, tensor in state.items()})
 
 
 def _check(
