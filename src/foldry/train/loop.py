@@ -161,7 +161,7 @@ def train_step(
     losses = total_loss(result, logits, batch, num_passes - 1, stage.losses)
 
     optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()
+    losses.total.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.max_gradient_norm)
     finite = bool(torch.isfinite(norm))
     if finite:

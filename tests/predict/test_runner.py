@@ -1,0 +1,213 @@
+"""Running queries: resuming, forcing, failing without stopping, and the same numbers twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import foldry
+from foldry.cli.main import main
+from foldry.errors import InputError
+from foldry.features.msa import draw_msa
+from foldry.features.pipeline import make_features
+from foldry.model.alphafold import AlphaFold, Pass
+from foldry.model.config import preset
+from foldry.model.inputs import MSAInputs, stack_draws, stack_features
+from foldry.model.weights import save
+from foldry.predict import runner
+from foldry.predict.networks import find_networks
+from foldry.predict.recycle import distance_change, recycle
+from foldry.predict.runner import fold, run
+from foldry.predict.settings import Settings
+from foldry.query import Alignment, Chain, Query
+
+SEQUENCE = "MKVLAAGIVGLCAKYWE"
+
+
+def query(name: str, sequence: str = SEQUENCE) -> Query:
+    other = sequence.replace("A", "G")
+    rows = Alignment((name, "other"), (sequence, other), np.zeros((2, len(sequence)), np.int32))
+    return Query(name, (Chain(("A",), sequence, rows),))
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A network like mini with random parameters, none of them zero."""
+    config = replace(preset("mini"), num_recycles=1)
+    config = replace(config, evoformer=replace(config.evoformer, num_blocks=1))
+    torch.manual_seed(0)
+    model = AlphaFold(config)
+    state = {
+        name: tensor + 0.02 * torch.randn_like(tensor)
+        for name, tensor in model.state_dict().items()
+    }
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save(path, state, config)
+    return str(path)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The queries that are really computed."""
+    computed: list[str] = []
+    real = runner.predict_one
+
+    def counted(asked: Query, *arguments: object) -> object:
+        if "bad" in asked.name:
+            raise torch.OutOfMemoryError
+        computed.append(asked.name)
+        return real(asked, *arguments)
+
+    monkeypatch.setattr(runner, "predict_one", counted)
+    return computed
+
+
+def test_what_is_finished_is_not_computed_again(
+    weights: str, calls: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(weights=weights, device="cpu", seeds=(0, 1))
+    [first] = run([query("q")], tmp_path, settings)
+    assert (first.status, calls) == ("done", ["q", "q"])
+    assert (tmp_path / "q" / "ranked_1.cif").is_file()
+    before = (tmp_path / "q" / "ranked_0.pdb").read_bytes()
+
+    [again] = run([query("q")], tmp_path, settings)
+    assert (again.status, len(calls)) == ("resumed", 2)
+    [forced] = run([query("q")], tmp_path, replace(settings, force=True))
+    assert (forced.status, len(calls)) == ("done", 4)
+    assert (tmp_path / "q" / "ranked_0.pdb").read_bytes() == before
+
+    (tmp_path / "q" / "report.html").unlink()
+    assert run([query("q")], tmp_path, settings)[0].status == "done"
+    changed = replace(settings, num_recycles=0)
+    assert run([query("q")], tmp_path, changed)[0].status == "done"
+    other = query("q", SEQUENCE.replace("W", "F"))
+    assert run([other], tmp_path, settings)[0].status == "done"
+    assert len(calls) == 10
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[int] = []
+    real = runner.predict_one
+
+    def interrupted(
+        asked: Query, model: object, network: object, seed: int, *rest: object
+    ) -> object:
+        if seed == 2 and len(computed) == 2:
+            raise KeyboardInterrupt
+        computed.append(seed)
+        return real(asked, model, network, seed, *rest)
+
+    monkeypatch.setattr(runner, "predict_one", interrupted)
+    settings = Settings(weights=weights, device="cpu", seeds=(0, 1, 2))
+    with pytest.raises(KeyboardInterrupt):
+        run([query("q")], tmp_path, settings)
+    assert not (tmp_path / "q" / "ranked_0.cif").exists()
+    computed.append(-1)
+    [outcome] = run([query("q")], tmp_path, settings)
+    assert computed == [0, 1, -1, 2]
+    assert not (tmp_path / "q" / ".unranked").exists()
+    monkeypatch.undo()
+    fresh = fold(query("q"), weights, device="cpu", seeds=(0, 1, 2))
+    for ours, theirs in zip(outcome.predictions, fresh, strict=True):
+        assert ours.provenance.seed == theirs.provenance.seed
+        np.testing.assert_array_equal(
+            ours.structure.atom_positions, theirs.structure.atom_positions
+        )
+        np.testing.assert_array_equal(ours.pae, theirs.pae)
+
+
+def test_a_failing_query_does_not_stop_the_batch(
+    weights: str, calls: list[str], tmp_path: Path
+) -> None:
+    settings = Settings(weights=weights, device="cpu")
+    outcomes = run([query("one"), query("bad"), query("two")], tmp_path, settings)
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    assert "do not fit into memory" in outcomes[1].reason
+    assert calls == ["one", "two"]
+    assert not list(tmp_path.glob("bad/*"))
+
+
+def test_the_command_says_which_query_failed(
+    weights: str, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fasta = tmp_path / "q.fasta"
+    fasta.write_text(f">good\n{SEQUENCE}\n>bad\n{SEQUENCE}\n")
+    code = main(["fold", str(fasta), "-o", str(tmp_path / "out"), "--weights", weights])
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "good" in out and "done" in out and "failed" in out and "memory" in out
+
+
+def test_the_same_seed_gives_the_same_numbers(weights: str) -> None:
+    first = foldry.fold(query("q"), weights, device="cpu", seeds=(3,))
+    second = foldry.fold(query("q"), weights, device="cpu", seeds=(3,))
+    np.testing.assert_array_equal(first[0].plddt, second[0].plddt)
+    np.testing.assert_array_equal(
+        first[0].structure.atom_positions, second[0].structure.atom_positions
+    )
+    sampled = foldry.fold(query("q"), weights, device="cpu", seeds=(3,), dropout=True)
+    assert np.abs(sampled[0].plddt - first[0].plddt).max() > 0
+
+
+def test_settings_change_the_network_and_are_recorded(weights: str, tmp_path: Path) -> None:
+    [made] = fold(
+        query("q"),
+        weights,
+        out=tmp_path,
+        device="cpu",
+        num_recycles=2,
+        max_msa=(1, 0),
+        num_ensemble=2,
+        save_representations=True,
+    )
+    assert made.provenance.num_recycles == 2
+    assert made.provenance.settings["max_msa"] == (1, 0)
+    assert made.single is not None and made.single.shape == (len(SEQUENCE), 128)
+    assert made.pair is not None and made.pair.shape == (len(SEQUENCE), len(SEQUENCE), 64)
+    scores = json.loads(next((tmp_path / "q").glob("scores_*.json")).read_text())
+    assert scores["ranking_confidence"] == pytest.approx(made.plddt.mean(), abs=0.01)
+
+
+def test_recycling_stops_when_nothing_changes(weights: str) -> None:
+    [network] = find_networks(weights)
+    model = runner.load_model(network, Settings(weights=weights, device="cpu"))
+    features = make_features(query("q"), model.config.features, 0)
+    inputs = stack_features([features])
+    asked: list[int] = []
+
+    def draw(cycle: int) -> Sequence[MSAInputs]:
+        asked.append(cycle)
+        return [stack_draws([draw_msa(features, 0)])]
+
+    with torch.inference_mode():
+        result, num_recycles = recycle(model, inputs, draw, 10, tolerance=1e6)
+        assert (num_recycles, asked) == (1, [0, 1])
+        last: Pass = recycle(model, inputs, draw, 1).result
+        assert distance_change(result.atom37, last.atom37, inputs.seq_mask) < 1e-3
+        assert recycle(model, inputs, draw, 2, tolerance=-1).num_recycles == 2
+
+
+def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    for weights, models, message in (
+        (str(tmp_path / "none"), None, "is no file or folder"),
+        (str(tmp_path), None, "holds no parameters"),
+        ("mini", ("1",), "mini has no model 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            find_networks(weights, models)
+    (tmp_path / "params_model_3_ptm.npz").touch()
+    (tmp_path / "params_model_1.npz").touch()
+    assert [network.name for network in find_networks(str(tmp_path))] == ["model_3_ptm"]
+    chosen = find_networks(str(tmp_path), ("3", "1", "model_3_ptm"))
+    assert [network.name for network in chosen] == ["model_3_ptm", "model_1", "model_3_ptm"]
+    with pytest.raises(InputError, match="has no model_2_ptm: it has model_1, model_3_ptm"):
+        find_networks(str(tmp_path), ("2",))
