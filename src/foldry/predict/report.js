@@ -1,10 +1,10 @@
 "use strict";
 
 const CATEGORIES = [
-  { from: 90, color: "#0053D6", label: "Very high", range: "90 and above" },
-  { from: 70, color: "#65CBF3", label: "Confident", range: "70 to 90" },
-  { from: 50, color: "#FFDB13", label: "Low", range: "50 to 70" },
-  { from: 0, color: "#FF7D45", label: "Very low", range: "below 50" },
+  { from: 90, color: "#0053D6", label: "Very high", range: "≥ 90" },
+  { from: 70, color: "#65CBF3", label: "Confident", range: "70–90" },
+  { from: 50, color: "#FFDB13", label: "Low", range: "50–70" },
+  { from: 0, color: "#FF7D45", label: "Very low", range: "< 50" },
 ];
 const HINT = "Point at the plot to read its values.";
 const data = JSON.parse(byId("data").textContent);
@@ -92,15 +92,16 @@ function showProvenance() {
 function showRanking() {
   const hasPtm = data.predictions.some(each => each.ptm !== null);
   const hasIptm = data.predictions.some(each => each.iptm !== null);
-  const header = ["", "Files", "Model", "Seed", "Mean pLDDT"];
+  const header = ["Files", "Model", "Seed", "pLDDT"];
   if (hasPtm) header.push("pTM");
   if (hasIptm) header.push("ipTM");
   const rows = data.predictions.map((each, rank) => {
-    const button = element("button", { type: "button" }, each === shown ? "Shown" : "Show");
-    button.disabled = each === shown || !each.model;
-    button.addEventListener("click", () => show(each));
     const { model_name, seed } = each.provenance;
-    const cells = [button, `ranked_${rank}`, model_name, String(seed), fixed(each.meanPlddt, 1)];
+    const cells = [`ranked_${rank}`, model_name, String(seed), fixed(each.meanPlddt, 1)];
+    if (each !== shown && each.model) {
+      cells[0] = element("button", { type: "button", "aria-label": `Show ranked_${rank}` }, cells[0]);
+      cells[0].addEventListener("click", () => queue(() => show(each)));
+    }
     if (hasPtm) cells.push(fixed(each.ptm, 2));
     if (hasIptm) cells.push(fixed(each.iptm, 2));
     const row = element("tr", {}, ...cells.map(cell => element("td", {}, cell)));
@@ -158,12 +159,26 @@ function yTick(plot, value, y) {
 
 /** Bytes as a picture: `paint` gives red, green, blue of a byte from 0 to 255. */
 function picture(bytes, width, height, paint) {
+  const palette = Uint32Array.from({ length: 256 }, (_, byte) => {
+    const [red, green, blue] = paint(byte);
+    return (255 << 24) | (blue << 16) | (green << 8) | red;
+  });
+  const pixels = Uint32Array.from(bytes, byte => palette[byte]);
   const canvas = element("canvas", { width, height });
-  const pixels = new ImageData(width, height);
-  const palette = Array.from({ length: 256 }, (_, byte) => paint(byte));
-  bytes.forEach((byte, index) => pixels.data.set([...palette[byte], 255], index * 4));
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(pixels.buffer), width, height), 0, 0);
   return canvas.toDataURL();
+}
+
+/** The picture over the whole plot, its pixels kept sharp where they are large. */
+function placeImage(plot, href) {
+  const { inner, margin } = plot;
+  const sharp = residues.length < inner.width;
+  const image = svg("image", {
+    href, x: margin.left, y: margin.top, width: inner.width, height: inner.height,
+    preserveAspectRatio: "none", style: sharp ? "image-rendering:pixelated" : "",
+  });
+  plot.back.append(image);
+  return image;
 }
 
 function mix(from, to, share) { return from.map((value, index) => Math.round(value + share * (to[index] - value))); }
@@ -198,7 +213,7 @@ function onPoint(plot, readout, read) {
   readout.textContent = HINT;
 }
 
-const paePaint = byte => mix([0, 70, 22], [255, 255, 255], Math.sqrt(byte / 255));
+const paePaint = byte => mix([0, 70, 22], [255, 255, 255], byte / 255);
 const coveragePaint = byte => (byte === 0 ? [255, 255, 255] : mix([226, 232, 246], [52, 38, 120], (byte - 1) / 254));
 
 function drawPae(width, { pae, maxPae, paeImage }) {
@@ -206,9 +221,7 @@ function drawPae(width, { pae, maxPae, paeImage }) {
   const side = Math.min(width, 480) - margin.left - margin.right;
   const plot = frame(side + margin.left + margin.right, side + margin.top + margin.bottom, margin);
   plot.root.style.width = `${side + margin.left + margin.right}px`;
-  plot.back.append(svg("image", {
-    href: paeImage, x: margin.left, y: margin.top, width: side, height: side, preserveAspectRatio: "none",
-  }));
+  placeImage(plot, paeImage);
   for (const number of residueTicks(side)) yTick(plot, number, margin.top + ((number - 0.5) / residues.length) * side);
   axisTitles(plot, "Scored residue", "Aligned residue");
   colorBar(plot, plot.bottom + 48, paePaint, ["pae", "0 Å", "expected position error", `${Math.round(maxPae)} Å`]);
@@ -235,7 +248,7 @@ function drawPlddt(width, { plddt }) {
   }
   const paths = new Map(CATEGORIES.map(each => [each, ""]));
   const bar = plot.inner.width / residues.length;
-  const gap = bar > 4 ? 1 : 0;
+  const gap = bar > 8 ? 1 : 0;
   plddt.forEach((value, index) => {
     const kind = category(value);
     paths.set(kind, `${paths.get(kind)}M${plot.x(index)},${plot.bottom}V${y(value)}h${bar - gap}V${plot.bottom}Z`);
@@ -258,10 +271,7 @@ function drawCoverage(width, { depth, perResidue, coverageImage }) {
   const plot = frame(width, 300, margin);
   const y = rows => plot.bottom - (rows / depth) * plot.inner.height;
   // The query, the first row of the picture, is drawn at the bottom.
-  plot.back.append(svg("image", {
-    href: coverageImage, x: margin.left, y: -plot.bottom, width: plot.inner.width, height: plot.inner.height,
-    preserveAspectRatio: "none", transform: "scale(1 -1)",
-  }));
+  placeImage(plot, coverageImage).setAttribute("transform", `translate(0 ${plot.bottom + margin.top}) scale(1 -1)`);
   const step = tickStep(depth, 5);
   for (let rows = 0; rows <= depth; rows += step) yTick(plot, rows, y(rows));
   const line = perResidue.map((rows, index) => `${plot.x(index)},${y(rows)}H${plot.x(index + 1)}`).join("L");
@@ -282,9 +292,11 @@ function drawCoverage(width, { depth, perResidue, coverageImage }) {
 /** Draw a plot as wide as its place, again whenever that changes. */
 const redraw = new Map();
 const resized = new ResizeObserver(entries => {
-  for (const { target, contentRect } of entries) {
-    if (contentRect.width > 0) redraw.get(target)?.(contentRect.width);
-  }
+  requestAnimationFrame(() => {
+    for (const { target, contentRect } of entries) {
+      if (contentRect.width > 0) redraw.get(target)?.(contentRect.width);
+    }
+  });
 });
 
 function plot(id, label, draw) {
@@ -315,6 +327,7 @@ async function showCoverage() {
   if (!coverage) {
     byId("coverage").replaceChildren("Folded from the sequence alone, without an alignment. Accuracy is lower than with one.");
     byId("coverage").removeAttribute("role");
+    byId("coverage-readout").remove();
     return;
   }
   const { depth, perResidue, rows, cells } = coverage;
@@ -332,18 +345,10 @@ async function startViewer() {
     extensions: ["ma-quality-assessment"],
     layoutIsExpanded: false,
     layoutShowControls: false,
-    viewportShowControls: false,
-    viewportShowReset: false,
-    viewportShowScreenshotControls: false,
-    viewportShowExpand: false,
-    viewportShowToggleFullscreen: false,
-    viewportShowSettings: false,
-    viewportShowSelectionMode: false,
-    viewportShowAnimation: false,
-    viewportShowTrajectoryControls: false,
     viewportBackgroundColor: "#ffffff",
     volumeStreamingDisabled: true,
   });
+  viewer.plugin.canvas3d.setProps({ camera: { helper: { axes: { name: "off", params: {} } } } });
 }
 
 let modelUrl = null;
@@ -360,10 +365,17 @@ async function showStructure() {
   if (!viewer) return;
   await viewer.plugin.clear();
   await viewer.loadStructureFromData(text, "mmcif");
+  const { camera, structure } = viewer.plugin.managers;
+  const { center, radius } = structure.hierarchy.current.structures[0].cell.obj.data.boundary.sphere;
+  viewer.plugin.canvas3d.commit(true);
+  camera.orientAxes(undefined, 0);
+  for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
+  // The sphere leaves much room around a structure that lies flat on the screen.
+  camera.focusSphere({ center, radius: 0.9 * radius }, { durationMs: 0, extraRadius: 0 });
 }
 
 function highlight(index) {
-  if (!viewer?.structureInteractivity) return;
+  if (!viewer) return;
   const at = index === null ? undefined : residues[index];
   viewer.structureInteractivity(at
     ? { elements: { label_asym_id: at.chain, label_seq_id: at.number }, action: "highlight", applyGranularity: false }
@@ -382,7 +394,7 @@ async function show(prediction) {
 async function start() {
   byId("name").textContent = data.name;
   byId("legend").replaceChildren(...CATEGORIES.map(({ color, label, range }) =>
-    element("li", {}, element("span", { style: `background:${color}` }), `${label} (pLDDT ${range})`)));
+    element("li", {}, element("span", { style: `background:${color}` }), `${label} (${range})`)));
   showCoverage();
   await show(shown);
   byId("viewer").replaceChildren(element("p", {}, "Preparing the 3D view …"));
@@ -396,4 +408,9 @@ async function start() {
   document.body.dataset.ready = "true";
 }
 
-start();
+let work = Promise.resolve();
+
+/** One task after the other, so that a quick second click does not mix two structures. */
+function queue(task) { work = work.then(task); }
+
+queue(start);

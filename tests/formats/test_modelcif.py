@@ -1,0 +1,142 @@
+"""ModelCIF, read back by two independent readers."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import gemmi
+import modelcif.qa_metric
+import modelcif.reader
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foldry.formats.coordinates import parse_structure
+from foldry.formats.modelcif import ModelRecord, to_modelcif
+from foldry.query import Chain, Query
+from foldry.residues import ATOM37, RESTYPE_ORDER
+from foldry.structure import Structure
+
+PLDDT = np.array([97.123, 88.5, 61.07, 42.0, 91.4])
+SEQUENCE = "MGXWK"
+
+
+def model(ids: tuple[str, ...] = ("A",), sequence: str = SEQUENCE) -> tuple[Query, Structure]:
+    """A backbone with random coordinates, the same sequence in every chain."""
+    number = len(sequence) * len(ids)
+    mask = np.zeros((number, 37), bool)
+    mask[:, [ATOM37.index(name) for name in ("N", "CA", "C", "O")]] = True
+    plddt = np.resize(PLDDT, number)
+    structure = Structure(
+        name="test",
+        aatype=np.array([RESTYPE_ORDER[letter] for letter in sequence * len(ids)]),
+        residue_number=np.tile(np.arange(1, len(sequence) + 1), len(ids)),
+        insertion_code=np.full(number, ""),
+        chain_id=np.repeat(ids, len(sequence)),
+        atom_positions=np.random.default_rng(0).normal(0, 50, (number, 37, 3)) * mask[..., None],
+        atom_mask=mask,
+        b_factor=plddt[:, None] * mask,
+    )
+    return Query("test", (Chain(ids, sequence),)), structure
+
+
+def record(number: int = len(SEQUENCE), **changes: object) -> ModelRecord:
+    about = ModelRecord(
+        model_name="model_1_ptm",
+        plddt=np.resize(PLDDT, number),
+        ptm=0.81,
+        iptm=None,
+        versions={"foldry": "0.1.0", "torch": "2.13.0"},
+        parameters={"seed": 7, "config": {"epsilon": 1e-5, "templates": True, "tolerance": None}},
+        notice="Made with a small model.",
+    )
+    return replace(about, **changes)  # type: ignore[arg-type]
+
+
+def test_gemmi_reads_the_same_atoms_and_plddt() -> None:
+    query, structure = model()
+    text = to_modelcif(query, structure, record())
+    again = parse_structure(text.encode(), "again.cif")
+    assert again.sequence == SEQUENCE
+    np.testing.assert_array_equal(again.atom_mask, structure.atom_mask)
+    np.testing.assert_allclose(again.atom_positions, structure.atom_positions, atol=6e-4)
+    np.testing.assert_allclose(again.b_factor, structure.b_factor, atol=6e-4)
+    block = gemmi.cif.read_string(text).sole_block()
+    rows = block.find("_ma_qa_metric_local.", ["label_asym_id", "label_seq_id", "metric_value"])
+    assert [(row[0], int(row[1])) for row in rows] == [("A", 1 + k) for k in range(len(SEQUENCE))]
+    np.testing.assert_allclose([float(row[2]) for row in rows], PLDDT, atol=6e-4)
+
+
+def test_python_modelcif_reads_the_same_atoms_and_plddt() -> None:
+    query, structure = model()
+    text = to_modelcif(query, structure, record())
+    (system,) = modelcif.reader.read(io.StringIO(text))
+    (again,) = system.model_groups[0]
+    atoms = list(again.get_atoms())
+    assert [atom.atom_id for atom in atoms] == ["N", "CA", "C", "O"] * len(SEQUENCE)
+    positions = np.array([[atom.x, atom.y, atom.z] for atom in atoms])
+    np.testing.assert_allclose(positions, structure.atom_positions[structure.atom_mask], atol=6e-4)
+    np.testing.assert_allclose(
+        [atom.biso for atom in atoms], structure.b_factor[structure.atom_mask], atol=6e-4
+    )
+    local = [m for m in again.qa_metrics if isinstance(m, modelcif.qa_metric.Local)]
+    np.testing.assert_allclose([metric.value for metric in local], PLDDT, atol=6e-4)
+    whole = {
+        metric.type: metric.value
+        for metric in again.qa_metrics
+        if isinstance(metric, modelcif.qa_metric.Global)
+    }
+    assert whole == {"pLDDT": pytest.approx(PLDDT.mean(), abs=6e-4), "pTM": 0.81}
+    assert [each.id for each in system.entities[0].sequence] == ["MET", "GLY", "UNK", "TRP", "LYS"]
+
+
+def test_the_file_says_how_it_was_made() -> None:
+    query, structure = model()
+    block = gemmi.cif.read_string(to_modelcif(query, structure, record())).sole_block()
+    software = block.find("_software.", ["name", "version"])
+    assert [list(row) for row in software] == [["foldry", "0.1.0"], ["torch", "2.13.0"]]
+    parameters = block.find("_ma_software_parameter.", ["name", "data_type", "value"])
+    assert [list(row) for row in parameters] == [
+        ["seed", "integer", "7"],
+        ["config.epsilon", "string", "1e-05"],
+        ["config.templates", "boolean", "YES"],
+        ["config.tolerance", "string", "null"],
+    ]
+    usage = block.find("_pdbx_data_usage.", ["type", "name", "details"])
+    kinds = {row.str(0): (row.str(1), row.str(2)) for row in usage}
+    assert kinds["license"][0] == "CC BY 4.0"
+    assert kinds["disclaimer"][1] == "Made with a small model."
+    assert block.find_value("_ma_protocol_step.method_type") == "modeling"
+
+
+def test_copies_of_a_chain_are_one_entity() -> None:
+    query, structure = model(("A", "B"))
+    text = to_modelcif(query, structure, record(10, iptm=0.5))
+    block = gemmi.cif.read_string(text).sole_block()
+    assert list(block.find_values("_entity.id")) == ["1"]
+    assert list(block.find_values("_struct_asym.id")) == ["A", "B"]
+    again = parse_structure(text.encode(), "again.cif")
+    assert again.chain_id.tolist() == structure.chain_id.tolist()
+    assert sorted(block.find_values("_ma_qa_metric.type")) == ["ipTM", "pLDDT", "pLDDT", "pTM"]
+
+
+NASTY = st.text(
+    st.one_of(st.sampled_from("'\"#;_\n\t $[]?.\\"), st.characters(codec="utf-8")), max_size=30
+)
+
+
+@given(name=NASTY | st.sampled_from(["data_x", "loop_", "' \"", "\n;\ndata_evil\n", "#", ""]))
+def test_no_name_breaks_the_file(name: str) -> None:
+    query, structure = model()
+    asked = replace(query, name=name)
+    about = record(notice=f"Mind {name}", parameters={name: name}, model_name=name)
+    text = to_modelcif(asked, structure, about)
+    blocks = gemmi.cif.read_string(text)
+    assert [block.name for block in blocks] == ["model"]
+    assert len(list(blocks[0].find_values("_atom_site.id"))) == structure.atom_mask.sum()
+    assert len(list(blocks[0].find_values("_ma_software_parameter.value"))) == 1
+    assert text.isascii()
+    (system,) = modelcif.reader.read(io.StringIO(text))
+    assert len(list(system.model_groups[0][0].get_atoms())) == structure.atom_mask.sum()
