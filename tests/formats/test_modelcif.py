@@ -10,7 +10,7 @@ import modelcif.qa_metric
 import modelcif.reader
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.formats.coordinates import parse_structure
@@ -127,6 +127,7 @@ NASTY = st.text(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(name=NASTY | st.sampled_from(["data_x", "loop_", "' \"", "\n;\ndata_evil\n", "#", ""]))
 def test_no_name_breaks_the_file(name: str) -> None:
     query, structure = model()

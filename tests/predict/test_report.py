@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.predict import report
@@ -121,6 +121,7 @@ def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coverage["perResidue"] == [28 - column.count("-") for column in columns]
 
 
+@settings(deadline=None)
 @given(
     st.text("ACDX", min_size=4, max_size=4),
     st.lists(st.text("ACDX-", min_size=4, max_size=4), max_size=6),
@@ -136,6 +137,7 @@ def test_identity_map(query: str, others: list[str]) -> None:
     assert identity_map(query, [query, *others]).tolist() == expected
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 31.75), min_size=1, max_size=9))
 def test_quantised_errors_are_near(values: list[float]) -> None:
     array = np.array(values)
@@ -205,6 +207,8 @@ def test_pointing_at_a_plot_reads_its_values(wide: Page) -> None:
     wide.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=box[1] + box[3] / 2)
     text = wide.evaluate("document.querySelector('#plddt-readout').textContent")
     assert f"21: pLDDT {expected[20]:.1f}, very high" in text
+    marked = "viewer.plugin.managers.interactivity.lociHighlights.prev.length"
+    assert wide.evaluate(marked) == 1, "the residue is marked in the structure"
 
 
 @pytest.mark.browser
