@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+# Shapes stated in the network's signatures are checked here, and only here.
+install_import_hook(["foldry.geometry", "foldry.kernels", "foldry.model"], "beartype.beartype")
 
 ROOT = Path(__file__).resolve().parent.parent
 

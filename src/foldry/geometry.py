@@ -40,11 +40,11 @@ class Rigid:
         axis = axis if axis >= 0 else axis + self.translation.dim()
         return Rigid(self.rotation.unsqueeze(axis), self.translation.unsqueeze(axis))
 
-    def apply(self, points: Float[Tensor, "*frames 3"]) -> Float[Tensor, "*frames 3"]:
+    def apply(self, points: Float[Tensor, "*#frames 3"]) -> Float[Tensor, "*#frames 3"]:
         """Local points to global points."""
         return rotate(self.rotation, points) + self.translation
 
-    def invert_apply(self, points: Float[Tensor, "*frames 3"]) -> Float[Tensor, "*frames 3"]:
+    def invert_apply(self, points: Float[Tensor, "*#frames 3"]) -> Float[Tensor, "*#frames 3"]:
         """Global points to local points."""
         return rotate(self.rotation.transpose(-1, -2), points - self.translation)
 
@@ -62,8 +62,8 @@ class Rigid:
 
 
 def rotate(
-    rotation: Float[Tensor, "*frames 3 3"], points: Float[Tensor, "*frames 3"]
-) -> Float[Tensor, "*frames 3"]:
+    rotation: Float[Tensor, "*#frames 3 3"], points: Float[Tensor, "*#frames 3"]
+) -> Float[Tensor, "*#frames 3"]:
     """R x, with broadcasting."""
     return (rotation * points.unsqueeze(-2)).sum(-1)
 

@@ -16,11 +16,11 @@ from foldry.model.layers import Linear
 class HeadLogits:
     """Logits of all heads; `pae` is None for models without the head."""
 
-    distogram: Float[Tensor, "B N N K"]
-    masked_msa: Float[Tensor, "B S N K"]
-    plddt: Float[Tensor, "B N K"]
+    distogram: Float[Tensor, "B N N bins"]
+    masked_msa: Float[Tensor, "B S N letters"]
+    plddt: Float[Tensor, "B N levels"]
     resolved: Float[Tensor, "B N 37"]
-    pae: Float[Tensor, "B N N K"] | None
+    pae: Float[Tensor, "B N N errors"] | None
 
 
 class PLDDTHead(nn.Module):
