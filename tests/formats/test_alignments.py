@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 from Bio import AlignIO, SeqIO
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
@@ -44,6 +44,7 @@ def stockholm(rows: list[str], block: int = 5) -> str:
     return "\n".join([*lines, "//", ""])
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(LETTERS, min_size=1), st.text(LETTERS)), max_size=5))
 def test_fasta_agrees_with_biopython(records: list[tuple[str, str]]) -> None:
     text = "".join(f"> {name} x\r\n{seq[:3]}\r\n\r\n{seq[3:]}\r\n" for name, seq in records)
@@ -56,6 +57,7 @@ def test_fasta_counts_lines() -> None:
     assert [record.line for record in parse_fasta("\n>a\nMK\n\nT\n>b\n")] == [2, 6]
 
 
+@settings(deadline=None)
 @given(stockholm_rows())
 def test_stockholm_agrees_with_biopython_and_counts_deletions(rows: list[str]) -> None:
     text = stockholm(rows)
@@ -69,6 +71,7 @@ def test_stockholm_agrees_with_biopython_and_counts_deletions(rows: list[str]) -
         assert [len(gap) - gap.count("-") for gap in gaps] == deletions.tolist()
 
 
+@settings(deadline=None)
 @given(stockholm_rows())
 def test_a3m_of_a_stockholm_text_is_the_same_alignment(rows: list[str]) -> None:
     one = parse_stockholm(stockholm(rows))
@@ -78,6 +81,7 @@ def test_a3m_of_a_stockholm_text_is_the_same_alignment(rows: list[str]) -> None:
     assert two.headers == tuple(f"s{i} row {i}" for i in range(len(rows)))
 
 
+@settings(deadline=None)
 @given(stockholm_rows(), st.integers(1, 6))
 def test_texts_keep_the_alignment(rows: list[str], number: int) -> None:
     text = stockholm(rows)
@@ -95,6 +99,7 @@ def test_remove_empty_columns() -> None:
     assert remove_empty_columns(text) == "# STOCKHOLM 1.0\na A-C\nb -GC\n#=GC RF x.x\n//"
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(LETTERS + LETTERS.lower() + "-.", min_size=0), min_size=1, max_size=5))
 def test_any_text_is_an_alignment_or_bad_input(rows: list[str]) -> None:
     text = "".join(f">r{i}\n{row}\n" for i, row in enumerate(rows))

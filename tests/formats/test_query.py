@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
@@ -222,6 +222,7 @@ def test_json_template_indices(tmp_path: Path, indices: tuple[object, object], s
         read(tmp_path, "job.json", json.dumps(job))
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.text("a.-/", min_size=90, max_size=110))
 def test_a_name_is_safe_or_refused(name: str) -> None:
     try:
@@ -254,6 +255,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(content=JSON)
 def test_any_json_is_a_query_or_bad_input(
     tmp_path_factory: pytest.TempPathFactory, content: object

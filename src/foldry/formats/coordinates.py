@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -236,7 +237,7 @@ def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
 
 def _conformers(polymer: gemmi.ResidueSpan) -> Iterator[gemmi.Residue]:
     """One residue a place: where several were modelled, that of highest occupancy."""
-    for group in polymer.residue_groups():
+    for _, group in groupby(polymer, key=lambda residue: (str(residue.seqid), residue.label_seq)):
         yield max(group, key=lambda residue: max((atom.occ for atom in residue), default=0))
 
 
