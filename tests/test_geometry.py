@@ -48,7 +48,7 @@ def test_three_points_put_the_origin_first(points: np.ndarray) -> None:
     on_axis, origin, plane = torch.from_numpy(points.astype(np.float64)).unbind(1)
     normal = torch.linalg.cross(on_axis - origin, plane - origin)
     good = (normal.norm(dim=-1) > 1e-2) & ((on_axis - origin).norm(dim=-1) > 1e-2)
-    frame = frames_from_three_points(on_axis, origin, plane, epsilon=0)
+    frame = frames_from_three_points(on_axis, origin, plane, epsilon=0.0)
     x, y, z = frame.invert_apply(on_axis)[good].unbind(-1)
     assert (x > 0).all()
     torch.testing.assert_close(torch.stack([y, z]), torch.zeros_like(torch.stack([y, z])))

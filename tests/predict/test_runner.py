@@ -83,6 +83,12 @@ def test_what_is_finished_is_not_computed_again(
     assert (forced.status, len(calls)) == ("done", 4)
     assert (tmp_path / "q" / "ranked_0.pdb").read_bytes() == before
 
+    [fewer] = run([query("q")], tmp_path, replace(settings, seeds=(1, 1)))
+    assert (fewer.status, len(fewer.predictions), len(calls)) == ("done", 1, 5)
+    assert not (tmp_path / "q" / "ranked_1.cif").exists()
+    assert run([query("q")], tmp_path, settings)[0].status == "done"
+    del calls[4:]
+
     (tmp_path / "q" / "report.html").unlink()
     assert run([query("q")], tmp_path, settings)[0].status == "done"
     changed = replace(settings, num_recycles=0)

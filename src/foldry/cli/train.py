@@ -16,7 +16,7 @@ def train(
         Path, typer.Option("--out", "-o", help="Folder of the run; an earlier run in it goes on.")
     ],
     stage: Annotated[
-        str, typer.Option(help="bootstrap, main or confidence; all runs the three in turn.")
+        str, typer.Option(help="bootstrap, main, long or confidence; all runs them in turn.")
     ] = "all",
     steps: Annotated[
         Optional[int], typer.Option(help="Optimiser steps, in place of the stage's own number.")  # noqa: UP045

@@ -46,16 +46,24 @@ class Store:
 
     def is_finished(self) -> bool:
         """Whether the folder holds all files of this very query with these settings."""
-        try:
-            record = json.loads((self.folder / RECORD).read_text("utf-8"))
-            files = [self.folder / name for name in record["files"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        record = self._recorded()
+        files = [self.folder / name for name in record.get("files", [])]
         return record.get("key") == self.key and all(path.is_file() for path in files)
 
+    def _recorded(self) -> dict[str, Any]:
+        """What `finish` noted the last time; nothing where the note is missing or damaged."""
+        try:
+            record = json.loads((self.folder / RECORD).read_text("utf-8"))
+        except (OSError, ValueError):
+            return {}
+        whole = isinstance(record, dict) and isinstance(record.get("files"), list)
+        return record if whole and all(isinstance(name, str) for name in record["files"]) else {}
+
     def finish(self, files: Iterable[Path]) -> None:
-        """Note that these are all files of the query."""
-        names = sorted(str(path.relative_to(self.folder)) for path in files)
+        """Note that these are all files of the query, and remove those of an earlier run."""
+        names = sorted(path.name for path in files)
+        for stale in set(self._recorded().get("files", [])) - set(names):
+            (self.folder / Path(stale).name).unlink(missing_ok=True)
         record = json.dumps({"key": self.key, "files": names}, indent=1)
         partial = self.folder / f".{RECORD}.partial"
         partial.write_text(record + "\n", "utf-8")

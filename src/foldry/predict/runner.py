@@ -188,7 +188,7 @@ def predict(
     store: Store | None = None,
 ) -> Iterator[Prediction]:
     """One prediction for each network and seed, in that order, unranked."""
-    seeds = settings.seeds or query.seeds or (0,)
+    seeds = tuple(dict.fromkeys(settings.seeds or query.seeds or (0,)))
     total = len(networks) * len(seeds)
     finished = 0
     for network in networks:

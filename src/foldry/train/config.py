@@ -56,7 +56,7 @@ class StageConfig:
 
 
 def mini_stages() -> tuple[StageConfig, ...]:
-    """How `mini` is trained: a bootstrap on what moves first, the main stage, the confidence.
+    """How `mini` is trained: what moves first, the main stage, longer crops, the confidence.
 
     The loss weights of the first two follow small networks' needs: losses on realised Cα distances
     lead, FAPE keeps the hand of the structure, and the distogram weighs more than in the paper.
@@ -74,7 +74,7 @@ def mini_stages() -> tuple[StageConfig, ...]:
             ca_distance=0.15,
             unclamped_fraction=0.5,
         ),
-        num_steps=1000,
+        num_steps=900,
         self_template_fraction=0.3,
     )
     main = replace(
@@ -90,11 +90,20 @@ def mini_stages() -> tuple[StageConfig, ...]:
             smooth_lddt=0.5,
             ca_distance=0.05,
         ),
-        num_steps=2000,
-        final_learning_rate=5e-5,
+        num_steps=1500,
+        final_learning_rate=5e-4,
         warmup_steps=1,
         max_passes=2,
         self_template_fraction=0.05,
+    )
+    long = replace(
+        main,
+        name="long",
+        num_steps=350,
+        crop_size=112,
+        learning_rate=5e-4,
+        final_learning_rate=5e-5,
+        self_template_fraction=0.0,
     )
     confidence = replace(
         main,
@@ -117,4 +126,4 @@ def mini_stages() -> tuple[StageConfig, ...]:
         self_template_fraction=0.0,
         trained=("heads.plddt", "heads.pae"),
     )
-    return bootstrap, main, confidence
+    return bootstrap, main, long, confidence
