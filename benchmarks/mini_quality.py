@@ -122,7 +122,7 @@ def row(title: str, results: Sequence[Result]) -> str:
         [(each.lddt_ca, each.gdt_ts, each.tm_score, each.plddt) for each in results]
     ).T
     line = f"{title:46s} {len(results):4d} {lddt.mean():8.3f} {gdt.mean():8.3f} {tm.mean():8.3f}"
-    if np.isnan(plddt).any() or len(results) < 3:
+    if np.isnan(plddt).any() or len(results) < 3 or plddt.std() < 1e-6:
         return line
     return f"{line} {plddt.mean():8.3f} {np.corrcoef(plddt, lddt)[0, 1]:8.2f}"
 
