@@ -102,6 +102,23 @@ def test_a_single_sequence_is_warned_of(call: Call, capsys: pytest.CaptureFixtur
     assert "m has no alignment" not in err
 
 
+def test_many_single_sequences_are_one_warning(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("q.fasta").write_text("".join(f">q{i}\nMKTAYIAKQR\n" for i in range(300)))
+    assert main(["fold", "q.fasta", "-o", "out"]) == 0
+    assert "q0 and 299 more queries have no alignment" in capsys.readouterr().err
+    assert len(call.queries) == 300
+
+
+def test_a_long_name_is_shown_whole(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "".join(str(i % 10) for i in range(100))
+    Path("q.fasta").write_text(f">{name}\nMKTAYIAKQR\n")
+    assert main(["fold", "q.fasta", "-o", "o"]) == 0
+    assert call.queries[0].name == name
+    assert "…" not in capsys.readouterr().out
+
+
 def test_a_failed_query_ends_with_code_1(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     call.status = "failed"
     assert main(["fold", "q.fasta", "-o", "out"]) == 1

@@ -59,6 +59,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "only a stop codon": ("q.fasta", ">a\n*\n", "no sequence"),
     "digit": ("q.fasta", ">a\nMKT1AY\n", "'1'"),
     "letter with an accent": ("q.fasta", ">a\nMKTÄAY\n", "'Ä'"),
+    "letters that only look so in upper case": ("q.fasta", ">a\nMKTßAY\n", "residue 4"),
     "control character": ("q.fasta", ">a\nMK\x1b[2JTAY\n", "residue 3"),
     "one bad record among good ones": ("q.fasta", ">a\nMKT\n>b\nMK!\n>c\nMKT\n", "line 3"),
     "duplicate names": ("q.fasta", ">a\nMKT\n>a\nMKV\n", "'a'"),
@@ -87,6 +88,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "Stockholm: unequal rows": ("q.sto", "# STOCKHOLM 1.0\nq MKT\nr MK\n//\n", "columns"),
     "Stockholm: no rows": ("q.sto", "# STOCKHOLM 1.0\n//\n", "no rows"),
     "Stockholm: a row alone": ("q.sto", "# STOCKHOLM 1.0\nq\n", "line 2"),
+    "Stockholm: strange letter": ("q.sto", "# STOCKHOLM 1.0\nq MKT\nr Mß\n//\n", "line 3"),
     "JSON: cut off": ("q.json", job()[:40], "line 1"),
     "JSON: wrong on line 3": ("q.json", '{\n"name": "a",\n"x" 1}', "line 3"),
     "JSON: too deep": ("q.json", "[" * 100_000, "JSON"),
@@ -118,6 +120,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "JSON: alignment file missing": ("q.json", protein(unpairedMsaPath="m.a3m"), "not exist"),
     "JSON: template without atoms": ("q.json", template(), "no "),
     "JSON: template is not mmCIF": ("q.json", template(mmcif="hello"), "mmCIF"),
+    "JSON: template is half a character": ("q.json", template(mmcif="\ud800"), "mmCIF"),
     "JSON: template key": ("q.json", template(chain="A"), "'chain'"),
     "JSON: template file missing": ("q.json", template(mmcif=None, mmcifPath="t"), "not exist"),
 }
@@ -126,6 +129,7 @@ TEMPLATES: dict[str, tuple[str, str | bytes, str]] = {
     "not there": ("missing.cif", "", "not exist"),
     "empty": ("t.cif", "\n", "PDB, mmCIF"),
     "a letter": ("t.pdb", "Dear Sir or Madam,\n", "PDB, mmCIF"),
+    "only comments": ("t.cif", "#\n\n" * 1000 + "x", "PDB, mmCIF"),
     "no protein": ("t.pdb", DNA, "no amino acid"),
     "no such chain": ("t.pdb:Z", PDB, "'Z'"),
     "damaged mmCIF": ("t.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
@@ -137,6 +141,7 @@ TEMPLATES: dict[str, tuple[str, str | bytes, str]] = {
 ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "unknown option": (["--speed", "9"], "--speed"),
     "no such file": (["missing.fasta"], "missing.fasta does not exist"),
+    "name too long for a file": (["a" * 300], "cannot be used"),
     "folder without queries": (["empty"], "folder without"),
     "models beyond five": (["--models", "1-9"], "--models"),
     "models backwards": (["--models", "5-1"], "--models"),
@@ -152,6 +157,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "unknown device": (["--device", "abacus"], "--device"),
     "unknown dtype": (["--dtype", "int4"], "--dtype"),
     "no such weights": (["--weights", "nothing"], "nothing is no file or folder"),
+    "weights of a name too long": (["--weights", "a" * 300], "cannot be used"),
     "folder without weights": (["--weights", "empty"], "empty holds no parameters"),
     "weights of another kind": (["--weights", "good.fasta"], "good.fasta is not named"),
     "mini is one model": (["--models", "3"], "mini has no model 3"),
@@ -232,6 +238,14 @@ def test_output_folder_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").write_text("mine")
     assert_refused(["good.fasta"], "out is in the way", capsys)
     assert Path("out").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_folder_that_may_not_be_written(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.access", lambda *_: False)  # root may write everywhere
+    assert_refused(["good.fasta"], "cannot be written", capsys)
 
 
 @pytest.mark.usefixtures("folder")

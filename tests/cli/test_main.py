@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -78,3 +79,10 @@ def test_interrupted(query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(fold, "read_input", interrupt)
     assert main(["fold", query, "-o", "out"]) == 130
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_terminal_without_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(written, "latin-1", write_through=True))
+    assert main(["fold", "日.fasta", "-o", "out"]) == 2
+    assert written.getvalue().startswith(b"?.fasta does not exist")

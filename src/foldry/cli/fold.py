@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -121,12 +122,7 @@ def fold(
     runner.runtime(settings)
     find_networks(settings.weights, settings.models)
     asked = [runner.with_templates(query, known) for query in asked]
-    for query in asked:
-        if any(chain.alignment is None and chain.paired is None for chain in query.chains):
-            logger.warning(
-                "%s has no alignment and is folded as a single sequence: expect low confidence.",
-                query.name,
-            )
+    _warn_of_single_sequences(asked)
     with _progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
@@ -156,6 +152,19 @@ def read_input(files: Sequence[str], max_length: int) -> list[Query]:
                 "known, or raise --max-length if the memory allows."
             )
     return [query for query, _ in queries]
+
+
+def _warn_of_single_sequences(queries: Sequence[Query]) -> None:
+    single = [
+        query.name
+        for query in queries
+        if any(chain.alignment is None and chain.paired is None for chain in query.chains)
+    ]
+    if single:
+        more = f" and {len(single) - 1} more queries have" if single[1:] else " has"
+        logger.warning(
+            "%s no alignment; a single sequence is folded with low confidence.", single[0] + more
+        )
 
 
 def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -267,6 +276,8 @@ def _check_out(out: Path) -> None:
     folder = next(each for each in (out, *out.absolute().parents) if each.exists())
     if not folder.is_dir():
         raise InputError(f"--out {out} is in the way of a file, {folder}: name another folder.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"--out {out} cannot be written in {folder}: name another folder.")
 
 
 @contextmanager
@@ -298,7 +309,9 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("query", "status", "pLDDT", "where, or why not", box=None)
+    table = Table(box=None)
+    for title in ("query", "status", "pLDDT", "where, or why not"):
+        table.add_column(title, overflow="fold")
     for outcome in outcomes:
         best = f"{outcome.predictions[0].plddt.mean():.1f}" if outcome.predictions else ""
         last = Text(outcome.reason or str(outcome.folder))

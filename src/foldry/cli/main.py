@@ -6,6 +6,7 @@ its rooms when it runs, so that help is quick.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import tempfile
@@ -67,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: something failed. 2: the input or the arguments are wrong; one sentence says how,
     and nothing was written. 130: interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no Å shows ? instead
+            stream.reconfigure(errors="replace")
     try:
         code = app(arguments, prog_name="foldry", standalone_mode=False)
     except InputError as error:
@@ -82,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # no traceback reaches a user
+        if isinstance(error, OSError) and error.filename:
+            _say(f"{error.filename} cannot be used ({error.strerror}): check the path.")
+            return 2
         _say(_unexpected(error))
         return 1
     if code == INTERRUPTED:  # which Typer itself may return

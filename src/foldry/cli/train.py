@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -19,13 +19,14 @@ def train(
         str, typer.Option(help="bootstrap, main, long or confidence; all runs them in turn.")
     ] = "all",
     steps: Annotated[
-        Optional[int], typer.Option(help="Optimiser steps, in place of the stage's own number.")  # noqa: UP045
+        int | None,
+        typer.Option(min=1, help="Optimiser steps, in place of the stage's own number."),
     ] = None,
     minutes: Annotated[
-        Optional[float], typer.Option(help="Stop after so many minutes, at a checkpoint.")  # noqa: UP045
+        float | None, typer.Option(min=0, help="Stop after so many minutes, at a checkpoint.")
     ] = None,
     start: Annotated[
-        Optional[Path], typer.Option(help="Weights to start from: a .safetensors of ours.")  # noqa: UP045
+        Path | None, typer.Option(help="Weights to start from: a .safetensors of ours.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
     device: Annotated[
@@ -54,6 +55,10 @@ def train(
     stages = {known.name: known for known in mini_stages()}
     if stage != "all" and stage not in stages:
         raise InputError(f"there is no stage {stage!r}: choose {', '.join(stages)} or all.")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"there is no --device {device!r} here: use --device cpu.") from error
     state = config = None
     if start is not None:
         state, config, _ = load(start)

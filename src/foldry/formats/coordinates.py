@@ -204,7 +204,7 @@ def _parse(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block |
             block = read_binarycif(data, _CATEGORIES, source)
         else:
             text = decode(data, source)
-            if re.match(r"(\s*#.*\n|\s)*data_", text):
+            if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
                 blocks = gemmi.cif.read_string(text)
                 block = next(
                     (each for each in blocks if each.find_values("_atom_site.id")), blocks[0]

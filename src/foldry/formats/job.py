@@ -235,7 +235,7 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Template
     if file is not None:
         deposition: Deposition = parse_deposition(read_bytes(file), str(file))
     elif text:
-        deposition = parse_deposition(text.encode(), f"{place} mmcif")
+        deposition = parse_deposition(text.encode(errors="replace"), f"{place} mmcif")
     else:
         raise InputError(f"{place} has no mmcif: give its text, or its file as mmcifPath.")
     if len(deposition.chains) != 1:

@@ -21,12 +21,12 @@ def clean_sequence(sequence: str, place: str) -> str:
     Raises:
         InputError: The sequence is empty, or has a gap, a stop codon inside, or something else.
     """
-    letters = "".join(sequence.split()).upper().removesuffix("*")
+    letters = "".join(sequence.split()).removesuffix("*")
     if not letters:
         raise InputError(f"{place} has no sequence: write the amino acids after the header.")
-    strange = re.search(r"[^A-Z]", letters)
+    strange = re.search(r"[^A-Za-z]", letters)
     if strange is None:
-        return re.sub(r"[UOBZJ]", "X", letters)
+        return re.sub(r"[UOBZJ]", "X", letters.upper())
     what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
     if strange[0] in "-.":
         what, advice = "a gap", "remove the gaps, or name an alignment .a3m"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 import numpy as np
@@ -16,7 +17,8 @@ def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
     Letters of a row where the first row has a gap are counted as deletions and left out.
 
     Raises:
-        InputError: There is no row, or the rows are not equally long.
+        InputError: There is no row, a row has something else than letters and gaps, or the rows
+            are not equally long.
     """
     rows = _rows(text, source)
     letters = np.array([list(row.upper()) for row in rows.values()])
@@ -105,6 +107,12 @@ def _rows(text: str, source: str) -> dict[str, str]:
                 raise InputError(
                     f"{source}, line {number}, is not a name and an aligned sequence: write the "
                     "alignment again."
+                )
+            strange = re.search(r"[^A-Za-z.-]", letters[0])
+            if strange is not None:
+                raise InputError(
+                    f"{source}, line {number}, is a row with {strange[0]!r}: use letters, and '-' "
+                    "or '.' for gaps."
                 )
             rows[name] = rows.get(name, "") + letters[0]
     if not rows:
