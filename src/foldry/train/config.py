@@ -90,8 +90,8 @@ def mini_stages() -> tuple[StageConfig, ...]:
             smooth_lddt=1.0,
             ca_distance=0.05,
         ),
-        num_steps=1500,
-        final_learning_rate=5e-4,
+        num_steps=1000,
+        final_learning_rate=6.7e-4,
         warmup_steps=1,
         max_passes=2,
         self_template_fraction=0.25,
@@ -99,9 +99,9 @@ def mini_stages() -> tuple[StageConfig, ...]:
     long = replace(
         main,
         name="long",
-        num_steps=350,
-        crop_size=112,
-        learning_rate=5e-4,
+        num_steps=650,
+        crop_size=96,
+        learning_rate=6.7e-4,
         final_learning_rate=5e-5,
         self_template_fraction=0.0,
     )
