@@ -44,3 +44,19 @@ def data_dir() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}: set FOLDRY_DATA to the folder that holds it")
     return root
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the worst error of each recorded case, which its test leaves as a property."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    lines = [
+        text
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, text in report.user_properties
+        if name == "worst error"
+    ]
+    if lines:
+        terminalreporter.section("worst error of each recorded case")
+        for line in lines:
+            terminalreporter.write_line(str(line))

@@ -18,6 +18,7 @@ from foldry.features.known_atoms import torsion_angles
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import from_official
 from foldry.model.heads import (
+    pae_bin_centers,
     plddt,
     predicted_aligned_error,
     predicted_tm_score,
@@ -25,6 +26,7 @@ from foldry.model.heads import (
 from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
 from foldry.model.weights import from_official as parameters_from_official
 from foldry.predict.recycle import recycle
+from foldry.residues import ATOM37_MASK
 
 PAIR_MODULES = (
     "triangle_multiplication_outgoing",
@@ -67,6 +69,11 @@ class Case:
     @property
     def num_recycles(self) -> int:
         return int(self.config["num_recycle"])
+
+    @property
+    def needed(self) -> tuple[Path, Path]:
+        """The files without which the case cannot be run."""
+        return self.folder / self.config["params"], self.folder / "inputs.npz"
 
     def override(self, name: str, default: Any) -> Any:
         return self.config["overrides"].get(name, default)
@@ -269,8 +276,8 @@ class Recorder:
         self.keep(f"{base}/frames_3x4", matrices[:, 0])
 
 
-def run(case: Case, torsions: dict[str, np.ndarray]) -> tuple[dict, dict]:
-    """Our intermediates and outputs under the recorded names."""
+def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Our intermediates, and our outputs after `outputs/`, under the recorded names."""
     model = case.model()
     recorder = Recorder(model)
     recorder.attach()
@@ -296,8 +303,10 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> tuple[dict, dict]:
         "experimentally_resolved/logits": logits.resolved[0],
         "masked_msa/logits": logits.masked_msa[0],
         "predicted_lddt/logits": logits.plddt[0],
+        "n_evoformer_calls": torch.tensor(recorder.call + 1),
         "representations/structure_module": result.structure.single[0],
         "structure_module/final_atom_positions": result.atom37[0],
+        "structure_module/final_atom_mask": torch.from_numpy(ATOM37_MASK)[inputs.aatype[0]],
         "metrics/plddt": plddt(logits.plddt[0]),
     }
     outputs["metrics/ranking_confidence"] = outputs["metrics/plddt"].mean()
@@ -308,9 +317,15 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> tuple[dict, dict]:
         outputs["predicted_aligned_error/breaks"] = torch.linspace(
             0, heads.max_pae_break, heads.num_pae_bins - 1
         )
-        outputs["metrics/predicted_aligned_error"] = predicted_aligned_error(logits.pae[0])
-        outputs["metrics/ptm"] = predicted_tm_score(logits.pae[0])
-    return recorder.numbers, {name: value.numpy() for name, value in outputs.items()}
+        outputs["metrics/predicted_aligned_error"] = predicted_aligned_error(
+            logits.pae[0], heads.max_pae_break
+        )
+        outputs["metrics/max_predicted_aligned_error"] = pae_bin_centers(
+            heads.num_pae_bins, heads.max_pae_break
+        )[-1]
+        outputs["metrics/ptm"] = predicted_tm_score(logits.pae[0], heads.max_pae_break)
+    named = {f"outputs/{name}": value.numpy() for name, value in outputs.items()}
+    return recorder.numbers | named
 
 
 def limit(name: str) -> float:
