@@ -16,6 +16,8 @@ from foldry.cli.main import main
 from foldry.errors import InputError
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
+from foldry.formats.afdb import pae_json
+from foldry.formats.coordinates import to_pdb
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
@@ -25,6 +27,7 @@ from foldry.predict.networks import find_networks
 from foldry.predict.recycle import distance_change, recycle
 from foldry.predict.runner import fold, run
 from foldry.predict.settings import Settings
+from foldry.predict.write import prediction_name
 from foldry.query import Alignment, Chain, Query
 
 SEQUENCE = "MKVLAAGIVGLCAKYWE"
@@ -84,7 +87,7 @@ def test_what_is_finished_is_not_computed_again(
     assert (tmp_path / "q" / "ranked_0.pdb").read_bytes() == before
 
     [fewer] = run([query("q")], tmp_path, replace(settings, seeds=(1, 1)))
-    assert (fewer.status, len(fewer.predictions), len(calls)) == ("done", 1, 5)
+    assert (fewer.status, len(calls)) == ("done", 5)
     assert not (tmp_path / "q" / "ranked_1.cif").exists()
     assert run([query("q")], tmp_path, settings)[0].status == "done"
     del calls[4:]
@@ -123,12 +126,13 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert not (tmp_path / "q" / ".unranked").exists()
     monkeypatch.undo()
     fresh = fold(query("q"), weights, device="cpu", seeds=(0, 1, 2))
-    for ours, theirs in zip(outcome.predictions, fresh, strict=True):
-        assert ours.provenance.seed == theirs.provenance.seed
-        np.testing.assert_array_equal(
-            ours.structure.atom_positions, theirs.structure.atom_positions
-        )
-        np.testing.assert_array_equal(ours.pae, theirs.pae)
+    assert outcome.mean_plddt == fresh[0].plddt.mean()
+    for rank, theirs in enumerate(fresh):
+        files = tmp_path / "q"
+        name = prediction_name(theirs)
+        assert theirs.pae is not None and theirs.max_pae is not None
+        assert (files / f"ranked_{rank}.pdb").read_text() == to_pdb(theirs.structure)
+        assert (files / f"pae_{name}.json").read_text() == pae_json(theirs.pae, theirs.max_pae)
 
 
 def test_a_failing_query_does_not_stop_the_batch(
@@ -217,3 +221,38 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert [network.name for network in chosen] == ["model_3_ptm", "model_1", "model_3_ptm"]
     with pytest.raises(InputError, match="has no model_2_ptm: it has model_1, model_3_ptm"):
         find_networks(str(tmp_path), ("2",))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num_recycles": -1},
+        {"num_ensemble": 0},
+        {"recycle_tolerance": float("nan")},
+        {"max_msa": (0, 5)},
+        {"max_msa": (5, -1)},
+        {"device": "abacus"},
+        {"dtype": "int4"},
+    ],
+)
+def test_settings_that_cannot_be(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        fold(query("q"), **wrong)  # type: ignore[arg-type]
+
+
+def test_a_changed_file_has_another_hash(weights: str, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(Path(weights).read_bytes())
+    [network] = find_networks(str(path))
+    before = network.sha256()
+    assert network.sha256() == before
+    path.write_bytes(path.read_bytes() + b" ")
+    assert network.sha256() != before
+
+
+def test_a_place_that_cannot_be_written_is_named(weights: str, tmp_path: Path) -> None:
+    (tmp_path / "q").write_text("in the way")
+    [outcome] = run([query("q")], tmp_path, Settings(weights=weights, device="cpu"))
+    assert outcome.status == "failed"
+    assert outcome.reason.startswith(f"{tmp_path / 'q'}")
+    assert "cannot be used (Not a directory)" in outcome.reason

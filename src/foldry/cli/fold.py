@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from foldry.structure import Structure
 
 MAX_SEEDS: Final = 1000
-DTYPES: Final = ("float32", "bfloat16")
 
 _STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
 
@@ -107,8 +106,8 @@ def fold(
         dropout=dropout,
         num_ensemble=ensemble,
         save_representations=save_representations,
-        device=_check_device(device),
-        dtype=_check_dtype(dtype),
+        device=device,
+        dtype=dtype,
         force=force,
     )
     _check_out(out)
@@ -260,18 +259,6 @@ def parse_max_msa(text: str) -> tuple[int, int]:
     return int(numbers[1]), int(numbers[2])
 
 
-def _check_device(device: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", device):
-        raise InputError(f"--device {device!r} is unknown: write auto, cpu, cuda or cuda:1.")
-    return device
-
-
-def _check_dtype(dtype: str) -> str:
-    if dtype not in DTYPES:
-        raise InputError(f"--dtype {dtype!r} is unknown: write {' or '.join(DTYPES)}.")
-    return dtype
-
-
 def _check_out(out: Path) -> None:
     folder = next(each for each in (out, *out.absolute().parents) if each.exists())
     if not folder.is_dir():
@@ -313,7 +300,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     for title in ("query", "status", "pLDDT", "where, or why not"):
         table.add_column(title, overflow="fold")
     for outcome in outcomes:
-        best = f"{outcome.predictions[0].plddt.mean():.1f}" if outcome.predictions else ""
+        best = "" if outcome.mean_plddt is None else f"{outcome.mean_plddt:.1f}"
         last = Text(outcome.reason or str(outcome.folder))
         table.add_row(Text(outcome.name), outcome.status, best, last)
     Console().print(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -47,8 +48,14 @@ class NetworkFile:
         return state, config
 
     def sha256(self) -> str:
-        """Hash of the file."""
-        return sha256(self.path)
+        """Hash of the file, computed once while it stays what it is."""
+        status = self.path.stat()
+        return _sha256(self.path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache
+def _sha256(path: Path, _size: int, _changed: int) -> str:
+    return sha256(path)
 
 
 def find_networks(weights: str, models: Sequence[str] | None = None) -> list[NetworkFile]:

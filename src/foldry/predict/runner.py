@@ -42,7 +42,6 @@ from foldry.structure import Structure
 
 logger = logging.getLogger(__name__)
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many predictions are finished, and of how many."""
 
@@ -55,14 +54,14 @@ class Outcome:
         name: The query's name.
         status: `done`, `resumed` (found finished) or `failed`.
         folder: Where its files are.
-        predictions: Best first; none where the query failed or was found finished.
+        mean_plddt: That of the best prediction; None where the query failed or was found finished.
         reason: Why it failed, in one sentence.
     """
 
     name: str
     status: str
     folder: Path
-    predictions: tuple[Prediction, ...] = ()
+    mean_plddt: float | None = None
     reason: str = ""
 
 
@@ -140,7 +139,7 @@ def _run_one(
     predictions = ranked(list(predict(query, networks, settings, progress, store)))
     written = write_query(predictions, folder)
     store.finish(written)
-    return Outcome(query.name, "done", folder, tuple(predictions))
+    return Outcome(query.name, "done", folder, float(predictions[0].plddt.mean()))
 
 
 def explain(error: Exception, query: Query) -> str:
@@ -150,6 +149,8 @@ def explain(error: Exception, query: Query) -> str:
             f"{query.num_residues} residues do not fit into memory: fold a shorter sequence, lower "
             "--max-msa, or use a machine with more."
         )
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename} cannot be used ({error.strerror}): check the path and the disk."
     text = " ".join(str(error).split()) or type(error).__name__
     return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
 
@@ -234,9 +235,10 @@ def runtime(settings: Settings) -> Runtime:
     name = settings.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"there is no CUDA device for --device {name}: use --device cpu.")
-    return Runtime(device=torch.device(name), dtype=DTYPES[settings.dtype])
+    return Runtime(device=device, dtype=getattr(torch, settings.dtype))
 
 
 def with_settings(config: ModelConfig, settings: Settings) -> ModelConfig:

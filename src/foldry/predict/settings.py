@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
+from typing import Final
+
+from foldry.errors import InputError
+
+DTYPES: Final = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,9 @@ class Settings:
         device: `auto`, `cpu`, `cuda` or one of several, such as `cuda:0`.
         dtype: `float32` or `bfloat16`.
         force: Whether finished predictions are computed again.
+
+    Raises:
+        InputError: A number is too small, or the device or the dtype is unknown.
     """
 
     weights: str = "mini"
@@ -36,6 +45,22 @@ class Settings:
     device: str = "auto"
     dtype: str = "float32"
     force: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_recycles", 0), ("recycle_tolerance", 0), ("num_ensemble", 1)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise InputError(f"{name} is {value}: give {least} or more.")
+        if self.max_msa is not None and (self.max_msa[0] < 1 or self.max_msa[1] < 0):
+            raise InputError(
+                f"max_msa is {self.max_msa}: give at least 1 cluster and 0 extra rows."
+            )
+        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
+            raise InputError(
+                f"the device {self.device!r} is unknown: write auto, cpu, cuda or cuda:1."
+            )
+        if self.dtype not in DTYPES:
+            raise InputError(f"the dtype {self.dtype!r} is unknown: write {' or '.join(DTYPES)}.")
 
     def numbers(self) -> dict[str, object]:
         """The settings that change a prediction's numbers or files, as plain values."""
