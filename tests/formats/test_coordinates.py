@@ -203,6 +203,11 @@ def test_seqres_is_laid_on_the_residues_seen() -> None:
     assert deposition.chains["A"].residue_number[1:4].tolist() == [10, 10, 11]
 
 
+def test_a_deposition_without_entities_has_the_residues_seen() -> None:
+    shifted = "ATOM     43  CZ  PHE   6.855  -5.994  1.00 50.00           C  "
+    assert parse_deposition(shifted.encode(), "shifted.pdb").chain_to_seqres == {"": "F"}
+
+
 def test_models_are_counted_from_zero() -> None:
     models = "".join(
         f"MODEL     {number}\n" + line(1, " CA", "ALA", "A   1 ", (number, 0, 0)) + "\nENDMDL\n"

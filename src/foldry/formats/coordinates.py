@@ -120,7 +120,8 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
     for name, polymer in _proteins(parsed[0]):
         residues = list(_conformers(polymer))
         entity = parsed.get_entity_of(polymer)
-        sequence = [gemmi.Entity.first_mon(names) for names in entity.full_sequence]
+        whole = entity.full_sequence if entity else []
+        sequence = [gemmi.Entity.first_mon(names) for names in whole]
         seen = {residue.label_seq: residue for residue in residues}
         if len(seen) < len(residues) or not set(seen) <= set(range(1, len(sequence) + 1)):
             sequence = [residue.name for residue in residues]
