@@ -272,6 +272,7 @@ def mini() -> ModelConfig:
         heads=HeadsConfig(c_plddt=64, pae=True),
         c_pair=64,
         c_single=128,
+        num_recycles=1,
     )
 
 
