@@ -1,7 +1,7 @@
 """What an interrupted or repeated run need not compute again.
 
-A query's folder holds `fold.json`, the hash of all inputs and settings behind its files, and until
-the query is finished `.unranked/`, its predictions so far as plain arrays.
+A query's folder holds `fold.json`, the hash of all inputs and settings behind its files and of each
+file, and until the query is finished `.unranked/`, its predictions so far as plain arrays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from foldry.model.weights import sha256
 from foldry.predict.networks import NetworkFile
 from foldry.predict.prediction import Prediction, Provenance
 from foldry.predict.settings import Settings
@@ -45,10 +46,11 @@ class Store:
         self.key = _hash([self.inputs, settings.numbers(), hashes, seeds, version("foldry")])
 
     def is_finished(self) -> bool:
-        """Whether the folder holds all files of this very query with these settings."""
+        """Whether the folder holds all files of this very query with these settings, unchanged."""
         record = self._recorded()
-        files = [self.folder / name for name in record.get("files", [])]
-        return record.get("key") == self.key and all(path.is_file() for path in files)
+        return record.get("key") == self.key and all(
+            _is(self.folder / Path(name).name, digest) for name, digest in record["files"].items()
+        )
 
     def _recorded(self) -> dict[str, Any]:
         """What `finish` noted the last time; nothing where the note is missing or damaged."""
@@ -56,15 +58,15 @@ class Store:
             record = json.loads((self.folder / RECORD).read_text("utf-8"))
         except (OSError, ValueError):
             return {}
-        whole = isinstance(record, dict) and isinstance(record.get("files"), list)
-        return record if whole and all(isinstance(name, str) for name in record["files"]) else {}
+        whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
+        return record if whole else {}
 
     def finish(self, files: Iterable[Path]) -> None:
         """Note that these are all files of the query, and remove those of an earlier run."""
-        names = sorted(path.name for path in files)
-        for stale in set(self._recorded().get("files", [])) - set(names):
+        written = {path.name: sha256(path) for path in sorted(files)}
+        for stale in set(self._recorded().get("files", {})) - set(written):
             (self.folder / Path(stale).name).unlink(missing_ok=True)
-        record = json.dumps({"key": self.key, "files": names}, indent=1)
+        record = json.dumps({"key": self.key, "files": written}, indent=1)
         partial = self.folder / f".{RECORD}.partial"
         partial.write_text(record + "\n", "utf-8")
         partial.replace(self.folder / RECORD)
@@ -100,7 +102,11 @@ class Store:
     def load(self, network: NetworkFile, seed: int) -> Prediction | None:
         """A prediction that an interrupted run kept, or None."""
         try:
-            with np.load(self._path(network, seed), allow_pickle=False) as file:
+            # NumPy leaves a damaged archive open that it has opened itself.
+            with (
+                self._path(network, seed).open("rb") as raw,
+                np.load(raw, allow_pickle=False) as file,
+            ):
                 kept = {name: file[name] for name in file.files}
             record: dict[str, Any] = json.loads(str(kept["record"]))
             structure = {
@@ -133,6 +139,11 @@ def query_hash(query: Query) -> str:
                 _array(hit.structure.atom_mask),
             ]
     return _hash(parts)
+
+
+def _is(path: Path, digest: str) -> bool:
+    """Whether the file is there with these contents: another run may have replaced it."""
+    return path.is_file() and sha256(path) == digest
 
 
 def _alignment(rows: Alignment | None) -> object:

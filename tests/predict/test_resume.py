@@ -1,0 +1,77 @@
+"""What counts as finished: the same inputs, the same settings, and files that nobody changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from foldry.predict.networks import NetworkFile
+from foldry.predict.resume import RECORD, Store, query_hash
+from foldry.predict.settings import Settings
+from foldry.predict.write import write_query
+from tests.predict.fake import fake_prediction
+
+
+@pytest.fixture
+def network(tmp_path: Path) -> NetworkFile:
+    path = tmp_path / "params_model_1_ptm.npz"
+    path.write_bytes(b"parameters")
+    return NetworkFile("model_1_ptm", path)
+
+
+def test_files_that_another_run_replaced_are_not_finished(
+    network: NetworkFile, tmp_path: Path
+) -> None:
+    prediction, folder = fake_prediction(), tmp_path / "q"
+    store = Store(folder, prediction.query, Settings(), [network])
+    assert not store.is_finished()
+    store.finish(write_query([prediction], folder))
+    assert store.is_finished()
+    # As a run with other settings leaves the folder when it is ended while it writes.
+    write_query([fake_prediction(seed=1)], folder)
+    assert not store.is_finished()
+    store.finish(write_query([prediction], folder))
+    assert store.is_finished()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "k", "files": ["ranked_0.cif"]}'])
+def test_a_damaged_note_means_not_finished(network: NetworkFile, tmp_path: Path, text: str) -> None:
+    prediction, folder = fake_prediction(), tmp_path / "q"
+    store = Store(folder, prediction.query, Settings(), [network])
+    files = write_query([prediction], folder)
+    (folder / RECORD).write_text(text)
+    assert not store.is_finished()
+    store.finish(files)
+    assert store.is_finished()
+
+
+def test_a_damaged_kept_prediction_is_computed_again(network: NetworkFile, tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    store = Store(tmp_path / "q", prediction.query, Settings(), [network])
+    store.save(network, 0, prediction)
+    kept = store.load(network, 0)
+    assert kept is not None and kept.provenance == prediction.provenance
+    assert store.load(network, 1) is None
+    [path] = store.unranked.iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    assert store.load(network, 0) is None
+
+
+def test_all_that_matters_changes_the_hash() -> None:
+    query = fake_prediction().query
+    [chain] = query.chains
+    assert chain.alignment is not None
+    deletions = chain.alignment.deletions.copy()
+    deletions[1, 3] += 1
+    changed = [
+        replace(chain, ids=("B",)),
+        replace(chain, sequence="A" + chain.sequence[1:]),
+        replace(chain, alignment=None),
+        replace(chain, alignment=None, paired=chain.alignment),
+        replace(chain, alignment=replace(chain.alignment, deletions=deletions)),
+    ]
+    hashes = {query_hash(replace(query, chains=(other,))) for other in (chain, *changed)}
+    assert len(hashes) == len(changed) + 1
+    assert query_hash(replace(query, name="other")) == query_hash(query)
