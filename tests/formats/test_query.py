@@ -91,6 +91,8 @@ def test_fasta_in_other_clothes(tmp_path: Path, content: str | bytes) -> None:
 
 def test_rare_letters_become_x() -> None:
     assert clean_sequence("muobzjx", "here") == "MXXXXXX"
+    with pytest.raises(InputError, match="here has no known amino acid"):
+        clean_sequence("XXUX", "here")
 
 
 def test_a_lone_record_without_a_name_takes_the_files(tmp_path: Path) -> None:

@@ -19,14 +19,18 @@ def clean_sequence(sequence: str, place: str) -> str:
         place: Where it stands, such as `q.fasta, line 3,`; errors begin with it.
 
     Raises:
-        InputError: The sequence is empty, or has a gap, a stop codon inside, or something else.
+        InputError: The sequence is empty, has no amino acid but X, or has a gap, a stop codon
+            inside, or something else.
     """
     letters = "".join(sequence.split()).removesuffix("*")
     if not letters:
         raise InputError(f"{place} has no sequence: write the amino acids after the header.")
     strange = re.search(r"[^A-Za-z]", letters)
     if strange is None:
-        return re.sub(r"[UOBZJ]", "X", letters.upper())
+        known = re.sub(r"[UOBZJ]", "X", letters.upper())
+        if not known.strip("X"):
+            raise InputError(f"{place} has no known amino acid: there are no atoms to place for X.")
+        return known
     what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
     if strange[0] in "-.":
         what, advice = "a gap", "remove the gaps, or name an alignment .a3m"
