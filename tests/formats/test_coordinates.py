@@ -299,31 +299,38 @@ def test_a_changed_binarycif_is_read_or_refused(data: st.DataObject) -> None:
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("name", ["2q2k", "2crb"])
-def test_depositions_as_recorded(parity_dir: Path, name: str) -> None:
+def test_depositions_as_recorded(parity_dir: Path) -> None:
     path = parity_dir / "data" / "templates.npz"
     if not path.is_file():
         pytest.skip(f"{path} is not there")
     with np.load(path) as archive:
         recorded = dict(archive)
-    text = recorded.get(f"{name}/in_mmcif")
-    if text is None:
-        deposition = read_deposition(path.with_name(f"{name}.cif.gz"))
-    else:
-        deposition = parse_deposition(text.tobytes(), f"{name}.cif")
-    seqres = zip(recorded[f"{name}/chains"], recorded[f"{name}/seqres"], strict=True)
-    assert deposition.chain_to_seqres == {key.decode(): value.decode() for key, value in seqres}
-    header = {
-        f"release_date={deposition.release_date}",
-        f"resolution={deposition.resolution}",
-        f"structure_method={deposition.method}",
-    }
-    assert header == {item.decode() for item in recorded[f"{name}/header"]}
-    chain = deposition.chains["A"]
-    np.testing.assert_array_equal(chain.atom_mask, recorded[f"{name}/atom_mask"])
-    np.testing.assert_array_equal(
-        chain.atom_positions.astype(np.float32), recorded[f"{name}/atom_positions"]
-    )
+    compared = 0
+    for name in (key.split("/")[0] for key in recorded if key.endswith("/seqres")):
+        text, beside = recorded.get(f"{name}/in_mmcif"), path.with_name(f"{name}.cif.gz")
+        if text is None and not beside.is_file():
+            continue
+        deposition = (
+            read_deposition(beside)
+            if text is None
+            else parse_deposition(text.tobytes(), f"{name}.cif")
+        )
+        seqres = zip(recorded[f"{name}/chains"], recorded[f"{name}/seqres"], strict=True)
+        assert deposition.chain_to_seqres == {key.decode(): value.decode() for key, value in seqres}
+        header = {
+            f"release_date={deposition.release_date}",
+            f"resolution={deposition.resolution}",
+            f"structure_method={deposition.method}",
+        }
+        assert header == {item.decode() for item in recorded[f"{name}/header"]}
+        chain = deposition.chains["A"]
+        np.testing.assert_array_equal(chain.atom_mask, recorded[f"{name}/atom_mask"])
+        np.testing.assert_array_equal(
+            chain.atom_positions.astype(np.float32), recorded[f"{name}/atom_positions"]
+        )
+        compared += 1
+    if not compared:
+        pytest.skip("no recorded deposition is there")
 
 
 @pytest.mark.parity
