@@ -58,6 +58,11 @@ class Chain:
     paired: Alignment | None = None
     templates: tuple[TemplateHit, ...] = ()
 
+    @property
+    def alignments(self) -> tuple[Alignment, ...]:
+        """Those that there are, the paired one first, as their rows are read."""
+        return tuple(rows for rows in (self.paired, self.alignment) if rows is not None)
+
 
 @dataclass(frozen=True)
 class Query:

@@ -88,6 +88,7 @@ def test_a_broken_download_exits_with_1_and_goes_on(foldry: Typed, tmp_path: Pat
     ("arguments", "sentence"),
     [
         (("get", "--models", "model_7"), "no model 'model_7'"),
+        (("get", "--models", ""), "no model ''"),
         (("get", "--sha256", "abc"), "no SHA-256"),
         (("get", "--mirror", "ftp://example.org/a"), "no address"),
         (("get", "--mirror", "http://example.org/a", "--tar", "a.tar"), "give one of them"),

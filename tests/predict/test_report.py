@@ -107,6 +107,16 @@ def test_more_predictions_than_are_shown(monkeypatch: pytest.MonkeyPatch) -> Non
     assert ["model" in each for each in data["predictions"]] == [True, True, False]  # type: ignore[attr-defined]
 
 
+def test_a_paired_alignment_is_an_alignment() -> None:
+    prediction = fake_prediction()
+    [chain] = prediction.query.chains
+    paired = replace(chain, alignment=None, paired=chain.alignment)
+    query = replace(prediction.query, chains=(paired,))
+    text = modelcif_text(replace(prediction, query=query))
+    assert "with an alignment of 28 sequences" in " ".join(text.split())
+    assert '"coverage":{"depth":28,' in report_html([replace(prediction, query=query)], [text])
+
+
 def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "MAX_COVERAGE_ROWS", 5)
     prediction = fake_prediction()

@@ -155,9 +155,7 @@ def read_input(files: Sequence[str], max_length: int) -> list[Query]:
 
 def _warn_of_single_sequences(queries: Sequence[Query]) -> None:
     single = [
-        query.name
-        for query in queries
-        if any(chain.alignment is None and chain.paired is None for chain in query.chains)
+        query.name for query in queries if any(not chain.alignments for chain in query.chains)
     ]
     if single:
         more = f" and {len(single) - 1} more queries have" if single[1:] else " has"

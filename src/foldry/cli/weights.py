@@ -43,7 +43,7 @@ def get(
     if mirror is not None and tar is not None:
         raise InputError("--mirror and --tar both say where the archive is: give one of them.")
     groups = {"ptm": download.DEFAULT_MODELS, "all": OFFICIAL_MODELS}
-    names = groups.get(models) or tuple(filter(None, models.replace(" ", "").split(",")))
+    names = groups.get(models) or tuple(models.replace(" ", "").split(","))
     folder = folder or download.default_folder()
     typer.echo(download.NOTICE)
     try:

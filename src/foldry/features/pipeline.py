@@ -29,10 +29,9 @@ def make_features(query: Query, config: FeatureConfig, seed: int) -> Features:
         )
     chain = query.chains[0]
     sequence = sequence_features(query)
-    alignments = [rows for rows in (chain.paired, chain.alignment) if rows is not None]
-    for alignment in alignments:
+    for alignment in chain.alignments:
         _check_query_row(chain, alignment)
-    msa, deletions = merge_alignments(alignments or [_single(chain, query.name)])
+    msa, deletions = merge_alignments(chain.alignments or [_single(chain, query.name)])
     templates = None
     if config.num_templates and chain.templates:
         templates = template_features(chain.sequence, chain.templates, config.num_templates)

@@ -217,7 +217,7 @@ def _protocol(
 
 def _inputs(query: Query, model_name: str) -> str:
     """One sentence on what the network read."""
-    rows = sum(len(chain.alignment.sequences) for chain in query.chains if chain.alignment)
+    rows = sum(len(each.sequences) for chain in query.chains for each in chain.alignments)
     names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
     alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
     templates = f"templates given: {', '.join(names)}" if names else "no templates"

@@ -100,7 +100,7 @@ def quantise(values: np.ndarray, top: float) -> UInt8[np.ndarray, "*shape"]:
 def _coverage(query: Query) -> dict[str, object] | None:
     """The alignment as a picture, chains side by side; None for a sequence alone."""
     maps = [
-        identity_map(chain.sequence, chain.alignment.sequences if chain.alignment else ())
+        identity_map(chain.sequence, [row for each in chain.alignments for row in each.sequences])
         for chain in query.chains
         for _ in chain.ids
     ]
