@@ -139,8 +139,11 @@ def test_a_failing_query_does_not_stop_the_batch(
     weights: str, calls: list[str], tmp_path: Path
 ) -> None:
     settings = Settings(weights=weights, device="cpu")
-    outcomes = run([query("one"), query("bad"), query("two")], tmp_path, settings)
-    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
+    (tmp_path / "three").touch()
+    asked = [query(name) for name in ("one", "bad", "two", "three")]
+    outcomes = run(asked, tmp_path, settings)
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done", "failed"]
+    assert "is a file in the way" in outcomes[3].reason
     assert "do not fit into memory" in outcomes[1].reason
     assert calls == ["one", "two"]
     assert not list(tmp_path.glob("bad/*"))
