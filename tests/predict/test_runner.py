@@ -139,11 +139,8 @@ def test_a_failing_query_does_not_stop_the_batch(
     weights: str, calls: list[str], tmp_path: Path
 ) -> None:
     settings = Settings(weights=weights, device="cpu")
-    (tmp_path / "three").touch()
-    asked = [query(name) for name in ("one", "bad", "two", "three")]
-    outcomes = run(asked, tmp_path, settings)
-    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done", "failed"]
-    assert "is a file in the way" in outcomes[3].reason
+    outcomes = run([query("one"), query("bad"), query("two")], tmp_path, settings)
+    assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert "do not fit into memory" in outcomes[1].reason
     assert calls == ["one", "two"]
     assert not list(tmp_path.glob("bad/*"))
@@ -258,4 +255,4 @@ def test_a_place_that_cannot_be_written_is_named(weights: str, tmp_path: Path) -
     [outcome] = run([query("q")], tmp_path, Settings(weights=weights, device="cpu"))
     assert outcome.status == "failed"
     assert outcome.reason.startswith(f"{tmp_path / 'q'}")
-    assert "cannot be used (Not a directory)" in outcome.reason
+    assert "is a file in the way" in outcome.reason
