@@ -67,7 +67,9 @@ class Attention(nn.Module):
             result: Tensor = self.output(out)
             return result
 
-        return by_rows(rows, self.chunk_size, 1, query_data, key_data, mask)
+        num_logits = query_data.shape[2] * key_data.shape[2]
+        size = max(self.chunk_size**3 // max(num_logits, 1), 1)
+        return by_rows(rows, size, 1, query_data, key_data, mask)
 
 
 class MSARowAttention(nn.Module):

@@ -16,13 +16,14 @@ class Runtime:
         dtype: Of the embedders and the Evoformer; the structure module, the heads, softmax and
             layer-norm statistics are always float32.
         kernels: Which implementation of the operations in `foldry.kernels` runs.
-        chunk_size: Rows that attention and the outer product handle at a time when no gradient is
-            asked for, which bounds memory.
+        chunk_size: Rows that transitions and outer products handle at a time when no gradient is
+            asked for; attention takes as many as have the cube of it in logits a head. It bounds
+            memory, and what stays in a processor's cache is several times as fast.
         checkpoint: Whether blocks are recomputed in the backward pass, which saves memory.
     """
 
     device: torch.device = torch.device("cpu")  # noqa: RUF009
     dtype: torch.dtype = torch.float32
     kernels: str = "reference"
-    chunk_size: int = 128
+    chunk_size: int = 64
     checkpoint: bool = False

@@ -1,0 +1,118 @@
+"""The whole network: pieces, padding and dtype change nothing but rounding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from foldry.features.msa import draw_msa
+from foldry.features.pipeline import make_features
+from foldry.features.templates import template_features_of_atoms
+from foldry.model.alphafold import AlphaFold, Pass
+from foldry.model.config import ModelConfig, preset
+from foldry.model.inputs import Inputs, MSAInputs, stack_draws, stack_features
+from foldry.model.runtime import Runtime
+from foldry.query import Alignment, Chain, Query
+from foldry.residues import GAP
+
+LENGTH = 19
+NUM_ROWS = 9
+
+
+def tiny() -> ModelConfig:
+    """model_1_ptm, with one narrow block in each stack."""
+    config = preset("model_1_ptm")
+    assert config.extra is not None and config.template is not None
+    narrow = {"num_blocks": 1, "num_heads_msa": 2, "c_outer": 3, "c_triangle": 6}
+    return replace(
+        config,
+        features=replace(config.features, num_msa=5),
+        evoformer=replace(config.evoformer, c_msa=16, **narrow),
+        extra=replace(config.extra, c_msa=8, **narrow),
+        template=replace(config.template, num_blocks=1, c_template=8, c_attention=8),
+        structure=replace(config.structure, num_layers=2, c=16, num_heads=2),
+        c_pair=16,
+        c_single=12,
+    )
+
+
+def network(runtime: Runtime) -> AlphaFold:
+    """The tiny network with random parameters, none of them zero."""
+    torch.manual_seed(0)
+    model = AlphaFold(tiny(), runtime)
+    for parameter in model.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape).to(parameter.dtype)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def fed() -> tuple[Inputs, MSAInputs]:
+    """A chain with an alignment and two templates that lack half of their atoms."""
+    rng = np.random.default_rng(0)
+    rows = ["".join(row) for row in rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), (NUM_ROWS, LENGTH))]
+    headers = tuple(map(str, range(NUM_ROWS)))
+    alignment = Alignment(headers, tuple(rows), np.zeros((NUM_ROWS, LENGTH), np.int32))
+    query = Query("q", (Chain(("A",), rows[0], alignment),))
+    features = make_features(query, tiny().features, 0)
+    mask = (rng.random((2, LENGTH, 37)) > 0.5).astype(np.float32)
+    positions = (10 * rng.normal(size=(2, LENGTH, 37, 3))).astype(np.float32) * mask[..., None]
+    templates = template_features_of_atoms(rng.integers(0, GAP + 1, (2, LENGTH)), positions, mask)
+    inputs = stack_features([replace(features, templates=templates)])
+    return inputs, stack_draws([draw_msa(features, 0)])
+
+
+def two_passes(model: AlphaFold, inputs: Inputs, draw: MSAInputs) -> Pass:
+    with torch.inference_mode():
+        first: Pass = model(inputs, [draw], model.first_recycled(inputs))
+        second: Pass = model(inputs, [draw], first.recycled())
+    return second
+
+
+def assert_same(ours: Pass, theirs: Pass) -> None:
+    pair = theirs.representations.pair
+    torch.testing.assert_close(ours.representations.pair, pair, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.atom37, theirs.atom37, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 7, 18])
+def test_pieces_change_nothing(fed: tuple[Inputs, MSAInputs], chunk_size: int) -> None:
+    whole = two_passes(network(Runtime(chunk_size=1000)), *fed)
+    assert_same(two_passes(network(Runtime(chunk_size=chunk_size)), *fed), whole)
+
+
+def test_masked_rows_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
+    """The official program pads alignments with masked rows, which we leave out."""
+    inputs, draw = fed
+
+    def padded(array: torch.Tensor) -> torch.Tensor:
+        return torch.cat([array, torch.zeros_like(array)], dim=1)
+
+    model = network(Runtime())
+    longer = MSAInputs(**{name: padded(array) for name, array in vars(draw).items()})
+    assert_same(two_passes(model, inputs, longer), two_passes(model, inputs, draw))
+
+
+def test_no_extra_rows_are_masked_extra_rows(fed: tuple[Inputs, MSAInputs]) -> None:
+    inputs, draw = fed
+    extra = {name: array for name, array in vars(draw).items() if name.startswith("extra")}
+    none = replace(draw, **{name: array[:, :0] for name, array in extra.items()})
+    masked = replace(draw, **{name: torch.zeros_like(array) for name, array in extra.items()})
+    model = network(Runtime())
+    assert_same(two_passes(model, inputs, none), two_passes(model, inputs, masked))
+
+
+def test_bfloat16_is_the_trunk_alone(fed: tuple[Inputs, MSAInputs]) -> None:
+    exact = two_passes(network(Runtime()), *fed)
+    model = network(Runtime(dtype=torch.bfloat16))
+    rough = two_passes(model, *fed)
+    for name, array in vars(rough.representations).items():
+        assert array.dtype == torch.bfloat16, name
+    with torch.inference_mode():
+        logits = vars(model.predict_heads(rough)).values()
+    for array in (*logits, rough.atom37, rough.structure.single, rough.structure.sin_cos):
+        assert array.dtype == torch.float32
+    true = exact.representations.pair
+    assert (rough.representations.pair - true).norm() < 0.05 * true.norm()
