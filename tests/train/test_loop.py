@@ -88,13 +88,14 @@ def test_the_confidence_stage_leaves_the_structure_alone(
     before = load_file(tmp_path / NAME)
     loop.train(tiny, stage("confidence", 2), data, loop.Run(tmp_path))
     after = load_file(tmp_path / NAME)
+    averaged = {name.removeprefix("ema.") for name in after if name.startswith("ema.")}
     changed = {
-        name.removeprefix("model.")
-        for name in after
-        if name.startswith("model.") and not torch.equal(before[name], after[name])
+        name for name in averaged if not torch.equal(before[f"ema.{name}"], after[f"ema.{name}"])
     }
     assert changed
     assert all(name.startswith(("heads.plddt", "heads.pae")) for name in changed)
+    for name in averaged - changed:
+        torch.testing.assert_close(after[f"model.{name}"], after[f"ema.{name}"])
 
 
 def test_it_learns_one_batch_by_heart(

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,16 @@ def predict(
 
 
 def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:
-    """A network with its parameters, ready to predict.
+    """A network with its parameters, ready to predict; the last one loaded is kept.
 
     Raises:
         InputError: The parameters, the device or the dtype are not usable.
     """
+    return _load_model(network, network.sha256(), settings)
+
+
+@lru_cache(maxsize=1)
+def _load_model(network: NetworkFile, _sha256: str, settings: Settings) -> AlphaFold:
     state, config = network.read()
     model = AlphaFold(with_settings(config, settings), runtime(settings))
     model.load_state_dict(state)

@@ -82,7 +82,9 @@ def train(
     model = AlphaFold(config, runtime)
     if run.start is not None:
         model.load_state_dict(run.start)
-    model.train()
+    # A stage that trains some parameters alone finds the others as they will be used.
+    whole = stage.trained == ("",)
+    model.train(whole)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(stage.trained))
     ema = EMA(model, stage.ema_decay)
@@ -93,6 +95,8 @@ def train(
         progress = load_checkpoint(run.folder, model, ema, optimizer)
         if progress.stage != stage.name:
             progress = Progress(stage.name, 0, progress.num_samples)
+            if not whole:
+                model.load_state_dict(ema.state)
 
     def keep() -> None:
         save_checkpoint(run.folder, model, ema, optimizer, progress)
