@@ -118,11 +118,11 @@ def mini_stages() -> tuple[StageConfig, ...]:
             plddt=1.0,
             pae=1.0,
         ),
-        num_steps=160,
+        num_steps=320,
         chains="confidence",
         ema_decay=0.95,
         crop_size=128,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         self_template_fraction=0.0,
         trained=("heads.plddt", "heads.pae"),
     )
