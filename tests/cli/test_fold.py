@@ -111,6 +111,17 @@ def test_many_single_sequences_are_one_warning(
     assert len(call.queries) == 300
 
 
+def test_what_looks_like_dna_is_warned_of(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("q.fasta").write_text(
+        ">dna\nATGGCTAAGATTACG\n>rna\nAUGGCUAAGAUUACG\n>silk\nGAGAGSGAGAGS\n"
+    )
+    assert main(["fold", "q.fasta", "-o", "out"]) == 0
+    err = capsys.readouterr().err
+    assert "dna has no letters but those of DNA or RNA" in err
+    assert "rna has no letters but those of DNA or RNA" in err
+    assert "silk has no letters" not in err
+
+
 def test_a_long_name_is_shown_whole(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     name = "".join(str(i % 10) for i in range(100))
     Path("q.fasta").write_text(f">{name}\nMKTAYIAKQR\n")

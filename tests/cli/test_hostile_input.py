@@ -236,7 +236,7 @@ def test_no_output_folder(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.usefixtures("folder")
 def test_output_folder_is_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").write_text("mine")
-    assert_refused(["good.fasta"], "out is in the way", capsys)
+    assert_refused(["good.fasta"], "out is a file", capsys)
     assert Path("out").read_text() == "mine"
 
 

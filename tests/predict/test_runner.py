@@ -17,7 +17,6 @@ from foldry.errors import InputError
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.formats.afdb import pae_json
-from foldry.formats.coordinates import to_pdb
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
@@ -27,7 +26,7 @@ from foldry.predict.networks import find_networks
 from foldry.predict.recycle import distance_change, recycle
 from foldry.predict.runner import fold, run
 from foldry.predict.settings import Settings
-from foldry.predict.write import prediction_name
+from foldry.predict.write import pdb_text, prediction_name
 from foldry.query import Alignment, Chain, Query
 
 SEQUENCE = "MKVLAAGIVGLCAKYWE"
@@ -131,7 +130,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         files = tmp_path / "q"
         name = prediction_name(theirs)
         assert theirs.pae is not None and theirs.max_pae is not None
-        assert (files / f"ranked_{rank}.pdb").read_text() == to_pdb(theirs.structure)
+        assert (files / f"ranked_{rank}.pdb").read_text() == pdb_text(theirs)
         assert (files / f"pae_{name}.json").read_text() == pae_json(theirs.pae, theirs.max_pae)
 
 

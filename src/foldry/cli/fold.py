@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from foldry.structure import Structure
 
 MAX_SEEDS: Final = 1000
+MIN_NUCLEOTIDES: Final = 12
 
 _STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
 
@@ -121,6 +122,7 @@ def fold(
     runner.runtime(settings)
     find_networks(settings.weights, settings.models)
     asked = [runner.with_templates(query, known) for query in asked]
+    _warn_of_nucleic_acids(asked)
     _warn_of_single_sequences(asked)
     with _progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
@@ -155,13 +157,28 @@ def read_input(files: Sequence[str], max_length: int) -> list[Query]:
 
 def _warn_of_single_sequences(queries: Sequence[Query]) -> None:
     single = [
-        query.name for query in queries if any(not chain.alignments for chain in query.chains)
+        query.name
+        for query in queries
+        if any(
+            max((len(rows.sequences) for rows in c.alignments), default=1) < 2 for c in query.chains
+        )
     ]
     if single:
         more = f" and {len(single) - 1} more queries have" if single[1:] else " has"
         logger.warning(
             "%s no alignment; a single sequence is folded with low confidence.", single[0] + more
         )
+
+
+def _warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
+    for query in queries:
+        for chain in query.chains:
+            if len(chain.sequence) >= MIN_NUCLEOTIDES and set(chain.sequence) <= set("ACGTNX"):
+                logger.warning(
+                    "%s has no letters but those of DNA or RNA and is folded as a protein: give "
+                    "the amino acids.",
+                    query.name,
+                )
 
 
 def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -260,7 +277,7 @@ def parse_max_msa(text: str) -> tuple[int, int]:
 def _check_out(out: Path) -> None:
     folder = next(each for each in (out, *out.absolute().parents) if each.exists())
     if not folder.is_dir():
-        raise InputError(f"--out {out} is in the way of a file, {folder}: name another folder.")
+        raise InputError(f"--out {out} cannot be a folder: {folder} is a file; name another.")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise InputError(f"--out {out} cannot be written in {folder}: name another folder.")
 
@@ -301,4 +318,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
         best = "" if outcome.mean_plddt is None else f"{outcome.mean_plddt:.1f}"
         last = Text(outcome.reason or str(outcome.folder))
         table.add_row(Text(outcome.name), outcome.status, best, last)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for notice in dict.fromkeys(outcome.notice for outcome in outcomes if outcome.notice):
+        console.print(Text(notice))

@@ -166,6 +166,11 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
     if target.exists():
         raise InputError(f"{target} exists: delete it first, or choose another name.")
     weights = read(source, model)
+    if target.suffix == ".npz" and weights.config.name not in OFFICIAL_MODELS:
+        raise InputError(
+            f"{weights.config.name} is no official model, and nothing reads its parameters from a "
+            "file of the official kind: name a .safetensors file."
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.suffix == ".npz":

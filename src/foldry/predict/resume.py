@@ -52,6 +52,10 @@ class Store:
             _is(self.folder / Path(name).name, digest) for name, digest in record["files"].items()
         )
 
+    def is_other(self) -> bool:
+        """Whether the folder holds a finished query of other inputs or settings."""
+        return bool(self._recorded().get("key", self.key) != self.key)
+
     def _recorded(self) -> dict[str, Any]:
         """What `finish` noted the last time; nothing where the note is missing or damaged."""
         try:

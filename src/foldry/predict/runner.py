@@ -57,6 +57,7 @@ class Outcome:
         folder: Where its files are.
         mean_plddt: That of the best prediction; None where the query failed or was found finished.
         reason: Why it failed, in one sentence.
+        notice: What every reader of the predictions must be told, or "".
     """
 
     name: str
@@ -64,6 +65,7 @@ class Outcome:
     folder: Path
     mean_plddt: float | None = None
     reason: str = ""
+    notice: str = ""
 
 
 def fold(
@@ -138,11 +140,14 @@ def _run_one(
         raise InputError(f"{folder} is a file in the way of the results: name another --out.")
     store = Store(folder, query, settings, networks)
     if store.is_finished() and not settings.force:
-        return Outcome(query.name, "resumed", folder)
+        return Outcome(query.name, "resumed", folder, notice=networks[0].notice)
+    if store.is_other():
+        logger.warning("Results of other inputs or settings in %s are replaced.", folder)
     predictions = ranked(list(predict(query, networks, settings, progress, store)))
     written = write_query(predictions, folder)
     store.finish(written)
-    return Outcome(query.name, "done", folder, float(predictions[0].plddt.mean()))
+    mean_plddt = float(predictions[0].plddt.mean())
+    return Outcome(query.name, "done", folder, mean_plddt, notice=networks[0].notice)
 
 
 def explain(error: Exception, query: Query) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -61,7 +62,7 @@ def write_prediction(prediction: Prediction, folder: Path, rank: int) -> list[Pa
     name = prediction_name(prediction)
     texts = {f"ranked_{rank}.cif": modelcif_text(prediction)}
     try:
-        texts[f"ranked_{rank}.pdb"] = to_pdb(prediction.structure)
+        texts[f"ranked_{rank}.pdb"] = pdb_text(prediction)
     except InputError as error:
         logger.warning("No PDB file is written: %s", error)
     texts[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
@@ -94,6 +95,17 @@ def modelcif_text(prediction: Prediction) -> str:
         parameters=provenance,
     )
     return to_modelcif(prediction.query, prediction.structure, record)
+
+
+def pdb_text(prediction: Prediction) -> str:
+    """The prediction as PDB; what its reader must know stands in remarks before the atoms.
+
+    Raises:
+        InputError: The format cannot hold the structure.
+    """
+    lines = textwrap.wrap(prediction.provenance.notice, width=68)
+    remarks = "".join(f"REMARK 999 {line}\n" for line in lines)
+    return remarks + to_pdb(prediction.structure)
 
 
 def scores_json(prediction: Prediction, rank: int) -> str:
