@@ -1,0 +1,65 @@
+"""The bundled small model: what ships is what its card says, and it has learnt something."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import torch
+
+import foldry
+from foldry.formats.coordinates import read_structure
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import preset
+from foldry.model.weights import load, save, sha256
+from foldry.predict.networks import MINI_NOTICE
+from foldry.score.report import compare
+from foldry.train.data import excluded_chains
+from tests.conftest import ROOT
+
+WEIGHTS = Path(str(files("foldry") / "weights" / "mini.safetensors"))
+CARD = WEIGHTS.with_suffix(".md").read_text("utf-8")
+KUNITZ = ROOT / "examples" / "kunitz"
+
+
+def test_the_file_is_small_and_is_the_preset() -> None:
+    assert WEIGHTS.stat().st_size <= 12 * 2**20
+    _, config, notes = load(WEIGHTS)
+    assert config == preset("mini")
+    assert notes["licence"] == "CC BY 4.0"
+    assert sha256(WEIGHTS) in CARD
+    assert notes["samples"] in CARD.replace(",", "")
+
+
+def test_the_card_lists_what_was_left_out() -> None:
+    for name in excluded_chains():
+        assert name in CARD
+
+
+def test_it_predicts_better_than_untrained_and_says_what_it_is(tmp_path: Path) -> None:
+    config = preset("mini")
+    torch.manual_seed(0)
+    save(tmp_path / "untrained.safetensors", AlphaFold(config).state_dict(), config)
+    truth = read_structure(KUNITZ / "1adz.cif")
+    scores = {}
+    for weights in ("mini", str(tmp_path / "untrained.safetensors")):
+        [made] = foldry.fold(KUNITZ / "1adz.a3m", weights, out=tmp_path / "out", device="cpu")
+        scores[weights] = compare(made.structure, truth, align=True).lddt_ca
+        assert made.provenance.notice == MINI_NOTICE
+    best, untrained = scores.values()
+    assert best > untrained + 0.2
+    for name in ("ranked_0.cif", "ranked_0.pdb", "report.html", "scores_mini_pred_0.json"):
+        text = (tmp_path / "out" / "1adz" / name).read_text("utf-8").replace("REMARK 999", "")
+        text = " ".join(text.split())
+        assert "the small model that ships with Foldry" in text, name
+        assert "foldry weights get" in text, name
+
+
+@pytest.mark.parametrize("sequence", ["M", "MK", "MXK"])
+def test_the_shortest_queries_are_folded(tmp_path: Path, sequence: str) -> None:
+    fasta = tmp_path / "short.fasta"
+    fasta.write_text(f">short\n{sequence}\n")
+    [made] = foldry.fold(fasta, device="cpu", out=tmp_path)
+    assert len(made.plddt) == len(sequence)
+    assert (tmp_path / "short" / "report.html").is_file()
