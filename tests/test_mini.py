@@ -56,6 +56,15 @@ def test_it_predicts_better_than_untrained_and_says_what_it_is(tmp_path: Path) -
         assert "foldry weights get" in text, name
 
 
+def test_a_template_file_changes_the_prediction() -> None:
+    kunitz, template = KUNITZ / "1adz.a3m", KUNITZ / "1adz.cif"
+    [without] = foldry.fold(kunitz, device="cpu")
+    [made] = foldry.fold(kunitz, device="cpu", templates=[template])
+    truth = read_structure(template)
+    ours, plain = (compare(each.structure, truth, align=True).lddt_ca for each in (made, without))
+    assert ours > plain
+
+
 @pytest.mark.parametrize("sequence", ["M", "MK", "MXK"])
 def test_the_shortest_queries_are_folded(tmp_path: Path, sequence: str) -> None:
     fasta = tmp_path / "short.fasta"

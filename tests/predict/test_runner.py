@@ -230,6 +230,7 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
         {"recycle_tolerance": float("nan")},
         {"max_msa": (0, 5)},
         {"max_msa": (5, -1)},
+        {"seeds": 3},
         {"device": "abacus"},
         {"dtype": "int4"},
     ],

@@ -20,6 +20,7 @@ from foldry.features.features import FeatureConfig
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.features.templates import align_template
+from foldry.formats.coordinates import read_structure
 from foldry.formats.query import read_queries
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
@@ -72,7 +73,7 @@ def fold(
     query: Query | str | Path,
     weights: str | Path = "mini",
     *,
-    templates: Sequence[Structure] = (),
+    templates: Sequence[Structure | str | Path] = (),
     out: str | Path | None = None,
     **settings: Any,
 ) -> list[Prediction]:
@@ -81,7 +82,7 @@ def fold(
     Args:
         query: A `Query`, or the path of a FASTA, a3m or JSON file with one query.
         weights: `mini`, a file of parameters or a folder of them.
-        templates: Chains of known structures to start from; they are aligned to the query.
+        templates: Known structures, or their files, to start from; they are aligned to the query.
         out: Folder for the files that `foldry fold` writes; None writes nothing.
         settings: Fields of `foldry.predict.settings.Settings`, such as `num_recycles=3`.
 
@@ -92,7 +93,10 @@ def fold(
     queries = [query] if isinstance(query, Query) else read_queries([Path(query)])
     if len(queries) != 1:
         raise InputError(f"{query} has {len(queries)} queries: fold them one by one.")
-    asked = with_templates(queries[0], templates)
+    known = [
+        each if isinstance(each, Structure) else read_structure(Path(each)) for each in templates
+    ]
+    asked = with_templates(queries[0], known)
     networks = find_networks(chosen.weights, chosen.models)
     predictions = ranked(list(predict(asked, networks, chosen)))
     if out is not None:

@@ -30,7 +30,7 @@ class Settings:
         force: Whether finished predictions are computed again.
 
     Raises:
-        InputError: A number is too small, or the device or the dtype is unknown.
+        InputError: A number is too small, a list is none, or the device or the dtype is unknown.
     """
 
     weights: str = "mini"
@@ -51,6 +51,12 @@ class Settings:
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise InputError(f"{name} is {value}: give {least} or more.")
+        for name in ("seeds", "models"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, tuple | list):
+                raise InputError(
+                    f"{name} is {value!r}: give several, such as (0, 1) or ('1', '2')."
+                )
         if self.max_msa is not None and (self.max_msa[0] < 1 or self.max_msa[1] < 0):
             raise InputError(
                 f"max_msa is {self.max_msa}: give at least 1 cluster and 0 extra rows."
