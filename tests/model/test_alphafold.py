@@ -11,6 +11,7 @@ import torch
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.features.templates import template_features_of_atoms
+from foldry.model import structure_module
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import ModelConfig, preset
 from foldry.model.inputs import Inputs, MSAInputs, stack_draws, stack_features
@@ -78,8 +79,11 @@ def assert_same(ours: Pass, theirs: Pass) -> None:
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 7, 18])
-def test_pieces_change_nothing(fed: tuple[Inputs, MSAInputs], chunk_size: int) -> None:
+def test_pieces_change_nothing(
+    fed: tuple[Inputs, MSAInputs], chunk_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = two_passes(network(Runtime(chunk_size=1000)), *fed)
+    monkeypatch.setattr(structure_module, "QUERY_ROWS", chunk_size)
     assert_same(two_passes(network(Runtime(chunk_size=chunk_size)), *fed), whole)
 
 

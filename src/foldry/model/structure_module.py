@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Float, Int
@@ -21,7 +22,10 @@ from foldry.geometry import (
     frames_from_torsions,
 )
 from foldry.model.config import StructureConfig
-from foldry.model.layers import Linear
+from foldry.model.layers import Linear, by_rows
+
+QUERY_ROWS: Final = 64
+"""Residues whose distances to all others are held at a time when no gradient is asked for."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,11 @@ class InvariantPointAttention(nn.Module):
         scalar_scale = math.sqrt(1 / (3 * config.num_scalar_qk))
         point_scale = math.sqrt(1 / (3 * config.num_point_qk * 9 / 2))
         logits = torch.einsum("bqhc,bkhc->bhqk", query * scalar_scale, key)
-        squared = (query_points[:, :, None] - key_points[:, None]).square().sum((-1, -2))
+
+        def squared_distances(queries: Tensor) -> Tensor:
+            return (queries[:, :, None] - key_points[:, None]).square().sum((-1, -2))
+
+        squared = by_rows(squared_distances, QUERY_ROWS, 1, query_points)
         weights = F.softplus(self.point_weights) * point_scale
         logits = logits - 0.5 * (weights * squared).permute(0, 3, 1, 2)
         logits = logits + math.sqrt(1 / 3) * self.pair_bias(pair).permute(0, 3, 1, 2)
