@@ -95,6 +95,11 @@ def test_templates_may_follow_each_other(call: Call) -> None:
     assert [hit.name for hit in query.chains[0].templates] == ["t_B", "t_A"]
 
 
+def test_all_models_are_the_default(call: Call) -> None:
+    assert main(["fold", "q.fasta", "-o", "out", "--models", "all"]) == 0
+    assert call.settings.models is None
+
+
 def test_a_single_sequence_is_warned_of(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fold", "q.fasta", "m.a3m", "-o", "out"]) == 0
     err = capsys.readouterr().err

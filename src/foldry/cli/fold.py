@@ -99,7 +99,7 @@ def fold(
 
     settings = Settings(
         weights=weights,
-        models=None if models is None else parse_models(models),
+        models=None if models in (None, "all") else parse_models(models),
         num_recycles=num_recycles,
         recycle_tolerance=recycle_tolerance,
         seeds=() if seeds is None else parse_seeds(seeds),
