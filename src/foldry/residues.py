@@ -6,7 +6,7 @@ have 21 rows, the last for X, which has no atoms beyond the backbone's slots in 
 
 The eight rigid groups of a residue are the backbone, pre-omega, phi, psi and chi1–chi4
 (Jumper 2021, SI Table 2). The numbers, read from residues.json, are those of the official
-implementation (Apache-2.0).
+implementation (Apache-2.0); bond lengths and angles are Engh and Huber's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float
 
 _DATA: Final = json.loads(files("foldry").joinpath("residues.json").read_text("utf-8"))
 _RESIDUES: Final[dict[str, dict[str, Any]]] = _DATA["residues"]
@@ -38,6 +39,12 @@ ATOM37_ORDER: Final = {name: index for index, name in enumerate(ATOM37)}
 VAN_DER_WAALS_RADIUS: Final[dict[str, float]] = _DATA["van_der_waals_radius"]
 """Å, by element."""
 
+PEPTIDE_BOND: Final[dict[str, tuple[float, float]]] = {
+    name: (ideal, deviation) for name, (ideal, deviation) in _DATA["peptide_bond"].items()
+}
+"""Ideal and standard deviation of the C–N `length` and `length_before_proline` (Å) and of the
+cosines `cos_ca_c_n` and `cos_c_n_ca` of its angles."""
+
 N, CA, C, CB, O = (ATOM37_ORDER[name] for name in ("N", "CA", "C", "CB", "O"))  # noqa: E741
 
 ATOM14: Final[tuple[tuple[str, ...], ...]] = tuple(
@@ -50,6 +57,19 @@ CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = tuple(
     for name in RESNAMES
 )
 """The four atoms of each chi angle, by code."""
+
+
+def _ideals(name: str) -> tuple[dict[tuple[str, ...], tuple[float, float]], ...]:
+    return tuple(
+        {tuple(atoms.split("-")): (ideal, sd) for atoms, (ideal, sd) in entry[name].items()}
+        for entry in _RESIDUES.values()
+    )
+
+
+BOND_LENGTHS: Final = _ideals("bonds")
+"""By code: ideal and standard deviation (Å) of each bond of two atoms (Engh and Huber 2001)."""
+BOND_ANGLES: Final = _ideals("angles")
+"""By code: the same in degrees for each angle of three atoms, the second at its apex."""
 
 
 def _tables() -> dict[str, np.ndarray]:
@@ -137,6 +157,56 @@ CHI_ATOM_INDICES: Final = _TABLES["chi_atoms"]
 """atom37 indices [21, 4, 4] of the four atoms of each chi angle."""
 CHI_PI_PERIODIC: Final = _TABLES["chi_pi_periodic"]
 DEFAULT_FRAMES: Final = _default_frames()
+
+
+ATOM14_RADIUS: Final = np.array(
+    [
+        [VAN_DER_WAALS_RADIUS[name[0]] for name in names] + [0.0] * (14 - len(names))
+        for names in ATOM14
+    ],
+    np.float32,
+)
+"""Van der Waals radii, Å; 0 where the residue has no such atom."""
+
+
+def atom14_distance_bounds(
+    overlap_tolerance: float = 1.5, num_deviations: float = 12.0
+) -> tuple[Float[np.ndarray, "21 14 14"], Float[np.ndarray, "21 14 14"]]:
+    """The least and greatest distance (Å) that two atoms of a residue may have (SI 1.9.11).
+
+    Atoms one or two bonds apart may be off their ideal distance by `num_deviations` standard
+    deviations, those of two bonds propagated from lengths and angle. Others may overlap by
+    `overlap_tolerance` Å of the sum of their radii, and have no greatest distance: 1e10. Both
+    bounds are 0 where the residue has not both atoms.
+    """
+    pairs = ATOM14_MASK[:, :, None] * ATOM14_MASK[:, None] * (1 - np.eye(14))
+    lower = pairs * (ATOM14_RADIUS[:, :, None] + ATOM14_RADIUS[:, None] - overlap_tolerance)
+    upper = pairs * 1e10
+    for code, bonds in enumerate(BOND_LENGTHS):
+        ideals = dict(bonds)
+        for (first, apex, last), (degrees, deviation) in BOND_ANGLES[code].items():
+            left, right = (
+                bonds.get(pair) or bonds[pair[::-1]] for pair in ((first, apex), (apex, last))
+            )
+            ideals[first, last] = _third_side(left, right, (degrees, deviation))
+        for (first, last), (length, deviation) in ideals.items():
+            one, other = ATOM14[code].index(first), ATOM14[code].index(last)
+            slack = num_deviations * deviation
+            lower[code, [one, other], [other, one]] = length - slack
+            upper[code, [one, other], [other, one]] = length + slack
+    return lower.astype(np.float32), upper.astype(np.float32)
+
+
+def _third_side(
+    left: tuple[float, float], right: tuple[float, float], angle: tuple[float, float]
+) -> tuple[float, float]:
+    """Length and standard deviation of the side across an angle (degrees), by the cosine rule."""
+    (a, deviation_a), (b, deviation_b) = left, right
+    gamma, deviation_gamma = np.radians(angle)
+    length = np.sqrt(a * a + b * b - 2 * a * b * np.cos(gamma))
+    slopes = np.array([a - b * np.cos(gamma), b - a * np.cos(gamma), a * b * np.sin(gamma)])
+    deviations = np.array([deviation_a, deviation_b, deviation_gamma])
+    return float(length), float(np.linalg.norm(slopes * deviations) / length)
 
 
 def encode_sequence(sequence: str) -> np.ndarray:
