@@ -34,7 +34,7 @@ app = typer.Typer(
 app.command()(fold.fold)
 app.add_typer(weights.app, name="weights")
 app.command()(score.score)
-app.command()(train.train)
+app.add_typer(train.app, name="train")
 
 logger = logging.getLogger("foldry")
 

@@ -1,14 +1,36 @@
-"""`foldry train`: train the small network from structures and alignments."""
+"""`foldry train`: train the small network from structures and alignments.
+
+`foldry train --data …` is short for `foldry train run --data …`.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 
-def train(
+class _RunByDefault(TyperGroup):
+    """A group whose options, given without a command, are those of `run`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+app = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    help="Prepare data and train the small network; options without a command are those of run.",
+)
+
+
+@app.command()
+def run(
     data: Annotated[
         Path, typer.Option("--data", help="Folder of packed structures, alignments and splits.")
     ],
@@ -76,12 +98,12 @@ def train(
         if left is not None and left <= 0:
             break
         plan = chosen if steps is None else replace(chosen, num_steps=steps)
-        run = loop.Run(folder=out, seed=seed, minutes=left, start=state)
+        kept = loop.Run(folder=out, seed=seed, minutes=left, start=state)
         loop.train(
             config or preset("mini"),
             plan,
             training,
-            run,
+            kept,
             Runtime(device=torch.device(device)),
             watch,
         )
