@@ -95,11 +95,21 @@ class TrainingSet:
             part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
         }
 
-    def batch(self, stage: StageConfig, seed: int, step: int) -> Batch:
-        """The samples of one step."""
-        rng = np.random.default_rng([seed, zlib.crc32(stage.name.encode()), step, 1])
-        names = rng.choice(self.parts[stage.chains], stage.batch_size, p=self.weights[stage.chains])
-        samples = [self.sample(str(name), stage, rng) for name in names]
+    def batch(
+        self, stage: StageConfig, seed: int, step: int, numbers: Sequence[int] | None = None
+    ) -> Batch:
+        """Some samples of one step, by their numbers in it; all if left out.
+
+        A sample follows from (seed, stage, step, number) alone, whoever makes it.
+        """
+        key = [seed, zlib.crc32(stage.name.encode()), step, 1]
+        names = np.random.default_rng(key).choice(
+            self.parts[stage.chains], stage.batch_size, p=self.weights[stage.chains]
+        )
+        samples = [
+            self.sample(str(names[number]), stage, np.random.default_rng([*key, number]))
+            for number in (range(stage.batch_size) if numbers is None else numbers)
+        ]
         return collate(samples, stage.crop_size)
 
     def sample(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
