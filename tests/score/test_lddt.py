@@ -8,11 +8,18 @@ from pathlib import Path
 import biotite.structure
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from foldry.residues import ATOM37_ORDER, RESNAME_TO_CODE
-from foldry.score.lddt import BACKBONE, lddt, lddt_atom37, name_symmetric_atoms
+from foldry.score.lddt import (
+    ALL_BUT_OXT,
+    BACKBONE,
+    lddt,
+    lddt_atom37,
+    lddt_of_sets,
+    name_symmetric_atoms,
+)
 from foldry.structure import Structure
 from tests.score.conftest import Pair, helix, moved
 
@@ -124,17 +131,40 @@ def test_against_the_definition(seed: int, num: int, noise: float) -> None:
     reference = rng.normal(size=(num, 3)) * 12
     model = reference + rng.normal(size=reference.shape) * noise
     residue = np.sort(rng.integers(0, num, num))
-    kept = total = 0.0
+    chain = residue % 3
+    kept, total, nearest = np.zeros(2), np.zeros(2), 1.0
     for i in range(num):
         for j in range(i):
             distance = np.linalg.norm(reference[i] - reference[j])
+            nearest = min(nearest, abs(distance - 15))
             if residue[i] != residue[j] and distance < 15:
                 error = abs(np.linalg.norm(model[i] - model[j]) - distance)
-                kept += sum(error < limit for limit in (0.5, 1, 2, 4)) / 4
-                total += 1
-    scored = lddt(moved(rng, model), reference, residue=residue)
-    expected = kept / total if total else np.nan
-    np.testing.assert_allclose(scored.score, expected, rtol=1e-12)
+                nearest = min(nearest, *(abs(error - limit) for limit in (0.5, 1, 2, 4)))
+                counted = np.array([True, chain[i] != chain[j]])
+                kept += counted * sum(error < limit for limit in (0.5, 1, 2, 4)) / 4
+                total += counted
+    assume(nearest > 1e-4)  # single precision
+    expected = [a / b if b else np.nan for a, b in zip(kept, total, strict=True)]
+    model, names = moved(rng, model), np.array(["A", "B", "C"])[chain]
+    whole, between = (lddt(model, reference, None, residue, chain=c) for c in (None, names))
+    np.testing.assert_allclose([whole.score, between.score], expected, rtol=1e-12)
+
+
+def test_sets_are_as_one_by_one(structures: list[Structure]) -> None:
+    rng = np.random.default_rng(15)
+    structure = structures[3]
+    model, mask = _worsened(rng, structure)
+    reference, there = structure.atom_positions, structure.atom_mask
+    chain = np.where(np.arange(len(structure)) < 40, "A", "B")
+    sets = (ALL_BUT_OXT, BACKBONE, (1,))
+    for chains in (None, chain):
+        together = lddt_of_sets(model, reference, mask, there, sets, chains)
+        for slots, ours in zip(sets, together, strict=True):
+            alone = lddt_atom37(model, reference, mask, there, slots, chains)
+            assert ours.score == alone.score
+            np.testing.assert_array_equal(ours.per_residue, alone.per_residue)
+    ca = lddt(model[:, 1], reference[:, 1], mask[:, 1], chain=chain)
+    np.testing.assert_array_equal(together[2].per_residue, ca.per_residue)
 
 
 @pytest.mark.parametrize("num_atoms", [500, 1500])
