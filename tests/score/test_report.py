@@ -1,22 +1,16 @@
-"""All scores together, and what a user of `foldry score` sees."""
+"""All scores together."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from foldry.cli.score import score
 from foldry.errors import InputError
-from foldry.formats.coordinates import to_pdb
-from foldry.score.report import compare, compare_ca, to_json
+from foldry.score.report import compare, compare_ca
 from foldry.structure import Structure
 from tests.score.conftest import helix, moved
 from tests.score.test_match import chain, joined
@@ -81,7 +75,6 @@ def test_one_residue() -> None:
     scores = compare(chain("M"), chain("M"))
     assert (scores.tm_score, scores.gdt_ts, scores.rmsd_ca) == (1, 1, 0)
     assert np.isnan(scores.lddt_ca)
-    assert to_json(scores)["bb_lddt"] is None
 
 
 def test_masks_of_arrays() -> None:
@@ -120,62 +113,6 @@ def test_no_ca_in_common() -> None:
     model.atom_mask[:] = False
     with pytest.raises(InputError, match="nothing to score"):
         compare(model, chain())
-
-
-def test_json_has_the_names_of_openstructure() -> None:
-    model = joined(chain("ACDEFGHIKL", chain_id="A"), chain("ACD", chain_id="B"))
-    reference = joined(chain("ACDEFGHIKLMN", chain_id="A"), chain("AWD", chain_id="B"))
-    found = json.loads(json.dumps(to_json(compare(model, reference)), allow_nan=False))
-    assert found["status"] == "SUCCESS"
-    assert found["chain_mapping"] == {"A": "A", "B": "B"}
-    assert found["inconsistent_residues"] == ["B.TRP2-B.CYS2"]
-    assert found["unmatched_reference"] == ["A.11.", "A.12."]
-    assert found["local_lddt"].keys() == found["bb_local_lddt"].keys()
-    assert list(found["local_lddt"])[:2] == ["A.1.", "A.2."]
-    assert len(found["local_lddt"]) == len(model)
-    wanted = {"lddt", "bb_lddt", "tm_score", "rmsd", "oligo_gdtts", "oligo_gdtha"}
-    assert wanted <= found.keys()
-
-
-@pytest.fixture
-def run() -> CliRunner:
-    return CliRunner()
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    made = typer.Typer()
-    made.command()(score)
-    return made
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> list[str]:
-    paths = [tmp_path / "model.pdb", tmp_path / "reference.pdb"]
-    paths[0].write_text(to_pdb(chain("ACDEFGHIKL")))
-    paths[1].write_text(to_pdb(chain("ACDEFGHIKLMN")))
-    return [str(path) for path in paths]
-
-
-def test_the_table(run: CliRunner, app: typer.Typer, files: list[str]) -> None:
-    shown = run.invoke(app, files)
-    assert shown.exit_code == 0
-    assert "TM-score" in shown.output
-    assert "10 of the reference's 12 residues compared." in shown.output
-    assert "Not in the model: A.11., A.12." in shown.output
-
-
-def test_the_json(run: CliRunner, app: typer.Typer, files: list[str]) -> None:
-    shown = run.invoke(app, ["--json", "--align", *files])
-    assert json.loads(shown.output)["num_matched"] == 10
-
-
-def test_a_file_that_is_no_structure(
-    run: CliRunner, app: typer.Typer, files: list[str], tmp_path: Path
-) -> None:
-    (tmp_path / "other.pdb").write_text("This is a letter.\n")
-    shown = run.invoke(app, [str(tmp_path / "other.pdb"), files[1]])
-    assert isinstance(shown.exception, InputError)
 
 
 def test_scoring_needs_no_torch() -> None:

@@ -1,0 +1,197 @@
+"""Many pairs at once: a table of files → a table of scores, over all cores."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Final, TextIO
+
+from foldry.errors import InputError
+from foldry.formats.files import read_text
+from foldry.score.assess import ScoreSettings, score_files
+from foldry.score.table import NUMBERS, numbers
+
+COLUMNS: Final = ("name", "model", "reference", *(each.key for each in NUMBERS), "error")
+"""Of the table of scores."""
+_AHEAD: Final = 4
+"""Pairs in hand for each process: enough to keep it busy, few enough to forget."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What to score: a model and a reference as `score_files` takes them, seen from a folder."""
+
+    name: str
+    model: str
+    reference: str
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one pair ended.
+
+    Attributes:
+        pair: What was scored.
+        values: One of each of `NUMBERS`, None where it has no meaning; all None on an error.
+        error: Why there are no scores, in one sentence, or "".
+    """
+
+    pair: Pair
+    values: tuple[float | None, ...]
+    error: str = ""
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """The pairs of a CSV file with the columns `model`, `reference` and, if wished, `name`.
+
+    Paths are relative to the file's own folder. A pair without a name is called as its model.
+
+    Raises:
+        InputError: The file is no such table, or a row lacks a model or a reference.
+    """
+    rows = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
+    try:
+        header = [title.strip() for title in next(rows, [])]
+        _check_header(path, header)
+        pairs = [_pair(path, rows.line_num, header, row) for row in rows if any(row)]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {rows.line_num}, is no CSV ({error}): mend it.") from None
+    if not pairs:
+        raise InputError(f"{path} has no pair: write one a line below the header.")
+    return pairs
+
+
+def score_pairs(
+    pairs: Iterable[Pair], settings: ScoreSettings, num_processes: int | None = None
+) -> Iterator[Row]:
+    """Scores every pair, in their order; what fails is a row with its error.
+
+    Few pairs are in hand at any time, so their number is not bounded by memory.
+
+    Args:
+        num_processes: One a core if left out. With 1 everything runs in this process; otherwise
+            a program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
+    """
+    num_processes = num_processes or num_cores()
+    if num_processes == 1:
+        return (score_pair(pair, settings) for pair in pairs)
+    return _in_processes(deque(pairs), settings, num_processes)
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
+    """Scores one pair."""
+    model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
+    try:
+        return Row(pair, numbers(score_files(model, reference, settings)))
+    except InputError as error:
+        return _failed(pair, str(error))
+    except Exception as error:  # a fault of ours must not end the batch
+        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
+        return _failed(pair, f"Foldry failed ({what}): score the pair alone and report it.")
+
+
+def save_rows(rows: Iterable[Row], path: Path) -> int:
+    """As `write_rows`, to a file that has a temporary name until it is whole.
+
+    If the rows end in an exception there is no file.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            failed = write_rows(rows, file)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return failed
+
+
+def write_rows(rows: Iterable[Row], file: TextIO) -> int:
+    """Writes the rows as CSV, numbers with four decimals; returns how many have an error."""
+    failed = 0
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        failed += bool(row.error)
+        names = row.pair.name, row.pair.model, row.pair.reference
+        writer.writerow([*names, *row.values, row.error])
+    return failed
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    wanted = {"model", "reference"}
+    if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
+        raise InputError(
+            f"{path} has the columns {', '.join(header)!r}: name them model, reference and, if you "
+            "like, name in its first line."
+        )
+
+
+def _pair(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -> Pair:
+    cells = dict(zip(header, map(str.strip, row), strict=False))
+    if len(row) > len(header) or not (cells.get("model") and cells.get("reference")):
+        raise InputError(
+            f"{path}, line {line}, needs a model and a reference in {len(header)} columns: mend it."
+        )
+    name = cells.get("name") or cells["model"]
+    return Pair(name, cells["model"], cells["reference"], path.parent)
+
+
+def _failed(pair: Pair, error: str) -> Row:
+    return Row(pair, (None,) * len(NUMBERS), error)
+
+
+def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Iterator[Row]:
+    waiting: deque[tuple[Pair, Future[Row]]] = deque()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the new processes: NumPy has read it here
+    while rest:
+        executor = _executor(min(num, len(rest)))
+        try:
+            while rest or waiting:
+                while rest and len(waiting) < _AHEAD * num:
+                    future = executor.submit(score_pair, rest[0], settings)
+                    waiting.append((rest.popleft(), future))
+                row = waiting[0][1].result()
+                waiting.popleft()
+                yield row
+        except BrokenProcessPool:  # one of the pairs in hand ended a process; which is not known
+            yield from (_alone(pair, settings) for pair, _ in waiting)
+            waiting.clear()
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _alone(pair: Pair, settings: ScoreSettings) -> Row:
+    executor = _executor(1)
+    try:
+        return executor.submit(score_pair, pair, settings).result()
+    except BrokenProcessPool:
+        return _failed(
+            pair, "Its process was ended from outside, mostly for want of memory: score it alone."
+        )
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _executor(num_processes: int) -> ProcessPoolExecutor:
+    # Fresh processes: a copy of one that has threads may lock up.
+    return ProcessPoolExecutor(num_processes, get_context("spawn"), _start_process)
+
+
+def _start_process() -> None:
+    """Ctrl-C ends a process at once and in silence."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

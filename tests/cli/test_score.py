@@ -1,0 +1,77 @@
+"""What a user of `foldry score` sees."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from foldry.cli.main import main
+from foldry.formats.coordinates import to_pdb
+from tests.score.test_match import chain, joined
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a reference of 12 residues and a model of its first 10."""
+    monkeypatch.chdir(tmp_path)
+    Path("model.pdb").write_text(to_pdb(chain("ACDEFGHIKL")))
+    Path("reference.pdb").write_text(to_pdb(chain("ACDEFGHIKLMN")))
+    Path("pairs.csv").write_text("model,reference\nmodel.pdb,reference.pdb\nnone,reference.pdb\n")
+    return tmp_path
+
+
+def shown(capsys: Capture, *arguments: str) -> str:
+    assert main(["score", *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_the_table(capsys: Capture) -> None:
+    out = shown(capsys, "model.pdb", "reference.pdb")
+    assert "TM-score" in out
+    assert "10 of the reference's 12 residues compared." in out
+    assert "Not in the model: A.11., A.12." in out
+
+
+def test_the_json(capsys: Capture) -> None:
+    found = json.loads(shown(capsys, "--json", "--align", "model.pdb", "reference.pdb"))
+    assert found["num_matched"] == 10
+
+
+def test_the_csv_is_a_row_of_a_batch(capsys: Capture) -> None:
+    out = shown(capsys, "--csv", "model.pdb", "reference.pdb")
+    assert main(["score", "--batch", "pairs.csv", "-o", "scores.csv", "--jobs", "1"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "1 of 2 pairs scored: scores.csv\n"
+    assert said.err == "1 could not be scored: the column error says why.\n"
+    written = Path("scores.csv").read_text().splitlines()
+    (alone,), (first, second) = (list(csv.DictReader(x)) for x in (out.splitlines(), written))
+    assert {**alone, "name": "model.pdb"} == first
+    assert second["error"] == "none does not exist: check the path."
+
+
+def test_a_batch_without_failures(capsys: Capture) -> None:
+    Path("pairs.csv").write_text("model,reference\nmodel.pdb,reference.pdb\n")
+    out = shown(capsys, "--batch", "pairs.csv", "-o", "scores.csv", "--jobs", "1")
+    assert out == "1 of 1 pairs scored: scores.csv\n"
+
+
+def test_chains_are_chosen(capsys: Capture) -> None:
+    one, other = chain("ACDEF", chain_id="A"), chain("ACDEFGH", chain_id="B")
+    Path("two.pdb").write_text(to_pdb(joined(one, other)))
+    found = json.loads(shown(capsys, "--json", "model.pdb", "two.pdb:B"))
+    assert found["chain_mapping"] == {"B": "A"}
+    assert found["num_reference"] == 7
+    found = json.loads(shown(capsys, "--json", "two.pdb:B,A", "two.pdb"))
+    assert found["num_matched"] == 12
+
+
+def test_a_file_whose_name_has_a_colon(capsys: Capture) -> None:
+    Path("reference.pdb").rename("a:b.pdb")
+    assert "10 of the reference's 12" in shown(capsys, "model.pdb", "a:b.pdb")
