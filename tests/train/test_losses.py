@@ -10,45 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from foldry.geometry import Rigid, rotation_from_quaternion
+from foldry.geometry import Rigid
 from foldry.train import losses
 from foldry.train.losses import LossConfig, total_loss
 from foldry.train.targets import Targets, make_targets
+from tests.train.recorded import Recorded, assert_recorded
 
 ORTHONORMAL = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
-
-
-class Recorded:
-    """One file of recorded numbers; arrays come as float32 or int64 with a batch axis of 1."""
-
-    def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            pytest.skip(f"{path} is not there")
-        with np.load(path, allow_pickle=False) as archive:
-            self.arrays = dict(archive)
-
-    def __getitem__(self, name: str) -> Tensor:
-        array = self.arrays[name]
-        floats = np.issubdtype(array.dtype, np.floating)
-        return torch.from_numpy(array.astype(np.float32 if floats else np.int64))[None]
-
-    def layers(self, name: str) -> Tensor:
-        """[L, 1, …] of an array [L, …]."""
-        return self[name].movedim(0, 1)
-
-    def affine(self, name: str) -> Rigid:
-        """Frames [1, …] of a quaternion and a translation."""
-        array = self[name]
-        return Rigid(rotation_from_quaternion(array[..., :4]), array[..., 4:])
-
-    def targets(self, resolution: float = 2.0) -> Targets:
-        """Our own targets of the recorded structure."""
-        return make_targets(
-            self.arrays["batch/aatype"][None],
-            self.arrays["batch/all_atom_positions"][None],
-            self.arrays["batch/all_atom_mask"][None],
-            np.array([resolution]),
-        )
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +32,6 @@ def all_atom(parity_dir: Path) -> Recorded:
 @pytest.fixture(scope="module")
 def truth(recorded: Recorded) -> Targets:
     return recorded.targets()
-
-
-def assert_recorded(ours: Tensor, theirs: Tensor) -> None:
-    """‖ours − theirs‖ ≤ 1e-4·‖theirs‖ + 1e-6."""
-    assert ours.shape == theirs.shape
-    assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6
 
 
 def frames_3x4(array: Tensor) -> Rigid:
@@ -195,10 +157,10 @@ def test_confidence(recorded: Recorded, resolution: float) -> None:
     ca = recorded["in/final_atom_positions"][..., 1, :]
     lddt = losses.lddt_ca(ca, truth.ca, truth.ca_mask)
     frames = trajectory(recorded)[-1]
-    backbone = truth.backbone, truth.backbone_mask
+    bins = losses.aligned_error_bins(frames, truth.backbone, 64)
     values = {
         "plddt": losses.plddt_loss(recorded["in/lddt_logits"], lddt, truth.ca_mask),
-        "pae": losses.pae_loss(recorded["in/pae_logits"], frames, *backbone),
+        "pae": losses.pae_loss(recorded["in/pae_logits"], bins, truth.backbone_mask),
         "exp_resolved": losses.resolved_loss(
             recorded["in/exp_resolved_logits"], truth.atom37_mask, truth.atom37_exists
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -21,7 +22,9 @@ from foldry import residues
 from foldry.geometry import Rigid
 from foldry.model.alphafold import Pass
 from foldry.model.heads import HeadLogits
+from foldry.residues import PEPTIDE_BOND
 from foldry.train.targets import Batch, Targets
+from foldry.train.violations import violation_loss
 
 LENGTH_SCALE: Final = 10.0
 """Å in one unit of FAPE (SI Algorithm 28)."""
@@ -37,7 +40,8 @@ SYMMETRIC_SLOTS: Final[list[int]] = np.flatnonzero(residues.ATOM14_AMBIGUOUS.any
 class LossConfig:
     """Weights of the terms; those of weight 0 are not computed.
 
-    The defaults are the paper's for initial training (SI 1.9, equation 7).
+    The defaults are the paper's for initial training (SI 1.9, equation 7); `fine_tuning` has the
+    others.
 
     Attributes:
         distogram: Distances of pseudo-beta atoms.
@@ -47,9 +51,12 @@ class LossConfig:
         chi: Side-chain torsion angles.
         angle_norm: Length of the torsion vectors before normalisation.
         plddt, pae, resolved: The confidence heads.
+        violations: Bonds, angles and clashes of the last layer's atoms.
         smooth_lddt: 1 − lDDT-Cα with sigmoids for steps, last layer.
         ca_distance: Realised Cα distances, last layer.
         unclamped_fraction: Share of samples whose backbone FAPE is not clamped.
+        cos_ca_c_n_deviation: Of the peptide bond's angle, for violations. The official multimer
+            code has 0.014 here, which is the deviation of the bond's length.
     """
 
     distogram: float = 0.3
@@ -61,9 +68,20 @@ class LossConfig:
     plddt: float = 0.01
     pae: float = 0.0
     resolved: float = 0.0
+    violations: float = 0.0
     smooth_lddt: float = 0.0
     ca_distance: float = 0.0
     unclamped_fraction: float = 0.1
+    cos_ca_c_n_deviation: float = PEPTIDE_BOND["cos_ca_c_n"][1]
+
+
+def fine_tuning(pae: bool = False) -> LossConfig:
+    """The paper's weights for fine-tuning (SI 1.9, equation 7; SI 1.11, Table 4).
+
+    Args:
+        pae: Whether the network has the head for aligned errors, as the pTM models (SI 1.9.7).
+    """
+    return LossConfig(resolved=0.01, violations=1.0, pae=0.1 if pae else 0.0)
 
 
 @dataclass(frozen=True)
@@ -88,7 +106,7 @@ def total_loss(
     structure, pae_logits = result.structure, logits.pae
     exists = truth.atom37_exists * seq_mask[..., None]
     # An X has no atoms to place, but its frame stands on its Cα like any other.
-    final, ca = structure.frames[-1], structure.frames.translation[-1]
+    ca = structure.frames.translation[-1]
     lddt = lddt_ca(ca.detach(), truth.ca, truth.ca_mask)
     good = well_resolved(truth.resolution)
     compute: dict[str, Callable[[], Tensor]] = {
@@ -108,13 +126,17 @@ def total_loss(
         "angle_norm": lambda: angle_norm_loss(structure.unnormalized_sin_cos, seq_mask),
         "plddt": lambda: good * plddt_loss(logits.plddt, lddt, truth.ca_mask),
         "resolved": lambda: good * resolved_loss(logits.resolved, truth.atom37_mask, exists),
+        "violations": lambda: violation_loss(
+            structure.atom14[-1], batch.inputs, config.cos_ca_c_n_deviation
+        ),
         "smooth_lddt": lambda: smooth_lddt_loss(ca, truth.ca, truth.ca_mask),
         "ca_distance": lambda: ca_distance_loss(ca, truth.ca, truth.ca_mask),
     }
     if pae_logits is not None:
-        compute["pae"] = lambda: (
-            good * pae_loss(pae_logits, final, truth.backbone, truth.backbone_mask)
+        bins = partial(
+            aligned_error_bins, structure.frames[-1], truth.backbone, pae_logits.shape[-1]
         )
+        compute["pae"] = lambda: good * pae_loss(pae_logits, bins(), truth.backbone_mask)
     elif config.pae:
         raise ValueError("the aligned-error loss needs a network with that head")
     terms = {name: term().mean() for name, term in compute.items() if getattr(config, name)}
@@ -273,20 +295,24 @@ def plddt_loss(
 
 
 def pae_loss(
-    logits: Float[Tensor, "B N N K"],
-    frames: Rigid,
-    true_frames: Rigid,
-    mask: Float[Tensor, "B N"],
-    max_break: float = 31.0,
+    logits: Float[Tensor, "B N N K"], bins: Int[Tensor, "B N N"], mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:
-    """Cross-entropy of the bins of the errors of Cα atoms as seen from each frame (SI 1.9.7)."""
-    with torch.no_grad():
-        delta = _seen_from(frames, frames.translation) - _seen_from(
-            true_frames, true_frames.translation
-        )
-        breaks = torch.linspace(0, max_break, logits.shape[-1] - 1, device=logits.device)
-        bins = torch.bucketize(delta.square().sum(-1), breaks.square())
+    """Cross-entropy of the bins of `aligned_error_bins` (SI 1.9.7)."""
     return masked_mean(_cross_entropy(logits, bins), mask[:, :, None] * mask[:, None], 2)
+
+
+@torch.no_grad()
+def aligned_error_bins(
+    frames: Rigid, true_frames: Rigid, num_bins: int, max_break: float = 31.0
+) -> Int[Tensor, "B N N"]:
+    """The bin of the error of each Cα atom as seen from each frame; frames are [B, N].
+
+    Breaks are even from 0 to `max_break` Å. Bin 0 has errors of exactly 0: a frame's own Cα.
+    """
+    delta = _seen_from(frames, frames.translation)
+    delta = delta - _seen_from(true_frames, true_frames.translation)
+    breaks = torch.linspace(0, max_break, num_bins - 1, device=delta.device)
+    return torch.bucketize(delta.square().sum(-1), breaks.square())
 
 
 def resolved_loss(
