@@ -175,11 +175,7 @@ def torsion_angles(
         axis=-1,
     )
 
-    first, second, third, fourth = (atoms[..., index, :] for index in range(4))
-    axes = frames_from_points(second, third, first)
-    # In the frame of the bond the fourth atom's y and z are the cosine and sine, but for length.
-    y, z = (_dot(axes[..., axis], fourth) - _dot(axes[..., axis], third) for axis in (1, 2))
-    sin_cos = np.stack([z, y], axis=-1) / np.sqrt(z * z + y * y + _EPSILON)[..., None]
+    sin_cos = torsion_sin_cos(atoms)
     sin_cos *= _PSI_MIRROR
     turn = 1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (3, 0)))[codes]
     alternative = sin_cos * turn[..., None]
@@ -189,6 +185,16 @@ def torsion_angles(
         sin_cos = np.where(undefined, one, sin_cos)
         alternative = np.where(undefined, one, alternative)
     return Torsions(sin_cos, alternative, torsion_mask)
+
+
+def torsion_sin_cos(atoms: Float[np.ndarray, "... 4 3"]) -> Float[np.ndarray, "... 2"]:
+    """(sin, cos) of the torsion angle of four points about the middle two; (0, 0) on a line."""
+    first, second, third, fourth = (atoms[..., index, :] for index in range(4))
+    axes = frames_from_points(second, third, first)
+    # In the frame of the bond the fourth atom's y and z are the cosine and sine, but for length.
+    y, z = (_dot(axes[..., axis], fourth) - _dot(axes[..., axis], third) for axis in (1, 2))
+    unit: np.ndarray = np.stack([z, y], axis=-1) / np.sqrt(z * z + y * y + _EPSILON)[..., None]
+    return unit
 
 
 def rigid_groups(

@@ -1,0 +1,150 @@
+"""Torsion angles of a structure, its Ramachandran plot, and how well two structures agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from foldry.features.known_atoms import torsion_angles, torsion_sin_cos
+from foldry.residues import CA, CHI_PI_PERIODIC, C, N
+from foldry.structure import Structure
+
+_NO_BOND: Final = 2.0
+"""Å. Beyond it a C and the next N whose residue numbers do not follow are not bonded."""
+_SAME_ROTAMER: Final = 40.0
+_SAME_BACKBONE: Final = 30.0
+
+
+@dataclass(frozen=True)
+class TorsionAngles:
+    """Torsion angles in degrees, from −180 to 180; NaN where an atom or a neighbour lacks.
+
+    Attributes:
+        omega: CA–C–N–CA of the peptide bond before the residue.
+        phi: C–N–CA–C, from the residue before.
+        psi: N–CA–C–N, to the residue after.
+        chi: chi1–chi4.
+    """
+
+    omega: Float[np.ndarray, " N"]
+    phi: Float[np.ndarray, " N"]
+    psi: Float[np.ndarray, " N"]
+    chi: Float[np.ndarray, "N 4"]
+
+    def select(self, keep: np.ndarray) -> TorsionAngles:
+        """Those of the residues that a mask or an index array picks, in its order."""
+        return TorsionAngles(self.omega[keep], self.phi[keep], self.psi[keep], self.chi[keep])
+
+
+def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " N-1"]:
+    """Whether residue n + 1 follows residue n in its chain.
+
+    It does if its number is the same (with another insertion code) or one higher, however far
+    away it is, or if C and N are nearer than 2 Å, whatever the numbers.
+    """
+    step = np.diff(structure.residue_number)
+    atoms, mask = structure.atom_positions, structure.atom_mask
+    near = np.linalg.norm(atoms[1:, N] - atoms[:-1, C], axis=1) < _NO_BOND
+    near &= mask[1:, N] & mask[:-1, C]
+    same_chain = structure.chain_id[1:] == structure.chain_id[:-1]
+    follows: Bool[np.ndarray, " N-1"] = same_chain & ((step == 0) | (step == 1) | near)
+    return follows
+
+
+def structure_torsions(structure: Structure) -> TorsionAngles:
+    """All torsion angles (IUPAC–IUB 1970) of a structure."""
+    xyz = structure.atom_positions.astype(np.float64)
+    mask = structure.atom_mask
+    found = torsion_angles(structure.aatype, xyz, mask)
+    angles = _degrees(found.sin_cos)
+    angles[found.mask == 0] = np.nan
+    bonded = bonded_to_next(structure)
+    angles[:1, :2] = np.nan
+    angles[1:, :2][~bonded] = np.nan
+    psi = np.full(len(structure), np.nan)
+    known = bonded & mask[:-1, [N, CA, C]].all(axis=1) & mask[1:, N]
+    here = np.flatnonzero(known)
+    atoms = np.concatenate([xyz[here][:, [N, CA, C]], xyz[here + 1][:, [N]]], axis=1)
+    psi[here] = _degrees(torsion_sin_cos(atoms))
+    return TorsionAngles(omega=angles[:, 0], phi=angles[:, 1], psi=psi, chi=angles[:, 3:])
+
+
+def _degrees(sin_cos: Float[np.ndarray, "*dims 2"]) -> Float[np.ndarray, "*dims"]:
+    degrees: Float[np.ndarray, "*dims"] = np.degrees(np.arctan2(sin_cos[..., 0], sin_cos[..., 1]))
+    return degrees
+
+
+@dataclass(frozen=True)
+class TorsionAgreement:
+    """How well the torsion angles of a model agree with those of a reference.
+
+    Shares (0–1) are of the residues where the reference has the angles; where the model lacks
+    them it is wrong. Errors are mean absolute differences in degrees where both have the angle.
+    All are NaN where there is nothing to compare.
+
+    Attributes:
+        chi1: Share with chi1 within 40°.
+        chi1_2: Share with chi1 and chi2 within 40°, of residues with both.
+        chi_error: Of chi1, chi2, chi3 and chi4.
+        phi_psi: Share with phi and psi within 30°.
+        omega_error, phi_error, psi_error: Of the backbone.
+    """
+
+    chi1: float
+    chi1_2: float
+    chi_error: tuple[float, float, float, float]
+    phi_psi: float
+    omega_error: float
+    phi_error: float
+    psi_error: float
+
+
+def torsion_agreement(
+    model: TorsionAngles, reference: TorsionAngles, aatype: Int[np.ndarray, " N"]
+) -> TorsionAgreement:
+    """Agreement of residues that belong together, residue n of one to residue n of the other.
+
+    Two rotamers are the same if their angles differ by at most 40° (Krivov et al., Proteins 2009,
+    77, 778). Where half a turn gives the same side chain — chi2 of Asp, Phe and Tyr, chi3 of Glu —
+    the nearer of the two counts; the exchange of Arg's NH1 and NH2 moves no chi angle.
+    """
+    chi = angle_difference(model.chi, reference.chi)
+    chi = np.where(CHI_PI_PERIODIC[aatype] > 0, np.minimum(chi, 180 - chi), chi)
+    phi = angle_difference(model.phi, reference.phi)
+    psi = angle_difference(model.psi, reference.psi)
+    has_chi = np.isfinite(reference.chi)
+    same_chi, same_phi, same_psi = (
+        np.asarray(apart <= limit)
+        for apart, limit in ((chi, _SAME_ROTAMER), (phi, _SAME_BACKBONE), (psi, _SAME_BACKBONE))
+    )
+    has_both = np.isfinite(reference.phi) & np.isfinite(reference.psi)
+    chi1, chi2, chi3, chi4 = map(_mean_known, chi.T)
+    return TorsionAgreement(
+        chi1=_mean(same_chi[has_chi[:, 0], 0]),
+        chi1_2=_mean(same_chi[has_chi[:, 1], :2].all(axis=1)),
+        chi_error=(chi1, chi2, chi3, chi4),
+        phi_psi=_mean((same_phi & same_psi)[has_both]),
+        omega_error=_mean_known(angle_difference(model.omega, reference.omega)),
+        phi_error=_mean_known(phi),
+        psi_error=_mean_known(psi),
+    )
+
+
+def angle_difference(
+    one: Float[np.ndarray, "*dims"], other: Float[np.ndarray, "*dims"]
+) -> Float[np.ndarray, "*dims"]:
+    """The angle between two directions given in degrees, 0–180."""
+    apart: Float[np.ndarray, "*dims"] = np.abs((one - other + 180) % 360 - 180)
+    return apart
+
+
+def _mean(values: object) -> float:
+    numbers = np.asarray(values, np.float64)
+    return float(numbers.mean()) if len(numbers) else float("nan")
+
+
+def _mean_known(values: Float[np.ndarray, " N"]) -> float:
+    return _mean(values[np.isfinite(values)])
