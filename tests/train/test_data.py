@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from foldry.errors import InputError
 from foldry.features.features import FeatureConfig
 from foldry.model.inputs import MSAInputs
 from foldry.residues import CA, GAP
@@ -18,6 +19,7 @@ from foldry.train.data import (
     Sample,
     TrainingSet,
     collate,
+    crop,
     damage,
     excluded_chains,
     partition,
@@ -181,7 +183,7 @@ def test_fractions_of_templates_and_single_rows(data: TrainingSet) -> None:
 def test_a_network_without_templates_gets_none(world: World) -> None:
     config = FeatureConfig(num_msa=8, num_extra_msa=5, num_templates=0)
     data = TrainingSet(world.folder, ["train"], EXCLUDED, config)
-    batch = data.batch(STAGE, 0, 0)
+    batch = data.batch(replace(STAGE, num_extra_rows=5), 0, 0)
     assert batch.inputs.templates is None
     assert batch.draws[0].extra_msa.shape == (6, 5, 50)
 
@@ -194,7 +196,7 @@ def test_unseen_chains_never_come(world: World, data: TrainingSet) -> None:
     assert not clusters[0] & clusters[1]
     assert not clusters[0] & clusters[2]
     assert not clusters[1] & clusters[2]
-    assert len(data.parts["selection"]) == 60
+    assert len(data.parts["selection"]) == 9  # a tenth of 97 clusters
     confidence = replace(STAGE, chains="confidence", crop_size=200)
     lengths = {int(size) for size in data.batch(confidence, 0, 0).inputs.seq_mask.sum(-1).tolist()}
     assert lengths <= {world.lengths[name] for name in data.parts["confidence"]}
@@ -207,6 +209,69 @@ def test_partition_does_not_depend_on_order() -> None:
     assert parts == partition(dict(reversed(lengths.items())), clusters)
     assert all(40 <= lengths[name] <= 256 for name in parts["selection"])
     assert len(parts["confidence"]) == 2 * 5
+
+
+def test_a_handful_of_clusters_still_leaves_chains_to_train_on() -> None:
+    lengths = {f"c{number}": 100 for number in range(3)}
+    parts = partition(lengths, {name: name for name in lengths})
+    assert [len(parts[part]) for part in ("train", "selection", "confidence")] == [2, 0, 1]
+
+
+def test_a_part_without_chains_is_named(world: World) -> None:
+    everything = [name for name in world.lengths if name != "c1"]
+    alone = TrainingSet(world.folder, ["train"], everything)
+    with pytest.raises(InputError, match="Stage test has no chain to train on"):
+        alone.batch(STAGE, 0, 0)
+
+
+def test_all_splits_to_train_on_are_found(world: World) -> None:
+    found = TrainingSet(world.folder, exclude=EXCLUDED)
+    named = TrainingSet(world.folder, ["train"], EXCLUDED)
+    assert found.parts == named.parts
+
+
+def test_damaged_chains_are_left_out(
+    world: World, data: TrainingSet, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged = TrainingSet(world.folder, ["train"], EXCLUDED)
+    names = damaged.parts["train"]
+    bad = names[: len(names) // 2]
+    for number, name in enumerate(bad):
+        arrays, row = damaged.library.alignments.find(name)
+        if number % 3 == 0:
+            del damaged.library.alignments.place[name]
+        elif number % 3 == 1:
+            arrays["residues"][arrays["cell_offsets"][row]] ^= 1
+        else:
+            arrays["length"][row] += 1
+    left = [damaged.batch(STAGE, 0, step) for step in range(4)]
+    again = [damaged.batch(STAGE, 0, step) for step in range(4)]
+    for one, other in zip(left, again, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+    assert {line.split()[0] for line in caplog.messages} <= set(bad)
+    assert len(caplog.messages) > 4
+    damaged.library.alignments.place.clear()
+    with pytest.raises(InputError, match="in a row are damaged"):
+        damaged.batch(STAGE, 0, 0)
+
+
+def test_a_spatial_crop_lines_up_too(world: World, data: TrainingSet) -> None:
+    stage = replace(STAGE, spatial_fraction=1.0, crop_size=30)
+    broken = 0
+    for name, sample in samples(data, stage, 20):
+        picked = sample.truth.residue_index - 5
+        size = min(world.lengths[name], 30)
+        assert len(picked) == size
+        broken += int((np.diff(picked) > 1).any())
+        assert np.array_equal(sample.features.aatype, world.aatype[name][picked])
+        assert np.array_equal(sample.features.residue_index, picked + 5)
+        rows = {tuple(row) for row in world.msa[name][:, picked]}
+        assert {tuple(row) for row in sample.features.msa} <= rows
+    assert broken > 10
+    rng, chain = np.random.default_rng(0), data.library.chain("c0")
+    half = replace(STAGE, spatial_fraction=0.5, crop_size=10)
+    runs = [bool((np.diff(crop(chain, half, rng)) == 1).all()) for _ in range(200)]
+    assert 0.35 < np.mean(runs) < 0.65
 
 
 def test_sampling_weights() -> None:

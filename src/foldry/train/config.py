@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
 
 from foldry.train.losses import LossConfig
 
@@ -17,16 +21,24 @@ class StageConfig:
         num_steps: Optimiser steps.
         chains: Which part of the chains: `train`, or `confidence`, which the others never see.
         batch_size: Samples in a step.
+        micro_batch: Samples that pass through the network together; None takes the whole batch.
+            A worker takes whole micro-batches.
         crop_size: Residues in a sample.
+        spatial_fraction: Longer chains of which the residues around one are taken, not a run.
         num_rows: Alignment rows at most; fewer are drawn at random.
+        num_extra_rows: Rows of the extra alignment.
         learning_rate, final_learning_rate: Adam's, falling in a straight line over the stage.
         warmup_steps: Steps over which the learning rate rises from zero.
+        decay_step: From this step on the learning rate is 0.95 of it; None never.
+        adam_beta2: Adam's decay of the squared gradient.
         max_passes: Passes of the network in a sample, drawn evenly from 1 up to this.
-        max_gradient_norm: The batch's gradient is scaled down to this length.
+        max_gradient_norm: Longer gradients are scaled down to this length.
+        clipping: Whether that is done to the batch's gradient, or to each sample's.
         ema_decay: Of the average that is kept.
         template_fraction: Samples with a template of the chain's hits, where it has one.
         self_template_fraction: Samples whose template is the chain itself with noise.
         single_row_fraction: Samples with a template that have no alignment.
+        min_plddt: Residues of predicted structures count in the losses from this pLDDT on.
         trained: Prefixes of the parameters that are trained; the others stay as they are.
     """
 
@@ -35,24 +47,94 @@ class StageConfig:
     num_steps: int
     chains: str = "train"
     batch_size: int = 2
+    micro_batch: int | None = None
     crop_size: int = 64
+    spatial_fraction: float = 0.0
     num_rows: int = 32
+    num_extra_rows: int = 0
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-3
     warmup_steps: int = 100
+    decay_step: int | None = None
+    adam_beta2: float = 0.99
     max_passes: int = 1
     max_gradient_norm: float = 0.1
+    clipping: Literal["batch", "sample"] = "batch"
     ema_decay: float = 0.995
     template_fraction: float = 0.6
     self_template_fraction: float = 0.0
     single_row_fraction: float = 0.2
+    min_plddt: float = 0.0
     trained: tuple[str, ...] = ("",)
 
-    def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        warm = min(1.0, (step + 1) / max(self.warmup_steps, 1))
+    def __post_init__(self) -> None:
+        if self.clipping == "sample" and self.micro_batch != 1:
+            raise ValueError("clipping by sample needs micro_batch=1: one gradient a sample")
+
+    def learning_rate_at(self, step: int, warmup_steps: int = 0) -> float:
+        """The learning rate of a step, counted from 0; a longer warm-up can be asked for."""
+        warm = min(1.0, (step + 1) / max(self.warmup_steps, warmup_steps, 1))
         share = step / max(self.num_steps - 1, 1)
-        return warm * (self.learning_rate + share * (self.final_learning_rate - self.learning_rate))
+        rate = self.learning_rate + share * (self.final_learning_rate - self.learning_rate)
+        decayed = self.decay_step is not None and step >= self.decay_step
+        return warm * rate * (0.95 if decayed else 1.0)
+
+    def num_passes_at(self, seed: int, step: int) -> int:
+        """Passes of the network in a step, the same for all its samples (SI Algorithm 31)."""
+        return int(self._stream(seed, step).integers(1, self.max_passes + 1))
+
+    def dropout_seed(self, seed: int, step: int, number: int) -> int:
+        """What dropout follows from in one micro-batch, whichever worker runs it."""
+        return int(self._stream(seed, step, number).integers(2**62))
+
+    def micro_batches(self) -> tuple[range, ...]:
+        """The numbers of the samples of each micro-batch of a step."""
+        size = self.micro_batch or self.batch_size
+        starts = range(0, self.batch_size, size)
+        return tuple(range(start, min(start + size, self.batch_size)) for start in starts)
+
+    def _stream(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([zlib.crc32(self.name.encode()), *key])
+
+
+def paper_stages() -> tuple[StageConfig, StageConfig]:
+    """Initial training and fine-tuning of AlphaFold 2 (Jumper 2021, SI Table 4 and 1.11.3).
+
+    128 samples a step, 10 million in all and then 1.5 million; the learning rate warms up over
+    the first 128,000 and falls by 5 % after 6.4 million. Fine-tuning has half the rate.
+    """
+    initial = StageConfig(
+        name="initial",
+        losses=LossConfig(),
+        num_steps=78_125,
+        batch_size=128,
+        micro_batch=1,
+        crop_size=256,
+        num_rows=128,
+        num_extra_rows=1024,
+        warmup_steps=1000,
+        decay_step=50_000,
+        adam_beta2=0.999,
+        max_passes=4,
+        clipping="sample",
+        ema_decay=0.999,
+        template_fraction=1.0,
+        single_row_fraction=0.0,
+    )
+    finetuning = replace(
+        initial,
+        name="finetuning",
+        losses=LossConfig(resolved=0.01),
+        num_steps=11_719,
+        crop_size=384,
+        num_rows=512,
+        num_extra_rows=5120,
+        learning_rate=5e-4,
+        final_learning_rate=5e-4,
+        warmup_steps=0,
+        decay_step=None,
+    )
+    return initial, finetuning
 
 
 def mini_stages() -> tuple[StageConfig, ...]:

@@ -5,6 +5,7 @@ Everything random follows from (seed, stage, step), so any step's batch can be m
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -17,6 +18,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from foldry.errors import InputError
+from foldry.features.crop import contiguous_crop, spatial_crop
 from foldry.features.features import FeatureConfig, Features, MSADraw, TemplateFeatures
 from foldry.features.msa import draw_msa
 from foldry.features.sequence import SequenceFeatures, sequence_features
@@ -29,24 +32,30 @@ from foldry.train.config import StageConfig
 from foldry.train.packs import Hit, KnownChain, Library, read_table
 from foldry.train.targets import Batch, make_targets
 
+logger = logging.getLogger(__name__)
+
 NUM_SELECTION: Final = 60
-"""Chains held back for the choice between models, one a cluster."""
+"""Chains held back for the choice between models, one a cluster: at most so many,"""
+SELECTION_SHARE: Final = 0.1
+"""and from at most this share of the clusters."""
 SELECTION_LENGTHS: Final = (40, 256)
 CONFIDENCE_SHARE: Final = 0.05
 """Share of the clusters held back from all but the confidence stage."""
 IDENTITY_STRATA: Final = (0.3, 0.5)
 """Templates below, between and above are drawn equally often."""
 MAX_IDENTITY: Final = 0.9
+MAX_DAMAGED: Final = 100
+"""Damaged chains drawn for one sample, after which it is given up."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A window of one chain.
+    """A crop of one chain.
 
     Attributes:
         features: Of at most `crop_size` residues.
         draws: One draw of the alignment for each pass.
-        truth: The window's atoms.
+        truth: The crop's atoms.
         clamped: Whether its backbone FAPE is clamped.
     """
 
@@ -64,7 +73,7 @@ class TrainingSet:
 
     Args:
         folder: The folder of packs, see `foldry.train.packs`.
-        splits: The splits to train on.
+        splits: The splits to train on; None stands for all whose name begins with `train`.
         exclude: Ids never to be trained on; None stands for those that resemble an example.
         features: How alignments and templates are drawn; None stands for mini's way.
 
@@ -75,10 +84,12 @@ class TrainingSet:
     def __init__(
         self,
         folder: Path,
-        splits: Sequence[str] = ("train", "train2"),
+        splits: Sequence[str] | None = None,
         exclude: Collection[str] | None = None,
         features: FeatureConfig | None = None,
     ) -> None:
+        if splits is None:
+            splits = sorted(path.stem for path in (folder / "splits").glob("train*.tsv"))
         self.library = Library(folder, splits)
         self.features = features or mini().features
         self.excluded = excluded_chains() if exclude is None else frozenset(exclude)
@@ -103,33 +114,60 @@ class TrainingSet:
         A sample follows from (seed, stage, step, number) alone, whoever makes it.
         """
         key = [seed, zlib.crc32(stage.name.encode()), step, 1]
-        names = np.random.default_rng(key).choice(
-            self.parts[stage.chains], stage.batch_size, p=self.weights[stage.chains]
-        )
+        names = self._choose(stage, np.random.default_rng(key), stage.batch_size)
         samples = [
-            self.sample(str(names[number]), stage, np.random.default_rng([*key, number]))
+            self._intact(names[number], stage, np.random.default_rng([*key, number]))
             for number in (range(stage.batch_size) if numbers is None else numbers)
         ]
         return collate(samples, stage.crop_size)
 
+    def _choose(self, stage: StageConfig, rng: np.random.Generator, count: int) -> list[str]:
+        names = self.parts[stage.chains]
+        if not names:
+            raise InputError(
+                f"Stage {stage.name} has no chain to train on: give chains of more clusters."
+            )
+        chosen: list[str] = rng.choice(names, count, p=self.weights[stage.chains]).tolist()
+        return chosen
+
+    def _intact(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
+        """A sample of the chain or, where that is damaged, of another one."""
+        for _ in range(MAX_DAMAGED):
+            try:
+                return self.sample(name, stage, rng)
+            except (InputError, LookupError, ValueError) as error:
+                logger.warning("%s is left out once: %s", name, error)
+                [name] = self._choose(stage, rng, 1)
+        raise InputError(f"{MAX_DAMAGED} chains in a row are damaged: make the data again.")
+
     def sample(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
-        """One window of a chain, its alignment's draws and its template."""
+        """A crop of one chain, its alignment's draws and its template.
+
+        Raises:
+            InputError: The chain or its alignment is damaged.
+        """
         chain = self.library.chain(name)
-        start = int(rng.integers(max(len(chain) - stage.crop_size, 0) + 1))
-        window = slice(start, start + stage.crop_size)
+        msa, deletions = self.library.alignment(name)
+        if not (np.isfinite(chain.positions).all() and np.array_equal(msa[0], chain.aatype)):
+            raise InputError(
+                f"{name} has an atom that is nowhere, or an alignment of another sequence: "
+                "make its pack again."
+            )
+        window = crop(chain, stage, rng)
         truth = chain.window(window)
         template = self._template(name, truth, window, stage, rng)
-        msa, deletions = self.library.alignment(name)
         single = bool(template.mask.any()) and rng.random() < stage.single_row_fraction
         kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
         sequence = "".join(RESTYPES_WITH_X[code] for code in truth.aatype)
         known = sequence_features(Query(name, (Chain(("A",), sequence),)))
         features = Features(
             **vars(replace(known, residue_index=truth.residue_index)),
-            msa=msa[kept, window],
-            deletion_matrix=deletions[kept, window],
+            msa=msa[np.ix_(kept, window)],
+            deletion_matrix=deletions[np.ix_(kept, window)],
             templates=template_features(template, self.features.num_templates),
-            config=replace(self.features, num_msa=stage.num_rows),
+            config=replace(
+                self.features, num_msa=stage.num_rows, num_extra_msa=stage.num_extra_rows
+            ),
             seed=int(rng.integers(2**62)),
         )
         draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
@@ -140,7 +178,7 @@ class TrainingSet:
         self,
         name: str,
         truth: KnownChain,
-        window: slice,
+        window: Int[np.ndarray, " C"],
         stage: StageConfig,
         rng: np.random.Generator,
     ) -> KnownChain:
@@ -193,10 +231,11 @@ def partition(lengths: Mapping[str, int], clusters: Mapping[str, str]) -> dict[s
     parts: dict[str, list[str]] = {"train": [], "selection": [], "confidence": []}
     shortest, longest = SELECTION_LENGTHS
     order = rng.permutation(sorted(members)).tolist()
-    num_confidence = round(CONFIDENCE_SHARE * len(order))
+    num_selection = min(NUM_SELECTION, int(SELECTION_SHARE * len(order)))
+    num_confidence = max(1, round(CONFIDENCE_SHARE * len(order)))
     for cluster in order:
         fitting = [name for name in members[cluster] if shortest <= lengths[name] <= longest]
-        if fitting and len(parts["selection"]) < NUM_SELECTION:
+        if fitting and len(parts["selection"]) < num_selection:
             parts["selection"].append(fitting[int(rng.integers(len(fitting)))])
         elif num_confidence:
             parts["confidence"] += members[cluster]
@@ -204,6 +243,14 @@ def partition(lengths: Mapping[str, int], clusters: Mapping[str, str]) -> dict[s
         else:
             parts["train"] += members[cluster]
     return parts
+
+
+def crop(chain: KnownChain, stage: StageConfig, rng: np.random.Generator) -> Int[np.ndarray, " C"]:
+    """The residues of a sample: a run of them, or those around one of them."""
+    if len(chain) > stage.crop_size and rng.random() < stage.spatial_fraction:
+        known, one_chain = chain.mask[:, CA] > 0, np.zeros(len(chain), np.int64)
+        return spatial_crop(chain.positions[:, CA], known, one_chain, stage.crop_size, rng)
+    return contiguous_crop([len(chain)], stage.crop_size, rng)
 
 
 def sampling_weights(

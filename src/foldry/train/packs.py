@@ -26,7 +26,7 @@ _LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
 
 @dataclass(frozen=True)
 class KnownChain:
-    """One chain of a pack, or a window of it: its observed residues.
+    """One chain of a pack, or a crop of it: its observed residues.
 
     Attributes:
         aatype: Codes, 20 for X.
@@ -45,8 +45,8 @@ class KnownChain:
     def __len__(self) -> int:
         return len(self.aatype)
 
-    def window(self, window: slice) -> KnownChain:
-        """Some neighbouring residues."""
+    def window(self, window: Int[np.ndarray, " C"]) -> KnownChain:
+        """Some of the residues, by their indices."""
         return KnownChain(
             self.aatype[window],
             self.residue_index[window],
