@@ -1,0 +1,238 @@
+"""How two complexes agree where their chains touch: QS-score, ICS and IPS.
+
+The definitions are those of OpenStructure's scores of the same names. Axes: N residues, K contacts,
+M matched residues.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from foldry.residues import CA, CB, RESNAME_TO_CODE
+from foldry.score.neighbours import near_pairs
+from foldry.structure import Structure
+
+CONTACT: Final = 5.0
+"""Å between any two heavy atoms: residues in contact, for ICS, IPS and Fnat."""
+QS_CONTACT: Final = 12.0
+"""Å between two Cβ: residues in contact, for the QS-score."""
+_BLOCK: Final = 20_000
+_GLY: Final = RESNAME_TO_CODE["GLY"]
+
+
+@dataclass(frozen=True)
+class Contacts:
+    """Pairs of residues of different chains that are near each other.
+
+    Attributes:
+        first, second: Residues, counted from 0, `first` < `second`.
+        distance: Å, between the nearest atoms of the two.
+    """
+
+    first: Int[np.ndarray, " K"]
+    second: Int[np.ndarray, " K"]
+    distance: Float[np.ndarray, " K"]
+
+    def take(self, index: np.ndarray) -> Contacts:
+        """The contacts that a mask or an index array picks."""
+        return Contacts(self.first[index], self.second[index], self.distance[index])
+
+
+def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
+    """Residues of different chains with two atoms nearer than `cutoff` Å.
+
+    Raises:
+        InputError: A coordinate is not a finite number.
+    """
+    there = np.flatnonzero(structure.atom_mask.any(axis=1))
+    # Free places are filled with the first atom again, which changes no smallest distance.
+    mask = structure.atom_mask[there]
+    order = np.argsort(~mask, axis=1, kind="stable")[:, : mask.sum(axis=1).max(initial=1)]
+    order = np.where(np.take_along_axis(mask, order, axis=1), order, order[:, :1])
+    points = structure.atom_positions[there].astype(np.float64)
+    points = np.take_along_axis(points, order[:, :, None], axis=1)
+    center = (points.min(axis=1) + points.max(axis=1)) / 2
+    radius = np.linalg.norm(points - center[:, None], axis=2).max(axis=1, initial=0)
+    first, second, apart = near_pairs(center, cutoff + 2 * radius.max(initial=0))
+    chain = np.unique(structure.chain_id[there], return_inverse=True)[1]
+    near = (chain[first] != chain[second]) & (apart < cutoff + radius[first] + radius[second])
+    first, second = first[near], second[near]
+    distance = np.concatenate(
+        [
+            _smallest_distance(points[first[block]], points[second[block]])
+            for start in range(0, max(len(first), 1), _BLOCK)
+            for block in [slice(start, start + _BLOCK)]
+        ]
+    )
+    return Contacts(there[first], there[second], distance).take(distance < cutoff)
+
+
+def _smallest_distance(
+    one: Float[np.ndarray, "K A 3"], other: Float[np.ndarray, "K A 3"]
+) -> Float[np.ndarray, " K"]:
+    center = one[:, :1]
+    one, other = one - center, other - center
+    squared = (one**2).sum(axis=2)[:, :, None] + (other**2).sum(axis=2)[:, None, :]
+    squared -= 2 * (one @ other.swapaxes(1, 2))
+    smallest: Float[np.ndarray, " K"] = np.sqrt(np.maximum(squared.min(axis=(1, 2)), 0))
+    return smallest
+
+
+@dataclass(frozen=True)
+class SharedContacts:
+    """Contacts of a model and of its reference, and which of them are the same.
+
+    Attributes:
+        model, reference: The contacts of each that both have, in the same order.
+        model_mapped, reference_mapped: Whether both residues of a contact have a partner, for all
+            contacts that were given.
+    """
+
+    model: Int[np.ndarray, " S"]
+    reference: Int[np.ndarray, " S"]
+    model_mapped: Bool[np.ndarray, " K"]
+    reference_mapped: Bool[np.ndarray, " L"]
+
+
+def share_contacts(model: Contacts, reference: Contacts, pairs: np.ndarray) -> SharedContacts:
+    """Finds the contacts that a model and its reference have in common.
+
+    Args:
+        pairs: (model residue, reference residue), each residue at most once.
+    """
+    size = 1 + max(
+        (int(index.max(initial=-1)) for index in (*pairs.T, model.second, reference.second)),
+        default=0,
+    )
+    partner = np.full(size, -1)
+    partner[pairs[:, 0]] = pairs[:, 1]
+    matched = np.zeros(size, bool)
+    matched[pairs[:, 1]] = True
+    one, other = partner[model.first], partner[model.second]
+    model_mapped = (one >= 0) & (other >= 0)
+    # Contacts of residues without a partner get keys that no contact of the reference has.
+    keys = np.where(
+        model_mapped, np.minimum(one, other) * size + np.maximum(one, other), ~np.arange(len(one))
+    )
+    _, here, there = np.intersect1d(
+        keys, reference.first * size + reference.second, assume_unique=True, return_indices=True
+    )
+    return SharedContacts(
+        here, there, model_mapped, matched[reference.first] & matched[reference.second]
+    )
+
+
+@dataclass(frozen=True)
+class QSScore:
+    """QS-score, 0–1.
+
+    Attributes:
+        best: Over contacts of residues that both structures have.
+        total: Over all contacts, those of residues and chains without a partner too;
+            OpenStructure's `qs_global`.
+    """
+
+    best: float
+    total: float
+
+
+def qs_score(model: Structure, reference: Structure, pairs: np.ndarray) -> QSScore:
+    """QS-score (Bertoni et al., Sci. Rep. 2017, 7, 10480) of a mapping of residues.
+
+    Contacts are residues of different chains with Cβ (Cα of glycine) nearer than 12 Å. A contact
+    at distance d weighs w(d) = exp(−2 ((d − 5) / 4.28)²), at most 5 Å apart 1. With d and d′ the
+    distances in the two structures,
+
+        QS = Σ_shared w(min(d, d′)) (1 − |d − d′| / 12) / (Σ_shared w(min(d, d′)) + Σ_others w).
+
+    Where neither structure has a contact, it is 1 if all chains have a partner and 0 otherwise.
+
+    Args:
+        pairs: (model residue, reference residue).
+    """
+    model_beta, reference_beta = _beta_only(model), _beta_only(reference)
+    both = (model_beta.atom_mask[pairs[:, 0]].any(axis=1)) & (
+        reference_beta.atom_mask[pairs[:, 1]].any(axis=1)
+    )
+    here = residue_contacts(model_beta, QS_CONTACT)
+    there = residue_contacts(reference_beta, QS_CONTACT)
+    shared = share_contacts(here, there, pairs[both])
+    d, e = here.distance[shared.model], there.distance[shared.reference]
+    weights = _qs_weight(np.minimum(d, e))
+    agreement = float((weights * (1 - np.abs(d - e) / QS_CONTACT)).sum())
+    best = everything = float(weights.sum())
+    for contacts, both_have, mapped in (
+        (here, shared.model, shared.model_mapped),
+        (there, shared.reference, shared.reference_mapped),
+    ):
+        rest = _qs_weight(contacts.distance)
+        rest[both_have] = 0
+        best += float(rest[mapped].sum())
+        everything += float(rest.sum())
+    complete = all(
+        set(structure.chain_id[side]) == set(structure.chains)
+        for structure, side in zip((model, reference), pairs.T, strict=True)
+    )
+    return QSScore(
+        best=agreement / best if best else float(complete),
+        total=agreement / everything if everything else float(complete),
+    )
+
+
+def _beta_only(structure: Structure) -> Structure:
+    slot = np.where(structure.aatype == _GLY, CA, CB)[:, None]
+    return replace(structure, atom_mask=structure.atom_mask & (np.arange(37) == slot))
+
+
+def _qs_weight(distance: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
+    weight: Float[np.ndarray, " K"] = np.exp(-2 * (np.maximum(distance - 5, 0) / 4.28) ** 2)
+    return weight
+
+
+@dataclass(frozen=True)
+class ContactSimilarity:
+    """ICS and IPS, 0–1; NaN where the reference has no contact between chains.
+
+    Attributes:
+        ics: F1 of the contacts between chains, from their precision and recall.
+        ips: Jaccard coefficient of the residues that are in such a contact.
+    """
+
+    ics: float
+    ics_precision: float
+    ics_recall: float
+    ips: float
+    ips_precision: float
+    ips_recall: float
+
+
+def contact_similarity(
+    model: Structure, reference: Structure, pairs: np.ndarray
+) -> ContactSimilarity:
+    """Interface contact and interface patch similarity (Lafita et al., Proteins 2018, 86, 247).
+
+    Two residues of different chains are in contact where two of their heavy atoms are nearer than
+    5 Å. Contacts of residues without a partner count as wrong.
+
+    Args:
+        pairs: (model residue, reference residue).
+    """
+    here, there = residue_contacts(model, CONTACT), residue_contacts(reference, CONTACT)
+    if not len(there.first):
+        return ContactSimilarity(*[float("nan")] * 6)
+    common = len(share_contacts(here, there, pairs).model)
+    patches = [np.unique([contacts.first, contacts.second]) for contacts in (here, there)]
+    both = (np.isin(pairs[:, 0], patches[0]) & np.isin(pairs[:, 1], patches[1])).sum()
+    num_model, num_reference = len(here.first), len(there.first)
+    return ContactSimilarity(
+        ics=2 * common / (num_model + num_reference),
+        ics_precision=common / max(num_model, 1),
+        ics_recall=common / num_reference,
+        ips=float(both / (len(patches[0]) + len(patches[1]) - both)),
+        ips_precision=float(both / max(len(patches[0]), 1)),
+        ips_recall=float(both / len(patches[1])),
+    )
