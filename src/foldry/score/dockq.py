@@ -1,0 +1,239 @@
+"""DockQ, the quality of each interface of a complex.
+
+Basu & Wallner (PLoS One 2016, 11, e0161879) for one interface, Mirabello & Wallner (Bioinformatics
+2024, 40, btae586) for complexes of many chains. Axes: M matched residues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.residues import CA, C, N, O
+from foldry.score.interface import CONTACT, Contacts, residue_contacts, share_contacts
+from foldry.score.superpose import Superposition, rmsd, superpose
+from foldry.structure import Structure
+
+INTERFACE: Final = 10.0
+"""Å between any two heavy atoms: residues of the interface, for iRMSD."""
+CLASH: Final = 2.0
+"""Å between any two heavy atoms."""
+_BACKBONE: Final = [N, CA, C, O]
+_IRMSD_SCALE: Final = 1.5
+_LRMSD_SCALE: Final = 8.5
+
+ResiduePairs: TypeAlias = Int[np.ndarray, "M 2"]
+"""(model residue, reference residue)."""
+Names: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How well a model has one interface of the reference.
+
+    Residues of the reference without a partner count in `fnat` and `f1` and nowhere else; residues
+    of the model without a partner count nowhere.
+
+    Attributes:
+        reference_chains, model_chains: The two chains of each, in the same order.
+        dockq: (Fnat + 1/(1 + (iRMSD/1.5)²) + 1/(1 + (LRMSD/8.5)²)) / 3; 0–1.
+        fnat: The share of the native contacts (5 Å) that the model has, 0–1.
+        fnonnat: The share of the model's contacts that are not native, 0–1.
+        f1: Of the model's contacts, 0–1.
+        irmsd: Å, of N, Cα, C and O of the residues within 10 Å of the other chain in the reference,
+            superposed. NaN, and its term 0, where the model has none of them.
+        lrmsd: Å, of N, Cα, C and O of the shorter chain, the longer one superposed; of chains
+            equally long the one that comes first counts as the shorter. NaN, and its term 0, where
+            the model lacks one of the chains.
+        num_native: Contacts of the reference.
+        num_model: Contacts of the model.
+        clashes: Pairs of residues of the model nearer than 2 Å.
+    """
+
+    reference_chains: Names
+    model_chains: Names
+    dockq: float
+    fnat: float
+    fnonnat: float
+    f1: float
+    irmsd: float
+    lrmsd: float
+    num_native: int
+    num_model: int
+    clashes: int
+
+
+@dataclass(frozen=True)
+class DockQ:
+    """All interfaces of the reference.
+
+    Attributes:
+        interfaces: Those whose two chains the model has.
+        missing: The chains of the others, and how many contacts they have.
+    """
+
+    interfaces: tuple[Interface, ...]
+    missing: tuple[tuple[Names, int], ...]
+
+    @property
+    def ave(self) -> float:
+        """Mean DockQ of `interfaces`, the DockQ program's GlobalDockQ; NaN without any."""
+        return self._mean([1.0] * len(self.interfaces))
+
+    @property
+    def wave(self) -> float:
+        """As `ave`, weighted by native contacts."""
+        return self._mean([interface.num_native for interface in self.interfaces])
+
+    @property
+    def ave_full(self) -> float:
+        """As `ave`, missing interfaces counted as 0."""
+        return self._mean([1.0] * (len(self.interfaces) + len(self.missing)))
+
+    @property
+    def wave_full(self) -> float:
+        """As `wave`, missing interfaces counted as 0."""
+        found = [interface.num_native for interface in self.interfaces]
+        return self._mean([*found, *(contacts for _, contacts in self.missing)])
+
+    def _mean(self, weights: list[float] | list[int]) -> float:
+        scores = [interface.dockq for interface in self.interfaces]
+        scores += [0.0] * (len(weights) - len(scores))
+        return float(np.average(scores, weights=weights)) if scores else float("nan")
+
+
+def dockq(model: Structure, reference: Structure, pairs: ResiduePairs) -> DockQ:
+    """DockQ of every pair of chains of the reference that are in contact.
+
+    Args:
+        pairs: (model residue, reference residue), of each chain with one other only.
+    """
+    names = np.stack([model.chain_id[pairs[:, 0]], reference.chain_id[pairs[:, 1]]], axis=1)
+    chains = {str(there): str(here) for here, there in names}
+    scorer = InterfaceScorer(
+        model,
+        reference,
+        {
+            (here, there): pairs[(names == (here, there)).all(axis=1)]
+            for there, here in chains.items()
+        },
+    )
+    found, missing = [], []
+    for interface, num_contacts in scorer.interfaces.items():
+        one, other = interface
+        if one in chains and other in chains:
+            found.append(scorer.score(interface, (chains[one], chains[other])))
+        else:
+            missing.append((interface, num_contacts))
+    return DockQ(tuple(found), tuple(missing))
+
+
+class InterfaceScorer:
+    """DockQ of any two chains of a model as any interface of a reference.
+
+    Args:
+        partners: The residues that belong together, by model chain and reference chain.
+
+    Attributes:
+        interfaces: The reference's chains in contact, in their order, and their contacts.
+    """
+
+    def __init__(
+        self, model: Structure, reference: Structure, partners: Mapping[Names, ResiduePairs]
+    ) -> None:
+        self._model, self._reference, self._partners = model, reference, partners
+        self._native = _by_chains(reference, residue_contacts(reference, INTERFACE))
+        self._contacts = _by_chains(model, residue_contacts(model, CONTACT))
+        self._lengths = {name: int((reference.chain_id == name).sum()) for name in reference.chains}
+        self._motions: dict[Names, Superposition | None] = {}
+        place = {name: number for number, name in enumerate(reference.chains)}
+        ordered = {tuple(sorted(names, key=place.__getitem__)): names for names in self._native}
+        counts = {
+            (one, other): int((self._native[ordered[one, other]].distance < CONTACT).sum())
+            for one, other in sorted(ordered, key=lambda names: [place[name] for name in names])
+        }
+        self.interfaces = {names: count for names, count in counts.items() if count}
+
+    def score(self, reference_chains: Names, model_chains: Names) -> Interface:
+        """One interface of the reference, by two chains of the model in the same order."""
+        first, second = (
+            self._partners[names] for names in zip(model_chains, reference_chains, strict=True)
+        )
+        pairs = np.concatenate([first, second])
+        near = self._native[frozenset(reference_chains)]
+        native = near.take(near.distance < CONTACT)
+        contacts = self._contacts.get(frozenset(model_chains), _NO_CONTACTS)
+        shared = share_contacts(contacts, native, pairs)
+        contacts = contacts.take(shared.model_mapped)
+        num_kept, num_model, num_native = len(shared.model), len(contacts.first), len(native.first)
+        irmsd = self._irmsd(near, pairs)
+        # The first of two equally long chains is the ligand.
+        one, other = ((m, r) for m, r in zip(model_chains, reference_chains, strict=True))
+        longer_first = self._lengths[reference_chains[0]] > self._lengths[reference_chains[1]]
+        lrmsd = self._lrmsd(one, other) if longer_first else self._lrmsd(other, one)
+        fnat = num_kept / num_native
+        return Interface(
+            reference_chains=reference_chains,
+            model_chains=model_chains,
+            dockq=(fnat + _scaled(irmsd, _IRMSD_SCALE) + _scaled(lrmsd, _LRMSD_SCALE)) / 3,
+            fnat=fnat,
+            fnonnat=1 - num_kept / num_model if num_model else 0.0,
+            f1=2 * num_kept / (num_model + num_native),
+            irmsd=irmsd,
+            lrmsd=lrmsd,
+            num_native=num_native,
+            num_model=num_model,
+            clashes=int((contacts.distance < CLASH).sum()),
+        )
+
+    def _irmsd(self, near: Contacts, pairs: ResiduePairs) -> float:
+        known = np.isin(near.first, pairs[:, 1]) & np.isin(near.second, pairs[:, 1])
+        interface = np.concatenate([near.first[known], near.second[known]])
+        mobile, target = self._backbone(pairs[np.isin(pairs[:, 1], interface)])
+        if not len(mobile):
+            return float("nan")
+        return float(rmsd(superpose(mobile, target).apply(mobile), target))
+
+    def _lrmsd(self, receptor: Names, ligand: Names) -> float:
+        if receptor not in self._motions:
+            mobile, target = self._backbone(self._partners[receptor])
+            self._motions[receptor] = superpose(mobile, target) if len(mobile) else None
+        motion = self._motions[receptor]
+        mobile, target = self._backbone(self._partners[ligand])
+        if motion is None or not len(mobile):
+            return float("nan")
+        return float(rmsd(motion.apply(mobile), target))
+
+    def _backbone(
+        self, pairs: ResiduePairs
+    ) -> tuple[Float[np.ndarray, "A 3"], Float[np.ndarray, "A 3"]]:
+        """N, Cα, C and O that both structures have, Å."""
+        here, there = (np.ix_(side, _BACKBONE) for side in pairs.T)
+        both = self._model.atom_mask[here] & self._reference.atom_mask[there]
+        return self._model.atom_positions[here][both], self._reference.atom_positions[there][both]
+
+
+_NO_CONTACTS: Final = Contacts(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def _by_chains(structure: Structure, contacts: Contacts) -> dict[frozenset[str], Contacts]:
+    """The contacts of each two chains, whichever comes first."""
+    names, chain = np.unique(structure.chain_id, return_inverse=True)
+    ends = np.sort([chain[contacts.first], chain[contacts.second]], axis=0)
+    keys, group = np.unique(ends[0] * len(names) + ends[1], return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    cuts = np.searchsorted(group[order], np.arange(1, len(keys)))
+    return {
+        frozenset((str(names[key // len(names)]), str(names[key % len(names)]))): contacts.take(
+            part
+        )
+        for key, part in zip(keys, np.split(order, cuts), strict=False)
+    }
+
+
+def _scaled(distance: float, scale: float) -> float:
+    return 0.0 if np.isnan(distance) else 1 / (1 + (distance / scale) ** 2)
