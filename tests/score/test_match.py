@@ -70,15 +70,33 @@ def test_single_chains_need_no_common_name() -> None:
     assert len(match.pairs) == len(SEQUENCE)
 
 
-def test_chains_by_name() -> None:
-    model = joined(chain("ACDEF", chain_id="B"), chain(chain_id="C"), chain(chain_id="D"))
+def test_chains_by_sequence_and_place() -> None:
+    far, nowhere = chain(chain_id="C"), chain("WWWWWHHHHH", chain_id="E")
+    far.atom_positions[:] += 50
+    model = joined(chain("ACDEF", chain_id="B"), far, nowhere, chain(chain_id="D"))
     reference = joined(chain(chain_id="C"), chain("ACDEF", chain_id="B"), chain(chain_id="E"))
     match = match_residues(model, reference)
+    assert match.chains == (("C", "C"), ("B", "B"), ("D", "E"))
+    assert len(match.pairs) == 5 + 2 * len(SEQUENCE)
+    assert match.unmatched_model_chains == ("E",)
+    assert match.unmatched_reference_chains == ()
+    assert match.unmatched_model[0] == "E.1."
+
+
+def test_a_missing_chain_is_told() -> None:
+    reference = joined(chain(chain_id="A"), chain("ACDEF", chain_id="B"))
+    match = match_residues(chain(chain_id="X"), reference)
+    assert match.chains == (("X", "A"),)
+    assert match.unmatched_reference_chains == ("B",)
+    assert match.unmatched_reference == tuple(f"B.{number}." for number in range(1, 6))
+
+
+def test_chains_of_other_sequences_by_name() -> None:
+    model = joined(chain("AAAAAA", chain_id="B"), chain("AAAAAAA", chain_id="C"))
+    reference = joined(chain("CDEFGH", chain_id="C"), chain("CDEFGHI", chain_id="B"))
+    match = match_residues(model, reference)
     assert match.chains == (("C", "C"), ("B", "B"))
-    assert len(match.pairs) == 5 + len(SEQUENCE)
-    assert (model.chain_id[match.pairs[:, 0]] == reference.chain_id[match.pairs[:, 1]]).all()
-    assert len(match.unmatched_model) == len(match.unmatched_reference) == len(SEQUENCE)
-    assert match.unmatched_model[0] == "D.1."
+    assert len(match.mismatched) == 12
 
 
 def test_by_sequence_whatever_the_numbers() -> None:
@@ -108,10 +126,10 @@ def test_a_residue_twice_is_told() -> None:
         (chain(first=900), chain(), False, "by residue number: match them by sequence"),
         (chain("AAAA"), chain("WWWW"), True, "by sequence alignment"),
         (
-            joined(chain(chain_id="A"), chain(chain_id="B")),
-            joined(chain(chain_id="C"), chain(chain_id="D")),
+            joined(chain("AAAA", chain_id="A"), chain("AAAA", chain_id="B")),
+            joined(chain("WWWW", chain_id="C"), chain("WWWW", chain_id="D")),
             False,
-            "have no name in common",
+            "by residue number",
         ),
     ],
 )
