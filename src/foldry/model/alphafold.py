@@ -91,7 +91,7 @@ class AlphaFold(nn.Module):
         self.heads = Heads(config)
         self.to(runtime.device)
         for module in self.trunk():
-            module.to(runtime.dtype)
+            module.to(torch.float32 if runtime.autocast else runtime.dtype)
         # Layer norms of the recycling embedder read float32 (see Runtime.dtype).
         self.recycling.norm_msa.float()
         self.recycling.norm_pair.float()
@@ -155,7 +155,9 @@ class AlphaFold(nn.Module):
                 over them, `msa` is the first member's.
             recycled: What the pass before found, or `first_recycled`.
         """
-        members = [self.represent(inputs, draw, recycled) for draw in draws]
+        runtime = self.runtime
+        with torch.autocast(runtime.device.type, runtime.dtype, enabled=runtime.autocast):
+            members = [self.represent(inputs, draw, recycled) for draw in draws]
         representations = members[0] if len(members) == 1 else _average(members)
         structure: StructureOutput = self.structure(
             representations.single.float(),

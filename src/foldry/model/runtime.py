@@ -15,6 +15,8 @@ class Runtime:
         device: Where the network runs.
         dtype: Of the embedders and the Evoformer; the structure module, the heads, softmax and
             layer-norm statistics are always float32.
+        autocast: Whether the parameters stay float32 and each operation of the trunk is brought to
+            `dtype` when it runs, as training needs it.
         kernels: Which implementation of the operations in `foldry.kernels` runs.
         chunk_size: Rows that transitions and outer products handle at a time when no gradient is
             asked for; attention takes as many as have the cube of it in logits a head. It bounds
@@ -24,6 +26,7 @@ class Runtime:
 
     device: torch.device = torch.device("cpu")  # noqa: RUF009
     dtype: torch.dtype = torch.float32
+    autocast: bool = False
     kernels: str = "reference"
     chunk_size: int = 64
     checkpoint: bool = False

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from foldry.errors import InputError
+from foldry.train.distributed import like, whole
 from foldry.train.ema import EMA
 
 NAME = "checkpoint.safetensors"
@@ -19,30 +23,65 @@ NAME = "checkpoint.safetensors"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run got: steps of the present stage, and samples over all stages."""
+    """How far a run got.
+
+    Attributes:
+        stage: The present stage.
+        step: Its steps that are done.
+        num_samples: Samples over all stages.
+        num_skipped: Those of them whose gradient was not finite and was left out.
+        from_weights: Whether the stage began with weights alone, without their optimiser.
+    """
 
     stage: str
     step: int
     num_samples: int
+    num_skipped: int = 0
+    from_weights: bool = False
 
 
 def save_checkpoint(
     folder: Path, model: nn.Module, ema: EMA, optimizer: torch.optim.Adam, progress: Progress
 ) -> None:
-    """Write everything that the next step depends on; all that is random follows from the step."""
+    """Write everything that the next step depends on; all that is random follows from the step.
+
+    The file is whole or the one before, whenever the process is killed. It does not depend on how
+    many workers there are; all must call this where parameters are divided, and the first writes.
+    """
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
-        tensors[f"model.{name}"] = parameter.detach()
+        tensors[f"model.{name}"] = whole(parameter.detach())
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"adam.{key}.{name}"] = value
-    tensors |= {f"ema.{name}": tensor for name, tensor in ema.state.items()}
+            tensors[f"adam.{key}.{name}"] = whole(value)
+    tensors |= {f"ema.{name}": tensor for name, tensor in ema.whole().items()}
+    if dist.is_initialized() and dist.get_rank() > 0:
+        return
     data = safetensors_bytes(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
         metadata={"progress": json.dumps(asdict(progress))},
     )
     partial = folder / f"{NAME}.partial"
-    partial.write_bytes(data)
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(folder / NAME)
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far the run in a folder got; None where there is none.
+
+    Raises:
+        InputError: Its checkpoint is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return _progress(file)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _refused(path, error) from error
 
 
 def load_checkpoint(
@@ -56,22 +95,28 @@ def load_checkpoint(
     path = folder / NAME
     try:
         with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads((file.metadata() or {})["progress"]))
+            progress = _progress(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        device = next(model.parameters()).device
         for name, parameter in model.named_parameters():
-            parameter.data.copy_(tensors[f"model.{name}"])
-            state = {
-                key: tensors[f"adam.{key}.{name}"].to("cpu" if key == "step" else device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"adam.{key}.{name}" in tensors
-            }
-            if state:
-                optimizer.state[parameter] = state
-        for name in ema.state:
-            ema.state[name].copy_(tensors[f"ema.{name}"])
+            parameter.data.copy_(like(tensors[f"model.{name}"], parameter))
+            if f"adam.step.{name}" in tensors:
+                optimizer.state[parameter] = {
+                    "step": tensors[f"adam.step.{name}"],
+                    "exp_avg": like(tensors[f"adam.exp_avg.{name}"], parameter),
+                    "exp_avg_sq": like(tensors[f"adam.exp_avg_sq.{name}"], parameter),
+                }
+        for name, tensor in ema.state.items():
+            tensor.copy_(like(tensors[f"ema.{name}"], tensor))
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"{path} cannot be resumed ({error}): give another --out or remove the folder."
-        ) from error
+        raise _refused(path, error) from error
     return progress
+
+
+def _progress(file: Any) -> Progress:
+    return Progress(**json.loads((file.metadata() or {})["progress"]))
+
+
+def _refused(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} cannot be resumed ({error}): give another --out or remove the folder."
+    )

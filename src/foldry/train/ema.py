@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from foldry.train.distributed import local, whole
+
 
 class EMA:
     """Average of a network's state with decay min(`decay`, (1 + t) / (10 + t)) at step t.
@@ -24,4 +26,8 @@ class EMA:
         """Take in the parameters after step `step`, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, tensor in model.state_dict().items():
-            self.state[name].lerp_(tensor.float(), 1 - decay)
+            local(self.state[name]).lerp_(local(tensor).float(), 1 - decay)
+
+    def whole(self) -> dict[str, Tensor]:
+        """The average, gathered where it is divided; every worker must ask for it."""
+        return {name: whole(tensor) for name, tensor in self.state.items()}

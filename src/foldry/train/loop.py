@@ -1,47 +1,69 @@
-"""The training loop: one process, any number of stages, resumable at every step."""
+"""The training loop: any number of stages and workers, resumable at every step."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from foldry.model.alphafold import AlphaFold, Pass
+from foldry.errors import InputError
+from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
 from foldry.model.weights import save
-from foldry.train.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
+from foldry.train.checkpoint import (
+    NAME,
+    Progress,
+    load_checkpoint,
+    read_progress,
+    save_checkpoint,
+)
 from foldry.train.config import StageConfig
 from foldry.train.data import TrainingSet
+from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.ema import EMA
-from foldry.train.losses import total_loss
+from foldry.train.gradient import Gradient
+from foldry.train.losses import Losses, total_loss
 from foldry.train.targets import Batch
+from foldry.train.validate import averaged, validate
 
 logger = logging.getLogger(__name__)
 
-LOG = "log.jsonl"
-WEIGHTS = "ema.safetensors"
+LOG: Final = "log.jsonl"
+VALIDATION: Final = "validation.jsonl"
+WEIGHTS: Final = "ema.safetensors"
+WARMUP_FROM_WEIGHTS: Final = 100
+"""Steps over which the learning rate rises where the optimiser starts afresh."""
+MAX_SKIPPED: Final = 50
+"""Steps in a row without a finite gradient before a run gives up."""
+
+Line = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run keeps its files and how it starts.
+    """Where a run keeps its files, how it starts and when it pauses.
 
     Attributes:
-        folder: Checkpoint, averaged weights and log go here.
-        seed: Everything random follows from it and the step.
+        folder: Checkpoint, averaged weights and logs go here.
+        seed: Everything random follows from it, the stage and the step.
         save_every: Steps between checkpoints.
         minutes: Stop after so many, at a checkpoint; None runs to the stage's end.
         start: State to start from, for the first stage of a run; None starts at random.
+        validate_every: Steps between validations of the averaged weights; 0 never.
+        validation_chains: How many of the chains held back for it are predicted.
+        asked_to_stop: Asked by the first worker after every step; the run then stops at a
+            checkpoint.
+        tensorboard: Whether the logs are also written for TensorBoard.
     """
 
     folder: Path
@@ -49,6 +71,41 @@ class Run:
     save_every: int = 200
     minutes: float | None = None
     start: dict[str, Tensor] | None = None
+    validate_every: int = 0
+    validation_chains: int = 20
+    asked_to_stop: Callable[[], bool] = lambda: False
+    tensorboard: bool = False
+
+
+def train_stages(
+    config: ModelConfig,
+    stages: Sequence[StageConfig],
+    data: TrainingSet,
+    run: Run,
+    runtime: Runtime | None = None,
+    workers: Workers | None = None,
+    watch: Callable[[Line], None] | None = None,
+) -> bool:
+    """Train stages in turn, from the one in which the folder's checkpoint is.
+
+    Returns:
+        Whether all stages are done; not so where the time was over or a stop was asked for.
+
+    Raises:
+        InputError: The folder's checkpoint cannot be resumed, or gradients are no longer finite.
+    """
+    started = time.monotonic()
+    progress = read_progress(run.folder)
+    names = [stage.name for stage in stages]
+    first = names.index(progress.stage) if progress and progress.stage in names else 0
+    for stage in stages[first:]:
+        left = run.minutes
+        if left is not None:
+            left -= (time.monotonic() - started) / 60
+        progress = train(config, stage, data, replace(run, minutes=left), runtime, workers, watch)
+        if progress.step < stage.num_steps:
+            return False
+    return True
 
 
 def train(
@@ -57,7 +114,8 @@ def train(
     data: TrainingSet,
     run: Run,
     runtime: Runtime | None = None,
-    watch: Callable[[dict[str, object]], None] | None = None,
+    workers: Workers | None = None,
+    watch: Callable[[Line], None] | None = None,
 ) -> Progress:
     """Train one stage, or the rest of it where the folder holds an earlier run's checkpoint.
 
@@ -69,113 +127,225 @@ def train(
         data: The chains.
         run: Where to and how long.
         runtime: Where the network runs.
-        watch: Given every line of the log.
+        workers: With whom; alone if left out.
+        watch: Given every line of the log, on the first worker.
 
     Returns:
         How far the run got.
 
     Raises:
-        InputError: The folder's checkpoint cannot be resumed.
+        InputError: The folder's checkpoint cannot be resumed, or gradients are no longer finite.
     """
+    started = time.monotonic()
+    runtime, workers = runtime or Runtime(), workers or Workers()
     run.folder.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(run.seed)
-    model = AlphaFold(config, runtime)
-    if run.start is not None:
-        model.load_state_dict(run.start)
-    # A stage that trains some parameters alone finds the others as they will be used.
-    whole = stage.trained == ("",)
-    model.train(whole)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(stage.trained))
+    model = build(config, stage, run, runtime, workers)
     ema = EMA(model, stage.ema_decay)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, betas=(0.9, 0.99), eps=1e-6)
-    progress = Progress(stage.name, 0, 0)
+    optimizer = make_optimizer(model, stage)
+    progress = Progress(stage.name, 0, 0, from_weights=run.start is not None)
     if (run.folder / NAME).is_file():
         progress = load_checkpoint(run.folder, model, ema, optimizer)
         if progress.stage != stage.name:
-            progress = Progress(stage.name, 0, progress.num_samples)
-            if not whole:
+            progress = replace(progress, stage=stage.name, step=0, from_weights=False)
+            if not whole_network(stage):
                 model.load_state_dict(ema.state)
 
     def keep() -> None:
         save_checkpoint(run.folder, model, ema, optimizer, progress)
-        notes = {"samples": str(progress.num_samples)}
-        save(run.folder / WEIGHTS, ema.state, config, notes)
+        state = ema.whole()
+        if workers.rank == 0:
+            save(run.folder / WEIGHTS, state, config, {"samples": str(progress.num_samples)})
+        workers.wait()  # the next stage reads the checkpoint on every worker
 
-    started = time.monotonic()
-    with (run.folder / LOG).open("a", encoding="utf-8") as log:
-        for step, batch in prefetch(data, stage, run.seed, progress.step):
-            line = train_step(model, optimizer, batch, stage, run.seed, step)
+    with Log(run, workers, watch) as log:
+        skipped_in_a_row = 0
+        for step, batches in prefetch(data, stage, run.seed, progress.step, workers, runtime):
+            warmup = WARMUP_FROM_WEIGHTS if progress.from_weights else 0
+            for group in optimizer.param_groups:
+                group["lr"] = stage.learning_rate_at(step, warmup)
+            line = train_step(model, optimizer, batches, stage, run.seed, step, workers)
             ema.update(model, progress.num_samples // stage.batch_size)
-            progress = Progress(stage.name, step + 1, progress.num_samples + stage.batch_size)
-            line |= asdict(progress) | {"seconds": round(time.monotonic() - started, 2)}
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            if watch is not None:
-                watch(line)
+            skipped = int(str(line["skipped"]))
+            progress = replace(
+                progress,
+                step=step + 1,
+                num_samples=progress.num_samples + stage.batch_size,
+                num_skipped=progress.num_skipped + skipped,
+            )
+            log.write(LOG, line | asdict(progress) | {"seconds": time.monotonic() - started})
             over = run.minutes is not None and time.monotonic() - started > 60 * run.minutes
-            if over or progress.step % run.save_every == 0 or progress.step == stage.num_steps:
+            over = workers.first_says(over or run.asked_to_stop(), runtime.device)
+            validating = run.validate_every and progress.step % run.validate_every == 0
+            due = progress.step % run.save_every == 0 or progress.step == stage.num_steps
+            if over or due or validating:
                 keep()
+            skipped_in_a_row = skipped_in_a_row + 1 if skipped == stage.batch_size else 0
+            if skipped_in_a_row == MAX_SKIPPED:
+                raise InputError(
+                    f"the last {MAX_SKIPPED} steps had no finite gradient: go back to earlier "
+                    "weights with --start, or lower the stage's learning rate."
+                )
+            if validating:
+                copy = averaged(config, ema.whole(), model)
+                scores = validate(copy, data, stage, run.validation_chains, workers)
+                log.write(VALIDATION, asdict(progress) | scores)
             if over:
                 break
     return progress
 
 
+def build(
+    config: ModelConfig, stage: StageConfig, run: Run, runtime: Runtime, workers: Workers
+) -> AlphaFold:
+    """The network as a stage trains it, the same on every worker."""
+    torch.manual_seed(run.seed)
+    model = AlphaFold(config, runtime)
+    if run.start is not None:
+        model.load_state_dict(run.start)
+    # A stage that trains some parameters alone finds the others as they will be used.
+    model.train(whole_network(stage))
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(stage.trained))
+    if workers.shard:
+        if stage.clipping == "sample":
+            raise InputError(
+                "clipping by sample needs each sample's whole gradient: leave --shard, or clip "
+                "by batch."
+            )
+        shard_blocks(model)
+    return model
+
+
+def whole_network(stage: StageConfig) -> bool:
+    """Whether a stage trains all parameters."""
+    return stage.trained == ("",)
+
+
+def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
+    """Adam (SI 1.11.3); what is divided among workers and what is not are two groups."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        [parameter for parameter in trained if (local(parameter) is not parameter) == divided]
+        for divided in (False, True)
+    ]
+    return torch.optim.Adam(
+        [{"params": group} for group in groups if group], betas=(0.9, stage.adam_beta2), eps=1e-6
+    )
+
+
 def prefetch(
-    data: TrainingSet, stage: StageConfig, seed: int, first_step: int
-) -> Iterator[tuple[int, Batch]]:
-    """The batches of the steps from `first_step` on, the next one made while one is used."""
+    data: TrainingSet,
+    stage: StageConfig,
+    seed: int,
+    first_step: int,
+    workers: Workers,
+    runtime: Runtime,
+) -> Iterator[tuple[int, list[tuple[MicroBatch, Batch]]]]:
+    """This worker's share of the steps from `first_step` on, the next one made meanwhile."""
+    share = workers.share(stage.micro_batches())
+
+    def make(step: int) -> list[tuple[MicroBatch, Batch]]:
+        return [
+            (micro, data.batch(stage, seed, step, micro.samples).to(runtime.device))
+            for micro in share
+        ]
+
     with ThreadPoolExecutor(max_workers=1) as pool:
         steps = range(first_step, stage.num_steps)
-        waiting = [pool.submit(data.batch, stage, seed, step) for step in steps[:1]]
+        waiting = [pool.submit(make, step) for step in steps[:1]]
         for step in steps:
-            batch = waiting.pop().result()
+            batches = waiting.pop().result()
             if step + 1 < stage.num_steps:
-                waiting.append(pool.submit(data.batch, stage, seed, step + 1))
-            yield step, batch
+                waiting.append(pool.submit(make, step + 1))
+            yield step, batches
 
 
 def train_step(
     model: AlphaFold,
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
+    batches: Sequence[tuple[MicroBatch, Batch]],
     stage: StageConfig,
     seed: int,
     step: int,
-) -> dict[str, object]:
+    workers: Workers,
+) -> Line:
     """One optimiser step; all that is random in it follows from the seed, stage and step.
 
-    A step whose gradient is not finite is left out, and the log says so.
+    A gradient that is not finite, the batch's or with clipping by sample a sample's, is left out,
+    and the log says so.
     """
-    rng = np.random.default_rng([seed, zlib.crc32(stage.name.encode()), step])
-    torch.manual_seed(int(rng.integers(2**62)))
-    num_passes = int(rng.integers(1, stage.max_passes + 1))
-    rate = stage.learning_rate_at(step)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
+    num_passes = stage.num_passes_at(seed, step)
+    gradient = Gradient(model, stage, workers)
+    terms: dict[str, Tensor] = {}
+    for micro, batch in batches:
+        torch.manual_seed(stage.dropout_seed(seed, step, micro.number))
+        losses = run_passes(model, batch, num_passes, stage)
+        gradient.add(losses.total, micro.weight)
+        for name, value in {"loss": losses.total.detach(), **losses.terms}.items():
+            terms[name] = terms.get(name, 0) + micro.weight * value
+    means = gradient.finish(optimizer, terms)
+    return {
+        **{name: _rounded(value) for name, value in means.items() if name != "skipped"},
+        "learning_rate": optimizer.param_groups[0]["lr"],
+        "passes": num_passes,
+        "skipped": round(means["skipped"]),
+    }
 
+
+def run_passes(model: AlphaFold, batch: Batch, num_passes: int, stage: StageConfig) -> Losses:
+    """The losses of the last of so many passes, which alone has a gradient (SI Algorithm 31)."""
     recycled = model.first_recycled(batch.inputs)
     with torch.no_grad():
-        for number in range(num_passes - 1):
-            result: Pass = model(batch.inputs, [batch.draws[number]], recycled)
-            recycled = result.recycled()
-    result = model(batch.inputs, [batch.draws[num_passes - 1]], recycled)
-    logits = model.predict_heads(result)
-    losses = total_loss(result, logits, batch, num_passes - 1, stage.losses)
+        for draw in batch.draws[: num_passes - 1]:
+            recycled = model(batch.inputs, [draw], recycled).recycled()
+    last = num_passes - 1
+    result = model(batch.inputs, [batch.draws[last]], recycled)
+    return total_loss(result, model.predict_heads(result), batch, last, stage.losses)
 
-    optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), stage.max_gradient_norm)
-    finite = bool(torch.isfinite(norm))
-    if finite:
-        optimizer.step()
-    terms = {name: round(float(value), 5) for name, value in losses.terms.items()}
-    return {
-        "loss": round(float(losses.total.detach()), 5),
-        **terms,
-        "gradient_norm": round(float(norm), 4) if finite else None,
-        "learning_rate": rate,
-        "passes": num_passes,
-        "skipped": not finite,
-    }
+
+def _rounded(value: float) -> float | None:
+    """Seven digits; None for what is not finite, which JSON has no word for."""
+    return float(f"{value:.7g}") if math.isfinite(value) else None
+
+
+class Log:
+    """The lines of a run's logs, written by the first worker alone."""
+
+    def __init__(
+        self, run: Run, workers: Workers, watch: Callable[[Line], None] | None = None
+    ) -> None:
+        self.run = run
+        self.first = workers.rank == 0
+        self.watch = watch
+        self.board = _tensorboard(run.folder) if run.tensorboard and self.first else None
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.board is not None:
+            self.board.close()
+
+    def write(self, name: str, line: Line) -> None:
+        """Append a line to one of the logs; numbers also go to TensorBoard, by samples seen."""
+        if not self.first:
+            return
+        with (self.run.folder / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        if name == LOG and self.watch is not None:
+            self.watch(line)
+        if self.board is not None:
+            for key, value in line.items():
+                if isinstance(value, int | float):
+                    title = f"{name.removesuffix('.jsonl')}/{key}"
+                    self.board.add_scalar(title, value, line["num_samples"])
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(
+            "TensorBoard is not installed: `pip install tensorboard`, or leave --tensorboard."
+        ) from error
+    return SummaryWriter(folder / "tensorboard")

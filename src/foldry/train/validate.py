@@ -1,0 +1,126 @@
+"""How good the averaged weights are on chains held back from training, while training goes on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from foldry.errors import InputError
+from foldry.features.known_atoms import torsion_sin_cos
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import ModelConfig
+from foldry.residues import CA
+from foldry.score.report import compare_ca
+from foldry.train.config import StageConfig
+from foldry.train.data import TrainingSet, collate
+from foldry.train.distributed import Workers
+
+PART: Final = "selection"
+SCORES: Final = ("lddt_ca", "gdt_ts", "tm_score", "radius_ratio", "right_handed")
+HELIX_TURN: Final = (30.0, 75.0)
+"""Degrees of the dihedral of four Cα in a row; 50 in the ideal right-handed helix."""
+HELIX_RISE: Final = (4.0, 6.5)
+"""Å from the first to the last of them; 5.0 in the ideal helix, 10 in a strand."""
+
+logger = logging.getLogger(__name__)
+
+
+def validate(
+    model: AlphaFold,
+    data: TrainingSet,
+    stage: StageConfig,
+    num_chains: int,
+    workers: Workers,
+) -> dict[str, object]:
+    """Predict crops of chains held back, always the same ones, with all of a stage's passes.
+
+    Draws nothing from torch's generator that training would draw from: each of its micro-batches
+    begins with a seed of its own.
+
+    Args:
+        model: The network with the averaged weights, see `averaged`.
+        data: Whose part `selection` is predicted.
+        stage: Gives the size of the crops, the rows and the passes.
+        num_chains: How many chains at most.
+        workers: Who shares the work; all must call this, and all get the same numbers.
+
+    Returns:
+        Means over the chains: `lddt_ca`, `gdt_ts`, `tm_score`, `radius_ratio` (of gyration, 1 is
+        right) and `right_handed`, the share of the true helices' turns that are right-handed in
+        the prediction; None where no chain has a helix.
+    """
+    model.eval()
+    names = data.parts[PART][:num_chains]
+    plan = replace(stage, chains=PART, self_template_fraction=0.0, single_row_fraction=0.0)
+    table = np.full((len(names), len(SCORES)), np.nan)
+    for row in range(workers.rank, len(names), workers.size):
+        try:
+            table[row] = _judge(model, data, plan, names[row], row)
+        except (InputError, LookupError, ValueError) as error:
+            logger.warning("%s is left out of the validation: %s", names[row], error)
+    known = torch.from_numpy(np.isfinite(table).astype(np.float32))
+    told = torch.stack([torch.from_numpy(np.nan_to_num(table).astype(np.float32)), known])
+    values, counts = workers.sum_(told.to(model.runtime.device)).sum(1).tolist()
+    return {
+        name: round(value / count, 5) if count else None
+        for name, value, count in zip(SCORES, values, counts, strict=True)
+    }
+
+
+def averaged(config: ModelConfig, state: dict[str, Tensor], model: AlphaFold) -> AlphaFold:
+    """A second network beside the one in training, with the average of its weights."""
+    copy = AlphaFold(config, model.runtime)
+    copy.load_state_dict(state)
+    return copy
+
+
+@torch.no_grad()
+def _judge(
+    model: AlphaFold, data: TrainingSet, stage: StageConfig, name: str, number: int
+) -> tuple[float, ...]:
+    sample = data.sample(name, stage, np.random.default_rng(number))
+    batch = collate([sample], stage.crop_size).to(model.runtime.device)
+    recycled = model.first_recycled(batch.inputs)
+    for draw in batch.draws:
+        result = model(batch.inputs, [draw], recycled)
+        recycled = result.recycled()
+    ca = result.atom37[0, : len(sample.truth), CA].float().cpu().numpy()
+    known = sample.truth.mask[:, CA] > 0
+    true_ca = sample.truth.positions[:, CA]
+    scores = compare_ca(ca, true_ca, reference_mask=known)
+    ratio = radius_of_gyration(ca[known]) / radius_of_gyration(true_ca[known])
+    handed = right_handed(ca[known], true_ca[known])
+    return scores.lddt_ca, scores.gdt_ts, scores.tm_score, ratio, handed
+
+
+def radius_of_gyration(points: Float[np.ndarray, "N 3"]) -> float:
+    """Root mean square distance of points from their centre, in their unit."""
+    return float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()))
+
+
+def right_handed(ca: Float[np.ndarray, "N 3"], true_ca: Float[np.ndarray, "N 3"]) -> float:
+    """Share of the true helices' turns that turn to the right in the prediction too.
+
+    Four Cα in a row are a turn of a helix where their true dihedral and rise are; NaN where there
+    is none. A mirrored fold has 0, a chain without any order about 0.5.
+    """
+    if len(ca) < 4:
+        return float("nan")
+    rise = np.linalg.norm(true_ca[3:] - true_ca[:-3], axis=1)
+    turn = _dihedrals(true_ca)
+    helical = (turn > HELIX_TURN[0]) & (turn < HELIX_TURN[1])
+    helical &= (rise > HELIX_RISE[0]) & (rise < HELIX_RISE[1])
+    return float((_dihedrals(ca)[helical] > 0).mean()) if helical.any() else float("nan")
+
+
+def _dihedrals(ca: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, " M"]:
+    fours = np.stack([ca[start : len(ca) - 3 + start] for start in range(4)], axis=1)
+    sin, cos = torsion_sin_cos(fours.astype(np.float64)).T
+    degrees: Float[np.ndarray, " M"] = np.degrees(np.arctan2(sin, cos))
+    return degrees
