@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from foldry.score.best_fit import Fits, FitSearch, near
+from foldry.score.best_fit import Fits, FitSearch, count, near, unseen
 from foldry.score.superpose import Superposition
 from foldry.score.tm import search_radius
 
@@ -76,18 +76,19 @@ def _best_motions(search: FitSearch) -> list[Superposition]:
     best = [search.superposition(search.fits, int(top[0])) for top in tops]
     most = [int(counts.max()) for counts in visited]
     fits = search.fits.take(np.concatenate(tops))
-    cutoffs = np.repeat(CUTOFFS, len(tops[0]))[:, None]
+    group = np.repeat(np.arange(len(CUTOFFS)), len(tops[0]))
+    cutoffs = np.array(CUTOFFS)[:, None]
     for factor in _SHRINK:
-        fits = search.fit(near(fits, factor * cutoffs))
-        for group, counts in enumerate(_counts(fits, cutoffs).reshape(len(CUTOFFS), -1)):
-            if counts.max() > most[group]:
-                row = group * len(counts) + int(counts.argmax())
-                best[group], most[group] = search.superposition(fits, row), int(counts.max())
+        selected = near(fits, factor * cutoffs[group])
+        rows = unseen(np.hstack([selected, group[:, None] == np.arange(len(CUTOFFS))]), set())
+        group, fits = group[rows], search.fit(selected[rows])
+        counts = _counts(fits, cutoffs[group])
+        for index in range(len(CUTOFFS)):
+            row = int(np.where(group == index, counts, -1).argmax())
+            if counts[row] > most[index]:
+                best[index], most[index] = search.superposition(fits, row), int(counts[row])
     return best
 
 
-def _counts(fits: Fits, cutoff: float | Float[np.ndarray, "S 1"]) -> Int[np.ndarray, " S"]:
-    counts: Int[np.ndarray, " S"] = np.count_nonzero(
-        fits.squared <= np.float32(cutoff) ** 2, axis=1
-    )
-    return counts
+def _counts(fits: Fits, cutoff: float | Float[np.ndarray, "S 1"]) -> Float[np.ndarray, " S"]:
+    return count(fits.squared <= np.float32(cutoff) ** 2)

@@ -225,7 +225,7 @@ def _summary(
 
 
 def _axes(
-    points: Float[np.ndarray, "... 3"], there: Bool[np.ndarray, "..."]
+    points: Float[np.ndarray, "*any 3"], there: Bool[np.ndarray, "*any"]
 ) -> Float[np.ndarray, "3 ..."]:
     """Centred coordinates in single precision, NaN for atoms that are not there."""
     center = points[there].mean(axis=0, dtype=np.float64) if there.any() else np.zeros(3)

@@ -79,11 +79,14 @@ def nearest_rotation(
     where i₁ is the largest root of Theobald's quartic (Acta Cryst. 2005, A61, 478). The few
     matrices near a singularity of it go through the singular value decomposition.
     """
-    size = np.sqrt((covariance**2).sum(axis=(-1, -2), keepdims=True))
-    a = covariance / np.where(size > 0, size, 1)
-    cofactor = np.cross(a[..., (1, 2, 0), :], a[..., (2, 0, 1), :])
-    det = (a[..., 0, :] * cofactor[..., 0, :]).sum(axis=-1)
-    constant = 1 - 4 * (cofactor**2).sum(axis=(-1, -2))
+    # The batch is the last axis in here: NumPy is slow at many small matrices.
+    a = np.moveaxis(covariance, (-2, -1), (0, 1)).copy()
+    size = np.sqrt((a * a).sum(axis=(0, 1)))
+    a /= np.where(size > 0, size, 1)
+    one, other = a[[1, 2, 0]], a[[2, 0, 1]]
+    cofactor = one[:, [1, 2, 0]] * other[:, [2, 0, 1]] - one[:, [2, 0, 1]] * other[:, [1, 2, 0]]
+    det = (a[0] * cofactor[0]).sum(axis=0)
+    constant = 1 - 4 * (cofactor * cofactor).sum(axis=(0, 1))
     i1 = np.full(det.shape, np.sqrt(3.0))  # above every root, whence Newton only descends
     for _ in range(_NEWTON_STEPS):
         square = i1 * i1
@@ -93,13 +96,12 @@ def nearest_rotation(
     i2 = (i1 * i1 - 1) / 2
     divisor = i1 * i2 - det
     regular = divisor > _ILL_CONDITIONED
-    scalars = (i1 * i1 - i2, i1, np.where(regular, divisor, 1))
-    first, second, below = (scalar[..., None, None] for scalar in scalars)
-    rotation: Float[np.ndarray, "*batch 3 3"] = (
-        first * a + second * cofactor - a @ np.swapaxes(a, -1, -2) @ a
-    ) / below
+    gram = (a[:, None] * a).sum(axis=2)
+    cubic = (gram[:, :, None] * a).sum(axis=1)
+    closed = ((i1 * i1 - i2) * a + i1 * cofactor - cubic) / np.where(regular, divisor, 1)
+    rotation: Float[np.ndarray, "*batch 3 3"] = np.moveaxis(closed, (0, 1), (-2, -1)).copy()
     if not regular.all():
-        u, _, vt = np.linalg.svd(a[~regular])
+        u, _, vt = np.linalg.svd(covariance[~regular])
         u[..., 2] *= np.sign(np.linalg.det(u @ vt))[..., None]
         rotation[~regular] = u @ vt
     return rotation

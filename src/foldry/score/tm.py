@@ -63,5 +63,6 @@ def tm_score(
 
 
 def _closeness(fits: Fits, d0: float) -> Float[np.ndarray, "S N"]:
-    terms: Float[np.ndarray, "S N"] = 1 / (1 + fits.squared * np.float32(d0**-2))
-    return terms
+    terms = fits.squared * np.float32(d0**-2)
+    terms += 1
+    return np.reciprocal(terms, out=terms)
