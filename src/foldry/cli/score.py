@@ -34,6 +34,9 @@ def score(
     csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV: a line of names, a line of numbers.")
     ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="SVG to write: lDDT, and pLDDT if any, along the sequence.")
+    ] = None,
     batch: Annotated[
         Path | None,
         typer.Option(
@@ -65,6 +68,8 @@ def score(
     if model is None or reference is None:
         raise InputError("A MODEL and a REFERENCE are needed: see `foldry score --help`.")
     assessment = score_files(model, reference, settings)
+    if plot is not None:
+        _write_plot(assessment, plot)
     if json:
         _print_json(assessment)
     elif csv:
@@ -105,6 +110,16 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
     if failed:
         typer.echo(f"{failed} could not be scored: the column error says why.", err=True)
         raise typer.Exit(1)
+
+
+def _write_plot(assessment: Assessment, path: Path) -> None:
+    from foldry.score.plot import to_svg, tracks
+
+    scores = assessment.scores
+    title = f"lDDT {scores.lddt:.2f}: {scores.model_name} against {scores.reference_name}"
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(to_svg(title, tracks(assessment)), encoding="utf-8")
+    partial.replace(path)
 
 
 def _print_json(assessment: Assessment) -> None:

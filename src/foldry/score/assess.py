@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from jaxtyping import Float
 
 from foldry.errors import InputError
 from foldry.formats.chains import read_named
@@ -36,10 +37,15 @@ class Assessment:
     """What is known of one model.
 
     Attributes:
-        scores: How well it agrees with the reference.
+        model, reference: What was read.
+        scores: How well the model agrees with the reference.
+        plddt: The model's confidence in each of its residues, 0–100; None if it is no prediction.
     """
 
+    model: Structure
+    reference: Structure
     scores: Scores
+    plddt: Float[np.ndarray, " N"] | None
 
 
 def score_files(model: str, reference: str, settings: ScoreSettings) -> Assessment:
@@ -59,7 +65,22 @@ def assess(model: Structure, reference: Structure, settings: ScoreSettings) -> A
     """
     for structure in (model, reference):
         _check_size(structure)
-    return Assessment(compare(model, reference, settings.align))
+    return Assessment(model, reference, compare(model, reference, settings.align), plddt_of(model))
+
+
+def plddt_of(structure: Structure) -> Float[np.ndarray, " N"] | None:
+    """pLDDT of each residue, or None where the B factors are none.
+
+    They are taken for pLDDT where all atoms of a residue share one value, as AlphaFold writes it,
+    from 0 to 100 and not the same everywhere. Values up to 1 are shares of 100, as ESMFold's.
+    """
+    mask, values = structure.atom_mask, structure.b_factor
+    lowest = np.where(mask, values, np.inf).min(axis=1)
+    highest = np.where(mask, values, -np.inf).max(axis=1)
+    one_each = (mask.sum(axis=1) > 1).any() and (lowest == highest).all()
+    if not one_each or not 0 <= highest.min() < highest.max() <= 100:
+        return None
+    return np.asarray(highest * (100 if highest.max() <= 1 else 1))
 
 
 def _check_size(structure: Structure) -> None:

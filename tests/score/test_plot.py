@@ -1,0 +1,112 @@
+"""The plot shows every residue once, in the colour of its band."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foldry.score.assess import ScoreSettings, assess, plddt_of
+from foldry.score.plot import BANDS, Track, to_svg, tracks
+from tests.score.test_match import chain, joined
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def track(lddt: list[float], name: str = "A", plddt: list[float] | None = None) -> Track:
+    num = len(lddt)
+    return Track(
+        name,
+        np.arange(1, num + 1),
+        np.array(lddt),
+        np.isfinite(lddt),
+        np.full(num, np.nan) if plddt is None else np.array(plddt),
+    )
+
+
+def drawn(svg: str, **attributes: str) -> str:
+    """The data of the paths that have these attributes."""
+    paths = ET.fromstring(svg).iter(f"{SVG}path")
+    wanted = attributes.items()
+    return "".join(path.get("d", "") for path in paths if wanted <= path.attrib.items())
+
+
+def test_bars_by_band() -> None:
+    svg = to_svg("x", [track([0.2, 0.5, 0.69, 0.7, 0.9, 1.0, np.nan])])
+    heights = {
+        color: [float(height) for height in re.findall(r"v(-[\d.]+)", drawn(svg, fill=color))]
+        for _, color in BANDS
+    }
+    assert list(heights.values()) == [[-30], [-75, -103.5], [-105], [-135, -150]]
+    grey = drawn(svg, **{"stroke-width": "8"})
+    assert grey.count("M") == 1  # the residue that the model lacks
+
+
+def test_plddt_is_a_line_with_gaps() -> None:
+    svg = to_svg("x", [track([0.5] * 5, plddt=[10, 20, np.nan, 40, 50])])
+    line = drawn(svg, stroke="#222", fill="none")
+    assert re.sub(r"[^ML]", "", line) == "MLML"
+    assert "pLDDT" in svg
+    assert "pLDDT" not in to_svg("x", [track([0.5])])
+
+
+def test_names_are_text() -> None:
+    svg = to_svg("<script>&\x1b\0" + "a" * 100, [track([0.5], "<b>"), track([0.5], "C")])
+    words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
+    assert words[0].startswith("<script>&aaa")
+    assert words[0].endswith("…")
+    assert "Chain <b>" in words
+
+
+@given(
+    st.lists(st.floats(0, 1) | st.just(np.nan), min_size=1, max_size=40),
+    st.lists(st.integers(-999, 9999), min_size=40, max_size=40),
+)
+def test_any_chain_is_drawn_inside_the_picture(lddt: list[float], numbers: list[int]) -> None:
+    one = dataclasses.replace(track(lddt), numbers=np.array(numbers[: len(lddt)]))
+    root = ET.fromstring(to_svg("x", [one]))
+    width = float(root.get("width", 0))
+    for path in root.iter(f"{SVG}path"):
+        places = re.findall(r"M([\d.]+) ", path.get("d", ""))
+        assert all(0 <= float(place) <= width for place in places)
+    labels = [text for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "middle"]
+    assert len(labels) <= 11
+
+
+def test_tracks_are_in_the_references_order() -> None:
+    reference = joined(chain("ACDEFGHIKL"), chain("MNPQRSTVWY", chain_id="B"))
+    model = joined(chain("MNPQRSTV", chain_id="B"), chain("CDEFGHIKL", first=2))
+    model.b_factor[:, 1] = np.arange(len(model))
+    found = tracks(assess(model, reference, ScoreSettings()))
+    assert [each.name for each in found] == ["A", "B"]
+    assert found[0].known.tolist() == [False] + [True] * 9
+    assert found[1].known.tolist() == [True] * 8 + [False] * 2
+    assert found[1].numbers.tolist() == list(range(1, 11))
+    assert np.isnan(found[0].plddt).all(), "one atom a residue tells no B factor from a pLDDT"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([50, 60, 70], [50, 60, 70]),
+        ([0.5, 0.6, 1.0], [50, 60, 100]),
+        ([50, 50, 50], None),  # nothing was put there
+        ([0, 0, 0], None),
+        ([50, 60, 101], None),
+        ([-1, 60, 70], None),
+    ],
+)
+def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | None) -> None:
+    structure = chain("ACD")
+    structure.atom_mask[:, 2] = True
+    structure.b_factor[:, 1:3] = np.array(values)[:, None]
+    found = plddt_of(structure)
+    assert (found is None) == (expected is None)
+    assert found is None or found.tolist() == expected
+    structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
+    assert plddt_of(structure) is None
