@@ -160,8 +160,13 @@ def aligned_errors(
     true_points: Float[Tensor, "*B P 3"],
 ) -> Float[Tensor, "*B F P"]:
     """Algorithm 28, lines 1 to 3. Distances (Å) of all points as seen from all frames [*B, F]."""
-    delta = _seen_from(frames, points) - _seen_from(true_frames, true_points)
-    return (delta.square().sum(-1) + 1e-4).sqrt()
+    # x − y = Rᵀ(p − t) − Sᵀ(q − u): one product of [R −S] with (p, q) for all three axes.
+    axes = torch.cat([frames.rotation, -true_frames.rotation], -2).movedim(-1, -3)
+    origins = torch.cat([frames.translation, true_frames.translation], -1)
+    both = torch.cat([points, true_points], -1)
+    seen = (axes.flatten(-3, -2) @ both.mT).reshape(*axes.shape[:-1], both.shape[-2])
+    delta = seen - (axes * origins[..., None, :, :]).sum(-1, keepdim=True)
+    return torch.sqrt(delta.square().sum(-3) + 1e-4)
 
 
 def fape(
@@ -171,9 +176,10 @@ def fape(
     clamp: float | None = CLAMP,
 ) -> Float[Tensor, " *B"]:
     """Algorithm 28, lines 4 and 5. Frame aligned point error in units of 10 Å."""
-    mask = frames_mask[..., :, None] * points_mask[..., None, :]
     clamped = errors if clamp is None else errors.clamp(max=clamp)
-    return masked_mean(clamped, mask, 2) / LENGTH_SCALE
+    total = (frames_mask * (clamped @ points_mask[..., None]).squeeze(-1)).sum(-1)
+    count = frames_mask.sum(-1) * points_mask.sum(-1)
+    return total / (count + 1e-8) / LENGTH_SCALE
 
 
 def backbone_fape(
@@ -190,7 +196,11 @@ def backbone_fape(
         mask: 1 where the true frame is known.
         clamped: How much of the clamped loss counts in each sample, the rest being unclamped.
     """
-    errors = aligned_errors(frames, frames.translation, true_frames, true_frames.translation)
+    true = Rigid(
+        true_frames.rotation.expand_as(frames.rotation),
+        true_frames.translation.expand_as(frames.translation),
+    )
+    errors = aligned_errors(frames, frames.translation, true, true.translation)
     return clamped * fape(errors, mask, mask) + (1 - clamped) * fape(errors, mask, mask, None)
 
 
@@ -236,8 +246,7 @@ def sidechain_fape(
 
     # Two in three pairs of a frame and an atom have an unknown one and are not worth computing.
     sample = torch.arange(len(atom14), device=atom14.device)[:, None]
-    of_frames = sample, _known_first(frame_mask)
-    of_atoms = sample, _known_first(atom_mask)
+    of_frames, of_atoms = (sample, truth.known_groups), (sample, truth.known_atoms)
 
     def known(rotation: Tensor, translation: Tensor) -> Rigid:
         return Rigid(rotation.flatten(1, 2)[of_frames], translation.flatten(1, 2)[of_frames])
@@ -378,12 +387,6 @@ def ca_distance_loss(
     )
     bonds = masked_mean(steps, pairs.diagonal(1, 1, 2), 1)
     return (near + 0.25 * masked_mean(capped, pairs, 2) + 0.1 * bonds) / 10
-
-
-def _known_first(mask: Float[Tensor, "B K"]) -> Int[Tensor, "B M"]:
-    """Indices of all known items of each sample, filled up to the same number with unknown ones."""
-    most = int(mask.sum(1).max())
-    return mask.argsort(dim=1, descending=True)[:, :most]
 
 
 def _seen_from(frames: Rigid, points: Float[Tensor, "*B P 3"]) -> Float[Tensor, "*B F P 3"]:

@@ -36,6 +36,9 @@ class Targets:
         atom14, alt_atom14: Atoms in both namings.
         atom14_mask, alt_atom14_mask: 1 where the atom is known.
         atom14_ambiguous: 1 where the other naming gives the slot another atom.
+        known_groups, known_atoms: Indices, in the flattened axes, of all groups and atoms that
+            are known in a naming, filled up to a common size with some that are not. Here because
+            the size is wanted without asking the device for it.
         sin_cos, alt_sin_cos: Of pre-omega, phi, psi, chi1–chi4, in both namings.
         torsion_mask: 1 where all four atoms are known.
         ca, ca_mask: The Cα atoms.
@@ -54,6 +57,8 @@ class Targets:
     atom14_mask: Float[Tensor, "B N 14"]
     alt_atom14_mask: Float[Tensor, "B N 14"]
     atom14_ambiguous: Float[Tensor, "B N 14"]
+    known_groups: Int[Tensor, "B F"]
+    known_atoms: Int[Tensor, "B P"]
     sin_cos: Float[Tensor, "B N 7 2"]
     alt_sin_cos: Float[Tensor, "B N 7 2"]
     torsion_mask: Float[Tensor, "B N 7"]
@@ -133,9 +138,22 @@ def make_targets(
     return Targets(
         groups=_rigid(groups.frames),
         alt_groups=_rigid(groups.alt_frames),
+        known_groups=_known_first(groups.mask),
+        known_atoms=_known_first(np.maximum(packed.mask, packed.alt_mask)),
         distance_bins=torch.from_numpy(distogram_bins(beta, 2.3125, 21.6875, 64)),
         **{name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
     )
+
+
+def _known_first(mask: Float[np.ndarray, "B N K"]) -> Int[Tensor, "B M"]:
+    """Indices of all known items of each sample, then of unknown ones up to a size M for all.
+
+    M is a multiple of a quarter of N, so that batches of one shape have few sizes.
+    """
+    flat = mask.reshape(len(mask), -1)
+    step = max(1, mask.shape[1] // 4)
+    size = -(-int(flat.sum(1).max()) // step) * step
+    return torch.from_numpy(np.argsort(-flat, axis=1, kind="stable")[:, :size].copy())
 
 
 def _rigid(frames: Float[np.ndarray, "... 3 4"]) -> Rigid:
