@@ -1,0 +1,280 @@
+"""Confidence against recorded official values, the published programs and cases done by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldry.errors import InputError
+from foldry.residues import CA, CB, C, N
+from foldry.score.confidence import (
+    InterfaceConfidence,
+    aligned_errors,
+    calibrate,
+    expected_tm_terms,
+    interface_confidence,
+    pae_calibration,
+    plddt_calibration,
+    predicted_tm,
+    predicted_tm_d0,
+    tm_term,
+)
+from foldry.score.tm import tm_d0
+from foldry.structure import Structure
+from tests.score.conftest import helix, moved, rotation_about
+
+
+def _prediction(lengths: tuple[int, ...] = (40, 31, 24)) -> tuple[Structure, np.ndarray]:
+    """Helices side by side, 9 Å apart, with the pLDDT and PAE (Å) of formulas."""
+    shifts = np.array([9, 2, 3]) * np.arange(len(lengths))[:, None]
+    chains = [helix(num) + shift for num, shift in zip(lengths, shifts, strict=True)]
+    ca = np.concatenate(chains).round(3)
+    outwards = np.concatenate(
+        [(chain - shift) * [1, 1, 0] for chain, shift in zip(chains, shifts, strict=True)]
+    )
+    num = len(ca)
+    n = np.arange(num)
+    atoms, mask = np.zeros((num, 37, 3)), np.zeros((num, 37), bool)
+    atoms[:, CA], atoms[:, CB] = ca, (ca + outwards / 1.5).round(3)
+    mask[:, [CA, CB]] = True
+    plddt = (70 + 25 * np.sin(n / 9)).round(2)
+    apart = np.linalg.norm(ca[:, None] - ca[None], axis=-1)
+    pae = (0.25 + apart / 3 * (1 + 0.4 * np.sin(n / 5)[:, None]) + np.cos(n / 7) ** 2).round(2)
+    structure = Structure(
+        name="helices",
+        aatype=np.zeros(num, np.int64),
+        residue_number=np.concatenate([np.arange(1, count + 1) for count in lengths]),
+        insertion_code=np.full(num, ""),
+        chain_id=np.repeat(list("ABC")[: len(lengths)], lengths),
+        atom_positions=atoms,
+        atom_mask=mask,
+        b_factor=np.repeat(plddt[:, None], 37, axis=1),
+    )
+    return structure, pae
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("iptm", [[0.396182, 0.229610], [0.363952, 0.371243], [0.217942, 0.338805]]),
+        ("ipsae", [[0.135671, 0.038826], [0.193507, 0.095271], [0.111754, 0.147254]]),
+        ("ipsae_d0chn", [[0.396182, 0.229610], [0.363952, 0.371243], [0.217942, 0.338805]]),
+        ("ipsae_d0dom", [[0.396182, 0.217584], [0.363952, 0.371243], [0.217942, 0.338805]]),
+        ("pdockq", [[0.2088, 0.0], [0.2088, 0.1123], [0.0, 0.1123]]),
+        ("lis", [[0.4694, 0.3415], [0.4966, 0.5227], [0.3840, 0.5333]]),
+    ],
+)
+def test_as_ipsae_py_prints(name: str, printed: list[list[float]]) -> None:
+    """Numbers of ipsae.py version 4 (DunbrackLab/IPSAE, commit 6174cf9, MIT), cutoff 10 Å."""
+    ours = getattr(interface_confidence(*_prediction()), name)
+    others = ours[~np.eye(3, dtype=bool)].reshape(3, 2)
+    digits = 6 if "ip" in name else 4
+    np.testing.assert_allclose(others, printed, atol=0.6 * 10.0**-digits)
+    assert np.isnan(np.diag(ours)).all()
+
+
+def test_pdockq2_as_its_program() -> None:
+    """Numbers of the published formula and loops (pdockq2_xxy.py, x2ysw/pdockq2, 377c82f)."""
+    ours = interface_confidence(*_prediction()).pdockq2
+    np.testing.assert_allclose(ours, [0.44456226, 0.19142867, 0.30458308], atol=1e-8)
+
+
+def _pair(distance: float, plddt: float = 80.0) -> Structure:
+    """Two chains of one glycine and two alanines; Cα and Cβ of the last two face each other."""
+    structure, _ = _prediction((1, 2))
+    atoms = np.zeros((3, 37, 3))
+    atoms[1, [CA, CB], 0] = distance
+    atoms[2, [CA, CB], 0] = 100
+    glycine_first = np.array([7, 0, 0])
+    return dataclasses.replace(
+        structure,
+        aatype=glycine_first,
+        atom_positions=atoms,
+        b_factor=np.full((3, 37), plddt),
+    )
+
+
+def test_one_contact_by_hand() -> None:
+    """PAE of 3 Å from A to the near residue of B, 9 Å to the far one, 6 and 14 Å back."""
+    pae = np.array([[0, 3, 9], [6, 0, 1], [14, 1, 0.0]])
+    found = interface_confidence(_pair(7.5), pae)
+    assert found.chains == ("A", "B")
+    # d₀ is 1 Å, its least, for chains this short: 1/(1+9) = 0.1, 1/(1+81) = 0.012195.
+    assert found.iptm[0, 1] == pytest.approx((0.1 + 1 / 82) / 2)
+    assert found.iptm[1, 0] == pytest.approx(1 / 37)  # the better row: 1/(1+36)
+    assert found.ipsae[0, 1] == pytest.approx((0.1 + 1 / 82) / 2)
+    assert found.ipsae[1, 0] == pytest.approx(1 / 37)
+    narrow = interface_confidence(_pair(7.5), pae, pae_cutoff=5)
+    assert narrow.ipsae[0, 1] == pytest.approx(0.1)
+    assert narrow.ipsae[1, 0] == 0
+    # LIS: (1 − 3/12 + 1 − 9/12) / 2 = 0.5; back only the 6: 0.5.
+    assert found.lis[0, 1] == pytest.approx(0.5)
+    assert found.lis[1, 0] == pytest.approx(0.5)
+    # One contact: log₁₀ 1 = 0, so x = 0: 0.724 / (1 + e^7.935772) + 0.018.
+    assert found.pdockq[0, 1] == found.pdockq[1, 0] == pytest.approx(0.0182588, abs=1e-7)
+    # pDockQ2 of A: x = 80 / (1 + 0.09) = 73.394; of B: 80 / 1.36 = 58.824.
+    assert found.pdockq2[0] == pytest.approx(1.31034849 / (1 + np.exp(0.84716)) + 0.00501886, 1e-4)
+    assert found.pdockq2[1] == pytest.approx(1.31034849 / (1 + np.exp(1.93583)) + 0.00501886, 1e-4)
+
+
+def test_no_contact_and_no_confidence() -> None:
+    pae = np.full((3, 3), 30.0)
+    found = interface_confidence(_pair(8.1), pae)
+    assert found.pdockq[0, 1] == found.lis[0, 1] == found.ipsae[0, 1] == 0
+    assert found.iptm[0, 1] == pytest.approx(1 / 901)
+    assert found.pdockq2[0] == pytest.approx(0.007348, abs=1e-6)  # x = 0: e^−6.33086
+    alone = interface_confidence(_prediction((5,))[0], np.zeros((5, 5)))
+    assert alone.chains == ("A",)
+    assert np.isnan(alone.iptm).all()
+
+
+def test_a_certain_interface() -> None:
+    structure, _ = _prediction((60, 60))
+    near = dataclasses.replace(structure, b_factor=np.full((120, 37), 100.0))
+    found = interface_confidence(near, np.zeros((120, 120)))
+    for name in ("iptm", "ipsae", "ipsae_d0chn", "ipsae_d0dom", "lis"):
+        assert getattr(found, name)[0, 1] == 1
+    assert found.pdockq[0, 1] > 0.3
+    assert found.pdockq2[0] == pytest.approx(0.9989, abs=1e-3)
+
+
+def test_a_pae_of_something_else() -> None:
+    structure, pae = _prediction()
+    with pytest.raises(InputError, match="94 × 94, but 'helices' has 95 residues"):
+        interface_confidence(structure, pae[1:, 1:])
+    pae[3, 3] = np.nan
+    with pytest.raises(InputError, match="not a finite number"):
+        interface_confidence(structure, pae)
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_interfaces_keep_under_motion_and_the_order_of_chains(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    structure, pae = _prediction()
+    here = interface_confidence(structure, pae)
+    atoms = moved(rng, structure.atom_positions.reshape(-1, 3)).reshape(-1, 37, 3)
+    order = np.concatenate([np.arange(71, 95), np.arange(71)])
+    shuffled = dataclasses.replace(structure, atom_positions=atoms).select(order)
+    there = interface_confidence(shuffled, pae[np.ix_(order, order)])
+    assert there.chains == ("C", "A", "B")
+    back = [1, 2, 0]
+    for field in dataclasses.fields(InterfaceConfidence)[1:]:
+        values = getattr(there, field.name)
+        values = values[back] if values.ndim == 1 else values[np.ix_(back, back)]
+        np.testing.assert_allclose(values, getattr(here, field.name), atol=1e-9)
+
+
+@pytest.mark.parity
+def test_ptm_as_recorded(parity_dir: Path) -> None:
+    path = parity_dir / "data" / "confidence.npz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    with np.load(path, allow_pickle=False) as recorded:
+        logits = recorded["in_pae_logits"].astype(np.float64)
+        step = float(recorded["in_breaks"][1] - recorded["in_breaks"][0])
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+        terms = expected_tm_terms(probabilities, (np.arange(64) + 0.5) * step)
+        assert predicted_tm(terms) == pytest.approx(float(recorded["ptm"]), rel=1e-6)
+        iptm = predicted_tm(terms, recorded["in_asym_id"])
+        assert iptm == pytest.approx(float(recorded["iptm"]), rel=1e-6)
+
+
+def test_ptm_by_hand() -> None:
+    """d₀ of 19 residues and fewer is 1.24 · 4^⅓ − 1.8 = 0.168377 Å."""
+    assert predicted_tm_d0(3) == predicted_tm_d0(19) == pytest.approx(0.168377, abs=1e-6)
+    assert predicted_tm_d0(200) == tm_d0(200)
+    d0 = predicted_tm_d0(3)
+    terms = tm_term(np.array([[0, d0, d0], [0, 0, 2 * d0], [3 * d0, 0, 0]]), d0)
+    np.testing.assert_allclose(terms, [[1, 0.5, 0.5], [1, 1, 0.2], [0.1, 1, 1]])
+    assert predicted_tm(terms) == pytest.approx(2.2 / 3)
+    assert predicted_tm(terms, np.array([0, 0, 1])) == pytest.approx(0.55)
+    assert np.isnan(predicted_tm(terms, np.zeros(3)))
+    certain = np.zeros((30, 30, 2))
+    certain[..., 0] = 1
+    assert predicted_tm(expected_tm_terms(certain, np.array([0.0, 9.0]))) == 1
+
+
+def test_calibration_by_hand() -> None:
+    found = calibrate(
+        np.array([10.0, 20, 60, 100, 90]), np.array([20.0, 20, 50, 100, np.nan]), (0, 50, 80, 100)
+    )
+    assert found.count == (2, 1, 1)
+    assert found.predicted == (15, 60, 100)
+    assert found.true == (20, 50, 100)
+    assert found.error == pytest.approx((10 + 0 + 10 + 0) / 4)
+    assert found.calibration_error == pytest.approx((2 * 5 + 10 + 0) / 4)
+    # Deviations −37.5 −27.5 12.5 52.5 and −27.5 −27.5 2.5 52.5: 4575 / √(5075 · 4275).
+    assert found.pearson == pytest.approx(4575 / np.sqrt(5075 * 4275))
+
+
+def test_calibration_of_what_cannot_be_judged() -> None:
+    with pytest.raises(InputError, match="true value"):
+        calibrate(np.ones(2), np.full(2, np.nan), (0, 2))
+    with pytest.raises(InputError, match="between 0 and 2"):
+        calibrate(np.array([3.0]), np.ones(1), (0, 2))
+    assert np.isnan(calibrate(np.ones(2), np.array([1.0, 2.0]), (0, 2)).pearson)
+
+
+def test_plddt_that_is_right() -> None:
+    lddt = np.linspace(0, 1, 51)
+    found = plddt_calibration(100 * lddt, lddt)
+    assert sum(found.count) == 51
+    assert found.error == pytest.approx(0, abs=1e-9)
+    assert found.calibration_error == pytest.approx(0, abs=1e-9)
+    assert found.pearson == pytest.approx(1)
+    assert plddt_calibration(100 * (1 - lddt), lddt).pearson == pytest.approx(-1)
+
+
+def _backbone(num: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    atoms, mask = np.zeros((num, 37, 3)), np.zeros((num, 37), bool)
+    atoms[:, CA] = helix(num)
+    atoms[:, [N, C]] = atoms[:, [CA]] + rng.normal(size=(num, 2, 3))
+    mask[:, [N, CA, C]] = True
+    return atoms, mask
+
+
+def test_aligned_errors_against_the_definition() -> None:
+    rng = np.random.default_rng(4)
+    reference, known = _backbone(9, rng)
+    model = moved(rng, (reference + rng.normal(size=reference.shape)).reshape(-1, 3))
+    model = model.reshape(reference.shape)
+    known[2, N] = known[5, CA] = False
+    errors = aligned_errors(model, reference, known)
+    assert np.isnan(errors[[2, 5]]).all()
+    assert np.isnan(errors[:, 5]).all()
+    for i in (0, 1, 3, 4, 6, 7, 8):
+        turned = []
+        for atoms in (model, reference):
+            x = atoms[i, C] - atoms[i, CA]
+            z = np.cross(x, atoms[i, N] - atoms[i, CA])
+            axes = np.stack([x, np.cross(z, x), z])
+            axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+            turned.append((atoms[:, CA] - atoms[i, CA]) @ axes.T)
+        expected = np.linalg.norm(turned[0] - turned[1], axis=1)
+        there = np.arange(9) != 5
+        np.testing.assert_allclose(errors[i, there], expected[there], atol=2e-4)
+
+
+def test_a_hinge_and_its_pae() -> None:
+    """Two halves that moved against each other: no error within, errors between."""
+    rng = np.random.default_rng(5)
+    reference, known = _backbone(20, rng)
+    model = reference.copy()
+    turn = rotation_about(np.array([1.0, 0, 0]), 1.2)
+    model[10:] = (model[10:] - model[10, CA]) @ turn.T + model[10, CA]
+    errors = aligned_errors(model, reference, known)
+    np.testing.assert_allclose(errors[:10, :10], 0, atol=1e-4)
+    np.testing.assert_allclose(errors[10:, 10:], 0, atol=1e-4)
+    assert errors[:10, 15:].min() > 3
+    found = pae_calibration(errors, errors)
+    assert sum(found.count) == 20 * 19
+    assert found.error == 0
+    assert found.pearson == pytest.approx(1)
+    far = pae_calibration(np.full((20, 20), 31.75), errors + 100)
+    assert far.error == 0  # what the head cannot express counts as its largest error
