@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from foldry.geometry import Rigid
+from foldry.score.lddt import lddt
 from foldry.train import losses
-from foldry.train.losses import LossConfig, total_loss
+from foldry.train.losses import LossConfig, fine_tuning, total_loss
 from foldry.train.targets import Targets, make_targets
 from tests.train.recorded import Recorded, assert_recorded
 
@@ -95,6 +97,12 @@ def test_sidechain(recorded: Recorded, truth: Targets) -> None:
     atom14 = recorded.layers("in/atom14_pos")[-1]
     swap = losses.alternative_is_better(atom14, truth)
     assert torch.equal(swap.float(), recorded["renamed/alt_naming_is_better"])
+    assert swap.any()
+    swap = swap[..., None]
+    renamed = torch.where(swap[..., None], truth.alt_atom14, truth.atom14)
+    assert_recorded(renamed, recorded["renamed/renamed_atom14_gt_positions"])
+    exists = torch.where(swap, truth.alt_atom14_mask, truth.atom14_mask)
+    assert torch.equal(exists, recorded["renamed/renamed_atom14_gt_exists"])
     assert_recorded(
         losses.sidechain_fape(frames, atom14, truth),
         recorded["structure_module_loss/sidechain_fape"],
@@ -147,6 +155,20 @@ def test_lddt(all_atom: Recorded) -> None:
     true_ca = all_atom["in_pos37"][..., 1, :]
     lddt = losses.lddt_ca(all_atom["in_pred14"][..., 1, :], true_ca, mask)
     assert_recorded(lddt[None], all_atom["lddt(per_residue=True)"])
+
+
+def test_lddt_is_that_of_the_score() -> None:
+    """The NumPy twin in `score` gives the same to every residue (house rule 4)."""
+    generator = np.random.default_rng(3)
+    true = np.cumsum(generator.normal(0, 2.2, (80, 3)), 0)
+    model = true + generator.normal(0, 1.0, true.shape)
+    known = generator.random(80) < 0.8
+    theirs = lddt(model[known], true[known]).per_residue
+    ours = losses.lddt_ca(
+        torch.from_numpy(model[None]), torch.from_numpy(true[None]), torch.from_numpy(known[None])
+    )
+    assert 0.2 < theirs.mean() < 0.9
+    np.testing.assert_allclose(ours[0, known].numpy(), theirs, atol=1e-6)
 
 
 @pytest.mark.parity
@@ -228,7 +250,8 @@ def test_gradients_are_finite_when_all_atoms_coincide(helix: Tensor) -> None:
 
 
 @pytest.mark.parity
-def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets) -> None:
+@pytest.mark.parametrize("clamped", [1.0, 0.3])
+def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets, clamped: float) -> None:
     structure = SimpleNamespace(
         frames=trajectory(recorded),
         group_frames=frames_3x4(recorded.layers("in/frames_3x4")),
@@ -244,21 +267,25 @@ def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets) -> None:
         pae=recorded["in/pae_logits"],
     )
     batch = SimpleNamespace(
-        inputs=SimpleNamespace(seq_mask=recorded["batch/seq_mask"]),
+        inputs=SimpleNamespace(
+            aatype=recorded["batch/aatype"],
+            residue_index=recorded["batch/residue_index"],
+            asym_id=torch.ones_like(recorded["batch/aatype"]),
+            seq_mask=recorded["batch/seq_mask"],
+        ),
         true_msa=(recorded["in/true_msa"],),
         bert_mask=(recorded["in/bert_mask"],),
         targets=truth,
-        clamped=torch.ones(1),
+        clamped=torch.tensor([clamped]),
     )
-    config = LossConfig(plddt=0.0, pae=0.1, resolved=0.01)
+    config = replace(fine_tuning(pae=True), plddt=0.0)
     result = SimpleNamespace(structure=structure)
     ours = total_loss(result, logits, batch, 0, config)  # type: ignore[arg-type]
+    variant = "" if clamped == 1 else f"_useclamped{clamped}"
     expected = (
         config.distogram * recorded["distogram_loss"]
         + config.masked_msa * recorded["masked_msa_loss"]
-        + config.backbone * recorded["backbone_loss"]
-        + config.sidechain * recorded["structure_module_loss/sidechain_fape"]
-        + recorded["chi/loss"]
+        + recorded[f"structure_module_loss{variant}/loss"]
         + config.pae * recorded["pae_loss(res=2.0)"]
         + config.resolved * recorded["exp_resolved_loss(res=2.0)"]
     )

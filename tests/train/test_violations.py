@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from foldry import residues
+from foldry.formats.coordinates import read_structure
 from foldry.model.inputs import Inputs
 from foldry.residues import PEPTIDE_BOND
+from foldry.score import stereochemistry
+from foldry.structure import Structure
 from foldry.train import violations
+from tests.conftest import ROOT
 from tests.train.recorded import Recorded, assert_recorded
 
 DEVIATION = PEPTIDE_BOND["cos_ca_c_n"][1]
@@ -142,6 +148,63 @@ def test_all_violations(recorded: Recorded, all_atom: Recorded, variant: str) ->
         violations.violation_loss(atom14, inputs, deviation),
         bonds + atoms.sum() / exists.sum(),
     )
+
+
+@pytest.fixture(scope="module")
+def noisy() -> Structure:
+    """Two chains cut from trypsin, with disulphides and an error of 0.5 Å at every atom."""
+    structure = read_structure(ROOT / "examples" / "trypsin" / "1trn.cif")
+    structure = structure.select(np.arange(120))
+    number = np.arange(120)
+    noise = np.random.default_rng(0).normal(0, 0.5, structure.atom_positions.shape)
+    return dataclasses.replace(
+        structure,
+        residue_number=np.where(number < 60, number, number + 100),
+        insertion_code=np.full(120, ""),
+        chain_id=np.where(number < 60, "A", "B"),
+        atom_positions=(structure.atom_positions + noise).astype(np.float32),
+    )
+
+
+def test_the_score_counts_the_same(noisy: Structure) -> None:
+    """The NumPy twin in `score` finds the same amounts at the same atoms (house rule 4)."""
+    codes = torch.from_numpy(noisy.aatype)[None]
+    chains = torch.from_numpy(np.where(noisy.chain_id == "A", 1, 2))[None]
+    inputs = make_inputs(codes, torch.from_numpy(noisy.residue_number)[None], chains)
+    rows, slots = np.arange(len(noisy))[:, None], residues.ATOM14_TO_ATOM37[noisy.aatype]
+    known = noisy.atom_mask[rows, slots] * residues.ATOM14_MASK[noisy.aatype]
+    atom14 = torch.from_numpy(noisy.atom_positions[rows, slots])[None]
+    exists = torch.from_numpy(known.astype(np.float32))[None]
+
+    def by_atom(found: stereochemistry.Excess, keep: np.ndarray | slice = slice(None)) -> Tensor:
+        atoms = np.zeros((len(noisy), 37))
+        for side in range(2):
+            place = found.residue[keep, side], found.slot[keep, side]
+            np.add.at(atoms, place, found.amount[keep])
+        return torch.from_numpy((atoms[rows, slots] * known).astype(np.float32))[None]
+
+    within = by_atom(stereochemistry.faults_within_residues(noisy))
+    assert within.sum() > 10
+    ours = violations.out_of_bounds(atom14, exists, codes)
+    torch.testing.assert_close(ours, 2 * within, atol=1e-4, rtol=1e-4)
+
+    found = stereochemistry.clashes_between_residues(noisy)
+    # Of two sixth atoms the loss asks nothing, even if they are not sulphurs.
+    sixth = found.slot == slots[found.residue, violations.SLOT_SG]
+    overlaps = by_atom(found, ~sixth.all(axis=1))
+    assert overlaps.sum() > 10
+    ours = violations.clashes(atom14, exists, inputs)
+    torch.testing.assert_close(ours, overlaps, atol=1e-4, rtol=1e-4)
+
+    errors, bonded = violations.peptide_bond_errors(
+        atom14, exists, codes, inputs.residue_index, DEVIATION
+    )
+    for kind, faults in enumerate(stereochemistry.faults_of_peptide_bonds(noisy)):
+        links = np.zeros(len(noisy) - 1)
+        links[faults.residue[:, 0]] = faults.amount
+        assert links.sum() > 1
+        theirs = torch.from_numpy(links.astype(np.float32))
+        torch.testing.assert_close((errors * bonded)[kind, 0], theirs, atol=1e-5, rtol=1e-4)
 
 
 @pytest.fixture
