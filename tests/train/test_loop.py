@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +11,13 @@ from safetensors.torch import load_file
 
 from foldry.cli.main import main
 from foldry.errors import InputError
-from foldry.model.config import ModelConfig, preset
+from foldry.model.config import ModelConfig
 from foldry.model.weights import load
 from foldry.train import loop
 from foldry.train.checkpoint import NAME
-from foldry.train.config import StageConfig, mini_stages
 from foldry.train.data import TrainingSet
 from tests.train.synthetic import write_world
-
-IGNORED = ("seconds",)
+from tests.train.tiny import read_log, tiny_config, tiny_stage
 
 
 @pytest.fixture(scope="module")
@@ -31,30 +28,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
 
 @pytest.fixture(scope="module")
 def tiny() -> ModelConfig:
-    config = preset("mini")
-    return replace(
-        config,
-        evoformer=replace(config.evoformer, num_blocks=1, c_msa=16),
-        structure=replace(config.structure, num_layers=2, c=32, num_heads=2),
-        c_pair=16,
-        c_single=32,
-    )
-
-
-def stage(name: str, num_steps: int) -> StageConfig:
-    known = {stage.name: stage for stage in mini_stages()}
-    return replace(known[name], num_steps=num_steps, crop_size=24, num_rows=4, warmup_steps=2)
-
-
-def lines(folder: Path) -> list[dict[str, object]]:
-    read = [json.loads(line) for line in (folder / loop.LOG).read_text().splitlines()]
-    return [{key: line[key] for key in line if key not in IGNORED} for line in read]
+    return tiny_config()
 
 
 def test_a_resumed_run_is_the_same_bit_for_bit(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
-    stages = [stage("bootstrap", 4), stage("main", 3), stage("confidence", 3)]
+    stages = [tiny_stage("bootstrap", 4), tiny_stage("main", 3), tiny_stage("confidence", 3)]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for chosen in stages:
         progress = loop.train(tiny, chosen, data, loop.Run(whole))
@@ -74,8 +54,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(
         with pytest.raises(StoppedError):
             loop.train(tiny, chosen, data, loop.Run(parts, save_every=1), watch=stop_after(3))
         loop.train(tiny, chosen, data, loop.Run(parts, save_every=1))
-    steps = {(line["stage"], line["step"]): line for line in lines(parts)}
-    assert list(steps.values()) == lines(whole)
+    assert read_log(parts) == read_log(whole)
     ours, theirs = load_file(parts / NAME), load_file(whole / NAME)
     assert set(ours) == set(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -84,9 +63,9 @@ def test_a_resumed_run_is_the_same_bit_for_bit(
 def test_the_confidence_stage_leaves_the_structure_alone(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
-    loop.train(tiny, stage("bootstrap", 2), data, loop.Run(tmp_path))
+    loop.train(tiny, tiny_stage("bootstrap", 2), data, loop.Run(tmp_path))
     before = load_file(tmp_path / NAME)
-    loop.train(tiny, stage("confidence", 2), data, loop.Run(tmp_path))
+    loop.train(tiny, tiny_stage("confidence", 2), data, loop.Run(tmp_path))
     after = load_file(tmp_path / NAME)
     averaged = {name.removeprefix("ema.") for name in after if name.startswith("ema.")}
     changed = {
@@ -101,11 +80,11 @@ def test_the_confidence_stage_leaves_the_structure_alone(
 def test_it_learns_one_batch_by_heart(
     data: TrainingSet, tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    chosen = stage("bootstrap", 40)
+    chosen = tiny_stage("bootstrap", 40)
     batch = data.batch(chosen, 0, 0)
     monkeypatch.setattr(data, "batch", lambda *_: batch)
     loop.train(tiny, chosen, data, loop.Run(tmp_path))
-    first, *_, last = lines(tmp_path)
+    first, *_, last = read_log(tmp_path)
     assert last["loss"] < 0.8 * first["loss"]
     assert last["lddt"] > first["lddt"]
     state, config, notes = load(tmp_path / loop.WEIGHTS)
@@ -119,12 +98,12 @@ def test_a_damaged_checkpoint_is_refused(
 ) -> None:
     (tmp_path / NAME).write_bytes(b"damaged")
     with pytest.raises(InputError, match="cannot be resumed"):
-        loop.train(tiny, stage("bootstrap", 1), data, loop.Run(tmp_path))
+        loop.train(tiny, tiny_stage("bootstrap", 1), data, loop.Run(tmp_path))
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:
     chosen = replace(
-        stage("main", 101), warmup_steps=10, learning_rate=1.0, final_learning_rate=0.0
+        tiny_stage("main", 101), warmup_steps=10, learning_rate=1.0, final_learning_rate=0.0
     )
     rates = [chosen.learning_rate_at(step) for step in range(101)]
     assert rates[0] == pytest.approx(0.1)

@@ -6,10 +6,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from foldry.model.config import ModelConfig
+    from foldry.model.runtime import Runtime
+    from foldry.train.elastic import Supervisor
 
 
 class _RunByDefault(TyperGroup):
@@ -38,7 +45,11 @@ def run(
         Path, typer.Option("--out", "-o", help="Folder of the run; an earlier run in it goes on.")
     ],
     stage: Annotated[
-        str, typer.Option(help="bootstrap, main, long or confidence; all runs them in turn.")
+        str,
+        typer.Option(
+            help="Of mini bootstrap, main, long or confidence, of other networks initial or "
+            "finetuning; all runs them in turn."
+        ),
     ] = "all",
     steps: Annotated[
         int | None,
@@ -47,64 +58,165 @@ def run(
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many minutes, at a checkpoint.")
     ] = None,
+    network: Annotated[
+        str, typer.Option(help="mini, or an official network such as model_1_ptm.")
+    ] = "mini",
     start: Annotated[
-        Path | None, typer.Option(help="Weights to start from: a .safetensors of ours.")
+        Path | None,
+        typer.Option(help="Weights to start from: ours, official .npz or OpenFold's .pt."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another value of the stages, such as crop_size=128; repeat."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    validate_every: Annotated[
+        int, typer.Option(min=0, help="Steps between validations; 0 for none.")
+    ] = 0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")
+    ] = False,
     device: Annotated[
         str, typer.Option(help="cpu, cuda or one of several, such as cuda:0.")
     ] = "cpu",
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16 (of the trunk); default bfloat16 on a GPU."),
+    ] = None,
+    recompute: Annotated[
+        bool,
+        typer.Option("--recompute", help="Recompute blocks in the backward pass: less memory."),
+    ] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Divide the blocks' parameters among the workers.")
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Processes that train together; may change as the run goes."),
+    ] = None,
+    power_plan: Annotated[
+        Path | None, typer.Option(help="CSV file that says how many workers run when.")
+    ] = None,
+    watts: Annotated[
+        float | None, typer.Option(min=0, help="What one worker draws, for the energy's log.")
+    ] = None,
 ) -> None:
-    """Train mini, the small network, and keep its averaged weights.
+    """Train a network, mini if none is named, and keep its averaged weights.
 
     The run's folder gets ema.safetensors (what `foldry fold --weights` reads), a checkpoint from
     which the same command goes on, and log.jsonl with every step's losses.
     """
-    import time
     from dataclasses import replace
 
-    import torch
     from rich.console import Console
 
-    from foldry.errors import InputError
-    from foldry.model.config import preset
-    from foldry.model.runtime import Runtime
-    from foldry.model.weights import load
-    from foldry.train import loop
-    from foldry.train.config import mini_stages
+    from foldry.train import elastic, loop
+    from foldry.train.config import choose_stages
     from foldry.train.data import TrainingSet
+    from foldry.train.distributed import join_workers
 
-    stages = {known.name: known for known in mini_stages()}
-    if stage != "all" and stage not in stages:
-        raise InputError(f"there is no stage {stage!r}: choose {', '.join(stages)} or all.")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"there is no --device {device!r} here: use --device cpu.") from error
-    state = config = None
-    if start is not None:
-        state, config, _ = load(start)
     console = Console(stderr=True)
-    training = TrainingSet(data)
+    runtime = _runtime(device, dtype, recompute)
+    state, config = _network(network, start)
+    steps_given = [] if steps is None else [f"num_steps={steps}"]
+    stages = choose_stages(config, stage, [*(settings or ()), *steps_given])
+    if not elastic.is_supervised() and (workers is not None or power_plan):
+        most = min(len(stage.micro_batches()) for stage in stages)
+        supervisor = _supervisor(out, workers, power_plan, watts, most)
+        done = replace(supervisor, minutes=minutes).run()
+        console.print("done" if done else "stopped: the same command goes on")
+        return
+    training = TrainingSet(data, features=config.features)
 
     def watch(line: dict[str, object]) -> None:
         if int(str(line["step"])) % 20 == 0:
             names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
             console.print("  ".join(f"{name} {line[name]}" for name in names))
 
-    started = time.monotonic()
-    for chosen in stages.values() if stage == "all" else [stages[stage]]:
-        left = None if minutes is None else minutes - (time.monotonic() - started) / 60
-        if left is not None and left <= 0:
-            break
-        plan = chosen if steps is None else replace(chosen, num_steps=steps)
-        kept = loop.Run(folder=out, seed=seed, minutes=left, start=state)
-        loop.train(
-            config or preset("mini"),
-            plan,
-            training,
-            kept,
-            Runtime(device=torch.device(device)),
-            watch,
+    kept = loop.Run(
+        folder=out,
+        seed=seed,
+        save_every=save_every,
+        minutes=minutes,
+        start=state,
+        validate_every=validate_every,
+        tensorboard=tensorboard,
+    )
+    with join_workers(runtime.device, shard=shard) as crew:
+        if elastic.is_supervised():
+            kept = replace(
+                kept, minutes=None, asked_to_stop=lambda: elastic.asked_to_stop(out, crew.size)
+            )
+        done = loop.train_stages(config, stages, training, kept, runtime, watch, crew)
+    if elastic.is_supervised() and not done:
+        raise typer.Exit(elastic.STOPPED)
+    if crew.rank == 0:
+        console.print(f"averaged weights: {out / loop.WEIGHTS}")
+
+
+def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, ModelConfig]:
+    """The weights to start from, if any, and the network."""
+    from foldry.errors import InputError
+    from foldry.model import convert
+    from foldry.model.config import preset
+
+    if start is not None:
+        weights = convert.read(start)
+        return weights.state, weights.config
+    try:
+        return None, preset(name)
+    except ValueError as error:
+        raise InputError(f"--network: {error}.") from error
+
+
+def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
+    """How the network is run, from what the user asked for."""
+    import torch
+
+    from foldry.errors import InputError
+    from foldry.model.runtime import Runtime
+    from foldry.train.distributed import device_of_worker
+
+    try:
+        place = device_of_worker(torch.device(device))
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"there is no --device {device!r} here: use --device cpu.") from error
+    name = dtype or ("bfloat16" if place.type == "cuda" else "float32")
+    if name not in ("float32", "bfloat16"):
+        raise InputError(f"--dtype {name} is unknown: choose float32 or bfloat16.")
+    half = name == "bfloat16"
+    return Runtime(
+        device=place,
+        dtype=torch.bfloat16 if half else torch.float32,
+        autocast=half,
+        checkpoint=recompute,
+    )
+
+
+def _supervisor(
+    out: Path, workers: int | None, power_plan: Path | None, watts: float | None, most: int
+) -> Supervisor:
+    """What keeps at most so many workers running, each of them this command again."""
+    import sys
+
+    from foldry.errors import InputError
+    from foldry.train.elastic import Supervisor
+    from foldry.train.power import Meter, gpu_watts, read_plan
+
+    plan = read_plan(power_plan) if power_plan else ()
+    wanted = 1 if workers is None else workers
+    if max([wanted, *(slot.workers for slot in plan)]) > most:
+        raise InputError(
+            f"a step has {most} micro-batches and so at most {most} workers: make them smaller "
+            "with --set micro_batch=1, or ask for fewer workers."
         )
-    console.print(f"averaged weights: {out / loop.WEIGHTS}")
+    return Supervisor(
+        command=(sys.executable, "-m", "foldry.cli.main", *sys.argv[1:]),
+        folder=out,
+        workers=wanted,
+        max_workers=most,
+        meter=Meter(out, watts, gpu_watts),
+        plan=plan,
+    )

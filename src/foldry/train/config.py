@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from foldry.train.losses import LossConfig
+from foldry.errors import InputError
+from foldry.model.config import ModelConfig
+from foldry.train.losses import LossConfig, fine_tuning
+
+PARTS: Final = ("train", "selection", "confidence")
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,11 @@ class StageConfig:
     trained: tuple[str, ...] = ("",)
 
     def __post_init__(self) -> None:
+        counts = (self.num_steps, self.batch_size, self.crop_size, self.num_rows, self.max_passes)
+        if min(*counts, self.micro_batch or 1) < 1 or self.num_extra_rows < 0:
+            raise ValueError("steps, samples, residues, rows and passes are counted from 1")
+        if self.clipping not in ("batch", "sample") or self.chains not in PARTS:
+            raise ValueError(f"clipping is batch or sample, chains {' or '.join(PARTS)}")
         if self.clipping == "sample" and self.micro_batch != 1:
             raise ValueError("clipping by sample needs micro_batch=1: one gradient a sample")
 
@@ -97,11 +108,14 @@ class StageConfig:
         return np.random.default_rng([zlib.crc32(self.name.encode()), *key])
 
 
-def paper_stages() -> tuple[StageConfig, StageConfig]:
+def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
     """Initial training and fine-tuning of AlphaFold 2 (Jumper 2021, SI Table 4 and 1.11.3).
 
     128 samples a step, 10 million in all and then 1.5 million; the learning rate warms up over
     the first 128,000 and falls by 5 % after 6.4 million. Fine-tuning has half the rate.
+
+    Args:
+        pae: Whether fine-tuning trains the head for aligned errors, as in the pTM models.
     """
     initial = StageConfig(
         name="initial",
@@ -124,7 +138,7 @@ def paper_stages() -> tuple[StageConfig, StageConfig]:
     finetuning = replace(
         initial,
         name="finetuning",
-        losses=LossConfig(resolved=0.01),
+        losses=fine_tuning(pae),
         num_steps=11_719,
         crop_size=384,
         num_rows=512,
@@ -135,6 +149,62 @@ def paper_stages() -> tuple[StageConfig, StageConfig]:
         decay_step=None,
     )
     return initial, finetuning
+
+
+def choose_stages(
+    config: ModelConfig, name: str = "all", settings: Sequence[str] = ()
+) -> list[StageConfig]:
+    """The stages of a network's training: the paper's, or mini's.
+
+    Args:
+        config: The network.
+        name: A stage, or `all`.
+        settings: Other values for them, see `with_values`.
+
+    Raises:
+        InputError: The network has no such stage, or a setting is wrong.
+    """
+    stages = mini_stages() if config.name == "mini" else paper_stages(config.heads.pae)
+    chosen = [stage for stage in stages if name in ("all", stage.name)]
+    if not chosen:
+        names = ", ".join(stage.name for stage in stages)
+        raise InputError(f"there is no stage {name!r}: choose {names} or all.")
+    return [with_values(stage, settings) for stage in chosen]
+
+
+def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
+    """A stage with other values, each given as `crop_size=128`; a weight as `losses.chi=0.3`.
+
+    Raises:
+        InputError: There is no such value, or it is not of its kind.
+    """
+    for setting in settings:
+        name, _, text = setting.partition("=")
+        of_losses = name.startswith("losses.")
+        owner: Any = stage.losses if of_losses else stage
+        field = name.removeprefix("losses.")
+        if field not in {each.name for each in fields(owner)} - {"name", "losses"}:
+            raise InputError(f"--set {setting}: a stage has no value {name!r}, see docs/train.md.")
+        try:
+            changed = replace(owner, **{field: _value(text, getattr(owner, field))})
+            stage = replace(stage, losses=changed) if of_losses else changed
+        except ValueError as error:
+            raise InputError(f"--set {setting}: this cannot be ({error}).") from error
+    return stage
+
+
+def _value(text: str, known: object) -> object:
+    """A value of the kind of the one known; what may be None is else a whole number."""
+    if isinstance(known, str):
+        return text
+    if isinstance(known, float):
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError("a finite number is needed")
+        return number
+    if isinstance(known, tuple):
+        return tuple(text.split(","))
+    return None if known is None and text == "None" else int(text)
 
 
 def mini_stages() -> tuple[StageConfig, ...]:

@@ -83,8 +83,8 @@ def train_stages(
     data: TrainingSet,
     run: Run,
     runtime: Runtime | None = None,
-    workers: Workers | None = None,
     watch: Callable[[Line], None] | None = None,
+    workers: Workers | None = None,
 ) -> bool:
     """Train stages in turn, from the one in which the folder's checkpoint is.
 
@@ -96,13 +96,14 @@ def train_stages(
     """
     started = time.monotonic()
     progress = read_progress(run.folder)
+    run.folder.mkdir(parents=True, exist_ok=True)
     names = [stage.name for stage in stages]
     first = names.index(progress.stage) if progress and progress.stage in names else 0
     for stage in stages[first:]:
         left = run.minutes
         if left is not None:
             left -= (time.monotonic() - started) / 60
-        progress = train(config, stage, data, replace(run, minutes=left), runtime, workers, watch)
+        progress = train(config, stage, data, replace(run, minutes=left), runtime, watch, workers)
         if progress.step < stage.num_steps:
             return False
     return True
@@ -114,8 +115,8 @@ def train(
     data: TrainingSet,
     run: Run,
     runtime: Runtime | None = None,
-    workers: Workers | None = None,
     watch: Callable[[Line], None] | None = None,
+    workers: Workers | None = None,
 ) -> Progress:
     """Train one stage, or the rest of it where the folder holds an earlier run's checkpoint.
 
@@ -127,8 +128,8 @@ def train(
         data: The chains.
         run: Where to and how long.
         runtime: Where the network runs.
-        workers: With whom; alone if left out.
         watch: Given every line of the log, on the first worker.
+        workers: With whom; alone if left out.
 
     Returns:
         How far the run got.
@@ -151,10 +152,11 @@ def train(
                 model.load_state_dict(ema.state)
 
     def keep() -> None:
-        save_checkpoint(run.folder, model, ema, optimizer, progress)
         state = ema.whole()
+        # The checkpoint is last: what it says is done is then on disk.
         if workers.rank == 0:
             save(run.folder / WEIGHTS, state, config, {"samples": str(progress.num_samples)})
+        save_checkpoint(run.folder, model, ema, optimizer, progress)
         workers.wait()  # the next stage reads the checkpoint on every worker
 
     with Log(run, workers, watch) as log:

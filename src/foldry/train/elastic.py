@@ -1,0 +1,199 @@
+"""A run whose number of workers changes while it goes: it shrinks, pauses, grows, loses no step.
+
+The number wanted stands in the file `workers` of the run's folder: whoever writes another there,
+0 to pause, changes it. SIGUSR1 takes one worker away and SIGUSR2 adds one; a power plan writes the
+number of each slot when it begins. Workers that see another number than theirs stop after the step
+they are at, with a checkpoint, and the supervisor starts as many as are wanted from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from foldry.errors import InputError
+from foldry.train.power import Meter, Slot, slot_at
+
+logger = logging.getLogger(__name__)
+
+CONTROL: Final = "workers"
+SUPERVISOR: Final = "FOLDRY_SUPERVISOR"
+"""The environment variable that tells a worker its supervisor's process."""
+STOPPED: Final = 75
+"""A worker's exit code after a stop that was asked for; it is not done."""
+POLL_SECONDS: Final = 0.5
+
+
+def read_wanted(folder: Path) -> int | None:
+    """The number of workers wanted; None where the file is missing or holds no number."""
+    try:
+        text = (folder / CONTROL).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+
+
+def write_wanted(folder: Path, workers: int) -> None:
+    """Ask for a number of workers; 0 pauses."""
+    partial = folder / f"{CONTROL}.partial"
+    partial.write_text(f"{workers}\n", "utf-8")
+    partial.replace(folder / CONTROL)
+
+
+def is_supervised() -> bool:
+    """Whether a supervisor started this process."""
+    return SUPERVISOR in os.environ
+
+
+def asked_to_stop(folder: Path, size: int) -> bool:
+    """Whether another number of workers is wanted, or the supervisor is gone."""
+    return read_wanted(folder) not in (None, size) or str(os.getppid()) != os.environ[SUPERVISOR]
+
+
+@dataclass(frozen=True)
+class Supervisor:
+    """Keeps as many workers running as are wanted, until the run is done.
+
+    Attributes:
+        command: What starts a worker; all else it learns from its environment.
+        folder: The run's.
+        workers: How many are wanted outside the plan.
+        max_workers: More are never started.
+        meter: Counts the energy.
+        plan: Slots in order; may be empty.
+        minutes: Ask the workers to stop after so many; None never.
+    """
+
+    command: Sequence[str]
+    folder: Path
+    workers: int
+    max_workers: int
+    meter: Meter
+    plan: Sequence[Slot] = ()
+    minutes: float | None = None
+
+    def run(self) -> bool:
+        """Supervise until the run is done or the time is over.
+
+        Returns:
+            Whether the run is done.
+
+        Raises:
+            InputError: A worker failed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        started = last = time.monotonic()
+        crew: list[subprocess.Popen[bytes]] = []
+        slot = None
+        self._follow(None)
+        with _signals(self._change_by):
+            try:
+                while True:
+                    now = datetime.now().astimezone()
+                    over = self.minutes is not None and last - started > 60 * self.minutes
+                    if over:
+                        write_wanted(self.folder, 0)
+                    elif slot != (slot := slot_at(self.plan, now)):
+                        self._follow(slot)
+                    crew, done = self._look_after(crew)
+                    if done or (over and not crew):
+                        return done
+                    time.sleep(POLL_SECONDS)
+                    elapsed, last = time.monotonic() - last, time.monotonic()
+                    self.meter.add(now, elapsed, len(crew), slot)
+            finally:
+                _end(crew)
+                self.meter.close()
+
+    def _follow(self, slot: Slot | None) -> None:
+        write_wanted(self.folder, slot.workers if slot else self.workers)
+
+    def _wanted(self) -> int:
+        wanted = read_wanted(self.folder)
+        return min(self.workers if wanted is None else wanted, self.max_workers)
+
+    def _change_by(self, number: int) -> None:
+        write_wanted(self.folder, min(max(self._wanted() + number, 0), self.max_workers))
+
+    def _look_after(
+        self, crew: list[subprocess.Popen[bytes]]
+    ) -> tuple[list[subprocess.Popen[bytes]], bool]:
+        """The workers after a look at them, started anew where that is due; whether all are done.
+
+        Raises:
+            InputError: A worker failed.
+        """
+        codes = [worker.poll() for worker in crew]
+        failed = [code for code in codes if code not in (None, 0, STOPPED)]
+        if failed:
+            raise InputError(
+                f"a worker ended with code {failed[0]}: see its message above; the same command "
+                "goes on from the last checkpoint."
+            )
+        if None in codes:
+            return crew, False
+        if codes and set(codes) == {0}:
+            return [], True
+        wanted = self._wanted()
+        if wanted != read_wanted(self.folder):
+            write_wanted(self.folder, wanted)
+        return (self._start(wanted) if wanted else []), False
+
+    def _start(self, size: int) -> list[subprocess.Popen[bytes]]:
+        logger.info("%d %s", size, "worker runs" if size == 1 else "workers run")
+        threads = max(1, (os.cpu_count() or 1) // size)
+        shared = {**os.environ, SUPERVISOR: str(os.getpid()), "WORLD_SIZE": str(size)}
+        shared.setdefault("OMP_NUM_THREADS", str(threads))
+        shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+        return [
+            subprocess.Popen(
+                list(self.command), env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            )
+            for rank in range(size)
+        ]
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _end(crew: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End workers that still run; the checkpoint on disk is always whole."""
+    for worker in crew:
+        worker.kill()
+    for worker in crew:
+        worker.wait()
+
+
+@contextmanager
+def _signals(change_by: Callable[[int], None]) -> Iterator[None]:
+    """SIGUSR1 and SIGUSR2 change the number of workers; SIGTERM ends the supervisor in order."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    actions: dict[int, Any] = {
+        signal.SIGUSR1: lambda *_: change_by(-1),
+        signal.SIGUSR2: lambda *_: change_by(1),
+        signal.SIGTERM: end,
+    }
+    before = {number: signal.signal(number, action) for number, action in actions.items()}
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)

@@ -1,0 +1,190 @@
+"""How many workers run when, and what energy and carbon dioxide they cost.
+
+A power plan is a CSV file with a line for every slot, 15 minutes in the electricity market:
+
+    start,workers,gco2_per_kwh,watts_per_worker
+    2026-03-01T00:00,4,310,420
+    2026-03-01T00:15,8,95,420
+
+`start` is ISO 8601, in local time unless it has a zone; the last two columns may be left out or
+empty. A slot lasts until the next begins, the last one 15 minutes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from foldry.errors import InputError
+
+SLOT: Final = timedelta(minutes=15)
+LOG: Final = "power.jsonl"
+MEASURE_SECONDS: Final = 10.0
+"""Time between two readings of a meter."""
+MAX_BYTES: Final = 10_000_000
+MAX_WORKERS: Final = 4096
+COLUMNS: Final = ("start", "workers", "gco2_per_kwh", "watts_per_worker")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What a plan says of one slot.
+
+    Attributes:
+        start: With its zone.
+        workers: How many run; 0 pauses.
+        gco2_per_kwh: Grams of CO₂ of a kilowatt-hour; None where the plan does not say.
+        watts_per_worker: None where the plan does not say.
+    """
+
+    start: datetime
+    workers: int
+    gco2_per_kwh: float | None = None
+    watts_per_worker: float | None = None
+
+
+def read_plan(path: Path) -> tuple[Slot, ...]:
+    """The slots of a plan, in order.
+
+    Raises:
+        InputError: The file cannot be read, a line is wrong, or slots are not in order.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{path} has more than {MAX_BYTES // 10**6} MB: plan fewer slots.")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is not a readable power plan ({error}).") from error
+    slots = [_slot(path, number, row) for number, row in enumerate(rows, 2)]
+    if not slots:
+        raise InputError(f"{path} has no slot: its lines begin with start and workers.")
+    for number, (before, after) in enumerate(pairwise(slots), 3):
+        if after.start <= before.start:
+            raise InputError(f"{path}, line {number}: the slot does not begin after the last one.")
+    return tuple(slots)
+
+
+def _slot(path: Path, line: int, row: dict[str, Any]) -> Slot:
+    unknown = [str(name) for name in row if name not in COLUMNS]
+    if unknown:
+        raise InputError(f"{path} has a column {unknown[0]}: name them {', '.join(COLUMNS)}.")
+    try:
+        start = datetime.fromisoformat(row["start"].strip()).astimezone()
+        workers = int(row["workers"])
+        carbon, watts = (float(row.get(name) or "nan") for name in COLUMNS[2:])
+    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{path}, line {line}: give a start such as 2026-03-01T00:15, a number of workers, "
+            "and numbers for carbon and watts or nothing."
+        ) from error
+    if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
+        raise InputError(
+            f"{path}, line {line}: workers are 0 to {MAX_WORKERS}, carbon and watts not negative."
+        )
+    known = [None if math.isnan(value) else value for value in (carbon, watts)]
+    return Slot(start, workers, *known)
+
+
+def slot_at(plan: Sequence[Slot], now: datetime) -> Slot | None:
+    """The slot of a moment; None before the first and after the last."""
+    begun = [slot for slot in plan if slot.start <= now]
+    if not begun or (begun[-1] is plan[-1] and now >= begun[-1].start + SLOT):
+        return None
+    return begun[-1]
+
+
+def gpu_watts(num_gpus: int) -> float | None:
+    """What the first so many GPUs draw now, as `nvidia-smi` says; None where it cannot."""
+    command = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
+    command.append(f"--id={','.join(map(str, range(num_gpus)))}")
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+        return sum(float(line) for line in said.stdout.split())
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+@dataclass
+class Meter:
+    """Energy and carbon of a run, with a line in its `power.jsonl` for every change and slot.
+
+    Watts are those of the plan, else those given, else what `measure` reads; where none is known
+    the line says so and the energy of that time is not in the totals.
+
+    Attributes:
+        folder: The run's.
+        watts_per_worker: Given by whoever starts the run.
+        measure: Reads the watts of so many workers; None stands for a machine without a meter.
+    """
+
+    folder: Path
+    watts_per_worker: float | None = None
+    measure: Callable[[int], float | None] | None = None
+    _line: dict[str, Any] = field(default_factory=dict)
+    _reading: tuple[datetime, int, float | None] | None = None
+
+    def add(self, now: datetime, seconds: float, workers: int, slot: Slot | None) -> None:
+        """Take in a stretch of time, at most some seconds, that ends now."""
+        watts, source = self._watts(now, workers, slot)
+        carbon = slot.gco2_per_kwh if slot else None
+        what = {"workers": workers, "watts_from": source, "gco2_per_kwh": carbon}
+        what["slot"] = slot.start.isoformat() if slot else None
+        line = self._line
+        changed = any(line.get(key) != value for key, value in what.items())
+        if not line or changed or line["seconds"] >= SLOT.total_seconds():
+            self.close()
+            line = self._line = {"start": (now - timedelta(seconds=seconds)).isoformat(), **what}
+            line |= {"seconds": 0.0, "kwh": 0.0 if watts is not None else None}
+            line["gco2"] = 0.0 if watts is not None and carbon is not None else None
+        line["end"] = now.isoformat()
+        line["seconds"] += seconds
+        if watts is not None:
+            line["kwh"] += watts * seconds / 3.6e6
+            if carbon is not None:
+                line["gco2"] = line["kwh"] * carbon
+
+    def close(self) -> None:
+        """Write what is not yet written, with the totals over the whole run."""
+        if not self._line:
+            return
+        line, self._line = self._line, {}
+        before = self.last_line()
+        for name in ("kwh", "gco2"):
+            line[f"total_{name}"] = before.get(f"total_{name}", 0.0) + (line[name] or 0.0)
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def last_line(self) -> dict[str, Any]:
+        """What was written last, with the totals; empty where nothing was."""
+        path = self.folder / LOG
+        if not path.is_file():
+            return {}
+        read: dict[str, Any] = json.loads(path.read_text("utf-8").splitlines()[-1])
+        return read
+
+    def _watts(self, now: datetime, workers: int, slot: Slot | None) -> tuple[float | None, str]:
+        if workers == 0:
+            return 0.0, "paused"
+        if slot is not None and slot.watts_per_worker is not None:
+            return workers * slot.watts_per_worker, "plan"
+        if self.watts_per_worker is not None:
+            return workers * self.watts_per_worker, "--watts"
+        if self.measure is None:
+            return None, "unknown"
+        if (
+            self._reading is None
+            or self._reading[1] != workers
+            or (now - self._reading[0]).total_seconds() >= MEASURE_SECONDS
+        ):
+            self._reading = (now, workers, self.measure(workers))
+        watts = self._reading[2]
+        return watts, "unknown" if watts is None else "nvidia-smi"
