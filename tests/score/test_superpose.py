@@ -8,7 +8,7 @@ from Bio.SVDSuperimposer import SVDSuperimposer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldry.score.superpose import nearest_rotation, rmsd, superpose
+from foldry.score.superpose import nearest_rotation, rmsd, rmsd_95, superpose
 from tests.score.conftest import Pair, helix, moved
 
 
@@ -50,6 +50,63 @@ def test_weight_zero_is_absence() -> None:
     weights = (np.arange(20) < 12).astype(float)
     weighted, fewer = superpose(mobile, target, weights), superpose(mobile[:12], target[:12])
     np.testing.assert_allclose(weighted.apply(mobile), fewer.apply(mobile), atol=1e-9)
+
+
+def test_a_whole_weight_is_so_many_points() -> None:
+    rng = np.random.default_rng(5)
+    mobile, target = rng.normal(size=(2, 25, 3)) * 10
+    weights = rng.integers(0, 4, 25)
+    motion = superpose(mobile, target, weights)
+    copies = np.repeat(np.arange(25), weights)
+    repeated = superpose(mobile[copies], target[copies])
+    np.testing.assert_allclose(motion.apply(mobile), repeated.apply(mobile), atol=1e-9)
+    weighted = rmsd(motion.apply(mobile), target, weights)
+    assert weighted == pytest.approx(rmsd(motion.apply(mobile)[copies], target[copies]))
+    assert weighted <= rmsd(superpose(mobile, target).apply(mobile), target, weights)
+
+
+def test_weighted_rmsd_by_hand() -> None:
+    """Distances of 1, 2 and 3 Å with weights 1, 1 and 2: √((1 + 4 + 18) / 4)."""
+    reference = np.zeros((3, 3))
+    model = np.diag([1.0, 2, 3])
+    assert rmsd(model, reference, np.array([1, 1, 2])) == pytest.approx(np.sqrt(23 / 4))
+    assert rmsd(model, reference) == pytest.approx(np.sqrt(14 / 3))
+
+
+def test_mirror_images_as_biopython(pairs: list[Pair]) -> None:
+    """The best proper rotation of a mirrored model, where the sign of a singular value turns."""
+    for pair in pairs[::2]:
+        model, reference = pair.common
+        mirrored = model * [1, 1, -1]
+        theirs = SVDSuperimposer()
+        theirs.set(reference, mirrored)
+        theirs.run()
+        motion = superpose(mirrored, reference)
+        assert _is_rotation(motion.rotation)
+        ours = rmsd(motion.apply(mirrored), reference)
+        assert ours == pytest.approx(theirs.get_rms(), abs=1e-9), pair.name
+
+
+def test_rmsd_95_leaves_out_what_fits_worst() -> None:
+    rng = np.random.default_rng(6)
+    reference = rng.normal(size=(40, 3)) * 10
+    model = reference.copy()
+    model[[7, 30]] += [20, 0, 0]  # 2 of 40 are 5 %
+    assert rmsd_95(moved(rng, model), reference)[0] == pytest.approx(0, abs=1e-6)
+    assert rmsd(superpose(model, reference).apply(model), reference) > 3
+    model[12] += [0, 20, 0]  # one more has to stay
+    assert rmsd_95(moved(rng, model), reference)[0] > 2
+    assert rmsd_95(moved(rng, model[:1]), reference[:1])[0] == pytest.approx(0, abs=1e-9)
+
+
+def test_rmsd_95_is_what_its_motion_shows(pairs: list[Pair]) -> None:
+    for pair in pairs[::3]:
+        model, reference = pair.common
+        ours, motion = rmsd_95(model, reference)
+        distance = np.sort(np.linalg.norm(motion.apply(model) - reference, axis=1))
+        kept = int(np.ceil(0.95 * len(reference)))
+        assert ours == pytest.approx(np.sqrt((distance[:kept] ** 2).mean()), abs=1e-9), pair.name
+        assert ours <= rmsd(superpose(model, reference).apply(model), reference) + 1e-9
 
 
 def test_a_mirror_image_is_not_reflected_back() -> None:
