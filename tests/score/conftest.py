@@ -13,6 +13,8 @@ import pytest
 from foldry.score.report import CaScores, compare_ca
 from foldry.structure import Structure
 
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -125,9 +127,27 @@ def _structure(chain: dict[str, np.ndarray]) -> Structure:
     )
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What `mini` made of a chain: N, CA, C and O, Å, of every residue; it is often wrong."""
+
+    reference: Structure
+    backbone: np.ndarray
+
+
 @pytest.fixture(scope="session")
-def pairs(structures: list[Structure]) -> list[Pair]:
-    """At least 100 real pairs, good and bad models, every third of them truncated."""
+def predictions(structures: list[Structure]) -> list[Prediction]:
+    """The recorded predictions of the bundled small model (tests/golden/README.md)."""
+    references = {structure.name: structure for structure in structures}
+    with np.load(GOLDEN / "mini_predictions.npz") as recorded:
+        names, ends = recorded["names"].tolist(), recorded["lengths"].cumsum()
+        models = np.split(recorded["coordinates"] / 100.0, ends[:-1])
+    return [Prediction(references[name], each) for name, each in zip(names, models, strict=True)]
+
+
+@pytest.fixture(scope="session")
+def pairs(structures: list[Structure], predictions: list[Prediction]) -> list[Pair]:
+    """At least 150 real pairs, good and bad models, every third of them truncated."""
     rng = np.random.default_rng(20)
     made = []
     for index, structure in enumerate(structures):
@@ -140,7 +160,13 @@ def pairs(structures: list[Structure]) -> list[Pair]:
         known = _truncated(rng, num) if index % 3 == 0 else np.ones(num, bool)
         name = f"{structure.name} {make.__name__.strip('_')}"
         made.append(Pair(name, model, reference.round(3), known))
-    assert len(made) >= 100
+    for prediction in predictions:
+        there = prediction.reference.atom_mask[:, 1]
+        reference = prediction.reference.atom_positions[there, 1].astype(np.float64)
+        model, known = prediction.backbone[there, 1], np.ones(len(reference), bool)
+        name = f"{prediction.reference.name} mini"
+        made.append(Pair(name, model.round(3), reference.round(3), known))
+    assert len(made) >= 150
     return made
 
 

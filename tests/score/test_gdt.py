@@ -52,6 +52,18 @@ def test_identical_but_partly_missing(num: int, length: int) -> None:
     assert scored.ts == scored.ha == pytest.approx(num / length)
 
 
+def test_half_right_and_shifted_by_one_residue() -> None:
+    rng = np.random.default_rng(14)
+    half = reference = np.cumsum(rng.normal(size=(60, 3)) * 3, axis=0)
+    half = np.concatenate([reference[:30], reference[30:] + 300 + 100 * rng.normal(size=(30, 3))])
+    assert gdt(moved(rng, half), reference).fractions == pytest.approx((0.5,) * 5, abs=1 / 60)
+    line = 3.8 * np.arange(40)[:, None] * np.array([[0, 1.0, 0]])
+    assert gdt(line[1:], line[:-1]).ts == 1
+    # Cα of a helix, wrongly numbered by one, fit as well; those of a random chain do not.
+    assert gdt(helix(41)[1:], helix(41)[:-1]).ts == 1
+    assert gdt(reference[1:], reference[:-1]).ts < 0.9
+
+
 def test_mirrored() -> None:
     points = np.random.default_rng(13).normal(size=(80, 3)) * 12
     scored = gdt(points * [1, 1, -1], points)

@@ -21,7 +21,7 @@ from foldry.score.lddt import (
     name_symmetric_atoms,
 )
 from foldry.structure import Structure
-from tests.score.conftest import Pair, helix, moved
+from tests.score.conftest import Pair, Prediction, helix, moved
 
 
 def _biotite(
@@ -65,6 +65,29 @@ def test_atoms_as_biotite(structures: list[Structure], slots: Sequence[int], num
             model[residue, slot], reference[residue, slot], mask[residue, slot], residue
         )
         assert ours.score == pytest.approx(score, abs=1e-3), structure.name
+
+
+def test_predictions_as_biotite(predictions: list[Prediction]) -> None:
+    """The backbone of whole predicted chains, all of their atoms moved."""
+    for prediction in predictions[::2]:
+        num = len(prediction.backbone)
+        model, mask = np.zeros((num, 37, 3)), np.zeros((num, 37), bool)
+        model[:, BACKBONE], mask[:, BACKBONE] = prediction.backbone, True
+        reference, there = prediction.reference.atom_positions, prediction.reference.atom_mask
+        ours = lddt_atom37(model, reference, mask, there, BACKBONE)
+        residue, slot = np.nonzero(there & np.isin(np.arange(37), BACKBONE))
+        score, _ = _biotite(
+            model[residue, slot], reference[residue, slot], mask[residue, slot], residue
+        )
+        assert ours.score == pytest.approx(score, abs=1e-3), prediction.reference.name
+
+
+def test_shifted_by_one_residue() -> None:
+    """Neighbours along a straight line stay as far apart; those of a random coil do not."""
+    line = 3.8 * np.arange(40)[:, None] * np.array([[1.0, 0, 0]])
+    assert lddt(line[1:], line[:-1]).score == 1
+    coil = np.cumsum(np.random.default_rng(16).normal(size=(60, 3)) * 2.5, axis=0)
+    assert lddt(coil[1:], coil[:-1]).score < 0.8
 
 
 def test_as_recorded(parity_dir: Path) -> None:

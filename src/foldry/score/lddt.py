@@ -245,12 +245,14 @@ def _near(
 def _distances(
     rows: Float[np.ndarray, "3 R"], columns: Float[np.ndarray, "3 K"]
 ) -> Float[np.ndarray, "R K"]:
-    squared = np.zeros((rows.shape[1], columns.shape[1]), np.float32)
-    for one, other in zip(rows, columns, strict=True):
-        gap = one[:, None] - other
+    gap = rows[0, :, None] - columns[0]
+    squared = gap * gap
+    for axis in (1, 2):
+        np.subtract(rows[axis, :, None], columns[axis], out=gap)
         gap *= gap
         squared += gap
-    return np.sqrt(squared, out=squared)
+    distances: Float[np.ndarray, "R K"] = np.sqrt(squared, out=squared)
+    return distances
 
 
 def _kept(
