@@ -92,7 +92,7 @@ def test_a_fault_of_ours_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch)
     def fail(*_: object) -> None:
         raise RuntimeError("first line\nsecond")
 
-    monkeypatch.setattr(batch, "score_files", fail)
+    monkeypatch.setattr(batch, "assess_files", fail)
     (row,) = score_pairs(names(folder)[:1], SETTINGS, 1)
     assert "RuntimeError: first line second" in row.error
 
@@ -103,14 +103,14 @@ from pathlib import Path
 from foldry.score import batch
 from foldry.score.assess import ScoreSettings
 
-score_files = batch.score_files
+assess_files = batch.assess_files
 
-def killed(model, reference, settings):
+def killed(model, *rest):
     if model.endswith("8.pdb"):
         os.kill(os.getpid(), signal.SIGKILL)
-    return score_files(model, reference, settings)
+    return assess_files(model, *rest)
 
-batch.score_files = killed  # in the processes too: they import this program
+batch.assess_files = killed  # in the processes too: they import this program
 
 if __name__ == "__main__":
     pairs = [batch.Pair(n, n, "12.pdb", Path(sys.argv[1])) for n in ("4.pdb", "8.pdb") * 2]

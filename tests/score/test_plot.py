@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foldry.score.assess import ScoreSettings, assess, plddt_of
+from foldry.score.assess import ScoreSettings, assess
+from foldry.score.inputs import Model, plddt_of
 from foldry.score.plot import BANDS, Track, to_svg, tracks
 from tests.score.test_match import chain, joined
 
@@ -80,14 +81,18 @@ def test_any_chain_is_drawn_inside_the_picture(lddt: list[float], numbers: list[
 
 def test_tracks_are_in_the_references_order() -> None:
     reference = joined(chain("ACDEFGHIKL"), chain("MNPQRSTVWY", chain_id="B"))
-    model = joined(chain("MNPQRSTV", chain_id="B"), chain("CDEFGHIKL", first=2))
-    model.b_factor[:, 1] = np.arange(len(model))
-    found = tracks(assess(model, reference, ScoreSettings()))
+    atoms = joined(chain("MNPQRSTV", chain_id="B"), chain("CDEFGHIKL", first=2))
+    model = Model(atoms, np.arange(len(atoms)) + 10.0)
+    agreement = assess(model, reference, ScoreSettings()).agreement
+    assert agreement is not None
+    found = tracks(model, agreement)
     assert [each.name for each in found] == ["A", "B"]
     assert found[0].known.tolist() == [False] + [True] * 9
     assert found[1].known.tolist() == [True] * 8 + [False] * 2
     assert found[1].numbers.tolist() == list(range(1, 11))
-    assert np.isnan(found[0].plddt).all(), "one atom a residue tells no B factor from a pLDDT"
+    assert np.isnan(found[0].plddt[0])
+    assert found[0].plddt[1:].tolist() == list(range(18, 27))
+    assert found[1].plddt[:8].tolist() == list(range(10, 18))
 
 
 @pytest.mark.parametrize(
@@ -109,4 +114,6 @@ def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | No
     assert (found is None) == (expected is None)
     assert found is None or found.tolist() == expected
     structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
+    assert plddt_of(structure) is None
+    structure.atom_mask[:, 2] = False  # of one atom a residue no one can tell
     assert plddt_of(structure) is None

@@ -2,42 +2,123 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
-from foldry.score.assess import ScoreSettings, assess
-from foldry.score.table import NUMBERS, numbers, to_json
+import numpy as np
+import pytest
+
+from foldry.score.assess import Assessment, ScoreSettings, assess
+from foldry.score.inputs import Model
+from foldry.score.table import NUMBERS, numbers, to_json, value
+from foldry.structure import Structure
 from tests.score.test_match import chain, joined
 
 SETTINGS = ScoreSettings()
 
 
+def json_of(model: Structure, reference: Structure | None) -> dict[str, object]:
+    found = to_json(assess(Model(model), reference, SETTINGS))
+    again: dict[str, object] = json.loads(json.dumps(found, allow_nan=False))
+    assert again == found
+    return found
+
+
+@pytest.fixture(scope="module")
+def dimer(structures: list[Structure]) -> Assessment:
+    """A predicted dimer that has everything: one chain cut in two, pLDDT, PAE, a reference."""
+    whole = next(each for each in structures if len(each) > 120).select(np.arange(120))
+    reference = dataclasses.replace(whole, chain_id=np.repeat(["A", "B"], 60))
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=reference.atom_positions.shape) * 0.3
+    model = dataclasses.replace(
+        reference,
+        atom_positions=reference.atom_positions + noise,
+        b_factor=np.repeat(rng.uniform(30, 90, 120)[:, None], 37, axis=1),
+    )
+    pae = rng.uniform(0.5, 9, (120, 120))
+    return assess(Model(model, model.b_factor[:, 0], pae), reference, SETTINGS)
+
+
+def test_every_number_of_a_predicted_complex(dimer: Assessment) -> None:
+    found = dict(zip((each.key for each in NUMBERS), numbers(dimer), strict=True))
+    assert len(found) == len(NUMBERS), "two of one name"
+    assert [key for key, number in found.items() if number is None] == []
+    assert found.keys() <= to_json(dimer).keys()
+    agreement = dimer.agreement
+    assert agreement is not None
+    assert agreement.complex is not None
+    assert found["lddt"] == round(agreement.scores.lddt, 4)
+    assert found["bb_lddt"] == round(agreement.scores.lddt_ca, 4)
+    assert found["tm_score"] == round(agreement.scores.tm_score, 4)
+    assert found["dockq_ave"] == round(agreement.complex.dockq.interfaces[0].dockq, 4)
+    assert found["qs_global"] == round(agreement.complex.qs.total, 4)
+    assert found["num_reference"] == 120
+    assert found["plddt"] == pytest.approx(60, abs=10)
+
+
+def test_lists_of_interfaces_and_calibrations(dimer: Assessment) -> None:
+    found = to_json(dimer)
+    assert found["dockq_interfaces"] == [["A", "B", "A", "B"]]
+    assert found["dockq"] == [found["dockq_ave"]]
+    pairs = found["confidence_of_chains"]
+    assert isinstance(pairs, list)
+    assert [each["chains"] for each in pairs] == [["A", "B"], ["B", "A"]]
+    assert max(each["ipsae"] for each in pairs) == found["ipsae"]
+    curve = found["plddt_calibration"]
+    assert isinstance(curve, dict)
+    assert sum(curve["count"]) == 120
+    assert curve["pearson"] == found["plddt_pearson"]
+    assert isinstance(found["pae_calibration"], dict)
+
+
 def test_json_has_the_names_of_openstructure() -> None:
-    model = joined(chain("ACDEFGHIKL", chain_id="A"), chain("ACD", chain_id="B"))
-    reference = joined(chain("ACDEFGHIKLMN", chain_id="A"), chain("AWD", chain_id="B"))
-    found = json.loads(json.dumps(to_json(assess(model, reference, SETTINGS)), allow_nan=False))
+    model = joined(chain("ACDEFGHIKL", chain_id="A"), chain("MNP", chain_id="B"))
+    reference = joined(chain("ACDEFGHIKLMN", chain_id="A"), chain("MWP", chain_id="B"))
+    found = json_of(model, reference)
     assert found["status"] == "SUCCESS"
     assert found["chain_mapping"] == {"A": "A", "B": "B"}
-    assert found["inconsistent_residues"] == ["B.TRP2-B.CYS2"]
+    assert found["inconsistent_residues"] == ["B.TRP2-B.ASN2"]
     assert found["unmatched_reference"] == ["A.11.", "A.12."]
-    assert found["local_lddt"].keys() == found["bb_local_lddt"].keys()
-    assert list(found["local_lddt"])[:2] == ["A.1.", "A.2."]
-    assert len(found["local_lddt"]) == len(model)
-    wanted = {"lddt", "bb_lddt", "tm_score", "rmsd", "oligo_gdtts", "oligo_gdtha"}
+    local, local_ca = found["local_lddt"], found["bb_local_lddt"]
+    assert isinstance(local, dict)
+    assert isinstance(local_ca, dict)
+    assert local.keys() == local_ca.keys()
+    assert list(local)[:2] == ["A.1.", "A.2."]
+    assert len(local) == len(model)
+    wanted = {"lddt", "bb_lddt", "tm_score", "rmsd", "oligo_gdtts", "oligo_gdtha", "dockq", "ics"}
     assert wanted <= found.keys()
 
 
-def test_what_has_no_meaning_is_null() -> None:
-    alone = assess(chain("M"), chain("M"), SETTINGS)
-    assert to_json(alone)["bb_lddt"] is None
-    assert to_json(alone)["rmsd"] == 0
-    assert to_json(alone)["num_matched"] == 1
+def test_what_has_no_value_is_null_and_what_has_no_meaning_is_left_out() -> None:
+    found = json_of(chain("M"), chain("M"))
+    assert found["bb_lddt"] is None
+    assert found["rmsd"] == 0
+    assert found["num_matched"] == 1
+    assert not {"dockq_ave", "ptm", "plddt"} & found.keys()
 
 
-def test_numbers_stand_under_their_names() -> None:
-    assessment = assess(chain("ACDEFGHIKL"), chain("ACDEFGHIKLMN"), SETTINGS)
-    values = dict(zip((each.key for each in NUMBERS), numbers(assessment), strict=True))
-    assert len(values) == len(NUMBERS), "two of one name"
-    assert values["lddt"] == round(assessment.scores.lddt, 4)
-    assert values["bb_lddt"] == round(assessment.scores.lddt_ca, 4)
-    assert values["tm_score"] == round(assessment.scores.tm_score, 4)
-    assert values["num_reference"] == 12
+def test_a_model_alone() -> None:
+    found = json_of(chain("ACDEF"), None)
+    assert found["num_clashes"] == 0
+    assert not {"lddt", "reference", "local_lddt"} & found.keys()
+
+
+def test_stereochemistry_takes_bad_atoms_from_lddt_alone(structures: list[Structure]) -> None:
+    structure = structures[0]
+    model = dataclasses.replace(structure, atom_positions=structure.atom_positions.copy())
+    model.atom_positions[20] += 2  # its bonds to both neighbours are broken
+    plain, strict = (
+        assess(Model(model), structure, ScoreSettings(stereochemistry=flag))
+        for flag in (False, True)
+    )
+    changed = {
+        number.key for number in NUMBERS if value(plain, number) != value(strict, number)
+    } - {"ilddt", *(n.key for n in NUMBERS if np.isnan(value(plain, n) or 0))}
+    assert changed == {"lddt"}
+    assert plain.agreement is not None
+    assert strict.agreement is not None
+    assert strict.agreement.scores.lddt < plain.agreement.scores.lddt
+    per_residue = strict.agreement.scores.lddt_per_residue
+    assert per_residue[20] == 0
+    assert plain.agreement.scores.lddt_per_residue[20] > 0

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from foldry.errors import InputError
 
 if TYPE_CHECKING:
-    from foldry.score.assess import Assessment, ScoreSettings
+    from rich.table import Table
+
+    from foldry.score.assess import Agreement, Assessment, ScoreSettings
+    from foldry.score.confidence import InterfaceConfidence
+    from foldry.score.dockq import DockQ
 
 _MOST_NAMED = 8
 _SUSPICIOUS = 0.1
@@ -20,14 +27,21 @@ _SUSPICIOUS = 0.1
 def score(
     model: Annotated[
         str | None,
-        typer.Argument(help="PDB, mmCIF or BinaryCIF file, gzipped or not; FILE:A,B for chains."),
+        typer.Argument(help="Structure file, FILE:A,B for chains, or a folder of `foldry fold`."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Argument(help="The experiment, in any of these formats.")
+        str | None, typer.Argument(help="The experiment; without it what the model alone tells.")
     ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="Match residues by sequence, not by number.")
     ] = False,
+    stereochemistry: Annotated[
+        bool,
+        typer.Option("--stereochemistry", help="Atoms with bad geometry count as lost in lDDT."),
+    ] = False,
+    pae: Annotated[
+        Path | None, typer.Option(help="JSON of the model's predicted aligned errors.")
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON with OpenStructure's names.")
     ] = False,
@@ -35,13 +49,11 @@ def score(
         bool, typer.Option("--csv", help="Print CSV: a line of names, a line of numbers.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="SVG to write: lDDT, and pLDDT if any, along the sequence.")
+        Path | None, typer.Option(help="SVG to write: lDDT and pLDDT along the sequence.")
     ] = None,
     batch: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PAIRS", help="CSV with the columns model, reference and, if any, name."
-        ),
+        typer.Option(metavar="PAIRS", help="CSV with the columns model, reference and maybe name."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="CSV that --batch writes, a row a pair.")
@@ -50,37 +62,40 @@ def score(
         int | None, typer.Option(min=1, help="Processes of --batch; one a core if left out.")
     ] = None,
 ) -> None:
-    """Compare a model with the experiment: lDDT, TM-score, GDT, RMSD.
+    """Compare a model with the experiment: lDDT, TM-score, GDT, RMSD, DockQ, confidence.
 
-    With --batch many pairs: the exit code is 1 if a pair could not be scored.
+    Structures are PDB, mmCIF or BinaryCIF, gzipped or not. With --batch the exit code is 1 if a
+    pair could not be scored.
     """
-    from foldry.score.assess import ScoreSettings, score_files
+    from foldry.score.assess import ScoreSettings, assess_files
 
-    settings = ScoreSettings(align=align)
+    settings = ScoreSettings(align=align, stereochemistry=stereochemistry)
     if batch is not None:
-        _check_batch(model, json or csv, batch, out)
+        _check_batch(bool(model or json or csv or plot or pae), batch, out)
         _score_batch(batch, out or Path(), settings, jobs)
         return
+    if model is None:
+        raise InputError("A MODEL is needed, or --batch: see `foldry score --help`.")
     if out is not None or jobs is not None:
         raise InputError("--out and --jobs belong to --batch: leave them out for one pair.")
     if json and csv:
         raise InputError("--json and --csv are two forms of the same: choose one.")
-    if model is None or reference is None:
-        raise InputError("A MODEL and a REFERENCE are needed: see `foldry score --help`.")
-    assessment = score_files(model, reference, settings)
+    if plot is not None and reference is None:
+        raise InputError("--plot draws lDDT and needs a REFERENCE: give one.")
+    assessment = assess_files(model, reference, settings, pae)
     if plot is not None:
         _write_plot(assessment, plot)
     if json:
         _print_json(assessment)
     elif csv:
-        _print_csv(assessment, model, reference)
+        _print_csv(assessment, model, reference or "")
     else:
-        _print_table(assessment, align)
+        _print_tables(assessment, align)
 
 
-def _check_batch(model: str | None, printed: bool, batch: Path, out: Path | None) -> None:
-    if model is not None or printed:
-        raise InputError("--batch writes CSV of the pairs in its file: give it and --out alone.")
+def _check_batch(more: bool, batch: Path, out: Path | None) -> None:
+    if more:
+        raise InputError("--batch writes CSV of the pairs in its file: give no model beside it.")
     if out is None:
         raise InputError("--batch needs --out: name the CSV file for the scores.")
     if not out.parent.is_dir():
@@ -115,10 +130,12 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 def _write_plot(assessment: Assessment, path: Path) -> None:
     from foldry.score.plot import to_svg, tracks
 
-    scores = assessment.scores
+    if assessment.agreement is None:
+        return
+    scores = assessment.agreement.scores
     title = f"lDDT {scores.lddt:.2f}: {scores.model_name} against {scores.reference_name}"
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(to_svg(title, tracks(assessment)), encoding="utf-8")
+    partial.write_text(to_svg(title, tracks(assessment.model, assessment.agreement)), "utf-8")
     partial.replace(path)
 
 
@@ -134,39 +151,91 @@ def _print_csv(assessment: Assessment, model: str, reference: str) -> None:
     from foldry.score.batch import Pair, Row, write_rows
     from foldry.score.table import numbers
 
-    row = Row(Pair(assessment.scores.model_name, model, reference), numbers(assessment))
+    row = Row(Pair(model, model, reference), numbers(assessment))
     write_rows([row], sys.stdout)
 
 
-def _print_table(assessment: Assessment, align: bool) -> None:
+def _print_tables(assessment: Assessment, align: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from foldry.score.table import NUMBERS, numbers
+    from foldry.score.table import NUMBERS, value
 
-    table = Table("score", "value", "of what", box=None)
-    for number, value in zip(NUMBERS, numbers(assessment), strict=True):
-        if number.label:
-            shown = "–" if value is None else f"{value:.4f}"
-            table.add_row(number.label, shown, number.meaning)
     console = Console(soft_wrap=True, highlight=False)
+    table = Table("score", "value", "of what", box=None)
+    for number in NUMBERS:
+        found = value(assessment, number)
+        if number.label and found is not None:
+            table.add_row(number.label, _shown(found), number.meaning)
     console.print(table)
-    for line in _matching(assessment, align):
+    agreement, confidence = assessment.agreement, assessment.confidence.complex
+    if agreement is not None and agreement.complex is not None:
+        console.print(_interface_table(agreement.complex.dockq))
+    if confidence is not None:
+        console.print(_confidence_table(confidence.chains))
+    for line in [] if agreement is None else _matching(agreement, align):
         console.print(line, markup=False)
 
 
-def _matching(assessment: Assessment, align: bool) -> list[str]:
+def _shown(number: float) -> str:
+    if isinstance(number, int):
+        return str(number)
+    return f"{number:.4f}" if isfinite(number) else "–"
+
+
+def _interface_table(dockq: DockQ) -> Table:
+    """A row for each interface of the reference."""
+    from rich.table import Table
+
+    titles = ("interface", "in the model", "DockQ", "Fnat", "iRMSD", "LRMSD", "clashes")
+    table = Table(*titles, box=None)
+    for each in dockq.interfaces:
+        numbers = each.dockq, each.fnat, each.irmsd, each.lrmsd, each.clashes
+        names = ("–".join(chains) for chains in (each.reference_chains, each.model_chains))
+        table.add_row(*map(escape, names), *map(_shown, numbers))
+    for chains, _ in dockq.missing:
+        table.add_row(escape("–".join(chains)), "missing", "0")
+    return table
+
+
+def _confidence_table(found: InterfaceConfidence) -> Table:
+    """A row for each two chains, of the two directions the higher."""
+    from rich.table import Table
+
+    table = Table("chains", "ipTM", "ipSAE", "pDockQ", "LIS", box=None)
+    for b, other in enumerate(found.chains):
+        for a, one in enumerate(found.chains[:b]):
+            numbers = [
+                max(float(matrix[a, b]), float(matrix[b, a]))
+                for matrix in (found.iptm, found.ipsae, found.pdockq)
+            ]
+            lis = float(found.lis[a, b] + found.lis[b, a]) / 2
+            table.add_row(escape(f"{one}–{other}"), *map(_shown, [*numbers, lis]))
+    return table
+
+
+def _matching(agreement: Agreement, align: bool) -> list[str]:
     """What was compared, and what was not."""
-    scores, match = assessment.scores, assessment.scores.match
+    scores, match = agreement.scores, agreement.scores.match
     lines = [f"{scores.num_matched} of the reference's {scores.num_reference} residues compared."]
-    for what, residues in (
-        ("Not in the model", match.unmatched_reference),
-        ("Not in the reference", match.unmatched_model),
+    if len(match.chains) > 1 or match.chains[0][0] != match.chains[0][1]:
+        pairs = ", ".join(f"{there}–{here}" for here, there in match.chains)
+        lines.append(f"Chains (reference–model): {pairs}.")
+    for what, names in (
+        ("Chains that are not in the model", match.unmatched_reference_chains),
+        ("Chains that are not in the reference", match.unmatched_model_chains),
+        ("Not in the model", _others(match.unmatched_reference, match.unmatched_reference_chains)),
+        ("Not in the reference", _others(match.unmatched_model, match.unmatched_model_chains)),
         ("Of different amino acids (reference-model)", match.mismatched),
     ):
-        if residues:
-            more = f" and {len(residues) - _MOST_NAMED} more" if len(residues) > _MOST_NAMED else ""
-            lines.append(f"{what}: {', '.join(residues[:_MOST_NAMED])}{more}.")
+        if names:
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            lines.append(f"{what}: {', '.join(names[:_MOST_NAMED])}{more}.")
     if not align and len(match.mismatched) > _SUSPICIOUS * len(match.pairs):
         lines.append("The numbers of the two files seem to differ: try --align.")
     return lines
+
+
+def _others(residues: Sequence[str], chains: Sequence[str]) -> list[str]:
+    """The residues that are not of these chains."""
+    return [residue for residue in residues if residue.split(".")[0] not in chains]

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-from foldry.errors import InputError
-from foldry.formats.chains import read_named
+from foldry.score.confidence import (
+    MAX_PAE,
+    Calibration,
+    InterfaceConfidence,
+    aligned_errors,
+    interface_confidence,
+    pae_calibration,
+    plddt_calibration,
+    predicted_tm,
+    predicted_tm_d0,
+    tm_term,
+)
+from foldry.score.dockq import DockQ, dockq
+from foldry.score.foldscore import foldscore
+from foldry.score.inputs import Model, read_model, read_reference
+from foldry.score.interface import ContactSimilarity, QSScore, contact_similarity, qs_score
 from foldry.score.report import Scores, compare
+from foldry.score.stereochemistry import Violations, find_violations, keep_mask
+from foldry.score.torsions import TorsionAgreement, structure_torsions, torsion_agreement
 from foldry.structure import Structure
-
-MAX_RESIDUES: Final = 50_000
-"""More than any deposited assembly but capsids; a million atoms are 125,000 residues."""
-_CELL: Final = 15.0
-_MAX_CROWDING: Final = 1e9
-"""Sum of squared numbers of atoms in cells of 15 Å, half the distances that are to be judged. A
-protein of 50,000 residues has 1e8."""
 
 
 @dataclass(frozen=True)
@@ -27,73 +36,212 @@ class ScoreSettings:
 
     Attributes:
         align: Match residues by sequence alignment instead of by number.
+        stereochemistry: Take distances of atoms with bad bonds, angles or clashes as lost in lDDT.
     """
 
     align: bool = False
+    stereochemistry: bool = False
+
+
+@dataclass(frozen=True)
+class Complex:
+    """How well the interfaces of a reference of several chains are kept.
+
+    Attributes:
+        ilddt: lDDT of distances between chains, 0–1.
+        dockq: Of each interface.
+        qs: Of all contacts of Cβ.
+        contacts: Of all contacts of residues.
+    """
+
+    ilddt: float
+    dockq: DockQ
+    qs: QSScore
+    contacts: ContactSimilarity
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What a reference tells of a model.
+
+    Attributes:
+        reference: What was read.
+        scores: Of the whole.
+        foldscore: The mean over the reference's chains, 0–1.
+        torsions: Of torsion angles.
+        complex: Of interfaces; None if the reference has a single chain.
+        plddt: pLDDT against lDDT-Cα; None without pLDDT or without any lDDT.
+        pae: PAE against true aligned errors; None without PAE.
+    """
+
+    reference: Structure
+    scores: Scores
+    foldscore: float
+    torsions: TorsionAgreement
+    complex: Complex | None
+    plddt: Calibration | None
+    pae: Calibration | None
+
+
+@dataclass(frozen=True)
+class ComplexConfidence:
+    """What a prediction of several chains says of its interfaces, 0–1.
+
+    Attributes:
+        iptm, ipsae, pdockq, lis: Of the two chains of which it is highest; of LIS the mean of both
+            directions.
+        pdockq2: Of the chain of which it is highest.
+        chains: All of them, of each two chains.
+    """
+
+    iptm: float
+    ipsae: float
+    pdockq: float
+    pdockq2: float
+    lis: float
+    chains: InterfaceConfidence
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What a prediction says of itself.
+
+    Attributes:
+        plddt: The mean over its residues, 0–100; None where unknown.
+        ptm: From the expected errors of the PAE matrix, 0–1; None without PAE.
+        complex: None without PAE or of a single chain.
+    """
+
+    plddt: float | None
+    ptm: float | None
+    complex: ComplexConfidence | None
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of one model.
+    """What is known of one model; `agreement` is None without a reference."""
 
-    Attributes:
-        model, reference: What was read.
-        scores: How well the model agrees with the reference.
-        plddt: The model's confidence in each of its residues, 0–100; None if it is no prediction.
-    """
-
-    model: Structure
-    reference: Structure
-    scores: Scores
-    plddt: Float[np.ndarray, " N"] | None
+    model: Model
+    violations: Violations
+    confidence: Confidence
+    agreement: Agreement | None
 
 
-def score_files(model: str, reference: str, settings: ScoreSettings) -> Assessment:
-    """Reads two files, or chains of them (`FILE:A,B`), and assesses the first by the second.
+def assess_files(
+    model: str, reference: str | None, settings: ScoreSettings, pae: Path | None = None
+) -> Assessment:
+    """Reads and assesses a model, by a reference if there is one.
+
+    Args:
+        model, reference: As `read_model` and `read_reference` take them.
+        pae: JSON with the predicted aligned error of the model.
 
     Raises:
-        InputError: As `assess`, or a file is no structure.
+        InputError: A file is not what it should be, or as `assess`.
     """
-    return assess(read_named(model), read_named(reference), settings)
+    known = None if reference is None else read_reference(reference)
+    return assess(read_model(model, pae), known, settings)
 
 
-def assess(model: Structure, reference: Structure, settings: ScoreSettings) -> Assessment:
+def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -> Assessment:
     """Everything of a model.
 
     Raises:
-        InputError: A structure is too large, or nothing of the two belongs together.
+        InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
     """
-    for structure in (model, reference):
-        _check_size(structure)
-    return Assessment(model, reference, compare(model, reference, settings.align), plddt_of(model))
+    agreement = None if reference is None else _agreement(model, reference, settings)
+    violations = find_violations(model.structure)
+    return Assessment(model, violations, _confidence(model), agreement)
 
 
-def plddt_of(structure: Structure) -> Float[np.ndarray, " N"] | None:
-    """pLDDT of each residue, or None where the B factors are none.
+def _agreement(model: Model, reference: Structure, settings: ScoreSettings) -> Agreement:
+    structure = model.structure
+    sound = keep_mask(structure) if settings.stereochemistry else None
+    scores = compare(structure, reference, settings.align, sound)
+    here, there = scores.match.pairs.T
+    lddt = scores.lddt_ca_per_residue[there]
+    plddt = None if model.plddt is None else model.plddt[here]
+    return Agreement(
+        reference=reference,
+        scores=scores,
+        foldscore=_foldscore(structure, reference, scores.match.pairs),
+        torsions=torsion_agreement(
+            structure_torsions(structure).select(here),
+            structure_torsions(reference).select(there),
+            reference.aatype[there],
+        ),
+        complex=_complex(structure, reference, scores) if len(reference.chains) > 1 else None,
+        plddt=plddt_calibration(plddt, lddt) if plddt is not None and _known(lddt) else None,
+        pae=None if model.pae is None else _pae(model.pae, structure, reference, scores),
+    )
 
-    They are taken for pLDDT where all atoms of a residue share one value, as AlphaFold writes it,
-    from 0 to 100 and not the same everywhere. Values up to 1 are shares of 100, as ESMFold's.
-    """
-    mask, values = structure.atom_mask, structure.b_factor
-    lowest = np.where(mask, values, np.inf).min(axis=1)
-    highest = np.where(mask, values, -np.inf).max(axis=1)
-    one_each = (mask.sum(axis=1) > 1).any() and (lowest == highest).all()
-    if not one_each or not 0 <= highest.min() < highest.max() <= 100:
+
+def _complex(structure: Structure, reference: Structure, scores: Scores) -> Complex:
+    pairs = scores.match.pairs
+    return Complex(
+        scores.ilddt,
+        dockq(structure, reference, pairs),
+        qs_score(structure, reference, pairs),
+        contact_similarity(structure, reference, pairs),
+    )
+
+
+def _foldscore(structure: Structure, reference: Structure, pairs: np.ndarray) -> float:
+    atoms, mask = np.zeros_like(reference.atom_positions), np.zeros_like(reference.atom_mask)
+    here, there = pairs.T
+    atoms[there], mask[there] = structure.atom_positions[here], structure.atom_mask[here]
+    chains = [reference.chain_id == name for name in reference.chains]
+    return float(
+        np.mean(
+            [
+                foldscore(
+                    atoms[rows],
+                    reference.atom_positions[rows],
+                    mask[rows],
+                    reference.atom_mask[rows],
+                ).score
+                for rows in chains
+            ]
+        )
+    )
+
+
+def _pae(
+    pae: Float[np.ndarray, "N N"], structure: Structure, reference: Structure, scores: Scores
+) -> Calibration | None:
+    here, there = scores.match.pairs.T
+    known = structure.atom_mask[here] & reference.atom_mask[there]
+    true = aligned_errors(structure.atom_positions[here], reference.atom_positions[there], known)
+    others = true[~np.eye(len(true), dtype=bool)]
+    if not _known(others):
         return None
-    return np.asarray(highest * (100 if highest.max() <= 1 else 1))
+    return pae_calibration(pae[np.ix_(here, here)], true, max(float(pae.max()), MAX_PAE))
 
 
-def _check_size(structure: Structure) -> None:
-    if len(structure) > MAX_RESIDUES:
-        raise InputError(
-            f"{structure.name!r} has {len(structure)} residues and the limit is {MAX_RESIDUES}: "
-            "choose chains of it as FILE:CHAIN,CHAIN."
-        )
-    points = structure.atom_positions[structure.atom_mask]
-    cells = np.floor(points / _CELL)
-    _, counts = np.unique(cells[np.isfinite(cells).all(axis=1)], axis=0, return_counts=True)
-    if (counts.astype(np.float64) ** 2).sum() > _MAX_CROWDING:
-        raise InputError(
-            f"The {len(points)} atoms of {structure.name!r} lie nearly all in one place: check the "
-            "coordinates."
-        )
+def _known(values: Float[np.ndarray, "*dims"]) -> bool:
+    return bool(np.isfinite(values).any())
+
+
+def _confidence(model: Model) -> Confidence:
+    pae = model.pae
+    return Confidence(
+        plddt=None if model.plddt is None else float(model.plddt.mean()),
+        ptm=None if pae is None else predicted_tm(tm_term(pae, predicted_tm_d0(len(pae)))),
+        complex=_complex_confidence(model.structure, pae) if pae is not None else None,
+    )
+
+
+def _complex_confidence(
+    structure: Structure, pae: Float[np.ndarray, "N N"]
+) -> ComplexConfidence | None:
+    if len(structure.chains) == 1:
+        return None
+    found = interface_confidence(structure, pae)
+    return ComplexConfidence(
+        iptm=float(np.nanmax(found.iptm)),
+        ipsae=float(np.nanmax(found.ipsae)),
+        pdockq=float(np.nanmax(found.pdockq)),
+        pdockq2=float(np.nanmax(found.pdockq2)),
+        lis=float(np.nanmax(found.lis + found.lis.T) / 2),
+        chains=found,
+    )

@@ -16,7 +16,7 @@ from typing import Final, TextIO
 
 from foldry.errors import InputError
 from foldry.formats.files import read_text
-from foldry.score.assess import ScoreSettings, score_files
+from foldry.score.assess import ScoreSettings, assess_files
 from foldry.score.table import NUMBERS, numbers
 
 COLUMNS: Final = ("name", "model", "reference", *(each.key for each in NUMBERS), "error")
@@ -27,7 +27,7 @@ _AHEAD: Final = 4
 
 @dataclass(frozen=True)
 class Pair:
-    """What to score: a model and a reference as `score_files` takes them, seen from a folder."""
+    """What to score: a model and a reference as `assess_files` takes them, seen from a folder."""
 
     name: str
     model: str
@@ -97,7 +97,7 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
     """Scores one pair."""
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
     try:
-        return Row(pair, numbers(score_files(model, reference, settings)))
+        return Row(pair, numbers(assess_files(model, reference, settings)))
     except InputError as error:
         return _failed(pair, str(error))
     except Exception as error:  # a fault of ours must not end the batch

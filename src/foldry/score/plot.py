@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from foldry.score.assess import Assessment
+from foldry.score.assess import Agreement
+from foldry.score.inputs import Model
 
 BANDS: Final = ((0, "#FF7D45"), (50, "#FFDB13"), (70, "#65CBF3"), (90, "#0053D6"))
 """Lowest value of a band, 0–100, and its colour."""
@@ -64,16 +65,16 @@ def to_svg(title: str, tracks: list[Track]) -> str:
     )
 
 
-def tracks(assessment: Assessment) -> list[Track]:
+def tracks(model: Model, agreement: Agreement) -> list[Track]:
     """One for each chain of the reference."""
-    model, reference, match = assessment.model, assessment.reference, assessment.scores.match
+    reference = agreement.reference
     known = np.zeros(len(reference), bool)
     plddt = np.full(len(reference), np.nan)
-    here, there = match.pairs.T
-    known[there] = model.atom_mask[here].any(axis=1)
-    if assessment.plddt is not None:
-        plddt[there] = assessment.plddt[here]
-    lddt = assessment.scores.lddt_per_residue
+    here, there = agreement.scores.match.pairs.T
+    known[there] = model.structure.atom_mask[here].any(axis=1)
+    if model.plddt is not None:
+        plddt[there] = model.plddt[here]
+    lddt = agreement.scores.lddt_per_residue
     return [
         Track(name, reference.residue_number[rows], lddt[rows], known[rows], plddt[rows])
         for name in reference.chains
@@ -142,7 +143,7 @@ def _ticks(numbers: np.ndarray, step: float, bottom: int) -> Iterator[str]:
     """Round residue numbers, as many as have room."""
     every = next(each for each in _STEPS if len(numbers) / each <= _MAX_TICKS)
     last = -every
-    for n in np.flatnonzero(numbers % every == 0):
+    for n in np.flatnonzero(numbers % every == 0).tolist():
         if n - last < every:  # numbers that jump
             continue
         last = n

@@ -1,4 +1,4 @@
-"""All scores of a model against a reference, and how they are handed on."""
+"""All scores of a model against a reference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,16 @@ from foldry.errors import InputError
 from foldry.residues import CA
 from foldry.score.best_fit import FitSearch
 from foldry.score.gdt import CUTOFFS, gdt
-from foldry.score.lddt import BACKBONE, lddt, lddt_atom37, name_symmetric_atoms
+from foldry.score.lddt import (
+    ALL_BUT_OXT,
+    BACKBONE,
+    lddt,
+    lddt_atom37,
+    lddt_of_sets,
+    name_symmetric_atoms,
+)
 from foldry.score.match import Match, match_residues, residue_label
-from foldry.score.superpose import Superposition, rmsd, superpose
+from foldry.score.superpose import Superposition, rmsd, rmsd_95, superpose
 from foldry.score.tm import search_radius, tm_score
 from foldry.structure import Structure
 
@@ -26,6 +33,7 @@ class CaScores:
         lddt_ca: 0–1; NaN where no two Cα of the reference are nearer than 15 Å.
         lddt_ca_per_residue: For each residue of the input, NaN where the reference lacks it.
         rmsd_ca: Å, over the matched residues in their best superposition.
+        rmsd_95: Å, over the 95 % of them that fit best.
         gdt_ts, gdt_ha, tm_score: 0–1, residues without a partner counted as wrong.
         oligo_gdt_ts, oligo_gdt_ha: GDT in the superposition of least RMSD alone, as OpenStructure
             gives them; never above `gdt_ts` and `gdt_ha`.
@@ -37,6 +45,7 @@ class CaScores:
     lddt_ca: float
     lddt_ca_per_residue: Float[np.ndarray, " N"]
     rmsd_ca: float
+    rmsd_95: float
     gdt_ts: float
     gdt_ha: float
     oligo_gdt_ts: float
@@ -93,6 +102,7 @@ def compare_ca(
         lddt_ca=local.score,
         lddt_ca_per_residue=per_residue,
         rmsd_ca=float(rmsd(rigid, target)),
+        rmsd_95=rmsd_95(mobile, target)[0],
         gdt_ts=distance.ts,
         gdt_ha=distance.ha,
         oligo_gdt_ts=float(rigid_fractions[1:].mean()),
@@ -112,6 +122,7 @@ class Scores(CaScores):
         lddt: All atoms but OXT, equivalent atoms of side chains named for the best; 0–1.
         lddt_per_residue: As `lddt`, NaN where the reference has nothing to judge by.
         lddt_backbone: N, CA, C and O; 0–1.
+        ilddt: As `lddt`, of distances between chains alone; NaN where the reference has none.
         match: Which residues were compared, and which were not.
         model_name, reference_name: What the two structures are called.
         local_labels: The model's residue for each of the reference, "" where there is none.
@@ -120,17 +131,25 @@ class Scores(CaScores):
     lddt: float
     lddt_per_residue: Float[np.ndarray, " N"]
     lddt_backbone: float
+    ilddt: float
     match: Match
     model_name: str
     reference_name: str
     local_labels: tuple[str, ...]
 
 
-def compare(model: Structure, reference: Structure, align: bool = False) -> Scores:
+def compare(
+    model: Structure,
+    reference: Structure,
+    align: bool = False,
+    sound: Bool[np.ndarray, "N 37"] | None = None,
+) -> Scores:
     """All scores of a model; what it lacks of the reference counts as wrong.
 
     Args:
         align: Match residues by sequence alignment instead of by number.
+        sound: Atoms of the model that `lddt` and `ilddt` may use, such as `keep_mask`'s; all if
+            left out.
 
     Raises:
         InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
@@ -143,8 +162,16 @@ def compare(model: Structure, reference: Structure, align: bool = False) -> Scor
     mask = np.zeros_like(reference.atom_mask)
     positions[there], mask[there] = model.atom_positions[here], model.atom_mask[here]
     atoms = reference.atom_positions, reference.atom_mask
-    best, best_mask = name_symmetric_atoms(positions, atoms[0], mask, atoms[1], reference.aatype)
-    all_atom = lddt_atom37(best, atoms[0], best_mask, atoms[1])
+    judged = mask
+    if sound is not None:
+        judged = np.zeros_like(mask)
+        judged[there] = model.atom_mask[here] & sound[here]
+    best, best_mask = name_symmetric_atoms(positions, atoms[0], judged, atoms[1], reference.aatype)
+    named = best, atoms[0], best_mask, atoms[1]
+    all_atom, backbone = lddt_of_sets(*named, (ALL_BUT_OXT, BACKBONE))
+    if sound is not None:
+        backbone = lddt_atom37(positions, atoms[0], mask, atoms[1], BACKBONE)
+    several = len(reference.chains) > 1
     labels = np.full(len(reference), "", dtype=object)
     labels[there] = [residue_label(model, index) for index in here]
     ca = compare_ca(positions[:, CA], atoms[0][:, CA], mask[:, CA], atoms[1][:, CA])
@@ -152,56 +179,13 @@ def compare(model: Structure, reference: Structure, align: bool = False) -> Scor
         **vars(ca),
         lddt=all_atom.score,
         lddt_per_residue=all_atom.per_residue,
-        lddt_backbone=lddt_atom37(positions, atoms[0], mask, atoms[1], BACKBONE).score,
+        lddt_backbone=backbone.score,
+        ilddt=lddt_atom37(*named, chain=reference.chain_id).score if several else float("nan"),
         match=match,
         model_name=model.name,
         reference_name=reference.name,
         local_labels=tuple(labels),
     )
-
-
-def to_json(scores: Scores) -> dict[str, object]:
-    """Scores under OpenStructure's names where the meaning is the same; NaN becomes null."""
-    match = scores.match
-
-    def local(values: np.ndarray) -> dict[str, float | None]:
-        return {
-            label: _rounded(value)
-            for label, value in zip(scores.local_labels, values, strict=True)
-            if label
-        }
-
-    numbers = {
-        "lddt": scores.lddt,
-        "bb_lddt": scores.lddt_ca,
-        "lddt_backbone": scores.lddt_backbone,
-        "tm_score": scores.tm_score,
-        "gdt_ts": scores.gdt_ts,
-        "gdt_ha": scores.gdt_ha,
-        "oligo_gdtts": scores.oligo_gdt_ts,
-        "oligo_gdtha": scores.oligo_gdt_ha,
-        "rmsd": scores.rmsd_ca,
-    }
-    return {
-        "status": "SUCCESS",
-        "model": scores.model_name,
-        "reference": scores.reference_name,
-        **{key: _rounded(value) for key, value in numbers.items()},
-        "num_matched": scores.num_matched,
-        "num_reference": scores.num_reference,
-        "model_chains": [here for here, _ in match.chains],
-        "reference_chains": [there for _, there in match.chains],
-        "chain_mapping": {there: here for here, there in match.chains},
-        "inconsistent_residues": list(match.mismatched),
-        "unmatched_model": list(match.unmatched_model),
-        "unmatched_reference": list(match.unmatched_reference),
-        "local_lddt": local(scores.lddt_per_residue),
-        "bb_local_lddt": local(scores.lddt_ca_per_residue),
-    }
-
-
-def _rounded(value: float) -> float | None:
-    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def _check_finite(structure: Structure) -> None:
