@@ -1,0 +1,88 @@
+"""Files, chains of files and folders of predictions, as people name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.formats.afdb import pae_json
+from foldry.formats.coordinates import to_pdb
+from foldry.score import inputs
+from foldry.score.inputs import read_model, read_reference
+from tests.score.test_match import chain, joined
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As `foldry fold` leaves it: the best prediction has two chains, of 4 and 3 residues."""
+    model = joined(chain("ACDE"), chain("FGH", chain_id="B"))
+    (tmp_path / "ranked_0.cif").write_text(to_pdb(model))  # PDB is recognised by what is in it
+    (tmp_path / "ranking_debug.json").write_text('{"plddts": {}, "order": ["m_pred_1", "m"]}')
+    (tmp_path / "pae_m_pred_1.json").write_text(pae_json(np.arange(49.0).reshape(7, 7), 31.75))
+    (tmp_path / "pae_m.json").write_text(pae_json(np.zeros((7, 7)), 31.75))
+    return tmp_path
+
+
+def test_a_folder_is_its_best_prediction(folder: Path) -> None:
+    model = read_model(str(folder))
+    assert model.structure.sequence == "ACDEFGH"
+    assert model.pae is not None
+    assert model.pae[6].tolist() == list(range(42, 49))
+    (folder / "pae_m_pred_1.json").unlink()
+    assert read_model(str(folder)).pae is None
+    assert read_model(str(folder), folder / "pae_m.json").pae is not None
+
+
+def test_errors_of_the_chains_that_are_chosen(folder: Path) -> None:
+    model = read_model(f"{folder}/ranked_0.cif:B", folder / "pae_m_pred_1.json")
+    assert model.structure.sequence == "FGH"
+    assert model.pae is not None
+    assert model.pae.tolist() == [[32, 33, 34], [39, 40, 41], [46, 47, 48]]
+
+
+def test_errors_of_another_prediction(folder: Path) -> None:
+    (folder / "other.pdb").write_text(to_pdb(chain("ACD")))
+    with pytest.raises(InputError, match="7 rows and the model 3 residues"):
+        read_model(f"{folder}/other.pdb", folder / "pae_m.json")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"order": []}', '{"order": 7}'])
+def test_a_folder_of_something_else(folder: Path, content: str) -> None:
+    (folder / "ranking_debug.json").write_text(content)
+    with pytest.raises(InputError, match="no folder of one query"):
+        read_model(str(folder))
+
+
+def test_a_ranking_that_climbs_out(folder: Path) -> None:
+    (folder / "ranking_debug.json").write_text('{"order": ["../../m"]}')
+    (folder / "inner").mkdir()
+    assert read_model(str(folder)).pae is not None  # pae_m.json of this folder
+
+
+def test_a_reference_is_no_folder(folder: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_reference(str(folder))
+
+
+def test_size_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldry.score.inputs.MAX_RESIDUES", 6)
+    with pytest.raises(InputError, match="7 residues and the limit is 6"):
+        read_reference(f"{folder}/ranked_0.cif")
+    assert len(read_reference(f"{folder}/ranked_0.cif:A")) == 4
+
+
+def test_atoms_in_one_place_are_refused() -> None:
+    num = 40_000
+    heap = dataclasses.replace(
+        chain("A" * 10),
+        atom_positions=np.zeros((num, 37, 3)),
+        atom_mask=np.ones((num, 37), bool),
+    )
+    with pytest.raises(InputError, match=r"1480000 atoms .* in one place"):
+        inputs._check_size(heap)
+    heap.atom_positions[:, :, 0] = np.arange(num)[:, None] * 4.0  # as a stretched chain
+    inputs._check_size(heap)
