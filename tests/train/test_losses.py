@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from foldry.geometry import Rigid
+from foldry.residues import ATOM37_MASK, ATOM37_ORDER, RESTYPE_ORDER
 from foldry.score.lddt import lddt
 from foldry.train import losses
 from foldry.train.losses import LossConfig, fine_tuning, total_loss
@@ -119,6 +120,42 @@ def test_renaming_of_hidden_atoms(all_atom: Recorded) -> None:
     )
     swap = losses.alternative_is_better(all_atom["in_pred14"], truth)
     assert torch.equal(swap.float(), all_atom["find_optimal_renaming"])
+
+
+@pytest.mark.parity
+def test_sidechain_leaves_out_what_is_unknown(all_atom: Recorded) -> None:
+    """It is the same over all pairs of a group and an atom, known or not."""
+    truth = make_targets(
+        all_atom.arrays["in_aatype"][None],
+        all_atom.arrays["in_pos37"][None],
+        all_atom.arrays["in_mask37"][None],
+        np.array([2.0]),
+    )
+    num_residues = truth.ca.shape[1]
+    assert truth.known_groups.shape[1] < 5 * num_residues
+    assert truth.known_atoms.shape[1] < 9 * num_residues
+    frames, atom14 = truth.alt_groups, all_atom["in_pred14"]
+    swap = losses.alternative_is_better(atom14, truth)
+    assert not swap.any()
+    errors = losses.aligned_errors(
+        Rigid(frames.rotation.flatten(1, 2), frames.translation.flatten(1, 2)),
+        atom14.flatten(1, 2),
+        Rigid(truth.groups.rotation.flatten(1, 2), truth.groups.translation.flatten(1, 2)),
+        truth.atom14.flatten(1, 2),
+    )
+    dense = losses.fape(errors, truth.groups_mask.flatten(1), truth.atom14_mask.flatten(1))
+    torch.testing.assert_close(losses.sidechain_fape(frames, atom14, truth), dense)
+
+
+def test_atoms_known_in_either_naming_are_listed() -> None:
+    """Of an aspartate without OD1 both oxygens: in one naming it is the first, else the second."""
+    codes = np.array([[RESTYPE_ORDER["D"], RESTYPE_ORDER["G"]]])
+    mask = ATOM37_MASK[codes].copy()
+    mask[0, 0, ATOM37_ORDER["OD1"]] = 0
+    truth = make_targets(codes, np.zeros((1, 2, 37, 3)), mask, np.array([2.0]))
+    assert truth.known_atoms.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 14, 15, 16, 17]]
+    # The backbone, psi and chi1, but not chi2, whose frame stands on OD1; glycine has two.
+    assert truth.known_groups.tolist() == [[0, 3, 4, 8, 11]]
 
 
 @pytest.mark.parity
