@@ -1,0 +1,300 @@
+"""How fast pairs are scored, beside TMscore, tmtools and DockQ; one large complex.
+
+    python benchmarks/score.py [--data ../shared/data] [--pairs 1000] [--dockq PYTHON]
+
+Models are experimental chains of 150–250 residues, smoothly bent and shaken, as PDB files. The
+pairs go to the programs in four parts in turn, so that all meet the same machine. Each program
+runs in processes of its own, as many as `--cores`; its time has its start in it, and reading the
+files. TMscore computes TM-score, GDT and RMSD of Cα; tmtools TM-score, the pairing given.
+`compare` computes these and lDDT of Cα, backbone and all atoms; `foldry score` FoldScore, torsion
+angles and stereochemistry besides. DockQ and `foldry score` then get a tenth as many pairs of two
+touching chains, and at last `foldry score` a complex of which every chain has another name.
+PYTHON is one that has DockQ: `benchmarks/oracles/dockq.sh FOLDER` makes FOLDER/venv/bin/python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import importlib.util
+import itertools
+import os
+import platform
+import shutil
+import string
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from foldry.formats.coordinates import to_pdb
+from foldry.residues import CA
+from foldry.structure import Structure
+from foldry.train.packs import Library
+
+ROUNDS = 4
+LETTERS = string.ascii_uppercase + string.ascii_lowercase
+WORKER = """
+import sys
+from multiprocessing import get_context
+{program}
+if __name__ == "__main__":
+    pairs = [line.split() for line in sys.stdin]
+    with get_context("spawn").Pool({cores}) as pool:
+        pool.starmap(score, pairs, chunksize=4)
+"""
+COMPARE = """
+from foldry.formats.coordinates import read_structure
+from foldry.score.report import compare
+from pathlib import Path
+def score(model, reference):
+    compare(read_structure(Path(model)), read_structure(Path(reference)))
+"""
+TMTOOLS = """
+import gemmi, numpy, tmtools
+def ca(path):
+    chain = gemmi.read_pdb(path)[0][0]
+    return numpy.array([residue["CA"][0].pos.tolist() for residue in chain])
+def score(model, reference):
+    here, there = ca(model), ca(reference)
+    letters = "A" * len(here)
+    tmtools.tm_align(here, there, letters, letters, alignment=[letters, letters])
+"""
+DOCKQ = """
+from DockQ.DockQ import load_PDB, run_on_all_native_interfaces
+def score(model, reference):
+    chains = {"A": "A", "B": "B"}
+    run_on_all_native_interfaces(load_PDB(model), load_PDB(reference), chain_map=chains)
+"""
+TMSCORE = """
+import subprocess
+def score(model, reference):
+    subprocess.run([{program!r}, model, reference], check=True, capture_output=True)
+"""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a program needed: seconds by the clock, seconds of all cores, peak memory in GB."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_gb: float
+
+
+Runner = Callable[[Sequence[tuple[str, str]]], Usage]
+
+
+def measure(command: Sequence[str], given: str = "") -> Usage:
+    """Runs a program to its end; peak memory is of the largest of its processes."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+") as lines, tempfile.TemporaryFile("w+") as errors:
+        lines.write(given)
+        lines.seek(0)
+        process = subprocess.Popen(
+            command, env=environment, stdin=lines, stdout=subprocess.DEVNULL, stderr=errors
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - started
+        if status:
+            errors.seek(0)
+            raise SystemExit(f"{' '.join(command[:2])} failed: {errors.read()[-2000:]}")
+    return Usage(seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6)
+
+
+def chains_of(library: Library, names: Sequence[str]) -> list[Structure]:
+    """Experimental chains under the chain name A."""
+    made = []
+    for name in names:
+        chain = library.chain(name)
+        num = len(chain)
+        made.append(
+            Structure(
+                name=name,
+                aatype=np.asarray(chain.aatype, np.int64),
+                residue_number=np.arange(1, num + 1),
+                insertion_code=np.full(num, "", "<U1"),
+                chain_id=np.full(num, "A"),
+                atom_positions=np.asarray(chain.positions, np.float32),
+                atom_mask=np.asarray(chain.mask, bool),
+                b_factor=np.zeros((num, 37), np.float32),
+            )
+        )
+    return made
+
+
+def bent(rng: np.random.Generator, structure: Structure) -> Structure:
+    """A model: every residue drifts away by up to some Å, its atoms by some tenths."""
+    num = len(structure)
+    kernel = np.hanning(2 * int(rng.integers(4, 20)) + 1)
+    noise = rng.normal(size=(num + len(kernel) - 1, 3))
+    drift = np.stack([np.convolve(axis, kernel, "valid") for axis in noise.T], axis=1)
+    drift *= rng.uniform(0.3, 4) / np.linalg.norm(kernel)
+    shaken = rng.normal(size=structure.atom_positions.shape) * 0.2
+    moved = structure.atom_positions + drift[:, None] + shaken
+    return dataclasses.replace(structure, atom_positions=moved.astype(np.float32))
+
+
+def assembly(chains: Sequence[Structure], num_residues: int) -> Structure:
+    """Copies of five chains, side by side on a cubic lattice, so that neighbours touch."""
+    parts: list[Structure] = []
+    while sum(map(len, parts)) < num_residues:
+        parts.append(placed(chains[len(parts) % 5], len(parts)))
+    return joined(parts)
+
+
+def placed(chain: Structure, index: int) -> Structure:
+    """A chain at one place of the lattice, under one name."""
+    place = 35 * np.array(np.unravel_index(index, (9, 3, 3)))
+    centered = chain.atom_positions - chain.atom_positions[:, CA].mean(axis=0)
+    return dataclasses.replace(
+        chain,
+        atom_positions=(centered + place).astype(np.float32),
+        chain_id=np.full(len(chain), LETTERS[index]),
+    )
+
+
+def joined(parts: Sequence[Structure]) -> Structure:
+    """One structure of several."""
+    arrays = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in dataclasses.fields(Structure)
+        if field.name != "name"
+    }
+    return Structure(name="complex", **arrays)
+
+
+def write_pairs(
+    folder: Path, rng: np.random.Generator, references: Sequence[Structure], num: int
+) -> list[tuple[str, str]]:
+    """PDB files of models and references."""
+    pairs = []
+    for index in range(num):
+        reference = references[index % len(references)]
+        paths = folder / f"{index}_model.pdb", folder / f"{index}_reference.pdb"
+        for path, structure in zip(paths, (bent(rng, reference), reference), strict=True):
+            path.write_text(to_pdb(structure))
+        pairs.append((str(paths[0]), str(paths[1])))
+    return pairs
+
+
+def foldry_batch(folder: Path, cores: int) -> Runner:
+    """`foldry score --batch` as a user runs it."""
+
+    def run(pairs: Sequence[tuple[str, str]]) -> Usage:
+        with (folder / "pairs.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("model", "reference"), *pairs])
+        table, out = str(folder / "pairs.csv"), str(folder / "scores.csv")
+        jobs = ["--jobs", str(cores), "-o", out]
+        return measure([sys.executable, "-m", "foldry.cli.main", "score", "--batch", table, *jobs])
+
+    return run
+
+
+def worker(script: Path, python: str, program: str, cores: int) -> Runner:
+    """A pool of processes of one Python that read and score the pairs."""
+    script.write_text(WORKER.format(program=program, cores=cores))
+    return lambda pairs: measure(
+        [python, str(script)], "".join(f"{one} {other}\n" for one, other in pairs)
+    )
+
+
+def table(
+    programs: dict[str, Runner],
+    pairs: Sequence[tuple[str, str]],
+) -> None:
+    """Runs each program on each part of the pairs in turn and prints what it needed."""
+    usages: dict[str, list[Usage]] = {name: [] for name in programs}
+    for start in range(ROUNDS):
+        for name, run in programs.items():
+            usages[name].append(run(pairs[start::ROUNDS]))
+    for name, parts in usages.items():
+        seconds, cpu = (sum(getattr(u, key) for u in parts) for key in ("seconds", "cpu_seconds"))
+        peak = max(usage.peak_gb for usage in parts)
+        rate, each = len(pairs) / seconds, 1000 * cpu / len(pairs)
+        print(f"{name:28s} {len(pairs):7d} {rate:9.1f} {each:14.1f} {peak:9.2f}")
+
+
+def machine() -> str:
+    """The processor's name and how busy it is."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start"
+
+
+def score_complex(folder: Path, rng: np.random.Generator, reference: Structure) -> str:
+    """Scores a large complex whose chains were renamed."""
+    model = bent(rng, reference)
+    letters = np.array(reference.chains)
+    renamed = dict(zip(letters, rng.permutation(letters), strict=True))
+    model = dataclasses.replace(model, chain_id=np.array([renamed[c] for c in model.chain_id]))
+    for name, structure in (("model", model), ("reference", reference)):
+        (folder / f"{name}.pdb").write_text(to_pdb(structure))
+    paths = str(folder / "model.pdb"), str(folder / "reference.pdb")
+    used = measure([sys.executable, "-m", "foldry.cli.main", "score", *paths, "--json"])
+    return (
+        f"complex of {len(reference)} residues, {int(reference.atom_mask.sum())} atoms, "
+        f"{len(letters)} chains: {used.seconds:.1f} s, {used.cpu_seconds:.1f} s of all cores, "
+        f"{used.peak_gb:.2f} GB"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--pairs", type=int, default=1000)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--residues", type=int, default=5000, help="of the complex")
+    parser.add_argument("--dockq", help="the Python that has DockQ")
+    arguments = parser.parse_args()
+
+    print(machine())
+    rng = np.random.default_rng(0)
+    library = Library(arguments.data, ("val",))
+    names = sorted(library.alignments.place)
+    chains = [chain for chain in chains_of(library, names) if 150 <= len(chain) <= 250]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        foldry = foldry_batch(folder, arguments.cores)
+
+        def pool(title: str, program: str, python: str = sys.executable) -> Runner:
+            return worker(folder / f"{title}.py", python, program, arguments.cores)
+
+        programs = {"foldry score": foldry, "foldry compare": pool("compare", COMPARE)}
+        program = shutil.which("TMscore")
+        if program:
+            programs["TMscore"] = pool("tmscore", TMSCORE.format(program=program))
+        if importlib.util.find_spec("tmtools"):
+            programs["tmtools"] = pool("tm_tools", TMTOOLS)
+        residues = np.mean([len(chain) for chain in chains])
+        print(
+            f"{len(chains)} chains of {residues:.0f} residues on average, {arguments.cores} cores"
+        )
+        print(f"{'':28s} {'pairs':>7} {'pairs/s':>9} {'CPU ms a pair':>14} {'peak GB':>9}")
+        table(programs, write_pairs(folder, rng, chains, arguments.pairs))
+        absent = {"TMscore", "tmtools"} - programs.keys()
+        dimers = [
+            joined([placed(one, 0), placed(other, 1)]) for one, other in itertools.pairwise(chains)
+        ]
+        of_two: dict[str, Runner] = {"foldry score, two chains": foldry}
+        if arguments.dockq:
+            of_two["DockQ, two chains"] = pool("dock_q", DOCKQ, arguments.dockq)
+        else:
+            absent.add("DockQ")
+        table(of_two, write_pairs(folder, rng, dimers, arguments.pairs // 10))
+        if absent:
+            print(f"not there: {', '.join(sorted(absent))}")
+        print(score_complex(folder, rng, assembly(chains, arguments.residues)))
+
+
+if __name__ == "__main__":
+    main()
