@@ -29,7 +29,7 @@ from foldry.model.inputs import stack_draws, stack_features
 from foldry.query import Chain, Query
 from foldry.residues import CA, GAP, RESTYPES_WITH_X
 from foldry.train.config import StageConfig
-from foldry.train.packs import Hit, KnownChain, Library, read_table
+from foldry.train.packs import CLUSTERS, Hit, KnownChain, Library, read_table
 from foldry.train.targets import Batch, make_targets
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class TrainingSet:
             for row in rows
             if not row.get("near") and row["id"] not in self.excluded
         }
-        table = read_table(folder / "splits" / "clusters30_joint.tsv")
+        table = read_table(folder / "splits" / f"{CLUSTERS}.tsv")
         clusters = {row["id"]: row["cluster30"] for row in table if row["id"] in lengths}
         self.parts = partition(lengths, clusters)
         self.weights = {

@@ -1,4 +1,4 @@
-"""Chains with their alignments and template hits, read from packs of NumPy arrays.
+"""Chains with their alignments and template hits, in packs of NumPy arrays.
 
 A folder of packs holds `structures/structures-*.npz`, and for each split `msas/msas-<split>.npz`,
 `templates/templates-<split>.npz` and `splits/<split>.tsv`. Packs hold no code and are read with
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,6 +22,8 @@ from foldry.query import Alignment, Chain, Query, TemplateHit
 from foldry.residues import CA, GAP, RESTYPES_WITH_X
 from foldry.structure import Structure
 
+CLUSTERS: Final = "clusters30_joint"
+"""The table of all chains' clusters, among those of the splits."""
 _LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
 
 
@@ -96,6 +99,9 @@ class Pack:
             for shard, arrays in enumerate(self.shards)
             for row, name in enumerate(arrays["ids"])
         }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.place
 
     def find(self, name: str) -> tuple[dict[str, np.ndarray], int]:
         """The arrays that hold an id, and its row in them."""
@@ -231,6 +237,94 @@ class Library:
         )
 
 
+def structure_arrays(chains: Mapping[str, KnownChain]) -> dict[str, np.ndarray]:
+    """A pack of structures, by id; every residue has a Cα, and no atom is 160 Å from its own."""
+    mask = np.concatenate([chain.mask for chain in chains.values()]) > 0
+    others = mask.copy()
+    others[:, CA] = False
+    steps, from_ca = [], []
+    for chain in chains.values():
+        ca = np.round(chain.positions[:, CA].astype(float) * 1000).astype(np.int32)
+        steps.append(np.diff(ca, axis=0, prepend=np.zeros((1, 3), np.int32)))
+        from_ca.append(chain.positions - ca[:, None] * 0.001)
+    short = np.round(np.concatenate(from_ca)[others] / 0.005).astype(np.int16)
+    return {
+        "ids": np.array(list(chains)),
+        "offsets": _offsets(len(chain) for chain in chains.values()),
+        "atom_offsets": _offsets(
+            int(chain.mask.sum() - chain.mask[:, CA].sum()) for chain in chains.values()
+        ),
+        "aatype": np.concatenate([chain.aatype for chain in chains.values()]).astype(np.uint8),
+        "residue_index": np.concatenate([chain.residue_index for chain in chains.values()]).astype(
+            np.int32
+        ),
+        "atom_mask": np.packbits(mask, axis=1),
+        "ca_delta": np.concatenate(steps),
+        "atom_coords_low": (short & 255).astype(np.uint8),
+        "atom_coords_high": (short >> 8).astype(np.int8),
+        "resolution": np.array([chain.resolution for chain in chains.values()], np.float32),
+    }
+
+
+def alignment_arrays(
+    alignments: Mapping[str, tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]],
+) -> dict[str, np.ndarray]:
+    """A pack of alignments: by id the codes, the chain first, and the deletions."""
+    gaps, counts = [], []
+    for _, deletions in alignments.values():
+        inserted = np.pad(deletions, ((0, 0), (0, 1))).ravel()
+        places = np.flatnonzero(inserted)
+        gaps.append(np.diff(places, prepend=0))
+        counts.append(np.minimum(inserted[places], np.iinfo(np.uint16).max))
+    codes = [msa for msa, _ in alignments.values()]
+    return {
+        "ids": np.array(list(alignments)),
+        "length": np.array([msa.shape[1] for msa in codes], np.int32),
+        "depth": np.array([msa.shape[0] for msa in codes], np.int32),
+        "cell_offsets": _offsets(msa.size for msa in codes),
+        "insert_offsets": _offsets(len(places) for places in gaps),
+        "residues": np.concatenate([msa.T.ravel() for msa in codes]).astype(np.uint8),
+        "insert_gap": np.concatenate(gaps).astype(np.uint32),
+        "insert_count": np.concatenate(counts).astype(np.uint16),
+    }
+
+
+def hit_arrays(hits: Mapping[str, Sequence[Hit]]) -> dict[str, np.ndarray]:
+    """A pack of template hits: by id, the best first."""
+    each = [hit for of_chain in hits.values() for hit in of_chain]
+    targets = sorted({hit.target for hit in each})
+    place = {name: number for number, name in enumerate(targets)}
+    return {
+        "ids": np.array(list(hits)),
+        "hit_offsets": _offsets(len(of_chain) for of_chain in hits.values()),
+        "target_ids": np.array(targets, "U"),
+        "target": np.array([place[hit.target] for hit in each], np.int32),
+        "identity": np.array([hit.identity for hit in each], np.float32),
+        "query_start": np.array([hit.query_start for hit in each], np.int32),
+        "target_start": np.array([hit.target_start for hit in each], np.int32),
+        "cigar": np.frombuffer("".join(hit.cigar for hit in each).encode(), np.uint8),
+        "cigar_offsets": _offsets(len(hit.cigar) for hit in each),
+    }
+
+
+def write_pack(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a pack, compressed, under a temporary name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+    partial.replace(path)
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a tab-separated file whose header is the first row's keys."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text("\n".join(lines) + "\n", "utf-8")
+    partial.replace(path)
+
+
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a tab-separated file with a header line.
 
@@ -245,6 +339,10 @@ def read_table(path: Path) -> list[dict[str, str]]:
         raise InputError(
             f"{path} is not a readable table ({error}): mend or replace it."
         ) from error
+
+
+def _offsets(sizes: Iterable[int]) -> Int[np.ndarray, " C1"]:
+    return np.cumsum([0, *sizes])
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

@@ -1,0 +1,261 @@
+"""Everything that a training run needs in a few files of bounded size, and back.
+
+A bundle is a folder with `manifest.json` and the parts of one zip archive of NumPy arrays, tables
+and weights. Coordinates are kept to 0.02 Å, alignments to their most diverse rows. The parts can be
+carried one after the other; unpacked, they are a folder of packs as `foldry.train.packs` reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from foldry.errors import InputError
+from foldry.residues import ATOM37_MASK
+from foldry.train.diverse import diverse_rows
+from foldry.train.internal import KINDS, Chains, decode, encode
+from foldry.train.packs import (
+    CLUSTERS,
+    KnownChain,
+    Library,
+    alignment_arrays,
+    read_table,
+    structure_arrays,
+    write_pack,
+)
+
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "start.safetensors"
+MAX_UNPACKED: Final = 16 * 1024**3
+"""Bytes that a bundle may hold, unpacked."""
+_FORMAT: Final = 1
+_SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a bundle."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def pack(
+    folder: Path, out: Path, weights: Path, max_part_size: int = 40, max_rows: int = 48
+) -> list[Part]:
+    """Write a folder of packs as a bundle.
+
+    Args:
+        folder: The packs, see `foldry.train.packs`.
+        out: The bundle's folder.
+        weights: The network to start from.
+        max_part_size: MiB of one part at most.
+        max_rows: Rows of an alignment at most, the chain itself among them.
+
+    Raises:
+        InputError: The packs are damaged, or `out` holds something else.
+    """
+    splits = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
+    splits = [split for split in splits if split != CLUSTERS]
+    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+        raise InputError(f"{out} holds something else than a bundle: give another folder.")
+    library = Library(folder, splits)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for split in splits:
+                names = [row["id"] for row in read_table(folder / "splits" / f"{split}.tsv")]
+                _add(archive, f"structures/{split}", _structures(library, names))
+                _add(archive, f"msas/{split}", _alignments(library, names, max_rows))
+                _add(archive, f"templates/{split}", _arrays(folder, "templates", split))
+            for table in (*splits, CLUSTERS):
+                _add_file(archive, folder / "splits" / f"{table}.tsv", f"splits/{table}.tsv")
+            _add_file(archive, weights, WEIGHTS)
+        file.seek(0)
+        data = file.read()
+    return write_parts(data, out, max_part_size, {"splits": splits})
+
+
+def unpack(bundle: Path, out: Path) -> None:
+    """Write a bundle's packs, tables and weights (`start.safetensors`) into a folder.
+
+    Raises:
+        InputError: A part is missing or is not what the manifest says, or `out` is in use.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty: give another folder.")
+    data, notes = read_parts(bundle)
+    splits = notes.get("splits")
+    if not isinstance(splits, list) or not all(_SPLIT.fullmatch(str(name)) for name in splits):
+        raise InputError(f"{bundle / MANIFEST} names no splits: pack the bundle again.")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED:
+                raise InputError(f"{bundle} holds more than 16 GiB: give a smaller bundle.")
+            for split in splits:
+                chains = _chains(_take(archive, f"structures/{split}"))
+                write_pack(out / "structures" / f"structures-{split}.npz", structure_arrays(chains))
+                columns = _by_column(_take(archive, f"msas/{split}"))
+                write_pack(out / "msas" / f"msas-{split}.npz", columns)
+                hits = _take(archive, f"templates/{split}")
+                write_pack(out / "templates" / f"templates-{split}.npz", hits)
+            (out / "splits").mkdir(exist_ok=True)
+            for table in (*splits, CLUSTERS):
+                path = out / "splits" / f"{table}.tsv"
+                path.write_bytes(archive.read(f"splits/{table}.tsv"))
+            (out / WEIGHTS).write_bytes(archive.read(WEIGHTS))
+    except (zipfile.BadZipFile, KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{bundle} is not a readable bundle ({error}): pack it again.") from error
+
+
+def write_parts(
+    data: bytes, out: Path, max_part_size: int, notes: Mapping[str, object] | None = None
+) -> list[Part]:
+    """Write bytes as files of at most `max_part_size` MiB, and a manifest with their hashes."""
+    size = max_part_size * 1024**2
+    out.mkdir(parents=True, exist_ok=True)
+    for old in (out / MANIFEST, *out.glob("part-*.bin")):
+        old.unlink(missing_ok=True)
+    parts = []
+    for number, start in enumerate(range(0, len(data), size)):
+        piece = data[start : start + size]
+        name = f"part-{number}.bin"
+        (out / name).write_bytes(piece)
+        parts.append(Part(name, len(piece), hashlib.sha256(piece).hexdigest()))
+    manifest = {"format": _FORMAT, "parts": [asdict(part) for part in parts], **(notes or {})}
+    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    return parts
+
+
+def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
+    """The bytes that `write_parts` was given, and the manifest with the notes.
+
+    Raises:
+        InputError: A part is missing or is not what the manifest says.
+    """
+    path = bundle / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        parts = [Part(**part) for part in manifest["parts"]]
+        known = manifest["format"] == _FORMAT
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a readable manifest ({error}): carry it too.") from error
+    if not known:
+        raise InputError(f"{path} is of another version of Foldry: pack the bundle again.")
+    data = []
+    for number, part in enumerate(parts):
+        file = bundle / f"part-{number}.bin"
+        if not file.is_file():
+            raise InputError(f"{file} is missing, of {len(parts)} parts: carry it too.")
+        piece = file.read_bytes()
+        if hashlib.sha256(piece).hexdigest() != part.sha256:
+            raise InputError(f"{file} is not the part that was packed: carry it again.")
+        data.append(piece)
+    return b"".join(data), manifest
+
+
+def _structures(library: Library, names: list[str]) -> dict[str, np.ndarray]:
+    chains = [library.chain(name) for name in names]
+    known = Chains(
+        aatype=np.concatenate([chain.aatype for chain in chains]),
+        residue_index=np.concatenate([chain.residue_index for chain in chains]),
+        mask=np.concatenate([chain.mask for chain in chains]) > 0,
+        offsets=np.cumsum([0, *map(len, chains)]),
+    )
+    start, planes = encode(np.concatenate([chain.positions for chain in chains]), known)
+    return {
+        "ids": np.array(names),
+        "lengths": np.array([len(chain) for chain in chains], np.int32),
+        "resolution": np.array([chain.resolution for chain in chains], np.float32),
+        "aatype": known.aatype.astype(np.uint8),
+        "residue_step": np.diff(known.residue_index, prepend=0).astype(np.int32),
+        # Few residues have other atoms than their kind: the difference is nearly all zero.
+        "mask": np.packbits(known.mask ^ (ATOM37_MASK[known.aatype] > 0), axis=1),
+        "start": start,
+        **planes,
+    }
+
+
+def _chains(arrays: dict[str, np.ndarray]) -> dict[str, KnownChain]:
+    aatype = arrays["aatype"].astype(np.int64)
+    different = np.unpackbits(arrays["mask"], axis=1, count=37) > 0
+    known = Chains(
+        aatype=aatype,
+        residue_index=np.cumsum(arrays["residue_step"]),
+        mask=different ^ (ATOM37_MASK[aatype] > 0),
+        offsets=np.cumsum([0, *arrays["lengths"]]),
+    )
+    positions = decode(arrays["start"], {kind: arrays[kind] for kind in KINDS}, known)
+    chains = {}
+    for number, name in enumerate(arrays["ids"].tolist()):
+        own = slice(*known.offsets[number : number + 2])
+        chains[name] = KnownChain(
+            aatype=aatype[own],
+            residue_index=known.residue_index[own],
+            positions=positions[own],
+            mask=known.mask[own].astype(np.float32),
+            resolution=float(arrays["resolution"][number]),
+        )
+    return chains
+
+
+def _alignments(library: Library, names: list[str], max_rows: int) -> dict[str, np.ndarray]:
+    """The pack's arrays but for the codes, which compress better row by row."""
+    kept = {}
+    for name in names:
+        msa, deletions = library.alignment(name)
+        rows = diverse_rows(msa, max_rows)
+        kept[name] = msa[rows], deletions[rows]
+    by_row = np.concatenate([msa.ravel() for msa, _ in kept.values()])
+    return alignment_arrays(kept) | {"residues": by_row}
+
+
+def _by_column(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    cells = np.split(arrays["residues"], arrays["cell_offsets"][1:-1])
+    shapes = zip(arrays["depth"], arrays["length"], strict=True)
+    columns = [codes.reshape(shape).T.ravel() for codes, shape in zip(cells, shapes, strict=True)]
+    return arrays | {"residues": np.concatenate(columns)}
+
+
+def _arrays(folder: Path, kind: str, split: str) -> dict[str, np.ndarray]:
+    with np.load(folder / kind / f"{kind}-{split}.npz", allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def _add(archive: zipfile.ZipFile, place: str, arrays: Mapping[str, np.ndarray]) -> None:
+    for name, array in arrays.items():
+        with archive.open(_member(f"{place}/{name}.npy"), "w") as file:
+            np.lib.format.write_array(file, array, allow_pickle=False)
+
+
+def _add_file(archive: zipfile.ZipFile, path: Path, name: str) -> None:
+    archive.writestr(_member(name), path.read_bytes())
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """An entry that is the same whenever it is written."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type = zipfile.ZIP_LZMA
+    return info
+
+
+def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:
+    return dict(_members(archive, place))
+
+
+def _members(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[str, np.ndarray]]:
+    for name in archive.namelist():
+        if name.startswith(f"{place}/"):
+            with archive.open(name) as file:
+                yield Path(name).stem, np.lib.format.read_array(file, allow_pickle=False)

@@ -1,0 +1,165 @@
+"""A bundle unpacks to what was packed, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.residues import GAP
+from foldry.train.bundle import MANIFEST, WEIGHTS, pack, read_parts, unpack, write_parts
+from foldry.train.diverse import diverse_rows
+from foldry.train.packs import CLUSTERS, Library
+from tests.conftest import ROOT
+from tests.test_architecture import ON_A_BARE_GPU_MACHINE
+from tests.train.synthetic import World, write_world
+
+MAX_ROWS = 12
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return write_world(tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture(scope="module")
+def bundle(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("bundle")
+    weights = out.with_name("weights")
+    weights.write_bytes(b"the network")
+    pack(world.folder, out, weights, max_rows=MAX_ROWS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def unpacked(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("unpacked")
+    unpack(bundle, out)
+    return out
+
+
+def test_chains_hits_and_tables_come_back(world: World, unpacked: Path) -> None:
+    before, after = Library(world.folder, ["train"]), Library(unpacked, ["train"])
+    assert list(after.structures.place) == list(before.structures.place)
+    for name in world.lengths:
+        one, other = before.chain(name), after.chain(name)
+        assert np.array_equal(one.aatype, other.aatype)
+        assert np.array_equal(one.residue_index, other.residue_index)
+        assert np.array_equal(one.mask, other.mask)
+        assert np.isnan(other.resolution)
+        # 0.0177 Å from the bundle's steps and 0.0044 Å from the packs'.
+        assert np.linalg.norm(one.positions - other.positions, axis=-1).max() < 0.0225
+        assert before.hits(name) == after.hits(name)
+    for table in ("train", CLUSTERS):
+        path = Path("splits") / f"{table}.tsv"
+        assert (unpacked / path).read_bytes() == (world.folder / path).read_bytes()
+    assert (unpacked / WEIGHTS).read_bytes() == b"the network"
+
+
+def test_alignments_keep_their_most_diverse_rows(world: World, unpacked: Path) -> None:
+    library = Library(unpacked, ["train"])
+    for name, msa in world.msa.items():
+        rows = diverse_rows(msa, MAX_ROWS)
+        kept, deletions = library.alignment(name)
+        assert len(kept) == min(len(msa), MAX_ROWS)
+        assert np.array_equal(kept, msa[rows])
+        assert np.array_equal(deletions, world.deletions[name][rows])
+
+
+def test_the_rows_that_differ_most_are_kept() -> None:
+    query = np.zeros((1, 10), int)
+    near, far, middle = (np.where(np.arange(10) < share, 1, 0)[None] for share in (1, 9, 5))
+    empty = np.full((1, 10), GAP)
+    msa = np.concatenate([query, near, near, far, middle])
+    assert diverse_rows(msa, 9).tolist() == [0, 1, 2, 3, 4]
+    assert diverse_rows(msa, 1).tolist() == [0]
+    assert diverse_rows(msa, 2).tolist() == [0, 3]
+    assert diverse_rows(msa, 3).tolist() == [0, 3, 4]
+    # Where only one row has an amino acid nothing is compared: half a copy is still a copy.
+    half = np.where(np.arange(10) < 5, GAP, 0)[None]
+    assert diverse_rows(np.concatenate([query, half, near]), 2).tolist() == [0, 2]
+    assert len(diverse_rows(np.concatenate([query, empty, empty]), 2)) == 2
+
+
+def test_the_same_packs_give_the_same_bundle(world: World, bundle: Path, tmp_path: Path) -> None:
+    again = pack(world.folder, tmp_path / "again", bundle.with_name("weights"), max_rows=MAX_ROWS)
+    assert [part.sha256 for part in again] == [
+        part["sha256"] for part in json.loads((bundle / MANIFEST).read_text())["parts"]
+    ]
+
+
+def test_parts_are_bounded_and_checked(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).bytes(5 * 2**19)
+    parts = write_parts(data, tmp_path, 1)
+    assert [part.size for part in parts] == [2**20, 2**20, 2**19]
+    assert [(tmp_path / part.name).stat().st_size for part in parts] == [2**20, 2**20, 2**19]
+    assert read_parts(tmp_path)[0] == data
+    changed = tmp_path / "part-1.bin"
+    whole = changed.read_bytes()
+    changed.write_bytes(whole[:-1] + b"?")
+    with pytest.raises(InputError, match=r"part-1\.bin is not the part"):
+        read_parts(tmp_path)
+    changed.unlink()
+    with pytest.raises(InputError, match=r"part-1\.bin is missing, of 3 parts"):
+        read_parts(tmp_path)
+    assert len(write_parts(data[:5], tmp_path, 1)) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "part-0.bin"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("{", "readable manifest"),
+        ('{"format": 1}', "readable manifest"),
+        ('{"format": 2, "parts": []}', "another version"),
+        ('{"format": 1, "parts": []}', "names no splits"),
+        ('{"format": 1, "parts": [], "splits": ["../../x"]}', "names no splits"),
+        ('{"format": 1, "parts": [], "splits": ["train"]}', "not a readable bundle"),
+    ],
+)
+def test_a_strange_manifest_is_refused(manifest: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(InputError, match=message):
+        unpack(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_overwritten(world: World, bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").touch()
+    with pytest.raises(InputError, match="is not empty"):
+        unpack(bundle, tmp_path)
+    with pytest.raises(InputError, match="something else than a bundle"):
+        pack(world.folder, tmp_path, bundle.with_name("weights"))
+
+
+def test_training_from_a_bundle_needs_no_other_package(bundle: Path, tmp_path: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    names = [*project["dependencies"], *(name for extra in extras for name in extra)]
+    packages = {name.split(">")[0].split("[")[0] for name in names} - ON_A_BARE_GPU_MACHINE
+    assert {"gemmi", "typer", "rich"} <= packages
+    program = (
+        "import sys\n"
+        f"for name in {sorted(packages)!r}: sys.modules[name] = None\n"
+        "from pathlib import Path\n"
+        "from foldry.train.bundle import unpack\n"
+        "from foldry.train import loop\n"
+        "from foldry.train.data import TrainingSet\n"
+        "from tests.train.tiny import tiny_config, tiny_stage\n"
+        "bundle, out = map(Path, sys.argv[1:])\n"
+        "unpack(bundle, out / 'data')\n"
+        "data = TrainingSet(out / 'data')\n"
+        "loop.train(tiny_config(), tiny_stage('bootstrap', 1), data, loop.Run(out / 'run'))\n"
+    )
+    command = [sys.executable, "-c", program, str(bundle), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run" / "ema.safetensors").is_file()
