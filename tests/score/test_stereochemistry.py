@@ -197,6 +197,18 @@ def test_a_bond_of_twelve_deviations(stretch: float, faults: int) -> None:
     assert found.bonds.tolist() == [False, bool(faults), False]
 
 
+@pytest.mark.parametrize(("after", "faults"), [("A", 1), ("P", 0)])
+def test_the_peptide_bond_before_proline_is_longer(after: str, faults: int) -> None:
+    """1.329 ± 0.014 Å, before Pro 1.341 ± 0.016 Å: 1.515 Å is within 12 deviations there only."""
+    chain = _peptide("A" + after)
+    c, n = chain.atom_positions[0, C], chain.atom_positions[1, N]
+    atoms = chain.atom_positions.copy()
+    atoms[1] += (n - c) * (1.515 / 1.329 - 1)
+    atoms[1] *= chain.atom_mask[1, :, None]
+    found = find_violations(dataclasses.replace(chain, atom_positions=atoms))
+    assert (found.num_bonds, found.num_angles) == (faults, 0)
+
+
 def test_a_bent_angle() -> None:
     """CB turned about CA's bond to C until it stands 70° from N."""
     chain = _peptide("AAA")

@@ -134,6 +134,9 @@ def test_what_follows_in_a_chain() -> None:
     atoms[4:] += 5
     apart = dataclasses.replace(numbered, atom_positions=atoms)
     assert bonded_to_next(apart).tolist() == [True, True, True, False, True]
+    atoms[2:] += 5
+    broken = dataclasses.replace(numbered, atom_positions=atoms)
+    assert bonded_to_next(broken).tolist() == [True, True, True, False, True]
     chains = dataclasses.replace(line, chain_id=np.array(list("AAABBB")))
     assert bonded_to_next(chains).tolist() == [True, True, False, True, True]
     angles = structure_torsions(chains)
@@ -151,6 +154,10 @@ def test_a_missing_atom_takes_its_angles() -> None:
     assert np.isnan(angles.phi).tolist() == [True, True, True, False]
     assert np.isnan(angles.psi).tolist() == [False, True, False, True]
     assert np.isnan(angles.omega).tolist() == [True, False, True, False]
+    mask[1] = [slot not in (N, C) for slot in range(37)] & line.atom_mask[1]
+    mask[2, N] = False
+    angles = structure_torsions(dataclasses.replace(line, atom_mask=mask))
+    assert np.isnan(angles.psi).all()
 
 
 def _torsions(phi: list[float], psi: list[float], omega: float = 180.0) -> TorsionAngles:
