@@ -41,6 +41,10 @@ def frames_3x4(array: Tensor) -> Rigid:
     return Rigid(array[..., :3], array[..., 3])
 
 
+def all_pairs(mask: Tensor) -> Tensor:
+    return mask[:, :, None] * mask[:, None]
+
+
 def trajectory(recorded: Recorded) -> Rigid:
     frames = recorded.affine("in/traj")
     return Rigid(frames.rotation.movedim(0, 1), frames.translation.movedim(0, 1))
@@ -79,7 +83,7 @@ def test_backbone(recorded: Recorded, truth: Targets) -> None:
 
     def loss(clamped: float) -> Tensor:
         weight = torch.tensor([clamped])
-        return losses.backbone_fape(frames, truth.backbone, truth.backbone_mask, weight)
+        return losses.backbone_fape(frames, truth.backbone, all_pairs(truth.backbone_mask), weight)
 
     assert_recorded(loss(1.0).mean(0), recorded["backbone_loss"])
     assert_recorded(loss(1.0)[-1], recorded["backbone_fape_last"])
@@ -90,6 +94,20 @@ def test_backbone(recorded: Recorded, truth: Targets) -> None:
         - recorded["structure_module_loss/loss"]
     )
     assert (half_changes - recorded_change).abs() < 2e-6
+
+
+@pytest.mark.parity
+def test_chains(all_atom: Recorded) -> None:
+    frames = all_atom.affine("in_affine")
+    frames = Rigid(frames.rotation[None], frames.translation[None])
+    true = frames_3x4(all_atom["mm/backbone_affine"])
+    chain = all_atom["in_asym_id"]
+    same = chain[:, :, None] == chain[:, None]
+    known = all_pairs(all_atom["mm/backbone_mask"])
+    within = losses.backbone_fape(frames, true, known * same, torch.ones(1))
+    between = losses.interface_fape(frames, true, known * ~same)
+    assert_recorded(within[0], all_atom["mm/fape_intra"])
+    assert_recorded(between[0], all_atom["mm/fape_inter"])
 
 
 @pytest.mark.parity
@@ -278,7 +296,7 @@ def test_gradients_are_finite_when_all_atoms_coincide(helix: Tensor) -> None:
     total = (
         losses.ca_distance_loss(start, helix, mask)
         + losses.smooth_lddt_loss(start, helix, mask)
-        + losses.backbone_fape(frames, true, mask, torch.ones(1)).sum()
+        + losses.backbone_fape(frames, true, all_pairs(mask), torch.ones(1)).sum()
     )
     total.sum().backward()
     assert start.grad is not None

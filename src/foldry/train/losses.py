@@ -30,9 +30,13 @@ LENGTH_SCALE: Final = 10.0
 """Å in one unit of FAPE (SI Algorithm 28)."""
 CLAMP: Final = 10.0
 """Å beyond which clamped FAPE does not grow."""
+INTERFACE_SCALE: Final = 20.0
+INTERFACE_CLAMP: Final = 1000.0
+"""The same for pairs of two chains."""
 LDDT_LIMITS: Final = (0.5, 1.0, 2.0, 4.0)
 """Å."""
-SYMMETRIC_SLOTS: Final[list[int]] = np.flatnonzero(residues.ATOM14_AMBIGUOUS.any(0)).tolist()
+_AMBIGUOUS = np.flatnonzero(residues.ATOM14_AMBIGUOUS.any(0))
+SYMMETRIC_SLOTS: Final = slice(int(_AMBIGUOUS[0]), int(_AMBIGUOUS[-1]) + 1)
 """atom14 slots that any symmetric side chain uses."""
 
 
@@ -46,7 +50,8 @@ class LossConfig:
     Attributes:
         distogram: Distances of pseudo-beta atoms.
         masked_msa: The letters under the mask.
-        backbone: FAPE of the backbone, mean over the structure layers.
+        backbone: FAPE of the backbone within chains, mean over the structure layers.
+        interface: The same between chains; 0.5 in AlphaFold-Multimer.
         sidechain: FAPE of all atoms in all rigid groups, last layer.
         chi: Side-chain torsion angles.
         angle_norm: Length of the torsion vectors before normalisation.
@@ -62,6 +67,7 @@ class LossConfig:
     distogram: float = 0.3
     masked_msa: float = 2.0
     backbone: float = 0.5
+    interface: float = 0.0
     sidechain: float = 0.5
     chi: float = 0.5
     angle_norm: float = 0.01
@@ -109,6 +115,9 @@ def total_loss(
     ca = structure.frames.translation[-1]
     lddt = lddt_ca(ca.detach(), truth.ca, truth.ca_mask)
     good = well_resolved(truth.resolution)
+    chain = batch.inputs.asym_id
+    same_chain = chain[:, :, None] == chain[:, None]
+    known = truth.backbone_mask[:, :, None] * truth.backbone_mask[:, None]
     compute: dict[str, Callable[[], Tensor]] = {
         "distogram": lambda: distogram_loss(
             logits.distogram, truth.distance_bins, truth.pseudo_beta_mask
@@ -117,7 +126,10 @@ def total_loss(
             logits.masked_msa, batch.true_msa[number], batch.bert_mask[number]
         ),
         "backbone": lambda: backbone_fape(
-            structure.frames, truth.backbone, truth.backbone_mask, batch.clamped
+            structure.frames, truth.backbone, known * same_chain, batch.clamped
+        ).mean(0),
+        "interface": lambda: interface_fape(
+            structure.frames, truth.backbone, known * ~same_chain
         ).mean(0),
         "sidechain": lambda: sidechain_fape(
             structure.group_frames[-1], structure.atom14[-1], truth
@@ -185,7 +197,7 @@ def fape(
 def backbone_fape(
     frames: Rigid,
     true_frames: Rigid,
-    mask: Float[Tensor, "B N"],
+    pairs: Float[Tensor, "B N N"],
     clamped: Float[Tensor, " B"],
 ) -> Float[Tensor, "L B"]:
     """FAPE of the backbone's frames and Cα atoms of each layer (SI 1.9.2, 1.11.5).
@@ -193,15 +205,29 @@ def backbone_fape(
     Args:
         frames: The layers' frames [L, B, N].
         true_frames: [B, N].
-        mask: 1 where the true frame is known.
+        pairs: 1 for a frame and an atom that are known and in one chain.
         clamped: How much of the clamped loss counts in each sample, the rest being unclamped.
     """
+    errors = _backbone_errors(frames, true_frames)
+    share = clamped[:, None, None]
+    mixed = share * errors.clamp(max=CLAMP) + (1 - share) * errors
+    return masked_mean(mixed, pairs, 2) / LENGTH_SCALE
+
+
+def interface_fape(
+    frames: Rigid, true_frames: Rigid, pairs: Float[Tensor, "B N N"]
+) -> Float[Tensor, "L B"]:
+    """The same for pairs of two chains, in units of 20 Å (Evans 2021, AlphaFold-Multimer)."""
+    errors = _backbone_errors(frames, true_frames).clamp(max=INTERFACE_CLAMP)
+    return masked_mean(errors, pairs, 2) / INTERFACE_SCALE
+
+
+def _backbone_errors(frames: Rigid, true_frames: Rigid) -> Float[Tensor, "L B N N"]:
     true = Rigid(
         true_frames.rotation.expand_as(frames.rotation),
         true_frames.translation.expand_as(frames.translation),
     )
-    errors = aligned_errors(frames, frames.translation, true, true.translation)
-    return clamped * fape(errors, mask, mask) + (1 - clamped) * fape(errors, mask, mask, None)
+    return aligned_errors(frames, frames.translation, true, true.translation)
 
 
 def alternative_is_better(atom14: Float[Tensor, "B N 14 3"], truth: Targets) -> Bool[Tensor, "B N"]:
@@ -219,7 +245,7 @@ def alternative_is_better(atom14: Float[Tensor, "B N 14 3"], truth: Targets) -> 
             still.flatten(1, 2),
             compute_mode="donot_use_mm_for_euclid_dist",
         )
-        return between.reshape(*moving.shape[:2], len(SYMMETRIC_SLOTS), -1)
+        return between.reshape(*moving.shape[:2], -1, between.shape[-1])
 
     with torch.no_grad():
         predicted = distances(atom14, atom14)
