@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import random
@@ -138,6 +139,74 @@ TEMPLATES: dict[str, tuple[str, str | bytes, str]] = {
     "BinaryCIF": ("t.bcif", b"\x83\xaadataBlocks", "BinaryCIF"),
 }
 
+ATOM = "ATOM  {n:>5}  {name:<3} {residue} {chain}{n:>4}    {n:>8.3f}{n:>8.3f}   0.000  1.00 10.00\n"
+
+
+def atoms(*residues: str, name: str = "CA", chain: str = "A", first: int = 1) -> str:
+    """A PDB file of residues of one atom each."""
+    return "".join(
+        ATOM.format(n=n, name=name, residue=residue, chain=chain)
+        for n, residue in enumerate(residues, start=first)
+    )
+
+
+ALA_GLY = atoms("ALA", "GLY", "SER")
+
+MODELS: dict[str, tuple[str, str | bytes, str]] = {
+    # what is wrong: (file name, its content, what the sentence must say)
+    "not there": ("missing.pdb", "", "not exist"),
+    "empty": ("m.pdb", "\n", "PDB, mmCIF"),
+    "a letter": ("m.pdb", "Dear Sir or Madam,\n", "PDB, mmCIF"),
+    "a sequence": ("m.fasta", f">a\n{PROTEIN}\n", "PDB, mmCIF"),
+    "binary": ("m.pdb", b"ATOM\0\1\2", "binary"),
+    "gzip bomb": ("m.pdb.gz", gzip.compress(bytes(5 * 1024**2)), "4 MiB"),
+    "damaged gzip": ("m.pdb.gz", gzip.compress(ALA_GLY.encode() * 99)[:-12], "gzip"),
+    "damaged mmCIF": ("m.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
+    "mmCIF without atoms": ("m.cif", "data_x\n_entry.id x\n", "no atoms"),
+    "DNA only": ("m.pdb", DNA, "no amino acid"),
+    "water only": ("m.pdb", atoms("HOH", "HOH", name="O"), "no amino acid"),
+    "not a number": ("m.pdb", ALA_GLY.replace("   2.000", "     nan"), "finite"),
+    "infinite": ("m.pdb", ALA_GLY.replace("   2.000", "     inf"), "finite"),
+    "no common number": ("m.pdb", atoms("ALA", "GLY", first=50), "by residue number"),
+    "no Cα": ("m.pdb", atoms("ALA", "GLY", name="N"), "nothing to score"),
+    "no such chain": ("m.pdb:Z", ALA_GLY, "'Z'"),
+    "folder of something else": ("empty", "", "no folder of one query"),
+}
+"""Scored against `ALA_GLY`."""
+
+SOUND: dict[str, str] = {
+    # what is odd, and is scored all the same
+    "one residue": atoms("ALA"),
+    "Cα only": ALA_GLY,
+    "other amino acids": atoms("TRP", "TRP", "TRP"),
+    "unknown amino acids": atoms("UNK", "UNK", "UNK"),
+    "selenomethionine": atoms("MSE", "GLY"),
+    "insertion codes": ALA_GLY.replace("A   2 ", "A   1B"),
+    "alternate locations": ALA_GLY + ALA_GLY.replace("CA  ", "CA B"),
+    "models of an NMR ensemble": f"MODEL        1\n{ALA_GLY}ENDMDL\nMODEL        2\nENDMDL\n",
+    "a chain that the reference lacks": ALA_GLY + atoms("ALA", "TRP", chain="B"),
+    "all in one place": ALA_GLY.replace("   2.000", "   1.000").replace("   3.000", "   1.000"),
+    "far away": ALA_GLY.replace("   2.000", "9999.000"),
+}
+
+SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
+    "no model": ([], "MODEL"),
+    "a word as a format": (["good.pdb", "good.pdb", "--csv", "--json"], "--csv"),
+    "batch without a file for it": (["--batch", "pairs.csv"], "--out"),
+    "batch and a model": (["good.pdb", "--batch", "pairs.csv", "-o", "s.csv"], "no model"),
+    "no such table": (["--batch", "none.csv", "-o", "s.csv"], "none.csv does not exist"),
+    "a structure as a table": (["--batch", "good.pdb", "-o", "s.csv"], "columns"),
+    "scores over the pairs": (["--batch", "pairs.csv", "-o", "pairs.csv"], "replace"),
+    "scores over a folder": (["--batch", "pairs.csv", "-o", "empty"], "replace"),
+    "scores into nowhere": (["--batch", "pairs.csv", "-o", "none/s.csv"], "no folder none"),
+    "no processes": (["--batch", "pairs.csv", "-o", "s.csv", "--jobs", "0"], "--jobs"),
+    "output without a batch": (["good.pdb", "good.pdb", "-o", "s.csv"], "--batch"),
+    "a plot of nothing": (["good.pdb", "--plot", "p.svg"], "REFERENCE"),
+    "a plot into nowhere": (["good.pdb", "good.pdb", "--plot", "none/p.svg"], "none"),
+    "errors that are none": (["good.pdb", "good.pdb", "--pae", "pairs.csv"], "no JSON"),
+    "errors of another model": (["good.pdb", "good.pdb", "--pae", "pae.json"], "1 rows"),
+}
+
 ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "unknown option": (["--speed", "9"], "--speed"),
     "no such file": (["missing.fasta"], "missing.fasta does not exist"),
@@ -182,8 +251,13 @@ def write(name: str, content: str | bytes) -> None:
 
 def assert_refused(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Runs `foldry fold`; what it said is returned."""
+    return assert_one_sentence(["fold", *arguments, "-o", "out"], says, capsys)
+
+
+def assert_one_sentence(command: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """Runs a command that must refuse its input; what it said is returned."""
     before = sorted(Path().rglob("*"))
-    code = main(["fold", *arguments, "-o", "out"])
+    code = main(command)
     out, err = capsys.readouterr()
     assert code == 2, err
     assert out == ""
@@ -259,3 +333,69 @@ def test_in_a_process_of_its_own() -> None:
         "q.fasta, line 1, has a gap at residue 4: remove the gaps, or name an alignment .a3m.\n"
     )
     assert not Path("out").exists()
+
+
+@pytest.fixture
+def scored(folder: Path) -> Path:
+    """A good structure, a table of pairs and a PAE matrix too."""
+    write("good.pdb", ALA_GLY)
+    write("pairs.csv", "model,reference\ngood.pdb,good.pdb\n")
+    write("pae.json", '{"pae": [[0.5]]}')
+    return folder
+
+
+@pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize("case", MODELS)
+def test_model_to_score(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    name, content, says = MODELS[case]
+    if content:
+        write(name.partition(":")[0], content)
+    said = assert_one_sentence(["score", name, "good.pdb"], says, capsys)
+    if case not in ("folder of something else", "no Cα"):
+        assert_one_sentence(["score", "good.pdb", name], says.replace("by residue", ""), capsys)
+    write("pairs.csv", f"model,reference\n{name},good.pdb\ngood.pdb,good.pdb\n")
+    assert main(["score", "--batch", "pairs.csv", "-o", "s.csv", "--jobs", "1"]) == 1
+    with Path("s.csv").open(newline="") as file:
+        bad, good = csv.DictReader(file)
+    assert bad["error"] == said.rstrip("\n")
+    assert (good["error"], good["rmsd"]) == ("", "0.0")
+
+
+@pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize("case", SOUND)
+def test_odd_model_is_scored(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write("odd.pdb", SOUND[case])
+    for arguments in (["odd.pdb", "good.pdb"], ["good.pdb", "odd.pdb"], ["odd.pdb"]):
+        assert main(["score", *arguments, "--json"]) == 0, case
+        out, err = capsys.readouterr()
+        assert json.loads(out)["status"] == "SUCCESS"
+        assert err == ""
+        assert main(["score", *arguments]) == 0
+        capsys.readouterr()
+
+
+@pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize("case", SCORE_ARGUMENTS)
+def test_arguments_of_score(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments, says = SCORE_ARGUMENTS[case]
+    assert_one_sentence(["score", *arguments], says, capsys)
+
+
+@pytest.mark.slow
+def test_a_million_atoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("N", "CA", "C", "O", "CB", "CG", "CD1", "CD2")
+    head = "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id "
+    head += "label_entity_id label_seq_id pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy "
+    head += "B_iso_or_equiv auth_seq_id auth_asym_id pdbx_PDB_model_num"
+    with Path("big.cif").open("w") as file:
+        file.write("data_big\nloop_\n" + "".join(f"_atom_site.{key}\n" for key in head.split()))
+        for number in range(125_000):
+            chain, residue = divmod(number, 1000)
+            for name in names:
+                place = f"{residue * 3.8:.3f} {chain * 10} 0.000 1.00 50.00 {residue} {chain} 1"
+                file.write(f"ATOM 1 {name[0]} {name} . LEU A 1 {residue} ? {place}\n")
+    write("good.pdb", ALA_GLY)
+    assert_one_sentence(["score", "good.pdb", "big.cif"], "125000 residues", capsys)
