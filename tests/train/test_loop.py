@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -11,11 +14,15 @@ from safetensors.torch import load_file
 
 from foldry.cli.main import main
 from foldry.errors import InputError
-from foldry.model.config import ModelConfig
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import ModelConfig, preset
+from foldry.model.runtime import Runtime
 from foldry.model.weights import load
 from foldry.train import loop
 from foldry.train.checkpoint import NAME
+from foldry.train.config import StageConfig, choose_stages, paper_stages
 from foldry.train.data import TrainingSet
+from foldry.train.distributed import Workers
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 
@@ -99,6 +106,204 @@ def test_a_damaged_checkpoint_is_refused(
     (tmp_path / NAME).write_bytes(b"damaged")
     with pytest.raises(InputError, match="cannot be resumed"):
         loop.train(tiny, tiny_stage("bootstrap", 1), data, loop.Run(tmp_path))
+
+
+def run_step(
+    data: TrainingSet, model: AlphaFold, stage: StageConfig
+) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
+    """The log and the gradients of one step of one worker."""
+    workers = Workers()
+    optimizer = loop.make_optimizer(model, stage)
+    ((_, batches),) = loop.prefetch(data, replace(stage, num_steps=1), 0, 0, workers, Runtime())
+    line = loop.train_step(model, optimizer, batches, stage, 0, 0, workers)
+    grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    return line, grads
+
+
+def new_model(config: ModelConfig, **runtime: object) -> AlphaFold:
+    torch.manual_seed(0)
+    model = AlphaFold(config, Runtime(**runtime))  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.parameters():  # what begins with 0 would hide what is behind it
+        parameter.data += 0.02 * torch.randn(parameter.shape, generator=generator)
+    return model.train()
+
+
+def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelConfig) -> None:
+    still = replace(tiny_stage("bootstrap", 1), batch_size=4)  # without dropout, drawn by each
+    config = replace(
+        tiny,
+        evoformer=replace(tiny.evoformer, dropout_msa=0.0, dropout_pair=0.0),
+        template=replace(tiny.template, dropout=0.0),
+    )
+    (line, whole), (parts_line, parts) = (
+        run_step(data, new_model(config), replace(still, micro_batch=size)) for size in (None, 1)
+    )
+    assert parts_line == pytest.approx(line, rel=1e-5)
+    assert set(parts) == set(whole)
+    for name, grad in whole.items():
+        torch.testing.assert_close(parts[name], grad, rtol=1e-3, atol=1e-6)
+
+
+def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConfig) -> None:
+    chosen = replace(tiny_stage("bootstrap", 1), micro_batch=1)
+    model = new_model(tiny)
+    torch.manual_seed(5)
+    first, _ = run_step(data, model, chosen)
+    model = new_model(tiny)
+    torch.manual_seed(6)
+    assert run_step(data, model, chosen)[0] == first
+    assert chosen.dropout_seed(0, 0, 0) != chosen.dropout_seed(0, 0, 1)
+
+
+def test_recomputed_blocks_have_the_same_gradients(data: TrainingSet, tiny: ModelConfig) -> None:
+    chosen = tiny_stage("bootstrap", 1)
+    line, grads = run_step(data, new_model(tiny), chosen)
+    again, recomputed = run_step(data, new_model(tiny, checkpoint=True), chosen)
+    assert again == line
+    assert all(torch.equal(recomputed[name], grad) for name, grad in grads.items())
+
+
+def test_bfloat16_leaves_structure_and_losses_in_float32(
+    data: TrainingSet, tiny: ModelConfig
+) -> None:
+    chosen = tiny_stage("bootstrap", 1)
+    exact, grads = run_step(data, new_model(tiny), chosen)
+    half = new_model(tiny, dtype=torch.bfloat16, autocast=True)
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
+    seen: dict[str, set[torch.dtype]] = {"structure": set(), "evoformer": set(), "heads": set()}
+
+    def note(name: str) -> Callable[..., None]:
+        return lambda _module, _inputs, output: seen[name].add(output.dtype)
+
+    for name in seen:
+        for module in getattr(half, name).modules():
+            if isinstance(module, torch.nn.Linear):
+                module.register_forward_hook(note(name))
+    line, rough = run_step(data, half, chosen)
+    assert seen["structure"] == seen["heads"] == {torch.float32}
+    assert torch.bfloat16 in seen["evoformer"]
+    assert line["loss"] == pytest.approx(exact["loss"], rel=0.02) and line["loss"] != exact["loss"]
+    assert {grad.dtype for grad in rough.values()} == {torch.float32}
+    assert set(rough) == set(grads)
+
+
+def test_a_run_from_weights_warms_up(data: TrainingSet, tiny: ModelConfig, tmp_path: Path) -> None:
+    chosen = replace(tiny_stage("main", 3), warmup_steps=1)
+    state = new_model(tiny).state_dict()
+    start = loop.Run(tmp_path / "one", start=state)
+    loop.train(tiny, chosen, data, start)
+    rates = [line["learning_rate"] for line in read_log(tmp_path / "one")]
+    expected = [chosen.learning_rate_at(step) * (step + 1) / 100 for step in range(3)]
+    assert rates == pytest.approx(expected)
+    # Resumed, it still warms up; the next stage has an optimiser and does not.
+    parts = replace(start, folder=tmp_path / "two", asked_to_stop=lambda: True)
+    while not loop.train_stages(tiny, [chosen], data, parts):
+        pass
+    assert read_log(tmp_path / "two") == read_log(tmp_path / "one")
+    loop.train(tiny, tiny_stage("long", 1), data, parts)
+    assert read_log(tmp_path / "two")[-1]["learning_rate"] == pytest.approx(6.7e-4 / 2)
+
+
+def test_stages_go_on_where_the_folder_is(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path
+) -> None:
+    stages = [tiny_stage("bootstrap", 2), tiny_stage("main", 2)]
+    loop.train_stages(tiny, stages, data, loop.Run(tmp_path / "whole"))
+    asked = iter([False, False, True, False])
+    run = loop.Run(tmp_path / "parts", asked_to_stop=lambda: next(asked))
+    assert not loop.train_stages(tiny, stages, data, run)
+    assert loop.train_stages(tiny, stages, data, run)
+    assert read_log(tmp_path / "parts") == read_log(tmp_path / "whole")
+    assert len((tmp_path / "parts" / loop.LOG).read_text().splitlines()) == 4
+    assert not loop.train_stages(tiny, stages, data, replace(run, folder=tmp_path / "m", minutes=0))
+
+
+def test_a_run_without_finite_gradients_counts_and_gives_up(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "MAX_SKIPPED", 3)
+    state = new_model(tiny).state_dict()
+    state["heads.distogram.bias"][0] = torch.nan
+    with pytest.raises(InputError, match="no finite gradient"):
+        loop.train(tiny, tiny_stage("main", 9), data, loop.Run(tmp_path, start=state))
+    lines = read_log(tmp_path)
+    assert [line["num_skipped"] for line in lines] == [2, 4, 6]
+    assert [line["loss"] for line in lines] == [None] * 3
+    assert "NaN" not in (tmp_path / loop.LOG).read_text()
+
+
+def test_logs_reach_tensorboard(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[tuple[str, float, int]] = []
+
+    class Writer:
+        def __init__(self, folder: Path) -> None:
+            self.folder = folder
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written.append((name, value, step))
+
+        def close(self) -> None:
+            written.append((str(self.folder), 0, 0))
+
+    module = ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = Writer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    run = loop.Run(tmp_path, tensorboard=True)
+    loop.train(tiny, tiny_stage("main", 2), data, run)
+    first = read_log(tmp_path)[0]
+    assert ("log/loss", first["loss"], first["num_samples"]) in written
+    assert written[-1][0] == str(tmp_path / "tensorboard")
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(InputError, match="not installed"):
+        loop.train(tiny, tiny_stage("main", 3), data, run)
+
+
+def test_sharded_parameters_cannot_be_clipped_by_sample(tiny: ModelConfig, tmp_path: Path) -> None:
+    chosen = replace(tiny_stage("main", 1), clipping="sample", micro_batch=1)
+    with pytest.raises(InputError, match="whole gradient"):
+        loop.build(tiny, chosen, loop.Run(tmp_path), Runtime(), Workers(0, 2, shard=True))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    "crop=3 name=x losses=1 losses.chi=x crop_size=1.5 crop_size=0 crop_size= learning_rate=nan "
+    "micro_batch=0 clipping=none clipping=sample chains=val".split(),
+)
+def test_wrong_settings_are_one_sentence(setting: str) -> None:
+    with pytest.raises(InputError, match="--set") as error:
+        choose_stages(preset("mini"), "main", [setting])
+    assert "\n" not in str(error.value)
+
+
+def test_settings_change_a_stage() -> None:
+    settings = ["crop_size=128", "losses.chi=2", "clipping=sample", "micro_batch=1", "trained=a,b"]
+    (chosen,) = choose_stages(preset("mini"), "main", settings)
+    (plain,) = choose_stages(preset("mini"), "main")
+    assert chosen == replace(
+        plain,
+        crop_size=128,
+        losses=replace(plain.losses, chi=2.0),
+        micro_batch=1,
+        clipping="sample",
+        trained=("a", "b"),
+    )
+    assert [stage.name for stage in choose_stages(preset("model_1_ptm"))] == [
+        "initial",
+        "finetuning",
+    ]
+
+
+def test_the_papers_schedule() -> None:
+    initial, finetuning = paper_stages(pae=True)
+    rates = [initial.learning_rate_at(step) for step in (0, 499, 999, 49_999, 50_000, 78_124)]
+    assert rates == pytest.approx([1e-6, 5e-4, 1e-3, 1e-3, 9.5e-4, 9.5e-4])
+    assert finetuning.learning_rate_at(0) == finetuning.learning_rate_at(11_000) == 5e-4
+    assert (initial.clipping, initial.max_gradient_norm) == ("sample", 0.1)
+    assert finetuning.losses.violations == 1.0
+    assert {initial.num_passes_at(0, step) for step in range(50)} == {1, 2, 3, 4}
 
 
 def test_the_learning_rate_warms_up_and_falls() -> None:

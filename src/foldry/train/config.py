@@ -75,7 +75,8 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         counts = (self.num_steps, self.batch_size, self.crop_size, self.num_rows, self.max_passes)
-        if min(*counts, self.micro_batch or 1) < 1 or self.num_extra_rows < 0:
+        micro_batch = 1 if self.micro_batch is None else self.micro_batch
+        if min(*counts, micro_batch) < 1 or self.num_extra_rows < 0:
             raise ValueError("steps, samples, residues, rows and passes are counted from 1")
         if self.clipping not in ("batch", "sample") or self.chains not in PARTS:
             raise ValueError(f"clipping is batch or sample, chains {' or '.join(PARTS)}")
@@ -178,6 +179,8 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
     Raises:
         InputError: There is no such value, or it is not of its kind.
     """
+    values: dict[str, Any] = {}
+    weights: dict[str, Any] = {}
     for setting in settings:
         name, _, text = setting.partition("=")
         of_losses = name.startswith("losses.")
@@ -186,11 +189,13 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
         if field not in {each.name for each in fields(owner)} - {"name", "losses"}:
             raise InputError(f"--set {setting}: a stage has no value {name!r}, see docs/train.md.")
         try:
-            changed = replace(owner, **{field: _value(text, getattr(owner, field))})
-            stage = replace(stage, losses=changed) if of_losses else changed
+            (weights if of_losses else values)[field] = _value(text, getattr(owner, field))
         except ValueError as error:
             raise InputError(f"--set {setting}: this cannot be ({error}).") from error
-    return stage
+    try:
+        return replace(stage, losses=replace(stage.losses, **weights), **values)
+    except ValueError as error:
+        raise InputError(f"--set {' '.join(settings)}: this cannot be ({error}).") from error
 
 
 def _value(text: str, known: object) -> object:

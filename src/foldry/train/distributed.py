@@ -10,15 +10,17 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from foldry.errors import InputError
 from foldry.model.evoformer import EvoformerStack
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ def shard_blocks(model: nn.Module) -> None:
 
     They are most of the parameters; the others stay whole on every worker.
     """
+    from torch.distributed.fsdp import fully_shard  # noqa: PLC0415  (half a second)
+
     for stack in model.modules():
         if isinstance(stack, EvoformerStack):
             for block in stack.blocks:
@@ -140,17 +144,24 @@ def shard_blocks(model: nn.Module) -> None:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a tensor that is on this worker, which is all of one that is not divided."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if _is_divided(tensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
     """All of a tensor; every worker must ask for it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return tensor.full_tensor() if _is_divided(tensor) else tensor
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:
     """A whole tensor where `pattern` is, and divided as it is; every worker must ask for it."""
     tensor = tensor.to(pattern.device)
-    if isinstance(pattern, DTensor):
-        return distribute_tensor(tensor, pattern.device_mesh, pattern.placements)
-    return tensor
+    if not _is_divided(pattern):
+        return tensor
+    from torch.distributed.tensor import distribute_tensor  # noqa: PLC0415
+
+    return distribute_tensor(tensor, pattern.device_mesh, pattern.placements)
+
+
+def _is_divided(tensor: Tensor) -> TypeGuard[DTensor]:
+    """Whether a tensor is a DTensor, without the import of those where there are none."""
+    return hasattr(tensor, "device_mesh")

@@ -1,0 +1,199 @@
+"""A run that shrinks, pauses and grows ends as if it had not; what fails is said."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from foldry.errors import InputError
+from foldry.train import loop
+from foldry.train.data import TrainingSet
+from foldry.train.elastic import (
+    STOPPED,
+    SUPERVISOR,
+    Supervisor,
+    asked_to_stop,
+    read_wanted,
+    write_wanted,
+)
+from foldry.train.power import Meter, Slot
+from tests.train.synthetic import write_world
+from tests.train.tiny import read_log, shared_stages, tiny_config
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120
+
+WORKER = """
+import os, sys, time
+from pathlib import Path
+from foldry.train.elastic import STOPPED, asked_to_stop
+folder, size = Path(sys.argv[1]), int(os.environ["WORLD_SIZE"])
+with (folder / "seen").open("a") as seen:
+    seen.write(f"{os.environ['RANK']} of {size}\\n")
+for _ in range(int(sys.argv[2])):
+    time.sleep(0.05)
+    if asked_to_stop(folder, size):
+        sys.exit(STOPPED)
+sys.exit(int(sys.argv[3]))
+"""
+
+
+def supervisor(folder: Path, steps: int = 10_000, code: int = 0, **others: object) -> Supervisor:
+    """One of workers that do nothing but wait and obey."""
+    known = {"workers": 2, "max_workers": 3, "meter": Meter(folder, 100.0)} | others
+    command = (sys.executable, "-c", WORKER, str(folder), str(steps), str(code))
+    return Supervisor(command=command, folder=folder, **known)  # type: ignore[arg-type]
+
+
+@contextmanager
+def meanwhile(*acts: Callable[[], None]) -> Iterator[None]:
+    """Do this while the body runs; what goes wrong there is raised here."""
+    faults: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            for act in acts:
+                act()
+        except BaseException as fault:
+            faults.append(fault)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join()
+    assert not faults, faults
+
+
+def seen(folder: Path, *lines: str) -> Callable[[], None]:
+    """Wait until the workers wrote these lines, in any order, and no others."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + PATIENCE
+        path = folder / "seen"
+        while not path.is_file() or sorted(path.read_text().split("\n")[:-1]) != sorted(lines):
+            assert time.monotonic() < deadline, path.read_text() if path.is_file() else "nothing"
+            time.sleep(0.05)
+
+    return wait
+
+
+@pytest.mark.slow
+def test_a_run_shrinks_and_grows_without_losing_a_step(tmp_path: Path) -> None:
+    (tmp_path / "world").mkdir()
+    data = TrainingSet(write_world(tmp_path / "world").folder, splits=("train",))
+    stages = shared_stages(4)
+    one, changed = tmp_path / "one", tmp_path / "changed"
+    loop.train_stages(tiny_config(), stages, data, loop.Run(one))
+
+    def when_done(count: int, workers: int) -> Callable[[], None]:
+        def act() -> None:
+            deadline = time.monotonic() + PATIENCE
+            while not (changed / loop.LOG).is_file() or len(read_log(changed)) < count:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            write_wanted(changed, workers)
+
+        return act
+
+    program = ("-m", "tests.train.tiny", str(tmp_path / "world"), str(changed))
+    command = (sys.executable, *program, "--steps=4", "--save-every=100", "--wait=0.2")
+    meter = Meter(changed)
+    with pytest.MonkeyPatch.context() as patch, meanwhile(when_done(2, 1), when_done(5, 2)):
+        patch.chdir(ROOT)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        assert Supervisor(command, changed, workers=2, max_workers=3, meter=meter).run()
+    lines = (changed / loop.LOG).read_text().splitlines()
+    assert len(lines) == 8  # no step was made twice
+    for ours, theirs in zip(read_log(changed), read_log(one), strict=True):
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=1e-5)
+    sizes = [line["workers"] for line in power_lines(changed)]
+    assert [size for size in sizes if size] == [2, 1, 2]
+
+
+def power_lines(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "power.jsonl").read_text().splitlines()]
+
+
+def test_signals_pause_and_go_on(tmp_path: Path) -> None:
+    def send(number: signal.Signals) -> Callable[[], None]:
+        return lambda: os.kill(os.getpid(), number)
+
+    def paused() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while read_wanted(tmp_path) != 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1.5)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    with meanwhile(
+        seen(tmp_path, "0 of 1"),
+        send(signal.SIGUSR1),
+        paused,
+        send(signal.SIGUSR2),
+        seen(tmp_path, "0 of 1", "0 of 1"),
+    ):
+        run = supervisor(tmp_path, steps=60, workers=1)
+        assert run.run()
+    assert signal.getsignal(signal.SIGUSR1) == before
+    paused_line = next(line for line in power_lines(tmp_path) if line["workers"] == 0)
+    assert (paused_line["kwh"], paused_line["watts_from"]) == (0.0, "paused")
+
+
+def test_a_plan_sets_the_workers_and_more_than_can_work_are_not_started(tmp_path: Path) -> None:
+    now = datetime.now().astimezone()
+    plan = (
+        Slot(now - timedelta(seconds=5), 1, 200.0, 360.0),
+        Slot(now + timedelta(seconds=3), 2, 100.0, 360.0),
+    )
+    with meanwhile(
+        seen(tmp_path, "0 of 1", "0 of 2", "1 of 2"),
+        lambda: write_wanted(tmp_path, 9),
+        seen(tmp_path, "0 of 1", "0 of 2", "1 of 2", "0 of 3", "1 of 3", "2 of 3"),
+    ):
+        assert supervisor(tmp_path, steps=100, plan=plan).run()
+    assert read_wanted(tmp_path) == 3
+    lines = power_lines(tmp_path)
+    for line in lines:
+        expected = line["workers"] * 360.0 * line["seconds"] / 3.6e6
+        assert line["kwh"] == pytest.approx(expected)
+        assert line["gco2"] == pytest.approx(expected * line["gco2_per_kwh"])
+    assert lines[-1]["total_gco2"] == pytest.approx(sum(line["gco2"] for line in lines))
+
+
+def test_a_worker_that_fails_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ended with code 2"):
+        supervisor(tmp_path, steps=1, code=2).run()
+
+
+def test_the_time_is_over(tmp_path: Path) -> None:
+    assert not supervisor(tmp_path, minutes=0.02).run()
+    assert supervisor(tmp_path, steps=1).run()  # the pause does not outlast the command
+
+
+def test_workers_stop_for_another_number_and_without_their_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SUPERVISOR, str(os.getppid()))
+    assert not asked_to_stop(tmp_path, 2)
+    write_wanted(tmp_path, 2)
+    assert not asked_to_stop(tmp_path, 2)
+    for text in ("", "two", "-1", "²", "1e3", "9" * 30):  # half written, or nonsense
+        (tmp_path / "workers").write_text(text)
+        assert not asked_to_stop(tmp_path, 2)
+    write_wanted(tmp_path, 1)
+    assert asked_to_stop(tmp_path, 2)
+    write_wanted(tmp_path, 2)
+    monkeypatch.setenv(SUPERVISOR, "1" if os.getppid() != 1 else "2")
+    assert asked_to_stop(tmp_path, 2)
+    assert STOPPED not in (0, 1, 2)

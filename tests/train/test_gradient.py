@@ -1,0 +1,61 @@
+"""The gradient of a step: clipping by sample and by batch, worked out by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from foldry.train.config import StageConfig, mini_stages
+from foldry.train.distributed import Workers
+from foldry.train.gradient import Gradient
+
+STAGE = replace(mini_stages()[0], batch_size=2, micro_batch=1, max_gradient_norm=1.0)
+BY_SAMPLE = replace(STAGE, clipping="sample")
+
+
+class Weights(nn.Module):
+    """Two numbers that losses read, and one that none does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = nn.Parameter(torch.zeros(2))
+        self.unread = nn.Parameter(torch.ones(1))
+
+
+def step(stage: StageConfig, *slopes: list[float]) -> tuple[Weights, dict[str, float]]:
+    """One step of plain descent with rate 1 on losses with these gradients."""
+    model = Weights()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    gradient = Gradient(model, stage, Workers())
+    for slope in slopes:
+        gradient.add((model.read * Tensor(slope)).sum(), 1 / len(slopes))
+    return model, gradient.finish(optimizer, {"loss": torch.tensor(2.5)})
+
+
+def test_each_sample_is_clipped_and_then_the_mean_taken() -> None:
+    # (3, 4) has length 5 and becomes (0.6, 0.8); (0, 0.5) stays; the mean is (0.3, 0.65).
+    model, told = step(BY_SAMPLE, [3, 4], [0, 0.5])
+    assert model.read.tolist() == pytest.approx([-0.3, -0.65], rel=1e-5)
+    assert told == pytest.approx({"loss": 2.5, "gradient_norm": 2.75, "skipped": 0})
+    assert model.unread.grad is None
+
+
+def test_the_mean_of_the_batch_is_clipped() -> None:
+    # The mean is (1.5, 2.25), of length √7.3125.
+    model, told = step(STAGE, [3, 4], [0, 0.5])
+    assert model.read.tolist() == pytest.approx([-1.5 / 7.3125**0.5, -2.25 / 7.3125**0.5], rel=1e-4)
+    assert told == pytest.approx({"loss": 2.5, "gradient_norm": 7.3125**0.5, "skipped": 0})
+    assert model.unread.grad is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_left_out_and_counted(bad: float) -> None:
+    model, told = step(BY_SAMPLE, [bad, 1], [0, 0.5])
+    assert model.read.tolist() == pytest.approx([0, -0.25])
+    assert told["skipped"] == 1
+    model, told = step(STAGE, [bad, 1], [0, 0.5])
+    assert model.read.tolist() == [0, 0]
+    assert told["skipped"] == 2

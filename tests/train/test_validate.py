@@ -1,0 +1,56 @@
+"""Validation: what its numbers mean, and that training does not notice it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.train import loop
+from foldry.train.data import TrainingSet
+from foldry.train.validate import SCORES, radius_of_gyration, right_handed
+from tests.train.synthetic import write_world
+from tests.train.tiny import read_log, tiny_config, tiny_stage
+
+
+def helix(length: int = 20) -> np.ndarray:
+    """Cα atoms of a right-handed α-helix: 100° and 1.5 Å a residue, radius 2.3 Å."""
+    turn = np.radians(100) * np.arange(length)
+    return np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(length)], axis=1)
+
+
+def test_the_hand_of_helices_is_judged_where_the_truth_has_one() -> None:
+    truth = helix()
+    mirrored = truth * [1, 1, -1]
+    strand = np.stack([3.3 * np.arange(20), np.arange(20) % 2, np.zeros(20)], axis=1)
+    assert right_handed(truth, truth) == 1
+    assert right_handed(mirrored, truth) == 0
+    half = np.concatenate([truth[:10], mirrored[10:] + np.array([0, 0, 40])])
+    assert 7 / 17 <= right_handed(half, truth) <= 10 / 17  # three turns are of both
+    assert np.isnan(right_handed(truth, strand))
+    assert np.isnan(right_handed(truth, mirrored))
+    assert np.isnan(right_handed(truth[:3], truth[:3]))
+
+
+def test_the_radius_of_gyration_is_a_mean_distance() -> None:
+    assert radius_of_gyration(np.array([[0.0, 0, 0], [2, 0, 0]])) == 1
+    assert radius_of_gyration(3 * helix()) == pytest.approx(3 * radius_of_gyration(helix()))
+
+
+def test_training_does_not_notice_a_validation(tmp_path: Path) -> None:
+    (tmp_path / "world").mkdir()
+    data = TrainingSet(write_world(tmp_path / "world").folder, splits=("train",))
+    stage = tiny_stage("main", 4)
+    plain, watched = tmp_path / "plain", tmp_path / "watched"
+    loop.train(tiny_config(), stage, data, loop.Run(plain))
+    loop.train(tiny_config(), stage, data, loop.Run(watched, validate_every=2, validation_chains=3))
+    assert read_log(watched) == read_log(plain)
+    lines = read_log(watched, loop.VALIDATION)
+    assert [line["step"] for line in lines] == [2, 4]
+    for line in lines:
+        assert 0 < line["lddt_ca"] < 1 and line["radius_ratio"] > 0
+        assert set(SCORES) < set(line)
+    again = loop.Run(tmp_path / "again", validate_every=4, validation_chains=3)
+    loop.train(tiny_config(), stage, data, again)
+    assert read_log(again.folder, loop.VALIDATION)[0] == lines[1]
