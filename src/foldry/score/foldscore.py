@@ -16,10 +16,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from foldry.residues import CA
-from foldry.score.lddt import ALL_BUT_OXT, BACKBONE, lddt
+from foldry.score.lddt import ALL_BUT_OXT, BACKBONE, THRESHOLDS, kept_distances
 
 WEIGHTS: Final = (0.55, 0.30, 0.15)
 """Of the Cα, the backbone and all atoms."""
+_SETS: Final = np.stack(
+    [np.isin(np.arange(37), slots) for slots in ((CA,), BACKBONE, ALL_BUT_OXT)], axis=1
+)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,15 @@ def foldscore(
         model, reference: Å, in atom37 order; residue n of one is residue n of the other.
         model_mask, reference_mask: Which atoms are there.
     """
-
-    def mean(slots: tuple[int, ...]) -> float:
-        residue, at = np.nonzero(reference_mask[:, slots])
-        slot = np.array(slots)[at]
-        atoms = lddt(model[residue, slot], reference[residue, slot], model_mask[residue, slot])
-        judged = atoms.per_residue[~np.isnan(atoms.per_residue)]
-        return float(judged.mean()) if len(judged) else float("nan")
-
-    return FoldScore(mean((CA,)), mean(BACKBONE), mean(ALL_BUT_OXT))
+    residue, slot = np.nonzero(reference_mask & _SETS.any(axis=1))
+    kept, judged = kept_distances(
+        model[residue, slot],
+        reference[residue, slot],
+        model_mask[residue, slot],
+        np.arange(len(slot)),
+        _SETS[slot],
+    )
+    shares = np.divide(kept, len(THRESHOLDS) * judged, out=np.zeros_like(kept), where=judged > 0)
+    atoms = (judged > 0).sum(axis=0)
+    means = np.divide(shares.sum(axis=0), atoms, out=np.full(3, np.nan), where=atoms > 0)
+    return FoldScore(*means.tolist())

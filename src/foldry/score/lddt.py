@@ -87,7 +87,9 @@ def lddt(
     residue = np.arange(len(reference)) if residue is None else residue
     known = np.ones(len(reference), bool) if known is None else known
     everything = np.ones((len(reference), 1), bool)
-    kept, total = _tally(model, reference, known, _groups(residue, chain), everything, cutoff)
+    kept, total = kept_distances(
+        model, reference, known, _groups(residue, chain), everything, cutoff
+    )
     return _summary(kept[:, 0], total[:, 0], residue, int(residue.max(initial=-1)) + 1)
 
 
@@ -122,18 +124,52 @@ def lddt_of_sets(
     """As `lddt_atom37` for several sets of slots; a distance that they share is taken once."""
     chosen = np.stack([np.isin(np.arange(37), slots) for slots in sets], axis=1)
     residue, slot = np.nonzero(reference_mask & chosen.any(axis=1))
-    kept, total = _tally(
+    kept, total = kept_distances(
         model[residue, slot],
         reference[residue, slot],
         model_mask[residue, slot],
         _groups(residue, None if chain is None else chain[residue]),
         chosen[slot],
-        CUTOFF,
     )
     return tuple(
         _summary(of_set, judged, residue, len(reference))
         for of_set, judged in zip(kept.T, total.T, strict=True)
     )
+
+
+def kept_distances(
+    model: Float[np.ndarray, "A 3"],
+    reference: Float[np.ndarray, "A 3"],
+    known: Bool[np.ndarray, " A"],
+    group: Int[np.ndarray, " A"],
+    sets: Bool[np.ndarray, "A G"],
+    cutoff: float = CUTOFF,
+) -> Float[np.ndarray, "2 A G"]:
+    """How many thresholds the distances of each atom keep, and how many distances it has.
+
+    Args:
+        model, reference: Å.
+        known: Which atoms the model has.
+        group: A number for each atom; distances within a group are not judged.
+        sets: Sets of atoms; a distance counts in those that hold both its atoms.
+        cutoff: Å; distances of the reference below it are judged.
+    """
+    here, there = _axes(model, known), _axes(reference, np.ones(len(reference), bool))
+    members, group = sets.astype(np.float32), group.astype(np.int32)
+    counts = np.zeros((2, *sets.shape))
+    for start in range(0, len(reference), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        columns = start + _near(there[:, rows], there[:, start:], cutoff)
+        before = _distances(there[:, rows], there[:, columns])
+        judged = (before < cutoff) & (group[rows, None] != group[columns])
+        kept = _kept(before, _distances(here[:, rows], here[:, columns]), judged)
+        ahead = int(np.searchsorted(columns, start + _BLOCK))
+        for count, table in zip(counts, (kept, judged), strict=True):
+            numbers = table.astype(np.float32)
+            count[rows] += members[rows] * (numbers @ members[columns])
+            later = columns[ahead:]
+            count[later] += members[later] * (numbers[:, ahead:].T @ members[rows])
+    return counts
 
 
 def name_symmetric_atoms(
@@ -176,40 +212,7 @@ def name_symmetric_atoms(
 
 def _groups(residue: Int[np.ndarray, " A"], chain: np.ndarray | None) -> Int[np.ndarray, " A"]:
     """Numbers that differ where a distance between two atoms is judged."""
-    apart = residue if chain is None else np.unique(chain, return_inverse=True)[1]
-    return apart.astype(np.int32)
-
-
-def _tally(
-    model: Float[np.ndarray, "A 3"],
-    reference: Float[np.ndarray, "A 3"],
-    known: Bool[np.ndarray, " A"],
-    group: Int[np.ndarray, " A"],
-    sets: Bool[np.ndarray, "A G"],
-    cutoff: float,
-) -> Float[np.ndarray, "2 A G"]:
-    """How many thresholds the distances of each atom keep, and how many distances it has.
-
-    Args:
-        group: Distances within a group are not judged.
-        sets: Sets of atoms; a distance counts in those that hold both its atoms.
-    """
-    here, there = _axes(model, known), _axes(reference, np.ones(len(reference), bool))
-    members = sets.astype(np.float32)
-    counts = np.zeros((2, *sets.shape))
-    for start in range(0, len(reference), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        columns = start + _near(there[:, rows], there[:, start:], cutoff)
-        before = _distances(there[:, rows], there[:, columns])
-        judged = (before < cutoff) & (group[rows, None] != group[columns])
-        kept = _kept(before, _distances(here[:, rows], here[:, columns]), judged)
-        ahead = int(np.searchsorted(columns, start + _BLOCK))
-        for count, table in zip(counts, (kept, judged), strict=True):
-            numbers = table.astype(np.float32)
-            count[rows] += members[rows] * (numbers @ members[columns])
-            later = columns[ahead:]
-            count[later] += members[later] * (numbers[:, ahead:].T @ members[rows])
-    return counts
+    return residue if chain is None else np.unique(chain, return_inverse=True)[1]
 
 
 def _summary(
