@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from foldry.score.assess import Assessment, ScoreSettings, assess
 from foldry.score.inputs import Model
 from foldry.score.table import NUMBERS, numbers, to_json, value
 from foldry.structure import Structure
+from tests.conftest import ROOT
 from tests.score.test_match import chain, joined
 
 SETTINGS = ScoreSettings()
@@ -122,3 +125,27 @@ def test_stereochemistry_takes_bad_atoms_from_lddt_alone(structures: list[Struct
     per_residue = strict.agreement.scores.lddt_per_residue
     assert per_residue[20] == 0
     assert plain.agreement.scores.lddt_per_residue[20] > 0
+
+
+def keys(found: object) -> Iterator[str]:
+    """Every key but the names of chains and residues."""
+    if isinstance(found, dict):
+        for key, inner in found.items():
+            yield key
+            if key not in ("local_lddt", "bb_local_lddt", "chain_mapping"):
+                yield from keys(inner)
+    elif isinstance(found, list):
+        for each in found:
+            yield from keys(each)
+
+
+def test_every_name_is_documented(dimer: Assessment) -> None:
+    page = (ROOT / "docs" / "evaluate.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    table = "\n".join(rows)
+    names = {*keys(to_json(dimer)), *(number.key for number in NUMBERS)}
+    assert sorted(name for name in names if f"`{name}`" not in table) == []
+    labels = {number.label.partition(",")[0] for number in NUMBERS}
+    assert sorted(label for label in labels if label not in table) == []
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    assert documented - names == set(), "documented and not there"

@@ -24,6 +24,7 @@ from foldry.score.dockq import DockQ, dockq
 from foldry.score.foldscore import foldscore
 from foldry.score.inputs import Model, read_model, read_reference
 from foldry.score.interface import ContactSimilarity, QSScore, contact_similarity, qs_score
+from foldry.score.ramachandran import FAVOURED, OUTLIER, UNKNOWN, ramachandran
 from foldry.score.report import Scores, compare
 from foldry.score.stereochemistry import Violations, find_violations, keep_mask
 from foldry.score.torsions import TorsionAgreement, structure_torsions, torsion_agreement
@@ -119,10 +120,22 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of one model; `agreement` is None without a reference."""
+    """What is known of one model.
+
+    Attributes:
+        model: What was read.
+        violations: Of its stereochemistry.
+        favoured: Share (0–1) of its residues in favoured regions of the Ramachandran plot; NaN if
+            no residue has both angles.
+        num_outliers: Residues outside its allowed regions.
+        confidence: What it says of itself.
+        agreement: What a reference says of it; None without one.
+    """
 
     model: Model
     violations: Violations
+    favoured: float
+    num_outliers: int
     confidence: Confidence
     agreement: Agreement | None
 
@@ -150,8 +163,16 @@ def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -
         InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
     """
     agreement = None if reference is None else _agreement(model, reference, settings)
-    violations = find_violations(model.structure)
-    return Assessment(model, violations, _confidence(model), agreement)
+    region = ramachandran(structure_torsions(model.structure), model.structure.aatype)
+    known = region[region != UNKNOWN]
+    return Assessment(
+        model=model,
+        violations=find_violations(model.structure),
+        favoured=float((known == FAVOURED).mean()) if len(known) else float("nan"),
+        num_outliers=int((known == OUTLIER).sum()),
+        confidence=_confidence(model),
+        agreement=agreement,
+    )
 
 
 def _agreement(model: Model, reference: Structure, settings: ScoreSettings) -> Agreement:

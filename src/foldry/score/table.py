@@ -74,6 +74,8 @@ NUMBERS: Final = (
     Number("num_clashes", "violations.num_clashes", "clashes", "atoms overlapping by > 1.5 Å"),
     Number("num_bad_bonds", "violations.num_bonds", "bad bonds", "more than 12 σ off"),
     Number("num_bad_angles", "violations.num_angles", "bad angles", "more than 12 σ off"),
+    Number("rama_favoured", "favoured", "Ramachandran", "share in favoured regions, 0–1"),
+    Number("rama_outliers", "num_outliers", "outliers", "residues outside allowed regions"),
 )
 """Every number, in the order in which it is shown."""
 
