@@ -200,22 +200,14 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
 
 
 def read_template(name: str) -> Structure:
-    """The structure of a file, or one chain of it where the name ends in `:CHAIN`.
+    """The structure of a file, or of it the chains after a last `:`, such as `x.cif:A`.
 
     Raises:
         InputError: The file is no structure, or has no such chain.
     """
-    from foldry.formats.coordinates import read_structure
+    from foldry.formats.chains import read_named
 
-    path, colon, chain = name.rpartition(":")
-    if not colon or Path(name).exists():
-        return read_structure(Path(name))
-    structure = read_structure(Path(path))
-    if chain not in structure.chains:
-        raise InputError(
-            f"{path} has no protein chain {chain!r}: it has {', '.join(structure.chains)}."
-        )
-    return structure.chain(chain)
+    return read_named(name)
 
 
 def parse_models(text: str) -> tuple[str, ...]:
