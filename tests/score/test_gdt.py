@@ -43,6 +43,13 @@ def test_each_cutoff_has_its_own_superposition() -> None:
     assert gdt(moved(rng, model), reference).fractions == pytest.approx((2 / 3,) * 5)
 
 
+def test_each_selection_once_is_enough(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = [pair.common for pair in sorted(pairs, key=lambda pair: len(pair.reference))[::5]]
+    once = [gdt(*common).fractions for common in chosen]
+    monkeypatch.setattr("foldry.score.gdt.unseen", lambda rows, _: np.arange(len(rows)))
+    assert [gdt(*common).fractions for common in chosen] == once
+
+
 @pytest.mark.parametrize(("num", "length"), [(1, 1), (1, 4), (2, 4), (3, 3), (30, 60), (30, 30)])
 def test_identical_but_partly_missing(num: int, length: int) -> None:
     rng = np.random.default_rng(12)
