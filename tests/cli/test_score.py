@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foldry.cli.main import main
+from foldry.formats.afdb import pae_json
 from foldry.formats.coordinates import to_pdb
+from foldry.structure import Structure
 from tests.score.test_match import chain, joined
 
 Capture = pytest.CaptureFixture[str]
@@ -75,3 +79,48 @@ def test_chains_are_chosen(capsys: Capture) -> None:
 def test_a_file_whose_name_has_a_colon(capsys: Capture) -> None:
     Path("reference.pdb").rename("a:b.pdb")
     assert "10 of the reference's 12" in shown(capsys, "model.pdb", "a:b.pdb")
+
+
+def full(sequence: str, chain_id: str, shift: float) -> Structure:
+    """A helix of whole backbones."""
+    one = chain(sequence, chain_id=chain_id)
+    one.atom_positions[:, :5] = one.atom_positions[:, 1:2] + np.random.default_rng(5).normal(
+        size=(len(sequence), 5, 3)
+    )
+    one.atom_positions[..., 0] += shift
+    one.atom_mask[:, :5] = True
+    return one
+
+
+def test_a_complex_with_a_chain_missing(capsys: Capture) -> None:
+    chains = [full("ACDEFGHIKL", "A", 0), full("MNPQRSTVWY", "B", 6), full("WYWYWYWYWY", "C", 12)]
+    Path("reference.pdb").write_text(to_pdb(joined(*chains)))
+    renamed = dataclasses.replace(chains[1], chain_id=np.full(10, "X"))
+    Path("model.pdb").write_text(to_pdb(joined(renamed, chains[0])))
+    out = shown(capsys, "model.pdb", "reference.pdb")
+    (found,) = (line.split() for line in out.splitlines() if line.startswith(" A–B"))
+    assert found[1:6] == ["A–X", "1.0000", "1.0000", "0.0000", "0.0000"]
+    assert [line.split() for line in out.splitlines() if "missing" in line] == [
+        ["B–C", "missing", "0"]
+    ]
+    assert "Chains (reference–model): A–A, B–X." in out
+    assert "Chains that are not in the model: C." in out
+    assert "Not in the model" not in out.replace("are not in the model", "")
+
+
+def test_a_prediction_without_a_reference(capsys: Capture) -> None:
+    model = joined(full("ACDEFGHIKL", "A", 0), full("MNPQRSTVWY", "B", 6))
+    model.b_factor[:] = np.linspace(50, 90, 20)[:, None]
+    Path("model.pdb").write_text(to_pdb(model))
+    Path("pae.json").write_text(pae_json(np.full((20, 20), 2.0), 31.75))
+    out = shown(capsys, "model.pdb", "--pae", "pae.json")
+    names = [line.split()[0] for line in out.splitlines()[1:]]
+    assert {"pLDDT", "ipSAE", "pDockQ2", "clashes", "A–B"} <= set(names)
+    assert not {"lDDT", "TM-score"} & set(names)
+    # 10 residues a chain, so d₀ is at its least, 1 Å: 1 / (1 + 2²) for every pair.
+    assert json.loads(shown(capsys, "model.pdb", "--pae", "pae.json", "--json"))["ipsae"] == 0.2
+
+
+def test_the_plot_is_written(capsys: Capture) -> None:
+    shown(capsys, "model.pdb", "reference.pdb", "--plot", "out.svg")
+    assert "model against reference" in Path("out.svg").read_text()
