@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from foldry.geometry import atom37_from_atom14
+from foldry.geometry import Rigid, atom37_from_atom14
 from foldry.model.config import ModelConfig
+from foldry.model.distance_geometry import frames_from_distogram
 from foldry.model.embedders import (
     ExtraMSAEmbedder,
     InputEmbedder,
@@ -164,9 +165,22 @@ class AlphaFold(nn.Module):
             representations.pair.float(),
             inputs.aatype,
             inputs.seq_mask,
+            self.initial_frames(representations.pair, inputs.seq_mask),
         )
         atom37 = atom37_from_atom14(structure.atom14[-1], inputs.aatype)
         return Pass(representations, structure, atom37)
+
+    def initial_frames(self, pair: Float[Tensor, "B N N D"], mask: Float[Tensor, "B N"]) -> Rigid:
+        """Where the structure module starts: Algorithm 20, line 4, or where the config says."""
+        if self.config.structure.initial_frames == "origin":
+            return Rigid.identity(*mask.shape, like=mask)
+        heads = self.config.heads
+        return frames_from_distogram(
+            self.heads.distogram_logits(pair.detach().float()),
+            mask,
+            heads.distogram_first_break,
+            heads.distogram_last_break,
+        )
 
     def predict_heads(self, result: Pass) -> HeadLogits:
         """All heads on the result of the last pass, in float32."""

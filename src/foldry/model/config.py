@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from foldry.features.features import FeatureConfig
 
@@ -92,6 +92,8 @@ class StructureConfig:
         num_transition_layers: Layers of the transition.
         c_sidechain, num_sidechain_blocks: The torsion-angle network.
         position_scale: Å in one unit of its translations.
+        initial_frames: Where all frames start: the `origin`, or where the `distogram` puts them
+            (`mini`; see `foldry.model.distance_geometry`).
         dropout: Rate while training.
     """
 
@@ -106,6 +108,7 @@ class StructureConfig:
     c_sidechain: int = 128
     num_sidechain_blocks: int = 2
     position_scale: float = 10.0
+    initial_frames: Literal["origin", "distogram"] = "origin"
     dropout: float = 0.1
 
 

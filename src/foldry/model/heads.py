@@ -58,14 +58,19 @@ class Heads(nn.Module):
         single: Float[Tensor, "B N E"],
         structure_single: Float[Tensor, "B N F"],
     ) -> HeadLogits:
-        half = self.distogram(pair)
         return HeadLogits(
-            distogram=half + half.transpose(1, 2),
+            distogram=self.distogram_logits(pair),
             masked_msa=self.masked_msa(msa),
             plddt=self.plddt(structure_single),
             resolved=self.resolved(single),
             pae=None if self.pae is None else self.pae(pair),
         )
+
+    def distogram_logits(self, pair: Float[Tensor, "B N N C"]) -> Float[Tensor, "B N N K"]:
+        """Of the distances of pseudo-beta atoms, the same in both directions (SI 1.9.8)."""
+        half = self.distogram(pair)
+        logits: Tensor = half + half.transpose(1, 2)
+        return logits
 
 
 def plddt(logits: Float[Tensor, "*B N K"]) -> Float[Tensor, "*B N"]:

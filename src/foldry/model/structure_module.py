@@ -185,12 +185,14 @@ class StructureModule(nn.Module):
         pair: Float[Tensor, "B N N D"],
         aatype: Int[Tensor, "B N"],
         mask: Float[Tensor, "B N"],
+        frames: Rigid,
     ) -> StructureOutput:
+        """All layers, starting from backbone frames [B, N] in Å."""
         scale = self.config.position_scale
         initial = self.norm_single(single)
         pair = self.norm_pair(pair)
         single = self.input(initial)
-        frames = Rigid.identity(*aatype.shape, like=single)
+        frames = frames.scale(1 / scale)
         backbones, groups, atoms, angles, raw_angles = [], [], [], [], []
         for _ in range(self.config.num_layers):
             single = self.layer(single, pair, mask, frames)
