@@ -239,7 +239,12 @@ def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
 def _conformers(polymer: gemmi.ResidueSpan) -> Iterator[gemmi.Residue]:
     """One residue a place: where several were modelled, that of highest occupancy."""
     for _, group in groupby(polymer, key=lambda residue: (str(residue.seqid), residue.label_seq)):
-        yield max(group, key=lambda residue: max((atom.occ for atom in residue), default=0))
+        first, *others = group
+        yield max((first, *others), key=_occupancy) if others else first
+
+
+def _occupancy(residue: gemmi.Residue) -> float:
+    return max((atom.occ for atom in residue), default=0.0)
 
 
 def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
@@ -248,29 +253,31 @@ def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
     positions = np.zeros((len(rows), 37, 3))
     mask = np.zeros((len(rows), 37), bool)
     b_factor = np.zeros((len(rows), 37))
-    for row, (chain, _, residue) in enumerate(rows):
+    for row, (_, _, residue) in enumerate(rows):
         if residue is None:
             continue
         for slot, atom in _atoms(residue, int(aatype[row])).items():
             positions[row, slot] = atom.pos.tolist()
             mask[row, slot] = True
             b_factor[row, slot] = atom.b_iso
-        if not np.isfinite(positions[row]).all():
-            raise InputError(
-                f"{source} has an atom without finite coordinates in residue {residue.seqid} of "
-                f"chain {chain}: mend the file."
-            )
+    seqids = [
+        residue.seqid if residue else gemmi.SeqId(place, " ")
+        for place, (_, _, residue) in enumerate(rows, start=1)
+    ]
+    broken = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+    if len(broken):
+        raise InputError(
+            f"{source} has an atom without finite coordinates in residue {seqids[broken[0]]} of "
+            f"chain {rows[broken[0]][0]}: mend the file."
+        )
     # gemmi keeps B factors in single precision: their shortest decimals are the file's.
-    b_factor[mask] = b_factor[mask].astype(np.float32).astype(str).astype(float)
+    values, place = np.unique(b_factor[mask].astype(np.float32), return_inverse=True)
+    b_factor[mask] = values.astype(str).astype(float)[place]
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
     distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)
     swap &= distance[:, 0] > distance[:, 1]
     for array in (positions, b_factor):
         array[swap, _NH1], array[swap, _NH2] = array[swap, _NH2], array[swap, _NH1]
-    seqids = [
-        residue.seqid if residue else gemmi.SeqId(place, " ")
-        for place, (_, _, residue) in enumerate(rows, start=1)
-    ]
     return Structure(
         name=name,
         aatype=aatype,
