@@ -1,0 +1,90 @@
+"""The two optimisers: Adam, as the paper has it, and Muon for the matrices of small networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MOMENTUM: Final = 0.95
+NUM_ITERATIONS: Final = 5
+COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
+"""Of the quintic whose iteration takes singular values near 1 (Jordan 2024)."""
+ADAM_SHARE: Final = 0.3
+"""Adam's learning rate where Muon's is 1."""
+NOT_MATRICES: Final = ("heads.", "input.", "recycling.distance.")
+"""Maps into the network and out of it, which Adam trains as Muon's authors advise."""
+
+
+class Muon(torch.optim.Adam):
+    """Muon for matrices (Jordan 2024), Adam for all else.
+
+    Momentum's matrix is replaced by the nearest one with orthogonal rows or columns and scaled to
+    the size of Adam's steps, 0.2 √(longer side) (Liu 2025, arXiv 2502.16982). `lr` of every group
+    is Muon's learning rate.
+
+    Args:
+        model: The parameters that ask for a gradient are trained.
+        betas: Adam's.
+        lr: Muon's learning rate; Adam's is 0.3 of it.
+    """
+
+    def __init__(
+        self, model: nn.Module, betas: tuple[float, float] = (0.9, 0.99), lr: float = 1e-2
+    ) -> None:
+        named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for name, p in named if p.dim() == 2 and not name.startswith(NOT_MATRICES)]
+        chosen = set(map(id, matrices))
+        others = [p for _, p in named if id(p) not in chosen]
+        groups = [{"params": others}, {"params": matrices, "muon": True}]
+        super().__init__([group for group in groups if group["params"]], lr, betas, eps=1e-6)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        """Take one step along the gradients that are there."""
+        groups = self.param_groups
+        for group in groups:
+            if group.get("muon"):
+                self._turn(group["params"], group["lr"])
+        by_adam = [group for group in groups if not group.get("muon")]
+        rates = [group["lr"] for group in by_adam]
+        self.param_groups = by_adam
+        for group in by_adam:
+            group["lr"] = group["lr"] * ADAM_SHARE
+        super().step(closure)
+        for group, rate in zip(by_adam, rates, strict=True):
+            group["lr"] = rate
+        self.param_groups = groups
+
+    def _turn(self, parameters: Iterable[Tensor], rate: float) -> None:
+        """Muon's step; matrices of one shape go together."""
+        by_shape: dict[torch.Size, list[Tensor]] = {}
+        for parameter in parameters:
+            if parameter.grad is not None:
+                by_shape.setdefault(parameter.shape, []).append(parameter)
+        for shape, same in by_shape.items():
+            for parameter in same:
+                state = self.state[parameter]
+                if not state:
+                    state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg"].lerp_(parameter.grad, 1 - MOMENTUM)
+            gradient = torch.stack([p.grad for p in same if p.grad is not None])
+            mean = torch.stack([self.state[p]["exp_avg"] for p in same])
+            steps = orthogonal(torch.lerp(gradient, mean, MOMENTUM))
+            for parameter, step in zip(same, steps, strict=True):
+                parameter.add_(step, alpha=-rate * 0.2 * max(shape) ** 0.5)
+
+
+def orthogonal(matrices: Float[Tensor, "K M N"]) -> Float[Tensor, "K M N"]:
+    """About the nearest matrices whose singular values are 1, by Newton and Schulz's iteration."""
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = matrices if wide else matrices.mT
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    a, b, c = COEFFICIENTS
+    for _ in range(NUM_ITERATIONS):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x if wide else x.mT
