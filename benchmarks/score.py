@@ -92,7 +92,10 @@ Runner = Callable[[Sequence[tuple[str, str]]], Usage]
 
 
 def measure(command: Sequence[str], given: str = "") -> Usage:
-    """Runs a program to its end; peak memory is of the largest of its processes."""
+    """Runs a program to its end.
+
+    Peak memory is of its largest process, or of this one, from which it was started, if larger.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as lines, tempfile.TemporaryFile("w+") as errors:
