@@ -26,7 +26,12 @@ MAX_ROWS = 12
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return write_world(tmp_path_factory.mktemp("packs"))
+    world = write_world(tmp_path_factory.mktemp("packs"))
+    path = world.folder / "structures" / "structures-01.npz"
+    arrays = dict(np.load(path))
+    arrays["plddt"] = (np.arange(len(arrays["aatype"])) % 101).astype(np.uint8)
+    np.savez(path, **arrays)
+    return world
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +59,7 @@ def test_chains_hits_and_tables_come_back(world: World, unpacked: Path) -> None:
         assert np.array_equal(one.residue_index, other.residue_index)
         assert np.array_equal(one.mask, other.mask)
         assert np.isnan(other.resolution)
+        assert np.array_equal(one.plddt, other.plddt)
         # 0.0177 Å from the bundle's steps and 0.0044 Å from the packs'.
         assert np.linalg.norm(one.positions - other.positions, axis=-1).max() < 0.0225
         assert before.hits(name) == after.hits(name)

@@ -255,6 +255,22 @@ def test_damaged_chains_are_left_out(
         damaged.batch(STAGE, 0, 0)
 
 
+def test_residues_of_little_confidence_count_in_no_loss(world: World) -> None:
+    data = TrainingSet(world.folder, ["train"], EXCLUDED)
+    for arrays in data.library.structures.shards:
+        arrays["plddt"] = (np.arange(len(arrays["aatype"])) * 37 % 100).astype(np.uint8)
+    stage = replace(STAGE, min_plddt=70.0, self_template_fraction=1.0)
+    for name, sample in samples(data, stage, 10):
+        plddt = data.library.chain(name).plddt
+        assert plddt.min() < 30 < 90 < plddt.max()
+        assert np.array_equal(sample.truth.mask[:, CA] > 0, sample.truth.plddt >= 70)
+        assert not sample.truth.positions[sample.truth.plddt < 70].any()
+        assert collate([sample], 50).targets.ca_mask.sum() == (sample.truth.plddt >= 70).sum()
+        assert sample.features.num_residues == len(sample.truth)
+    every = samples(TrainingSet(world.folder, ["train"], EXCLUDED), stage, 5)
+    assert all(sample.truth.mask[:, CA].all() for _, sample in every)
+
+
 def test_a_spatial_crop_lines_up_too(world: World, data: TrainingSet) -> None:
     stage = replace(STAGE, spatial_fraction=1.0, crop_size=30)
     broken = 0

@@ -178,6 +178,7 @@ def _structures(library: Library, names: list[str]) -> dict[str, np.ndarray]:
         "ids": np.array(names),
         "lengths": np.array([len(chain) for chain in chains], np.int32),
         "resolution": np.array([chain.resolution for chain in chains], np.float32),
+        "plddt": np.concatenate([chain.plddt for chain in chains]).astype(np.uint8),
         "aatype": known.aatype.astype(np.uint8),
         "residue_step": np.diff(known.residue_index, prepend=0).astype(np.int32),
         # Few residues have other atoms than their kind: the difference is nearly all zero.
@@ -206,6 +207,7 @@ def _chains(arrays: dict[str, np.ndarray]) -> dict[str, KnownChain]:
             positions=positions[own],
             mask=known.mask[own].astype(np.float32),
             resolution=float(arrays["resolution"][number]),
+            plddt=arrays["plddt"][own].astype(np.float32),
         )
     return chains
 

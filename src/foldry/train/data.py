@@ -154,7 +154,7 @@ class TrainingSet:
                 "make its pack again."
             )
         window = crop(chain, stage, rng)
-        truth = chain.window(window)
+        truth = chain.window(window).confident(stage.min_plddt)
         template = self._template(name, truth, window, stage, rng)
         single = bool(template.mask.any()) and rng.random() < stage.single_row_fraction
         kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)

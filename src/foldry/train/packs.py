@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +37,7 @@ class KnownChain:
         positions: Å; 0 where `mask` is 0.
         mask: 1 where the atom is known.
         resolution: Å; NaN where unknown.
+        plddt: Of a predicted structure, 0 to 100; 100 for an experimental one.
     """
 
     aatype: Int[np.ndarray, " N"]
@@ -44,6 +45,7 @@ class KnownChain:
     positions: Float[np.ndarray, "N 37 3"]
     mask: Float[np.ndarray, "N 37"]
     resolution: float
+    plddt: Float[np.ndarray, " N"]
 
     def __len__(self) -> int:
         return len(self.aatype)
@@ -56,7 +58,13 @@ class KnownChain:
             self.positions[window],
             self.mask[window],
             self.resolution,
+            self.plddt[window],
         )
+
+    def confident(self, min_plddt: float) -> KnownChain:
+        """The same residues, but only the atoms of those that have so much pLDDT."""
+        kept = self.mask * (self.plddt >= min_plddt)[:, None]
+        return replace(self, positions=self.positions * (kept > 0)[..., None], mask=kept)
 
 
 @dataclass(frozen=True)
@@ -132,39 +140,11 @@ class Library:
 
     def chain(self, name: str) -> KnownChain:
         """A chain's atoms."""
-        arrays, row = self.structures.find(name)
-        residues = slice(*arrays["offsets"][row : row + 2])
-        others = slice(*arrays["atom_offsets"][row : row + 2])
-        mask = np.unpackbits(arrays["atom_mask"][residues], axis=1, count=37).astype(bool)
-        # Cα atoms are kept as steps of 0.001 Å, the others as 0.005 Å from their Cα in two bytes.
-        ca = (np.cumsum(arrays["ca_delta"][residues], axis=0) * 0.001).astype(np.float32)
-        high, low = arrays["atom_coords_high"][others], arrays["atom_coords_low"][others]
-        from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
-        beside_ca = mask.copy()
-        beside_ca[:, CA] = False
-        positions = np.zeros((*mask.shape, 3), np.float32)
-        positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
-        positions[:, CA] = ca
-        return KnownChain(
-            aatype=arrays["aatype"][residues].astype(np.int64),
-            residue_index=arrays["residue_index"][residues].astype(np.int64),
-            positions=positions,
-            mask=mask.astype(np.float32),
-            resolution=float(arrays["resolution"][row]),
-        )
+        return read_chain(*self.structures.find(name))
 
     def alignment(self, name: str) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
         """Codes of the alignment's rows (21 a gap), the chain first, and their deletions."""
-        arrays, row = self.alignments.find(name)
-        depth, length = int(arrays["depth"][row]), int(arrays["length"][row])
-        cells = slice(*arrays["cell_offsets"][row : row + 2])
-        inserts = slice(*arrays["insert_offsets"][row : row + 2])
-        # Codes are stored by column; places of insertions as steps, with one place after the end.
-        msa = arrays["residues"][cells].reshape(length, depth).T
-        deletions = np.zeros(depth * (length + 1), np.float32)
-        places = np.cumsum(arrays["insert_gap"][inserts].astype(np.int64))
-        deletions[places] = arrays["insert_count"][inserts]
-        return msa, deletions.reshape(depth, length + 1)[:, :length]
+        return read_alignment(*self.alignments.find(name))
 
     def hits(self, name: str) -> list[Hit]:
         """A chain's template hits, best E-value first."""
@@ -191,10 +171,12 @@ class Library:
             positions=np.zeros_like(query.positions),
             mask=np.zeros_like(query.mask),
             resolution=template.resolution,
+            plddt=np.zeros(len(query), np.float32),
         )
         laid.aatype[here] = template.aatype[there]
         laid.positions[here] = template.positions[there]
         laid.mask[here] = template.mask[there]
+        laid.plddt[here] = template.plddt[there]
         return laid
 
     def structure(self, name: str) -> Structure:
@@ -237,6 +219,49 @@ class Library:
         )
 
 
+def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:
+    """A row of a pack of structures."""
+    residues = slice(*arrays["offsets"][row : row + 2])
+    others = slice(*arrays["atom_offsets"][row : row + 2])
+    mask = np.unpackbits(arrays["atom_mask"][residues], axis=1, count=37).astype(bool)
+    # Cα atoms are kept as steps of 0.001 Å, the others as 0.005 Å from their Cα in two bytes.
+    ca = (np.cumsum(arrays["ca_delta"][residues], axis=0) * 0.001).astype(np.float32)
+    high, low = arrays["atom_coords_high"][others], arrays["atom_coords_low"][others]
+    from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
+    beside_ca = mask.copy()
+    beside_ca[:, CA] = False
+    positions = np.zeros((*mask.shape, 3), np.float32)
+    positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
+    positions[:, CA] = ca
+    return KnownChain(
+        aatype=arrays["aatype"][residues].astype(np.int64),
+        residue_index=arrays["residue_index"][residues].astype(np.int64),
+        positions=positions,
+        mask=mask.astype(np.float32),
+        resolution=float(arrays["resolution"][row]),
+        plddt=(
+            arrays["plddt"][residues].astype(np.float32)
+            if "plddt" in arrays
+            else np.full(len(mask), 100, np.float32)
+        ),
+    )
+
+
+def read_alignment(
+    arrays: Mapping[str, np.ndarray], row: int
+) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
+    """A row of a pack of alignments: codes (21 a gap), the chain first, and deletions."""
+    depth, length = int(arrays["depth"][row]), int(arrays["length"][row])
+    cells = slice(*arrays["cell_offsets"][row : row + 2])
+    inserts = slice(*arrays["insert_offsets"][row : row + 2])
+    # Codes are stored by column; places of insertions as steps, with one place after the end.
+    msa = arrays["residues"][cells].reshape(length, depth).T
+    deletions = np.zeros(depth * (length + 1), np.float32)
+    places = np.cumsum(arrays["insert_gap"][inserts].astype(np.int64))
+    deletions[places] = arrays["insert_count"][inserts]
+    return msa, deletions.reshape(depth, length + 1)[:, :length]
+
+
 def structure_arrays(chains: Mapping[str, KnownChain]) -> dict[str, np.ndarray]:
     """A pack of structures, by id; every residue has a Cα, and no atom is 160 Å from its own."""
     mask = np.concatenate([chain.mask for chain in chains.values()]) > 0
@@ -262,6 +287,7 @@ def structure_arrays(chains: Mapping[str, KnownChain]) -> dict[str, np.ndarray]:
         "ca_delta": np.concatenate(steps),
         "atom_coords_low": (short & 255).astype(np.uint8),
         "atom_coords_high": (short >> 8).astype(np.int8),
+        "plddt": np.concatenate([chain.plddt for chain in chains.values()]).astype(np.uint8),
         "resolution": np.array([chain.resolution for chain in chains.values()], np.float32),
     }
 
