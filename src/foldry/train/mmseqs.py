@@ -1,0 +1,101 @@
+"""Sequences → clusters and template hits, by the program MMseqs2."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from foldry.errors import InputError
+from foldry.train.packs import Hit
+
+PROGRAM: Final = "mmseqs"
+COVERAGE: Final = 0.8
+SENSITIVITY: Final = 7.5
+MAX_E_VALUE: Final = 0.1
+MAX_HITS: Final = 20
+
+
+def is_here() -> bool:
+    """Whether the program is installed."""
+    return shutil.which(PROGRAM) is not None
+
+
+def cluster(sequences: Mapping[str, str], identity: float, workers: int) -> dict[str, str]:
+    """The cluster of each sequence, named after one member.
+
+    Members cover 80 % of each other with at least this identity (0–1).
+
+    Raises:
+        InputError: The program is missing or failed.
+    """
+    names = list(sequences)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(folder / "all.fasta", sequences)
+        options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
+        options += ["--cluster-reassign", 1, "--threads", workers]
+        _run("easy-cluster", folder / "all.fasta", folder / "out", folder / "tmp", *options)
+        rows = (folder / "out_cluster.tsv").read_text("utf-8").splitlines()
+    pairs = (row.split("\t") for row in rows)
+    return {names[int(member)]: names[int(first)] for first, member in pairs}
+
+
+def search(
+    queries: Mapping[str, str], targets: Mapping[str, str], workers: int
+) -> dict[str, list[Hit]]:
+    """Template hits of each query among other sequences, best first.
+
+    The identity of a hit is the share of its aligned residues that are equal.
+
+    Raises:
+        InputError: The program is missing or failed.
+    """
+    names, others = list(queries), list(targets)
+    hits: dict[str, list[Hit]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write(folder / "queries.fasta", queries)
+        _write(folder / "targets.fasta", targets)
+        columns = "query,target,qstart,tstart,cigar"
+        options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", 300, "-a", 1]
+        options += ["--format-output", columns, "--threads", workers]
+        files = [folder / each for each in ("queries.fasta", "targets.fasta", "out.tsv", "tmp")]
+        _run("easy-search", *files, *options)
+        rows = (folder / "out.tsv").read_text("utf-8").splitlines()
+    for row in rows:
+        query, target, query_start, target_start, cigar = row.split("\t")
+        one, other = names[int(query)], others[int(target)]
+        if one == other or len(hits[one]) == MAX_HITS:
+            continue
+        hit = Hit(other, 0.0, int(query_start) - 1, int(target_start) - 1, cigar)
+        here, there = hit.pairs.T
+        letters = [np.array(list(text)) for text in (queries[one], targets[other])]
+        identity = float((letters[0][here] == letters[1][there]).mean())
+        hits[one].append(Hit(other, identity, hit.query_start, hit.target_start, cigar))
+    return hits
+
+
+def _write(path: Path, sequences: Mapping[str, str]) -> None:
+    """FASTA with numbers for names, which the program leaves as they are."""
+    records = (f">{number}\n{letters}\n" for number, letters in enumerate(sequences.values()))
+    path.write_text("".join(records), "utf-8")
+
+
+def _run(*arguments: object) -> None:
+    if not is_here():
+        raise InputError(
+            "MMseqs2 is not installed: install it (Debian: apt install mmseqs2), or give "
+            "--clusters FILE."
+        )
+    command = [PROGRAM, *map(str, arguments), "-v", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = " ".join(re.findall(r"[^\n]+", done.stderr + done.stdout)[-2:])
+        raise InputError(f"MMseqs2 failed ({reason}): check that there is room on the disk.")

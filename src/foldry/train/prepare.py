@@ -1,0 +1,396 @@
+"""A folder of structures and one of alignments → a folder of packs to train on.
+
+Each file is read once, by one of several processes, and what came of it is kept under `work`: a
+run that was stopped goes on from there. No file stops a run; the report says what was dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from foldry.errors import InputError
+from foldry.residues import RESTYPES_WITH_X
+from foldry.train import mmseqs
+from foldry.train.packs import (
+    CLUSTERS,
+    Hit,
+    alignment_arrays,
+    hit_arrays,
+    read_alignment,
+    read_chain,
+    structure_arrays,
+    write_pack,
+    write_table,
+)
+from foldry.train.read_chains import (
+    A3M_SUFFIXES,
+    STOCKHOLM_SUFFIXES,
+    STRUCTURE_SUFFIXES,
+    Candidate,
+    PrepareConfig,
+    read_candidates,
+)
+
+WORK: Final = "work"
+REPORT: Final = "report"
+SHARD: Final = 500
+"""Chains in one file of structures."""
+NEAR_IDENTITY: Final = 0.3
+NEAR_COVERAGE: Final = 0.5
+"""Of the shorter one: a training chain so near to a validation chain is not trained on."""
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How chains are divided.
+
+    Attributes:
+        clusters: A table of cluster and chain, separated by a tab; None has MMseqs2 make one.
+        identity: Of the members of a cluster, from 0 to 1.
+        val_share: Share of the clusters that go to the validation split.
+        seed: Which ones.
+    """
+
+    clusters: Path | None = None
+    identity: float = 0.3
+    val_share: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the report: a chain, or a file that has none; `reason` is empty if it is kept."""
+
+    id: str
+    file: str
+    length: int = 0
+    resolution: float = float("nan")
+    rows: int = 0
+    atoms: int = 0
+    cluster: str = ""
+    split: str = ""
+    reason: str = ""
+    sequence: str = ""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One file, the alignments that may belong to it, and where the outcome is kept."""
+
+    path: Path
+    alignments: Mapping[str, Path]
+    config: PrepareConfig
+    record: Path
+
+    @property
+    def started(self) -> Path:
+        return self.record.with_suffix(".started")
+
+
+def prepare(
+    structures: Path,
+    alignments: Path,
+    out: Path,
+    config: PrepareConfig | None = None,
+    split: SplitConfig | None = None,
+    workers: int = 1,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Row]:
+    """Write a folder of packs, and `report.tsv` and `report.json` on what was dropped and why.
+
+    Args:
+        structures: mmCIF, BinaryCIF and PDB files, in folders of any depth.
+        alignments: a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure.
+        out: The folder of packs; an earlier run in it goes on.
+        config: What is good enough.
+        split: How chains are clustered and divided.
+        workers: Processes.
+        watch: Told how many files of how many are done.
+
+    Raises:
+        InputError: There are no structures, nothing is left of them, or they cannot be clustered.
+    """
+    split = split or SplitConfig()
+    if out.exists() and any(out.iterdir()) and not (out / WORK).is_dir():
+        raise InputError(f"{out} holds something else than a run of prepare: give another folder.")
+    tasks = _tasks(structures, alignments, out / WORK, config or PrepareConfig())
+    (out / WORK).mkdir(parents=True, exist_ok=True)
+    run_all(_read, tasks, workers, watch)
+    table = _drop_copies([row for task in tasks for row in _rows(task)])
+    kept = [row for row in table if not row.reason]
+    if not kept:
+        [(reason, count)] = Counter(row.reason for row in table).most_common(1)
+        raise InputError(f"{structures} has no chain to train on; {count} times: {reason}.")
+    sequences = {row.id: row.sequence for row in kept}
+    clusters = _clusters(sequences, split, workers)
+    chosen = _validation(clusters, split)
+    kept = [
+        replace(row, cluster=clusters[row.id], split="val" if row.id in chosen else "train")
+        for row in kept
+    ]
+    hits = {}
+    if mmseqs.is_here():
+        training = {row.id: row.sequence for row in kept if row.split == "train"}
+        hits = mmseqs.search(sequences, training, workers)
+    _write(out, kept, hits, {task.path.name: task.record for task in tasks})
+    new = {row.id: row for row in kept}
+    table = [row if row.reason else new[row.id] for row in table]
+    _report(out, table, asdict(config or PrepareConfig()), split)
+    return table
+
+
+def run_all(
+    work: Callable[[_Task], None],
+    tasks: Sequence[_Task],
+    workers: int,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Do the work of all tasks that have no record, in processes; one that crashes is noted.
+
+    Where a process ends abruptly, the tasks that were begun are each done in one of their own.
+    """
+    context = multiprocessing.get_context("spawn")
+    left = [task for task in tasks if not task.record.exists()]
+    while left:
+        done = len(tasks) - len(left)
+        try:
+            with ProcessPoolExecutor(min(workers, len(left)), context) as pool:
+                for future in as_completed([pool.submit(work, task) for task in left]):
+                    future.result()
+                    done += 1
+                    watch(done, len(tasks))
+        except BrokenProcessPool:
+            begun = [task for task in left if task.started.exists() and not task.record.exists()]
+            for task in begun:
+                try:
+                    with ProcessPoolExecutor(1, context) as pool:
+                        pool.submit(work, task).result()
+                except BrokenProcessPool:
+                    _keep(task, [Row("", task.path.name, reason="reading it ended its process")])
+            if not begun:
+                raise
+        left = [task for task in left if not task.record.exists()]
+
+
+def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
+    from foldry.formats.files import stem  # noqa: PLC0415
+
+    for folder in (structures, alignments):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not a folder: check the path.")
+    known: dict[str, dict[str, Path]] = {}
+    for path in _files(alignments, A3M_SUFFIXES + STOCKHOLM_SUFFIXES):
+        name = stem(path)
+        for structure in (name, name.rpartition("_")[0]):
+            known.setdefault(structure, {})[name] = path
+    tasks = []
+    for path in _files(structures, STRUCTURE_SUFFIXES):
+        own = known.get(stem(path), {})
+        stamps = [(str(each), *_stamp(each)) for each in (path, *own.values())]
+        key = json.dumps([_VERSION, asdict(config), stamps])
+        record = work / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        tasks.append(_Task(path, own, config, record))
+    if not tasks:
+        raise InputError(f"{structures} has no mmCIF, BinaryCIF or PDB file: check the path.")
+    return tasks
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [path for path in paths if path.name.lower().removesuffix(".gz").endswith(suffixes)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _read(task: _Task) -> None:
+    """Read one file and keep what came of it."""
+    task.started.touch()
+    try:
+        candidates = read_candidates(task.path, task.alignments, task.config)
+    except InputError as error:
+        _keep(task, [Row("", task.path.name, reason=str(error))])
+    except Exception as error:  # no file stops a run
+        _keep(task, [Row("", task.path.name, reason=f"{type(error).__name__}: {error}")])
+    else:
+        _keep_candidates(task, candidates)
+
+
+def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
+    rows, chains, alignments = [], {}, {}
+    for each in candidates:
+        row = Row(each.name, task.path.name, reason=each.reason)
+        if each.chain is not None and each.msa is not None and each.deletions is not None:
+            chains[each.name] = each.chain
+            alignments[each.name] = each.msa, each.deletions
+            row = replace(
+                row,
+                length=len(each.chain),
+                resolution=each.chain.resolution,
+                rows=len(each.msa),
+                atoms=int(each.chain.mask.sum()),
+                sequence="".join(RESTYPES_WITH_X[code] for code in each.chain.aatype),
+            )
+        rows.append(row)
+    arrays: dict[str, np.ndarray] = {}
+    if chains:
+        arrays |= {f"structures.{key}": each for key, each in structure_arrays(chains).items()}
+        arrays |= {f"msas.{key}": each for key, each in alignment_arrays(alignments).items()}
+    _keep(task, rows, arrays)
+
+
+def _keep(task: _Task, rows: Sequence[Row], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+    text = np.array(json.dumps([asdict(row) for row in rows]))
+    write_pack(task.record, {"rows": text, **(arrays or {})})
+    task.started.unlink(missing_ok=True)
+
+
+def _rows(task: _Task) -> list[Row]:
+    with np.load(task.record, allow_pickle=False) as archive:
+        return [Row(**row) for row in json.loads(str(archive["rows"]))]
+
+
+def _drop_copies(table: Sequence[Row]) -> list[Row]:
+    """The rows, of those with one id or one sequence all but the best dropped.
+
+    The best has the best known resolution, then most atoms.
+    """
+    first: dict[str, str] = {}
+    best: dict[str, Row] = {}
+    unique = []
+    for row in table:
+        if row.id and first.setdefault(row.id, row.file) != row.file:
+            row = replace(row, reason=f"{first[row.id]} has a chain of this name too")  # noqa: PLW2901
+        unique.append(row)
+    for row in sorted((row for row in unique if not row.reason), key=_rank):
+        best.setdefault(row.sequence, row)
+    return [
+        row
+        if row.reason or best[row.sequence] is row
+        else replace(row, reason=f"the sequence of {best[row.sequence].id}")
+        for row in unique
+    ]
+
+
+def _rank(row: Row) -> tuple[float, int, str]:
+    return (np.inf if np.isnan(row.resolution) else row.resolution, -row.atoms, row.id)
+
+
+def _clusters(sequences: Mapping[str, str], split: SplitConfig, workers: int) -> dict[str, str]:
+    if split.clusters is None:
+        return mmseqs.cluster(sequences, split.identity, workers)
+    try:
+        lines = split.clusters.read_text("utf-8").splitlines()
+        pairs = [line.split("\t") for line in lines if line.strip()]
+        known = {member: cluster for cluster, member, *_ in pairs}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{split.clusters} is no table of clusters and chains ({error}): mend it."
+        ) from error
+    missing = sorted(set(sequences) - set(known))
+    if missing:
+        raise InputError(
+            f"{split.clusters} has no cluster for {missing[0]} and {len(missing) - 1} other "
+            "chains: add them."
+        )
+    return {name: known[name] for name in sequences}
+
+
+def _validation(clusters: Mapping[str, str], split: SplitConfig) -> set[str]:
+    """The chains of the clusters that go to the validation split, never of all clusters."""
+    names = sorted(set(clusters.values()))
+    wanted = round(split.val_share * len(names))
+    count = min(max(wanted, int(split.val_share > 0)), len(names) - 1)
+    drawn = set(np.random.default_rng(split.seed).permutation(names)[:count].tolist())
+    return {name for name, cluster in clusters.items() if cluster in drawn}
+
+
+def _write(
+    out: Path, kept: Sequence[Row], hits: Mapping[str, Sequence[Hit]], records: Mapping[str, Path]
+) -> None:
+    """All packs and tables, those of an earlier run removed first."""
+    for old in [*out.glob("*/*-*.npz"), *out.glob("splits/*.tsv"), *out.glob(f"{REPORT}.*")]:
+        old.unlink()
+    near = _near(kept, hits)
+    for split in ("train", "val"):
+        rows = [row for row in kept if row.split == split]
+        if not rows:
+            continue
+        alignments = {}
+        for shard, start in enumerate(range(0, len(rows), SHARD)):
+            chains = {}
+            for row in rows[start : start + SHARD]:
+                with np.load(records[row.file], allow_pickle=False) as archive:
+                    chains[row.id] = read_chain(*_packed(archive, "structures", row.id))
+                    alignments[row.id] = read_alignment(*_packed(archive, "msas", row.id))
+            name = f"structures-{split}-{shard:03d}.npz"
+            write_pack(out / "structures" / name, structure_arrays(chains))
+        write_pack(out / "msas" / f"msas-{split}.npz", alignment_arrays(alignments))
+        best = {row.id: hits.get(row.id, ())[: mmseqs.MAX_HITS] for row in rows}
+        write_pack(out / "templates" / f"templates-{split}.npz", hit_arrays(best))
+        lines = [
+            {
+                "id": row.id,
+                "length": row.length,
+                "cluster30": row.cluster,
+                "resolution": "" if np.isnan(row.resolution) else f"{row.resolution:.2f}",
+                "near": "val" if row.id in near else "",
+            }
+            for row in rows
+        ]
+        write_table(out / "splits" / f"{split}.tsv", lines)
+    pairs = [{"cluster30": row.cluster, "id": row.id} for row in kept]
+    write_table(out / "splits" / f"{CLUSTERS}.tsv", pairs)
+
+
+def _packed(
+    archive: Mapping[str, np.ndarray], kind: str, name: str
+) -> tuple[dict[str, np.ndarray], int]:
+    start = f"{kind}."
+    arrays = {key.removeprefix(start): archive[key] for key in archive if key.startswith(start)}
+    return arrays, arrays["ids"].tolist().index(name)
+
+
+def _near(kept: Sequence[Row], hits: Mapping[str, Sequence[Hit]]) -> set[str]:
+    """Training chains that resemble a validation chain though they are of another cluster."""
+    lengths = {row.id: row.length for row in kept}
+    return {
+        hit.target
+        for row in kept
+        if row.split == "val"
+        for hit in hits.get(row.id, ())
+        if hit.identity >= NEAR_IDENTITY
+        and len(hit.pairs) >= NEAR_COVERAGE * min(row.length, lengths[hit.target])
+    }
+
+
+def _report(
+    out: Path, table: Sequence[Row], config: Mapping[str, object], split: SplitConfig
+) -> None:
+    lines = [asdict(row) for row in table]
+    for line in lines:
+        del line["sequence"], line["atoms"]
+    write_table(out / f"{REPORT}.tsv", lines)
+    summary = {
+        "kept": dict(Counter(row.split for row in table if not row.reason)),
+        "dropped": sum(bool(row.reason) for row in table),
+        "clusters": len({row.cluster for row in table if not row.reason}),
+        "config": config,
+        "split": asdict(split) | {"clusters": split.clusters and str(split.clusters)},
+        "template_hits": mmseqs.is_here(),
+    }
+    (out / f"{REPORT}.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
