@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from foldry.cli import train_data
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -34,6 +36,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Prepare data and train the small network; options without a command are those of run.",
 )
+for command in (train_data.prepare, train_data.pack, train_data.unpack):
+    app.command()(command)
 
 
 @app.command()
