@@ -269,8 +269,20 @@ def test_sharded_parameters_cannot_be_clipped_by_sample(tiny: ModelConfig, tmp_p
 
 @pytest.mark.parametrize(
     "setting",
-    "crop=3 name=x losses=1 losses.chi=x crop_size=1.5 crop_size=0 crop_size= learning_rate=nan "
-    "micro_batch=0 clipping=none clipping=sample chains=val".split(),
+    [
+        "crop=3",
+        "name=x",
+        "losses=1",
+        "losses.chi=x",
+        "crop_size=1.5",
+        "crop_size=0",
+        "crop_size=",
+        "learning_rate=nan",
+        "micro_batch=0",
+        "clipping=none",
+        "clipping=sample",
+        "chains=val",
+    ],
 )
 def test_wrong_settings_are_one_sentence(setting: str) -> None:
     with pytest.raises(InputError, match="--set") as error:

@@ -348,6 +348,7 @@ def _tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
         raise InputError(
-            "TensorBoard is not installed: `pip install tensorboard`, or leave --tensorboard."
+            "TensorBoard is not installed: `pip install foldry[tensorboard]`, or leave "
+            "--tensorboard out."
         ) from error
     return SummaryWriter(folder / "tensorboard")
