@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -122,6 +123,27 @@ def test_a_run_shrinks_and_grows_without_losing_a_step(tmp_path: Path) -> None:
 
 def power_lines(folder: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (folder / "power.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_the_command_keeps_workers_running(tmp_path: Path) -> None:
+    (tmp_path / "world").mkdir()
+    write_world(tmp_path / "world")
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "foldry.cli.main", "train", "--data", str(tmp_path / "world")]
+    command += ["-o", str(run), "--workers", "2", "--watts", "50", "--stage", "main"]
+    command += ["--steps", "1", "--set", "micro_batch=1", "--set", "crop_size=16"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("done")) == (0, 1), done.stderr
+    (line,) = read_log(run)
+    assert (line["step"], line["num_samples"]) == (1, 2)
+    assert (run / loop.WEIGHTS).is_file()
+    assert power_lines(run)[0]["watts_from"] == "--watts"
+    command += ["--set", "batch_size=1"]
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "at most 1 workers" in refused.stderr
 
 
 def test_signals_pause_and_go_on(tmp_path: Path) -> None:
