@@ -150,6 +150,7 @@ class InterfaceScorer:
         self._contacts = _by_chains(model, residue_contacts(model, CONTACT))
         self._lengths = {name: int((reference.chain_id == name).sum()) for name in reference.chains}
         self._motions: dict[Names, Superposition | None] = {}
+        self._atoms: dict[Names, tuple[np.ndarray, np.ndarray]] = {}
         place = {name: number for number, name in enumerate(reference.chains)}
         ordered = {tuple(sorted(names, key=place.__getitem__)): names for names in self._native}
         counts = {
@@ -200,13 +201,18 @@ class InterfaceScorer:
 
     def _lrmsd(self, receptor: Names, ligand: Names) -> float:
         if receptor not in self._motions:
-            mobile, target = self._backbone(self._partners[receptor])
+            mobile, target = self._chain(receptor)
             self._motions[receptor] = superpose(mobile, target) if len(mobile) else None
         motion = self._motions[receptor]
-        mobile, target = self._backbone(self._partners[ligand])
+        mobile, target = self._chain(ligand)
         if motion is None or not len(mobile):
             return float("nan")
         return float(rmsd(motion.apply(mobile), target))
+
+    def _chain(self, names: Names) -> tuple[Float[np.ndarray, "A 3"], Float[np.ndarray, "A 3"]]:
+        if names not in self._atoms:
+            self._atoms[names] = self._backbone(self._partners[names])
+        return self._atoms[names]
 
     def _backbone(
         self, pairs: ResiduePairs
