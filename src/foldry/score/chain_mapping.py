@@ -2,7 +2,8 @@
 
 Chains are alike by the amino acids of their residues. Among alike chains the mapping is taken that
 has the highest sum of DockQ over the reference's interfaces (Mirabello & Wallner 2024), and among
-equals, such as chains that touch none, the one of least RMSD.
+equals, such as chains that touch none, the one of least RMSD. Where the model lacks chains, the
+mappings differ in which interfaces they have: there, incorrect ones (under 0.23) count for nothing.
 
 Up to 40,320 mappings (eight copies of one chain) are all tried. Beyond, one chain of the model
 after another is superposed on one of the reference, each other chain goes to the nearest, and the
@@ -36,6 +37,7 @@ _ROUNDS: Final = 5
 _PARTS: Final = 4
 """A chain is seen as the centres of this many parts while chains are assigned."""
 _NONE: Final = -1
+_INCORRECT: Final = 0.23
 _EQUAL: Final = 1e-6
 """Sums of DockQ that differ by less are equal."""
 
@@ -161,7 +163,8 @@ class _Search:
         self, model: Structure, reference: Structure, partners: dict[Names, ResiduePairs]
     ) -> None:
         self._model, self._reference, self._partners = model, reference, partners
-        self._here = {name: number for number, name in enumerate(model.chains)}
+        self._names = model.chains
+        self._here = {name: number for number, name in enumerate(self._names)}
         self._there = {name: number for number, name in enumerate(reference.chains)}
         self._pairs = np.array(
             [(self._here[m], self._there[r]) for m, r in partners], np.int64
@@ -179,6 +182,7 @@ class _Search:
             mapping: Int[np.ndarray, " R"] = self._all(groups)[0]
             return mapping
         self._scorer = InterfaceScorer(self._model, self._reference, self._partners)
+        self._least = _INCORRECT if any(len(one) < len(two) for one, two in groups) else 0.0
         if count <= _MAX_TRIED and self._scorer.interfaces:
             mappings = self._all(groups)
         else:
@@ -188,7 +192,7 @@ class _Search:
 
     def named(self, mapping: Int[np.ndarray, " R"]) -> tuple[Names, ...]:
         """The (model chain, reference chain) of a mapping that have residues in common."""
-        named = zip((self._model.chains[here] for here in mapping), self._there, strict=True)
+        named = zip((self._names[here] for here in mapping), self._there, strict=True)
         return tuple(
             names
             for names, here in zip(named, mapping, strict=True)
@@ -222,14 +226,15 @@ class _Search:
 
     def _dockq(self, reference: Names, one: int, other: int) -> float:
         """DockQ of an interface by two of the model's chains; 0 without one of them."""
-        model = self._model.chains[one], self._model.chains[other]
+        model = self._names[one], self._names[other]
         if _NONE in (one, other) or not all(
             names in self._partners for names in zip(model, reference, strict=True)
         ):
             return 0.0
         key = reference, model
         if key not in self._scores:
-            self._scores[key] = self._scorer.score(reference, model).dockq
+            score = self._scorer.score(reference, model).dockq
+            self._scores[key] = score if score >= self._least else 0.0
         return self._scores[key]
 
     def _superposed(self) -> Int[np.ndarray, "K R"]:

@@ -1,0 +1,148 @@
+"""Which chain is which: shuffled names undone, in small complexes and in large ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldry.score.chain_mapping import ChainMapping, map_chains
+from foldry.structure import Structure
+from tests.score.complexes import GOLDEN, joined, unpack
+from tests.score.conftest import rotation_about
+
+
+@pytest.fixture(scope="session")
+def piece() -> Structure:
+    """Forty residues about the origin."""
+    chain = unpack(GOLDEN / "dockq_complexes.npz")[0].chain("A").select(np.arange(100, 140))
+    center = chain.atom_positions[chain.atom_mask].mean(axis=0)
+    return replace(chain, atom_positions=chain.atom_positions - center)
+
+
+def spiral(piece: Structure, num: int) -> Structure:
+    """Copies on a spiral whose pitch grows, each in contact with the next."""
+    chains = []
+    for number in range(num):
+        turn = rotation_about(np.array([0.3, 0.2, 1.0]), 0.8 * number)
+        points = (piece.atom_positions + np.array([14, 0, 0])) @ turn.T
+        points = points + np.array([0, 0, 2.0 * number + 0.25 * number**2])
+        name = np.full(len(piece), f"c{number}")
+        chains.append(replace(piece, atom_positions=points, chain_id=name))
+    return joined(*chains)
+
+
+def shuffled(structure: Structure, seed: int, noise: float = 0.1) -> tuple[Structure, ChainMapping]:
+    """A noisy copy elsewhere in space, names and order of its chains changed, and the truth."""
+    rng = np.random.default_rng(seed)
+    old = list(structure.chains)
+    new = dict(zip(old, rng.permutation([f"m{number}" for number in range(len(old))]), strict=True))
+    order = np.concatenate(
+        [np.flatnonzero(structure.chain_id == name) for name in rng.permutation(old)]
+    )
+    turn = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi))
+    points = structure.atom_positions @ turn.T + 30 * rng.normal(size=3)
+    points = points + noise * rng.normal(size=points.shape)
+    names = np.array([new[name] for name in structure.chain_id])
+    model = replace(structure, atom_positions=points, chain_id=names).select(order)
+    pairs = np.stack([np.arange(len(order)), order], axis=1)
+    return model, ChainMapping(tuple((str(new[name]), name) for name in old), pairs, (), ())
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_names_and_order_of_few_chains_are_undone(seed: int, piece: Structure) -> None:
+    reference = spiral(piece, 4)
+    model, truth = shuffled(reference, seed)
+    found = map_chains(model, reference)
+    assert found.chains == truth.chains
+    assert sorted(found.residues.tolist()) == sorted(truth.residues.tolist())
+    assert found.unmatched_model == found.unmatched_reference == ()
+
+
+@pytest.mark.parametrize("num", [10, 24])
+def test_names_and_order_of_many_chains_are_undone(num: int, piece: Structure) -> None:
+    """More mappings than can be tried."""
+    reference = spiral(piece, num)
+    model, truth = shuffled(reference, num)
+    assert map_chains(model, reference).chains == truth.chains
+
+
+@pytest.mark.parametrize("num", [4, 10])
+def test_missing_chains_of_the_model_are_told(num: int, piece: Structure) -> None:
+    reference = spiral(piece, num)
+    model, truth = shuffled(reference, 1)
+    gone = truth.chains[1][0], truth.chains[2][0]
+    found = map_chains(model.select(~np.isin(model.chain_id, gone)), reference)
+    assert found.chains == tuple(names for names in truth.chains if names[0] not in gone)
+    assert found.unmatched_reference == ("c1", "c2")
+    assert found.unmatched_model == ()
+
+
+@pytest.mark.parametrize("num", [4, 10])
+def test_chains_that_the_reference_lacks_are_told(num: int, piece: Structure) -> None:
+    whole = spiral(piece, num)
+    model, truth = shuffled(whole, 2)
+    found = map_chains(model, whole.select(~np.isin(whole.chain_id, ["c0", "c1"])))
+    assert found.chains == truth.chains[2:]
+    assert sorted(found.unmatched_model) == sorted(here for here, _ in truth.chains[:2])
+
+
+def test_chains_that_do_not_touch_are_told_apart_by_place(piece: Structure) -> None:
+    places = ([0, 0, 0], [90, 0, 0], [0, 150, 0])
+    reference = joined(
+        *[
+            replace(
+                piece,
+                atom_positions=piece.atom_positions + place,
+                chain_id=np.full(len(piece), f"c{number}"),
+            )
+            for number, place in enumerate(places)
+        ]
+    )
+    model, truth = shuffled(reference, 4)
+    assert map_chains(model, reference).chains == truth.chains
+
+
+def test_equal_mappings_keep_the_names(piece: Structure) -> None:
+    """A perfect twofold axis: either mapping is exact."""
+    turn = np.diag([-1.0, -1.0, 1.0])
+    points = piece.atom_positions + np.array([9.0, 0, 0])
+    dimer = joined(
+        replace(piece, atom_positions=points, chain_id=np.full(len(piece), "A")),
+        replace(piece, atom_positions=points @ turn, chain_id=np.full(len(piece), "B")),
+    )
+    assert map_chains(dimer, dimer).chains == (("A", "A"), ("B", "B"))
+
+
+def test_chains_of_different_sequences_never_mix(piece: Structure) -> None:
+    reference = spiral(piece, 4)
+    others = np.isin(reference.chain_id, ["c1", "c2"])
+    reference.aatype[others] = np.tile(piece.aatype[::-1], 2)
+    model, truth = shuffled(reference, 5)
+    for align in (False, True):
+        assert map_chains(model, reference, align).chains == truth.chains
+
+
+def test_a_close_relative_stands_back(piece: Structure) -> None:
+    """Half of the residues are the same, but the true partner is there."""
+    relative = replace(piece, aatype=piece.aatype.copy(), chain_id=np.full(len(piece), "R"))
+    relative.aatype[::2] = (relative.aatype[::2] + 1) % 20
+    model = joined(relative, replace(piece, chain_id=np.full(len(piece), "M")))
+    reference = replace(piece, chain_id=np.full(len(piece), "X"))
+    found = map_chains(model, reference)
+    assert found.chains == (("M", "X"),)
+    assert found.unmatched_model == ("R",)
+    # Alone it is the best there is.
+    assert map_chains(model.chain("R"), reference).chains == (("R", "X"),)
+
+
+def test_by_sequence_whatever_the_numbers(piece: Structure) -> None:
+    reference = spiral(piece, 3)
+    model, truth = shuffled(reference, 6)
+    model = replace(model, residue_number=model.residue_number + 1000)
+    assert map_chains(model, reference, align=True).chains == truth.chains
+    assert map_chains(model, reference).chains == ()
