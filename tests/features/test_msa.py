@@ -16,12 +16,12 @@ from foldry.features.crop import crop_features
 from foldry.features.features import FeatureConfig, Features, MSADraw
 from foldry.features.msa import (
     block_deletion,
+    cluster_members,
     deletion_features,
     draw_msa,
     mask_msa,
     merge_alignments,
     msa_feat,
-    nearest_clusters,
     summarize_clusters,
 )
 from foldry.features.pipeline import make_features
@@ -62,9 +62,10 @@ def official(recorded: Recorded) -> dict[str, np.ndarray]:
 def test_clusters_are_the_official_ones(official: dict[str, np.ndarray]) -> None:
     msa, deletions = official["masked/msa"], official["masked/deletion_matrix"]
     extra, extra_deletions = official["masked/extra_msa"], official["masked/extra_deletion_matrix"]
-    assignment = nearest_clusters(msa, extra)
-    np.testing.assert_array_equal(assignment, official["clustered/extra_cluster_assignment"])
-    profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, assignment)
+    members = cluster_members(msa, extra, share=False)
+    np.testing.assert_array_equal(members.row, np.arange(len(extra)))
+    np.testing.assert_array_equal(members.cluster, official["clustered/extra_cluster_assignment"])
+    profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, members)
     np.testing.assert_array_equal(profile, official["clustered/cluster_profile"])
     np.testing.assert_array_equal(mean, official["clustered/cluster_deletion_mean"])
     feat = msa_feat(msa, deletions, profile, mean)
@@ -184,15 +185,33 @@ def test_clusters_agree_with_their_definition(seed: int) -> None:
     deletions, extra_deletions = rng.integers(0, 3, (5, 9)), rng.integers(0, 3, (12, 9))
     one_hot = np.eye(23)
     agreement = np.einsum("enc,snc->es", one_hot[extra][..., :21], one_hot[msa][..., :21])
-    assignment = nearest_clusters(msa, extra)
-    np.testing.assert_array_equal(assignment, agreement.argmax(1))
-    profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, assignment)
-    for cluster in range(5):
-        members = assignment == cluster
-        rows = np.concatenate([msa[[cluster]], extra[members]])
-        lost = np.concatenate([deletions[[cluster]], extra_deletions[members]])
-        np.testing.assert_allclose(profile[cluster], one_hot[rows].mean(0), rtol=0, atol=2e-6)
-        np.testing.assert_allclose(mean[cluster], lost.mean(0), rtol=0, atol=6e-6)
+    nearest = cluster_members(msa, extra, share=False)
+    np.testing.assert_array_equal(nearest.cluster, agreement.argmax(1))
+    # As the multimer program has it, in double precision: 9 is the number of residues.
+    softmax = np.exp(1e3 * (agreement - agreement.max(1, keepdims=True)))
+    shares = 9 * softmax / softmax.sum(1, keepdims=True)
+    for share, weights in ((False, np.eye(5)[nearest.cluster]), (True, shares)):
+        members = cluster_members(msa, extra, share=share)
+        profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, members)
+        count = 1 + weights.sum(0)
+        letters = one_hot[msa] + np.einsum("es,enc->snc", weights, one_hot[extra])
+        lost = deletions + np.einsum("es,en->sn", weights, extra_deletions)
+        np.testing.assert_allclose(profile, letters / count[:, None, None], rtol=0, atol=2e-6)
+        np.testing.assert_allclose(mean, lost / count[:, None], rtol=0, atol=6e-6)
+
+
+def test_equals_share_a_row_by_hand() -> None:
+    msa, extra = np.array([[0, 1, 2], [0, 3, 2], [5, 5, 5]]), np.array([[0, GAP, 2], [5, 1, 2]])
+    # Row 0 agrees with the centres 0 and 1 at two residues, row 1 with the centre 0 at two.
+    members = cluster_members(msa, extra, share=True)
+    assert members.row.tolist() == [0, 0, 1]
+    assert members.cluster.tolist() == [0, 1, 0]
+    assert members.weight.tolist() == [1.5, 1.5, 3]
+    profile, mean = summarize_clusters(msa, np.ones((3, 3)), extra, np.full((2, 3), 5.0), members)
+    assert profile[0, 0, [0, 5]].tolist() == pytest.approx([2.5 / 5.5, 3 / 5.5])
+    assert profile[1, 1, [3, GAP]].tolist() == pytest.approx([1 / 2.5, 1.5 / 2.5])
+    assert profile[2, 2, 5] == 1
+    assert mean[:, 0].tolist() == pytest.approx([23.5 / 5.5, 8.5 / 2.5, 1])
 
 
 def test_clusters_see_as_many_rows_as_asked_for() -> None:

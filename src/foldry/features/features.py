@@ -26,6 +26,10 @@ class FeatureConfig:
             becomes: any amino acid, one of the column's profile, itself; else the mask token.
         cluster_extra_rows: How many of the rows beyond the clusters are assigned to them; None
             assigns all, as the official implementation does, however few the network reads.
+        share_rows: Whether a row is shared among all clusters that it agrees with equally, and
+            counts once for each residue (multimer); else the first of them has it, once.
+        pad_templates: Whether there are always `num_templates` templates, missing ones without
+            atoms (multimer, which reads their mean).
     """
 
     num_msa: int
@@ -38,6 +42,8 @@ class FeatureConfig:
     profile_probability: float = 0.1
     same_probability: float = 0.1
     cluster_extra_rows: int | None = None
+    share_rows: bool = False
+    pad_templates: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Axes: M alignment rows, S clusters, E extra rows, N residues.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -83,19 +83,35 @@ def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:
     rng = np.random.default_rng(np.random.SeedSequence(features.seed, spawn_key=(recycle, member)))
 
     order = np.concatenate([[0], 1 + rng.permutation(len(features.msa) - 1)])
-    clusters, rest = order[: config.num_msa], order[config.num_msa :]
-    true_msa = features.msa[clusters].astype(np.int64)
-    deletions = features.deletion_matrix[clusters]
-    msa, bert_mask = mask_msa(true_msa, features.msa, config, rng)
+    msa, bert_mask = mask_msa(features.msa[order[: config.num_msa]], features.msa, config, rng)
+    return read_rows(features, order, msa, bert_mask)
 
+
+def read_rows(
+    features: Features,
+    order: Int[np.ndarray, " M"],
+    msa: Int[np.ndarray, "S N"],
+    bert_mask: Float[np.ndarray, "S N"],
+) -> MSADraw:
+    """What the network reads once the alignment's order and the masked positions are drawn.
+
+    Args:
+        features: With the whole alignment and the configuration.
+        order: Its rows: the cluster centres, then the others.
+        msa: Codes of the centres, masked.
+        bert_mask: 1 where they were.
+    """
+    config = features.config
+    clusters, rest = order[: config.num_msa], order[config.num_msa :]
+    deletions = features.deletion_matrix[clusters]
     # Clusters see all other rows, not just those that the network reads (SI 1.2.7).
-    members = rest[: config.cluster_extra_rows]
+    others = rest[: config.cluster_extra_rows]
     profile, deletion_mean = summarize_clusters(
         msa,
         deletions,
-        features.msa[members],
-        features.deletion_matrix[members],
-        nearest_clusters(msa, features.msa[members]),
+        features.msa[others],
+        features.deletion_matrix[others],
+        cluster_members(msa, features.msa[others], share=config.share_rows),
     )
     extra = rest[: config.num_extra_msa]
     extra_msa = features.msa[extra].astype(np.int64)
@@ -103,7 +119,7 @@ def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:
     return MSADraw(
         msa_feat=msa_feat(msa, deletions, profile, deletion_mean),
         msa_mask=np.ones(msa.shape, np.float32),
-        true_msa=true_msa,
+        true_msa=features.msa[clusters].astype(np.int64),
         bert_mask=bert_mask,
         extra_msa=extra_msa,
         extra_has_deletion=extra_has_deletion,
@@ -144,24 +160,52 @@ def mask_msa(
     return masked, picked.astype(np.float32)
 
 
-def nearest_clusters(
-    msa: Int[np.ndarray, "S N"], extra_msa: Int[np.ndarray, "E N"]
-) -> Int[np.ndarray, " E"]:
-    """The cluster that each extra row agrees with at most residues; of equals the first.
+@dataclass(frozen=True)
+class Members:
+    """Which rows are in which clusters.
 
-    Gaps and masked positions agree with nothing (SI 1.2.7).
+    Attributes:
+        row: A row; one may be in several clusters.
+        cluster: The cluster that has it.
+        weight: How often it counts there; the centre itself counts once.
+        epsilon: Added to the count of each cluster's rows.
     """
+
+    row: Int[np.ndarray, " P"]
+    cluster: Int[np.ndarray, " P"]
+    weight: Float[np.ndarray, " P"]
+    epsilon: float
+
+
+def cluster_members(
+    msa: Int[np.ndarray, "S N"], extra_msa: Int[np.ndarray, "E N"], *, share: bool
+) -> Members:
+    """Puts each extra row into the cluster that it agrees with at most residues.
+
+    Gaps and masked positions agree with nothing (SI 1.2.7). Of equals the first one has the row;
+    with `share` all have a part of it, and rows count once for each of their residues, which is
+    what the multimer program's softmax of 1,000 times the agreement comes to.
+    """
+    length = msa.shape[1]
     columns = np.where(msa <= UNKNOWN, msa, 254).astype(np.uint8).T.copy()
-    nearest = np.empty(len(extra_msa), np.int64)
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
     # Byte comparisons count exactly and take a quarter of the time of a product of one-hot rows.
     for start in range(0, len(extra_msa), _ROW_BLOCK):
         block = extra_msa[start : start + _ROW_BLOCK]
         rows = np.where(block <= UNKNOWN, block, 255).astype(np.uint8).T.copy()
-        agreement = np.zeros((len(block), len(msa)), np.min_scalar_type(msa.shape[1]))
+        agreement = np.zeros((len(block), len(msa)), np.min_scalar_type(length))
         for row_letters, cluster_letters in zip(rows, columns, strict=True):
             agreement += row_letters[:, None] == cluster_letters
-        nearest[start : start + _ROW_BLOCK] = agreement.argmax(axis=1)
-    return nearest
+        if share:
+            best = agreement == agreement.max(axis=1, keepdims=True)
+            row, cluster = np.nonzero(best)
+            weight = (length / best.sum(axis=1))[row]
+        else:
+            row, cluster = np.arange(len(block)), agreement.argmax(axis=1)
+            weight = np.ones(len(block))
+        found.append((start + row, cluster, weight))
+    row, cluster, weight = map(np.concatenate, zip(*found, strict=True))
+    return Members(row, cluster, weight, epsilon=0.0 if share else 1e-6)
 
 
 def summarize_clusters(
@@ -169,20 +213,28 @@ def summarize_clusters(
     deletions: Float[np.ndarray, "S N"],
     extra_msa: Int[np.ndarray, "E N"],
     extra_deletions: Float[np.ndarray, "E N"],
-    assignment: Int[np.ndarray, " E"],
+    members: Members,
 ) -> tuple[Float[np.ndarray, "S N 23"], Float[np.ndarray, "S N"]]:
     """Letter frequencies and mean deletions of each cluster, its centre counted (SI 1.2.7)."""
     num_clusters, length = msa.shape
-    cells = assignment[:, None] * length + np.arange(length)
+    cells = members.cluster[:, None] * length + np.arange(length)
+    weight = np.broadcast_to(members.weight[:, None], cells.shape)
     letters = np.bincount(
-        (cells * NUM_LETTERS + extra_msa).ravel(), minlength=msa.size * NUM_LETTERS
+        (cells * NUM_LETTERS + extra_msa[members.row]).ravel(),
+        weights=weight.ravel(),
+        minlength=msa.size * NUM_LETTERS,
     ).reshape(num_clusters, length, NUM_LETTERS)
     np.put_along_axis(
         letters, msa[..., None], np.take_along_axis(letters, msa[..., None], -1) + 1, -1
     )
-    deleted = np.bincount(cells.ravel(), weights=extra_deletions.ravel(), minlength=msa.size)
+    deleted = np.bincount(
+        cells.ravel(),
+        weights=(weight * extra_deletions[members.row]).ravel(),
+        minlength=msa.size,
+    )
     deleted = deleted.reshape(msa.shape) + deletions
-    rows = np.bincount(assignment, minlength=num_clusters) + np.float32(1e-6) + np.float32(1)
+    count = np.bincount(members.cluster, members.weight, minlength=num_clusters)
+    rows = count + np.float32(members.epsilon) + np.float32(1)
     rows = rows.astype(np.float32)[:, None]
     return letters.astype(np.float32) / rows[..., None], deleted.astype(np.float32) / rows
 
