@@ -66,11 +66,20 @@ class Chain:
 
 @dataclass(frozen=True)
 class Query:
-    """One job: a name, its chains and, where the input file gave them, its seeds."""
+    """One job: a name, its chains and, where the input file gave them, its seeds.
+
+    Attributes:
+        name: Names the results' folder.
+        chains: The polypeptides, in the order in which they are written out.
+        seeds: Or none.
+        paired_by_row: Whether rows of the chains' `paired` alignments belong together by their
+            number (ColabFold's paired a3m), and not by their species.
+    """
 
     name: str
     chains: tuple[Chain, ...]
     seeds: tuple[int, ...] = ()
+    paired_by_row: bool = False
 
     @property
     def num_chains(self) -> int:

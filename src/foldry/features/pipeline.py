@@ -2,51 +2,57 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from foldry.errors import InputError
 from foldry.features.features import FeatureConfig, Features
-from foldry.features.msa import merge_alignments
+from foldry.features.pairing import Pairing, align_complex
 from foldry.features.sequence import sequence_features
-from foldry.features.templates import template_features
+from foldry.features.templates import template_features, template_features_of_complex
 from foldry.query import Alignment, Chain, Query
 from foldry.residues import RESTYPE_ORDER, UNKNOWN
 
 
-def make_features(query: Query, config: FeatureConfig, seed: int) -> Features:
+def make_features(
+    query: Query, config: FeatureConfig, seed: int, pairing: Pairing = "alphafold"
+) -> Features:
     """Everything that the network reads of a query, but for the draws of its alignment.
 
-    A chain without an alignment is its own single row. Rows that could be paired stand before
-    the others.
+    A chain without an alignment is its own single row. In a single chain's alignment, rows that
+    could be paired stand before the others.
+
+    Args:
+        query: Chains with their alignments and templates.
+        config: How much the model reads.
+        seed: Where every draw starts from.
+        pairing: Which rows of several chains are paired.
 
     Raises:
-        InputError: There are several chains, or an alignment or template does not fit the chain.
+        InputError: There are several chains and the model reads one, or an alignment or template
+            does not fit its chain.
     """
-    if query.num_chains != 1:
+    if query.num_chains > 1 and not config.pad_templates:
         raise InputError(
-            f"{query.name!r} has {query.num_chains} chains and complexes are not folded yet: "
-            "give one chain a query."
+            f"{query.name!r} has {query.num_chains} chains and the model was made for one: use a "
+            "multimer model, or give one chain a query."
         )
-    chain = query.chains[0]
-    sequence = sequence_features(query)
-    for alignment in chain.alignments:
-        _check_query_row(chain, alignment)
-    msa, deletions = merge_alignments(chain.alignments or [_single(chain, query.name)])
+    for chain in query.chains:
+        for alignment in chain.alignments:
+            _check_query_row(chain, alignment)
+    aligned = align_complex(query, pairing)
     templates = None
-    if config.num_templates and chain.templates:
-        templates = template_features(chain.sequence, chain.templates, config.num_templates)
+    if config.pad_templates and config.num_templates:
+        copies = [chain for chain in query.chains for _ in chain.ids]
+        templates = template_features_of_complex(copies, config.num_templates)
+    elif config.num_templates and query.chains[0].templates:
+        first = query.chains[0]
+        templates = template_features(first.sequence, first.templates, config.num_templates)
     return Features(
-        **vars(sequence),
-        msa=msa,
-        deletion_matrix=deletions,
+        **vars(sequence_features(query)),
+        msa=aligned.msa,
+        deletion_matrix=aligned.deletion_matrix,
         templates=templates,
         config=config,
         seed=seed,
     )
-
-
-def _single(chain: Chain, name: str) -> Alignment:
-    return Alignment((name,), (chain.sequence,), np.zeros((1, len(chain.sequence)), np.int32))
 
 
 def _check_query_row(chain: Chain, alignment: Alignment) -> None:

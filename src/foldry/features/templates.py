@@ -16,7 +16,7 @@ from foldry.errors import InputError
 from foldry.features.features import TemplateFeatures
 from foldry.features.known_atoms import pseudo_beta, torsion_angles
 from foldry.features.pairwise import align_local
-from foldry.query import TemplateHit
+from foldry.query import Chain, TemplateHit
 from foldry.residues import CA, GAP, encode_sequence
 from foldry.structure import Structure
 
@@ -47,6 +47,34 @@ def template_features(
         positions[row, here] = hit.structure.atom_positions[there]
         mask[row, here] = hit.structure.atom_mask[there]
     return template_features_of_atoms(aatype, positions, mask)
+
+
+def template_features_of_complex(chains: Sequence[Chain], num_templates: int) -> TemplateFeatures:
+    """Row t has the t-th template of every chain side by side (Evans 2021).
+
+    There are always `num_templates` rows, over which the network averages: where a chain has fewer
+    templates the codes are 0 and no atom is known, as in the official implementation.
+
+    Args:
+        chains: Every chain, copies too.
+        num_templates: T.
+
+    Raises:
+        InputError: As `template_features`.
+    """
+    parts = []
+    for chain in chains:
+        part = vars(template_features(chain.sequence, chain.templates, num_templates))
+        missing = num_templates - len(part["mask"])
+        parts.append(
+            {
+                name: np.pad(array, ((0, missing), *((0, 0),) * (array.ndim - 1)))
+                for name, array in part.items()
+            }
+        )
+    mask = np.max([part.pop("mask") for part in parts], axis=0)
+    joined = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    return TemplateFeatures(mask=mask, **joined)
 
 
 def template_features_of_atoms(

@@ -1,0 +1,352 @@
+"""Alignments of several chains → one alignment of the complex, rows paired by species.
+
+Evans 2021, AlphaFold-Multimer. Rows of one species are lined up over the chains, the most alike to
+the query first; the other rows follow in blocks, one a distinct sequence, with gaps beside them.
+
+Axes: M rows, N residues of all chains, R rows of one chain, P paired rows, K chains (copies are
+chains of their own).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Final, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.errors import InputError
+from foldry.features.msa import merge_alignments
+from foldry.query import Alignment, Chain, Query
+from foldry.residues import GAP
+
+Pairing = Literal["alphafold", "greedy", "complete", "none"]
+"""How many rows of a species are paired, and when.
+
+`alphafold`: as many as the chain with the fewest has, in two chains or more. `greedy`: the best of
+each chain, in two chains or more. `complete`: the best of each chain, in all chains. `none`: none.
+"""
+
+MAX_ROWS: Final = 2048
+"""Rows of one chain of a complex; at most half of them are paired ones."""
+MAX_SPECIES_ROWS: Final = 600
+"""A species with more rows in one chain is not paired: it is no single genome."""
+
+_UNIPROT: Final = re.compile(
+    r"(?:sp|tr)\|[A-Za-z0-9]{6,10}(?:_\d)?\|[A-Za-z0-9]+_([A-Za-z0-9]{1,5})(?:_\d+)?"
+)
+_REPRESENTATIVE: Final = re.compile(r"\bRepID=[A-Za-z0-9]+_([A-Za-z0-9]{1,5})(?!\S)")
+_TAXON: Final = re.compile(r"\b(?:TaxID|OX)=(\d+)")
+
+
+@dataclass(frozen=True)
+class PairedRow:
+    """One paired row.
+
+    Attributes:
+        species: What its parts have in common; "" for the query itself and rows paired by the file.
+        rows: Of each chain the row of its alignment, equal rows counted once, 0 the query; None
+            where the chain has no such row and gaps stand.
+    """
+
+    species: str
+    rows: tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class SpeciesPairing:
+    """What became of one species.
+
+    Attributes:
+        species: UniProt's code of it, or a taxon's number.
+        counts: Its rows in each chain.
+        num_paired: Paired rows that came of them.
+        reason: Why there are none; "" if there are.
+    """
+
+    species: str
+    counts: tuple[int, ...]
+    num_paired: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class PairingReport:
+    """Which rows were paired, by which species, and why others were not.
+
+    Attributes:
+        chains: The chains' names, in the order in which all else stands.
+        rows: The paired rows as they are read, the query first.
+        species: All species, in the order of their names; none if the file paired the rows.
+        without_species: Rows of each chain whose header tells no species, the query not counted.
+        num_unpaired: Unpaired rows of each chain that are read; copies share theirs.
+    """
+
+    chains: tuple[str, ...]
+    rows: tuple[PairedRow, ...]
+    species: tuple[SpeciesPairing, ...]
+    without_species: tuple[int, ...]
+    num_unpaired: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ComplexAlignment:
+    """The alignment of all chains side by side; row 0 is the query.
+
+    Attributes:
+        msa: Codes, AlphaFold order, 20 X, 21 gap.
+        deletion_matrix: Letters left out before each position.
+        covered: 0 where an unpaired row has gaps because it is of another chain; there is nothing
+            to learn from them.
+        report: What was paired.
+    """
+
+    msa: Int[np.ndarray, "M N"]
+    deletion_matrix: Float[np.ndarray, "M N"]
+    covered: Float[np.ndarray, "M N"]
+    report: PairingReport
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Distinct rows of one chain."""
+
+    headers: tuple[str, ...]
+    codes: Int[np.ndarray, "R L"]
+    deletions: Float[np.ndarray, "R L"]
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """The paired rows over all chains, the query first, and what is to be told of them."""
+
+    codes: Int[np.ndarray, "P N"]
+    deletions: Float[np.ndarray, "P N"]
+    rows: list[PairedRow]
+    species: tuple[SpeciesPairing, ...] = ()
+    without_species: tuple[int, ...] = ()
+
+
+def species_of(header: str) -> str:
+    """The species that a row's header tells, or "".
+
+    Read are UniProt's names (`tr|A0A146SKV9|A0A146SKV9_FUNHE/5-90` → FUNHE), UniRef's
+    representatives (`RepID=A3X1_LOXLA`), and taxa (`TaxID=9606`, `OX=9606`). Codes such as 9BACT
+    stand for many species, so a representative's taxon goes before them.
+    """
+    words = header.split()
+    name = _UNIPROT.fullmatch(words[0].partition("/")[0]) if words else None
+    if name:
+        return name[1]
+    taxon = _TAXON.search(header)
+    name = _REPRESENTATIVE.search(header)
+    if name and not (taxon and name[1].startswith("9")):
+        return name[1]
+    return taxon[1] if taxon else ""
+
+
+def pair_rows(
+    species: Sequence[Sequence[str]],
+    identity: Sequence[Int[np.ndarray, " R"]],
+    pairing: Pairing,
+) -> tuple[list[PairedRow], list[SpeciesPairing]]:
+    """Lines up rows of the same species, the most alike to the query first.
+
+    Rows with more chains go before the others; among them those go first whose row numbers have
+    the smaller product, so those that the searches found sooner.
+
+    Args:
+        species: Of each chain, the species of its rows, "" if unknown; row 0 is the query.
+        identity: Of each chain, how many residues of a row are the query's.
+        pairing: Which rows are taken.
+
+    Returns:
+        The paired rows after the query's own, and what became of each species.
+    """
+    ranked = [_by_species(names, alike) for names, alike in zip(species, identity, strict=True)]
+    paired: list[PairedRow] = []
+    outcomes: list[SpeciesPairing] = []
+    for name in sorted(set().union(*ranked)):
+        hits = [chain.get(name, []) for chain in ranked]
+        counts = tuple(len(rows) for rows in hits)
+        reason = _why_not(counts, pairing)
+        most = min(count for count in counts if count) if pairing == "alphafold" else 1
+        for rank in range(0 if reason else most):
+            paired.append(PairedRow(name, tuple(rows[rank] if rows else None for rows in hits)))
+        outcomes.append(SpeciesPairing(name, counts, 0 if reason else most, reason))
+    return sorted(paired, key=_place), outcomes
+
+
+def align_complex(query: Query, pairing: Pairing = "alphafold") -> ComplexAlignment:
+    """The alignments of all chains as one.
+
+    Chains of equal sequence share their alignments, and a row of theirs stands in all of them.
+    With one distinct sequence there is nothing to pair. Otherwise the rows that are paired are
+    those of `Chain.paired`, or where there are none of `Chain.alignment`; unpaired rows that equal
+    the chain's part of a paired one are left out.
+
+    Raises:
+        InputError: A row does not fit its chain, or the file paired chains of unequal depth.
+    """
+    sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
+    sharing = {
+        sequence: [chain for chain in query.chains if chain.sequence == sequence]
+        for sequence in sequences
+    }
+    if query.paired_by_row:
+        paired = _paired_by_row(query)
+    elif len(sharing) > 1:
+        paired = _paired_by_species(sequences, sharing, pairing)
+    else:
+        nothing = np.zeros((0, query.num_residues))
+        paired = _Paired(nothing.astype(np.int8), nothing.astype(np.float32), [])
+    top = MAX_ROWS // 2
+    codes, deletions = [paired.codes[:top]], [paired.deletions[:top]]
+    covered = [np.ones(codes[0].shape, np.float32)]
+    depth = {}
+    chain_of = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
+    for sequence, chains in sharing.items():
+        copies = [k for k, other in enumerate(sequences) if other == sequence]
+        rows = _unpaired(chains, paired.codes[:, chain_of == copies[0]], query.num_chains > 1)
+        inside = np.isin(chain_of, copies)
+        block = np.full((len(rows.codes), len(inside)), GAP, np.int8)
+        block[:, inside] = np.tile(rows.codes, len(copies))
+        deleted = np.zeros(block.shape, np.float32)
+        deleted[:, inside] = np.tile(rows.deletions, len(copies))
+        codes.append(block)
+        deletions.append(deleted)
+        covered.append(np.broadcast_to(inside.astype(np.float32), block.shape))
+        depth[sequence] = len(rows.codes)
+    return ComplexAlignment(
+        msa=np.concatenate(codes),
+        deletion_matrix=np.concatenate(deletions),
+        covered=np.concatenate(covered),
+        report=PairingReport(
+            chains=tuple(name for chain in query.chains for name in chain.ids),
+            rows=tuple(paired.rows[:top]),
+            species=paired.species,
+            without_species=paired.without_species,
+            num_unpaired=tuple(depth[sequence] for sequence in sequences),
+        ),
+    )
+
+
+def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict[str, list[int]]:
+    """The rows of each species, the most alike to the query first; of equals the first."""
+    found: dict[str, list[int]] = {}
+    for row in np.argsort(-identity, kind="stable"):
+        if row and species[row]:
+            found.setdefault(species[row], []).append(int(row))
+    return found
+
+
+def _why_not(counts: Sequence[int], pairing: Pairing) -> str:
+    """Why a species with so many rows in each chain is not paired; "" if it is."""
+    if pairing == "none":
+        return "pairing is off"
+    if sum(count > 0 for count in counts) < 2:
+        return "in one chain only"
+    if pairing == "complete" and not all(counts):
+        return "not in all chains"
+    if max(counts) > MAX_SPECIES_ROWS:
+        return f"more than {MAX_SPECIES_ROWS} rows in one chain"
+    return ""
+
+
+def _place(row: PairedRow) -> tuple[int, int]:
+    there = [number for number in row.rows if number is not None]
+    return -len(there), prod(there)
+
+
+def _paired_by_species(
+    sequences: Sequence[str], sharing: dict[str, list[Chain]], pairing: Pairing
+) -> _Paired:
+    """Rows paired by what their headers say."""
+    sources = {
+        sequence: _distinct(
+            [c.paired for c in chains if c.paired] or [c.alignment for c in chains if c.alignment],
+            sequence,
+        )
+        for sequence, chains in sharing.items()
+    }
+    species = {name: [species_of(h) for h in rows.headers] for name, rows in sources.items()}
+    identity = {name: (rows.codes == rows.codes[0]).sum(axis=1) for name, rows in sources.items()}
+    paired, outcomes = pair_rows(
+        [species[sequence] for sequence in sequences],
+        [identity[sequence] for sequence in sequences],
+        pairing,
+    )
+    paired.insert(0, PairedRow("", (0,) * len(sequences)))
+    codes, deletions = [], []
+    for k, sequence in enumerate(sequences):
+        rows = sources[sequence]
+        # One row more than there are: gaps for where a chain has no partner.
+        numbers = [row.rows[k] for row in paired]
+        picked = [len(rows.codes) if number is None else number for number in numbers]
+        codes.append(np.pad(rows.codes, ((0, 1), (0, 0)), constant_values=GAP)[picked])
+        deletions.append(np.pad(rows.deletions, ((0, 1), (0, 0)))[picked])
+    return _Paired(
+        np.concatenate(codes, axis=1),
+        np.concatenate(deletions, axis=1),
+        paired,
+        tuple(outcomes),
+        tuple(species[sequence][1:].count("") for sequence in sequences),
+    )
+
+
+def _paired_by_row(query: Query) -> _Paired:
+    """Rows paired by the file: those of the same number belong together."""
+    parts = [chain.paired or _single(chain.sequence) for chain in query.chains for _ in chain.ids]
+    depths = {len(part.sequences) for part in parts}
+    if len(depths) > 1:
+        raise InputError(
+            f"{query.name!r} has chains with {min(depths)} and with {max(depths)} paired rows: "
+            "rows that are paired by their number must be as many in every chain."
+        )
+    whole = Alignment(
+        headers=parts[0].headers,
+        sequences=tuple("".join(rows) for rows in zip(*(p.sequences for p in parts), strict=True)),
+        deletions=np.concatenate([part.deletions for part in parts], axis=1),
+    )
+    codes, deletions = merge_alignments([whole])
+    ends = np.cumsum([len(part.sequences[0]) for part in parts])[:-1]
+    there = [(part != GAP).any(axis=1) for part in np.split(codes, ends, axis=1)]
+    rows = [
+        PairedRow("", tuple(number if each else None for each in covers))
+        for number, covers in enumerate(zip(*there, strict=True))
+    ]
+    return _Paired(codes, deletions, rows)
+
+
+def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> _Rows:
+    """The rows of one distinct sequence that are not among its parts of the paired ones."""
+    alignments = [
+        rows
+        for chain in chains
+        for rows in ((chain.alignment,) if len(paired) else chain.alignments)
+        if rows is not None
+    ]
+    rows = _distinct(alignments, chains[0].sequence)
+    seen = {row.tobytes() for row in paired}
+    kept = [number for number, row in enumerate(rows.codes) if row.tobytes() not in seen]
+    if of_complex:
+        # Paired and unpaired rows of a chain share the bound.
+        kept = kept[: MAX_ROWS - int((paired[: MAX_ROWS // 2] != GAP).any(axis=1).sum())]
+    return _Rows((), rows.codes[kept], rows.deletions[kept])
+
+
+def _distinct(alignments: Sequence[Alignment], sequence: str) -> _Rows:
+    """The rows of all alignments, equal ones once; without an alignment the sequence alone."""
+    alignments = alignments or [_single(sequence)]
+    headers: dict[str, str] = {}
+    for alignment in alignments:
+        for row, header in zip(alignment.sequences, alignment.headers, strict=True):
+            headers.setdefault(row, header)
+    return _Rows(tuple(headers.values()), *merge_alignments(alignments))
+
+
+def _single(sequence: str) -> Alignment:
+    return Alignment(("",), (sequence,), np.zeros((1, len(sequence)), np.int32))
