@@ -1,0 +1,159 @@
+"""Go on training from a bundle for the minutes that there are, and measure on validation chains.
+
+    PYTHONPATH=src python benchmarks/gpu_train.py BUNDLE --work /tmp/run --out OUT --minutes 8
+
+For a machine with torch, triton, numpy, jaxtyping and safetensors, and no network. BUNDLE is what
+`foldry train pack` wrote, or some of its parts: they are kept in the folder --work, and the run
+begins when all have come. A later call with the same --work needs no BUNDLE and goes on where the
+last one stopped; on a fresh machine --resume with OUT's checkpoint does, or, with a fresh optimiser,
+--start with OUT's ema.safetensors. OUT gets weights, log and checkpoint before anything is measured, then
+`val.json`; what is larger than 16 MiB is written as parts (`foldry.train.bundle.read_parts`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from foldry.errors import InputError
+from foldry.model.alphafold import AlphaFold
+from foldry.model.runtime import Runtime
+from foldry.model.weights import load
+from foldry.train import bundle, loop
+from foldry.train.checkpoint import NAME
+from foldry.train.config import StageConfig, choose_stages
+from foldry.train.data import TrainingSet
+from foldry.train.distributed import Workers
+from foldry.train.validate import PART, validate
+
+SHARD = 16
+"""MiB of a file that is handed back."""
+VAL_LENGTH = 256
+"""Residues of the longest validation chain; longer ones would be cropped."""
+CONDITIONS = {"alignment and template": 1.0, "alignment": 0.0}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("bundle", type=Path, nargs="?", help="the bundle, or some of its parts")
+    parser.add_argument("--work", type=Path, required=True, help="folder that stays")
+    parser.add_argument("--out", type=Path, required=True, help="folder that is handed back")
+    parser.add_argument("--minutes", type=float, default=8, help="of training; measuring adds two")
+    parser.add_argument("--stage", default="all")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="FIELD=VALUE"
+    )
+    parser.add_argument("--start", type=Path, help="weights, instead of the bundle's")
+    parser.add_argument(
+        "--resume", type=Path, help="checkpoint of an earlier call, or folder of its parts"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--num-val", type=int, default=150, help="validation chains at most")
+    return parser.parse_args()
+
+
+def receive(source: Path | None, work: Path) -> list[str]:
+    """Keep the parts that came, unpack when all have; the names of those still to come."""
+    kept, data = work / "bundle", work / "data"
+    if data.is_dir():
+        return []
+    kept.mkdir(parents=True, exist_ok=True)
+    for path in sorted(source.iterdir()) if source else []:
+        if path.name == bundle.MANIFEST or path.suffix == ".bin":
+            shutil.copyfile(path, kept / path.name)
+    manifest = kept / bundle.MANIFEST
+    if not manifest.is_file():
+        return [bundle.MANIFEST]
+    parts = [part["name"] for part in json.loads(manifest.read_text("utf-8"))["parts"]]
+    missing = [name for name in parts if not (kept / name).is_file()]
+    if not missing:
+        partial = work / "data.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        bundle.unpack(kept, partial)
+        partial.rename(data)
+    return missing
+
+
+def hand_back(path: Path, out: Path) -> None:
+    """Copy a file, in parts where it is too large."""
+    if path.stat().st_size <= SHARD * 2**20:
+        shutil.copyfile(path, out / path.name)
+    else:
+        bundle.write_parts(path.read_bytes(), out / path.stem, SHARD)
+
+
+def measure(
+    weights: Path, data: Path, stage: StageConfig, runtime: Runtime, num_chains: int
+) -> dict[str, object]:
+    """Means over the validation chains, whole, with the stage's most passes."""
+    state, config, notes = load(weights)
+    model = AlphaFold(config, runtime)
+    model.load_state_dict(state)
+    held = TrainingSet(data, ["val"], exclude=(), features=config.features)
+    held.parts[PART] = sorted(held.library.alignments.place)
+    whole = replace(stage, crop_size=VAL_LENGTH, batch_size=1, micro_batch=None)
+    scores: dict[str, object] = {"samples": notes.get("samples"), "n": len(held.parts[PART])}
+    for title, share in CONDITIONS.items():
+        chosen = replace(whole, template_fraction=share)
+        scores[title] = validate(model, held, chosen, num_chains, Workers())
+    return scores
+
+
+def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
+    """As many steps as there are minutes for; the stages."""
+    work, run = given.work, given.work / "run"
+    run.mkdir(parents=True, exist_ok=True)
+    if given.resume is not None and not (run / NAME).is_file():
+        whole = given.resume.is_file()
+        data = given.resume.read_bytes() if whole else bundle.read_parts(given.resume)[0]
+        (run / NAME).write_bytes(data)
+    state, config, _ = load(given.start or work / "data" / bundle.WEIGHTS)
+    stages = choose_stages(config, given.stage, given.settings)
+    training = TrainingSet(work / "data", features=config.features)
+    settings = loop.Run(run, seed=given.seed, minutes=given.minutes, start=state)
+    loop.train_stages(config, stages, training, settings, runtime, watch)
+    return stages
+
+
+def watch(line: dict[str, object]) -> None:
+    if int(str(line["step"])) % 50 == 0:
+        print(*(f"{name} {line[name]}" for name in ("stage", "step", "loss", "seconds")))
+
+
+def main() -> None:
+    given = arguments()
+    missing = receive(given.bundle, given.work)
+    if missing:
+        print(f"still to come: {', '.join(missing)}")
+        return
+    device = torch.device(given.device)
+    half = device.type == "cuda"
+    dtype = torch.bfloat16 if half else torch.float32
+    runtime = Runtime(device=device, dtype=dtype, autocast=half)
+    began = time.monotonic()
+    stages = train(given, runtime)
+    given.out.mkdir(parents=True, exist_ok=True)
+    run = given.work / "run"
+    for name in (loop.WEIGHTS, loop.LOG):
+        hand_back(run / name, given.out)
+    print(f"trained for {time.monotonic() - began:.0f} s; weights are in {given.out}")
+    hand_back(run / NAME, given.out)
+    scores = measure(run / loop.WEIGHTS, given.work / "data", stages[-1], runtime, given.num_val)
+    (given.out / "val.json").write_text(json.dumps(scores, indent=1) + "\n", "utf-8")
+    print(json.dumps(scores, indent=1))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        raise SystemExit(str(error)) from error

@@ -1,0 +1,91 @@
+"""benchmarks/gpu_train.py: parts come one by one, a run goes on, and all is handed back."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foldry.model.weights import load
+from foldry.train.bundle import MANIFEST, pack, read_parts, write_parts
+from foldry.train.packs import Library, alignment_arrays, hit_arrays, write_pack, write_table
+from tests.conftest import ROOT
+from tests.train.synthetic import write_world
+
+MINI = ROOT / "src" / "foldry" / "weights" / "mini.safetensors"
+
+
+@pytest.mark.slow
+def test_a_run_from_a_bundle_goes_on(tmp_path: Path) -> None:
+    world, bundle = write_world(tmp_path).folder, tmp_path / "bundle"
+    library, names = Library(world, ["train"]), ["c3", "c7"]
+    alignments = {name: library.alignment(name) for name in names}
+    write_pack(world / "msas" / "msas-val.npz", alignment_arrays(alignments))
+    hits = {name: library.hits(name) for name in names}
+    write_pack(world / "templates" / "templates-val.npz", hit_arrays(hits))
+    write_table(world / "splits" / "val.tsv", [{"id": name, "length": 1} for name in names])
+    pack(world, bundle, MINI, max_rows=4)
+    data, notes = read_parts(bundle)
+    write_parts(data, bundle, 1, {"splits": notes["splits"]})
+    parts = sorted(path.name for path in bundle.glob("part-*.bin"))
+    assert len(parts) > 3
+
+    def run(*words: object) -> str:
+        command = [sys.executable, ROOT / "benchmarks" / "gpu_train.py", *words]
+        command += ["--work", tmp_path / "work", "--out", tmp_path / "back", "--device", "cpu"]
+        command += ["--minutes", 0, "--stage", "long", "--set", "crop_size=32"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            list(map(str, command)), capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    half = tmp_path / "half"
+    half.mkdir()
+    for name in (MANIFEST, *parts[:-1]):
+        shutil.copyfile(bundle / name, half / name)
+    assert run(half) == f"still to come: {parts[-1]}\n"
+    (bundle / parts[0]).unlink()
+    run(bundle, "--num-val", 1)
+    back = tmp_path / "back"
+    scores = json.loads((back / "val.json").read_text())
+    assert scores["n"] == 2
+    assert 0 < scores["alignment"]["lddt_ca"] < 1
+    _, _, before = load(back / "ema.safetensors")
+    write_parts((back / "checkpoint.safetensors").read_bytes(), back / "checkpoint", 1)
+    # On a fresh machine the run goes on from what was handed back.
+    shutil.rmtree(tmp_path / "work" / "run")
+    run("--resume", back / "checkpoint", "--num-val", 0)
+    _, _, after = load(back / "ema.safetensors")
+    assert int(after["samples"]) == 2 * int(before["samples"]) > 0
+    steps = [json.loads(line)["step"] for line in (back / "log.jsonl").read_text().splitlines()]
+    assert steps == [2]
+
+
+def test_large_files_are_handed_back_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("gpu_train", ROOT / "benchmarks/gpu_train.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.SHARD == 16
+    monkeypatch.setattr(module, "SHARD", 1)
+    out = tmp_path / "out"
+    out.mkdir()
+    for size in (2**20, 5 * 2**19):
+        path = tmp_path / f"f{size}.bin"
+        path.write_bytes(bytes(range(256)) * (size // 256))
+        module.hand_back(path, out)
+        whole = out / path.name
+        data = whole.read_bytes() if size == 2**20 else read_parts(out / path.stem)[0]
+        assert data == path.read_bytes()
+    assert max(path.stat().st_size for path in out.rglob("*")) <= 2**20
