@@ -162,7 +162,7 @@ def test_training_from_a_bundle_needs_no_other_package(bundle: Path, tmp_path: P
         "bundle, out = map(Path, sys.argv[1:])\n"
         "unpack(bundle, out / 'data')\n"
         "data = TrainingSet(out / 'data')\n"
-        "loop.train(tiny_config(), tiny_stage('bootstrap', 1), data, loop.Run(out / 'run'))\n"
+        "loop.train(tiny_config(), tiny_stage('fold', 1), data, loop.Run(out / 'run'))\n"
     )
     command = [sys.executable, "-c", program, str(bundle), str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}

@@ -41,11 +41,11 @@ def tiny() -> ModelConfig:
 def test_a_resumed_run_is_the_same_bit_for_bit(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
-    stages = [tiny_stage("bootstrap", 4), tiny_stage("main", 3), tiny_stage("confidence", 3)]
+    stages = [tiny_stage("fold", 4), tiny_stage("main", 3), tiny_stage("confidence", 3)]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for chosen in stages:
         progress = loop.train(tiny, chosen, data, loop.Run(whole))
-    assert (progress.stage, progress.step, progress.num_samples) == ("confidence", 3, 20)
+    assert (progress.stage, progress.step, progress.num_samples) == ("confidence", 3, 28)
 
     class StoppedError(Exception):
         pass
@@ -70,7 +70,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(
 def test_the_confidence_stage_leaves_the_structure_alone(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
-    loop.train(tiny, tiny_stage("bootstrap", 2), data, loop.Run(tmp_path))
+    loop.train(tiny, tiny_stage("fold", 2), data, loop.Run(tmp_path))
     before = load_file(tmp_path / NAME)
     loop.train(tiny, tiny_stage("confidence", 2), data, loop.Run(tmp_path))
     after = load_file(tmp_path / NAME)
@@ -87,7 +87,7 @@ def test_the_confidence_stage_leaves_the_structure_alone(
 def test_it_learns_one_batch_by_heart(
     data: TrainingSet, tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    chosen = tiny_stage("bootstrap", 40)
+    chosen = tiny_stage("fold", 40)
     batch = data.batch(chosen, 0, 0)
     monkeypatch.setattr(data, "batch", lambda *_: batch)
     loop.train(tiny, chosen, data, loop.Run(tmp_path))
@@ -105,7 +105,7 @@ def test_a_damaged_checkpoint_is_refused(
 ) -> None:
     (tmp_path / NAME).write_bytes(b"damaged")
     with pytest.raises(InputError, match="cannot be resumed"):
-        loop.train(tiny, tiny_stage("bootstrap", 1), data, loop.Run(tmp_path))
+        loop.train(tiny, tiny_stage("fold", 1), data, loop.Run(tmp_path))
 
 
 def run_step(
@@ -130,7 +130,7 @@ def new_model(config: ModelConfig, **runtime: object) -> AlphaFold:
 
 
 def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelConfig) -> None:
-    still = replace(tiny_stage("bootstrap", 1), batch_size=4)  # without dropout, drawn by each
+    still = replace(tiny_stage("fold", 1), batch_size=4)  # without dropout, drawn by each
     config = replace(
         tiny,
         evoformer=replace(tiny.evoformer, dropout_msa=0.0, dropout_pair=0.0),
@@ -146,7 +146,7 @@ def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelC
 
 
 def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConfig) -> None:
-    chosen = replace(tiny_stage("bootstrap", 1), micro_batch=1)
+    chosen = replace(tiny_stage("fold", 1), micro_batch=1)
     model = new_model(tiny)
     torch.manual_seed(5)
     first, _ = run_step(data, model, chosen)
@@ -157,7 +157,7 @@ def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConf
 
 
 def test_recomputed_blocks_have_the_same_gradients(data: TrainingSet, tiny: ModelConfig) -> None:
-    chosen = tiny_stage("bootstrap", 1)
+    chosen = tiny_stage("fold", 1)
     line, grads = run_step(data, new_model(tiny), chosen)
     again, recomputed = run_step(data, new_model(tiny, checkpoint=True), chosen)
     assert again == line
@@ -167,7 +167,7 @@ def test_recomputed_blocks_have_the_same_gradients(data: TrainingSet, tiny: Mode
 def test_bfloat16_leaves_structure_and_losses_in_float32(
     data: TrainingSet, tiny: ModelConfig
 ) -> None:
-    chosen = tiny_stage("bootstrap", 1)
+    chosen = tiny_stage("fold", 1)
     exact, grads = run_step(data, new_model(tiny), chosen)
     half = new_model(tiny, dtype=torch.bfloat16, autocast=True)
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
@@ -208,7 +208,7 @@ def test_a_run_from_weights_warms_up(data: TrainingSet, tiny: ModelConfig, tmp_p
 def test_stages_go_on_where_the_folder_is(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
-    stages = [tiny_stage("bootstrap", 2), tiny_stage("main", 2)]
+    stages = [tiny_stage("fold", 2), tiny_stage("main", 2)]
     loop.train_stages(tiny, stages, data, loop.Run(tmp_path / "whole"))
     asked = iter([False, False, True, False])
     run = loop.Run(tmp_path / "parts", asked_to_stop=lambda: next(asked))

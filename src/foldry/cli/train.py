@@ -51,7 +51,7 @@ def run(
     stage: Annotated[
         str,
         typer.Option(
-            help="Of mini bootstrap, main, long or confidence, of other networks initial or "
+            help="Of mini fold, main, long or confidence, of other networks initial or "
             "finetuning; all runs them in turn."
         ),
     ] = "all",

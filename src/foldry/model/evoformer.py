@@ -295,13 +295,19 @@ class EvoformerBlock(nn.Module):
 
 
 class EvoformerStack(nn.Module):
-    """Algorithm 6. The Evoformer stack; Algorithm 18 for the extra MSA."""
+    """Algorithm 6. The Evoformer stack; Algorithm 18 for the extra MSA.
+
+    Attributes:
+        depth: Blocks that run, from the first on; None runs all. Training sets it, where what
+            stands behind the stack is taught first.
+    """
 
     def __init__(self, config: StackConfig, c_pair: int, runtime: Runtime) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             EvoformerBlock(config, c_pair, runtime) for _ in range(config.num_blocks)
         )
+        self.depth: int | None = None
         self.checkpoint = runtime.checkpoint
 
     def forward(
@@ -311,7 +317,7 @@ class EvoformerStack(nn.Module):
         msa_mask: Float[Tensor, "B S N"],
         pair_mask: Float[Tensor, "B N N"],
     ) -> tuple[Float[Tensor, "B S N C"], Float[Tensor, "B N N D"]]:
-        for block in self.blocks:
+        for block in self.blocks[: self.depth]:
             if self.checkpoint and torch.is_grad_enabled():
                 msa, pair = checkpoint(block, msa, pair, msa_mask, pair_mask, use_reentrant=False)
             else:

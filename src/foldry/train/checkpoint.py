@@ -19,6 +19,8 @@ from foldry.train.distributed import like, whole
 from foldry.train.ema import EMA
 
 NAME = "checkpoint.safetensors"
+ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of a parameter; Muon keeps `exp_avg` alone."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +99,20 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             progress = _progress(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        groups = [group for group in optimizer.param_groups if group.get("muon")]
+        by_muon = {id(parameter) for group in groups for parameter in group["params"]}
         for name, parameter in model.named_parameters():
             parameter.data.copy_(like(tensors[f"model.{name}"], parameter))
-            if f"adam.step.{name}" in tensors:
+            state = {
+                key: tensors[f"adam.{key}.{name}"]
+                for key in ADAM_STATE
+                if f"adam.{key}.{name}" in tensors
+            }
+            # What Muon kept is not enough for a stage of Adam, which begins anew.
+            if "step" in state or id(parameter) in by_muon:
                 optimizer.state[parameter] = {
-                    "step": tensors[f"adam.step.{name}"],
-                    "exp_avg": like(tensors[f"adam.exp_avg.{name}"], parameter),
-                    "exp_avg_sq": like(tensors[f"adam.exp_avg_sq.{name}"], parameter),
+                    key: tensor if key == "step" else like(tensor, parameter)
+                    for key, tensor in state.items()
                 }
         for name, tensor in ema.state.items():
             tensor.copy_(like(tensors[f"ema.{name}"], tensor))

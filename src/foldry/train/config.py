@@ -33,7 +33,10 @@ class StageConfig:
         spatial_fraction: Longer chains of which the residues around one are taken, not a run.
         num_rows: Alignment rows at most; fewer are drawn at random.
         num_extra_rows: Rows of the extra alignment.
-        learning_rate, final_learning_rate: Adam's, falling in a straight line over the stage.
+        num_blocks: Evoformer blocks that run; None runs all. Without any the structure module
+            learns alone.
+        optimizer: `adam`, or `muon` for the matrices.
+        learning_rate, final_learning_rate: Falling in a straight line over the stage.
         warmup_steps: Steps over which the learning rate rises from zero.
         decay_step: From this step on the learning rate is 0.95 of it; None never.
         adam_beta2: Adam's decay of the squared gradient.
@@ -58,6 +61,8 @@ class StageConfig:
     spatial_fraction: float = 0.0
     num_rows: int = 32
     num_extra_rows: int = 0
+    num_blocks: int | None = None
+    optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-3
     warmup_steps: int = 100
@@ -80,6 +85,8 @@ class StageConfig:
             raise ValueError("steps, samples, residues, rows and passes are counted from 1")
         if self.clipping not in ("batch", "sample") or self.chains not in PARTS:
             raise ValueError(f"clipping is batch or sample, chains {' or '.join(PARTS)}")
+        if self.optimizer not in ("adam", "muon"):
+            raise ValueError("the optimizer is adam or muon")
         if self.clipping == "sample" and self.micro_batch != 1:
             raise ValueError("clipping by sample needs micro_batch=1: one gradient a sample")
 
@@ -213,57 +220,66 @@ def _value(text: str, known: object) -> object:
 
 
 def mini_stages() -> tuple[StageConfig, ...]:
-    """How `mini` is trained: what moves first, the main stage, longer crops, the confidence.
+    """How `mini` is trained: from distances to a fold, the whole, longer crops, the confidence.
 
-    The loss weights of the first two follow small networks' needs: losses on realised Cα distances
-    lead, FAPE keeps the hand of the structure, and the distogram weighs more than in the paper.
+    First the structure module alone learns to place residues by the distances of a noised copy of
+    the chain. Losses on realised Cα distances lead, FAPE keeps the hand of the structure, and the
+    distogram, from which the structure module starts, weighs more than in the paper.
     """
-    bootstrap = StageConfig(
-        name="bootstrap",
+    fold = StageConfig(
+        name="fold",
         losses=LossConfig(
-            distogram=1.0,
-            masked_msa=0.5,
-            backbone=0.5,
-            sidechain=0.0,
-            chi=0.25,
-            plddt=0.0,
-            smooth_lddt=1.0,
-            ca_distance=0.15,
-            unclamped_fraction=0.5,
-        ),
-        num_steps=900,
-        self_template_fraction=0.3,
-    )
-    main = replace(
-        bootstrap,
-        name="main",
-        losses=LossConfig(
-            distogram=1.0,
-            masked_msa=0.3,
+            distogram=0.3,
+            masked_msa=0.0,
             backbone=1.0,
-            sidechain=0.3,
-            chi=0.3,
+            sidechain=0.0,
+            chi=0.1,
             plddt=0.0,
             smooth_lddt=1.0,
             ca_distance=0.05,
+            unclamped_fraction=0.5,
         ),
-        num_steps=1000,
-        final_learning_rate=6.7e-4,
-        warmup_steps=1,
-        max_passes=2,
-        self_template_fraction=0.25,
+        num_steps=500,
+        batch_size=4,
+        num_rows=2,
+        num_blocks=0,
+        optimizer="muon",
+        learning_rate=1.5e-2,
+        final_learning_rate=4.5e-3,
+        warmup_steps=20,
+        self_template_fraction=1.0,
+    )
+    main = replace(
+        fold,
+        name="main",
+        losses=replace(
+            fold.losses,
+            distogram=1.0,
+            masked_msa=0.3,
+            sidechain=0.3,
+            chi=0.3,
+            unclamped_fraction=0.3,
+        ),
+        num_steps=2800,
+        batch_size=2,
+        num_rows=16,
+        num_blocks=None,
+        learning_rate=1e-2,
+        final_learning_rate=1e-2,
+        self_template_fraction=0.2,
     )
     long = replace(
         main,
         name="long",
-        num_steps=650,
+        losses=replace(main.losses, distogram=0.5, sidechain=0.5, unclamped_fraction=0.1),
+        num_steps=750,
         crop_size=96,
-        learning_rate=6.7e-4,
-        final_learning_rate=5e-5,
+        num_rows=32,
+        final_learning_rate=3e-4,
         self_template_fraction=0.0,
     )
     confidence = replace(
-        main,
+        long,
         name="confidence",
         losses=LossConfig(
             distogram=0.0,
@@ -277,10 +293,11 @@ def mini_stages() -> tuple[StageConfig, ...]:
         ),
         num_steps=320,
         chains="confidence",
+        optimizer="adam",
         ema_decay=0.95,
         crop_size=128,
         learning_rate=2e-3,
-        self_template_fraction=0.0,
+        final_learning_rate=5e-4,
         trained=("heads.plddt", "heads.pae"),
     )
-    return bootstrap, main, long, confidence
+    return fold, main, long, confidence

@@ -188,7 +188,7 @@ class TrainingSet:
             return nothing
         kind = rng.random()
         if kind < stage.self_template_fraction:
-            return damage(truth, rng.uniform(0.5, 1.0), rng.uniform(0.1, 0.4), rng)
+            return damage(truth, rng.uniform(0.1, 1.0), rng.uniform(0.0, 0.3), rng)
         hit = self.draw_hit(name, rng)
         if hit is None or kind >= stage.self_template_fraction + stage.template_fraction:
             return nothing

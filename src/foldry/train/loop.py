@@ -33,6 +33,7 @@ from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.ema import EMA
 from foldry.train.gradient import Gradient
 from foldry.train.losses import Losses, total_loss
+from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
 from foldry.train.validate import averaged, validate
 
@@ -204,6 +205,7 @@ def build(
     model = AlphaFold(config, runtime)
     if run.start is not None:
         model.load_state_dict(run.start)
+    model.evoformer.depth = stage.num_blocks
     # A stage that trains some parameters alone finds the others as they will be used.
     model.train(whole_network(stage))
     for name, parameter in model.named_parameters():
@@ -214,6 +216,8 @@ def build(
                 "clipping by sample needs each sample's whole gradient: leave --shard, or clip "
                 "by batch."
             )
+        if stage.optimizer == "muon":
+            raise InputError("Muon needs whole matrices: leave --shard, or set optimizer=adam.")
         shard_blocks(model)
     return model
 
@@ -224,15 +228,16 @@ def whole_network(stage: StageConfig) -> bool:
 
 
 def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
-    """Adam (SI 1.11.3); what is divided among workers and what is not are two groups."""
+    """Muon, or Adam (SI 1.11.3); what is divided among workers and what is not are two groups."""
+    betas = (0.9, stage.adam_beta2)
+    if stage.optimizer == "muon":
+        return Muon(model, betas)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         [parameter for parameter in trained if (local(parameter) is not parameter) == divided]
         for divided in (False, True)
     ]
-    return torch.optim.Adam(
-        [{"params": group} for group in groups if group], betas=(0.9, stage.adam_beta2), eps=1e-6
-    )
+    return torch.optim.Adam([{"params": group} for group in groups if group], betas=betas, eps=1e-6)
 
 
 def prefetch(
