@@ -5,9 +5,10 @@
 For a machine with torch, triton, numpy, jaxtyping and safetensors, and no network. BUNDLE is what
 `foldry train pack` wrote, or some of its parts: they are kept in the folder --work, and the run
 begins when all have come. A later call with the same --work needs no BUNDLE and goes on where the
-last one stopped; on a fresh machine --resume with OUT's checkpoint does, or, with a fresh optimiser,
---start with OUT's ema.safetensors. OUT gets weights, log and checkpoint before anything is measured, then
-`val.json`; what is larger than 16 MiB is written as parts (`foldry.train.bundle.read_parts`).
+last one stopped. On a fresh machine --resume with OUT's checkpoint does, or, with a fresh
+optimiser, --start with OUT's ema.safetensors. OUT gets weights, log and checkpoint before anything
+is measured, then `val.json`; what is larger than 16 MiB is written as parts, which
+`foldry.train.bundle.read_parts` joins.
 """
 
 from __future__ import annotations
