@@ -1,0 +1,196 @@
+"""What makes a small network learn: the experiments behind `mini`, each arm from scratch.
+
+    python benchmarks/experiments.py --data ../shared/data --out runs/experiments \
+        [--experiment losses optimiser] [--samples 4000] [--device cpu]
+
+Every arm is mini's stage `main`, in `fold` the stage of that name, with one thing changed, at crop
+64 and for the same number of samples. It is then measured on chains held back from training, never
+on val: crops of up to 128 residues, with a template where the chain has one. An arm that was
+interrupted goes on, one that is done is only printed. The rows are Markdown, as
+docs/training-log.md keeps them. Equal runs differ by 0.01.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import ModelConfig, mini
+from foldry.model.runtime import Runtime
+from foldry.model.weights import load
+from foldry.train import loop
+from foldry.train.config import StageConfig, mini_stages
+from foldry.train.data import TrainingSet
+from foldry.train.distributed import Workers
+from foldry.train.validate import PART, validate
+
+CROP = 64
+VALIDATION_CROP = 128
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Changes of the stage, its losses and the network, from those of `base`."""
+
+    name: str
+    stage: dict[str, Any]
+    losses: dict[str, float]
+    network: dict[str, Any]
+    seed: int = 0
+    base: str = "main"
+
+
+def arm(name: str, *, seed: int = 0, base: str = "main", **changes: Any) -> Arm:
+    """An arm; `losses_` and `network_` begin the names of what is not the stage's."""
+    parts: dict[str, dict[str, Any]] = {"stage": {}, "losses": {}, "network": {}}
+    for key, value in changes.items():
+        owner, _, field = key.partition("_")
+        known = owner in ("losses", "network")
+        parts[owner if known else "stage"][field if known else key] = value
+    return Arm(name, **parts, seed=seed, base=base)
+
+
+ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 1e-3, "final_learning_rate": 1e-3}
+SHAPES: dict[str, dict[str, Any]] = {
+    "6 blocks, c_z 64, c_m 64 (mini)": {},
+    "4 blocks with triangle attention": {
+        "evoformer.num_blocks": 4,
+        "evoformer.triangle_attention": True,
+    },
+    "3 blocks, c_z 96": {"evoformer.num_blocks": 3, "c_pair": 96},
+    "8 blocks, c_m 32": {"evoformer.num_blocks": 8, "evoformer.c_msa": 32},
+    "6 structure layers": {"structure.num_layers": 6},
+}
+ORIGIN: dict[str, Any] = {"network_structure__initial_frames": "origin"}
+EXPERIMENTS: dict[str, list[Arm]] = {
+    "fold": [
+        arm("from the origin, Adam", base="fold", **ORIGIN, **ADAM),
+        arm("from the origin, Muon", base="fold", **ORIGIN),
+        arm("from the distogram, Adam", base="fold", **ADAM),
+        arm("from the distogram, Muon (mini)", base="fold"),
+    ],
+    "losses": [
+        arm("AlphaFold 2's", losses_smooth_lddt=0.0, losses_ca_distance=0.0),
+        arm("and smooth lDDT", losses_ca_distance=0.0),
+        arm("and Cα distances", losses_smooth_lddt=0.0),
+        arm("and both (mini)"),
+    ],
+    "templates": [
+        arm("none", template_fraction=0.0, self_template_fraction=0.0),
+        arm("real ones", self_template_fraction=0.0),
+        arm("real ones and noised copies (mini)"),
+    ],
+    "optimiser": [
+        *(arm(f"Adam, batch {size}", batch_size=size, **ADAM) for size in (1, 4, 16)),
+        *(arm(f"Muon, batch {size}", batch_size=size) for size in (1, 4, 16)),
+        arm("Muon, batch 4, another seed", batch_size=4, seed=1),
+        arm("Adam, batch 4, another seed", batch_size=4, seed=1, **ADAM),
+    ],
+    "shape": [
+        Arm(name, {}, {}, {key.replace(".", "__"): value for key, value in changes.items()})
+        for name, changes in SHAPES.items()
+    ],
+    "inputs": [
+        arm("8 rows", num_rows=8),
+        arm("16 rows (mini)"),
+        arm("32 rows", num_rows=32),
+        arm("up to 2 passes", max_passes=2),
+        arm("up to 3 passes", max_passes=3),
+        arm("crop 96", crop_size=96),
+    ],
+    "frames": [
+        arm("from the origin", **ORIGIN),
+        arm("from the distogram (mini)"),
+    ],
+}
+
+
+def with_fields(config: Any, changes: dict[str, Any]) -> Any:
+    """A config with other values; `a__b` is field b of field a."""
+    for key, value in changes.items():
+        name, _, rest = key.partition("__")
+        config = replace(
+            config,
+            **{name: with_fields(getattr(config, name), {rest: value}) if rest else value},
+        )
+    return config
+
+
+def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
+    """The network and the stage of an arm."""
+    base = next(stage for stage in mini_stages() if stage.name == chosen.base)
+    stage = replace(base, crop_size=CROP, losses=replace(base.losses, **chosen.losses))
+    stage = replace(stage, **chosen.stage)
+    steps = max(samples // stage.batch_size, 1)
+    # Flat, then down to a twentieth: the end is what is measured.
+    stage = replace(stage, num_steps=steps, final_learning_rate=stage.learning_rate / 20)
+    return with_fields(mini(), chosen.network), stage
+
+
+def run_arm(
+    chosen: Arm, samples: int, data: TrainingSet, folder: Path, device: str
+) -> dict[str, Any]:
+    """Train and measure one arm, or what is left of it."""
+    result = folder / "result.json"
+    if result.is_file():
+        known: dict[str, Any] = json.loads(result.read_text("utf-8"))
+        return known
+    config, stage = plan(chosen, samples)
+    runtime = Runtime(device=torch.device(device))
+    started = time.process_time()
+    loop.train(config, stage, data, loop.Run(folder, seed=chosen.seed, save_every=500), runtime)
+    seconds = time.process_time() - started
+    state, config, _ = load(folder / loop.WEIGHTS)
+    model = AlphaFold(config, runtime)
+    model.load_state_dict(state)
+    measured = replace(stage, crop_size=VALIDATION_CROP)
+    scores: dict[str, Any] = {}
+    for title, share in (("templates", 1.0), ("alignment", 0.0)):
+        shown = replace(measured, template_fraction=share)
+        scores[title] = validate(model, data, shown, len(data.parts[PART]), Workers())
+    made = {"samples": stage.num_steps * stage.batch_size, "seconds": seconds, **scores}
+    result.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    return made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--experiment", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--device", default="cpu")
+    arguments = parser.parse_args()
+    data = TrainingSet(arguments.data)
+    write = sys.stdout.write
+    write(f"{arguments.samples} samples an arm; {platform.machine()}, {os.cpu_count()} cores, ")
+    write(f"{torch.get_num_threads()} threads, device {arguments.device}\n")
+    for name in arguments.experiment:
+        write(
+            f"\n## {name}\n\n| arm | lDDT-Cα with templates | alignment alone | radius of gyration"
+        )
+        write(" | right-handed | CPU s a sample |\n|---|---|---|---|---|---|\n")
+        for chosen in EXPERIMENTS[name]:
+            folder = arguments.out / f"{arguments.samples}" / name / chosen.name.replace(" ", "_")
+            made = run_arm(chosen, arguments.samples, data, folder, arguments.device)
+            best, alone = made["templates"], made["alignment"]
+            write(f"| {chosen.name} | {best['lddt_ca']:.3f} | {alone['lddt_ca']:.3f} | ")
+            write(f"{best['radius_ratio']:.2f} | {best['right_handed']:.2f} | ")
+            write(f"{made['seconds'] / made['samples']:.2f} |\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
