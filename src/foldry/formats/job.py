@@ -15,14 +15,13 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
-from foldry.formats.a3m import parse_a3m
+from foldry.formats.a3m import MAX_COPIES, parse_a3m
 from foldry.formats.coordinates import Deposition, parse_deposition
 from foldry.formats.files import read_bytes, read_text
 from foldry.formats.sequence import chain_names, clean_sequence
 from foldry.query import Alignment, Chain, TemplateHit
 
 MAX_SEED: Final = 2**32 - 1
-MAX_COPIES: Final = 1000
 
 _JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version"}
 _NOT_YET: Final = ("bondedAtomPairs", "userCCD", "userCCDPath")

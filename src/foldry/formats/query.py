@@ -6,12 +6,14 @@ All files are read and checked whole before the first query is returned.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from foldry.errors import InputError
-from foldry.formats.a3m import a3m_alignment
+from foldry.formats.a3m import parse_a3m, parse_complex_a3m
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.files import read_text, stem
 from foldry.formats.job import parse_jobs
@@ -26,24 +28,29 @@ JSON_SUFFIXES: Final = (".json",)
 MAX_NAME: Final = 100
 
 
-def read_queries(paths: Sequence[Path]) -> list[Query]:
+def read_queries(paths: Sequence[Path], *, together: bool = False) -> list[Query]:
     """The queries of files, in the order given; a folder stands for its files, sorted by name.
 
     Each may be gzipped. A query's name is safe as a file's name: other characters than letters,
     digits, `.`, `_` and `-` have become `_`.
 
+    Args:
+        paths: Files and folders.
+        together: Whether the records of a FASTA file are the chains of one complex, which is named
+            after the file, and not queries of their own.
+
     Raises:
         InputError: A file cannot be read or is not one of these formats, a record is not a
             protein, or two queries have the same name.
     """
-    return [query for query, _ in locate_queries(paths)]
+    return [query for query, _ in locate_queries(paths, together=together)]
 
 
-def locate_queries(paths: Sequence[Path]) -> list[tuple[Query, Path]]:
+def locate_queries(paths: Sequence[Path], *, together: bool = False) -> list[tuple[Query, Path]]:
     """As `read_queries`, each query with its file."""
     found: dict[str, tuple[Query, Path]] = {}
     for path in _files(paths):
-        for query in _read(path):
+        for query in _read(path, together):
             first, before = found.setdefault(query.name.casefold(), (query, path))
             if first is not query:
                 raise InputError(
@@ -53,6 +60,14 @@ def locate_queries(paths: Sequence[Path]) -> list[tuple[Query, Path]]:
     if not found:
         raise InputError("There is no query: give a FASTA, a3m or JSON file.")
     return list(found.values())
+
+
+def stoichiometry(query: Query) -> str:
+    """How many chains there are of each distinct sequence, most first, such as `A2B1`."""
+    copies = Counter(chain.sequence for chain in query.chains for _ in chain.ids)
+    names = chain_names(len(copies))
+    counts = (count for _, count in copies.most_common())
+    return "".join(f"{name}{count}" for name, count in zip(names, counts, strict=True))
 
 
 def safe_name(name: str, source: str) -> str:
@@ -91,7 +106,7 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in known if name.endswith(suffix)), "")
 
 
-def _read(path: Path) -> list[Query]:
+def _read(path: Path, together: bool) -> list[Query]:
     text = read_text(path)
     source = str(path)
     if not text.strip():
@@ -110,6 +125,9 @@ def _read(path: Path) -> list[Query]:
             "the file .a3m, .sto or .json after its format."
         )
     records = parse_fasta(text, source)
+    if together and len(records) > 1:
+        chains = [part for record in records for part in _split(record, path)]
+        return [Query(safe_name(stem(path), source), _copies(chains))]
     return [_record(record, path, alone=len(records) == 1) for record in records]
 
 
@@ -119,24 +137,43 @@ def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
     name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
         raise InputError(f"{place} is a header without a name: write one after '>'.")
+    return Query(safe_name(name, place), _copies(_split(record, path)))
+
+
+def _split(record: FastaRecord, path: Path) -> list[str]:
+    """The sequences of a record's chains."""
+    place = f"{path}, line {record.line},"
+    return [clean_sequence(part, place) for part in record.sequence.split(":")]
+
+
+def _copies(sequences: Sequence[str]) -> tuple[Chain, ...]:
+    """Chains named in this order; equal ones are copies of one."""
     copies: dict[str, list[str]] = {}
-    parts = record.sequence.split(":")
-    for chain_id, part in zip(chain_names(len(parts)), parts, strict=True):
-        copies.setdefault(clean_sequence(part, place), []).append(chain_id)
-    chains = tuple(Chain(tuple(ids), sequence) for sequence, ids in copies.items())
-    return Query(safe_name(name, place), chains)
+    for name, sequence in zip(chain_names(len(sequences)), sequences, strict=True):
+        copies.setdefault(sequence, []).append(name)
+    return tuple(Chain(tuple(names), sequence) for sequence, names in copies.items())
 
 
 def _read_a3m(text: str, path: Path) -> Query:
-    comment, _, rest = text.partition("\n")
-    if comment.startswith("#"):
-        if len(re.findall(r"\d+", comment)) > 2 or re.search(r"\t(?!1\s*$)", comment):
-            raise InputError(
-                f"{path}, line 1, says that the alignment is of several chains, and complexes are "
-                "not read from a3m files: give one alignment a chain in a JSON file."
-            )
-        text = "\n" + rest
-    return _aligned(a3m_alignment(parse_fasta(text, str(path)), str(path)), path)
+    segments = parse_complex_a3m(text, str(path))
+    if not segments:
+        comment, _, rest = text.partition("\n")
+        rows = "\n" + rest if comment.startswith("#") else text
+        return _aligned(parse_a3m(rows, str(path)), path)
+    names = iter(chain_names(sum(segment.copies for segment in segments)))
+    chains = tuple(
+        Chain(
+            tuple(islice(names, segment.copies)),
+            clean_sequence(segment.sequence, f"{path}, first row,"),
+            segment.alignment,
+            segment.paired,
+        )
+        for segment in segments
+    )
+    name = segments[0].alignment.headers[0].split()
+    # ColabFold numbers the chains from 101 and names the file after the query.
+    name = stem(path) if chains[1:] or name in ([], ["101"]) else name[0]
+    return Query(safe_name(name, str(path)), chains, paired_by_row=len(chains) > 1)
 
 
 def _aligned(alignment: Alignment, path: Path) -> Query:

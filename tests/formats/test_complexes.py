@@ -1,0 +1,173 @@
+"""Several chains in one file: FASTA records, `:`, ColabFold's a3m."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foldry.errors import InputError
+from foldry.formats.a3m import parse_complex_a3m
+from foldry.formats.query import read_queries, stoichiometry
+from foldry.query import Chain, Query
+
+TRIMER = """#4,3\t2,1
+>101\t102
+MKTAWCY
+>UniRef100_X\tUniRef100_Y
+MkkKT-gWcC-
+>UniRef100_Z\tUniRef100_W
+M---W--
+>101
+MKTA---
+>X1\t80
+-KTg-gg---
+>102
+----WCY
+>Y1
+----aaW-Y
+"""
+
+
+def read(folder: Path, name: str, text: str, *, together: bool = False) -> Query:
+    (folder / name).write_text(text)
+    (query,) = read_queries([folder / name], together=together)
+    return query
+
+
+def test_an_a3m_of_a_complex(tmp_path: Path) -> None:
+    query = read(tmp_path, "my trimer.a3m", TRIMER)
+    assert (query.name, query.num_chains, query.num_residues) == ("my_trimer", 3, 11)
+    assert query.paired_by_row
+    one, two = query.chains
+    assert [(chain.ids, chain.sequence) for chain in query.chains] == [
+        (("A", "B"), "MKTA"),
+        (("C",), "WCY"),
+    ]
+    assert one.paired is not None
+    assert two.paired is not None
+    assert one.paired.sequences == ("MKTA", "MKT-", "M---")
+    assert two.paired.sequences == ("WCY", "WC-", "W--")
+    assert one.paired.headers == ("101", "UniRef100_X", "UniRef100_Z")
+    assert two.paired.headers == ("102", "UniRef100_Y", "UniRef100_W")
+    assert one.paired.deletions.tolist() == [[0] * 4, [0, 2, 0, 0], [0] * 4]
+    # What stands between the chains belongs to neither.
+    assert two.paired.deletions.tolist() == [[0] * 3, [0, 1, 0], [0] * 3]
+    assert one.alignment is not None
+    assert two.alignment is not None
+    assert one.alignment.sequences == ("MKTA", "-KT-")
+    assert one.alignment.deletions.tolist() == [[0] * 4, [0, 0, 0, 1]]
+    assert two.alignment.sequences == ("WCY", "W-Y")
+    assert two.alignment.deletions.tolist() == [[0] * 3, [0] * 3]
+
+
+def test_an_a3m_of_unpaired_rows_only(tmp_path: Path) -> None:
+    query = read(tmp_path, "q.a3m", "#4,3\t1,1\n>101\nMKTA---\n>x\nMK-----\n>102\n----WCY\n")
+    one, two = query.chains
+    assert query.paired_by_row
+    assert (one.sequence, two.sequence) == ("MKTA", "WCY")
+    assert one.paired is two.paired is None
+    assert one.alignment is not None
+    assert one.alignment.sequences == ("MKTA", "MK--")
+
+
+def test_an_a3m_of_paired_rows_only() -> None:
+    one, two = parse_complex_a3m("#4,3\t1,1\n>q\nMKTAWCY\n>x\nM---W--\n>y\nMK-----\n")
+    assert one.alignment.sequences == ("MKTA", "MK--")
+    assert two.alignment.sequences == ("WCY",)
+
+
+def test_an_a3m_of_copies(tmp_path: Path) -> None:
+    query = read(tmp_path, "dimer.a3m", "#4\t2\n>101\nMKTA\n>x\nMK-A\n")
+    (chain,) = query.chains
+    assert (query.name, chain.ids, chain.paired) == ("dimer", ("A", "B"), None)
+    assert not query.paired_by_row
+    assert chain.alignment is not None
+    assert chain.alignment.sequences == ("MKTA", "MK-A")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("#4,3\t1\n>q\nMKTAWCY\n", "line 1, needs"),
+        ("#4,0\t1,1\n>q\nMKTA\n", "line 1, needs"),
+        ("#4,3\t1,0\n>q\nMKTAWCY\n", "line 1, needs"),
+        ("#4,3\t999,2\n>q\nMKTAWCY\n", "1000 chains"),
+        ("#4,3\t" + "9" * 5000 + ",1\n>q\nMKTAWCY\n", "line 1, needs"),
+        ("#4,4\t1,1\n>q\nMKTAWCY\n", "8 residues and the rows have 7"),
+        ("#4,3\t1,1\n>q\nMKTA---\n", "chain 2 does not begin"),
+        ("#4,3\t1,1\n>q\nMKTAW-Y\n", "chain 2 does not begin"),
+        ("#4,3\t1,1\n>q\nMKTAWcCY\n", "chain 2 does not begin"),
+        ("#4,3\t1,1\n>q\nMKTA---\n>r\n----WCY\n>s\nMKTAWC-\n", "chain 2 does not begin"),
+        ("#4,3\t1,1\n>q\nMKTAWCY\n>r\nMKTAWC\n", "line 4"),
+        ("#4,3\t1,1\n", "no rows"),
+    ],
+)
+def test_a_complex_a3m_that_does_not_fit(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse_complex_a3m(text)
+
+
+@pytest.mark.parametrize("line", ["#A3M#\n", "# 4,3 1,1\n", "#name\n", ""])
+def test_other_first_lines_tell_of_no_complex(line: str) -> None:
+    assert parse_complex_a3m(f"{line}>q\nMKTA\n") == []
+
+
+@given(
+    lengths=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_the_parts_of_a_complex_a3m_are_its_rows(lengths: list[int], data: st.DataObject) -> None:
+    width = sum(lengths)
+    query = data.draw(st.text("ACDE", min_size=width, max_size=width))
+    rows = [query, *data.draw(st.lists(st.text("FG-", min_size=width, max_size=width)))]
+    text = "".join(f">r{number}\n{row}\n" for number, row in enumerate(rows))
+    first = ",".join(map(str, lengths)) + "\t" + ",".join("1" for _ in lengths)
+    segments = parse_complex_a3m(f"#{first}\n{text}")
+    assert "".join(segment.sequence for segment in segments) == query
+    paired = [segment.paired.sequences for segment in segments if segment.paired]
+    found = ["".join(parts) for parts in zip(*paired, strict=True)]
+    begin = 0
+    for length, segment in zip(lengths, segments, strict=True):
+        gaps = "-" * begin, "-" * (width - begin - length)
+        found += [gaps[0] + row + gaps[1] for row in segment.alignment.sequences[1:]]
+        begin += length
+    queries = [query] if len(lengths) > 1 else []
+    assert sorted(found) == sorted([*queries, *(row for row in rows[1:] if row.strip("-"))])
+
+
+def test_the_records_of_a_file_as_one_complex(tmp_path: Path) -> None:
+    text = ">one\nMKTA\n>two\nWCY\n>three\nMKTA\n"
+    query = read(tmp_path, "my complex.fasta", text, together=True)
+    assert query.name == "my_complex"
+    assert [(chain.ids, chain.sequence) for chain in query.chains] == [
+        (("A", "C"), "MKTA"),
+        (("B",), "WCY"),
+    ]
+    assert len(read_queries([tmp_path / "my complex.fasta"])) == 3
+
+
+def test_one_record_of_a_file_keeps_its_name(tmp_path: Path) -> None:
+    query = read(tmp_path, "file.fasta", ">pair\nMKTA:WCY\n", together=True)
+    assert (query.name, query.num_chains) == ("pair", 2)
+
+
+def test_a_bad_record_of_a_complex_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="line 3, has no sequence"):
+        read(tmp_path, "q.fasta", ">one\nMKTA\n>two\nWCY:\n", together=True)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "expected"),
+    [
+        (("MK",), "A1"),
+        (("MK", "MK"), "A2"),
+        (("MK", "WC"), "A1B1"),
+        (("MK", "WC", "WC", "YY"), "A2B1C1"),
+    ],
+)
+def test_stoichiometry(sequences: tuple[str, ...], expected: str) -> None:
+    chains = tuple(Chain((str(number),), s) for number, s in enumerate(sequences))
+    assert stoichiometry(Query("q", chains)) == expected
