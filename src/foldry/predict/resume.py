@@ -131,7 +131,7 @@ class Store:
 
 def query_hash(query: Query) -> str:
     """Hash of everything in a query that a prediction depends on."""
-    parts: list[object] = []
+    parts: list[object] = [query.paired_by_row]
     for chain in query.chains:
         parts += [chain.ids, chain.sequence]
         parts += [_alignment(rows) for rows in (chain.alignment, chain.paired)]
