@@ -82,6 +82,15 @@ def test_missing_chains_of_the_model_are_told(num: int, piece: Structure) -> Non
     assert found.unmatched_model == ()
 
 
+def test_two_ends_without_the_middle_are_not_laid_together(piece: Structure) -> None:
+    """Any interface would have a DockQ above the none that the two chains really have."""
+    reference = spiral(piece, 5)
+    model, truth = shuffled(reference, 7)
+    ends = truth.chains[0], truth.chains[4]
+    model = model.select(np.isin(model.chain_id, [here for here, _ in ends]))
+    assert map_chains(model, reference).chains == ends
+
+
 @pytest.mark.parametrize("num", [4, 10])
 def test_chains_that_the_reference_lacks_are_told(num: int, piece: Structure) -> None:
     whole = spiral(piece, num)
@@ -115,7 +124,8 @@ def test_equal_mappings_keep_the_names(piece: Structure) -> None:
         replace(piece, atom_positions=points, chain_id=np.full(len(piece), "A")),
         replace(piece, atom_positions=points @ turn, chain_id=np.full(len(piece), "B")),
     )
-    assert map_chains(dimer, dimer).chains == (("A", "A"), ("B", "B"))
+    for model in (dimer, joined(dimer.chain("B"), dimer.chain("A"))):
+        assert map_chains(model, dimer).chains == (("A", "A"), ("B", "B"))
 
 
 def test_chains_of_different_sequences_never_mix(piece: Structure) -> None:
