@@ -9,19 +9,23 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from foldry.errors import InputError
+from foldry.features import pairing as module
 from foldry.features.features import FeatureConfig
 from foldry.features.pairing import (
+    ComplexAlignment,
+    PairedRow,
+    Pairing,
     align_complex,
+    pair_rows,
+    species_of,
 )
 from foldry.features.pipeline import make_features
 from foldry.query import Alignment, Chain, Query, TemplateHit
-from foldry.residues import (
-    ATOM37_MASK,
-    GAP,
-    HHBLITS_ORDER,
-    RESTYPES_WITH_X,
-)
+from foldry.residues import ATOM37_MASK, GAP, HHBLITS_ORDER, RESTYPES_WITH_X
 from foldry.structure import Structure
 from tests.features.conftest import Recorded
 
@@ -119,8 +123,7 @@ def test_the_official_features_of_two_chains(record: dict[str, np.ndarray]) -> N
 def test_the_official_paired_rows(recorded: Recorded) -> None:
     record = recorded("data/multimer_pairing_hetero.npz")
     found = align_complex(recorded_query(record))
-    order = [HHBLITS_ORDER.index(letter) for letter in LETTERS]
-    to_hhblits = np.array(order)
+    to_hhblits = np.array([HHBLITS_ORDER.index(letter) for letter in LETTERS])
     num_paired = len(record["paired_rows"])
     start = [0, 14, 26]
     below = num_paired
@@ -142,3 +145,236 @@ def test_the_official_paired_rows(recorded: Recorded) -> None:
         )
         below = block.stop
     assert below == len(found.msa)
+
+
+@pytest.mark.parametrize(
+    ("header", "species"),
+    [
+        ("tr|A0A146SKV9|A0A146SKV9_FUNHE", "FUNHE"),
+        ("sp|P0C2L1|A3X1_LOXLA/5-90 Venom OS=Loxosceles OX=58217", "LOXLA"),
+        ("sp|P0C2L1_1|A3X1_LOXLA_3", "LOXLA"),
+        ("tr|A0A146SKV9|A0A146SKV9_9BRAD/1-2", "9BRAD"),
+        ("UniRef90_P0C2L1/1-9 n=2 Tax=Loxosceles TaxID=58217 RepID=A3X1_LOXLA", "LOXLA"),
+        ("UniRef100_A0A1 n=1 Tax=Bacteria TaxID=2 RepID=A0A1_9BACT", "2"),
+        ("UniRef100_A0A1 n=1 RepID=A0A1_9BACT", "9BACT"),
+        ("UniRef100_UPI0001 n=1 Tax=Homo sapiens TaxID=9606 RepID=UPI0001", "9606"),
+        ("whatever OX=9606 GN=x", "9606"),
+        ("UniRef100_A0A1", ""),
+        ("tr|A0A1|A0A146SKV9_FUNHE", ""),
+        ("xtr|A0A146SKV9|A0A146SKV9_FUNHE", ""),
+        ("MGYP001", ""),
+        ("", ""),
+    ],
+)
+def test_species(header: str, species: str) -> None:
+    assert species_of(header) == species
+
+
+def rows(*named: tuple[str, str]) -> Alignment:
+    """An alignment of (species, letters)."""
+    headers = tuple(f"tr|A0A146SKV9|A0A146SKV9_{name}" if name else "q" for name, _ in named)
+    sequences = tuple(letters for _, letters in named)
+    return Alignment(headers, sequences, np.zeros((len(named), len(sequences[0])), np.int32))
+
+
+def text(aligned: ComplexAlignment) -> list[str]:
+    return ["".join(LETTERS[code] for code in row) for row in aligned.msa]
+
+
+# Of HUMAN, A has two rows and B one; MOUSE is in A and C, YEAST in all, ECOLI in A alone.
+A = rows(("", "AAAA"), ("HUMAN", "AACC"), ("HUMAN", "AAAC"), ("MOUSE", "ACCC"), ("YEAST", "CCCC"),
+         ("ECOLI", "AACA"), ("", "GGGG"))  # fmt: skip
+B = rows(("", "DDD"), ("YEAST", "DDE"), ("HUMAN", "DEE"), ("", "GGG"))
+C = rows(("", "FF"), ("MOUSE", "FK"), ("YEAST", "KF"))
+
+
+def trimer(*, a: tuple[str, ...] = ("A",)) -> Query:
+    return Query("trimer", (Chain(a, "AAAA", A), Chain(("Y",), "DDD", B), Chain(("Z",), "FF", C)))
+
+
+@pytest.mark.parametrize(
+    ("pairing", "expected"),
+    [
+        # The most alike of HUMAN's rows is row 2; product 2·2 of MOUSE-HUMAN pairs is after 3·1.
+        ("alphafold", ["AAAADDDFF", "CCCCDDEKF", "ACCC---FK", "AAACDEE--"]),
+        ("greedy", ["AAAADDDFF", "CCCCDDEKF", "ACCC---FK", "AAACDEE--"]),
+        ("complete", ["AAAADDDFF", "CCCCDDEKF"]),
+        ("none", ["AAAADDDFF"]),
+    ],
+)
+def test_rows_are_paired_by_species(pairing: Pairing, expected: list[str]) -> None:
+    aligned = align_complex(trimer(), pairing)
+    num_paired = len(expected)
+    assert text(aligned)[:num_paired] == expected
+    assert aligned.covered[:num_paired].all()
+    used = {row[:4] for row in expected}, {row[4:7] for row in expected}, {r[7:] for r in expected}
+    blocks = [
+        *(row + "-----" for row in A.sequences if row not in used[0]),
+        *("----" + row + "--" for row in B.sequences if row not in used[1]),
+        *("-------" + row for row in C.sequences if row not in used[2]),
+    ]
+    assert text(aligned)[num_paired:] == blocks
+    assert (aligned.covered[num_paired:] == (aligned.msa[num_paired:] != GAP)).all()
+    assert sum(aligned.report.num_unpaired) == len(blocks)
+
+
+def test_all_rows_of_a_species_that_each_chain_has() -> None:
+    two = rows(("", "DD"), ("HUMAN", "EE"), ("HUMAN", "DE"), ("HUMAN", "KK"))
+    query = Query("q", (Chain(("A",), "AAAA", A), Chain(("B",), "DD", two)))
+    # The best goes with the best, and of the two pairs the one that was found sooner is first.
+    assert text(align_complex(query))[:3] == ["AAAADD", "AACCEE", "AAACDE"]
+    assert text(align_complex(query, "greedy"))[:3] == ["AAAADD", "AAACDE", "AACC--"]
+
+
+def test_the_report_tells_what_was_paired_and_why_not() -> None:
+    report = align_complex(trimer()).report
+    assert report.chains == ("A", "Y", "Z")
+    assert report.rows == (
+        PairedRow("", (0, 0, 0)),
+        PairedRow("YEAST", (4, 1, 2)),
+        PairedRow("MOUSE", (3, None, 1)),
+        PairedRow("HUMAN", (2, 2, None)),
+    )
+    told = {each.species: (each.counts, each.num_paired, each.reason) for each in report.species}
+    assert told == {
+        "ECOLI": ((1, 0, 0), 0, "in one chain only"),
+        "HUMAN": ((2, 1, 0), 1, ""),
+        "MOUSE": ((1, 0, 1), 1, ""),
+        "YEAST": ((1, 1, 1), 1, ""),
+    }
+    assert report.without_species == (1, 1, 0)
+    reasons = {
+        each.species: each.reason for each in align_complex(trimer(), "complete").report.species
+    }
+    assert reasons["HUMAN"] == "not in all chains"
+    assert {each.reason for each in align_complex(trimer(), "none").report.species} == {
+        "pairing is off"
+    }
+
+
+def test_copies_of_a_chain_are_paired_with_themselves() -> None:
+    aligned = align_complex(trimer(a=("A", "B")))
+    assert aligned.report.chains == ("A", "B", "Y", "Z")
+    # ECOLI is in both copies of the first chain.
+    assert PairedRow("ECOLI", (5, 5, None, None)) in aligned.report.rows
+    assert "AACAAACA-----" in text(aligned)
+    assert text(aligned)[0] == "AAAAAAAADDDFF"
+    assert "GGGGGGGG-----" in text(aligned)
+
+
+def test_chains_of_one_sequence_share_their_alignments_where_they_stand() -> None:
+    first, second = rows(("", "AA"), ("", "AC")), rows(("", "AA"), ("", "CA"))
+    other = rows(("", "D"), ("", "E"))
+    chains = (
+        Chain(("A",), "AA", first), Chain(("B",), "D", other), Chain(("C",), "AA", second)
+    )  # fmt: skip
+    assert text(align_complex(Query("q", chains))) == ["AADAA", "AC-AC", "CA-CA", "-" * 2 + "E--"]
+    only = Query("q", (chains[0], chains[2]))
+    assert text(align_complex(only)) == ["AAAA", "ACAC", "CACA"]
+    features = make_features(Query("q", chains), CONFIG, 0)
+    assert features.asym_id.tolist() == [1, 1, 2, 3, 3]
+    assert features.entity_id.tolist() == [1, 1, 2, 1, 1]
+    assert features.sym_id.tolist() == [1, 1, 1, 2, 2]
+
+
+def test_rows_for_pairing_are_not_read_unpaired() -> None:
+    other = Chain(("B",), "DDD", B)
+    both = Chain(("A",), "AAAA", rows(("", "AAAA"), ("", "GGGG")), A)
+    aligned = align_complex(Query("q", (both, other)))
+    assert text(aligned)[:3] == ["AAAADDD", "AAACDEE", "CCCCDDE"]
+    assert "GGGG---" in text(aligned)
+    assert "AACA---" not in text(aligned)
+    assert text(align_complex(Query("q", (Chain(("A",), "AAAA", None, A), other))))[:3] == [
+        "AAAADDD", "AAACDEE", "CCCCDDE"
+    ]  # fmt: skip
+
+
+def test_chains_without_alignments() -> None:
+    query = Query("q", (Chain(("A", "B"), "AC"), Chain(("C",), "D")))
+    assert text(align_complex(query)) == ["ACACD"]
+    assert text(align_complex(Query("q", (Chain(("A", "B"), "AC"),)))) == ["ACAC"]
+
+
+def test_rows_that_a_file_paired_stay_together() -> None:
+    one = Chain(
+        ("A", "B"),
+        "AA",
+        rows(("", "AA"), ("", "CC")),
+        rows(*(("", r) for r in ("AA", "AC", "--", "AC", "AC"))),
+    )
+    two = Chain(
+        ("C",),
+        "DDD",
+        rows(("", "DDD"), ("", "DEE")),
+        rows(*(("", r) for r in ("DDD", "DEE", "EEE", "---", "DEE"))),
+    )
+    aligned = align_complex(Query("q", (one, two), paired_by_row=True))
+    assert text(aligned) == ["AAAADDD", "ACACDEE", "----EEE", "ACAC---", "CCCC---"]
+    assert [row.rows for row in aligned.report.rows] == [
+        (0, 0, 0), (1, 1, 1), (None, None, 2), (3, 3, None)
+    ]  # fmt: skip
+    assert aligned.report.num_unpaired == (1, 1, 0)
+    uneven = Query("q", (one, Chain(("C",), "DDD")), paired_by_row=True)
+    with pytest.raises(InputError, match="with 1 and with 5 paired rows"):
+        align_complex(uneven)
+
+
+def test_a_chain_has_a_bounded_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 4)
+    aligned = align_complex(trimer())
+    # Two paired rows; the first two chains have both, so two unpaired ones each.
+    assert text(aligned)[:2] == ["AAAADDDFF", "CCCCDDEKF"]
+    assert len(aligned.report.rows) == 2
+    assert aligned.report.num_unpaired == (2, 1, 0)
+    assert len(aligned.msa) == 5
+    assert len(align_complex(Query("q", (Chain(("A", "B"), "AAAA", A),))).msa) == 4
+    assert len(align_complex(Query("q", (Chain(("A",), "AAAA", A),))).msa) == 7
+
+
+def test_a_species_of_too_many_rows_is_not_paired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SPECIES_ROWS", 1)
+    report = align_complex(trimer()).report
+    assert [row.species for row in report.rows] == ["", "YEAST", "MOUSE"]
+    assert report.species[1].reason == "more than 1 rows in one chain"
+
+
+SPECIES = st.lists(st.sampled_from(["", "HUMAN", "MOUSE", "YEAST"]), min_size=1, max_size=12)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(SPECIES, min_size=2, max_size=4),
+    st.integers(0, 2**32),
+    st.sampled_from(["alphafold", "greedy", "complete"]),
+)
+def test_pairs_are_of_one_species_and_no_row_is_in_two(
+    species: list[list[str]], seed: int, pairing: Pairing
+) -> None:
+    rng = np.random.default_rng(seed)
+    identity = [rng.integers(0, 6, len(names)) for names in species]
+    paired, outcomes = pair_rows(species, identity, pairing)
+    for k, names in enumerate(species):
+        used = [row.rows[k] for row in paired if row.rows[k] is not None]
+        assert len(set(used)) == len(used)
+        assert 0 not in used
+        assert all(names[n] == row.species for row in paired if (n := row.rows[k]) is not None)
+        # No row that was left out is more alike to the query than one that was taken.
+        for name in {row.species for row in paired}:
+            mine = {n for n in used if names[n] == name}
+            others = {n for n in range(1, len(names)) if names[n] == name} - mine
+            worst = min((identity[k][n] for n in mine), default=np.inf)
+            assert all(identity[k][n] <= worst for n in others)
+    sizes = [sum(n is not None for n in row.rows) for row in paired]
+    assert sizes == sorted(sizes, reverse=True)
+    assert all(size >= 2 for size in sizes)
+    assert sum(outcome.num_paired for outcome in outcomes) == len(paired)
+    assert all(bool(outcome.num_paired) != bool(outcome.reason) for outcome in outcomes)
+
+
+def test_missing_templates_are_empty_rows() -> None:
+    query = Query("q", (Chain(("A", "B"), "AC"),))
+    features = make_features(query, CONFIG, 0)
+    assert features.templates is not None
+    assert features.templates.aatype.tolist() == [[0] * 4] * 4
+    assert not features.templates.atom_mask.any()
+    assert features.templates.mask.tolist() == [0] * 4

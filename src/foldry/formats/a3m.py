@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import string
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -114,14 +115,14 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
             f"{source}, line 1, tells of {sum(lengths)} residues and the rows have "
             f"{len(rows.sequences[0])}: give the length of every distinct chain once."
         )
-    ends = np.cumsum(lengths)
+    begins = [0, *accumulate(lengths[:-1])]
     letters = np.frombuffer("".join(rows.sequences).encode("ascii"), np.uint8)
     letters = letters.reshape(len(rows.sequences), -1)
-    covers = np.logical_or.reduceat(letters != ord("-"), ends - lengths, axis=1)
+    covers = np.logical_or.reduceat(letters != ord("-"), begins, axis=1)
     several = covers.sum(axis=1) > 1
     segments = []
-    for number, (length, end, count) in enumerate(zip(lengths, ends, copies, strict=True)):
-        part = _columns(rows, number, int(end) - length, int(end))
+    for number, (begin, length, count) in enumerate(zip(begins, lengths, copies, strict=True)):
+        part = _columns(rows, number, begin, begin + length)
         own = covers[:, number]
         first = [*np.flatnonzero(own)[:1], *np.flatnonzero(several)[:1]]
         whole = {part.sequences[row] for row in first}

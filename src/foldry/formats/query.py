@@ -170,9 +170,10 @@ def _read_a3m(text: str, path: Path) -> Query:
         )
         for segment in segments
     )
-    name = segments[0].alignment.headers[0].split()
+    name = next(iter(segments[0].alignment.headers[0].split()), "")
     # ColabFold numbers the chains from 101 and names the file after the query.
-    name = stem(path) if chains[1:] or name in ([], ["101"]) else name[0]
+    if chains[1:] or name in ("", "101"):
+        name = stem(path)
     return Query(safe_name(name, str(path)), chains, paired_by_row=len(chains) > 1)
 
 
