@@ -129,7 +129,7 @@ def test_a_self_template_reproduces_distances(data: TrainingSet) -> None:
         assert templates.mask.tolist() == [1]
         assert len(sample.features.msa) == 1
         known = templates.atom_mask[0, :, CA] > 0
-        assert 0.59 * len(known) - 4 <= known.sum() < len(known)
+        assert 0.69 * len(known) - 4 <= known.sum() <= len(known)
         assert np.array_equal(templates.aatype[0] == GAP, ~known)
 
         def distances(positions: np.ndarray, known: np.ndarray = known) -> np.ndarray:
@@ -137,8 +137,8 @@ def test_a_self_template_reproduces_distances(data: TrainingSet) -> None:
             return np.linalg.norm(ca[:, None] - ca, axis=-1)
 
         error = distances(templates.atom_positions[0]) - distances(sample.truth.positions)
-        # Two atoms, each moved by 0.5 to 1 Å along every axis.
-        assert 0.4 < np.sqrt(np.mean(error**2)) < 2.0
+        # Two atoms, each moved by 0.1 to 1 Å along every axis.
+        assert 0.1 < np.sqrt(np.mean(error**2)) < 2.0
 
 
 def test_a_real_template_is_one_of_the_chain_s_hits(world: World, data: TrainingSet) -> None:
@@ -244,6 +244,9 @@ def test_damaged_chains_are_left_out(
             arrays["residues"][arrays["cell_offsets"][row]] ^= 1
         else:
             arrays["length"][row] += 1
+    for name in bad:
+        with pytest.raises((InputError, LookupError, ValueError)):
+            damaged.sample(name, STAGE, np.random.default_rng(0))
     left = [damaged.batch(STAGE, 0, step) for step in range(4)]
     again = [damaged.batch(STAGE, 0, step) for step in range(4)]
     for one, other in zip(left, again, strict=True):
@@ -262,7 +265,8 @@ def test_residues_of_little_confidence_count_in_no_loss(world: World) -> None:
     stage = replace(STAGE, min_plddt=70.0, self_template_fraction=1.0)
     for name, sample in samples(data, stage, 10):
         plddt = data.library.chain(name).plddt
-        assert plddt.min() < 30 < 90 < plddt.max()
+        assert plddt.min() < 30
+        assert plddt.max() > 90
         assert np.array_equal(sample.truth.mask[:, CA] > 0, sample.truth.plddt >= 70)
         assert not sample.truth.positions[sample.truth.plddt < 70].any()
         assert collate([sample], 50).targets.ca_mask.sum() == (sample.truth.plddt >= 70).sum()
