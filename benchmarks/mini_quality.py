@@ -16,7 +16,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +27,11 @@ from foldry.predict.networks import NetworkFile, find_networks
 from foldry.predict.runner import load_model, predict_one
 from foldry.predict.settings import Settings
 from foldry.residues import CA
+from foldry.score.foldscore import foldscore
 from foldry.score.report import compare_ca
 from foldry.train.data import TrainingSet
 from foldry.train.packs import Library
+from foldry.train.validate import radius_of_gyration
 
 DEPTHS = ((0, 4), (5, 29), (30, 10**9))
 CONDITIONS = ("alignment + templates", "alignment", "sequence", "untrained", "helix", "template")
@@ -47,12 +49,21 @@ class Chain:
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one chain under one condition; `plddt` is 0–1, NaN where there is none."""
+    """Scores of one chain under one condition.
+
+    `radius_ratio` is the radius of gyration over the true one; `foldscore` needs all atoms and
+    `plddt`, 0–1, a network: NaN where there are none.
+    """
 
     lddt_ca: float
     gdt_ts: float
     tm_score: float
-    plddt: float
+    radius_ratio: float
+    foldscore: float = math.nan
+    plddt: float = math.nan
+
+
+FIELDS = fields(Result)
 
 
 def helix(length: int) -> np.ndarray:
@@ -75,11 +86,14 @@ def known_chains(library: Library, names: Sequence[str]) -> list[Chain]:
     return chains
 
 
-def judge(library: Library, name: str, ca: np.ndarray, known: np.ndarray, plddt: float) -> Result:
+def judge(library: Library, name: str, ca: np.ndarray, known: np.ndarray) -> Result:
     """Scores of a chain's Cα atoms; `known` is False for residues that the model lacks."""
     truth = library.chain(name)
-    scores = compare_ca(ca, truth.positions[:, CA], known, truth.mask[:, CA] > 0)
-    return Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, plddt)
+    there = truth.mask[:, CA] > 0
+    scores = compare_ca(ca, truth.positions[:, CA], known, there)
+    both = known & there
+    ratio = radius_of_gyration(ca[both]) / radius_of_gyration(truth.positions[both, CA])
+    return Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, ratio)
 
 
 def predictor(
@@ -91,8 +105,13 @@ def predictor(
         query = library.query(name, 4 if templates else 0, alignment=alignment)
         made = predict_one(query, model, network, 0, Settings())
         everything = np.ones(len(made.plddt), bool)
-        ca = made.structure.atom_positions[:, CA]
-        return judge(library, name, ca, everything, float(made.plddt.mean()) / 100)
+        atoms, atom_mask = made.structure.atom_positions, made.structure.atom_mask
+        truth = library.chain(name)
+        return replace(
+            judge(library, name, atoms[:, CA], everything),
+            foldscore=foldscore(atoms, truth.positions, atom_mask, truth.mask > 0).score,
+            plddt=float(made.plddt.mean()) / 100,
+        )
 
     return run
 
@@ -102,14 +121,14 @@ def baselines(library: Library) -> dict[str, Callable[[str], Result | None]]:
 
     def straight(name: str) -> Result:
         length = len(library.chain(name))
-        return judge(library, name, helix(length), np.ones(length, bool), math.nan)
+        return judge(library, name, helix(length), np.ones(length, bool))
 
     def template(name: str) -> Result | None:
         hits = library.hits(name)
         if not hits:
             return None
         laid = library.lay_hit(name, hits[0])
-        return judge(library, name, laid.positions[:, CA], laid.mask[:, CA] > 0, math.nan)
+        return judge(library, name, laid.positions[:, CA], laid.mask[:, CA] > 0)
 
     return {"helix": straight, "template": template}
 
@@ -118,18 +137,19 @@ def row(title: str, results: Sequence[Result]) -> str:
     """One line of a table: means and, where there is pLDDT, its correlation with lDDT."""
     if not results:
         return f"{title:46s} {0:4d}"
-    lddt, gdt, tm, plddt = np.array(
-        [(each.lddt_ca, each.gdt_ts, each.tm_score, each.plddt) for each in results]
-    ).T
-    line = f"{title:46s} {len(results):4d} {lddt.mean():8.3f} {gdt.mean():8.3f} {tm.mean():8.3f}"
-    if np.isnan(plddt).any() or len(results) < 3 or plddt.std() < 1e-6:
-        return line
-    return f"{line} {plddt.mean():8.3f} {np.corrcoef(plddt, lddt)[0, 1]:8.2f}"
+    columns = {field.name: [getattr(each, field.name) for each in results] for field in FIELDS}
+    means = [np.mean(values) for values in columns.values()]
+    line = "".join(f" {mean:9.3f}" if np.isfinite(mean) else f"{'':10s}" for mean in means)
+    plddt = np.array(columns["plddt"])
+    if np.isfinite(plddt).all() and len(results) > 2 and plddt.std() > 1e-6:
+        line += f" {np.corrcoef(plddt, columns['lddt_ca'])[0, 1]:9.2f}"
+    return f"{title:46s} {len(results):4d}{line}".rstrip()
 
 
 def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> list[str]:
     """All lines: each condition over all chains, then by alignment depth and by template."""
-    header = f"{'':46s} {'n':>4} {'lDDT-Cα':>8} {'GDT_TS':>8} {'TM':>8} {'pLDDT':>8} {'r':>8}"
+    titles = ("lDDT-Cα", "GDT_TS", "TM", "Rg ratio", "FoldScore", "pLDDT", "r")
+    header = f"{'':46s} {'n':>4}" + "".join(f" {title:>9s}" for title in titles)
     lines = [header]
     for condition, of_chain in results.items():
         lines.append(row(condition, list(of_chain.values())))
