@@ -219,6 +219,19 @@ def _value(text: str, known: object) -> object:
     return None if known is None and text == "None" else int(text)
 
 
+CONFIDENCE_LOSSES: Final = LossConfig(
+    distogram=0.0,
+    masked_msa=0.0,
+    backbone=0.0,
+    sidechain=0.0,
+    chi=0.0,
+    angle_norm=0.0,
+    plddt=1.0,
+    pae=1.0,
+)
+"""Of the confidence heads alone."""
+
+
 def mini_stages() -> tuple[StageConfig, ...]:
     """How `mini` is trained: from distances to a fold, the whole, longer crops, the confidence.
 
@@ -281,16 +294,7 @@ def mini_stages() -> tuple[StageConfig, ...]:
     confidence = replace(
         long,
         name="confidence",
-        losses=LossConfig(
-            distogram=0.0,
-            masked_msa=0.0,
-            backbone=0.0,
-            sidechain=0.0,
-            chi=0.0,
-            angle_norm=0.0,
-            plddt=1.0,
-            pae=1.0,
-        ),
+        losses=CONFIDENCE_LOSSES,
         num_steps=320,
         chains="confidence",
         optimizer="adam",
