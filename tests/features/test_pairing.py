@@ -378,3 +378,37 @@ def test_missing_templates_are_empty_rows() -> None:
     assert features.templates.aatype.tolist() == [[0] * 4] * 4
     assert not features.templates.atom_mask.any()
     assert features.templates.mask.tolist() == [0] * 4
+
+
+def test_gaps_of_a_paired_row_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_ROWS", 4)
+    pair = [Chain((name,), "A" + name, rows(("", "A" + name), ("HUMAN", "CC"))) for name in "FY"]
+    other = Chain(("W",), "W", rows(("", "W"), *(("", letter) for letter in "CDEK")))
+    report = align_complex(Query("q", (*pair, other))).report
+    assert [row.rows for row in report.rows] == [(0, 0, 0), (1, 1, None)]
+    # The last chain has one paired row and so three of its own.
+    assert report.num_unpaired == (0, 0, 3)
+
+
+def test_a_template_of_one_chain_stands_beside_nothing() -> None:
+    length = 3
+    mask = np.zeros((length, 37), bool)
+    mask[:, :5] = True
+    structure = Structure(
+        name="t",
+        aatype=np.array([0, 4, 3]),
+        residue_number=np.arange(length),
+        insertion_code=np.full(length, ""),
+        chain_id=np.full(length, "A"),
+        atom_positions=np.ones((length, 37, 3), np.float32) * mask[..., None],
+        atom_mask=mask,
+        b_factor=np.zeros((length, 37)),
+    )
+    hit = TemplateHit("t_A", structure, np.arange(length)[:, None] * [1, 1])
+    query = Query("q", (Chain(("A",), "GG"), Chain(("B",), "ACD", templates=(hit,))))
+    templates = make_features(query, CONFIG, 0).templates
+    assert templates is not None
+    assert templates.mask.tolist() == [1, 0, 0, 0]
+    assert templates.aatype[0].tolist() == [0, 0, 0, 4, 3]
+    assert templates.atom_mask.sum(axis=(1, 2)).tolist() == [15, 0, 0, 0]
+    assert not templates.atom_mask[:, :2].any()
