@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -206,6 +207,65 @@ def test_seqres_is_laid_on_the_residues_seen() -> None:
 def test_a_deposition_without_entities_has_the_residues_seen() -> None:
     shifted = "ATOM     43  CZ  PHE   6.855  -5.994  1.00 50.00           C  "
     assert parse_deposition(shifted.encode(), "shifted.pdb").chain_to_seqres == {"": "F"}
+
+
+def trace(chain: str, numbers: list[int], residue: str, x: float = 0) -> list[str]:
+    """Cα alone, one residue after another."""
+    return [
+        line(serial, " CA", residue, f"{chain}{serial:>4} ", (x, 3.8 * serial, 0))
+        for serial in numbers
+    ]
+
+
+@pytest.mark.parametrize("name", ["A", " "])
+def test_chains_of_one_name_that_ter_parts_are_all_read(name: str) -> None:
+    lines = [
+        *trace(name, [1, 2, 3], "ALA"),
+        "TER",
+        *trace(name, [1, 2], "GLY", 20),
+        "TER",
+        *trace("B", [1], "ALA", 40),
+        "TER",
+        *trace(name, [1, 2], "ARG", 60),
+        "TER",
+        line(9, " CA", "MSE", f"{name}   9 ", (80, 0, 0)),
+        line(9, " O", "HOH", f"{name}   1 ", (90, 0, 0)),
+    ]
+    structure = parse_structure("\n".join(lines).encode(), "x.pdb")
+    first = name.strip()
+    assert structure.chains == (first, f"{first}2", "B", f"{first}3")
+    assert structure.sequence == "AAAGGARR"
+    assert structure.atom_positions[:, CA, 0].tolist() == [0, 0, 0, 20, 20, 40, 60, 60]
+
+
+def test_a_break_marked_by_ter_leaves_a_chain_whole() -> None:
+    lines = [*trace("A", [1, 2], "ALA"), "TER", *trace("A", [5, 6], "GLY"), "TER"]
+    structure = parse_structure("\n".join(lines).encode(), "x.pdb")
+    assert structure.chains == ("A",)
+    assert structure.residue_number.tolist() == [1, 2, 5, 6]
+
+
+@pytest.mark.parametrize("residue", ["ALA", "GLY"])
+def test_chains_of_one_name_that_nothing_parts_are_refused(residue: str) -> None:
+    lines = [*trace("A", [1, 2, 3], "ALA"), *trace("A", [1, 2, 3], residue, 20)]
+    with pytest.raises(InputError, match="residue 1 of chain 'A' twice"):
+        parse_structure("\n".join(lines).encode(), "x.pdb")
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_two_proteins_under_one_author_s_name_in_mmcif(number: int) -> None:
+    second = trace("B", [number, number + 1], "ALA", 20)
+    parsed = gemmi.read_pdb_string("\n".join([*trace("A", [1, 2], "ALA"), "TER", *second]))
+    parsed.setup_entities()
+    text = parsed.make_mmcif_document().as_string()
+    text = re.sub(r"^(ATOM .*) B 1$", r"\1 A 1", text, flags=re.MULTILINE)
+    if number == 1:
+        with pytest.raises(InputError, match="residue 1 of chain 'A' twice"):
+            parse_structure(text.encode(), "x.cif")
+        return
+    structure = parse_structure(text.encode(), "x.cif")
+    assert structure.chains == ("A", "A2")
+    assert structure.residue_number.tolist() == [1, 2, 3, 4]
 
 
 def test_models_are_counted_from_zero() -> None:

@@ -3,7 +3,8 @@
 Kept: the proteins of one model. Left out: waters, ligands, nucleic acids and hydrogens. Of
 alternate locations the one of highest occupancy is taken, the first of equals. A modified residue
 becomes its parent, with the atoms that the parent has; selenomethionine becomes methionine, SE
-its SD. Arginine's NH1 is the one nearer to CD.
+its SD. Arginine's NH1 is the one nearer to CD. A second protein under a chain's name becomes a
+chain of its own, `A2`: in PDB files one after TER that numbers its residues as the first did.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import count, groupby
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -91,11 +92,12 @@ def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
     if not 0 <= model < len(parsed):
         raise InputError(f"{source} has {len(parsed)} models: there is no model {model}.")
     letters = _Letters(parsed)
-    rows = [
+    rows: list[_Row] = [
         (name, letters[residue.name], residue)
         for name, polymer in _proteins(parsed[model])
         for residue in _conformers(polymer)
     ]
+    _check_numbers(rows, source)
     if not rows:
         raise InputError(
             f"{source} has no amino acid with coordinates: give a file with a protein in it."
@@ -213,7 +215,7 @@ def _parse(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block |
         if block is not None:
             parsed = gemmi.make_structure_from_block(block)
         elif re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-            parsed = gemmi.read_pdb_string(text)
+            parsed = _read_pdb(text)
         else:
             raise InputError(f"{source} is no PDB, mmCIF or BinaryCIF file: give one of these.")
     except InputError:
@@ -229,11 +231,53 @@ def _parse(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block |
     return parsed, block
 
 
+def _read_pdb(text: str) -> gemmi.Structure:
+    parsed = gemmi.read_pdb_string(text, split_chain_on_ter=True)
+    for model in parsed:
+        names = {part.name for part in model}
+        seen: set[tuple[str, str]] = set()
+        for part in model:
+            numbers = {(part.name, str(residue.seqid)) for residue in part}
+            if numbers & seen:
+                part.name = _unused(part.name, names)
+            seen |= numbers
+    return parsed
+
+
+def _check_numbers(rows: list[_Row], source: str) -> None:
+    """Refuses chains of one name that nothing parts: the residues of one number are one residue."""
+    seen: set[tuple[str, str]] = set()
+    for name, _, residue in rows:
+        if residue is None:
+            continue
+        place = name, str(residue.seqid)
+        twice = "CA" in residue and [atom.altloc for atom in residue["CA"]].count("\0") > 1
+        if place in seen or twice:
+            raise InputError(
+                f"{source} has residue {place[1]} of chain {name!r} twice: give each chain a name "
+                "of its own."
+            )
+        seen.add(place)
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """The name with a number after it that no chain has; it is taken from now on."""
+    free = next(each for each in (f"{name}{n}" for n in count(2)) if each not in names)
+    names.add(free)
+    return free
+
+
 def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
+    names = {chain.name for chain in model}
     for chain in model:
-        polymer = chain.get_polymer()
-        if len(polymer) and polymer.check_polymer_type() in _PEPTIDES:
-            yield chain.name, polymer
+        polymers = (
+            span
+            for span in chain.subchains()
+            if span[0].entity_type == gemmi.EntityType.Polymer
+            and span.check_polymer_type() in _PEPTIDES
+        )
+        for number, polymer in enumerate(polymers):
+            yield _unused(chain.name, names) if number else chain.name, polymer
 
 
 def _conformers(polymer: gemmi.ResidueSpan) -> Iterator[gemmi.Residue]:
