@@ -71,6 +71,15 @@ def test_names_and_order_of_many_chains_are_undone(num: int, piece: Structure) -
     assert map_chains(model, reference).chains == truth.chains
 
 
+def test_two_halves_that_stand_wrongly_to_each_other(piece: Structure) -> None:
+    """No superposition lays both halves on the reference; each is a rigid body."""
+    reference = spiral(piece, 12)
+    broken = reference.atom_positions.copy()
+    broken[len(broken) // 2 :] += [25, 0, -25]
+    model, truth = shuffled(replace(reference, atom_positions=broken), 8)
+    assert map_chains(model, reference).chains == truth.chains
+
+
 @pytest.mark.parametrize("num", [4, 10])
 def test_missing_chains_of_the_model_are_told(num: int, piece: Structure) -> None:
     reference = spiral(piece, num)

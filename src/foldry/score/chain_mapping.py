@@ -6,8 +6,7 @@ equals, such as chains that touch none, the one of least RMSD. Where the model l
 mappings differ in which interfaces they have: there, incorrect ones (under 0.23) count for nothing.
 
 Up to 40,320 mappings (eight copies of one chain) are all tried. Beyond, one chain of the model
-after another is superposed on one of the reference, each other chain goes to the nearest, and the
-best such mapping is improved by exchanging two chains.
+after another is superposed on one of the reference, and each other chain goes to the nearest.
 
 Axes: K mappings, R chains of the reference, P pairs of alike chains, M matched residues.
 """
@@ -15,12 +14,13 @@ Axes: K mappings, R chains of the reference, P pairs of alike chains, M matched 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations, permutations
+from functools import cached_property
+from itertools import permutations
 from math import perm
 from typing import Final, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from foldry.features.pairwise import align_local
 from foldry.residues import CA, UNKNOWN
@@ -29,11 +29,12 @@ from foldry.score.superpose import rmsd, superpose
 from foldry.structure import Structure
 
 _MAX_TRIED: Final = 40_320
-_MAX_EXCHANGES: Final = 400
 _MIN_IDENTITY: Final = 0.3
 _NEARLY_AS_ALIKE: Final = 0.9
 _NUM_ANCHORS: Final = 3
 _ROUNDS: Final = 5
+_NEAR: Final = 5.0
+"""Å between the parts of two chains: as one rigid body."""
 _PARTS: Final = 4
 """A chain is seen as the centres of this many parts while chains are assigned."""
 _NONE: Final = -1
@@ -186,7 +187,7 @@ class _Search:
         if count <= _MAX_TRIED and self._scorer.interfaces:
             mappings = self._all(groups)
         else:
-            mappings = self._exchanged(self._superposed(), groups)
+            mappings = self._superposed()
         totals = self._totals(mappings)
         return self._nearest(mappings[totals > totals.max() - _EQUAL])
 
@@ -238,29 +239,50 @@ class _Search:
         return self._scores[key]
 
     def _superposed(self) -> Int[np.ndarray, "K R"]:
-        """The mappings that follow from laying one chain on another."""
-        mobile, target = self._parts()
+        """The mappings that follow from laying one chain on another, and the one by rigid bodies.
+
+        In the latter the most chains that one superposition brings near go first, then the most of
+        those that are left, and so on: the parts of a complex may stand wrongly to each other.
+        """
+        everything = np.ones(len(self._pairs), bool)
+        found = [chosen for chosen, _ in self._ways(everything)]
+        bodies, free = np.zeros(0, np.int64), everything
+        while free.any():
+            body = max((near for _, near in self._ways(free)), key=len)
+            bodies = np.concatenate([bodies, body])
+            used = [np.isin(side, side[bodies]) for side in self._pairs.T]
+            free = ~(used[0] | used[1])
+        mappings = np.full((len(found) + 1, len(self._there)), _NONE)
+        for mapping, chosen in zip(mappings, [*found, bodies], strict=True):
+            mapping[self._pairs[chosen, 1]] = self._pairs[chosen, 0]
+        return np.unique(mappings, axis=0)
+
+    def _ways(
+        self, free: Bool[np.ndarray, " P"]
+    ) -> list[tuple[Int[np.ndarray, " C"], Int[np.ndarray, " D"]]]:
+        """The pairs of chains after one free pair was superposed: all, and those that are near."""
+        mobile, target = self._parts
         side = int(len(self._here) >= len(self._there))
-        ends = np.unique(self._pairs[:, side])
+        ends = np.unique(self._pairs[free, side])
         fixed = ends[np.linspace(0, len(ends) - 1, min(_NUM_ANCHORS, len(ends))).astype(int)]
         found = []
-        for anchor in np.flatnonzero(np.isin(self._pairs[:, side], fixed)):
-            chosen = np.array([anchor])
+        for anchor in np.flatnonzero(free & np.isin(self._pairs[:, side], fixed)):
+            near = np.array([anchor])
             for _ in range(_ROUNDS):
-                motion = superpose(*(parts[chosen].reshape(-1, 3) for parts in (mobile, target)))
-                before, chosen = chosen, self._assigned(motion.apply(mobile) - target)
-                if np.array_equal(before, chosen):
+                motion = superpose(*(parts[near].reshape(-1, 3) for parts in (mobile, target)))
+                squared = ((motion.apply(mobile) - target) ** 2).sum(axis=2).mean(axis=1)
+                chosen = self._assigned(np.where(free, squared, np.inf))
+                before, near = near, chosen[squared[chosen] < _NEAR**2]
+                if not len(near) or np.array_equal(before, near):
                     break
-            mapping = np.full(len(self._there), _NONE)
-            mapping[self._pairs[chosen, 1]] = self._pairs[chosen, 0]
-            found.append(mapping)
-        return np.unique(found, axis=0)
+            found.append((chosen, near if len(near) else np.array([anchor])))
+        return found
 
-    def _assigned(self, apart: Float[np.ndarray, "P 4 3"]) -> Int[np.ndarray, " C"]:
+    def _assigned(self, squared: Float[np.ndarray, " P"]) -> Int[np.ndarray, " C"]:
         """Pairs of chains, the nearest first, then the nearest of the chains that are left."""
         distance = np.full((len(self._here), len(self._there)), np.inf)
         number = np.zeros(distance.shape, np.int64)
-        distance[*self._pairs.T] = (apart**2).sum(axis=(1, 2))
+        distance[*self._pairs.T] = squared
         number[*self._pairs.T] = np.arange(len(self._pairs))
         chosen = []
         while distance.size and np.isfinite(distance).any():
@@ -269,6 +291,7 @@ class _Search:
             distance[place[0]] = distance[:, place[1]] = np.inf
         return np.sort(chosen)
 
+    @cached_property
     def _parts(self) -> tuple[Float[np.ndarray, "P 4 3"], Float[np.ndarray, "P 4 3"]]:
         """Where the parts of two chains are that belong together, for each pair of chains."""
         centers = np.empty((2, len(self._pairs), _PARTS, 3))
@@ -281,24 +304,6 @@ class _Search:
                 ):
                     center[:] = points[side].mean(axis=0)
         return centers[0], centers[1]
-
-    def _exchanged(
-        self, mappings: Int[np.ndarray, "K R"], groups: list[tuple[list[int], list[int]]]
-    ) -> Int[np.ndarray, "K R"]:
-        """The mappings, and the best with two chains exchanged as long as that makes it better."""
-        swaps = [swap for _, there in groups for swap in combinations(there, 2)]
-        if not 0 < len(swaps) <= _MAX_EXCHANGES:
-            return mappings
-        totals = self._totals(mappings)
-        best, most = mappings[totals.argmax()], float(totals.max())
-        while True:
-            others = np.repeat(best[None], len(swaps), axis=0)
-            for other, (one, two) in zip(others, swaps, strict=True):
-                other[[one, two]] = other[[two, one]]
-            totals = self._totals(others)
-            if totals.max() <= most + _EQUAL:
-                return np.concatenate([mappings, best[None]])
-            best, most = others[totals.argmax()], float(totals.max())
 
     def _nearest(self, mappings: Int[np.ndarray, "K R"]) -> Int[np.ndarray, " R"]:
         """The mapping of least RMSD, among equals the one that changes fewest names."""
