@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +13,26 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldry.features.features import FeatureConfig
-from foldry.features.known_atoms import torsion_angles
+from foldry.features.features import FeatureConfig, Features, MSADraw
+from foldry.features.msa import read_rows
+from foldry.features.sequence import target_feat
+from foldry.features.templates import template_features_of_atoms
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import from_official
-from foldry.model.heads import (
-    pae_bin_centers,
-    plddt,
-    predicted_aligned_error,
-    predicted_tm_score,
-)
-from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
+from foldry.model.config import ModelConfig, from_official
+from foldry.model.inputs import Inputs, MSAInputs, stack_draws, stack_features, stack_templates
+from foldry.model.runtime import Runtime
 from foldry.model.weights import from_official as parameters_from_official
+from foldry.predict.rank import confidence
 from foldry.predict.recycle import recycle
 from foldry.residues import ATOM37_MASK
 
+FED = ("index_order", "msa", "bert_mask")
+"""What was drawn in each pass of a complex; all else of an alignment follows from it."""
+TORSIONS = {
+    "torsion_angles_sin_cos": "torsion_sin_cos",
+    "alt_torsion_angles_sin_cos": "torsion_alt_sin_cos",
+    "torsion_angles_mask": "torsion_mask",
+}
 PAIR_MODULES = (
     "triangle_multiplication_outgoing",
     "triangle_multiplication_incoming",
@@ -67,26 +72,37 @@ class Case:
         return "multimer" in self.config["model"]
 
     @property
-    def num_recycles(self) -> int:
-        return int(self.config["num_recycle"])
+    def dtype(self) -> torch.dtype:
+        """What the trunk runs in."""
+        half = self.is_multimer and self.config["model_config"]["global_config"]["bfloat16"]
+        return torch.bfloat16 if half else torch.float32
 
     @property
-    def needed(self) -> tuple[Path, Path]:
+    def needed(self) -> tuple[Path, ...]:
         """The files without which the case cannot be run."""
-        return self.folder / self.config["params"], self.folder / "inputs.npz"
+        fed = ("inputs.npz", "intermediates.npz") if self.is_multimer else ("inputs.npz",)
+        return (self.folder / self.config["params"], *(self.folder / name for name in fed))
+
+    @property
+    def residues(self) -> np.ndarray:
+        """Whether each residue is one, not padding."""
+        mask = arrays(self.folder / "inputs.npz")["seq_mask"]
+        return (mask if self.is_multimer else mask[0]) == 1
 
     def override(self, name: str, default: Any) -> Any:
         return self.config["overrides"].get(name, default)
 
-    @property
-    def num_ensemble(self) -> int:
-        return int(self.override("data.eval.num_ensemble", 1))
+    def model_config(self) -> ModelConfig:
+        features = None
+        if not self.is_multimer:
+            members = int(self.override("data.eval.num_ensemble", 1))
+            features = FeatureConfig(0, 0, 0, num_ensemble=members)
+        return from_official(self.config["model"], self.config["model_config"], features)
 
     def model(self) -> AlphaFold:
-        features = FeatureConfig(num_msa=0, num_extra_msa=0, num_templates=0)
-        config = from_official(self.config["model"], self.config["model_config"], features)
+        config = self.model_config()
         params = arrays(self.folder / self.config["params"])
-        model = AlphaFold(config)
+        model = AlphaFold(config, Runtime(dtype=self.dtype))
         model.load_state_dict(parameters_from_official(params, config))
         return model.eval()
 
@@ -97,12 +113,28 @@ class Case:
             torsions: Template torsions to feed in place of ours (the recorded ones hold rounding
                 noise where an angle is undefined); empty for none.
         """
+        if self.is_multimer:
+            features = self.features()
+            return stack_features([features]), lambda cycle: [
+                stack_draws([self.multimer_draw(features, cycle)])
+            ]
         fed = arrays(self.folder / "inputs.npz")
         first = {name: torch.from_numpy(array[:1]) for name, array in fed.items()}
         ones = torch.ones_like(first["aatype"])
         templates = None
         if "template_aatype" in fed:
-            templates = self.templates({k: v[0] for k, v in fed.items()}, torsions)
+            templates = template_features_of_atoms(
+                fed["template_aatype"][0],
+                fed["template_all_atom_positions"][0],
+                fed["template_all_atom_masks"][0],
+            )
+            fed_too = {
+                "mask": fed["template_mask"][0],
+                "pseudo_beta": fed["template_pseudo_beta"][0],
+                "pseudo_beta_mask": fed["template_pseudo_beta_mask"][0],
+            }
+            renamed = {TORSIONS[name]: array for name, array in torsions.items()}
+            templates = replace(templates, **fed_too, **renamed)
         inputs = Inputs(
             aatype=first["aatype"].long(),
             target_feat=first["target_feat"],
@@ -111,18 +143,47 @@ class Case:
             entity_id=ones,
             sym_id=ones,
             seq_mask=first["seq_mask"],
-            templates=templates,
+            templates=None if templates is None else stack_templates([templates]),
         )
-        num_draws = len(fed["msa_feat"])
+        num_draws, members = len(fed["msa_feat"]), self.model_config().features.num_ensemble
 
         def draw(cycle: int) -> list[MSAInputs]:
-            chosen = [
-                (cycle * self.num_ensemble + member) % num_draws
-                for member in range(self.num_ensemble)
-            ]
+            chosen = [(cycle * members + member) % num_draws for member in range(members)]
             return [self.draw(fed, index) for index in chosen]
 
         return inputs, draw
+
+    def features(self) -> Features:
+        """A complex as our features have it; the alignment without the rows that pad it."""
+        fed = arrays(self.folder / "inputs.npz")
+        rows = fed["msa_mask"].any(axis=1)
+        return Features(
+            aatype=fed["aatype"],
+            target_feat=target_feat(fed["aatype"]),
+            residue_index=fed["residue_index"],
+            **{name: fed[name].astype(np.int64) for name in ("asym_id", "entity_id", "sym_id")},
+            seq_mask=fed["seq_mask"],
+            msa=fed["msa"][rows],
+            deletion_matrix=fed["deletion_matrix"][rows],
+            templates=template_features_of_atoms(
+                fed["template_aatype"],
+                fed["template_all_atom_positions"],
+                fed["template_all_atom_mask"],
+            ),
+            config=self.model_config().features,
+            seed=0,
+        )
+
+    def multimer_draw(self, features: Features, cycle: int) -> MSADraw:
+        """Our features of the rows that were drawn and of the letters that were masked."""
+        recorded = arrays(self.folder / "intermediates.npz")
+        drawn = {name: recorded[f"c{cycle}/msa/{name}"] for name in ("index_order", "msa")}
+        mask = recorded[f"c{cycle}/msa/bert_mask"]
+        order = drawn["index_order"]
+        order = order[order < len(features.msa)]  # padding is last, before and after the draw
+        num_rows = min(len(order), features.config.num_msa)
+        msa = drawn["msa"][:num_rows].astype(np.int64)
+        return padded(read_rows(features, order, msa, mask[:num_rows]), features.config)
 
     @staticmethod
     def draw(fed: dict[str, np.ndarray], index: int) -> MSAInputs:
@@ -136,34 +197,19 @@ class Case:
             extra_msa_mask=one["extra_msa_mask"],
         )
 
-    @staticmethod
-    def templates(fed: dict[str, np.ndarray], torsions: dict[str, np.ndarray]) -> TemplateInputs:
-        if not torsions:
-            made = torsion_angles(
-                fed["template_aatype"],
-                fed["template_all_atom_positions"],
-                fed["template_all_atom_masks"],
-            )
-            torsions = {
-                "torsion_angles_sin_cos": made.sin_cos,
-                "alt_torsion_angles_sin_cos": made.alt_sin_cos,
-                "torsion_angles_mask": made.mask,
-            }
 
-        def tensor(array: np.ndarray) -> torch.Tensor:
-            return torch.from_numpy(np.asarray(array, np.float32))[None]
-
-        return TemplateInputs(
-            aatype=tensor(fed["template_aatype"]).long(),
-            atom_positions=tensor(fed["template_all_atom_positions"]),
-            atom_mask=tensor(fed["template_all_atom_masks"]),
-            mask=tensor(fed["template_mask"]),
-            pseudo_beta=tensor(fed["template_pseudo_beta"]),
-            pseudo_beta_mask=tensor(fed["template_pseudo_beta_mask"]),
-            torsion_sin_cos=tensor(torsions["torsion_angles_sin_cos"]),
-            torsion_alt_sin_cos=tensor(torsions["alt_torsion_angles_sin_cos"]),
-            torsion_mask=tensor(torsions["torsion_angles_mask"]),
+def padded(draw: MSADraw, config: FeatureConfig) -> MSADraw:
+    """As many rows as the network reads at most, the last ones masked, of code 0 and no profile."""
+    rows = {name: config.num_extra_msa for name in vars(draw) if name.startswith("extra")}
+    arrays = {
+        name: np.pad(
+            array,
+            [(0, rows.get(name, config.num_msa) - len(array)), *[(0, 0)] * (array.ndim - 1)],
         )
+        for name, array in vars(draw).items()
+    }
+    arrays["msa_feat"][len(draw.msa_feat) :, :, 0] = 1
+    return MSADraw(**arrays)
 
 
 class Recorder:
@@ -178,7 +224,7 @@ class Recorder:
         self.embedded: list[torch.Tensor] = []
 
     def keep(self, name: str, tensor: torch.Tensor) -> None:
-        self.numbers[name] = tensor.detach().numpy().copy()
+        self.numbers[name] = tensor.detach().float().numpy().copy()
 
     def attach(self) -> None:
         model = self.model
@@ -192,11 +238,11 @@ class Recorder:
                 lambda _m, _i, out: self.embedded.append(out[0])
             )
             for block in model.template.blocks[:1]:
-                scope = (
-                    "evoformer/template_embedding/single_template_embedding/template_pair_stack/"
-                    "__layer_stack_no_state"
-                )
-                self.attach_pair_modules(scope, block)
+                scope = "template_pair_stack/__layer_stack_no_state"
+                if model.config.of_complexes:
+                    scope = "template_embedding_iteration"
+                single = "evoformer/template_embedding/single_template_embedding"
+                self.attach_pair_modules(f"{single}/{scope}", block)
         model.structure.register_forward_pre_hook(self.on_structure_start)
         model.structure.norm_transition.register_forward_hook(self.on_layer)
         model.structure.register_forward_hook(self.on_structure)
@@ -267,8 +313,11 @@ class Recorder:
     def on_structure(self, _module: nn.Module, _inputs: tuple, output: Any) -> None:
         base = f"r{self.run}/sm"
         frames, groups = output.frames, output.group_frames
-        self.keep(f"{base}/affine/rotation", frames.rotation[:, 0])
-        self.keep(f"{base}/affine/translation", frames.translation[:, 0])
+        rotation, translation = frames.rotation[:, 0], frames.translation[:, 0]
+        self.keep(f"{base}/affine/rotation", rotation)
+        self.keep(f"{base}/affine/translation", translation)
+        units = translation[..., None] / self.model.config.structure.position_scale
+        self.keep(f"{base}/rigid", torch.cat([rotation, units], dim=-1))
         self.keep(f"{base}/angles_sin_cos", output.sin_cos[:, 0])
         self.keep(f"{base}/unnormalized_angles_sin_cos", output.unnormalized_sin_cos[:, 0])
         self.keep(f"{base}/atom14_pos", output.atom14[:, 0])
@@ -291,10 +340,13 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     model.represent = recorded_represent
     inputs, draw = case.inputs(torsions)
+    config = model.config
     with torch.no_grad():
-        result, _ = recycle(model, inputs, draw, case.num_recycles)
+        result, num_recycles = recycle(
+            model, inputs, draw, config.num_recycles, config.recycle_tolerance
+        )
         logits = model.predict_heads(result)
-    heads = model.config.heads
+    heads = config.heads
     outputs = {
         "distogram/logits": logits.distogram[0],
         "distogram/bin_edges": torch.linspace(
@@ -304,32 +356,69 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "masked_msa/logits": logits.masked_msa[0],
         "predicted_lddt/logits": logits.plddt[0],
         "n_evoformer_calls": torch.tensor(recorder.call + 1),
+        "num_recycles": torch.tensor(num_recycles),
         "representations/structure_module": result.structure.single[0],
         "structure_module/final_atom_positions": result.atom37[0],
         "structure_module/final_atom_mask": torch.from_numpy(ATOM37_MASK)[inputs.aatype[0]],
-        "metrics/plddt": plddt(logits.plddt[0]),
     }
-    outputs["metrics/ranking_confidence"] = outputs["metrics/plddt"].mean()
     for name in ("single", "pair", "msa", "msa_first_row"):
-        outputs[f"representations/{name}"] = getattr(result.representations, name)[0]
+        outputs[f"representations/{name}"] = getattr(result.representations, name)[0].float()
+    sure = confidence(logits, inputs.asym_id[0].numpy(), config)
+    metrics = {"plddt": sure.plddt, "ranking_confidence": sure.ranking_confidence}
     if logits.pae is not None:
         outputs["predicted_aligned_error/logits"] = logits.pae[0]
+        outputs["predicted_aligned_error/asym_id"] = inputs.asym_id[0]
         outputs["predicted_aligned_error/breaks"] = torch.linspace(
             0, heads.max_pae_break, heads.num_pae_bins - 1
         )
-        outputs["metrics/predicted_aligned_error"] = predicted_aligned_error(
-            logits.pae[0], heads.max_pae_break
-        )
-        outputs["metrics/max_predicted_aligned_error"] = pae_bin_centers(
-            heads.num_pae_bins, heads.max_pae_break
-        )[-1]
-        outputs["metrics/ptm"] = predicted_tm_score(logits.pae[0], heads.max_pae_break)
+        metrics |= {
+            "predicted_aligned_error": sure.pae,
+            "max_predicted_aligned_error": sure.max_pae,
+            "ptm": sure.ptm,
+            "iptm": sure.iptm or 0.0,
+        }
     named = {f"outputs/{name}": value.numpy() for name, value in outputs.items()}
+    named |= {f"outputs/metrics/{name}": np.asarray(value) for name, value in metrics.items()}
+    if case.is_multimer:
+        features = case.features()
+        for cycle in range(recorder.call + 1):
+            named |= drawn_features(case, features, cycle)
     return recorder.numbers | named
 
 
-def limit(name: str) -> float:
+def drawn_features(case: Case, features: Features, cycle: int) -> dict[str, np.ndarray]:
+    """The alignment's features of one pass of a complex, under the recorded names."""
+    fed = arrays(case.folder / "inputs.npz")
+    recorded = arrays(case.folder / "intermediates.npz")
+    base = f"c{cycle}/msa"
+    order, num_msa = recorded[f"{base}/index_order"], features.config.num_msa
+    draw = case.multimer_draw(features, cycle)
+    deletions = np.stack([draw.extra_has_deletion, draw.extra_deletion_value], axis=-1)
+    extra = np.concatenate([np.eye(23)[draw.extra_msa], deletions], axis=-1)
+    count = fed["msa_mask"].sum(0)[:, None]
+    profile = (np.eye(22)[fed["msa"]] * fed["msa_mask"][..., None]).sum(0) / count
+    ours = {
+        "true_msa": fed["msa"][order[:num_msa]],
+        "msa_mask": draw.msa_mask,
+        "deletion_matrix": fed["deletion_matrix"][order[:num_msa]],
+        "extra_msa": fed["msa"][order[num_msa:]],
+        "extra_msa_mask": fed["msa_mask"][order[num_msa:]],
+        "extra_deletion_matrix": fed["deletion_matrix"][order[num_msa:]],
+        "msa_profile": profile,
+        "msa_feat": draw.msa_feat,
+        "cluster_profile": draw.msa_feat[..., 25:48],
+        "cluster_deletion_mean": 3 * np.tan(draw.msa_feat[..., 48] * np.pi / 2),
+        "extra_msa_feat": extra,
+        "extra_msa_feat_mask": draw.extra_msa_mask,
+    }
+    drawn = {f"{base}/{name}": recorded[f"{base}/{name}"] for name in FED}
+    return drawn | {f"{base}/{name}": value for name, value in ours.items()}
+
+
+def limit(name: str, dtype: torch.dtype) -> float:
     """The stated relative tolerance of a recorded array, by what it is."""
+    if dtype == torch.bfloat16:
+        return 8e-2 if "/metrics/" in name else 5e-2
     cycle = re.match(r"[cr](\d+)/", name)
     if cycle and cycle[1] != "0":
         return 1e-4

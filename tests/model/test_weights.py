@@ -11,7 +11,7 @@ import torch
 
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
 from foldry.model.weights import (
     from_official,
     load,
@@ -28,18 +28,10 @@ from tests.conftest import parity_root
 NAME_LISTS = sorted((parity_root() / "names").glob("names_*.json"))
 
 
-def our_names(config: ModelConfig) -> list[str]:
-    """The names of our state that the table speaks of."""
-    rows = table(config)
-    return [row.ours.format(index) for row in rows for index in range(row.num_blocks or 1)]
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize("path", NAME_LISTS, ids=lambda path: path.stem)
 def test_full_name_list_converts_and_converts_back(path: Path) -> None:
     name = path.stem.removeprefix("names_")
-    if "multimer" in name:
-        pytest.skip("multimer")
     config = preset(name)
     shapes = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
     assert official_shapes(config) == shapes
@@ -56,12 +48,29 @@ def test_full_name_list_converts_and_converts_back(path: Path) -> None:
         assert back[key].tobytes() == array.tobytes(), key
 
 
-@pytest.mark.parametrize("name", [*OFFICIAL_MODELS, "mini"])
+@pytest.mark.parametrize("name", [*OFFICIAL_MODELS, *MULTIMER_MODELS[::5], "mini"])
 def test_every_parameter_has_one_official_name(name: str) -> None:
     config = preset(name)
-    names = our_names(config)
-    assert len(names) == len(set(names))
-    assert set(names) == set(state_shapes(config))
+    shapes = state_shapes(config)
+    named: dict[str, list[int]] = {}
+    for row in table(config):
+        for index in range(row.num_blocks or 1):
+            ours = row.ours.format(index)
+            named.setdefault(ours, []).extend(row.outputs or range(shapes[ours][0]))
+    assert set(named) == set(shapes)
+    for ours, outputs in named.items():
+        assert sorted(outputs) == list(range(shapes[ours][0])), ours
+
+
+def test_presets_of_multimers_are_the_documented_table() -> None:
+    for name in MULTIMER_MODELS:
+        config, version = preset(name), name.partition("multimer")[2]
+        sizes = (508, 2048 if name[6] in "123" else 1152) if version == "_v3" else (252, 1152)
+        features = config.features
+        assert (features.num_msa, features.num_extra_msa, features.num_templates) == (*sizes, 4)
+        assert (config.num_recycles, config.recycle_tolerance) == (20, 0.5)
+        assert config.fused_triangles == (version == "_v3")
+        assert ModelConfig.from_dict(config.to_dict()) == config
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

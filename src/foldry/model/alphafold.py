@@ -82,7 +82,7 @@ class AlphaFold(nn.Module):
         if config.template is not None:
             self.template = TemplateEmbedder(config.template, c_pair, runtime)
             if config.template.embed_torsions:
-                self.template_torsions = TemplateTorsionEmbedder(c_msa)
+                self.template_torsions = TemplateTorsionEmbedder(config.template, c_msa)
         if config.extra is not None:
             self.extra_msa = ExtraMSAEmbedder(config.extra.c_msa)
             self.extra_stack = EvoformerStack(config.extra, c_pair, runtime)
@@ -93,9 +93,11 @@ class AlphaFold(nn.Module):
         self.to(runtime.device)
         for module in self.trunk():
             module.to(torch.float32 if runtime.autocast else runtime.dtype)
-        # Layer norms of the recycling embedder read float32 (see Runtime.dtype).
+        # These read float32, as in the official program.
         self.recycling.norm_msa.float()
         self.recycling.norm_pair.float()
+        if config.extra is not None:
+            self.extra_msa.float()
 
     def trunk(self) -> list[nn.Module]:
         """The modules that run in the runtime's dtype; the others stay in float32."""
@@ -116,10 +118,9 @@ class AlphaFold(nn.Module):
     def represent(self, inputs: Inputs, draw: MSAInputs, recycled: Recycled) -> Representations:
         """Lines 5 to 18 for one draw of the alignment."""
         dtype = self.runtime.dtype
-        target, msa_mask = inputs.target_feat.to(dtype), draw.msa_mask.to(dtype)
-        seq_mask = inputs.seq_mask.to(dtype)
+        msa_mask, seq_mask = draw.msa_mask.to(dtype), inputs.seq_mask.to(dtype)
         pair_mask = seq_mask[:, :, None] * seq_mask[:, None]
-        msa, pair = self.input(target, draw.msa_feat.to(dtype), inputs.residue_index)
+        msa, pair = self.input(inputs, draw.msa_feat.to(dtype))
         num_rows = msa.shape[1]
         first_row, recycled_pair = self.recycling(
             recycled.msa_first_row.float(),
@@ -131,14 +132,15 @@ class AlphaFold(nn.Module):
         config = self.config.template
         templates = inputs.templates
         if templates is not None and config is not None:
-            pair = pair + self.template(pair, pair_mask, templates)
+            same_chain = inputs.asym_id[:, :, None] == inputs.asym_id[:, None]
+            pair = pair + self.template(pair, pair_mask, templates, same_chain)
         if self.config.extra is not None:
-            extra = self.extra_msa(draw)
+            extra = self.extra_msa(draw).to(dtype)
             _, pair = self.extra_stack(extra, pair, draw.extra_msa_mask.to(dtype), pair_mask)
         if templates is not None and config is not None and config.embed_torsions:
-            msa = torch.cat([msa, self.template_torsions(templates)], dim=1)
-            # Whether psi is known decides whether the residue takes part.
-            msa_mask = torch.cat([msa_mask, templates.torsion_mask[..., 2].to(dtype)], dim=1)
+            rows, rows_mask = self.template_torsions(templates)
+            msa = torch.cat([msa, rows], dim=1)
+            msa_mask = torch.cat([msa_mask, rows_mask.to(dtype)], dim=1)
         msa, pair = self.evoformer(msa, pair, msa_mask, pair_mask)
         return Representations(
             single=self.single(msa[:, 0]),

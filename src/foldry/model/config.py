@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, get_type_hints
@@ -58,7 +57,11 @@ class TemplateConfig:
         num_bins, min_bin, max_bin: Distance bins, Å.
         use_unit_vector: Whether the unit vectors between residues are read (False in the official
             monomer presets, which feed zeros).
+        average: Whether each template is embedded in sight of the pair representation and their
+            mean enters it (multimer); else each pair attends to the templates.
+        multiplication_first: Triangle multiplication opens the block of the pair stack (multimer).
         embed_torsions: Whether torsion angles become rows of the MSA.
+        chi_only: Whether these rows have the side chain's angles alone (multimer).
         triangle_attention: False leaves both triangle attentions out (`mini`).
         dropout: Rate while training.
     """
@@ -75,7 +78,10 @@ class TemplateConfig:
     min_bin: float = 3.25
     max_bin: float = 50.75
     use_unit_vector: bool = False
+    average: bool = False
+    multiplication_first: bool = False
     embed_torsions: bool = True
+    chi_only: bool = False
     triangle_attention: bool = True
     dropout: float = 0.25
 
@@ -89,6 +95,7 @@ class StructureConfig:
         c: Width of its single representation.
         num_heads, num_scalar_qk, num_scalar_v, num_point_qk, num_point_v: Of invariant point
             attention, per head.
+        scalar_bias: Whether its scalar queries, keys and values have biases (not in multimers).
         num_transition_layers: Layers of the transition.
         c_sidechain, num_sidechain_blocks: The torsion-angle network.
         position_scale: Å in one unit of its translations.
@@ -104,6 +111,7 @@ class StructureConfig:
     num_scalar_v: int = 16
     num_point_qk: int = 4
     num_point_v: int = 8
+    scalar_bias: bool = True
     num_transition_layers: int = 3
     c_sidechain: int = 128
     num_sidechain_blocks: int = 2
@@ -147,9 +155,16 @@ class ModelConfig:
         template: Or None for a network without templates (model_3, model_4, model_5).
         structure, heads: The structure module and the heads.
         c_pair, c_single: Widths of the pair and the single representation.
+        target_channels: Channels of the target's letters that are read: 22, or 21 without the
+            leading one, which is always 0 (multimer).
         max_relative_position: Residue offsets are clipped to this (SI Algorithm 4).
+        max_relative_chain: Offsets between copies of a chain are clipped to this (Evans 2021,
+            section 2.1), or None for a network of single chains.
         num_recycles: Recycles when predicting.
+        recycle_tolerance: Å; recycling stops when Cα distances change by less. None never does.
         recycle_bins, recycle_min_bin, recycle_max_bin: Distance bins of recycled atoms, Å.
+        fused_triangles: Whether the official parameters hold left and right projections of
+            triangle multiplication in one array (multimer v3); it changes names, not numbers.
     """
 
     name: str
@@ -161,11 +176,20 @@ class ModelConfig:
     heads: HeadsConfig
     c_pair: int = 128
     c_single: int = 384
+    target_channels: int = 22
     max_relative_position: int = 32
+    max_relative_chain: int | None = None
     num_recycles: int = 3
+    recycle_tolerance: float | None = None
     recycle_bins: int = 15
     recycle_min_bin: float = 3.25
     recycle_max_bin: float = 20.75
+    fused_triangles: bool = False
+
+    @property
+    def of_complexes(self) -> bool:
+        """Whether this network knows chains apart."""
+        return self.max_relative_chain is not None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -204,6 +228,10 @@ def _build(kind: type[T], values: Mapping[str, Any]) -> T:
 
 OFFICIAL_MODELS = tuple(f"model_{k}{tail}" for tail in ("", "_ptm") for k in range(1, 6))
 """The official monomer networks."""
+MULTIMER_MODELS = tuple(
+    f"model_{k}_multimer{version}" for version in ("", "_v2", "_v3") for k in range(1, 6)
+)
+"""The official networks for complexes."""
 
 
 def preset(name: str) -> ModelConfig:
@@ -214,11 +242,12 @@ def preset(name: str) -> ModelConfig:
     """
     if name == "mini":
         return mini()
-    if name not in OFFICIAL_MODELS:
-        raise ValueError(
-            f"no model is called {name!r}: choose mini or one of {', '.join(OFFICIAL_MODELS)}"
-        )
-    return official(int(name[6]), ptm=name.endswith("_ptm"))
+    if name in MULTIMER_MODELS:
+        return multimer(name)
+    if name in OFFICIAL_MODELS:
+        return official(int(name[6]), ptm=name.endswith("_ptm"))
+    known = ", ".join((*OFFICIAL_MODELS, *MULTIMER_MODELS))
+    raise ValueError(f"no model is called {name!r}: choose mini or one of {known}")
 
 
 def official(number: int, *, ptm: bool) -> ModelConfig:
@@ -239,6 +268,40 @@ def official(number: int, *, ptm: bool) -> ModelConfig:
         template=TemplateConfig() if templates else None,
         structure=StructureConfig(),
         heads=HeadsConfig(pae=ptm),
+    )
+
+
+def multimer(name: str) -> ModelConfig:
+    """AlphaFold-Multimer (Evans 2021, section 2), model 1 … 5 of version 1, 2 or 3.
+
+    Versions 1 and 2 read 252 clusters and 1,152 extra rows. Version 3 reads 508 and 2,048, its
+    models 4 and 5 also 1,152, and names parameters otherwise.
+    """
+    latest = name.endswith("_v3")
+    base = official(1, ptm=True)
+    assert base.extra is not None
+    return replace(
+        base,
+        name=name,
+        features=FeatureConfig(
+            num_msa=508 if latest else 252,
+            num_extra_msa=2048 if latest and name[6] in "123" else 1152,
+            num_templates=4,
+            share_rows=True,
+            pad_templates=True,
+        ),
+        evoformer=replace(base.evoformer, outer_product_first=True),
+        extra=replace(base.extra, outer_product_first=True),
+        template=TemplateConfig(
+            use_unit_vector=True, average=True, multiplication_first=True, chi_only=True
+        ),
+        structure=StructureConfig(scalar_bias=False, position_scale=20.0),
+        heads=HeadsConfig(num_masked_msa=22, pae=True),
+        target_channels=21,
+        max_relative_chain=2,
+        num_recycles=20,
+        recycle_tolerance=0.5,
+        fused_triangles=latest,
     )
 
 
@@ -279,25 +342,31 @@ def mini() -> ModelConfig:
     )
 
 
-def from_official(name: str, model: Mapping[str, Any], features: FeatureConfig) -> ModelConfig:
+def from_official(
+    name: str, model: Mapping[str, Any], features: FeatureConfig | None = None
+) -> ModelConfig:
     """The configuration of a network described as the official program does.
 
     Args:
         name: The official model's name.
         model: The `model` half of the official configuration.
-        features: How its features are drawn.
+        features: How its features are drawn; None takes it from `model`, where multimers have it.
 
     Raises:
         ValueError: The description asks for something this network does not have.
     """
-    if not re.fullmatch(r"model_[1-5](_ptm)?", name):
-        raise ValueError(f"{name} is not an official monomer model")
+    if name not in OFFICIAL_MODELS + MULTIMER_MODELS:
+        raise ValueError(f"{name} is not an official model")
+    base = preset(name)
     trunk, heads = model["embeddings_and_evoformer"], model["heads"]
-    stack = _stack(trunk["evoformer"])
-    fold = heads["structure_module"]
-    return ModelConfig(
-        name=name,
-        features=features,
+    if not trunk.get("use_chain_relative", True):
+        raise ValueError("relative positions without chains are not supported")
+    stack, fold = _stack(trunk["evoformer"]), heads["structure_module"]
+    reach = "max_relative_idx" if base.of_complexes else "max_relative_feature"
+    tolerance = model.get("recycle_early_stop_tolerance", -1.0)
+    return replace(
+        base,
+        features=features or _features(base.features, model),
         evoformer=replace(
             stack, num_blocks=trunk["evoformer_num_block"], c_msa=trunk["msa_channel"]
         ),
@@ -307,8 +376,9 @@ def from_official(name: str, model: Mapping[str, Any], features: FeatureConfig) 
             c_msa=trunk["extra_msa_channel"],
             global_column_attention=True,
         ),
-        template=_template(trunk["template"]) if trunk["template"]["enabled"] else None,
-        structure=StructureConfig(
+        template=_template(base.template, trunk["template"]),
+        structure=replace(
+            base.structure,
             num_layers=fold["num_layer"],
             c=fold["num_channel"],
             num_heads=fold["num_head"],
@@ -322,14 +392,38 @@ def from_official(name: str, model: Mapping[str, Any], features: FeatureConfig) 
             position_scale=fold["position_scale"],
             dropout=fold["dropout"],
         ),
-        heads=_heads(heads),
+        heads=_heads(base.heads, heads),
         c_pair=trunk["pair_channel"],
         c_single=trunk["seq_channel"],
-        max_relative_position=trunk["max_relative_feature"],
+        max_relative_position=trunk[reach],
+        max_relative_chain=trunk.get("max_relative_chain"),
         num_recycles=model["num_recycle"],
+        recycle_tolerance=tolerance if tolerance >= 0 else None,
         recycle_bins=trunk["prev_pos"]["num_bins"],
         recycle_min_bin=trunk["prev_pos"]["min_bin"],
         recycle_max_bin=trunk["prev_pos"]["max_bin"],
+        fused_triangles=trunk["evoformer"]["triangle_multiplication_outgoing"].get(
+            "fuse_projection_weights", False
+        ),
+    )
+
+
+def _features(base: FeatureConfig, model: Mapping[str, Any]) -> FeatureConfig:
+    trunk = model["embeddings_and_evoformer"]
+    if "num_msa" not in trunk:
+        raise ValueError("the description does not say how features are drawn: give them")
+    masking = trunk["masked_msa"]
+    return replace(
+        base,
+        num_msa=trunk["num_msa"],
+        num_extra_msa=trunk["num_extra_msa"],
+        num_templates=trunk["template"]["max_templates"],
+        num_ensemble=model["num_ensemble_eval"],
+        resample_msa=model["resample_msa_in_recycling"],
+        masked_fraction=masking["replace_fraction"],
+        uniform_probability=masking["uniform_prob"],
+        profile_probability=masking["profile_prob"],
+        same_probability=masking["same_prob"],
     )
 
 
@@ -354,36 +448,48 @@ def _stack(block: Mapping[str, Any]) -> StackConfig:
     )
 
 
-def _template(template: Mapping[str, Any]) -> TemplateConfig:
+def _template(base: TemplateConfig | None, template: Mapping[str, Any]) -> TemplateConfig | None:
+    if not template["enabled"]:
+        return None
+    base = base or TemplateConfig()
     stack = template["template_pair_stack"]
     attention = stack["triangle_attention_starting_node"]
-    return TemplateConfig(
+    # The multimer's description has one width for all.
+    c_template = template.get("num_channels")
+    base = replace(
+        base,
         num_blocks=stack["num_block"],
-        c_template=stack["triangle_attention_ending_node"]["value_dim"],
         num_heads=attention["num_head"],
-        c_attention=attention["key_dim"],
+        c_template=c_template or stack["triangle_attention_ending_node"]["value_dim"],
+        c_attention=c_template or attention["key_dim"],
         c_triangle=stack["triangle_multiplication_outgoing"]["num_intermediate_channel"],
         transition_factor=stack["pair_transition"]["num_intermediate_factor"],
-        num_heads_pointwise=template["attention"]["num_head"],
-        c_pointwise=template["attention"]["key_dim"],
         num_bins=template["dgram_features"]["num_bins"],
         min_bin=template["dgram_features"]["min_bin"],
         max_bin=template["dgram_features"]["max_bin"],
+        dropout=attention["dropout_rate"],
+    )
+    if base.average:
+        return base
+    return replace(
+        base,
+        num_heads_pointwise=template["attention"]["num_head"],
+        c_pointwise=template["attention"]["key_dim"],
         use_unit_vector=template["use_template_unit_vector"],
         embed_torsions=template["embed_torsion_angles"],
-        dropout=attention["dropout_rate"],
     )
 
 
-def _heads(heads: Mapping[str, Any]) -> HeadsConfig:
+def _heads(base: HeadsConfig, heads: Mapping[str, Any]) -> HeadsConfig:
     # The official program leaves out heads of weight 0.
     pae = heads.get("predicted_aligned_error")
     pae = pae if pae is not None and pae["weight"] > 0 else None
-    config = HeadsConfig(
+    config = replace(
+        base,
         num_distogram_bins=heads["distogram"]["num_bins"],
         distogram_first_break=heads["distogram"]["first_break"],
         distogram_last_break=heads["distogram"]["last_break"],
-        num_masked_msa=heads["masked_msa"]["num_output"],
+        num_masked_msa=heads["masked_msa"].get("num_output", base.num_masked_msa),
         c_plddt=heads["predicted_lddt"]["num_channels"],
         num_plddt_bins=heads["predicted_lddt"]["num_bins"],
         pae=pae is not None,

@@ -5,8 +5,10 @@ Axes: B batch, S sequences, E extra sequences, N residues, T templates, C channe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -14,7 +16,7 @@ from foldry import residues
 from foldry.geometry import frames_from_three_points
 from foldry.model.config import ModelConfig, TemplateConfig
 from foldry.model.evoformer import Attention, Transition, TriangleAttention, TriangleMultiplication
-from foldry.model.inputs import MSAInputs, TemplateInputs
+from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
 from foldry.model.layers import Linear, SharedDropout, by_rows
 from foldry.model.runtime import Runtime
 
@@ -43,30 +45,57 @@ def pseudo_beta(
 
 
 class InputEmbedder(nn.Module):
-    """Algorithms 3 to 5. Target and MSA features, relative positions (SI 1.5)."""
+    """Algorithms 3 to 5. Target and MSA features, relative positions (SI 1.5).
+
+    Networks for complexes also see which chains residues are of (Evans 2021, section 2.1).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.max_relative_position = config.max_relative_position
-        self.target_msa = Linear(22, config.evoformer.c_msa)
+        self.max_relative_chain = config.max_relative_chain
+        self.target_channels = config.target_channels
+        self.target_msa = Linear(config.target_channels, config.evoformer.c_msa)
         self.msa = Linear(49, config.evoformer.c_msa)
-        self.target_left = Linear(22, config.c_pair)
-        self.target_right = Linear(22, config.c_pair)
-        self.relative_position = Linear(2 * config.max_relative_position + 1, config.c_pair)
+        self.target_left = Linear(config.target_channels, config.c_pair)
+        self.target_right = Linear(config.target_channels, config.c_pair)
+        num_classes = 2 * config.max_relative_position + 1
+        if config.max_relative_chain is not None:
+            # One more where the chains differ, one for equal sequences, and those of the copies.
+            num_classes += 2 + 2 * config.max_relative_chain + 2
+        self.relative_position = Linear(num_classes, config.c_pair)
 
     def forward(
-        self,
-        target_feat: Float[Tensor, "B N 22"],
-        msa_feat: Float[Tensor, "B S N 49"],
-        residue_index: Int[Tensor, "B N"],
+        self, inputs: Inputs, msa_feat: Float[Tensor, "B S N 49"]
     ) -> tuple[Float[Tensor, "B S N C"], Float[Tensor, "B N N D"]]:
-        msa = self.target_msa(target_feat)[:, None] + self.msa(msa_feat)
-        pair = self.target_left(target_feat)[:, :, None] + self.target_right(target_feat)[:, None]
-        reach = self.max_relative_position
-        offset = (residue_index[:, :, None] - residue_index[:, None]).clamp(-reach, reach) + reach
+        target = inputs.target_feat[..., -self.target_channels :].to(msa_feat.dtype)
+        msa = self.target_msa(target)[:, None] + self.msa(msa_feat)
+        pair = self.target_left(target)[:, :, None] + self.target_right(target)[:, None]
+        return msa, pair + self.relative_positions(inputs)
+
+    def relative_positions(self, inputs: Inputs) -> Float[Tensor, "B N N D"]:
+        """Offsets within a chain and, where the config has them, between copies of a chain."""
         # An embedding look-up equals the linear map of a one-hot, without the one-hot.
-        weight, bias = self.relative_position.weight, self.relative_position.bias
-        return msa, pair + F.embedding(offset, weight.T) + bias
+        table, bias = self.relative_position.weight.T, self.relative_position.bias
+        reach = self.max_relative_position
+        offset = _offsets(inputs.residue_index, reach)
+        if self.max_relative_chain is None:
+            return F.embedding(offset, table) + bias
+        same_chain, same_entity = _equal(inputs.asym_id), _equal(inputs.entity_id)
+        num_offsets, copies = 2 * reach + 2, self.max_relative_chain
+        offset = offset.where(same_chain, num_offsets - 1)
+        copy = _offsets(inputs.sym_id, copies).where(same_entity, 2 * copies + 1)
+        embedded: Tensor = F.embedding(offset, table) + table[num_offsets] * same_entity[..., None]
+        return embedded + F.embedding(copy + num_offsets + 1, table) + bias
+
+
+def _equal(of_residue: Int[Tensor, "B N"]) -> Bool[Tensor, "B N N"]:
+    return of_residue[:, :, None] == of_residue[:, None]
+
+
+def _offsets(of_residue: Int[Tensor, "B N"], reach: int) -> Int[Tensor, "B N N"]:
+    """Differences of i and j, clipped to ± reach and counted from 0."""
+    return (of_residue[:, :, None] - of_residue[:, None]).clamp(-reach, reach) + reach
 
 
 class RecyclingEmbedder(nn.Module):
@@ -99,8 +128,7 @@ class ExtraMSAEmbedder(nn.Module):
     def forward(self, draw: MSAInputs) -> Float[Tensor, "B E N C"]:
         deletions = torch.stack([draw.extra_has_deletion, draw.extra_deletion_value], dim=-1)
         letters = F.one_hot(draw.extra_msa, 23).to(deletions.dtype)
-        features = torch.cat([letters, deletions], dim=-1)
-        embedded: Tensor = self.linear(features.to(self.linear.weight.dtype))
+        embedded: Tensor = self.linear(torch.cat([letters, deletions], dim=-1))
         return embedded
 
 
@@ -111,6 +139,7 @@ class TemplatePairBlock(nn.Module):
         super().__init__()
         c, heads = config.c_template, config.num_heads
         self.triangle_attention = config.triangle_attention
+        self.multiplication_first = config.multiplication_first
         if config.triangle_attention:
             self.triangle_attention_starting = TriangleAttention(
                 c, config.c_attention, heads, runtime, starting=True
@@ -131,44 +160,92 @@ class TemplatePairBlock(nn.Module):
     def forward(
         self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
     ) -> Float[Tensor, "B N N C"]:
-        if self.triangle_attention:
-            pair = pair + self.dropout_rows(self.triangle_attention_starting(pair, mask))
-            pair = pair + self.dropout_columns(self.triangle_attention_ending(pair, mask))
-        pair = pair + self.dropout_rows(self.triangle_multiplication_outgoing(pair, mask))
-        pair = pair + self.dropout_rows(self.triangle_multiplication_incoming(pair, mask))
+        if self.multiplication_first:
+            pair = self.attend(self.multiply(pair, mask), mask)
+        else:
+            pair = self.multiply(self.attend(pair, mask), mask)
         update: Tensor = self.pair_transition(pair)
         return pair + update
 
+    def attend(self, pair: Tensor, mask: Tensor) -> Float[Tensor, "B N N C"]:
+        """Both triangle attentions, where the config has them."""
+        if self.triangle_attention:
+            pair = pair + self.dropout_rows(self.triangle_attention_starting(pair, mask))
+            pair = pair + self.dropout_columns(self.triangle_attention_ending(pair, mask))
+        return pair
+
+    def multiply(self, pair: Tensor, mask: Tensor) -> Float[Tensor, "B N N C"]:
+        """Both triangle multiplications."""
+        pair = pair + self.dropout_rows(self.triangle_multiplication_outgoing(pair, mask))
+        multiplied: Tensor = pair + self.dropout_rows(
+            self.triangle_multiplication_incoming(pair, mask)
+        )
+        return multiplied
+
+
+class SummedLinear(nn.Module):
+    """One linear map of several groups of channels, each group with weights and bias of its own."""
+
+    def __init__(self, groups: Sequence[int], c_out: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(Linear(group, c_out, init="relu") for group in groups)
+
+    def forward(self, x: Float[Tensor, "*B C"]) -> Float[Tensor, "*B D"]:
+        weights, biases = zip(*((part.weight, part.bias) for part in self.parts), strict=True)
+        return F.linear(x, torch.cat(weights, dim=1), torch.stack(biases).sum(0))
+
+
+def template_groups(config: TemplateConfig, c_pair: int) -> tuple[int, ...]:
+    """Channels of: distances, known or not, letters of j and i, x, y, z, known or not, pair."""
+    return (config.num_bins, 1, 22, 22, 1, 1, 1, 1, c_pair)
+
 
 class TemplateEmbedder(nn.Module):
-    """Algorithms 16 and 17. Templates into the pair representation (SI 1.7.1)."""
+    """Algorithms 16 and 17. Templates into the pair representation (SI 1.7.1).
+
+    With `average`, each template is embedded in sight of the pair representation, and their mean
+    takes the place of the attention (Evans 2021, section 2.3).
+    """
 
     def __init__(self, config: TemplateConfig, c_pair: int, runtime: Runtime) -> None:
         super().__init__()
         self.config = config
-        self.input = Linear(config.num_bins + 49, config.c_template, init="relu")
+        c = config.c_template
+        self.input: nn.Module
+        if config.average:
+            self.norm_pair = nn.LayerNorm(c_pair)
+            self.input = SummedLinear(template_groups(config, c_pair), c)
+            self.output = Linear(c, c_pair, init="relu")
+        else:
+            self.input = Linear(config.num_bins + 49, c, init="relu")
+            self.attention = Attention(
+                c_pair,
+                c,
+                config.c_pointwise,
+                config.num_heads_pointwise,
+                c_pair,
+                runtime,
+                gating=False,
+            )
         self.blocks = nn.ModuleList(
             TemplatePairBlock(config, runtime) for _ in range(config.num_blocks)
         )
-        self.norm = nn.LayerNorm(config.c_template)
-        self.attention = Attention(
-            c_pair,
-            config.c_template,
-            config.c_pointwise,
-            config.num_heads_pointwise,
-            c_pair,
-            runtime,
-            gating=False,
-        )
+        self.norm = nn.LayerNorm(c)
         self.chunk_size = runtime.chunk_size
 
-    def pair_features(self, templates: TemplateInputs, index: int) -> Float[Tensor, "B N N K"]:
-        """Distances, amino acids and, where the config says so, unit vectors (SI Table 1)."""
+    def pair_features(
+        self, templates: TemplateInputs, index: int, same_chain: Bool[Tensor, "B N N"]
+    ) -> Float[Tensor, "B N N K"]:
+        """Distances, amino acids and, where the config says so, unit vectors (SI Table 1).
+
+        A template is of one chain: pairs of different chains have no geometry.
+        """
         config = self.config
         beta_mask = templates.pseudo_beta_mask[:, index]
+        beta_mask_2d = beta_mask[:, :, None] * beta_mask[:, None] * same_chain
         backbone = [residues.N, residues.CA, residues.C]
         backbone_mask = templates.atom_mask[:, index][..., backbone].prod(-1)
-        mask_2d = backbone_mask[:, :, None] * backbone_mask[:, None]
+        mask_2d = backbone_mask[:, :, None] * backbone_mask[:, None] * same_chain
         bins = distance_bins(
             templates.pseudo_beta[:, index], config.min_bin, config.max_bin, config.num_bins
         )
@@ -182,8 +259,8 @@ class TemplateEmbedder(nn.Module):
             vectors = vectors * mask_2d[..., None]
         features = torch.cat(
             [
-                bins,
-                (beta_mask[:, :, None] * beta_mask[:, None])[..., None],
+                bins * beta_mask_2d[..., None] if config.average else bins,
+                beta_mask_2d[..., None],
                 letters[:, None].expand(-1, num_residues, -1, -1),
                 letters[:, :, None].expand(-1, -1, num_residues, -1),
                 vectors,
@@ -191,11 +268,11 @@ class TemplateEmbedder(nn.Module):
             ],
             dim=-1,
         )
-        return features * mask_2d[..., None]
+        return features if config.average else features * mask_2d[..., None]
 
     def embed(self, features: Tensor, pair_mask: Tensor) -> Float[Tensor, "B N N C"]:
         """One template's pair representation."""
-        pair = self.input(features.to(self.input.weight.dtype))
+        pair = self.input(features)
         for block in self.blocks:
             pair = block(pair, pair_mask)
         normed: Tensor = self.norm(pair)
@@ -206,17 +283,33 @@ class TemplateEmbedder(nn.Module):
         pair: Float[Tensor, "B N N D"],
         pair_mask: Float[Tensor, "B N N"],
         templates: TemplateInputs,
+        same_chain: Bool[Tensor, "B N N"],
     ) -> Float[Tensor, "B N N D"]:
+        dtype = self.norm.weight.dtype
         num_templates = templates.mask.shape[1]
-        embedded = torch.stack(
-            [
-                self.embed(self.pair_features(templates, index), pair_mask)
-                for index in range(num_templates)
-            ],
-            dim=-2,
+        of_template = (
+            self.pair_features(templates, index, same_chain).to(dtype)
+            for index in range(num_templates)
         )
-        any_template = (templates.mask.sum(-1) > 0).to(pair.dtype)[:, None, None, None]
-        mask = templates.mask[:, None].to(pair.dtype)
+        if self.config.average:
+            seen = self.norm_pair(pair)
+            total = torch.zeros((), dtype=dtype, device=pair.device)
+            for features in of_template:
+                total = total + self.embed(torch.cat([features, seen], dim=-1), pair_mask)
+            update: Tensor = self.output(torch.relu(total / num_templates))
+            return update
+        embedded = (self.embed(features, pair_mask) for features in of_template)
+        return self.attend(pair, torch.stack(list(embedded), dim=-2), templates.mask)
+
+    def attend(
+        self,
+        pair: Float[Tensor, "B N N D"],
+        embedded: Float[Tensor, "B N N T C"],
+        template_mask: Float[Tensor, "B T"],
+    ) -> Float[Tensor, "B N N D"]:
+        """Algorithm 17. Each pair attends to what the templates have there."""
+        any_template = (template_mask.sum(-1) > 0).to(pair.dtype)[:, None, None, None]
+        mask = template_mask[:, None].to(pair.dtype)
 
         def rows(pair: Tensor, embedded: Tensor) -> Tensor:
             query = pair.flatten(1, 2)[:, :, None]
@@ -229,23 +322,31 @@ class TemplateEmbedder(nn.Module):
 
 
 class TemplateTorsionEmbedder(nn.Module):
-    """Algorithm 2, lines 7 and 8. Template torsion angles as rows of the MSA (SI 1.7.1)."""
+    """Algorithm 2, lines 7 and 8. Template torsion angles as rows of the MSA (SI 1.7.1).
 
-    def __init__(self, c_msa: int) -> None:
+    With `chi_only`, the side chain's angles alone (Evans 2021, section 2.3).
+    """
+
+    def __init__(self, config: TemplateConfig, c_msa: int) -> None:
         super().__init__()
-        self.input = Linear(57, c_msa, init="relu")
+        self.chi_only = config.chi_only
+        self.input = Linear(22 + (3 * 4 if config.chi_only else 5 * 7), c_msa, init="relu")
         self.output = Linear(c_msa, c_msa)
 
-    def forward(self, templates: TemplateInputs) -> Float[Tensor, "B T N C"]:
-        angles = templates.torsion_sin_cos
-        features = torch.cat(
-            [
-                F.one_hot(templates.aatype, 22).to(angles.dtype),
-                angles.flatten(-2),
-                templates.torsion_alt_sin_cos.flatten(-2),
-                templates.torsion_mask,
-            ],
-            dim=-1,
-        ).to(self.input.weight.dtype)
+    def forward(
+        self, templates: TemplateInputs
+    ) -> tuple[Float[Tensor, "B T N C"], Float[Tensor, "B T N"]]:
+        """The rows, and which residues take part in them: those whose first side-chain angle is
+        known, or with all angles whose psi is."""
+        mask = templates.torsion_mask
+        if self.chi_only:
+            mask = mask[..., 3:]
+            sin, cos = (templates.torsion_sin_cos[..., 3:, :] * mask[..., None]).unbind(-1)
+            angles, takes_part = [sin, cos, mask], mask[..., 0]
+        else:
+            unit, other = templates.torsion_sin_cos, templates.torsion_alt_sin_cos
+            angles, takes_part = [unit.flatten(-2), other.flatten(-2), mask], mask[..., 2]
+        letters = F.one_hot(templates.aatype, 22).to(mask.dtype)
+        features = torch.cat([letters, *angles], dim=-1).to(self.input.weight.dtype)
         rows: Tensor = self.output(torch.relu(self.input(features)))
-        return rows
+        return rows, takes_part

@@ -1,4 +1,4 @@
-"""The output heads (SI 1.9) and the confidence measures that are read from their logits."""
+"""The output heads (SI 1.9), and what is expected by their logits."""
 
 from __future__ import annotations
 
@@ -73,48 +73,19 @@ class Heads(nn.Module):
         return logits
 
 
+def expectation(logits: Float[Tensor, "*B K"], values: Float[Tensor, " K"]) -> Float[Tensor, "*B"]:
+    """Mean of the bins' values with the probabilities that the logits give."""
+    expected: Tensor = (logits.softmax(-1) * values.to(logits)).sum(-1)
+    return expected
+
+
 def plddt(logits: Float[Tensor, "*B N K"]) -> Float[Tensor, "*B N"]:
     """Expected lDDT-Cα, 0–100 (Algorithm 29, line 5)."""
     num_bins = logits.shape[-1]
-    centers = (torch.arange(num_bins, device=logits.device) + 0.5) / num_bins
-    expected: Tensor = 100 * (logits.softmax(-1) * centers).sum(-1)
-    return expected
+    return 100 * expectation(logits, (torch.arange(num_bins) + 0.5) / num_bins)
 
 
 def pae_bin_centers(num_bins: int, max_break: float) -> Float[Tensor, " K"]:
     """Centres of the aligned-error bins, Å; the last bin is as wide as the others."""
     step = max_break / (num_bins - 2)
     return (torch.arange(num_bins) + 0.5) * step
-
-
-def predicted_aligned_error(
-    logits: Float[Tensor, "*B N N K"], max_break: float = 31.0
-) -> Float[Tensor, "*B N N"]:
-    """Expected error of residue j's Cα in Å when aligned on residue i (SI 1.9.7)."""
-    centers = pae_bin_centers(logits.shape[-1], max_break).to(logits.device)
-    expected: Tensor = (logits.softmax(-1) * centers).sum(-1)
-    return expected
-
-
-def predicted_tm_score(
-    logits: Float[Tensor, "N N K"],
-    max_break: float = 31.0,
-    asym_id: Tensor | None = None,
-) -> Float[Tensor, ""]:
-    """pTM, or with `asym_id` ipTM: only errors between chains count (SI 1.9.7, equation 38).
-
-    Args:
-        logits: Aligned-error logits.
-        max_break: The last break, Å.
-        asym_id: Chain number [N] of each residue.
-    """
-    num_residues, num_bins = logits.shape[0], logits.shape[-1]
-    d0: float = 1.24 * (max(num_residues, 19) - 15) ** (1 / 3) - 1.8
-    centers = pae_bin_centers(num_bins, max_break).to(logits.device)
-    term = (logits.softmax(-1) / (1 + (centers / d0).square())).sum(-1)
-    mask = torch.ones_like(term)
-    if asym_id is not None:
-        mask = (asym_id[:, None] != asym_id[None]).to(term.dtype)
-    per_alignment = (term * mask).sum(-1) / (1e-8 + mask.sum(-1))
-    best: Tensor = per_alignment.max()
-    return best

@@ -56,8 +56,9 @@ class InvariantPointAttention(nn.Module):
         super().__init__()
         self.config = config
         heads, c = config.num_heads, config.c
-        self.scalar_query = Linear(c, heads * config.num_scalar_qk)
-        self.scalar_key_value = Linear(c, heads * (config.num_scalar_qk + config.num_scalar_v))
+        num_key_value, bias = config.num_scalar_qk + config.num_scalar_v, config.scalar_bias
+        self.scalar_query = Linear(c, heads * config.num_scalar_qk, bias=bias)
+        self.scalar_key_value = Linear(c, heads * num_key_value, bias=bias)
         self.point_query = Linear(c, heads * 3 * config.num_point_qk)
         self.point_key_value = Linear(c, heads * 3 * (config.num_point_qk + config.num_point_v))
         self.pair_bias = Linear(c_pair, heads)

@@ -2,7 +2,7 @@
 
 The official parameters are a flat mapping `scope//name` → array; blocks of a stack share one array
 with a leading axis. Ours are the state of `AlphaFold`. The table between them has one row for each
-official array and works both ways without loss.
+official array, or part of one, and works both ways without loss.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -26,7 +27,8 @@ from torch import Tensor
 
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import ModelConfig, StackConfig
+from foldry.model.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
+from foldry.model.embedders import template_groups
 from foldry.model.runtime import Runtime
 
 ROOT = "alphafold/alphafold_iteration"
@@ -37,23 +39,30 @@ MAX_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Row:
-    """One official array and where its numbers are in our state.
+    """One official array, or a part of it, and where its numbers are in our state.
+
+    Rows of one official array follow one another along its last axis.
 
     Attributes:
         official: `scope//name` below `alphafold/alphafold_iteration/`.
         ours: Name in our state; `{}` stands for the block's number in a stack.
         num_blocks: Blocks that share the official array, or None outside a stack.
         linear: Whether this is a linear map's matrix, which the official arrays hold transposed.
+        scalar_input: Whether it is one of a single channel, which has no official axis.
         split_inputs, split_outputs: Size of the first of two official axes (heads, channels) that
             are one axis with us, or None where there is just one.
+        outputs: Our output channels in the official order, or None where they are all there in
+            the same order.
     """
 
     official: str
     ours: str
     num_blocks: int | None = None
     linear: bool = False
+    scalar_input: bool = False
     split_inputs: int | None = None
     split_outputs: int | None = None
+    outputs: tuple[int, ...] | None = None
 
 
 def _linear(official: str, ours: str, bias: bool = True) -> Iterator[Row]:
@@ -91,13 +100,18 @@ def _transition(official: str, ours: str) -> Iterator[Row]:
     yield from _linear(f"{official}/transition2", f"{ours}.narrow")
 
 
-def _triangle_multiplication(official: str, ours: str) -> Iterator[Row]:
-    yield from _norm(f"{official}/layer_norm_input", f"{ours}.norm")
-    yield from _linear(f"{official}/left_projection", f"{ours}.left")
-    yield from _linear(f"{official}/right_projection", f"{ours}.right")
-    yield from _linear(f"{official}/left_gate", f"{ours}.left_gate")
-    yield from _linear(f"{official}/right_gate", f"{ours}.right_gate")
-    yield from _norm(f"{official}/center_layer_norm", f"{ours}.norm_product")
+def _triangle_multiplication(official: str, ours: str, *, fused: bool) -> Iterator[Row]:
+    both = ("projection", "projection") if fused else ("left_projection", "right_projection")
+    gates = ("gate", "gate") if fused else ("left_gate", "right_gate")
+    first, center = (
+        ("left_norm_input", "center_norm") if fused else ("layer_norm_input", "center_layer_norm")
+    )
+    yield from _norm(f"{official}/{first}", f"{ours}.norm")
+    for name, module in zip(
+        both + gates, ("left", "right", "left_gate", "right_gate"), strict=True
+    ):
+        yield from _linear(f"{official}/{name}", f"{ours}.{module}")
+    yield from _norm(f"{official}/{center}", f"{ours}.norm_product")
     yield from _linear(f"{official}/output_projection", f"{ours}.output")
     yield from _linear(f"{official}/gating_linear", f"{ours}.gate")
 
@@ -109,11 +123,11 @@ def _triangle_attention(official: str, ours: str, num_heads: int) -> Iterator[Ro
 
 
 def _pair_updates(
-    official: str, ours: str, num_heads: int, *, triangle_attention: bool
+    official: str, ours: str, num_heads: int, *, triangle_attention: bool, fused: bool
 ) -> Iterator[Row]:
     for direction in ("outgoing", "incoming"):
         name = f"triangle_multiplication_{direction}"
-        yield from _triangle_multiplication(f"{official}/{name}", f"{ours}.{name}")
+        yield from _triangle_multiplication(f"{official}/{name}", f"{ours}.{name}", fused=fused)
     if triangle_attention:
         for node in ("starting", "ending"):
             name = f"triangle_attention_{node}"
@@ -121,7 +135,9 @@ def _pair_updates(
     yield from _transition(f"{official}/pair_transition", f"{ours}.pair_transition")
 
 
-def _evoformer_block(official: str, ours: str, config: StackConfig) -> Iterator[Row]:
+def _evoformer_block(
+    official: str, ours: str, config: StackConfig, *, fused: bool
+) -> Iterator[Row]:
     row = f"{official}/msa_row_attention_with_pair_bias"
     yield from _norm(f"{row}/query_norm", f"{ours}.msa_row_attention.norm")
     yield from _norm(f"{row}/feat_2d_norm", f"{ours}.msa_row_attention.norm_pair")
@@ -150,7 +166,11 @@ def _evoformer_block(official: str, ours: str, config: StackConfig) -> Iterator[
     )
     yield Row(f"{outer}//output_b", f"{ours}.outer_product_mean.output.bias")
     yield from _pair_updates(
-        official, ours, config.num_heads_pair, triangle_attention=config.triangle_attention
+        official,
+        ours,
+        config.num_heads_pair,
+        triangle_attention=config.triangle_attention,
+        fused=fused,
     )
 
 
@@ -165,27 +185,15 @@ def _embedders(config: ModelConfig) -> Iterator[Row]:
     yield from _linear(f"{scope}/preprocess_msa", "input.msa")
     yield from _linear(f"{scope}/left_single", "input.target_left")
     yield from _linear(f"{scope}/right_single", "input.target_right")
-    # The official scope is spelt so.
-    yield from _linear(f"{scope}/pair_activiations", "input.relative_position")
+    # The official scopes are spelt so.
+    chains = "~_relative_encoding/position_activations"
+    position = chains if config.of_complexes else "pair_activiations"
+    yield from _linear(f"{scope}/{position}", "input.relative_position")
     yield from _norm(f"{scope}/prev_msa_first_row_norm", "recycling.norm_msa")
     yield from _norm(f"{scope}/prev_pair_norm", "recycling.norm_pair")
     yield from _linear(f"{scope}/prev_pos_linear", "recycling.distance")
     if config.template is not None:
-        template = f"{scope}/template_embedding"
-        single = f"{template}/single_template_embedding"
-        yield from _linear(f"{single}/embedding2d", "template.input")
-        yield from _stacked(
-            _pair_updates(
-                f"{single}/template_pair_stack/{STACK}",
-                "template.blocks.{}",
-                config.template.num_heads,
-                triangle_attention=config.template.triangle_attention,
-            ),
-            config.template.num_blocks,
-        )
-        yield from _norm(f"{single}/output_layer_norm", "template.norm")
-        heads = config.template.num_heads_pointwise
-        yield from _attention(f"{template}/attention", "template.attention", heads, gating=False)
+        yield from _template(f"{scope}/template_embedding", config.template, config.fused_triangles)
         if config.template.embed_torsions:
             yield from _linear(f"{scope}/template_single_embedding", "template_torsions.input")
             yield from _linear(f"{scope}/template_projection", "template_torsions.output")
@@ -193,29 +201,94 @@ def _embedders(config: ModelConfig) -> Iterator[Row]:
         yield from _linear(f"{scope}/extra_msa_activations", "extra_msa.linear")
 
 
-def _structure_module(config: ModelConfig) -> Iterator[Row]:
+def _template(official: str, config: TemplateConfig, fused: bool) -> Iterator[Row]:
+    single = f"{official}/single_template_embedding"
+    blocks = f"{single}/template_pair_stack/{STACK}"
+    if config.average:
+        blocks = f"{single}/template_embedding_iteration"
+        yield from _norm(f"{single}/query_embedding_norm", "template.norm_pair")
+        for index, width in enumerate(template_groups(config, 0)):
+            scope, part = (
+                f"{single}/template_pair_embedding_{index}",
+                f"template.input.parts.{index}",
+            )
+            for row in _linear(scope, part):
+                yield replace(row, scalar_input=row.linear and width == 1)
+        yield from _linear(f"{official}/output_linear", "template.output")
+    else:
+        yield from _linear(f"{single}/embedding2d", "template.input")
+        heads = config.num_heads_pointwise
+        yield from _attention(f"{official}/attention", "template.attention", heads, gating=False)
+    rows = _pair_updates(
+        blocks,
+        "template.blocks.{}",
+        config.num_heads,
+        triangle_attention=config.triangle_attention,
+        fused=fused,
+    )
+    yield from _stacked(rows, config.num_blocks)
+    yield from _norm(f"{single}/output_layer_norm", "template.norm")
+
+
+def _point_attention(official: str, ours: str, config: StructureConfig) -> Iterator[Row]:
+    if config.scalar_bias:
+        yield from _linear(f"{official}/q_scalar", f"{ours}.scalar_query")
+        yield from _linear(f"{official}/kv_scalar", f"{ours}.scalar_key_value")
+        yield from _linear(f"{official}/q_point_local", f"{ours}.point_query")
+        yield from _linear(f"{official}/kv_point_local", f"{ours}.point_key_value")
+    else:
+        yield from _split_projections(official, ours, config)
+    yield from _linear(f"{official}/attention_2d", f"{ours}.pair_bias")
+    yield Row(f"{official}//trainable_point_weights", f"{ours}.point_weights")
+    yield from _linear(f"{official}/output_projection", f"{ours}.output")
+
+
+def _split_projections(official: str, ours: str, config: StructureConfig) -> Iterator[Row]:
+    """The multimers' queries, keys and values, which are arrays of their own there.
+
+    Points are ordered (heads, xyz, points) there and (xyz, heads, points) with us.
+    """
+    heads = config.num_heads
+    scalars = (config.num_scalar_qk, config.num_scalar_v)
+    points = (config.num_point_qk, config.num_point_v)
+    for letter, module, counts, part in (
+        ("q", "query", (scalars[:1], points[:1]), 0),
+        ("k", "key_value", (scalars, points), 0),
+        ("v", "key_value", (scalars, points), 1),
+    ):
+        of_scalars, of_points = (slice(sum(each[:part]), sum(each[: part + 1])) for each in counts)
+        index = np.arange(heads * sum(counts[0])).reshape(heads, -1)[:, of_scalars]
+        yield Row(
+            f"{official}/{letter}_scalar_projection//weights",
+            f"{ours}.scalar_{module}.weight",
+            linear=True,
+            split_outputs=heads,
+            outputs=tuple(index.ravel().tolist()),
+        )
+        index = np.arange(3 * heads * sum(counts[1])).reshape(3, heads, -1)[..., of_points]
+        scope = f"{official}/{letter}_point_projection/point_projection"
+        for row in _linear(scope, f"{ours}.point_{module}"):
+            outputs = tuple(index.swapaxes(0, 1).ravel().tolist())
+            yield replace(row, split_outputs=heads, outputs=outputs)
+
+
+def _structure_module(config: StructureConfig) -> Iterator[Row]:
     scope, ours = "structure_module", "structure"
     fold = f"{scope}/fold_iteration"
     yield from _norm(f"{scope}/single_layer_norm", f"{ours}.norm_single")
     yield from _norm(f"{scope}/pair_layer_norm", f"{ours}.norm_pair")
     yield from _linear(f"{scope}/initial_projection", f"{ours}.input")
-    attention = f"{fold}/invariant_point_attention"
-    yield from _linear(f"{attention}/q_scalar", f"{ours}.attention.scalar_query")
-    yield from _linear(f"{attention}/kv_scalar", f"{ours}.attention.scalar_key_value")
-    yield from _linear(f"{attention}/q_point_local", f"{ours}.attention.point_query")
-    yield from _linear(f"{attention}/kv_point_local", f"{ours}.attention.point_key_value")
-    yield from _linear(f"{attention}/attention_2d", f"{ours}.attention.pair_bias")
-    yield Row(f"{attention}//trainable_point_weights", f"{ours}.attention.point_weights")
-    yield from _linear(f"{attention}/output_projection", f"{ours}.attention.output")
+    yield from _point_attention(f"{fold}/invariant_point_attention", f"{ours}.attention", config)
     yield from _norm(f"{fold}/attention_layer_norm", f"{ours}.norm_attention")
-    for index in range(config.structure.num_transition_layers):
+    for index in range(config.num_transition_layers):
         yield from _linear(f"{fold}/{_numbered('transition', index)}", f"{ours}.transition.{index}")
     yield from _norm(f"{fold}/transition_layer_norm", f"{ours}.norm_transition")
-    yield from _linear(f"{fold}/affine_update", f"{ours}.backbone_update")
+    update = "affine_update" if config.scalar_bias else "quat_rigid/rigid"
+    yield from _linear(f"{fold}/{update}", f"{ours}.backbone_update")
     chain, angles = f"{fold}/rigid_sidechain", f"{ours}.torsion_angles"
     yield from _linear(f"{chain}/input_projection", f"{angles}.input")
     yield from _linear(f"{chain}/input_projection_1", f"{angles}.input_initial")
-    for index in range(config.structure.num_sidechain_blocks):
+    for index in range(config.num_sidechain_blocks):
         yield from _linear(f"{chain}/{_numbered('resblock1', index)}", f"{angles}.first.{index}")
         yield from _linear(f"{chain}/{_numbered('resblock2', index)}", f"{angles}.second.{index}")
     yield from _linear(f"{chain}/unnormalized_angles", f"{angles}.angles")
@@ -239,17 +312,18 @@ def _heads(config: ModelConfig) -> Iterator[Row]:
 
 
 def table(config: ModelConfig) -> list[Row]:
-    """One row for every official array of this network."""
-    rows = list(_embedders(config))
-    if config.extra is not None:
-        block = _evoformer_block("evoformer/extra_msa_stack", "extra_stack.blocks.{}", config.extra)
-        rows += _stacked(block, config.extra.num_blocks)
-    block = _evoformer_block(
-        "evoformer/evoformer_iteration", "evoformer.blocks.{}", config.evoformer
-    )
-    rows += _stacked(block, config.evoformer.num_blocks)
+    """The rows of all official arrays of this network."""
+    rows, fused = list(_embedders(config)), config.fused_triangles
+    for official, ours, stack in (
+        ("extra_msa_stack", "extra_stack", config.extra),
+        ("evoformer_iteration", "evoformer", config.evoformer),
+    ):
+        if stack is not None:
+            name = f"{ours}.blocks.{{}}"
+            block = _evoformer_block(f"evoformer/{official}", name, stack, fused=fused)
+            rows += _stacked(block, stack.num_blocks)
     rows += _linear("evoformer/single_activations", "single")
-    return [*rows, *_structure_module(config), *_heads(config)]
+    return [*rows, *_structure_module(config.structure), *_heads(config)]
 
 
 def from_official(params: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Tensor]:
@@ -259,36 +333,53 @@ def from_official(params: Mapping[str, np.ndarray], config: ModelConfig) -> dict
         InputError: An array is missing or has another shape than this network's.
     """
     _check(params, official_shapes(config), config.name)
-    state = {}
+    shapes = state_shapes(config)
+    state: dict[str, np.ndarray] = {}
+    columns_read: Counter[str] = Counter()
     for row in table(config):
         array = np.asarray(params[f"{ROOT}/{row.official}"])
-        blocks = [array] if row.num_blocks is None else list(array)
-        for index, block in enumerate(blocks):
-            num_outputs = math.prod(block.shape[-2:] if row.split_outputs else block.shape[-1:])
-            ours = block.reshape(-1, num_outputs).T if row.linear else block.reshape(-1)
-            state[row.ours.format(index)] = torch.from_numpy(ours.copy(order="C"))
-    return state
+        start = columns_read[row.official]
+        for index in range(row.num_blocks or 1):
+            block = array if row.num_blocks is None else array[index]
+            name = row.ours.format(index)
+            ours = state.setdefault(name, np.empty(shapes[name], block.dtype))
+            outputs = slice(None) if row.outputs is None else list(row.outputs)
+            width = len(ours[outputs])
+            if row.linear:
+                num_outputs = math.prod(block.shape[-2:] if row.split_outputs else block.shape[-1:])
+                ours[outputs] = block.reshape(-1, num_outputs)[:, start : start + width].T
+            else:
+                ours[outputs] = block.reshape(-1)[start : start + width]
+        columns_read[row.official] += width
+    return {name: torch.from_numpy(array) for name, array in state.items()}
 
 
 def to_official(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, np.ndarray]:
     """The official arrays from our state: the inverse of `from_official`, bit for bit."""
-    params = {}
+    params: dict[str, np.ndarray] = {}
     for row in table(config):
         blocks = [
             _official_block(row, state[row.ours.format(index)].numpy(force=True))
             for index in range(row.num_blocks or 1)
         ]
-        params[f"{ROOT}/{row.official}"] = blocks[0] if row.num_blocks is None else np.stack(blocks)
+        array = blocks[0] if row.num_blocks is None else np.stack(blocks)
+        name = f"{ROOT}/{row.official}"
+        params[name] = np.concatenate([params[name], array], -1) if name in params else array
     return params
 
 
 def _official_block(row: Row, array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array.T).reshape(_official_shape(row, array.shape))
+    chosen = array if row.outputs is None else array[list(row.outputs)]
+    return np.ascontiguousarray(chosen.T).reshape(_official_shape(row, array.shape))
 
 
 def _official_shape(row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The official shape, without the axis of the blocks, of one of our arrays."""
     inputs, outputs = (shape[1:], shape[:1]) if row.linear else ((), shape)
+    if row.outputs is not None:
+        outputs = (len(row.outputs),)
+    if row.scalar_input:
+        inputs = ()
     if row.split_inputs:
         inputs = (row.split_inputs, inputs[0] // row.split_inputs)
     if row.split_outputs:
@@ -298,11 +389,14 @@ def _official_shape(row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def official_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The name and the shape of every official array of this network."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     state = state_shapes(config)
     for row in table(config):
         blocks = () if row.num_blocks is None else (row.num_blocks,)
-        shapes[f"{ROOT}/{row.official}"] = blocks + _official_shape(row, state[row.ours.format(0)])
+        *axes, last = blocks + _official_shape(row, state[row.ours.format(0)])
+        name = f"{ROOT}/{row.official}"
+        earlier = shapes[name][-1] if name in shapes else 0
+        shapes[name] = (*axes, earlier + last)
     return shapes
 
 

@@ -24,16 +24,12 @@ from foldry.formats.coordinates import read_structure
 from foldry.formats.query import read_queries
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
-from foldry.model.heads import (
-    plddt,
-    predicted_aligned_error,
-    predicted_tm_score,
-)
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.model.layers import SharedDropout
 from foldry.model.runtime import Runtime
 from foldry.predict.networks import NetworkFile, find_networks
 from foldry.predict.prediction import Prediction, Provenance
+from foldry.predict.rank import confidence, ranked
 from foldry.predict.recycle import recycle
 from foldry.predict.resume import Store
 from foldry.predict.settings import Settings
@@ -188,11 +184,6 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     return replace(query, chains=tuple(chains))
 
 
-def ranked(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Best first, by ranking confidence; equals keep their order."""
-    return sorted(predictions, key=lambda prediction: -prediction.ranking_confidence)
-
-
 def predict(
     query: Query,
     networks: Sequence[NetworkFile],
@@ -267,10 +258,12 @@ def with_settings(config: ModelConfig, settings: Settings) -> ModelConfig:
         features = replace(features, num_msa=settings.max_msa[0], num_extra_msa=settings.max_msa[1])
     if settings.num_ensemble is not None:
         features = replace(features, num_ensemble=settings.num_ensemble)
-    num_recycles = settings.num_recycles
-    if num_recycles is None:
-        num_recycles = config.num_recycles
-    return replace(config, features=features, num_recycles=num_recycles)
+    config = replace(config, features=features)
+    if settings.num_recycles is not None:
+        config = replace(config, num_recycles=settings.num_recycles)
+    if settings.recycle_tolerance is not None:
+        config = replace(config, recycle_tolerance=settings.recycle_tolerance)
+    return config
 
 
 def predict_one(
@@ -288,17 +281,11 @@ def predict_one(
     torch.manual_seed(seed)
     with torch.inference_mode():
         result, num_recycles = recycle(
-            model, inputs, draw, config.num_recycles, settings.recycle_tolerance
+            model, inputs, draw, config.num_recycles, config.recycle_tolerance
         )
-        logits = model.predict_heads(result)
-        confidence = plddt(logits.plddt[0]).double().cpu().numpy()
-        pae = ptm = None
-        if logits.pae is not None:
-            max_break = config.heads.max_pae_break
-            pae = predicted_aligned_error(logits.pae[0], max_break).cpu().numpy()
-            ptm = float(predicted_tm_score(logits.pae[0], max_break))
+        sure = confidence(model.predict_heads(result), features.asym_id, config)
         atoms = result.atom37[0].double().cpu().numpy()
-    if not np.isfinite(atoms).all() or not np.isfinite(confidence).all():
+    if not np.isfinite(atoms).all() or not np.isfinite(sure.plddt).all():
         raise ArithmeticError("the network gave numbers that are not finite")
     representations: dict[str, Any] = {}
     if settings.save_representations:
@@ -309,22 +296,11 @@ def predict_one(
         }
     return Prediction(
         query=query,
-        structure=_structure(query, features.aatype, atoms, confidence),
-        plddt=confidence,
-        pae=pae,
-        max_pae=_max_pae(config) if pae is not None else None,
-        ptm=ptm,
-        iptm=None,
-        ranking_confidence=float(confidence.mean()),
+        structure=_structure(query, features.aatype, atoms, sure.plddt),
+        **vars(sure),
         provenance=_provenance(model, network, seed, num_recycles, settings),
         **representations,
     )
-
-
-def _max_pae(config: ModelConfig) -> float:
-    """The centre of the last aligned-error bin, Å."""
-    step = config.heads.max_pae_break / (config.heads.num_pae_bins - 2)
-    return config.heads.max_pae_break + step / 2
 
 
 def _structure(

@@ -1,0 +1,136 @@
+"""Embedders: relative positions by their definition, templates of single chains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldry.features.templates import template_features_of_atoms
+from foldry.model.config import TemplateConfig, preset
+from foldry.model.embedders import InputEmbedder, SummedLinear, TemplateEmbedder
+from foldry.model.inputs import Inputs, TemplateInputs, stack_templates
+from foldry.model.runtime import Runtime
+
+MULTIMER = preset("model_1_multimer_v3")
+
+
+def complex_inputs(rng: np.random.Generator, length: int) -> Inputs:
+    """Residues of random chains; long gaps are in their numbers."""
+
+    def drawn(low: int, high: int) -> torch.Tensor:
+        return torch.from_numpy(rng.integers(low, high, (1, length)))
+
+    ones = torch.ones(1, length)
+    return Inputs(
+        aatype=drawn(0, 20),
+        target_feat=torch.zeros(1, length, 22),
+        residue_index=drawn(0, 90),
+        asym_id=drawn(1, 4),
+        entity_id=drawn(1, 3),
+        sym_id=drawn(1, 7),
+        seq_mask=ones,
+        templates=None,
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_relative_positions_by_their_definition(seed: int) -> None:
+    """Evans 2021, section 2.1, one pair at a time."""
+    torch.manual_seed(seed)
+    inputs = complex_inputs(np.random.default_rng(seed), 6)
+    embedder = InputEmbedder(MULTIMER)
+    ours = embedder.relative_positions(inputs)[0]
+    index, asym, entity, sym = (
+        getattr(inputs, name)[0].tolist()
+        for name in ("residue_index", "asym_id", "entity_id", "sym_id")
+    )
+    for i in range(6):
+        for j in range(6):
+            one_hot = torch.zeros(66 + 1 + 6)
+            offset = min(max(index[i] - index[j], -32), 32) + 32
+            one_hot[offset if asym[i] == asym[j] else 65] = 1
+            one_hot[66] = entity[i] == entity[j]
+            copy = min(max(sym[i] - sym[j], -2), 2) + 2
+            one_hot[67 + (copy if entity[i] == entity[j] else 5)] = 1
+            theirs = embedder.relative_position(one_hot)
+            torch.testing.assert_close(ours[i, j], theirs, rtol=0, atol=1e-6)
+
+
+def test_single_chains_see_offsets_alone() -> None:
+    embedder = InputEmbedder(preset("model_1"))
+    inputs = complex_inputs(np.random.default_rng(0), 6)
+    ours = embedder.relative_positions(inputs)[0]
+    index = inputs.residue_index[0]
+    one_hot = torch.eye(65)[(index[:, None] - index).clamp(-32, 32) + 32]
+    torch.testing.assert_close(ours, embedder.relative_position(one_hot), rtol=0, atol=1e-6)
+
+
+def test_summed_linear_maps_are_their_sum() -> None:
+    torch.manual_seed(0)
+    linear = SummedLinear((3, 1, 2), 4)
+    for parameter in linear.parameters():
+        parameter.data = torch.randn(parameter.shape)
+    x = torch.randn(5, 6)
+    parts = zip(linear.parts, x.split([3, 1, 2], dim=-1), strict=True)
+    torch.testing.assert_close(linear(x), sum(part(group) for part, group in parts))
+
+
+@pytest.fixture(scope="module")
+def template() -> TemplateInputs:
+    """One template of seven residues that have all atoms."""
+    rng = np.random.default_rng(0)
+    atoms = (5 * rng.normal(size=(1, 7, 37, 3))).astype(np.float32)
+    mask = np.ones((1, 7, 37), np.float32)
+    return stack_templates([template_features_of_atoms(rng.integers(0, 20, (1, 7)), atoms, mask)])
+
+
+def test_a_template_says_nothing_of_two_chains(template: TemplateInputs) -> None:
+    config = MULTIMER.template
+    assert config is not None
+    embedder = TemplateEmbedder(config, 16, Runtime())
+    chain = torch.tensor([[1, 1, 1, 1, 2, 2, 2]])
+    same_chain = chain[:, :, None] == chain[:, None]
+    together = embedder.pair_features(template, 0, torch.ones_like(same_chain))
+    apart = embedder.pair_features(template, 0, same_chain)
+    torch.testing.assert_close(apart[same_chain], together[same_chain], rtol=0, atol=0)
+    letters = torch.zeros(apart.shape[-1], dtype=torch.bool)
+    letters[config.num_bins + 1 : config.num_bins + 1 + 44] = True
+    torch.testing.assert_close(apart[..., letters], together[..., letters], rtol=0, atol=0)
+    assert not apart[~same_chain][:, ~letters].any()
+    assert together[~same_chain][:, ~letters].any(dim=1).all()
+
+
+def test_the_mean_counts_templates_without_atoms(template: TemplateInputs) -> None:
+    config = TemplateConfig(average=True, multiplication_first=True, c_template=8, c_attention=8)
+    torch.manual_seed(0)
+    embedder = TemplateEmbedder(config, 16, Runtime()).eval()
+    for parameter in embedder.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    mask, same_chain = torch.ones(1, 7, 7), torch.ones(1, 7, 7, dtype=torch.bool)
+    pair = torch.randn(1, 7, 7, 16)
+    empty = {name: torch.zeros_like(array) for name, array in vars(template).items()}
+
+    def embedded(*templates: dict[str, torch.Tensor]) -> torch.Tensor:
+        joined = {name: torch.cat([each[name] for each in templates], 1) for name in empty}
+        seen = embedder.norm_pair(pair)
+        total = [
+            embedder.embed(
+                torch.cat(
+                    [embedder.pair_features(TemplateInputs(**each), 0, same_chain), seen], -1
+                ),
+                mask,
+            )
+            for each in templates
+        ]
+        mean = torch.stack(total).mean(0)
+        ours: torch.Tensor = embedder(pair, mask, TemplateInputs(**joined), same_chain)
+        torch.testing.assert_close(ours, embedder.output(torch.relu(mean)))
+        return ours
+
+    with torch.no_grad():
+        alone, padded = embedded(vars(template)), embedded(vars(template), empty, empty, empty)
+    assert (alone - padded).abs().max() > 1e-3
