@@ -102,8 +102,11 @@ class Gradient:
     def _norm(self, flat: Tensor) -> float:
         squared = flat.square().sum()
         if self.divided:
-            parts = [local(p.grad).square().sum() for p in self.divided if p.grad is not None]
-            squared = squared + self.workers.sum_(torch.stack(parts).sum())
+            of_blocks = torch.zeros_like(squared)  # stays so where no block takes part
+            for parameter in self.divided:
+                if parameter.grad is not None:
+                    of_blocks += local(parameter.grad).square().sum()
+            squared = squared + self.workers.sum_(of_blocks)
         return math.sqrt(float(squared))
 
     def _give_back(self, flat: Tensor, shrink: float) -> None:
