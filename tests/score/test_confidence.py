@@ -16,7 +16,6 @@ from foldry.score.confidence import (
     InterfaceConfidence,
     aligned_errors,
     calibrate,
-    expected_tm_terms,
     interface_confidence,
     pae_calibration,
     plddt_calibration,
@@ -29,8 +28,10 @@ from foldry.structure import Structure
 from tests.score.conftest import helix, moved, rotation_about
 
 
-def _prediction(lengths: tuple[int, ...] = (40, 31, 24)) -> tuple[Structure, np.ndarray]:
-    """Helices side by side, 9 Å apart, with the pLDDT and PAE (Å) of formulas."""
+def _prediction(
+    lengths: tuple[int, ...] = (40, 31, 24),
+) -> tuple[Structure, np.ndarray, np.ndarray]:
+    """Helices side by side, 9 Å apart, with the PAE (Å) and pLDDT of formulas."""
     shifts = np.array([9, 2, 3]) * np.arange(len(lengths))[:, None]
     chains = [helix(num) + shift for num, shift in zip(lengths, shifts, strict=True)]
     ca = np.concatenate(chains).round(3)
@@ -53,9 +54,9 @@ def _prediction(lengths: tuple[int, ...] = (40, 31, 24)) -> tuple[Structure, np.
         chain_id=np.repeat(list("ABC")[: len(lengths)], lengths),
         atom_positions=atoms,
         atom_mask=mask,
-        b_factor=np.repeat(plddt[:, None], 37, axis=1),
+        b_factor=np.zeros((num, 37)),
     )
-    return structure, pae
+    return structure, pae, plddt
 
 
 @pytest.mark.parametrize(
@@ -84,32 +85,27 @@ def test_pdockq2_as_its_program() -> None:
     np.testing.assert_allclose(ours, [0.44456226, 0.19142867, 0.30458308], atol=1e-8)
 
 
-def _pair(distance: float, plddt: float = 80.0) -> Structure:
+def _pair(distance: float) -> Structure:
     """Two chains of one glycine and two alanines; Cα and Cβ of the last two face each other."""
-    structure, _ = _prediction((1, 2))
+    structure, *_ = _prediction((1, 2))
     atoms = np.zeros((3, 37, 3))
     atoms[1, [CA, CB], 0] = distance
     atoms[2, [CA, CB], 0] = 100
     glycine_first = np.array([7, 0, 0])
-    return dataclasses.replace(
-        structure,
-        aatype=glycine_first,
-        atom_positions=atoms,
-        b_factor=np.full((3, 37), plddt),
-    )
+    return dataclasses.replace(structure, aatype=glycine_first, atom_positions=atoms)
 
 
 def test_one_contact_by_hand() -> None:
     """PAE of 3 Å from A to the near residue of B, 9 Å to the far one, 6 and 14 Å back."""
     pae = np.array([[0, 3, 9], [6, 0, 1], [14, 1, 0.0]])
-    found = interface_confidence(_pair(7.5), pae)
+    found = interface_confidence(_pair(7.5), pae, np.full(3, 80.0))
     assert found.chains == ("A", "B")
     # d₀ is 1 Å, its least, for chains this short: 1/(1+9) = 0.1, 1/(1+81) = 0.012195.
     assert found.iptm[0, 1] == pytest.approx((0.1 + 1 / 82) / 2)
     assert found.iptm[1, 0] == pytest.approx(1 / 37)  # the better row: 1/(1+36)
     assert found.ipsae[0, 1] == pytest.approx((0.1 + 1 / 82) / 2)
     assert found.ipsae[1, 0] == pytest.approx(1 / 37)
-    narrow = interface_confidence(_pair(7.5), pae, pae_cutoff=5)
+    narrow = interface_confidence(_pair(7.5), pae, None, pae_cutoff=5)
     assert narrow.ipsae[0, 1] == pytest.approx(0.1)
     assert narrow.ipsae[1, 0] == 0
     # LIS: (1 − 3/12 + 1 − 9/12) / 2 = 0.5; back only the 6: 0.5.
@@ -124,44 +120,62 @@ def test_one_contact_by_hand() -> None:
 
 def test_no_contact_and_no_confidence() -> None:
     pae = np.full((3, 3), 30.0)
-    found = interface_confidence(_pair(8.1), pae)
+    found = interface_confidence(_pair(8.1), pae, np.full(3, 80.0))
     assert found.pdockq[0, 1] == found.lis[0, 1] == found.ipsae[0, 1] == 0
     assert found.iptm[0, 1] == pytest.approx(1 / 901)
     assert found.pdockq2[0] == pytest.approx(0.007348, abs=1e-6)  # x = 0: e^−6.33086
-    alone = interface_confidence(_prediction((5,))[0], np.zeros((5, 5)))
+    alone = interface_confidence(_prediction((5,))[0], np.zeros((5, 5)), np.ones(5))
     assert alone.chains == ("A",)
     assert np.isnan(alone.iptm).all()
 
 
+def test_contacts_reach_8_angstroms() -> None:
+    pae = np.zeros((3, 3))
+    assert interface_confidence(_pair(8.0), pae, np.full(3, 80.0)).pdockq[0, 1] > 0
+    assert interface_confidence(_pair(8.001), pae, np.full(3, 80.0)).pdockq[0, 1] == 0
+
+
+def test_without_plddt_there_is_no_pdockq() -> None:
+    structure, pae, plddt = _prediction()
+    known, unknown = (interface_confidence(structure, pae, each) for each in (plddt, None))
+    assert np.isnan(unknown.pdockq).all()
+    assert np.isnan(unknown.pdockq2).all()
+    for name in ("iptm", "ipsae", "lis"):
+        np.testing.assert_array_equal(getattr(unknown, name), getattr(known, name))
+
+
 def test_a_certain_interface() -> None:
-    structure, _ = _prediction((60, 60))
-    near = dataclasses.replace(structure, b_factor=np.full((120, 37), 100.0))
-    found = interface_confidence(near, np.zeros((120, 120)))
+    structure, *_ = _prediction((60, 60))
+    found = interface_confidence(structure, np.zeros((120, 120)), np.full(120, 100.0))
     for name in ("iptm", "ipsae", "ipsae_d0chn", "ipsae_d0dom", "lis"):
         assert getattr(found, name)[0, 1] == 1
-    assert found.pdockq[0, 1] > 0.3
+    beta = structure.atom_positions[:, CB]
+    near = np.linalg.norm(beta[:60, None] - beta[None, 60:], axis=2) <= 8
+    assert near.sum() > 20
+    x = 100 * np.log10(near.sum())
+    assert found.pdockq[0, 1] == pytest.approx(0.724 / (1 + np.exp(-0.052 * (x - 152.611))) + 0.018)
     assert found.pdockq2[0] == pytest.approx(0.9989, abs=1e-3)
 
 
 def test_a_pae_of_something_else() -> None:
-    structure, pae = _prediction()
+    structure, pae, plddt = _prediction()
     with pytest.raises(InputError, match="94 × 94, but 'helices' has 95 residues"):
-        interface_confidence(structure, pae[1:, 1:])
+        interface_confidence(structure, pae[1:, 1:], plddt)
     pae[3, 3] = np.nan
     with pytest.raises(InputError, match="not a finite number"):
-        interface_confidence(structure, pae)
+        interface_confidence(structure, pae, plddt)
 
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=10, deadline=None)
 def test_interfaces_keep_under_motion_and_the_order_of_chains(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    structure, pae = _prediction()
-    here = interface_confidence(structure, pae)
+    structure, pae, plddt = _prediction()
+    here = interface_confidence(structure, pae, plddt)
     atoms = moved(rng, structure.atom_positions.reshape(-1, 3)).reshape(-1, 37, 3)
     order = np.concatenate([np.arange(71, 95), np.arange(71)])
     shuffled = dataclasses.replace(structure, atom_positions=atoms).select(order)
-    there = interface_confidence(shuffled, pae[np.ix_(order, order)])
+    there = interface_confidence(shuffled, pae[np.ix_(order, order)], plddt[order])
     assert there.chains == ("C", "A", "B")
     back = [1, 2, 0]
     for field in dataclasses.fields(InterfaceConfidence)[1:]:
@@ -179,7 +193,7 @@ def test_ptm_as_recorded(parity_dir: Path) -> None:
         logits = recorded["in_pae_logits"].astype(np.float64)
         step = float(recorded["in_breaks"][1] - recorded["in_breaks"][0])
         probabilities = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
-        terms = expected_tm_terms(probabilities, (np.arange(64) + 0.5) * step)
+        terms = probabilities @ tm_term((np.arange(64) + 0.5) * step, predicted_tm_d0(len(logits)))
         assert predicted_tm(terms) == pytest.approx(float(recorded["ptm"]), rel=1e-6)
         iptm = predicted_tm(terms, recorded["in_asym_id"])
         assert iptm == pytest.approx(float(recorded["iptm"]), rel=1e-6)
@@ -195,9 +209,6 @@ def test_ptm_by_hand() -> None:
     assert predicted_tm(terms) == pytest.approx(2.2 / 3)
     assert predicted_tm(terms, np.array([0, 0, 1])) == pytest.approx(0.55)
     assert np.isnan(predicted_tm(terms, np.zeros(3)))
-    certain = np.zeros((30, 30, 2))
-    certain[..., 0] = 1
-    assert predicted_tm(expected_tm_terms(certain, np.array([0.0, 9.0]))) == 1
 
 
 def test_calibration_by_hand() -> None:
@@ -219,6 +230,21 @@ def test_calibration_of_what_cannot_be_judged() -> None:
     with pytest.raises(InputError, match="between 0 and 2"):
         calibrate(np.array([3.0]), np.ones(1), (0, 2))
     assert np.isnan(calibrate(np.ones(2), np.array([1.0, 2.0]), (0, 2)).pearson)
+
+
+def test_calibration_of_many_values_is_numpy_s() -> None:
+    """More rows than are taken at once; far from 0, so that sums of squares would lose digits."""
+    rng = np.random.default_rng(8)
+    predicted = 1e6 + rng.random((700, 3))
+    true = predicted + 0.3 * rng.random((700, 3))
+    true[rng.random((700, 3)) < 0.2] = np.nan
+    found = calibrate(predicted, true, (1e6, 1e6 + 0.4, 1e6 + 1))
+    known = np.isfinite(true)
+    one, other = predicted[known], true[known]
+    assert found.count == tuple(np.histogram(one, found.edges)[0])
+    assert found.pearson == pytest.approx(np.corrcoef(one, other)[0, 1], rel=1e-9)
+    assert found.error == pytest.approx(np.abs(one - other).mean())
+    assert found.true[1] == pytest.approx(other[one >= 1e6 + 0.4].mean(), rel=1e-12)
 
 
 def test_plddt_that_is_right() -> None:

@@ -89,16 +89,20 @@ class ComplexConfidence:
     """What a prediction of several chains says of its interfaces, 0–1.
 
     Attributes:
-        iptm, ipsae, pdockq, lis: Of the two chains of which it is highest; of LIS the mean of both
-            directions.
+        iptm: Of all pairs of residues of different chains.
+        iptm_best, ipsae, pdockq, lis: Of the two chains of which it is highest; of LIS the mean of
+            both directions.
         pdockq2: Of the chain of which it is highest.
         chains: All of them, of each two chains.
+
+    pDockQ and pDockQ2 are None without pLDDT.
     """
 
     iptm: float
+    iptm_best: float
     ipsae: float
-    pdockq: float
-    pdockq2: float
+    pdockq: float | None
+    pdockq2: float | None
     lis: float
     chains: InterfaceConfidence
 
@@ -233,8 +237,7 @@ def _pae(
     here, there = scores.match.pairs.T
     known = structure.atom_mask[here] & reference.atom_mask[there]
     true = aligned_errors(structure.atom_positions[here], reference.atom_positions[there], known)
-    others = true[~np.eye(len(true), dtype=bool)]
-    if not _known(others):
+    if not np.isfinite(true).sum() > np.isfinite(np.diag(true)).sum():
         return None
     return pae_calibration(pae[np.ix_(here, here)], true, max(float(pae.max()), MAX_PAE))
 
@@ -244,25 +247,29 @@ def _known(values: Float[np.ndarray, "*dims"]) -> bool:
 
 
 def _confidence(model: Model) -> Confidence:
-    pae = model.pae
+    plddt = None if model.plddt is None else float(model.plddt.mean())
+    if model.pae is None:
+        return Confidence(plddt, ptm=None, complex=None)
+    terms = tm_term(model.pae, predicted_tm_d0(len(model.pae)))
+    several = len(model.structure.chains) > 1
     return Confidence(
-        plddt=None if model.plddt is None else float(model.plddt.mean()),
-        ptm=None if pae is None else predicted_tm(tm_term(pae, predicted_tm_d0(len(pae)))),
-        complex=_complex_confidence(model.structure, pae) if pae is not None else None,
+        plddt=plddt,
+        ptm=predicted_tm(terms),
+        complex=_complex_confidence(model, model.pae, terms) if several else None,
     )
 
 
 def _complex_confidence(
-    structure: Structure, pae: Float[np.ndarray, "N N"]
-) -> ComplexConfidence | None:
-    if len(structure.chains) == 1:
-        return None
-    found = interface_confidence(structure, pae)
+    model: Model, pae: Float[np.ndarray, "N N"], terms: Float[np.ndarray, "N N"]
+) -> ComplexConfidence:
+    found = interface_confidence(model.structure, pae, model.plddt)
+    known = model.plddt is not None
     return ComplexConfidence(
-        iptm=float(np.nanmax(found.iptm)),
+        iptm=predicted_tm(terms, model.structure.chain_id),
+        iptm_best=float(np.nanmax(found.iptm)),
         ipsae=float(np.nanmax(found.ipsae)),
-        pdockq=float(np.nanmax(found.pdockq)),
-        pdockq2=float(np.nanmax(found.pdockq2)),
+        pdockq=float(np.nanmax(found.pdockq)) if known else None,
+        pdockq2=float(found.pdockq2.max()) if known else None,
         lis=float(np.nanmax(found.lis + found.lis.T) / 2),
         chains=found,
     )

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from foldry.errors import InputError
 from foldry.features.known_atoms import backbone_frames, pseudo_beta
 from foldry.residues import CA
+from foldry.score.neighbours import near_pairs
 from foldry.structure import Structure
 
 MAX_PAE: Final = 31.75
@@ -55,41 +56,52 @@ class Calibration:
 
 
 def calibrate(
-    predicted: Float[np.ndarray, "*dims"], true: Float[np.ndarray, "*dims"], edges: Sequence[float]
+    predicted: Float[np.ndarray, " N *dims"],
+    true: Float[np.ndarray, " N *dims"],
+    edges: Sequence[float],
 ) -> Calibration:
     """How well predictions keep what they say; values whose truth is NaN are left out.
 
     Raises:
         InputError: Nothing is known of any, or a prediction is outside the edges.
     """
-    known = np.isfinite(true)
-    predicted, true = predicted[known].astype(np.float64), true[known].astype(np.float64)
-    if not len(true):
+    num_bins = len(edges) - 1
+    count, sums, absolute = np.zeros(num_bins, np.int64), np.zeros((2, num_bins)), 0.0
+    centers: Float[np.ndarray, "2 1"] | None = None
+    moments, spread = np.zeros(2), np.zeros((2, 2))
+    for start in range(0, len(true), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        known = np.isfinite(true[rows])
+        values = np.stack([predicted[rows][known], true[rows][known]]).astype(np.float64)
+        if not values.size:
+            continue
+        if not ((values[0] >= edges[0]) & (values[0] <= edges[-1])).all():
+            raise InputError(f"A prediction is not between {edges[0]:g} and {edges[-1]:g}.")
+        bins = np.minimum(np.searchsorted(edges, values[0], side="right"), num_bins) - 1
+        count += np.bincount(bins, minlength=num_bins)
+        sums += [np.bincount(bins, each, num_bins) for each in values]
+        absolute += float(np.abs(values[0] - values[1]).sum())
+        # About any value of theirs, so that what does not vary has no variance at all.
+        centers = values[:, :1].copy() if centers is None else centers
+        values -= centers
+        moments += values.sum(axis=1)
+        spread += values @ values.T
+    total = int(count.sum())
+    if not total:
         raise InputError("No prediction has a true value to compare it with.")
-    if not ((predicted >= edges[0]) & (predicted <= edges[-1])).all():
-        raise InputError(f"A prediction is not between {edges[0]:g} and {edges[-1]:g}.")
-    bins = np.minimum(np.searchsorted(edges, predicted, side="right"), len(edges) - 1) - 1
-    count = np.bincount(bins, minlength=len(edges) - 1)
     some = count > 0
-    means = [
-        np.divide(
-            np.bincount(bins, values, len(count)),
-            count,
-            out=np.full(len(count), np.nan),
-            where=some,
-        )
-        for values in (predicted, true)
-    ]
+    means = np.divide(sums, count, out=np.full((2, num_bins), np.nan), where=some)
     gaps = np.abs(means[0] - means[1])
-    varies = np.ptp(predicted) > 0 and np.ptp(true) > 0
+    spread -= np.outer(moments, moments) / total
+    scale = np.sqrt(np.prod(np.maximum(np.diag(spread), 0)))
     return Calibration(
         edges=tuple(float(edge) for edge in edges),
         count=tuple(count.tolist()),
         predicted=tuple(means[0].tolist()),
         true=tuple(means[1].tolist()),
-        pearson=float(np.corrcoef(predicted, true)[0, 1]) if varies else float("nan"),
-        error=float(np.abs(predicted - true).mean()),
-        calibration_error=float((gaps[some] * count[some]).sum() / count.sum()),
+        pearson=float(spread[0, 1] / scale) if scale > 0 else float("nan"),
+        error=absolute / total,
+        calibration_error=float((gaps[some] * count[some]).sum() / total),
     )
 
 
@@ -115,9 +127,10 @@ def pae_calibration(
     Raises:
         InputError: As `calibrate`.
     """
-    others = ~np.eye(len(pae), dtype=bool)
     edges = (*PAE_EDGES[:-1], max(max_pae, PAE_EDGES[-1]))
-    return calibrate(pae[others], np.minimum(true_errors, max_pae)[others], edges)
+    others = np.minimum(true_errors, max_pae)
+    np.fill_diagonal(others, np.nan)
+    return calibrate(pae, others, edges)
 
 
 def aligned_errors(
@@ -157,26 +170,14 @@ def predicted_tm_d0(num_residues: int) -> float:
     return float(_d0(np.array(max(num_residues, 19))))
 
 
-def expected_tm_terms(
-    probabilities: Float[np.ndarray, "N N K"], bin_centers: Float[np.ndarray, " K"]
-) -> Float[np.ndarray, "N N"]:
-    """Expected `tm_term` of each pair from the probabilities of the PAE head's bins (centres in Å).
-
-    `predicted_tm` of it is AlphaFold's own pTM and ipTM. From a PAE matrix alone, which holds
-    expected errors, `tm_term(pae, predicted_tm_d0(N))` stands in for it. It is not the same: the
-    mean of a function is not the function of the mean.
-    """
-    terms: Float[np.ndarray, "N N"] = probabilities @ tm_term(
-        bin_centers, predicted_tm_d0(len(probabilities))
-    )
-    return terms
-
-
 def predicted_tm(terms: Float[np.ndarray, "N N"], chain_id: np.ndarray | None = None) -> float:
     """pTM, or with chains ipTM: the best row's mean (Jumper 2021, SI equation 38; Evans 2021).
 
     Args:
-        terms: From `expected_tm_terms`, or `tm_term` of a PAE matrix.
+        terms: The expected `tm_term` of each pair, by the probabilities of the PAE head's bins, for
+            AlphaFold's own pTM and ipTM. `tm_term(pae, predicted_tm_d0(N))` stands in for it where
+            only expected errors are known. It is not the same: the mean of a function is not the
+            function of the mean.
         chain_id: The chain of each residue. Only pairs of different chains then count; NaN if
             there is a single chain.
     """
@@ -203,11 +204,11 @@ class InterfaceConfidence:
             under the cutoff count, and their number gives its d₀ (`ipSAE_d0res`).
         ipsae_d0chn, ipsae_d0dom: The same with d₀ of both chains' residues, and of the residues
             that have any such pair.
-        pdockq: pDockQ (Bryant et al., Nat. Commun. 2022, 13, 1265), symmetric.
+        pdockq: pDockQ (Bryant et al., Nat. Commun. 2022, 13, 1265), symmetric; NaN without pLDDT.
         lis: Local interaction score (Kim et al., bioRxiv 2024.02.19.580970): mean of
             1 − PAE / 12 Å over pairs with a PAE under 12 Å.
         pdockq2: pDockQ2 of each chain [C] with all others (Zhu et al., Bioinformatics 2023, 39,
-            btad424).
+            btad424); NaN without pLDDT.
     """
 
     chains: tuple[str, ...]
@@ -223,13 +224,15 @@ class InterfaceConfidence:
 def interface_confidence(
     structure: Structure,
     pae: Float[np.ndarray, "N N"],
+    plddt: Float[np.ndarray, " N"] | None,
     pae_cutoff: float = IPSAE_CUTOFF,
 ) -> InterfaceConfidence:
     """Confidence in every pair of chains of a prediction.
 
     Args:
-        structure: The predicted atoms; `b_factor` holds pLDDT (0–100).
+        structure: The predicted atoms.
         pae: Å, not symmetrised.
+        plddt: 0–100; without it pDockQ and pDockQ2 are NaN.
         pae_cutoff: Å, of ipSAE.
 
     Raises:
@@ -245,11 +248,7 @@ def interface_confidence(
     pae = np.asarray(pae, np.float64)
     chains = structure.chains
     members = [np.flatnonzero(structure.chain_id == chain) for chain in chains]
-    plddt = structure.b_factor[:, CA].astype(np.float64)
-    beta, has_beta = pseudo_beta(structure.aatype, structure.atom_positions, structure.atom_mask)
-    beta[has_beta == 0] = np.nan
-    ca = np.where(structure.atom_mask[:, [CA]], structure.atom_positions[:, CA], np.nan)
-    names = ("iptm", "ipsae", "ipsae_d0chn", "ipsae_d0dom", "pdockq", "lis")
+    names = ("iptm", "ipsae", "ipsae_d0chn", "ipsae_d0dom", "lis")
     found = {name: np.full((len(chains), len(chains)), np.nan) for name in names}
     for a, rows in enumerate(members):
         for b, columns in enumerate(members):
@@ -258,9 +257,12 @@ def interface_confidence(
                 for name, value in _ipsae(block, pae_cutoff).items():
                     found[name][a, b] = value
                 found["lis"][a, b] = _lis(block)
-                found["pdockq"][a, b] = _pdockq(beta, plddt, rows, columns)
-    pdockq2 = np.array([_pdockq2(ca, plddt, pae, rows) for rows in members])
-    return InterfaceConfidence(chains=chains, pdockq2=pdockq2, **found)
+    return InterfaceConfidence(
+        chains=chains,
+        pdockq=_pdockq(structure, plddt),
+        pdockq2=_pdockq2(structure, plddt, pae),
+        **found,
+    )
 
 
 def _ipsae(block: Float[np.ndarray, "A B"], cutoff: float) -> dict[str, float]:
@@ -289,48 +291,68 @@ def _lis(block: Float[np.ndarray, "A B"]) -> float:
 
 
 def _pdockq(
-    beta: Float[np.ndarray, "N 3"],
-    plddt: Float[np.ndarray, " N"],
-    rows: Int[np.ndarray, " A"],
-    columns: Int[np.ndarray, " B"],
-) -> float:
+    structure: Structure, plddt: Float[np.ndarray, " N"] | None
+) -> Float[np.ndarray, "C C"]:
     """0.724 / (1 + exp(−0.052 (x − 152.611))) + 0.018; 0 without a contact of Cβ.
 
     x is the mean pLDDT of the residues in contact times log₁₀ of the number of contacts.
     """
-    first, second = _contacts(beta, rows, columns)
-    if not len(first):
-        return 0.0
-    x = plddt[np.union1d(first, second)].mean() * np.log10(len(first))
-    return float(0.724 / (1 + np.exp(-0.052 * (x - 152.611))) + 0.018)
+    chain = _chain_numbers(structure)
+    num = len(structure.chains)
+    found = np.full((num, num), np.nan)
+    if plddt is None:
+        return found
+    found[~np.eye(num, dtype=bool)] = 0
+    beta, has_beta = pseudo_beta(structure.aatype, structure.atom_positions, structure.atom_mask)
+    contacts = _contacts(beta, has_beta > 0, chain)
+    ends = np.sort(chain[contacts], axis=0)
+    interface = ends[0] * num + ends[1]
+    for each in np.unique(interface):
+        touching = contacts[:, interface == each]
+        x = plddt[np.unique(touching)].mean() * np.log10(touching.shape[1])
+        one, other = divmod(int(each), num)
+        found[one, other] = found[other, one] = 0.724 / (1 + np.exp(-0.052 * (x - 152.611))) + 0.018
+    return found
 
 
 def _pdockq2(
-    ca: Float[np.ndarray, "N 3"],
-    plddt: Float[np.ndarray, " N"],
-    pae: Float[np.ndarray, "N N"],
-    rows: Int[np.ndarray, " A"],
-) -> float:
+    structure: Structure, plddt: Float[np.ndarray, " N"] | None, pae: Float[np.ndarray, "N N"]
+) -> Float[np.ndarray, " C"]:
     """1.31 / (1 + exp(−0.0747 (x − 84.7))) + 0.005, with all digits of the published program.
 
     x is the mean over contacts of Cα of the chain's pLDDT times that of tm_term(PAE, 10 Å).
     """
-    first, second = _contacts(ca, rows, np.setdiff1d(np.arange(len(ca)), rows))
-    x = plddt[first].mean() * tm_term(pae[first, second], 10.0).mean() if len(first) else 0.0
-    return float(1.31034849 / (1 + np.exp(-7.47157696e-2 * (x - 84.7326239))) + 5.01886443e-3)
+    chain, num = _chain_numbers(structure), len(structure.chains)
+    if plddt is None:
+        return np.full(num, np.nan)
+    contacts = _contacts(structure.atom_positions[:, CA], structure.atom_mask[:, CA], chain)
+    first, second = np.concatenate([contacts, contacts[::-1]], axis=1)
+    count = np.maximum(np.bincount(chain[first], minlength=num), 1)
+    sure, near = (
+        np.bincount(chain[first], values, num) / count
+        for values in (plddt[first], tm_term(pae[first, second], 10.0))
+    )
+    score: Float[np.ndarray, " C"] = (
+        1.31034849 / (1 + np.exp(-7.47157696e-2 * (sure * near - 84.7326239))) + 5.01886443e-3
+    )
+    return score
+
+
+def _chain_numbers(structure: Structure) -> Int[np.ndarray, " N"]:
+    """The place of each residue's chain in `structure.chains`."""
+    place = {name: number for number, name in enumerate(structure.chains)}
+    return np.array([place[name] for name in structure.chain_id.tolist()])
 
 
 def _contacts(
-    points: Float[np.ndarray, "N 3"], rows: Int[np.ndarray, " A"], columns: Int[np.ndarray, " B"]
-) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, " M"]]:
-    """Pairs of residues at most 8 Å apart; a point that is NaN is near nothing."""
-    found = [
-        (np.full(near.sum(), row), columns[near])
-        for row in rows
-        for near in [np.linalg.norm(points[columns] - points[row], axis=1) <= CONTACT]
-    ]
-    first, second = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return first, second
+    points: Float[np.ndarray, "N 3"], there: Bool[np.ndarray, " N"], chain: Int[np.ndarray, " N"]
+) -> Int[np.ndarray, "2 M"]:
+    """Pairs of residues of different chains at most 8 Å apart, each once."""
+    residues = np.flatnonzero(there)
+    first, second, _ = near_pairs(points[residues], np.nextafter(CONTACT, np.inf))
+    pairs = residues[np.stack([first, second])]
+    apart: Int[np.ndarray, "2 M"] = pairs[:, chain[pairs[0]] != chain[pairs[1]]]
+    return apart
 
 
 def _masked_mean(
