@@ -12,7 +12,7 @@ from foldry.errors import InputError
 from foldry.formats.afdb import pae_json
 from foldry.formats.coordinates import to_pdb
 from foldry.score import inputs
-from foldry.score.inputs import read_model, read_reference
+from foldry.score.inputs import plddt_of, read_model, read_reference
 from tests.score.test_match import chain, joined
 
 
@@ -86,3 +86,45 @@ def test_atoms_in_one_place_are_refused() -> None:
         inputs._check_size(heap)
     heap.atom_positions[:, :, 0] = np.arange(num)[:, None] * 4.0  # as a stretched chain
     inputs._check_size(heap)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([50, 60, 70], [50, 60, 70]),
+        ([0.5, 0.6, 1.0], [50, 60, 100]),
+        ([50, 50, 50], None),  # nothing was put there
+        ([0, 0, 0], None),
+        ([50, 60, 101], None),
+        ([-1, 60, 70], None),
+    ],
+)
+def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | None) -> None:
+    structure = chain("ACD")
+    structure.atom_mask[:, 2] = True
+    structure.b_factor[:, 1:3] = np.array(values)[:, None]
+    found = plddt_of(structure)
+    assert (found is None) == (expected is None)
+    assert found is None or found.tolist() == expected
+    structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
+    assert plddt_of(structure) is None
+    structure.atom_mask[:, 2] = False  # of one atom a residue no one can tell
+    assert plddt_of(structure) is None
+
+
+def test_a_prediction_of_atoms_has_that_of_its_alpha_carbons(folder: Path) -> None:
+    """As AlphaFold 3 writes it; what tells that it is a prediction is its PAE."""
+    model = joined(chain("ACDE"), chain("FGH", chain_id="B"))
+    model.atom_mask[:, 2] = True
+    model.atom_positions[:, 2] = model.atom_positions[:, 1] + 1.5
+    model.b_factor[:, 1], model.b_factor[:, 2] = np.arange(40, 47), 90
+    model.atom_mask[3, 1] = False
+    model.atom_mask[3, :1] = True
+    model.b_factor[3, 0] = 50
+    (folder / "ranked_0.cif").write_text(to_pdb(model))
+    known = read_model(str(folder), folder / "pae_m.json").plddt
+    assert known is not None
+    assert known.tolist() == [40, 41, 42, 70, 44, 45, 46]
+    assert read_model(f"{folder}/ranked_0.cif").plddt is None
+    model.b_factor[5, 1] = 101
+    assert plddt_of(model, predicted=True) is None

@@ -7,12 +7,11 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from foldry.score.assess import ScoreSettings, assess
-from foldry.score.inputs import Model, plddt_of
+from foldry.score.inputs import Model
 from foldry.score.plot import BANDS, Track, to_svg, tracks
 from tests.score.test_match import chain, joined
 
@@ -93,27 +92,3 @@ def test_tracks_are_in_the_references_order() -> None:
     assert np.isnan(found[0].plddt[0])
     assert found[0].plddt[1:].tolist() == list(range(18, 27))
     assert found[1].plddt[:8].tolist() == list(range(10, 18))
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        ([50, 60, 70], [50, 60, 70]),
-        ([0.5, 0.6, 1.0], [50, 60, 100]),
-        ([50, 50, 50], None),  # nothing was put there
-        ([0, 0, 0], None),
-        ([50, 60, 101], None),
-        ([-1, 60, 70], None),
-    ],
-)
-def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | None) -> None:
-    structure = chain("ACD")
-    structure.atom_mask[:, 2] = True
-    structure.b_factor[:, 1:3] = np.array(values)[:, None]
-    found = plddt_of(structure)
-    assert (found is None) == (expected is None)
-    assert found is None or found.tolist() == expected
-    structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
-    assert plddt_of(structure) is None
-    structure.atom_mask[:, 2] = False  # of one atom a residue no one can tell
-    assert plddt_of(structure) is None

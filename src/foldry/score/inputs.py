@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError
-from foldry.formats.chains import read_named
+from foldry.formats.chains import read_named, split_name
 from foldry.formats.coordinates import read_structure
 from foldry.formats.files import read_text
 from foldry.formats.pae import read_pae
+from foldry.residues import CA
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
@@ -31,7 +32,7 @@ class Model:
 
     Attributes:
         structure: Its atoms.
-        plddt: Confidence in each residue, 0–100; None if it is no prediction.
+        plddt: Confidence in each residue, 0–100; None where the file holds none.
         pae: Predicted aligned error in Å, row i aligned on residue i, where there is one.
     """
 
@@ -55,7 +56,7 @@ def read_model(name: str, pae: Path | None = None) -> Model:
         name, pae = _best_of(Path(name), pae)
     structure = read_reference(name)
     errors = None if pae is None else _pae(pae, name, structure)
-    return Model(structure, plddt_of(structure), errors)
+    return Model(structure, plddt_of(structure, predicted=pae is not None), errors)
 
 
 def read_reference(name: str) -> Structure:
@@ -69,19 +70,25 @@ def read_reference(name: str) -> Structure:
     return structure
 
 
-def plddt_of(structure: Structure) -> Float[np.ndarray, " N"] | None:
+def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray, " N"] | None:
     """pLDDT of each residue, or None where the B factors are none.
 
     They are taken for pLDDT where all atoms of a residue share one value, as AlphaFold writes it,
     from 0 to 100 and not the same everywhere. Values up to 1 are shares of 100, as ESMFold's.
+
+    Args:
+        predicted: It is known to be a prediction. Atoms may then differ, as AlphaFold 3's do: the
+            value of Cα is taken, or where it lacks the mean of the residue.
     """
     mask, values = structure.atom_mask, structure.b_factor
     lowest = np.where(mask, values, np.inf).min(axis=1)
     highest = np.where(mask, values, -np.inf).max(axis=1)
     one_each = (mask.sum(axis=1) > 1).any() and (lowest == highest).all()
-    if not one_each or not 0 <= highest.min() < highest.max() <= 100:
+    if not (one_each or predicted) or not 0 <= lowest.min() < highest.max() <= 100:
         return None
-    return np.asarray(highest * (100 if highest.max() <= 1 else 1))
+    mean = (values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
+    plddt = highest if one_each else np.where(mask[:, CA], values[:, CA], mean)
+    return np.asarray(plddt * (100 if highest.max() <= 1 else 1))
 
 
 def _best_of(folder: Path, pae: Path | None) -> tuple[str, Path | None]:
@@ -102,7 +109,7 @@ def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"
     pae = read_pae(path)
     if len(pae) == len(structure):
         return pae
-    whole = read_structure(Path(name) if Path(name).exists() else Path(name.rpartition(":")[0]))
+    whole = read_structure(split_name(name)[0])
     if len(pae) != len(whole):
         raise InputError(
             f"{path} has {len(pae)} rows and the model {len(whole)} residues: give the errors of "
