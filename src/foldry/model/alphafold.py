@@ -23,7 +23,7 @@ from foldry.model.embedders import (
 from foldry.model.evoformer import EvoformerStack
 from foldry.model.heads import HeadLogits, Heads
 from foldry.model.inputs import Inputs, MSAInputs
-from foldry.model.layers import Linear
+from foldry.model.layers import LayerNorm, Linear
 from foldry.model.runtime import Runtime
 from foldry.model.structure_module import StructureModule, StructureOutput
 
@@ -93,11 +93,10 @@ class AlphaFold(nn.Module):
         self.to(runtime.device)
         for module in self.trunk():
             module.to(torch.float32 if runtime.autocast else runtime.dtype)
-        # These read float32, as in the official program.
-        self.recycling.norm_msa.float()
-        self.recycling.norm_pair.float()
-        if config.extra is not None:
-            self.extra_msa.float()
+        # As in the official program, these compute in float32.
+        for module in self.modules():
+            if isinstance(module, LayerNorm | ExtraMSAEmbedder):
+                module.float()
 
     def trunk(self) -> list[nn.Module]:
         """The modules that run in the runtime's dtype; the others stay in float32."""

@@ -17,7 +17,7 @@ from foldry.geometry import frames_from_three_points
 from foldry.model.config import ModelConfig, TemplateConfig
 from foldry.model.evoformer import Attention, Transition, TriangleAttention, TriangleMultiplication
 from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
-from foldry.model.layers import Linear, SharedDropout, by_rows
+from foldry.model.layers import LayerNorm, Linear, SharedDropout, by_rows
 from foldry.model.runtime import Runtime
 
 
@@ -104,8 +104,8 @@ class RecyclingEmbedder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.bins = (config.recycle_min_bin, config.recycle_max_bin, config.recycle_bins)
-        self.norm_msa = nn.LayerNorm(config.evoformer.c_msa)
-        self.norm_pair = nn.LayerNorm(config.c_pair)
+        self.norm_msa = LayerNorm(config.evoformer.c_msa)
+        self.norm_pair = LayerNorm(config.c_pair)
         self.distance = Linear(config.recycle_bins, config.c_pair)
 
     def forward(
@@ -213,7 +213,7 @@ class TemplateEmbedder(nn.Module):
         c = config.c_template
         self.input: nn.Module
         if config.average:
-            self.norm_pair = nn.LayerNorm(c_pair)
+            self.norm_pair = LayerNorm(c_pair)
             self.input = SummedLinear(template_groups(config, c_pair), c)
             self.output = Linear(c, c_pair, init="relu")
         else:
@@ -230,7 +230,7 @@ class TemplateEmbedder(nn.Module):
         self.blocks = nn.ModuleList(
             TemplatePairBlock(config, runtime) for _ in range(config.num_blocks)
         )
-        self.norm = nn.LayerNorm(c)
+        self.norm = LayerNorm(c)
         self.chunk_size = runtime.chunk_size
 
     def pair_features(
@@ -285,15 +285,14 @@ class TemplateEmbedder(nn.Module):
         templates: TemplateInputs,
         same_chain: Bool[Tensor, "B N N"],
     ) -> Float[Tensor, "B N N D"]:
-        dtype = self.norm.weight.dtype
         num_templates = templates.mask.shape[1]
         of_template = (
-            self.pair_features(templates, index, same_chain).to(dtype)
+            self.pair_features(templates, index, same_chain).to(pair.dtype)
             for index in range(num_templates)
         )
         if self.config.average:
             seen = self.norm_pair(pair)
-            total = torch.zeros((), dtype=dtype, device=pair.device)
+            total = pair.new_zeros(())
             for features in of_template:
                 total = total + self.embed(torch.cat([features, seen], dim=-1), pair_mask)
             update: Tensor = self.output(torch.relu(total / num_templates))

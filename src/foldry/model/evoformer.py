@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from foldry.kernels.choose import choose
 from foldry.model.config import StackConfig
-from foldry.model.layers import Linear, SharedDropout, by_rows
+from foldry.model.layers import LayerNorm, Linear, SharedDropout, by_rows
 from foldry.model.runtime import Runtime
 
 
@@ -77,8 +77,8 @@ class MSARowAttention(nn.Module):
 
     def __init__(self, c_msa: int, c_pair: int, num_heads: int, runtime: Runtime) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(c_msa)
-        self.norm_pair = nn.LayerNorm(c_pair)
+        self.norm = LayerNorm(c_msa)
+        self.norm_pair = LayerNorm(c_pair)
         self.bias = Linear(c_pair, num_heads, bias=False)
         self.attention = Attention(c_msa, c_msa, c_msa, num_heads, c_msa, runtime)
 
@@ -99,7 +99,7 @@ class MSAColumnAttention(nn.Module):
 
     def __init__(self, c_msa: int, num_heads: int, runtime: Runtime) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(c_msa)
+        self.norm = LayerNorm(c_msa)
         self.attention = Attention(c_msa, c_msa, c_msa, num_heads, c_msa, runtime)
 
     def forward(
@@ -116,7 +116,7 @@ class MSAColumnGlobalAttention(nn.Module):
     def __init__(self, c_msa: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.norm = nn.LayerNorm(c_msa)
+        self.norm = LayerNorm(c_msa)
         self.query = Linear(c_msa, c_msa, bias=False, init="glorot")
         self.key = Linear(c_msa, c_msa // num_heads, bias=False, init="glorot")
         self.value = Linear(c_msa, c_msa // num_heads, bias=False, init="glorot")
@@ -143,7 +143,7 @@ class Transition(nn.Module):
 
     def __init__(self, c: int, factor: int, runtime: Runtime) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(c)
+        self.norm = LayerNorm(c)
         self.widen = Linear(c, c * factor, init="relu")
         self.narrow = Linear(c * factor, c, init="zero")
         self.chunk_size = runtime.chunk_size
@@ -161,7 +161,7 @@ class OuterProductMean(nn.Module):
 
     def __init__(self, c_msa: int, c_outer: int, c_pair: int, runtime: Runtime) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(c_msa)
+        self.norm = LayerNorm(c_msa)
         self.left = Linear(c_msa, c_outer)
         self.right = Linear(c_msa, c_outer)
         self.output = Linear(c_outer * c_outer, c_pair, init="zero")
@@ -191,12 +191,12 @@ class TriangleMultiplication(nn.Module):
     def __init__(self, c_pair: int, c_hidden: int, runtime: Runtime, *, outgoing: bool) -> None:
         super().__init__()
         self.outgoing = outgoing
-        self.norm = nn.LayerNorm(c_pair)
+        self.norm = LayerNorm(c_pair)
         self.left = Linear(c_pair, c_hidden)
         self.right = Linear(c_pair, c_hidden)
         self.left_gate = Linear(c_pair, c_hidden, init="gate")
         self.right_gate = Linear(c_pair, c_hidden, init="gate")
-        self.norm_product = nn.LayerNorm(c_hidden)
+        self.norm_product = LayerNorm(c_hidden)
         self.output = Linear(c_hidden, c_pair, init="zero")
         self.gate = Linear(c_pair, c_pair, init="gate")
         self.multiply = choose(runtime.kernels).triangle_multiplication
@@ -221,7 +221,7 @@ class TriangleAttention(nn.Module):
     ) -> None:
         super().__init__()
         self.starting = starting
-        self.norm = nn.LayerNorm(c_pair)
+        self.norm = LayerNorm(c_pair)
         self.bias = Linear(c_pair, num_heads, bias=False)
         self.attention = Attention(c_pair, c_pair, c_hidden, num_heads, c_pair, runtime)
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from foldry.model.config import HeadsConfig, ModelConfig
-from foldry.model.layers import Linear
+from foldry.model.layers import LayerNorm, Linear
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class PLDDTHead(nn.Module):
 
     def __init__(self, c_structure: int, config: HeadsConfig) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(c_structure)
+        self.norm = LayerNorm(c_structure)
         self.first = Linear(c_structure, config.c_plddt, init="relu")
         self.second = Linear(config.c_plddt, config.c_plddt, init="relu")
         self.output = Linear(config.c_plddt, config.num_plddt_bins, init="zero")

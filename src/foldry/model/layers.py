@@ -1,4 +1,4 @@
-"""The layers that all modules share: linear maps with AlphaFold's initialisation, dropout."""
+"""The layers that all modules share: linear maps with AlphaFold's initialisation, norm, dropout."""
 
 from __future__ import annotations
 
@@ -35,6 +35,13 @@ class Linear(nn.Linear):
             # 0.8796 is the standard deviation of a unit normal cut off at two of them.
             deviation = math.sqrt(scale / self.in_features) / 0.87962566
             nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer norm over the channels that computes in float32, whatever it is given and gives."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.float()).to(input.dtype)
 
 
 class SharedDropout(nn.Module):

@@ -13,8 +13,8 @@ class Runtime:
 
     Attributes:
         device: Where the network runs.
-        dtype: Of the embedders and the Evoformer; the structure module, the heads, softmax and
-            layer-norm statistics are always float32.
+        dtype: Of the embedders and the Evoformer; the structure module, the heads, softmax, layer
+            norms and the extra MSA's embedder are always float32.
         autocast: Whether the parameters stay float32 and each operation of the trunk is brought to
             `dtype` when it runs, as training needs it.
         kernels: Which implementation of the operations in `foldry.kernels` runs.

@@ -22,7 +22,7 @@ from foldry.geometry import (
     frames_from_torsions,
 )
 from foldry.model.config import StructureConfig
-from foldry.model.layers import Linear, by_rows
+from foldry.model.layers import LayerNorm, Linear, by_rows
 
 QUERY_ROWS: Final = 64
 """Residues whose distances to all others are held at a time when no gradient is asked for."""
@@ -152,16 +152,16 @@ class StructureModule(nn.Module):
         super().__init__()
         self.config = config
         c = config.c
-        self.norm_single = nn.LayerNorm(c_single)
-        self.norm_pair = nn.LayerNorm(c_pair)
+        self.norm_single = LayerNorm(c_single)
+        self.norm_pair = LayerNorm(c_pair)
         self.input = Linear(c_single, c)
         self.attention = InvariantPointAttention(config, c_pair)
-        self.norm_attention = nn.LayerNorm(c)
+        self.norm_attention = LayerNorm(c)
         last = config.num_transition_layers - 1
         self.transition = nn.ModuleList(
             Linear(c, c, init="zero" if layer == last else "relu") for layer in range(last + 1)
         )
-        self.norm_transition = nn.LayerNorm(c)
+        self.norm_transition = LayerNorm(c)
         self.backbone_update = Linear(c, 6, init="zero")
         self.torsion_angles = TorsionAngles(config, c_single)
         self.dropout = nn.Dropout(config.dropout)
