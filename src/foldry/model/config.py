@@ -334,11 +334,18 @@ def mini() -> ModelConfig:
             triangle_attention=False,
             dropout=0.05,
         ),
-        structure=StructureConfig(num_layers=4, c=128, num_heads=8, c_sidechain=64, dropout=0.0),
+        structure=StructureConfig(
+            num_layers=4,
+            c=128,
+            num_heads=8,
+            c_sidechain=64,
+            initial_frames="distogram",
+            dropout=0.0,
+        ),
         heads=HeadsConfig(c_plddt=64, pae=True),
         c_pair=64,
         c_single=128,
-        num_recycles=1,
+        num_recycles=0,
     )
 
 
