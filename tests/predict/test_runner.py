@@ -222,6 +222,22 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
         find_networks(str(tmp_path), ("2",))
 
 
+def test_complexes_have_networks_of_their_own(tmp_path: Path) -> None:
+    def names(*models: str, of_complexes: bool) -> list[str]:
+        found = find_networks(str(tmp_path), models or None, of_complexes=of_complexes)
+        return [network.name for network in found]
+
+    (tmp_path / "params_model_1_multimer.npz").touch()
+    assert names(of_complexes=False) == ["model_1_multimer"]  # nothing else is there
+    for name in ("model_1_multimer_v3", "model_2_multimer_v3", "model_3_multimer_v2", "model_4"):
+        (tmp_path / f"params_{name}.npz").touch()
+    assert names(of_complexes=True) == ["model_1_multimer_v3", "model_2_multimer_v3"]
+    assert names("1", "3", of_complexes=True) == ["model_1_multimer_v3", "model_3_multimer_v2"]
+    assert names(of_complexes=False) == names("4", of_complexes=False) == ["model_4"]
+    with pytest.raises(InputError, match="has no model_4_multimer_v3: it has"):
+        names("4", of_complexes=True)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

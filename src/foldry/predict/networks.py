@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from foldry.errors import InputError
-from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
 from foldry.model.weights import from_official, load, load_config, read_npz, sha256
 
 MINI_NOTICE = (
@@ -58,13 +58,17 @@ def _sha256(path: Path, _size: int, _changed: int) -> str:
     return sha256(path)
 
 
-def find_networks(weights: str, models: Sequence[str] | None = None) -> list[NetworkFile]:
+def find_networks(
+    weights: str, models: Sequence[str] | None = None, *, of_complexes: bool = False
+) -> list[NetworkFile]:
     """The networks that will predict, in the order in which they run.
 
     Args:
         weights: `mini`, a file, or a folder of files such as `params_model_1_ptm.npz`.
-        models: Names such as `model_1_ptm`, or numbers, which mean the pTM network where the
-            folder has it; None takes all pTM networks of a folder, or all others without any.
+        models: Names such as `model_1_ptm`, or numbers, which mean the first kind of network that
+            the folder has: for chains pTM, then others; for complexes multimer v3, v2, v1. None
+            takes all networks of that kind, or all that there are where there is no such kind.
+        of_complexes: Whether queries have several chains.
 
     Raises:
         InputError: There is no such file, or not the models asked for.
@@ -91,17 +95,25 @@ def find_networks(weights: str, models: Sequence[str] | None = None) -> list[Net
         )
     if not found:
         raise InputError(
-            f"{weights} holds no parameters that Foldry reads: it looks for params_model_1.npz … "
-            "params_model_5_ptm.npz and for .safetensors files of its own."
+            f"{weights} holds no parameters that Foldry reads: it looks for params_model_1.npz, "
+            "params_model_1_ptm.npz, params_model_1_multimer_v3.npz and the like, and for "
+            ".safetensors files of its own."
         )
-    if models is None:
-        ptm = [name for name in sorted(found) if name.endswith("_ptm")]
-        return [found[name] for name in ptm or sorted(found)]
-    return [_pick(found, model, weights) for model in models]
+    kinds = ("_multimer_v3", "_multimer_v2", "_multimer") if of_complexes else ("_ptm", "")
+    if models is not None:
+        return [_pick(found, model, kinds, weights) for model in models]
+    for kind in kinds:
+        alike = [name for name in sorted(found) if ("multimer" in name) == of_complexes]
+        names = [name for name in alike if name.endswith(kind)]
+        if names:
+            return [found[name] for name in names]
+    return [found[name] for name in sorted(found)]
 
 
-def _pick(found: dict[str, NetworkFile], model: str, weights: str) -> NetworkFile:
-    names = (f"model_{model}_ptm", f"model_{model}") if model.isdigit() else (model,)
+def _pick(
+    found: dict[str, NetworkFile], model: str, kinds: Sequence[str], weights: str
+) -> NetworkFile:
+    names = [f"model_{model}{kind}" for kind in kinds] if model.isdigit() else [model]
     for name in names:
         if name in found:
             return found[name]
@@ -113,11 +125,11 @@ def _network(path: Path) -> NetworkFile:
         config, _ = load_config(path)
         return NetworkFile(config.name, path, MINI_NOTICE if config.name == "mini" else "")
     name = path.stem.removeprefix("params_")
-    if path.suffix != ".npz" or name not in OFFICIAL_MODELS:
+    if path.suffix != ".npz" or name not in OFFICIAL_MODELS + MULTIMER_MODELS:
         raise InputError(
-            f"{path} is not named as a file of parameters: Foldry reads params_model_1.npz … "
-            "params_model_5_ptm.npz and .safetensors; `foldry weights convert` makes one of the "
-            "latter from an OpenFold checkpoint."
+            f"{path} is not named as a file of parameters: Foldry reads params_model_1.npz, "
+            "params_model_1_ptm.npz, params_model_1_multimer_v3.npz and the like, and "
+            ".safetensors; `foldry weights convert` makes one of these from an OpenFold checkpoint."
         )
     return NetworkFile(name, path)
 

@@ -93,7 +93,7 @@ def fold(
         each if isinstance(each, Structure) else read_structure(Path(each)) for each in templates
     ]
     asked = with_templates(queries[0], known)
-    networks = find_networks(chosen.weights, chosen.models)
+    networks = _networks(asked, chosen)
     predictions = ranked(list(predict(asked, networks, chosen)))
     if out is not None:
         write_query(predictions, Path(out) / asked.name)
@@ -115,10 +115,10 @@ def run(
     Raises:
         InputError: A template or the weights are not usable; nothing has been written by then.
     """
-    networks = find_networks(settings.weights, settings.models)
     queries = [with_templates(query, templates) for query in queries]
+    found = [_networks(query, settings) for query in queries]
     outcomes = []
-    for query in queries:
+    for query, networks in zip(queries, found, strict=True):
         folder = out / query.name
         try:
             outcomes.append(_run_one(query, networks, folder, settings, progress))
@@ -127,6 +127,11 @@ def run(
             reason = explain(error, query)
             outcomes.append(Outcome(query.name, "failed", folder, reason=reason))
     return outcomes
+
+
+def _networks(query: Query, settings: Settings) -> list[NetworkFile]:
+    several = query.num_chains > 1
+    return find_networks(settings.weights, settings.models, of_complexes=several)
 
 
 def _run_one(
