@@ -14,7 +14,13 @@ from foldry.features.templates import template_features_of_atoms
 from foldry.model import structure_module
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import ModelConfig, preset
-from foldry.model.inputs import Inputs, MSAInputs, stack_draws, stack_features
+from foldry.model.inputs import (
+    Inputs,
+    MSAInputs,
+    TemplateInputs,
+    stack_draws,
+    stack_features,
+)
 from foldry.model.runtime import Runtime
 from foldry.query import Alignment, Chain, Query
 from foldry.residues import GAP
@@ -23,9 +29,9 @@ LENGTH = 19
 NUM_ROWS = 9
 
 
-def tiny() -> ModelConfig:
-    """model_1_ptm, with one narrow block in each stack."""
-    config = preset("model_1_ptm")
+def tiny(name: str = "model_1_ptm") -> ModelConfig:
+    """An official network with one narrow block in each stack."""
+    config = preset(name)
     assert config.extra is not None and config.template is not None
     narrow = {"num_blocks": 1, "num_heads_msa": 2, "c_outer": 3, "c_triangle": 6}
     return replace(
@@ -40,10 +46,10 @@ def tiny() -> ModelConfig:
     )
 
 
-def network(runtime: Runtime) -> AlphaFold:
+def network(runtime: Runtime, config: ModelConfig | None = None) -> AlphaFold:
     """The tiny network with random parameters, none of them zero."""
     torch.manual_seed(0)
-    model = AlphaFold(tiny(), runtime)
+    model = AlphaFold(config or tiny(), runtime)
     for parameter in model.parameters():
         parameter.data += 0.2 * torch.randn(parameter.shape).to(parameter.dtype)
     return model.eval()
@@ -120,3 +126,41 @@ def test_bfloat16_is_the_trunk_alone(fed: tuple[Inputs, MSAInputs]) -> None:
         assert array.dtype == torch.float32
     true = exact.representations.pair
     assert (rough.representations.pair - true).norm() < 0.05 * true.norm()
+
+
+def test_chains_have_no_order_and_no_offset() -> None:
+    """Another order of different chains, or residue numbers of one moved, change nothing."""
+    config = tiny("model_1_multimer_v3")
+    chains = (Chain(("A",), "MKTAYIAKQR"), Chain(("B",), "GSHEDLLNWC"))
+    features = make_features(Query("q", chains), config.features, 0)
+    rng = np.random.default_rng(0)
+    atoms = (5 * rng.normal(size=(4, 20, 37, 3))).astype(np.float32)
+    mask = np.ones(atoms.shape[:3], np.float32)
+    templates = template_features_of_atoms(rng.integers(0, 20, (4, 20)), atoms, mask)
+    inputs = stack_features([replace(features, templates=templates)])
+    draw = stack_draws([draw_msa(features, 0)])
+    model = network(Runtime(), config)
+    plain = two_passes(model, inputs, draw)
+
+    moved = inputs.residue_index + 50 * (inputs.asym_id == 2)
+    assert_same(two_passes(model, replace(inputs, residue_index=moved), draw), plain)
+    together = replace(inputs, asym_id=torch.ones_like(inputs.asym_id))
+    assert (two_passes(model, together, draw).atom37 - plain.atom37).abs().max() > 1e-2
+
+    order = torch.cat([torch.arange(10, 20), torch.arange(10)])
+    assert inputs.templates is not None
+    turned_templates = TemplateInputs(
+        **{
+            name: array if name == "mask" else array[:, :, order]
+            for name, array in vars(inputs.templates).items()
+        }
+    )
+    turned_inputs = Inputs(
+        **{name: array[:, order] for name, array in vars(inputs).items() if name != "templates"},
+        templates=turned_templates,
+    )
+    turned_draw = MSAInputs(**{name: array[:, :, order] for name, array in vars(draw).items()})
+    turned = two_passes(model, turned_inputs, turned_draw)
+    pair = turned.representations.pair[:, order][:, :, order]
+    torch.testing.assert_close(pair, plain.representations.pair, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(turned.atom37[:, order], plain.atom37, rtol=0, atol=1e-3)
