@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foldry.score import chain_mapping
 from foldry.score.chain_mapping import ChainMapping, map_chains
+from foldry.score.superpose import rmsd, superpose
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, joined, unpack
 from tests.score.conftest import rotation_about
@@ -135,6 +137,40 @@ def test_equal_mappings_keep_the_names(piece: Structure) -> None:
     )
     for model in (dimer, joined(dimer.chain("B"), dimer.chain("A"))):
         assert map_chains(model, dimer).chains == (("A", "A"), ("B", "B"))
+
+
+def test_an_unknown_chain_takes_no_other_s_place(piece: Structure) -> None:
+    """Poly-X is like any chain, and here stands where the other should, but is shorter."""
+    step = np.array([90.0, 0, 0])
+    unknown = replace(
+        piece,
+        chain_id=np.full(len(piece), "B"),
+        aatype=np.full(len(piece), 20),
+        atom_positions=piece.atom_positions + step,
+    ).select(np.arange(12))
+    reference = joined(replace(piece, chain_id=np.full(len(piece), "A")), unknown)
+    first = (reference.chain_id == "A")[:, None, None]
+    places = reference.atom_positions + np.where(first, step, -step)
+    model = replace(reference, atom_positions=places)
+    assert map_chains(model, reference).chains == (("A", "A"), ("B", "B"))
+
+
+def test_sums_over_chains_give_the_rmsd(piece: Structure) -> None:
+    reference = spiral(piece, 3)
+    model, _ = shuffled(reference, 9, noise=2)
+    partners = chain_mapping._alike(model, reference, False)
+    search = chain_mapping._Search(model, reference, partners)
+    mappings = np.array([[0, 1, 2], [2, 0, 1], [1, -1, 0]])
+    matched, apart = search._fits(mappings)
+    assert matched.tolist() == [120, 120, 80]
+    for mapping, value in zip(mappings, apart, strict=True):
+        pairs = np.concatenate([partners[names] for names in search.named(mapping)])
+        mobile, target = (
+            model.atom_positions[pairs[:, 0], 1],
+            reference.atom_positions[pairs[:, 1], 1],
+        )
+        laid = superpose(mobile, target).apply(mobile)
+        assert value == pytest.approx(rmsd(laid, target), abs=1e-6)
 
 
 def test_chains_of_different_sequences_never_mix(piece: Structure) -> None:

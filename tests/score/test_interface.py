@@ -15,6 +15,7 @@ from foldry.residues import ATOM37
 from foldry.score.interface import contact_similarity, qs_score, residue_contacts
 from foldry.score.lddt import ALL_BUT_OXT, lddt_atom37
 from foldry.score.match import match_residues
+from foldry.score.neighbours import near_pairs
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, joined, model_of, unpack
 from tests.score.conftest import rotation_about
@@ -72,6 +73,43 @@ def test_contacts_are_those_of_all_pairs_of_atoms(tetramer: Structure, cutoff: f
     found = zip(contacts.first, contacts.second, contacts.distance, strict=True)
     assert {(a, b): d for a, b, d in found} == pytest.approx(smallest)
     assert cutoff == 2 or len(smallest) > 10
+
+
+def test_an_atom_astray_changes_no_other_contact(
+    tetramer: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in contact where it is, and the search stays as narrow as it was."""
+    cutoffs: list[float] = []
+
+    def recorded(points: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        cutoffs.append(cutoff)
+        return near_pairs(points, cutoff)
+
+    monkeypatch.setattr("foldry.score.interface.near_pairs", recorded)
+    before = residue_contacts(tetramer, 5)
+    strayed = replace(tetramer, atom_positions=tetramer.atom_positions.copy())
+    target = int(np.flatnonzero(tetramer.chain_id == tetramer.chains[-1])[0])
+    place = tetramer.atom_positions[target, 1]
+    strayed.atom_positions[0, 1] = place + np.array([0, 0, 0.5])
+    strayed.atom_positions[1, 1] = [9000.0, -9000.0, 0.0]
+    after = residue_contacts(strayed, 5)
+    old, new = (
+        {
+            (a, b): d
+            for a, b, d in zip(*(x.tolist() for x in vars(each).values()), strict=True)
+            if a > 1
+        }
+        for each in (before, after)
+    )
+    assert new == pytest.approx(old)
+    assert (
+        dict(zip(zip(after.first, after.second, strict=True), after.distance, strict=True))[
+            0, target
+        ]
+        <= 0.5
+    )
+    assert len(cutoffs) == 2
+    assert max(cutoffs) < 25
 
 
 def test_qs_score_by_hand() -> None:

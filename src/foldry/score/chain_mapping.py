@@ -2,7 +2,8 @@
 
 Chains are alike by the amino acids of their residues. Among alike chains the mapping is taken that
 has the highest sum of DockQ over the reference's interfaces (Mirabello & Wallner 2024), and among
-equals, such as chains that touch none, the one of least RMSD. Where the model lacks chains, the
+equals, such as chains that touch none, the one that matches most residues, then the one of least
+RMSD. Where the model lacks chains, the
 mappings differ in which interfaces they have: there, incorrect ones (under 0.23) count for nothing.
 
 Up to 40,320 mappings (eight copies of one chain) are all tried. Beyond, one chain of the model
@@ -25,7 +26,7 @@ from jaxtyping import Bool, Float, Int
 from foldry.features.pairwise import align_local
 from foldry.residues import CA, UNKNOWN
 from foldry.score.dockq import InterfaceScorer
-from foldry.score.superpose import rmsd, superpose
+from foldry.score.superpose import nearest_rotation, superpose
 from foldry.structure import Structure
 
 _MAX_TRIED: Final = 40_320
@@ -306,19 +307,42 @@ class _Search:
         return centers[0], centers[1]
 
     def _nearest(self, mappings: Int[np.ndarray, "K R"]) -> Int[np.ndarray, " R"]:
-        """The mapping of least RMSD, among equals the one that changes fewest names."""
+        """The mapping of most residues, then of least RMSD, then of fewest changed names."""
         names = np.array([self._here.get(name, _NONE) for name in self._there])
-        order = [
-            (round(self._rmsd(mapping), 3), -int((mapping == names).sum())) for mapping in mappings
-        ]
-        nearest: Int[np.ndarray, " R"] = mappings[order.index(min(order))]
+        matched, apart = self._fits(mappings)
+        order = np.lexsort((-(mappings == names).sum(axis=1), apart.round(2), -matched))
+        nearest: Int[np.ndarray, " R"] = mappings[order[0]]
         return nearest
 
-    def _rmsd(self, mapping: Int[np.ndarray, " R"]) -> float:
-        """Å, over the Cα of all chains in one superposition."""
-        pairs = np.concatenate([self._partners[names] for names in self.named(mapping)])
-        mobile, target = (points[side] for points, side in zip(self._points, pairs.T, strict=True))
-        return float(rmsd(superpose(mobile, target).apply(mobile), target))
+    def _fits(
+        self, mappings: Int[np.ndarray, "K R"]
+    ) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, " K"]]:
+        """Residues that each mapping matches, and RMSD (Å) of their Cα in one superposition.
+
+        All that a superposition needs are sums over residues: they add up over pairs of chains.
+        """
+        number = np.full((len(self._here) + 1, len(self._there)), len(self._pairs))
+        number[*self._pairs.T] = np.arange(len(self._pairs))
+        sums = np.zeros((len(self._pairs) + 1, 17))
+        middle = [points.mean(axis=0) for points in self._points]
+        for row, matched in zip(sums, self._partners.values(), strict=False):
+            mobile, target = (
+                points[side] - center
+                for points, side, center in zip(self._points, matched.T, middle, strict=True)
+            )
+            row[0], row[1:4], row[4:7] = len(matched), mobile.sum(axis=0), target.sum(axis=0)
+            row[7:16] = (target.T @ mobile).ravel()
+            row[16] = (mobile**2).sum() + (target**2).sum()
+        total = np.zeros((len(mappings), 17))
+        for there, here in enumerate(mappings.T):
+            total += sums[number[here, there]]
+        count = np.maximum(total[:, 0], 1)
+        mobile, target = total[:, 1:4], total[:, 4:7]
+        covariance = total[:, 7:16].reshape(-1, 3, 3)
+        covariance = covariance - target[:, :, None] * mobile[:, None] / count[:, None, None]
+        squared = total[:, 16] - ((mobile**2).sum(axis=1) + (target**2).sum(axis=1)) / count
+        squared -= 2 * (nearest_rotation(covariance) * covariance).sum(axis=(1, 2))
+        return total[:, 0].astype(np.int64), np.sqrt(np.maximum(squared, 0) / count)
 
 
 def _groups(pairs: Int[np.ndarray, "P 2"]) -> list[tuple[list[int], list[int]]]:

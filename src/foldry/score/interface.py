@@ -21,6 +21,8 @@ CONTACT: Final = 5.0
 QS_CONTACT: Final = 12.0
 """Å between two Cβ: residues in contact, for the QS-score."""
 _BLOCK: Final = 20_000
+_WIDE: Final = 20.0
+"""Å along an axis; no residue that is whole is half as long."""
 _GLY: Final = RESNAME_TO_CODE["GLY"]
 
 
@@ -55,10 +57,15 @@ def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
     order = np.where(np.take_along_axis(mask, order, axis=1), order, order[:, :1])
     points = structure.atom_positions[there].astype(np.float64)
     points = np.take_along_axis(points, order[:, :, None], axis=1)
+    # A residue with an atom astray is searched atom by atom, else its sphere would hold them all.
+    wide = np.ptp(points, axis=1).max(axis=1, initial=0) > _WIDE
+    astray = np.repeat(points[wide].reshape(-1, 1, 3), points.shape[1], axis=1)
+    points = np.concatenate([points[~wide], astray])
+    residue = np.concatenate([there[~wide], np.repeat(there[wide], points.shape[1])])
     center = (points.min(axis=1) + points.max(axis=1)) / 2
     radius = np.linalg.norm(points - center[:, None], axis=2).max(axis=1, initial=0)
     first, second, apart = near_pairs(center, cutoff + 2 * radius.max(initial=0))
-    chain = np.unique(structure.chain_id[there], return_inverse=True)[1]
+    chain = np.unique(structure.chain_id, return_inverse=True)[1][residue]
     near = (chain[first] != chain[second]) & (apart < cutoff + radius[first] + radius[second])
     first, second = first[near], second[near]
     distance = np.concatenate(
@@ -68,7 +75,22 @@ def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
             for block in [slice(start, start + _BLOCK)]
         ]
     )
-    return Contacts(there[first], there[second], distance).take(distance < cutoff)
+    return _nearest_of_each(residue[first], residue[second], distance, cutoff)
+
+
+def _nearest_of_each(
+    one: Int[np.ndarray, " K"],
+    other: Int[np.ndarray, " K"],
+    distance: Float[np.ndarray, " K"],
+    cutoff: float,
+) -> Contacts:
+    """Each two residues once, at the smallest of their distances, if it is below the cutoff."""
+    near = np.flatnonzero(distance < cutoff)
+    near = near[np.argsort(distance[near], kind="stable")]
+    first, second = np.minimum(one, other)[near], np.maximum(one, other)[near]
+    size = second.max(initial=0) + 1
+    _, kept = np.unique(first * size + second, return_index=True)
+    return Contacts(first[kept], second[kept], distance[near[kept]])
 
 
 def _smallest_distance(
