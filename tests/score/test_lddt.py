@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from foldry.residues import ATOM37_ORDER, RESNAME_TO_CODE
 from foldry.score.lddt import (
-    ALL_BUT_OXT,
     BACKBONE,
     lddt,
     lddt_atom37,
-    lddt_of_sets,
     name_symmetric_atoms,
 )
 from foldry.structure import Structure
@@ -171,23 +169,6 @@ def test_against_the_definition(seed: int, num: int, noise: float) -> None:
     model, names = moved(rng, model), np.array(["A", "B", "C"])[chain]
     whole, between = (lddt(model, reference, None, residue, chain=c) for c in (None, names))
     np.testing.assert_allclose([whole.score, between.score], expected, rtol=1e-12)
-
-
-def test_sets_are_as_one_by_one(structures: list[Structure]) -> None:
-    rng = np.random.default_rng(15)
-    structure = structures[3]
-    model, mask = _worsened(rng, structure)
-    reference, there = structure.atom_positions, structure.atom_mask
-    chain = np.where(np.arange(len(structure)) < 40, "A", "B")
-    sets = (ALL_BUT_OXT, BACKBONE, (1,))
-    for chains in (None, chain):
-        together = lddt_of_sets(model, reference, mask, there, sets, chains)
-        for slots, ours in zip(sets, together, strict=True):
-            alone = lddt_atom37(model, reference, mask, there, slots, chains)
-            assert ours.score == alone.score
-            np.testing.assert_array_equal(ours.per_residue, alone.per_residue)
-    ca = lddt(model[:, 1], reference[:, 1], mask[:, 1], chain=chain)
-    np.testing.assert_array_equal(together[2].per_residue, ca.per_residue)
 
 
 @pytest.mark.parametrize("num_atoms", [500, 1500])

@@ -21,13 +21,17 @@ from foldry.score.confidence import (
     tm_term,
 )
 from foldry.score.dockq import DockQ, dockq
-from foldry.score.foldscore import foldscore
 from foldry.score.inputs import Model, read_model, read_reference
 from foldry.score.interface import ContactSimilarity, QSScore, contact_similarity, qs_score
 from foldry.score.ramachandran import FAVOURED, OUTLIER, UNKNOWN, ramachandran
 from foldry.score.report import Scores, compare
 from foldry.score.stereochemistry import Violations, find_violations, keep_mask
-from foldry.score.torsions import TorsionAgreement, structure_torsions, torsion_agreement
+from foldry.score.torsions import (
+    TorsionAgreement,
+    TorsionAngles,
+    structure_torsions,
+    torsion_agreement,
+)
 from foldry.structure import Structure
 
 
@@ -68,7 +72,6 @@ class Agreement:
     Attributes:
         reference: What was read.
         scores: Of the whole.
-        foldscore: The mean over the reference's chains, 0–1.
         torsions: Of torsion angles.
         complex: Of interfaces; None if the reference has a single chain.
         plddt: pLDDT against lDDT-Cα; None without pLDDT or without any lDDT.
@@ -77,7 +80,6 @@ class Agreement:
 
     reference: Structure
     scores: Scores
-    foldscore: float
     torsions: TorsionAgreement
     complex: Complex | None
     plddt: Calibration | None
@@ -166,12 +168,18 @@ def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -
     Raises:
         InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
     """
-    agreement = None if reference is None else _agreement(model, reference, settings)
-    region = ramachandran(structure_torsions(model.structure), model.structure.aatype)
+    torsions = structure_torsions(model.structure)
+    violations = find_violations(model.structure, torsions)
+    agreement = None
+    if reference is not None:
+        sound = keep_mask(model.structure, violations) if settings.stereochemistry else None
+        scores = compare(model.structure, reference, settings.align, sound)
+        agreement = _agreement(model, reference, scores, torsions)
+    region = ramachandran(torsions, model.structure.aatype)
     known = region[region != UNKNOWN]
     return Assessment(
         model=model,
-        violations=find_violations(model.structure),
+        violations=violations,
         favoured=float((known == FAVOURED).mean()) if len(known) else float("nan"),
         num_outliers=int((known == OUTLIER).sum()),
         confidence=_confidence(model),
@@ -179,19 +187,18 @@ def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -
     )
 
 
-def _agreement(model: Model, reference: Structure, settings: ScoreSettings) -> Agreement:
+def _agreement(
+    model: Model, reference: Structure, scores: Scores, torsions: TorsionAngles
+) -> Agreement:
     structure = model.structure
-    sound = keep_mask(structure) if settings.stereochemistry else None
-    scores = compare(structure, reference, settings.align, sound)
     here, there = scores.match.pairs.T
     lddt = scores.lddt_ca_per_residue[there]
     plddt = None if model.plddt is None else model.plddt[here]
     return Agreement(
         reference=reference,
         scores=scores,
-        foldscore=_foldscore(structure, reference, scores.match.pairs),
         torsions=torsion_agreement(
-            structure_torsions(structure).select(here),
+            torsions.select(here),
             structure_torsions(reference).select(there),
             reference.aatype[there],
         ),
@@ -208,26 +215,6 @@ def _complex(structure: Structure, reference: Structure, scores: Scores) -> Comp
         dockq(structure, reference, pairs),
         qs_score(structure, reference, pairs),
         contact_similarity(structure, reference, pairs),
-    )
-
-
-def _foldscore(structure: Structure, reference: Structure, pairs: np.ndarray) -> float:
-    atoms, mask = np.zeros_like(reference.atom_positions), np.zeros_like(reference.atom_mask)
-    here, there = pairs.T
-    atoms[there], mask[there] = structure.atom_positions[here], structure.atom_mask[here]
-    chains = [reference.chain_id == name for name in reference.chains]
-    return float(
-        np.mean(
-            [
-                foldscore(
-                    atoms[rows],
-                    reference.atom_positions[rows],
-                    mask[rows],
-                    reference.atom_mask[rows],
-                ).score
-                for rows in chains
-            ]
-        )
     )
 
 

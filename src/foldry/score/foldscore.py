@@ -16,13 +16,20 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from foldry.residues import CA
-from foldry.score.lddt import ALL_BUT_OXT, BACKBONE, THRESHOLDS, kept_distances
+from foldry.score.lddt import (
+    ALL_BUT_OXT,
+    BACKBONE,
+    THRESHOLDS,
+    kept_distances,
+    kept_within_residues,
+)
 
 WEIGHTS: Final = (0.55, 0.30, 0.15)
 """Of the Cα, the backbone and all atoms."""
-_SETS: Final = np.stack(
+SETS: Final = np.stack(
     [np.isin(np.arange(37), slots) for slots in ((CA,), BACKBONE, ALL_BUT_OXT)], axis=1
 )
+"""Which atom37 slots are Cα, backbone and any of the atoms."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +64,20 @@ def foldscore(
         model, reference: Å, in atom37 order; residue n of one is residue n of the other.
         model_mask, reference_mask: Which atoms are there.
     """
-    residue, slot = np.nonzero(reference_mask & _SETS.any(axis=1))
-    kept, judged = kept_distances(
+    residue, slot = np.nonzero(reference_mask & SETS.any(axis=1))
+    atoms = (
         model[residue, slot],
         reference[residue, slot],
         model_mask[residue, slot],
-        np.arange(len(slot)),
-        _SETS[slot],
+        residue,
+        SETS[slot],
     )
+    return mean_over_atoms(kept_distances(*atoms) + kept_within_residues(*atoms))
+
+
+def mean_over_atoms(counts: Float[np.ndarray, "2 A 3"]) -> FoldScore:
+    """FoldScore of `kept_distances` between and within residues in the three `SETS`."""
+    kept, judged = counts
     shares = np.divide(kept, len(THRESHOLDS) * judged, out=np.zeros_like(kept), where=judged > 0)
     atoms = (judged > 0).sum(axis=0)
     means = np.divide(shares.sum(axis=0), atoms, out=np.full(3, np.nan), where=atoms > 0)

@@ -2,8 +2,7 @@
 
 Of all distances under 15 Å between atoms of different residues of the reference, the share that
 the model keeps within 0.5, 1, 2 and 4 Å, the mean of the four. Distances to atoms that the model
-lacks are lost. Distances are taken in single precision from differences of centred coordinates,
-which is exact to about 0.00001 Å.
+lacks are lost. Distances are rounded to single precision, to about 0.000001 Å.
 
 Axes: N residues, A atoms, G sets of atoms, R rows and K columns of a table of distances.
 """
@@ -90,7 +89,7 @@ def lddt(
     kept, total = kept_distances(
         model, reference, known, _groups(residue, chain), everything, cutoff
     )
-    return _summary(kept[:, 0], total[:, 0], residue, int(residue.max(initial=-1)) + 1)
+    return summary(kept[:, 0], total[:, 0], residue, int(residue.max(initial=-1)) + 1)
 
 
 def lddt_atom37(
@@ -110,31 +109,29 @@ def lddt_atom37(
         chain: The chain of each residue, a name or number; if given, only distances between
             different chains are judged.
     """
-    return lddt_of_sets(model, reference, model_mask, reference_mask, (slots,), chain)[0]
-
-
-def lddt_of_sets(
-    model: Float[np.ndarray, "N 37 3"],
-    reference: Float[np.ndarray, "N 37 3"],
-    model_mask: Bool[np.ndarray, "N 37"],
-    reference_mask: Bool[np.ndarray, "N 37"],
-    sets: Sequence[Sequence[int]],
-    chain: np.ndarray | None = None,
-) -> tuple[LDDT, ...]:
-    """As `lddt_atom37` for several sets of slots; a distance that they share is taken once."""
-    chosen = np.stack([np.isin(np.arange(37), slots) for slots in sets], axis=1)
-    residue, slot = np.nonzero(reference_mask & chosen.any(axis=1))
-    kept, total = kept_distances(
+    residue, slot = np.nonzero(reference_mask & np.isin(np.arange(37), slots))
+    scored = lddt(
         model[residue, slot],
         reference[residue, slot],
         model_mask[residue, slot],
-        _groups(residue, None if chain is None else chain[residue]),
-        chosen[slot],
+        residue,
+        chain=None if chain is None else chain[residue],
     )
-    return tuple(
-        _summary(of_set, judged, residue, len(reference))
-        for of_set, judged in zip(kept.T, total.T, strict=True)
-    )
+    rest = len(reference) - len(scored.per_residue)
+    return LDDT(scored.score, np.append(scored.per_residue, np.full(rest, np.nan)))
+
+
+def summary(
+    kept: Float[np.ndarray, " A"],
+    judged: Float[np.ndarray, " A"],
+    residue: Int[np.ndarray, " A"],
+    num_residues: int,
+) -> LDDT:
+    """lDDT of what `kept_distances` counts, the atoms' residues given."""
+    kept = np.bincount(residue, kept, num_residues) / len(THRESHOLDS)
+    total = np.bincount(residue, judged, num_residues)
+    score = float(kept.sum() / total.sum()) if total.any() else float("nan")
+    return LDDT(score, np.divide(kept, total, out=np.full(num_residues, np.nan), where=total > 0))
 
 
 def kept_distances(
@@ -154,14 +151,20 @@ def kept_distances(
         sets: Sets of atoms; a distance counts in those that hold both its atoms.
         cutoff: Å; distances of the reference below it are judged.
     """
-    here, there = _axes(model, known), _axes(reference, np.ones(len(reference), bool))
-    members, group = sets.astype(np.float32), group.astype(np.int32)
+    order = np.argsort(group, kind="stable")
+    group, members = group[order], sets[order].astype(np.float32)
+    here = _terms(model[order], known[order])
+    there = _terms(reference[order], np.ones(len(order), bool))
     counts = np.zeros((2, *sets.shape))
-    for start in range(0, len(reference), _BLOCK):
+    for start in range(0, len(order), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        columns = start + _near(there[:, rows], there[:, start:], cutoff)
+        end = int(np.searchsorted(group, group[rows][-1], side="right"))
+        first = end if group[start] == group[rows][-1] else start
+        columns = first + _near(there[:, rows], there[:, first:], cutoff)
         before = _distances(there[:, rows], there[:, columns])
-        judged = (before < cutoff) & (group[rows, None] != group[columns])
+        judged = before < cutoff
+        same = int(np.searchsorted(columns, end))
+        judged[:, :same] &= group[rows, None] != group[columns[:same]]
         kept = _kept(before, _distances(here[:, rows], here[:, columns]), judged)
         ahead = int(np.searchsorted(columns, start + _BLOCK))
         for count, table in zip(counts, (kept, judged), strict=True):
@@ -169,6 +172,38 @@ def kept_distances(
             count[rows] += members[rows] * (numbers @ members[columns])
             later = columns[ahead:]
             count[later] += members[later] * (numbers[:, ahead:].T @ members[rows])
+    result = np.empty_like(counts)
+    result[:, order] = counts
+    return result
+
+
+def kept_within_residues(
+    model: Float[np.ndarray, "A 3"],
+    reference: Float[np.ndarray, "A 3"],
+    known: Bool[np.ndarray, " A"],
+    residue: Int[np.ndarray, " A"],
+    sets: Bool[np.ndarray, "A G"],
+) -> Float[np.ndarray, "2 A G"]:
+    """As `kept_distances`, of the distances within residues alone, which lDDT does not judge.
+
+    Args:
+        residue: The residue of each atom, ascending.
+    """
+    place = np.arange(len(residue))
+    rest = np.searchsorted(residue, residue, side="right") - place - 1
+    one = np.repeat(place, rest)
+    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(rest) - rest, rest)
+    before, after = (
+        np.linalg.norm(points[one] - points[other], axis=1) for points in (reference, model)
+    )
+    error = np.where(known[one] & known[other], np.abs(after - before), np.inf)
+    judged = (before < CUTOFF)[:, None] & sets[one] & sets[other]
+    kept = judged * (error[:, None] < THRESHOLDS).sum(axis=1, keepdims=True)
+    counts = np.zeros((2, *sets.shape))
+    for ends in (one, other):
+        for count, table in zip(counts, (kept, judged), strict=True):
+            for which, values in enumerate(table.T):
+                count[:, which] += np.bincount(ends, values, len(place))
     return counts
 
 
@@ -186,7 +221,7 @@ def name_symmetric_atoms(
     (Mariani 2013); between equal ones the model's own.
     """
     swap, own = _SWAP[aatype], np.arange(37)
-    here, there = _axes(model, model_mask), _axes(reference, reference_mask)
+    here, there = _terms(model, model_mask), _terms(reference, reference_mask)
     residue, slot = np.nonzero(reference_mask & (swap == own))
     fixed_here, fixed_there = here[:, residue, slot], there[:, residue, slot]
     paired, first = np.nonzero(swap > own)
@@ -215,46 +250,37 @@ def _groups(residue: Int[np.ndarray, " A"], chain: np.ndarray | None) -> Int[np.
     return residue if chain is None else np.unique(chain, return_inverse=True)[1]
 
 
-def _summary(
-    kept: Float[np.ndarray, " A"],
-    total: Float[np.ndarray, " A"],
-    residue: Int[np.ndarray, " A"],
-    num_residues: int,
-) -> LDDT:
-    kept = np.bincount(residue, kept, num_residues) / len(THRESHOLDS)
-    total = np.bincount(residue, total, num_residues)
-    score = float(kept.sum() / total.sum()) if total.any() else float("nan")
-    return LDDT(score, np.divide(kept, total, out=np.full(num_residues, np.nan), where=total > 0))
-
-
-def _axes(
+def _terms(
     points: Float[np.ndarray, "*any 3"], there: Bool[np.ndarray, "*any"]
-) -> Float[np.ndarray, "3 ..."]:
-    """Centred coordinates in single precision, NaN for atoms that are not there."""
+) -> Float[np.ndarray, "5 ..."]:
+    """x, y, z, x² + y² + z² and 1 of centred points; NaN for atoms that are not there."""
     center = points[there].mean(axis=0, dtype=np.float64) if there.any() else np.zeros(3)
-    axes: Float[np.ndarray, "3 ..."] = np.moveaxis(points - center, -1, 0).astype(np.float32)
-    return np.where(there, axes, np.float32(np.nan))
+    terms = np.full((5, *there.shape), np.nan)
+    terms[:3, there] = (points[there] - center).T
+    terms[3] = (terms[:3] ** 2).sum(axis=0)
+    terms[4, there] = 1
+    return terms
 
 
 def _near(
-    rows: Float[np.ndarray, "3 R"], columns: Float[np.ndarray, "3 K"], cutoff: float
+    rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"], cutoff: float
 ) -> Int[np.ndarray, " M"]:
     """The columns in the box around all rows, `cutoff` Å wider."""
-    low = np.fmin.reduce(rows, axis=1)[:, None] - cutoff
-    high = np.fmax.reduce(rows, axis=1)[:, None] + cutoff
-    return np.flatnonzero(((columns >= low) & (columns <= high)).all(axis=0))
+    low = np.fmin.reduce(rows[:3], axis=1)[:, None] - cutoff
+    high = np.fmax.reduce(rows[:3], axis=1)[:, None] + cutoff
+    inside = (columns[:3] >= low) & (columns[:3] <= high)
+    return np.flatnonzero(inside.all(axis=0))
 
 
 def _distances(
-    rows: Float[np.ndarray, "3 R"], columns: Float[np.ndarray, "3 K"]
+    rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"]
 ) -> Float[np.ndarray, "R K"]:
-    gap = rows[0, :, None] - columns[0]
-    squared = gap * gap
-    for axis in (1, 2):
-        np.subtract(rows[axis, :, None], columns[axis], out=gap)
-        gap *= gap
-        squared += gap
-    distances: Float[np.ndarray, "R K"] = np.sqrt(squared, out=squared)
+    """|a − b|² = |a|² + |b|² − 2 a·b, a matrix product of the two atoms' terms."""
+    x, y, z, square, one = rows
+    squared = np.stack([-2 * x, -2 * y, -2 * z, one, square], axis=1) @ columns
+    np.abs(squared, out=squared)
+    distances: Float[np.ndarray, "R K"] = squared.astype(np.float32)
+    np.sqrt(distances, out=distances)
     return distances
 
 
@@ -264,7 +290,8 @@ def _kept(
     judged: Bool[np.ndarray, "R K"],
 ) -> Int[np.ndarray, "R K"]:
     """How many thresholds each judged distance keeps; a distance that is NaN keeps none."""
-    error = np.abs(after - before)
+    error = after - before
+    np.abs(error, out=error)
     kept = np.zeros(error.shape, np.int8)
     for threshold in THRESHOLDS:
         kept += (error < threshold).view(np.int8)

@@ -9,16 +9,10 @@ from jaxtyping import Bool, Float
 
 from foldry.errors import InputError
 from foldry.residues import CA
+from foldry.score.atoms import score_atoms
 from foldry.score.best_fit import FitSearch
 from foldry.score.gdt import CUTOFFS, gdt
-from foldry.score.lddt import (
-    ALL_BUT_OXT,
-    BACKBONE,
-    lddt,
-    lddt_atom37,
-    lddt_of_sets,
-    name_symmetric_atoms,
-)
+from foldry.score.lddt import lddt, name_symmetric_atoms
 from foldry.score.match import Match, match_residues, residue_label
 from foldry.score.superpose import Superposition, rmsd, rmsd_95, superpose
 from foldry.score.tm import search_radius, tm_score
@@ -123,6 +117,7 @@ class Scores(CaScores):
         lddt_per_residue: As `lddt`, NaN where the reference has nothing to judge by.
         lddt_backbone: N, CA, C and O; 0–1.
         ilddt: As `lddt`, of distances between chains alone; NaN where the reference has none.
+        foldscore: The mean over the reference's chains, all atoms by their own names; 0–1.
         match: Which residues were compared, and which were not.
         model_name, reference_name: What the two structures are called.
         local_labels: The model's residue for each of the reference, "" where there is none.
@@ -132,6 +127,7 @@ class Scores(CaScores):
     lddt_per_residue: Float[np.ndarray, " N"]
     lddt_backbone: float
     ilddt: float
+    foldscore: float
     match: Match
     model_name: str
     reference_name: str
@@ -166,21 +162,18 @@ def compare(
     if sound is not None:
         judged = np.zeros_like(mask)
         judged[there] = model.atom_mask[here] & sound[here]
-    best, best_mask = name_symmetric_atoms(positions, atoms[0], judged, atoms[1], reference.aatype)
-    named = best, atoms[0], best_mask, atoms[1]
-    all_atom, backbone = lddt_of_sets(*named, (ALL_BUT_OXT, BACKBONE))
-    if sound is not None:
-        backbone = lddt_atom37(positions, atoms[0], mask, atoms[1], BACKBONE)
-    several = len(reference.chains) > 1
+    named = name_symmetric_atoms(positions, atoms[0], judged, atoms[1], reference.aatype)
+    all_atoms = score_atoms((positions, mask), named, atoms, reference.chain_id)
     labels = np.full(len(reference), "", dtype=object)
     labels[there] = [residue_label(model, index) for index in here]
     ca = compare_ca(positions[:, CA], atoms[0][:, CA], mask[:, CA], atoms[1][:, CA])
     return Scores(
         **vars(ca),
-        lddt=all_atom.score,
-        lddt_per_residue=all_atom.per_residue,
-        lddt_backbone=backbone.score,
-        ilddt=lddt_atom37(*named, chain=reference.chain_id).score if several else float("nan"),
+        lddt=all_atoms.lddt.score,
+        lddt_per_residue=all_atoms.lddt.per_residue,
+        lddt_backbone=all_atoms.lddt_backbone,
+        ilddt=all_atoms.ilddt,
+        foldscore=all_atoms.foldscore,
         match=match,
         model_name=model.name,
         reference_name=reference.name,

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from foldry import residues
 from foldry.residues import CA, CB, PEPTIDE_BOND, C, N, O
 from foldry.score.neighbours import near_pairs
-from foldry.score.torsions import bonded_to_next, structure_torsions
+from foldry.score.torsions import TorsionAngles, bonded_to_next, structure_torsions
 from foldry.structure import Structure
 
 NUM_DEVIATIONS: Final = 12.0
@@ -84,8 +84,11 @@ class Excess:
     kind: Int[np.ndarray, " M"]
 
 
-def find_violations(structure: Structure) -> Violations:
+def find_violations(structure: Structure, torsions: TorsionAngles | None = None) -> Violations:
     """All violations of a structure.
+
+    Args:
+        torsions: Its torsion angles where they are known already.
 
     Raises:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
@@ -100,7 +103,7 @@ def find_violations(structure: Structure) -> Violations:
         atoms[found.kind[:, None], found.residue, found.slot] = True
         counts += np.bincount(found.kind, minlength=3)
     bonds, angles, clashes = np.asarray(atoms.any(axis=2))
-    omega = np.abs(structure_torsions(structure).omega)
+    omega = np.abs((torsions or structure_torsions(structure)).omega)
     num_bonds, num_angles, num_clashes = counts.tolist()
     return Violations(
         num_bonds=num_bonds,
@@ -117,16 +120,21 @@ def find_violations(structure: Structure) -> Violations:
     )
 
 
-def keep_mask(structure: Structure) -> Bool[np.ndarray, "N 37"]:
+def keep_mask(
+    structure: Structure, violations: Violations | None = None
+) -> Bool[np.ndarray, "N 37"]:
     """The atoms that lDDT's stereochemistry check leaves in a model.
 
     As in OpenStructure, a residue with a violation at N, CA, C or O is dropped whole, one with a
     violation elsewhere loses its side chain.
 
+    Args:
+        violations: Those of the structure where they are known already.
+
     Raises:
         InputError: As `find_violations`.
     """
-    bad = find_violations(structure).atoms
+    bad = (violations or find_violations(structure)).atoms
     bad_backbone = (bad & _BACKBONE).any(axis=1, keepdims=True)
     bad_side_chain = bad.any(axis=1, keepdims=True)
     keep: Bool[np.ndarray, "N 37"] = structure.atom_mask & ~bad_backbone

@@ -34,7 +34,12 @@ NUMBERS: Final = (
     Number("lddt", "agreement.scores.lddt", "lDDT", "all atoms, 0–1"),
     Number("bb_lddt", "agreement.scores.lddt_ca", "lDDT-Cα", "Cα atoms, 0–1"),
     Number("lddt_backbone", "agreement.scores.lddt_backbone", "lDDT-backbone", "N, CA, C, O, 0–1"),
-    Number("foldscore", "agreement.foldscore", "FoldScore", "0–1; 55% Cα, 30% backbone, 15% atoms"),
+    Number(
+        "foldscore",
+        "agreement.scores.foldscore",
+        "FoldScore",
+        "0–1; 55% Cα, 30% backbone, 15% atoms",
+    ),
     Number("tm_score", "agreement.scores.tm_score", "TM-score", "0–1; above 0.5 the same fold"),
     Number("gdt_ts", "agreement.scores.gdt_ts", "GDT_TS", "0–1, within 1, 2, 4, 8 Å"),
     Number("gdt_ha", "agreement.scores.gdt_ha", "GDT_HA", "0–1, within 0.5, 1, 2, 4 Å"),
