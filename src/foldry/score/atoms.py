@@ -45,7 +45,7 @@ class AtomScores:
         lddt: Of the atoms as they are named for lDDT.
         lddt_backbone: Of N, CA, C and O.
         ilddt: As `lddt`, of distances between chains alone.
-        foldscore: The mean over the chains.
+        foldscore: The mean over the chains; one without any two Cα to judge by is left out.
     """
 
     lddt: LDDT
@@ -96,6 +96,9 @@ def score_atoms(model: Atoms, named: Atoms, reference: Atoms, chain: np.ndarray)
             between[..., _LDDT],
         )
     )
-    return AtomScores(
-        of_all, of_backbone.score, of_interfaces.score, float(np.mean(foldscores or [np.nan]))
-    )
+    return AtomScores(of_all, of_backbone.score, of_interfaces.score, _mean_known(foldscores))
+
+
+def _mean_known(values: list[float]) -> float:
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
