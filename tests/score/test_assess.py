@@ -9,6 +9,7 @@ import pytest
 
 from foldry.score.assess import ScoreSettings, assess
 from foldry.score.inputs import Model
+from foldry.score.table import NUMBERS, value
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, unpack
 
@@ -63,3 +64,37 @@ def test_plddt_is_taken_whatever_the_unit_of_the_file(tetramer: Structure) -> No
     assert found[1] is not None
     assert found[0].pdockq == found[1].pdockq
     assert found[0].pdockq2 == found[1].pdockq2
+
+
+def test_leaving_residues_out_makes_no_score_of_angles_better(tetramer: Structure) -> None:
+    """The model is right where it is: what it lacks counts as wrong."""
+    reference = tetramer.chain("A")
+    whole = assess(Model(reference), reference, SETTINGS).agreement
+    half = assess(Model(reference.select(np.arange(30))), reference, SETTINGS).agreement
+    assert whole is not None
+    assert half is not None
+    assert whole.torsions.chi1 == whole.torsions.chi1_2 == whole.torsions.phi_psi == 1
+    # Of 58 residues with phi and psi the model has 28.
+    assert half.torsions.phi_psi == pytest.approx(28 / 58)
+    assert half.torsions.chi1 < 0.7
+
+
+def test_atoms_that_the_model_lacks_are_counted(tetramer: Structure) -> None:
+    reference = tetramer.chain("A")
+    trace = replace(reference, atom_mask=reference.atom_mask & (np.arange(37) == 1))
+    found = assess(Model(trace.select(np.arange(10))), reference, SETTINGS).agreement
+    assert found is not None
+    assert found.num_atoms == reference.atom_mask[:10, :36].sum()
+    assert found.num_missing_atoms == found.num_atoms - 10
+
+
+def test_foldscore_leaves_out_a_chain_of_one_residue(tetramer: Structure) -> None:
+    reference = tetramer.select(np.flatnonzero(np.isin(tetramer.chain_id, ["A", "B"]))[:61])
+    assert reference.chain_id[-1] != reference.chain_id[0]
+    assert value_of(reference, "foldscore") == 1
+
+
+def value_of(structure: Structure, key: str) -> float | None:
+    """A score of a structure against itself."""
+    found = assess(Model(structure), structure, SETTINGS)
+    return next(value(found, number) for number in NUMBERS if number.key == key)

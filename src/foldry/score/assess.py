@@ -23,6 +23,7 @@ from foldry.score.confidence import (
 from foldry.score.dockq import DockQ, dockq
 from foldry.score.inputs import Model, read_model, read_reference
 from foldry.score.interface import ContactSimilarity, QSScore, contact_similarity, qs_score
+from foldry.score.lddt import ALL_BUT_OXT
 from foldry.score.ramachandran import FAVOURED, OUTLIER, UNKNOWN, ramachandran
 from foldry.score.report import Scores, compare
 from foldry.score.stereochemistry import Violations, find_violations, keep_mask
@@ -76,6 +77,8 @@ class Agreement:
         complex: Of interfaces; None if the reference has a single chain.
         plddt: pLDDT against lDDT-Cα; None without pLDDT or without any lDDT.
         pae: PAE against true aligned errors; None without PAE.
+        num_atoms: Atoms but OXT that the reference has in the matched residues.
+        num_missing_atoms: Those of them that the model lacks.
     """
 
     reference: Structure
@@ -84,6 +87,8 @@ class Agreement:
     complex: Complex | None
     plddt: Calibration | None
     pae: Calibration | None
+    num_atoms: int
+    num_missing_atoms: int
 
 
 @dataclass(frozen=True)
@@ -194,18 +199,31 @@ def _agreement(
     here, there = scores.match.pairs.T
     lddt = scores.lddt_ca_per_residue[there]
     plddt = None if model.plddt is None else model.plddt[here]
+    expected = reference.atom_mask[there][:, ALL_BUT_OXT]
     return Agreement(
         reference=reference,
         scores=scores,
         torsions=torsion_agreement(
-            torsions.select(here),
-            structure_torsions(reference).select(there),
-            reference.aatype[there],
+            _laid_on(torsions, scores.match.pairs, len(reference)),
+            structure_torsions(reference),
+            reference.aatype,
         ),
         complex=_complex(structure, reference, scores) if len(reference.chains) > 1 else None,
         plddt=plddt_calibration(plddt, lddt) if plddt is not None and _known(lddt) else None,
         pae=None if model.pae is None else _pae(model.pae, structure, reference, scores),
+        num_atoms=int(expected.sum()),
+        num_missing_atoms=int((expected & ~structure.atom_mask[here][:, ALL_BUT_OXT]).sum()),
     )
+
+
+def _laid_on(torsions: TorsionAngles, pairs: np.ndarray, num_residues: int) -> TorsionAngles:
+    """The model's angles for each residue of the reference, NaN without a partner."""
+    here, there = pairs.T
+    laid = {}
+    for name, angles in vars(torsions).items():
+        laid[name] = np.full((num_residues, *angles.shape[1:]), np.nan)
+        laid[name][there] = angles[here]
+    return TorsionAngles(**laid)
 
 
 def _complex(structure: Structure, reference: Structure, scores: Scores) -> Complex:
