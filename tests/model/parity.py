@@ -74,7 +74,7 @@ class Case:
     @property
     def dtype(self) -> torch.dtype:
         """What the trunk runs in."""
-        half = self.is_multimer and self.config["model_config"]["global_config"]["bfloat16"]
+        half = self.config["model_config"]["global_config"].get("bfloat16", False)
         return torch.bfloat16 if half else torch.float32
 
     @property
@@ -115,8 +115,10 @@ class Case:
         """
         if self.is_multimer:
             features = self.features()
+            members = features.config.num_ensemble
             return stack_features([features]), lambda cycle: [
-                stack_draws([self.multimer_draw(features, cycle)])
+                stack_draws([self.multimer_draw(features, cycle * members + member)])
+                for member in range(members)
             ]
         fed = arrays(self.folder / "inputs.npz")
         first = {name: torch.from_numpy(array[:1]) for name, array in fed.items()}
@@ -174,16 +176,14 @@ class Case:
             seed=0,
         )
 
-    def multimer_draw(self, features: Features, cycle: int) -> MSADraw:
+    def multimer_draw(self, features: Features, call: int) -> MSADraw:
         """Our features of the rows that were drawn and of the letters that were masked."""
         recorded = arrays(self.folder / "intermediates.npz")
-        drawn = {name: recorded[f"c{cycle}/msa/{name}"] for name in ("index_order", "msa")}
-        mask = recorded[f"c{cycle}/msa/bert_mask"]
-        order = drawn["index_order"]
+        order, msa, mask = (recorded[f"c{call}/msa/{name}"] for name in FED)
         order = order[order < len(features.msa)]  # padding is last, before and after the draw
         num_rows = min(len(order), features.config.num_msa)
-        msa = drawn["msa"][:num_rows].astype(np.int64)
-        return padded(read_rows(features, order, msa, mask[:num_rows]), features.config)
+        masked = msa[:num_rows].astype(np.int64)
+        return padded(read_rows(features, order, masked, mask[:num_rows]), features.config)
 
     @staticmethod
     def draw(fed: dict[str, np.ndarray], index: int) -> MSAInputs:
@@ -381,18 +381,18 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     named |= {f"outputs/metrics/{name}": np.asarray(value) for name, value in metrics.items()}
     if case.is_multimer:
         features = case.features()
-        for cycle in range(recorder.call + 1):
-            named |= drawn_features(case, features, cycle)
+        for call in range(recorder.call + 1):
+            named |= drawn_features(case, features, call)
     return recorder.numbers | named
 
 
-def drawn_features(case: Case, features: Features, cycle: int) -> dict[str, np.ndarray]:
-    """The alignment's features of one pass of a complex, under the recorded names."""
+def drawn_features(case: Case, features: Features, call: int) -> dict[str, np.ndarray]:
+    """The alignment's features of one call of the Evoformer, under the recorded names."""
     fed = arrays(case.folder / "inputs.npz")
     recorded = arrays(case.folder / "intermediates.npz")
-    base = f"c{cycle}/msa"
+    base = f"c{call}/msa"
     order, num_msa = recorded[f"{base}/index_order"], features.config.num_msa
-    draw = case.multimer_draw(features, cycle)
+    draw = case.multimer_draw(features, call)
     deletions = np.stack([draw.extra_has_deletion, draw.extra_deletion_value], axis=-1)
     extra = np.concatenate([np.eye(23)[draw.extra_msa], deletions], axis=-1)
     count = fed["msa_mask"].sum(0)[:, None]
