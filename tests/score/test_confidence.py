@@ -21,9 +21,8 @@ from foldry.score.confidence import (
     plddt_calibration,
     predicted_tm,
     predicted_tm_d0,
-    tm_term,
 )
-from foldry.score.tm import tm_d0
+from foldry.score.tm import tm_d0, tm_term
 from foldry.structure import Structure
 from tests.score.conftest import helix, moved, rotation_about
 

@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from foldry.model.config import ModelConfig
 from foldry.model.heads import HeadLogits, expectation, pae_bin_centers, plddt
 from foldry.predict.prediction import Prediction
-from foldry.score.confidence import predicted_tm, predicted_tm_d0, tm_term
+from foldry.score.confidence import predicted_tm, predicted_tm_d0
+from foldry.score.tm import tm_term
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from foldry.score.confidence import (
     plddt_calibration,
     predicted_tm,
     predicted_tm_d0,
-    tm_term,
 )
 from foldry.score.dockq import DockQ, dockq
 from foldry.score.inputs import Model, read_model, read_reference
@@ -27,6 +26,7 @@ from foldry.score.lddt import ALL_BUT_OXT
 from foldry.score.ramachandran import FAVOURED, OUTLIER, UNKNOWN, ramachandran
 from foldry.score.report import Scores, compare
 from foldry.score.stereochemistry import Violations, find_violations, keep_mask
+from foldry.score.tm import tm_term
 from foldry.score.torsions import (
     TorsionAgreement,
     TorsionAngles,

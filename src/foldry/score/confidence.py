@@ -17,6 +17,7 @@ from foldry.errors import InputError
 from foldry.features.known_atoms import backbone_frames, pseudo_beta
 from foldry.residues import CA
 from foldry.score.neighbours import near_pairs
+from foldry.score.tm import tm_d0, tm_term
 from foldry.structure import Structure
 
 MAX_PAE: Final = 31.75
@@ -29,6 +30,8 @@ CONTACT: Final = 8.0
 IPSAE_CUTOFF: Final = 10.0
 """Å. What `ipsae.py` recommends for AlphaFold 2's and 3's PAE."""
 _LIS_CUTOFF: Final = 12.0
+_LEAST_D0: Final = 1.0
+"""Å, of ipSAE."""
 _BLOCK: Final = 256
 
 
@@ -159,15 +162,9 @@ def aligned_errors(
     return errors
 
 
-def tm_term(distance: np.ndarray, d0: float | np.ndarray) -> np.ndarray:
-    """1 / (1 + (d / d₀)²), what one residue at distance d adds to a TM-score."""
-    term: np.ndarray = 1 / (1 + (distance / d0) ** 2)
-    return term
-
-
 def predicted_tm_d0(num_residues: int) -> float:
     """AlphaFold's d₀ in Å: 1.24 (max(N, 19) − 15)^⅓ − 1.8 (Jumper 2021, SI 1.9.7)."""
-    return float(_d0(np.array(max(num_residues, 19))))
+    return float(tm_d0(max(num_residues, 19), least=0))
 
 
 def predicted_tm(terms: Float[np.ndarray, "N N"], chain_id: np.ndarray | None = None) -> float:
@@ -269,20 +266,14 @@ def _ipsae(block: Float[np.ndarray, "A B"], cutoff: float) -> dict[str, float]:
     """ipTM and ipSAE of one chain judged from the frames of another (`ipsae.py`, version 4)."""
     good = block < cutoff
     per_row = good.sum(axis=1, keepdims=True)
-    both = _ipsae_d0(np.array(sum(block.shape)))
-    domain = _ipsae_d0(np.array(good.any(axis=0).sum() + good.any(axis=1).sum()))
+    both = tm_d0(sum(block.shape), _LEAST_D0)
+    domain = tm_d0(good.any(axis=0).sum() + good.any(axis=1).sum(), _LEAST_D0)
     return {
         "iptm": float(tm_term(block, both).mean(axis=1).max()),
-        "ipsae": float(_masked_mean(tm_term(block, _ipsae_d0(per_row)), good).max()),
+        "ipsae": float(_masked_mean(tm_term(block, tm_d0(per_row, _LEAST_D0)), good).max()),
         "ipsae_d0chn": float(_masked_mean(tm_term(block, both), good).max()),
         "ipsae_d0dom": float(_masked_mean(tm_term(block, domain), good).max()),
     }
-
-
-def _ipsae_d0(num_residues: Int[np.ndarray, "*dims"]) -> Float[np.ndarray, "*dims"]:
-    """At least 1 Å, as of chains shorter than 27."""
-    d0: Float[np.ndarray, "*dims"] = np.maximum(_d0(np.maximum(num_residues, 15)), 1.0)
-    return d0
 
 
 def _lis(block: Float[np.ndarray, "A B"]) -> float:
@@ -361,9 +352,3 @@ def _masked_mean(
     """Mean of each row where the mask is true; 0 where it nowhere is."""
     mean: Float[np.ndarray, " A"] = (values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
     return mean
-
-
-def _d0(num_residues: Float[np.ndarray, "*dims"] | Int[np.ndarray, "*dims"]) -> np.ndarray:
-    """1.24 (N − 15)^⅓ − 1.8 (Zhang and Skolnick, Proteins 2004, 57, 702), Å."""
-    d0: np.ndarray = 1.24 * np.cbrt(num_residues - 15.0) - 1.8
-    return d0

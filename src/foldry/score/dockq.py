@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from foldry.residues import CA, C, N, O
 from foldry.score.interface import CONTACT, Contacts, residue_contacts, share_contacts
 from foldry.score.superpose import Superposition, rmsd, superpose
+from foldry.score.tm import tm_term
 from foldry.structure import Structure
 
 INTERFACE: Final = 10.0
@@ -242,4 +243,4 @@ def _by_chains(structure: Structure, contacts: Contacts) -> dict[frozenset[str],
 
 
 def _scaled(distance: float, scale: float) -> float:
-    return 0.0 if np.isnan(distance) else 1 / (1 + (distance / scale) ** 2)
+    return 0.0 if np.isnan(distance) else float(tm_term(np.array(distance), scale))

@@ -24,14 +24,21 @@ class TMScore:
     superposition: Superposition
 
 
-def tm_d0(length: int) -> float:
-    """d₀ in Å for a reference of `length` residues: 1.24 (L − 15)^⅓ − 1.8, at least 0.5."""
-    return max(1.24 * float(np.cbrt(length - 15.0)) - 1.8, 0.5)
+def tm_term(distance: np.ndarray, d0: float | np.ndarray) -> np.ndarray:
+    """1 / (1 + (d / d₀)²), what one residue at distance d adds to a TM-score."""
+    term: np.ndarray = 1 / (1 + (distance / d0) ** 2)
+    return term
+
+
+def tm_d0(length: float | np.ndarray, least: float = 0.5) -> np.ndarray:
+    """d₀ in Å for a reference of `length` residues: 1.24 (L − 15)^⅓ − 1.8, at least `least`."""
+    d0: np.ndarray = np.maximum(1.24 * np.cbrt(np.asarray(length) - 15.0) - 1.8, least)
+    return d0
 
 
 def search_radius(length: int) -> float:
     """What the TM-score program takes as near, Å: d₀ between 4.5 and 8."""
-    return min(max(tm_d0(length), 4.5), 8.0)
+    return float(np.clip(tm_d0(length), 4.5, 8.0))
 
 
 def tm_score(
@@ -49,7 +56,7 @@ def tm_score(
     """
     length = len(reference) if length is None else length
     search = search or FitSearch(model, reference, search_radius(length))
-    d0 = tm_d0(length)
+    d0 = float(tm_d0(length))
     closeness = _closeness(search.fits, d0)
     best = np.argsort(-closeness.sum(axis=1), kind="stable")[:_NUM_REFINED]
     fits, closeness = search.fits.take(best), closeness[best]
@@ -58,11 +65,12 @@ def tm_score(
         fits = search.fit(closeness**2)
         closeness = _closeness(fits, d0)
     motion = search.superposition(fits, int(closeness.sum(axis=1).argmax()))
-    squared = ((motion.apply(model) - reference) ** 2).sum(axis=1)
-    return TMScore(float((1 / (1 + squared / d0**2)).sum() / length), d0, motion)
+    distance = np.linalg.norm(motion.apply(model) - reference, axis=1)
+    return TMScore(float(tm_term(distance, d0).sum() / length), d0, motion)
 
 
 def _closeness(fits: Fits, d0: float) -> Float[np.ndarray, "S N"]:
+    # As `tm_term`, of squares and in place: this is where the time goes.
     terms = fits.squared * np.float32(d0**-2)
     terms += 1
     return np.reciprocal(terms, out=terms)
