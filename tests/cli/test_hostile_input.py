@@ -195,16 +195,23 @@ SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "no model": ([], "MODEL"),
     "a word as a format": (["good.pdb", "good.pdb", "--csv", "--json"], "--csv"),
     "batch without a file for it": (["--batch", "pairs.csv"], "--out"),
-    "batch and a model": (["good.pdb", "--batch", "pairs.csv", "-o", "s.csv"], "no model"),
+    "batch and a model": (["good.pdb", "--batch", "pairs.csv", "-o", "s.csv"], "leave out MODEL"),
+    "batch and JSON": (["--json", "--batch", "pairs.csv", "-o", "s.csv"], "leave out --json"),
     "no such table": (["--batch", "none.csv", "-o", "s.csv"], "none.csv does not exist"),
     "a structure as a table": (["--batch", "good.pdb", "-o", "s.csv"], "columns"),
     "scores over the pairs": (["--batch", "pairs.csv", "-o", "pairs.csv"], "replace"),
     "scores over a folder": (["--batch", "pairs.csv", "-o", "empty"], "replace"),
+    "scores over a model": (["--batch", "pairs.csv", "-o", "good.pdb"], "replace an input"),
     "scores into nowhere": (["--batch", "pairs.csv", "-o", "none/s.csv"], "no folder none"),
     "no processes": (["--batch", "pairs.csv", "-o", "s.csv", "--jobs", "0"], "--jobs"),
     "output without a batch": (["good.pdb", "good.pdb", "-o", "s.csv"], "--batch"),
     "a plot of nothing": (["good.pdb", "--plot", "p.svg"], "REFERENCE"),
-    "a plot into nowhere": (["good.pdb", "good.pdb", "--plot", "none/p.svg"], "none"),
+    "a plot into nowhere": (["good.pdb", "good.pdb", "--plot", "none/p.svg"], "no folder none"),
+    "a plot of another kind": (["good.pdb", "good.pdb", "--plot", "p.png"], "end it in .svg"),
+    "a plot over the model": (["good.svg", "good.pdb", "--plot", "good.svg"], "replace an input"),
+    "a plot over the reference": (["good.pdb", "good.svg:A", "--plot", "good.svg"], "an input"),
+    "matched with nothing": (["good.pdb", "--align"], "--align needs a REFERENCE"),
+    "lost of nothing": (["good.pdb", "--stereochemistry"], "--stereochemistry needs"),
     "errors that are none": (["good.pdb", "good.pdb", "--pae", "pairs.csv"], "no JSON"),
     "errors of another model": (["good.pdb", "good.pdb", "--pae", "pae.json"], "1 rows"),
 }
@@ -341,6 +348,7 @@ def test_in_a_process_of_its_own() -> None:
 def scored(folder: Path) -> Path:
     """A good structure, a table of pairs and a PAE matrix too."""
     write("good.pdb", ALA_GLY)
+    write("good.svg", ALA_GLY)
     write("pairs.csv", "model,reference\ngood.pdb,good.pdb\n")
     write("pae.json", '{"pae": [[0.5]]}')
     return folder

@@ -57,8 +57,6 @@ def test_paths_are_relative_to_the_table(folder: Path) -> None:
         ("model,reference,model\na,b,c\n", "columns"),
         ("model,reference,colour\na,b,red\n", "columns"),
         ("model,reference\n", "no pair"),
-        ("model,reference\na.pdb,b.pdb\na.pdb\n", "line 3"),
-        ("model,reference\na.pdb,\n", "line 2"),
         ("model,reference\na.pdb,b.pdb,c.pdb\n", "line 2"),
         ('model,reference\n"a.pdb,b.pdb\n', "no CSV"),
         ("model,reference\n" + "a" * 200_000 + ",b\n", "no CSV"),
@@ -69,6 +67,13 @@ def test_a_table_that_is_none(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         read_pairs(pairs_file(tmp_path, text))
     assert "pairs.csv" in str(caught.value)
+
+
+def test_a_row_that_lacks_a_file_stops_no_other(folder: Path) -> None:
+    text = "model,reference\n4.pdb,\n,4.pdb\n4.pdb\n8.pdb,8.pdb\n"
+    rows = list(score_pairs(read_pairs(pairs_file(folder, text)), SETTINGS, 1))
+    assert ["lacks" in row.error for row in rows] == [True, True, True, False]
+    assert rows[3].error == ""
 
 
 def names(folder: Path) -> list[Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -71,7 +71,8 @@ def score(
 
     settings = ScoreSettings(align=align, stereochemistry=stereochemistry)
     if batch is not None:
-        _check_batch(bool(model or json or csv or plot or pae), batch, out)
+        alone = {"MODEL": model, "--json": json, "--csv": csv, "--plot": plot, "--pae": pae}
+        _check_batch([name for name, given in alone.items() if given], batch, out)
         _score_batch(batch, out or Path(), settings, jobs)
         return
     if model is None:
@@ -80,8 +81,16 @@ def score(
         raise InputError("--out and --jobs belong to --batch: leave them out for one pair.")
     if json and csv:
         raise InputError("--json and --csv are two forms of the same: choose one.")
-    if plot is not None and reference is None:
-        raise InputError("--plot draws lDDT and needs a REFERENCE: give one.")
+    if reference is None:
+        for option, given in (
+            ("--align", align),
+            ("--stereochemistry", stereochemistry),
+            ("--plot", plot),
+        ):
+            if given:
+                raise InputError(f"{option} needs a REFERENCE: give one, or leave {option} out.")
+    if plot is not None:
+        _check_plot(plot, [model, reference or "", str(pae or "")])
     assessment = assess_files(model, reference, settings, pae)
     if plot is not None:
         _write_plot(assessment, plot)
@@ -93,15 +102,34 @@ def score(
         _print_tables(assessment, align)
 
 
-def _check_batch(more: bool, batch: Path, out: Path | None) -> None:
-    if more:
-        raise InputError("--batch writes CSV of the pairs in its file: give no model beside it.")
+def _check_plot(plot: Path, inputs: Iterable[str]) -> None:
+    if plot.suffix.lower() != ".svg":
+        raise InputError(f"--plot writes SVG and {plot} is no name for it: end it in .svg.")
+    _check_target("--plot", plot, inputs)
+
+
+def _check_batch(useless: Sequence[str], batch: Path, out: Path | None) -> None:
+    if useless:
+        raise InputError(f"--batch writes CSV of the pairs in its file: leave out {useless[0]}.")
     if out is None:
         raise InputError("--batch needs --out: name the CSV file for the scores.")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out} cannot be written: there is no folder {out.parent}.")
-    if out.is_dir() or (out.exists() and batch.exists() and out.samefile(batch)):
-        raise InputError(f"--out {out} would replace a folder or the pairs: name another file.")
+    _check_target("--out", out, [str(batch)])
+
+
+def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
+    """Refuses a file that cannot be written, or is one of these structures or tables."""
+    from foldry.formats.chains import split_name
+
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path} cannot be written: there is no folder {path.parent}.")
+    if path.is_dir():
+        raise InputError(f"{option} {path} would replace a folder: name another file.")
+    if not path.exists():
+        return
+    for name in inputs:
+        source = split_name(name)[0]
+        if source.exists() and path.samefile(source):
+            raise InputError(f"{option} {path} would replace an input: name another file.")
 
 
 def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | None) -> None:
@@ -111,6 +139,8 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
     from foldry.score.batch import read_pairs, save_rows, score_pairs
 
     pairs = read_pairs(batch)
+    files = (str(each.folder / name) for each in pairs for name in (each.model, each.reference))
+    _check_target("--out", out, files)
     console = Console(stderr=True)
     rows = track(
         score_pairs(pairs, settings, jobs),
@@ -128,15 +158,15 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 
 
 def _write_plot(assessment: Assessment, path: Path) -> None:
+    from foldry.formats.files import whole_file
     from foldry.score.plot import to_svg, tracks
 
     if assessment.agreement is None:
         return
     scores = assessment.agreement.scores
     title = f"lDDT {scores.lddt:.2f}: {scores.model_name} against {scores.reference_name}"
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(to_svg(title, tracks(assessment.model, assessment.agreement)), "utf-8")
-    partial.replace(path)
+    with whole_file(path) as file:
+        file.write(to_svg(title, tracks(assessment.model, assessment.agreement)))
 
 
 def _print_json(assessment: Assessment) -> None:

@@ -1,11 +1,13 @@
-"""Files as bytes and text, gunzipped where need be, never more than a bounded size."""
+"""Files as bytes and text: read gunzipped and never more than a bounded size, written whole."""
 
 from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from foldry.errors import InputError
 
@@ -75,3 +77,18 @@ def decode(data: bytes, source: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{source}, line {line}, is not UTF-8: save the file as UTF-8.") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """A text file to write that has a temporary name until it is whole.
+
+    On an exception there is none, and what was at the path before stays.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

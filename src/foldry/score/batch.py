@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from foldry.errors import InputError
-from foldry.formats.files import read_text
+from foldry.formats.files import read_text, whole_file
 from foldry.score.assess import ScoreSettings, assess_files
 from foldry.score.table import NUMBERS, numbers
 
@@ -56,7 +56,7 @@ def read_pairs(path: Path) -> list[Pair]:
     Paths are relative to the file's own folder. A pair without a name is called as its model.
 
     Raises:
-        InputError: The file is no such table, or a row lacks a model or a reference.
+        InputError: The file is no such table, or a row has more cells than it has columns.
     """
     rows = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
     try:
@@ -94,7 +94,9 @@ def num_cores() -> int:
 
 
 def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
-    """Scores one pair."""
+    """Scores one pair; one that lacks a file is a row with an error."""
+    if not (pair.model and pair.reference):
+        return _failed(pair, "This row lacks its model or its reference: give both.")
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
     try:
         return Row(pair, numbers(assess_files(model, reference, settings)))
@@ -106,18 +108,9 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
 
 
 def save_rows(rows: Iterable[Row], path: Path) -> int:
-    """As `write_rows`, to a file that has a temporary name until it is whole.
-
-    If the rows end in an exception there is no file.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            failed = write_rows(rows, file)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return failed
+    """As `write_rows`, to a file that is there only when it is whole."""
+    with whole_file(path) as file:
+        return write_rows(rows, file)
 
 
 def write_rows(rows: Iterable[Row], file: TextIO) -> int:
@@ -143,12 +136,12 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
 
 def _pair(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -> Pair:
     cells = dict(zip(header, map(str.strip, row), strict=False))
-    if len(row) > len(header) or not (cells.get("model") and cells.get("reference")):
+    if len(row) > len(header):
         raise InputError(
-            f"{path}, line {line}, needs a model and a reference in {len(header)} columns: mend it."
+            f"{path}, line {line}, has {len(row)} cells in {len(header)} columns: mend it."
         )
-    name = cells.get("name") or cells["model"]
-    return Pair(name, cells["model"], cells["reference"], path.parent)
+    model, reference = cells.get("model", ""), cells.get("reference", "")
+    return Pair(cells.get("name") or model, model, reference, path.parent)
 
 
 def _failed(pair: Pair, error: str) -> Row:
