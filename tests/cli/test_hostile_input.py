@@ -68,7 +68,6 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "names equal once they are safe": ("q.fasta", ">a/b\nMKT\n>a|b\nMKV\n", "'a_b'"),
     "name that climbs out": ("q.fasta", ">../..\nMKT\n", "'../..'"),
     "titin": ("q.fasta", ">titin\n" + "MKTAYIAKQR" * 3435, "34350 residues"),
-    "two chains": ("q.fasta", f">a\n{PROTEIN}:{PROTEIN}\n", "2 chains"),
     "chain without letters": ("q.fasta", f">a\n{PROTEIN}:\n", "no sequence"),
     "binary file": ("q.fasta", random.Random(0).randbytes(2000) + b"\0", "binary"),
     "image": ("q.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
@@ -116,7 +115,6 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "JSON: unknown protein key": ("q.json", protein(msa="x"), "'msa'"),
     "JSON: no amino acids": ("q.json", protein(sequence=""), "no sequence"),
     "JSON: sequence with a gap": ("q.json", protein(sequence="MK-T"), "residue 3"),
-    "JSON: copies": ("q.json", protein(id=["A", "B"]), "2 chains"),
     "JSON: id is a path": ("q.json", protein(id="../A"), "id"),
     "JSON: alignment of another protein": ("q.json", protein(unpairedMsa=">q\nMKV\n"), "begin"),
     "JSON: alignment twice": ("q.json", protein(pairedMsa="", pairedMsaPath="m"), "both"),
@@ -169,7 +167,7 @@ MODELS: dict[str, tuple[str, str | bytes, str]] = {
     "water only": ("m.pdb", atoms("HOH", "HOH", name="O"), "no amino acid"),
     "not a number": ("m.pdb", ALA_GLY.replace("   2.000", "     nan"), "finite"),
     "infinite": ("m.pdb", ALA_GLY.replace("   2.000", "     inf"), "finite"),
-    "no common number": ("m.pdb", atoms("ALA", "GLY", first=50), "by residue number"),
+    "no common number": ("m.pdb", atoms("ALA", "GLY", first=50), "--align"),
     "no Cα": ("m.pdb", atoms("ALA", "GLY", name="N"), "nothing to score"),
     "no such chain": ("m.pdb:Z", ALA_GLY, "'Z'"),
     "folder of something else": ("empty", "", "no folder of one query"),
@@ -197,6 +195,8 @@ SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "batch without a file for it": (["--batch", "pairs.csv"], "--out"),
     "batch and a model": (["good.pdb", "--batch", "pairs.csv", "-o", "s.csv"], "leave out MODEL"),
     "batch and JSON": (["--json", "--batch", "pairs.csv", "-o", "s.csv"], "leave out --json"),
+    "a space after the comma": (["good.pdb:A,", "B"], "without spaces"),
+    "an entry of the PDB": (["1MLD", "good.pdb"], "download"),
     "no such table": (["--batch", "none.csv", "-o", "s.csv"], "none.csv does not exist"),
     "a structure as a table": (["--batch", "good.pdb", "-o", "s.csv"], "columns"),
     "scores over the pairs": (["--batch", "pairs.csv", "-o", "pairs.csv"], "replace"),
@@ -233,6 +233,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "tolerance is not a number": (["--recycle-tolerance", "nan"], "--recycle-tolerance"),
     "ensemble of none": (["--ensemble", "0"], "--ensemble"),
     "unknown device": (["--device", "abacus"], "device 'abacus'"),
+    "unknown pairing": (["--pairing", "best"], "pairing 'best'"),
     "unknown dtype": (["--dtype", "int4"], "dtype 'int4'"),
     "no such weights": (["--weights", "nothing"], "nothing is no file or folder"),
     "weights of a name too long": (["--weights", "a" * 300], "cannot be used"),
@@ -303,6 +304,17 @@ def test_template(case: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_arguments(case: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, says = ARGUMENTS[case]
     assert_refused(["good.fasta", *arguments], says, capsys)
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_complex_for_a_network_of_one_chain(capsys: pytest.CaptureFixture[str]) -> None:
+    write("q.fasta", f">a\n{PROTEIN}:{PROTEIN}\n")
+    write("q.json", protein(id=["A", "B"]))
+    write("params_model_1.npz", "")
+    for name in ("q.fasta", "q.json"):
+        assert_refused(["good.fasta", name], "has 2 chains and the model was made for one", capsys)
+    assert_refused(["q.fasta", "--weights", "."], "multimer parameters", capsys)
+    assert_refused(["q.fasta", "q.json", "--together", "--max-length", "9"], "limit is 9", capsys)
 
 
 @pytest.mark.usefixtures("folder")

@@ -39,8 +39,10 @@ def shown(capsys: Capture, *arguments: str) -> str:
 def test_the_table(capsys: Capture) -> None:
     out = shown(capsys, "model.pdb", "reference.pdb")
     assert "TM-score" in out
-    assert "10 of the reference's 12 residues compared." in out
-    assert "Not in the model: A.11., A.12." in out
+    assert "Residues of the reference compared: 10 of 12." in out
+    assert "Not in the model: A.11, A.12." in out
+    assert "lacks" not in out
+    assert "--align" not in out
 
 
 def test_the_json(capsys: Capture) -> None:
@@ -78,7 +80,7 @@ def test_chains_are_chosen(capsys: Capture) -> None:
 
 def test_a_file_whose_name_has_a_colon(capsys: Capture) -> None:
     Path("reference.pdb").rename("a:b.pdb")
-    assert "10 of the reference's 12" in shown(capsys, "model.pdb", "a:b.pdb")
+    assert "10 of 12" in shown(capsys, "model.pdb", "a:b.pdb")
 
 
 def full(sequence: str, chain_id: str, shift: float) -> Structure:
@@ -101,8 +103,9 @@ def test_a_complex_with_a_chain_missing(capsys: Capture) -> None:
     (found,) = (line.split() for line in out.splitlines() if line.startswith(" A–B"))
     assert found[1:6] == ["A–X", "1.0000", "1.0000", "0.0000", "0.0000"]
     assert [line.split() for line in out.splitlines() if "missing" in line] == [
-        ["B–C", "missing", "0"]
+        ["B–C", "missing", "0.0000"]
     ]
+    assert "DockQ 0.5000" in " ".join(out.split())  # one interface of two
     assert "Chains (reference–model): A–A, B–X." in out
     assert "Chains that are not in the model: C." in out
     assert "Not in the model" not in out.replace("are not in the model", "")
@@ -124,3 +127,54 @@ def test_a_prediction_without_a_reference(capsys: Capture) -> None:
 def test_the_plot_is_written(capsys: Capture) -> None:
     shown(capsys, "model.pdb", "reference.pdb", "--plot", "out.svg")
     assert "model against reference" in Path("out.svg").read_text()
+
+
+def test_atoms_that_the_model_lacks_are_told(capsys: Capture) -> None:
+    reference = chain("ACDEFGHIKL")
+    reference.atom_mask[:, 0] = True
+    reference.atom_positions[:, 0] = reference.atom_positions[:, 1] + 1
+    Path("reference.pdb").write_text(to_pdb(reference))
+    out = shown(capsys, "model.pdb", "reference.pdb")
+    assert "The model lacks 10 of their 20 atoms" in out
+
+
+def test_a_renumbered_chain_of_several_brings_the_hint(capsys: Capture) -> None:
+    one, other = chain("ACDEFGHIKL"), chain("MNPQRSTVWY", chain_id="B")
+    shifted = chain("MNPQRSTVWY", first=100, chain_id="B")
+    Path("reference.pdb").write_text(to_pdb(joined(one, other)))
+    Path("model.pdb").write_text(to_pdb(joined(one, shifted)))
+    hint = "Both have chains without a partner: if their numbers differ, try --align."
+    assert hint in shown(capsys, "model.pdb", "reference.pdb")
+    assert "--align" not in shown(capsys, "model.pdb", "reference.pdb", "--align")
+
+
+def test_numbers_that_differ_bring_the_hint(capsys: Capture) -> None:
+    Path("model.pdb").write_text(to_pdb(chain("MNPQRSTVWY")))
+    assert "try --align" in shown(capsys, "model.pdb", "reference.pdb")
+
+
+def test_different_proteins_are_told(capsys: Capture) -> None:
+    # BLOSUM62 gives F against Y, I against V and L against M more than 0: they align.
+    Path("model.pdb").write_text(to_pdb(chain("YYYVVVMMMW")))
+    Path("reference.pdb").write_text(to_pdb(chain("FFFIIILLLW")))
+    said = "seem to be different proteins"
+    assert said in shown(capsys, "model.pdb", "reference.pdb", "--align")
+    Path("model.pdb").write_text(to_pdb(chain("FFFIIILLLA")))
+    assert said not in shown(capsys, "model.pdb", "reference.pdb", "--align")
+
+
+def test_files_in_the_wrong_order_are_told(capsys: Capture) -> None:
+    predicted = full("ACDEFGHIKL", "A", 0)
+    predicted.b_factor[:] = np.linspace(50, 90, 10)[:, None]
+    Path("predicted.pdb").write_text(to_pdb(predicted))
+    said = "the order is MODEL REFERENCE"
+    assert said in shown(capsys, "reference.pdb", "predicted.pdb")
+    assert said not in shown(capsys, "predicted.pdb", "reference.pdb")
+
+
+def test_what_stereochemistry_leaves_out_is_told(capsys: Capture) -> None:
+    for name in ("model", "reference"):
+        Path(f"{name}.pdb").write_text(to_pdb(full("ACDEFGHIKL", "A", 0)))  # random backbones
+    out = shown(capsys, "model.pdb", "reference.pdb", "--stereochemistry")
+    assert "Bad geometry: 49 of the model's 49 atoms, in 10 of 10 residues" in out
+    assert "Bad geometry" not in shown(capsys, "model.pdb", "reference.pdb")

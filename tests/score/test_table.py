@@ -64,6 +64,7 @@ def test_lists_of_interfaces_and_calibrations(dimer: Assessment) -> None:
     found = to_json(dimer)
     assert found["dockq_interfaces"] == [["A", "B", "A", "B"]]
     assert found["dockq"] == [found["dockq_ave"]]
+    assert found["dockq_clashes"] == [dimer.agreement.complex.dockq.interfaces[0].clashes]
     pairs = found["confidence_of_chains"]
     assert isinstance(pairs, list)
     assert [each["chains"] for each in pairs] == [["A", "B"], ["B", "A"]]
@@ -102,8 +103,12 @@ def test_what_has_no_value_is_null_and_what_has_no_meaning_is_left_out() -> None
 
 
 def test_a_model_alone() -> None:
-    found = json_of(chain("ACDEF"), None)
+    model = chain("ACDEF")
+    model.atom_positions[3:] += 20
+    found = json_of(model, None)
     assert found["num_clashes"] == 0
+    assert found["residues_with_break_before"] == ["A.4."]
+    assert found["num_breaks"] == 1
     assert not {"lddt", "reference", "local_lddt"} & found.keys()
 
 

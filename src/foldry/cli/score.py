@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from foldry.score.dockq import DockQ
 
 _MOST_NAMED = 8
-_SUSPICIOUS = 0.1
+_PDB_ENTRY = re.compile(r"[1-9][A-Za-z0-9]{3}")
+_SUSPICIOUS, _UNRELATED = 0.1, 0.5
+"""Shares of partners of different amino acids, by number and by alignment."""
 
 
 def score(
@@ -81,16 +84,13 @@ def score(
         raise InputError("--out and --jobs belong to --batch: leave them out for one pair.")
     if json and csv:
         raise InputError("--json and --csv are two forms of the same: choose one.")
+    needy = {"--align": align, "--stereochemistry": stereochemistry, "--plot": plot}
     if reference is None:
-        for option, given in (
-            ("--align", align),
-            ("--stereochemistry", stereochemistry),
-            ("--plot", plot),
-        ):
-            if given:
-                raise InputError(f"{option} needs a REFERENCE: give one, or leave {option} out.")
+        _check_alone([name for name, given in needy.items() if given])
+    inputs = [model, reference or "", str(pae or "")]
+    _check_files(inputs)
     if plot is not None:
-        _check_plot(plot, [model, reference or "", str(pae or "")])
+        _check_plot(plot, inputs)
     assessment = assess_files(model, reference, settings, pae)
     if plot is not None:
         _write_plot(assessment, plot)
@@ -99,7 +99,20 @@ def score(
     elif csv:
         _print_csv(assessment, model, reference or "")
     else:
-        _print_tables(assessment, align)
+        _print_tables(assessment, settings)
+
+
+def _check_alone(needy: Sequence[str]) -> None:
+    if needy:
+        raise InputError(f"{needy[0]} needs a REFERENCE: give one, or leave {needy[0]} out.")
+
+
+def _check_files(inputs: Iterable[str]) -> None:
+    from foldry.formats.chains import split_name
+
+    for path, _ in map(split_name, inputs):
+        if _PDB_ENTRY.fullmatch(str(path)) and not path.exists():
+            raise InputError(f"{path} is no file: download the entry and give its path.")
 
 
 def _check_plot(plot: Path, inputs: Iterable[str]) -> None:
@@ -185,7 +198,7 @@ def _print_csv(assessment: Assessment, model: str, reference: str) -> None:
     write_rows([row], sys.stdout)
 
 
-def _print_tables(assessment: Assessment, align: bool) -> None:
+def _print_tables(assessment: Assessment, settings: ScoreSettings) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -203,8 +216,9 @@ def _print_tables(assessment: Assessment, align: bool) -> None:
         console.print(_interface_table(agreement.complex.dockq))
     if confidence is not None:
         console.print(_confidence_table(confidence.chains))
-    for line in [] if agreement is None else _matching(agreement, align):
-        console.print(line, markup=False)
+    if agreement is not None:
+        for line in (*_matching(agreement), *_hints(assessment, settings)):
+            console.print(line, markup=False)
 
 
 def _shown(number: float) -> str:
@@ -217,14 +231,14 @@ def _interface_table(dockq: DockQ) -> Table:
     """A row for each interface of the reference."""
     from rich.table import Table
 
-    titles = ("interface", "in the model", "DockQ", "Fnat", "iRMSD", "LRMSD", "clashes")
+    titles = ("interface", "in the model", "DockQ", "Fnat", "iRMSD", "LRMSD", "below 2 Å")
     table = Table(*titles, box=None)
     for each in dockq.interfaces:
         numbers = each.dockq, each.fnat, each.irmsd, each.lrmsd, each.clashes
         names = ("–".join(chains) for chains in (each.reference_chains, each.model_chains))
         table.add_row(*map(escape, names), *map(_shown, numbers))
     for chains, _ in dockq.missing:
-        table.add_row(escape("–".join(chains)), "missing", "0")
+        table.add_row(escape("–".join(chains)), "missing", _shown(0.0))
     return table
 
 
@@ -244,10 +258,15 @@ def _confidence_table(found: InterfaceConfidence) -> Table:
     return table
 
 
-def _matching(agreement: Agreement, align: bool) -> list[str]:
+def _matching(agreement: Agreement) -> list[str]:
     """What was compared, and what was not."""
     scores, match = agreement.scores, agreement.scores.match
-    lines = [f"{scores.num_matched} of the reference's {scores.num_reference} residues compared."]
+    lines = [f"Residues of the reference compared: {scores.num_matched} of {scores.num_reference}."]
+    if agreement.num_missing_atoms:
+        lines.append(
+            f"The model lacks {agreement.num_missing_atoms} of their {agreement.num_atoms} atoms: "
+            "these count as wrong in lDDT."
+        )
     if len(match.chains) > 1 or match.chains[0][0] != match.chains[0][1]:
         pairs = ", ".join(f"{there}–{here}" for here, there in match.chains)
         lines.append(f"Chains (reference–model): {pairs}.")
@@ -260,10 +279,37 @@ def _matching(agreement: Agreement, align: bool) -> list[str]:
     ):
         if names:
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            lines.append(f"{what}: {', '.join(names[:_MOST_NAMED])}{more}.")
-    if not align and len(match.mismatched) > _SUSPICIOUS * len(match.pairs):
-        lines.append("The numbers of the two files seem to differ: try --align.")
+            shown = ", ".join(name.rstrip(".") for name in names[:_MOST_NAMED])
+            lines.append(f"{what}: {shown}{more}.")
     return lines
+
+
+def _hints(assessment: Assessment, settings: ScoreSettings) -> Iterator[str]:
+    """What may be wrong with the comparison."""
+    from foldry.score.inputs import plddt_of
+    from foldry.score.stereochemistry import keep_mask
+
+    agreement, model = assessment.agreement, assessment.model
+    if agreement is None:
+        return
+    match = agreement.scores.match
+    differing = len(match.mismatched) / len(match.pairs)
+    strangers = match.unmatched_model_chains and match.unmatched_reference_chains
+    if settings.align and differing > _UNRELATED:
+        yield "Most matched residues differ: these seem to be different proteins."
+    elif not settings.align and differing > _SUSPICIOUS:
+        yield "The numbers of the two files seem to differ: try --align."
+    elif not settings.align and strangers:
+        yield "Both have chains without a partner: if their numbers differ, try --align."
+    if model.plddt is None and plddt_of(agreement.reference) is not None:
+        yield "The reference has pLDDT and the model has none: the order is MODEL REFERENCE."
+    if settings.stereochemistry:
+        mask = model.structure.atom_mask
+        lost = mask & ~keep_mask(model.structure, assessment.violations)
+        yield (
+            f"Bad geometry: {lost.sum()} of the model's {mask.sum()} atoms, in "
+            f"{lost.any(axis=1).sum()} of {len(mask)} residues, count as lost in lDDT."
+        )
 
 
 def _others(residues: Sequence[str], chains: Sequence[str]) -> list[str]:

@@ -28,8 +28,15 @@ def read_named(name: str) -> Structure:
 
 
 def split_name(name: str) -> tuple[Path, tuple[str, ...]]:
-    """The path and the chains of such a name; a file whose own name has the colon goes first."""
+    """The path and the chains of such a name; a file whose own name has the colon goes first.
+
+    Raises:
+        InputError: Of several chains one has no name.
+    """
     path, colon, chains = name.rpartition(":")
     if not path or not colon or Path(name).exists():
         return Path(name), ()
-    return Path(path), tuple(chains.split(","))
+    found = tuple(map(str.strip, chains.split(",")))
+    if len(found) > 1 and not all(found):
+        raise InputError(f"{name!r} names no chain beside a comma: write FILE:A,B without spaces.")
+    return Path(path), found

@@ -19,7 +19,7 @@ class Number:
 
     Attributes:
         key: Its name in JSON and CSV, OpenStructure's where the meaning is the same.
-        path: Where an `Assessment` has it.
+        path: Where an `Assessment` has it; of a mask of residues it is their number.
         label: Its name for people; "" if it stands in files only.
         meaning: What people are told of it.
     """
@@ -49,13 +49,20 @@ NUMBERS: Final = (
     Number("rmsd_95", "agreement.scores.rmsd_95", "RMSD95", "Å, the 95% of them that fit best"),
     Number("num_matched", "agreement.scores.num_matched"),
     Number("num_reference", "agreement.scores.num_reference"),
+    Number("num_atoms", "agreement.num_atoms"),
+    Number("num_missing_atoms", "agreement.num_missing_atoms"),
     Number("chi1", "agreement.torsions.chi1", "chi1", "share within 40°, 0–1"),
     Number("chi1_2", "agreement.torsions.chi1_2", "chi1 and chi2", "share within 40°, 0–1"),
     Number("phi_psi", "agreement.torsions.phi_psi", "phi and psi", "share within 30°, 0–1"),
     Number("ilddt", "agreement.complex.ilddt", "ilDDT", "lDDT between chains, 0–1"),
-    Number("dockq_ave", "agreement.complex.dockq.ave", "DockQ", "mean of the interfaces, 0–1"),
+    Number("dockq_ave", "agreement.complex.dockq.ave"),
     Number("dockq_wave", "agreement.complex.dockq.wave"),
-    Number("dockq_ave_full", "agreement.complex.dockq.ave_full"),
+    Number(
+        "dockq_ave_full",
+        "agreement.complex.dockq.ave_full",
+        "DockQ",
+        "mean of all interfaces of the reference, 0–1",
+    ),
     Number("dockq_wave_full", "agreement.complex.dockq.wave_full"),
     Number("qs_global", "agreement.complex.qs.total", "QS-score", "all interfaces, 0–1"),
     Number("qs_best", "agreement.complex.qs.best"),
@@ -80,6 +87,10 @@ NUMBERS: Final = (
     Number("num_clashes", "violations.num_clashes", "clashes", "atoms overlapping by > 1.5 Å"),
     Number("num_bad_bonds", "violations.num_bonds", "bad bonds", "more than 12 σ off"),
     Number("num_bad_angles", "violations.num_angles", "bad angles", "more than 12 σ off"),
+    Number("num_wrong_chirality", "violations.chirality", "wrong chirality", "not L-amino acids"),
+    Number("num_cis_peptide", "violations.cis", "cis peptides", "before others than proline"),
+    Number("num_twisted_peptide", "violations.twisted", "twisted peptides", "|omega| 30–150°"),
+    Number("num_breaks", "violations.breaks", "chain breaks", "Cα more than 5.3 Å apart"),
     Number("rama_favoured", "favoured", "Ramachandran", "share in favoured regions, 0–1"),
     Number("rama_outliers", "num_outliers", "outliers", "residues outside allowed regions"),
 )
@@ -93,7 +104,7 @@ def value(assessment: Assessment, number: Number) -> float | None:
         if found is None:
             break
         found = getattr(found, name)
-    result: float | None = found
+    result: float | None = int(found.sum()) if isinstance(found, np.ndarray) else found
     return result
 
 
@@ -184,6 +195,7 @@ def _interfaces(dockq: DockQ) -> dict[str, object]:
             name: [rounded(getattr(each, name)) for each in found]
             for name in ("dockq", "fnat", "irmsd", "lrmsd")
         },
+        "dockq_clashes": [each.clashes for each in found],
         "dockq_missing": [list(chains) for chains, _ in dockq.missing],
     }
 
