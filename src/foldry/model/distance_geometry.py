@@ -77,7 +77,7 @@ def lay_out(
     rows = squared.sum(-1, keepdim=True) / length
     product = -0.5 * (squared - rows - rows.mT + rows.sum(1, keepdim=True) / length) * pairs
     values, vectors = torch.linalg.eigh(product)
-    points = vectors[..., -3:] * values[:, None, -3:].clamp(min=1e-4).sqrt()
+    points: Tensor = vectors[..., -3:] * values[:, None, -3:].clamp(min=1e-4).sqrt()
 
     weight = weight * others
     # The constant on all pairs makes the Laplacian regular and moves nothing.

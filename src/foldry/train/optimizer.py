@@ -40,11 +40,11 @@ class Muon(torch.optim.Adam):
         matrices = [p for name, p in named if p.dim() == 2 and not name.startswith(NOT_MATRICES)]
         chosen = set(map(id, matrices))
         others = [p for _, p in named if id(p) not in chosen]
-        groups = [{"params": others}, {"params": matrices, "muon": True}]
+        groups: list[dict[str, Any]] = [{"params": others}, {"params": matrices, "muon": True}]
         super().__init__([group for group in groups if group["params"]], lr, betas, eps=1e-6)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         """Take one step along the gradients that are there."""
         groups = self.param_groups
         for group in groups:
@@ -55,10 +55,11 @@ class Muon(torch.optim.Adam):
         self.param_groups = by_adam
         for group in by_adam:
             group["lr"] = group["lr"] * ADAM_SHARE
-        super().step(closure)
+        loss = super().step(closure)
         for group, rate in zip(by_adam, rates, strict=True):
             group["lr"] = rate
         self.param_groups = groups
+        return loss
 
     def _turn(self, parameters: Iterable[Tensor], rate: float) -> None:
         """Muon's step; matrices of one shape go together."""
@@ -82,7 +83,7 @@ class Muon(torch.optim.Adam):
 def orthogonal(matrices: Float[Tensor, "K M N"]) -> Float[Tensor, "K M N"]:
     """About the nearest matrices whose singular values are 1, by Newton and Schulz's iteration."""
     wide = matrices.shape[-2] <= matrices.shape[-1]
-    x = matrices if wide else matrices.mT
+    x: Tensor = matrices if wide else matrices.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(NUM_ITERATIONS):
