@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from foldry.score.assess import ScoreSettings, assess
 from foldry.score.inputs import Model
 from foldry.score.plot import BANDS, Track, to_svg, tracks
+from foldry.structure import Structure
 from tests.score.test_match import chain, joined
 
+NAMES = ("model", "reference")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -37,29 +39,30 @@ def drawn(svg: str, **attributes: str) -> str:
 
 
 def test_bars_by_band() -> None:
-    svg = to_svg("x", [track([0.2, 0.5, 0.69, 0.7, 0.9, 1.0, np.nan])])
+    svg = to_svg("x", NAMES, [track([0.2, 0.5, 0.69, 0.7, 0.9, 1.0, np.nan])])
     heights = {
         color: [float(height) for height in re.findall(r"v(-[\d.]+)", drawn(svg, fill=color))]
         for _, color in BANDS
     }
     assert list(heights.values()) == [[-30], [-75, -103.5], [-105], [-135, -150]]
-    grey = drawn(svg, **{"stroke-width": "8"})
-    assert grey.count("M") == 1  # the residue that the model lacks
+    assert drawn(svg, fill="#DCDCDC").count("M") == 1  # the residue that the model lacks
+    assert "not in the model" in svg
+    assert "not in the model" not in to_svg("x", NAMES, [track([0.5])])
 
 
 def test_plddt_is_a_line_with_gaps() -> None:
-    svg = to_svg("x", [track([0.5] * 5, plddt=[10, 20, np.nan, 40, 50])])
+    svg = to_svg("x", NAMES, [track([0.5] * 5, plddt=[10, 20, np.nan, 40, 50])])
     line = drawn(svg, stroke="#222", fill="none")
     assert re.sub(r"[^ML]", "", line) == "MLML"
     assert "pLDDT" in svg
-    assert "pLDDT" not in to_svg("x", [track([0.5])])
+    assert "pLDDT" not in to_svg("x", NAMES, [track([0.5])])
 
 
 def test_names_are_text() -> None:
-    svg = to_svg("<script>&\x1b\0" + "a" * 100, [track([0.5], "<b>"), track([0.5], "C")])
+    long = "<script>&\x1b\0" + "a" * 100
+    svg = to_svg("x", (long, long), [track([0.5], "<b>"), track([0.5], "C")])
     words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
-    assert words[0].startswith("<script>&aaa")
-    assert words[0].endswith("…")
+    assert re.fullmatch(r"(<script>&a+…) against \1", words[1])
     assert "Chain <b>" in words
 
 
@@ -69,13 +72,32 @@ def test_names_are_text() -> None:
 )
 def test_any_chain_is_drawn_inside_the_picture(lddt: list[float], numbers: list[int]) -> None:
     one = dataclasses.replace(track(lddt), numbers=np.array(numbers[: len(lddt)]))
-    root = ET.fromstring(to_svg("x", [one]))
+    root = ET.fromstring(to_svg("x", NAMES, [one]))
     width = float(root.get("width", 0))
     for path in root.iter(f"{SVG}path"):
         places = re.findall(r"M([\d.]+) ", path.get("d", ""))
         assert all(0 <= float(place) <= width for place in places)
     labels = [text for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "middle"]
-    assert len(labels) <= 11
+    assert len(labels) <= 13  # the axis's title is one
+
+
+def test_ticks_of_a_chain_with_a_gap_that_is_not_resolved() -> None:
+    numbers = np.r_[1:71, 81:211]
+    one = dataclasses.replace(track([0.5] * 200), numbers=numbers)
+    root = ET.fromstring(to_svg("x", NAMES, [one]))
+    labels = [text.text for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "middle"]
+    assert labels == [*map(str, (20, 40, 60, 100, 120, 140, 160, 180, 200)), "residue"]
+
+
+def test_bars_are_of_the_score_that_plddt_predicts(structures: list[Structure]) -> None:
+    structure = structures[0]
+    model = Model(dataclasses.replace(structure, atom_positions=structure.atom_positions.copy()))
+    model.structure.atom_positions[:, 4:] += 9  # side chains alone
+    agreement = assess(model, structure, ScoreSettings()).agreement
+    assert agreement is not None
+    assert agreement.scores.lddt < 0.9
+    (found,) = tracks(model, agreement)
+    assert np.nanmin(found.lddt) == 1
 
 
 def test_tracks_are_in_the_references_order() -> None:

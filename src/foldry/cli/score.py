@@ -52,7 +52,7 @@ def score(
         bool, typer.Option("--csv", help="Print CSV: a line of names, a line of numbers.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="SVG to write: lDDT and pLDDT along the sequence.")
+        Path | None, typer.Option(help="SVG to write: lDDT-Cα and pLDDT along the sequence.")
     ] = None,
     batch: Annotated[
         Path | None,
@@ -177,9 +177,10 @@ def _write_plot(assessment: Assessment, path: Path) -> None:
     if assessment.agreement is None:
         return
     scores = assessment.agreement.scores
-    title = f"lDDT {scores.lddt:.2f}: {scores.model_name} against {scores.reference_name}"
+    names = scores.model_name, scores.reference_name
+    drawn = tracks(assessment.model, assessment.agreement)
     with whole_file(path) as file:
-        file.write(to_svg(title, tracks(assessment.model, assessment.agreement)))
+        file.write(to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
 
 
 def _print_json(assessment: Assessment) -> None:
