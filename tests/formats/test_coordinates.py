@@ -196,6 +196,46 @@ def test_of_two_residues_in_one_place_the_likelier_is_taken() -> None:
     assert parse_structure("\n".join(lines).encode(), "x.pdb").sequence == "GA"
 
 
+def test_of_equal_occupancies_the_first_is_taken() -> None:
+    lines = [
+        line(1, " CA", "AALA", "A   1 ", (1, 0, 0), 0.3),
+        line(2, " CA", "BALA", "A   1 ", (2, 0, 0), 0.35),
+        line(3, " CA", "CALA", "A   1 ", (3, 0, 0), 0.35),
+    ]
+    structure = parse_structure("\n".join(lines).encode(), "x.pdb")
+    assert structure.atom_positions[0, CA].tolist() == [2, 0, 0]
+
+
+@pytest.mark.parametrize("number", ["0.1", "12.34", "-3.07", "87.6543", "9999.99", "70000.02"])
+def test_b_factors_are_the_file_s_numbers(number: str) -> None:
+    document = gemmi.read_pdb_string(HARD).make_mmcif_document()
+    for row in document.sole_block().find(["_atom_site.B_iso_or_equiv"]):
+        row[0] = number
+    structure = parse_structure(document.as_string().encode(), "x.cif")
+    assert set(structure.b_factor[structure.atom_mask]) == {float(number)}
+
+
+def test_names_of_any_length() -> None:
+    parsed = gemmi.read_pdb_string(HARD)
+    parsed.setup_entities()
+    parsed[0][0].name = "protein-chain-1"
+    for residue in parsed[0][0].get_polymer():
+        residue.subchain, residue.entity_id = "label-of-chain-1", "entity-of-chain-1"
+    structure = parse_structure(parsed.make_mmcif_document().as_string().encode(), "x.cif")
+    assert (structure.chains, structure.sequence) == (("protein-chain-1",), "AMR")
+    parsed[0][0][0][0].name = "NITROGEN-1"
+    with pytest.raises(InputError, match=r"damaged structure file \(.*NITROGEN-1\): mend it"):
+        parse_structure(parsed.make_mmcif_document().as_string().encode(), "x.cif")
+
+
+def test_too_many_residues_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldry.formats.coordinates._MAX_RESIDUES", 6)
+    parse_structure(HARD.encode(), "x.pdb")
+    monkeypatch.setattr("foldry.formats.coordinates._MAX_RESIDUES", 5)
+    with pytest.raises(InputError, match="more than 5 residues"):
+        parse_structure(HARD.encode(), "x.pdb")
+
+
 def test_seqres_is_laid_on_the_residues_seen() -> None:
     deposition = parse_deposition(HARD.encode(), "hard.pdb")
     assert deposition.chain_to_seqres == {"A": "GAMRG"}

@@ -10,7 +10,7 @@ chain of its own, `A2`: in PDB files one after TER that numbers its residues as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, groupby
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Final, TypeAlias
 
 import gemmi
 import numpy as np
+from jaxtyping import Float, Int
 
 from foldry.errors import InputError
 from foldry.formats.binarycif import read_binarycif
@@ -48,6 +49,11 @@ _CATEGORIES: Final = {
 _PEPTIDES: Final = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
 _ATOMS: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).astype(bool)
 _ATOMS[:, ATOM37_ORDER["OXT"]] = True
+_SLOT: Final = {name.encode(): slot for name, slot in ATOM37_ORDER.items()}
+_MAX_RESIDUES: Final = 500_000
+"""Of a model, waters and ligands too: more than any deposited structure has."""
+_MAX_PLAIN: Final = 10_000
+"""Below it two decimals of different numbers differ in single precision."""
 _PDB_WIDTH: Final = 78
 """Columns up to the element, the last that is written."""
 _CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
@@ -88,13 +94,11 @@ def read_structure(path: Path, model: int = 0) -> Structure:
 
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
     """As `read_structure`, of a file's bytes; `source` is what errors call them."""
-    parsed, _ = _parse(data, source)
-    if not 0 <= model < len(parsed):
-        raise InputError(f"{source} has {len(parsed)} models: there is no model {model}.")
+    parsed, _ = _parse(data, source, model)
     letters = _Letters(parsed)
     rows: list[_Row] = [
         (name, letters[residue.name], residue)
-        for name, polymer in _proteins(parsed[model])
+        for name, polymer in _proteins(parsed[0])
         for residue in _conformers(polymer)
     ]
     _check_numbers(rows, source)
@@ -102,7 +106,7 @@ def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
         raise InputError(
             f"{source} has no amino acid with coordinates: give a file with a protein in it."
         )
-    return _structure(rows, stem(Path(source)), source)
+    return _structure(rows, _flat(parsed, source), stem(Path(source)), source)
 
 
 def read_deposition(path: Path) -> Deposition:
@@ -116,7 +120,7 @@ def read_deposition(path: Path) -> Deposition:
 
 def parse_deposition(data: bytes, source: str) -> Deposition:
     """As `read_deposition`, of a file's bytes; `source` is what errors call them."""
-    parsed, block = _parse(data, source)
+    parsed, block = _parse(data, source, 0)
     letters = _Letters(parsed)
     chains: dict[str, list[_Row]] = {}
     for name, polymer in _proteins(parsed[0]):
@@ -134,6 +138,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
         ]
     if not chains:
         raise InputError(f"{source} has no protein: give a file with a protein in it.")
+    atoms = _flat(parsed, source)
     dates = list(block.find_values("_pdbx_audit_revision_history.revision_date")) if block else []
     return Deposition(
         release_date=min(dates, default=""),
@@ -143,7 +148,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             name: "".join(letter for _, letter, _ in rows) for name, rows in chains.items()
         },
         chains={
-            name: _structure(rows, f"{stem(Path(source))}_{name}", source)
+            name: _structure(rows, atoms, f"{stem(Path(source))}_{name}", source)
             for name, rows in chains.items()
         },
     )
@@ -200,35 +205,64 @@ class _Letters(dict[str, str]):
         return self[name]
 
 
-def _parse(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
-    block = None
+def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
+    """One model, its atoms numbered from 1, and the data block of a file that is no PDB file."""
     try:
-        if data[:1] >= b"\x80" and not data.startswith(b"\xef\xbb\xbf"):
-            block = read_binarycif(data, _CATEGORIES, source)
-        else:
-            text = decode(data, source)
-            if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
-                blocks = gemmi.cif.read_string(text)
-                block = next(
-                    (each for each in blocks if each.find_values("_atom_site.id")), blocks[0]
-                )
-        if block is not None:
-            parsed = gemmi.make_structure_from_block(block)
-        elif re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-            parsed = _read_pdb(text)
-        else:
-            raise InputError(f"{source} is no PDB, mmCIF or BinaryCIF file: give one of these.")
+        parsed, block = _read(data, source)
     except InputError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise InputError(f"{source} is a damaged structure file ({reason}): mend it.") from None
+        raise _damaged(source, error) from None
+    if not len(parsed):
+        raise InputError(f"{source} has no atoms: give a file with coordinates.")
+    if not 0 <= model < len(parsed):
+        raise InputError(f"{source} has {len(parsed)} models: there is no model {model}.")
+    for other in range(len(parsed) - 1, -1, -1):
+        if other != model:
+            del parsed[other]
+    if sum(map(len, parsed[0])) > _MAX_RESIDUES:
+        raise InputError(
+            f"{source} has more than {_MAX_RESIDUES} residues and molecules: give some of its "
+            "chains in a file of their own."
+        )
     parsed.merge_chain_parts()
     parsed.setup_entities()
     parsed.assign_label_seq_id()
-    if not len(parsed):
-        raise InputError(f"{source} has no atoms: give a file with coordinates.")
+    parsed.assign_serial_numbers()
     return parsed, block
+
+
+def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
+    block = None
+    if data[:1] >= b"\x80" and not data.startswith(b"\xef\xbb\xbf"):
+        block = read_binarycif(data, _CATEGORIES, source)
+    else:
+        text = decode(data, source)
+        if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
+            blocks = gemmi.cif.read_string(text)
+            block = next((each for each in blocks if each.find_values("_atom_site.id")), blocks[0])
+    if block is not None:
+        return gemmi.make_structure_from_block(block), block
+    if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
+        return _read_pdb(text), None
+    raise InputError(f"{source} is no PDB, mmCIF or BinaryCIF file: give one of these.")
+
+
+def _damaged(source: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()).rstrip(".")
+    return InputError(f"{source} is a damaged structure file ({reason}): mend it.")
+
+
+def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
+    """All atoms as arrays. Names of chains and entities, which may be too long, are lost."""
+    for chain in parsed[0]:
+        chain.name = ""
+        for residue in chain:
+            residue.subchain = residue.entity_id = ""
+    try:
+        return gemmi.FlatStructure(parsed)
+    except RuntimeError as error:  # the name of an atom or a residue is too long
+        raise _damaged(source, error) from None
 
 
 def _read_pdb(text: str) -> gemmi.Structure:
@@ -291,19 +325,15 @@ def _occupancy(residue: gemmi.Residue) -> float:
     return max((atom.occ for atom in residue), default=0.0)
 
 
-def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
-    rows = list(rows)
+def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: str) -> Structure:
+    """The structure of rows whose residues are in the first model of `atoms`."""
     aatype = np.array([RESTYPE_ORDER.get(letter, UNKNOWN) for _, letter, _ in rows])
+    row, slot, atom = _places(rows, aatype, atoms)
     positions = np.zeros((len(rows), 37, 3))
     mask = np.zeros((len(rows), 37), bool)
     b_factor = np.zeros((len(rows), 37))
-    for row, (_, _, residue) in enumerate(rows):
-        if residue is None:
-            continue
-        for slot, atom in _atoms(residue, int(aatype[row])).items():
-            positions[row, slot] = atom.pos.tolist()
-            mask[row, slot] = True
-            b_factor[row, slot] = atom.b_iso
+    positions[row, slot], mask[row, slot] = atoms.pos[atom], True
+    b_factor[row, slot] = _decimals(atoms.b_iso)[atom]
     seqids = [
         residue.seqid if residue else gemmi.SeqId(place, " ")
         for place, (_, _, residue) in enumerate(rows, start=1)
@@ -314,9 +344,6 @@ def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
             f"{source} has an atom without finite coordinates in residue {seqids[broken[0]]} of "
             f"chain {rows[broken[0]][0]}: mend the file."
         )
-    # gemmi keeps B factors in single precision: their shortest decimals are the file's.
-    values, place = np.unique(b_factor[mask].astype(np.float32), return_inverse=True)
-    b_factor[mask] = values.astype(str).astype(float)[place]
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
     distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)
     swap &= distance[:, 0] > distance[:, 1]
@@ -334,14 +361,37 @@ def _structure(rows: Iterable[_Row], name: str, source: str) -> Structure:
     )
 
 
-def _atoms(residue: gemmi.Residue, code: int) -> dict[int, gemmi.Atom]:
-    """The atoms that a residue of this code has, by atom37 slot."""
-    atoms: dict[int, gemmi.Atom] = {}
-    for atom in residue:
-        name = "SD" if residue.name == "MSE" and atom.name == "SE" else atom.name
-        slot = ATOM37_ORDER.get(name)
-        if slot is None or not _ATOMS[code, slot]:
-            continue
-        if slot not in atoms or atom.occ > atoms[slot].occ:
-            atoms[slot] = atom
-    return atoms
+def _places(
+    rows: list[_Row], aatype: Int[np.ndarray, " N"], atoms: gemmi.FlatStructure
+) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, " A"], Int[np.ndarray, " A"]]:
+    """The row and slot of each atom that its amino acid has, and which of the atoms it is.
+
+    Of atoms of one row and slot the last is to be taken: it has the highest occupancy.
+    """
+    seen = [(row, residue) for row, (_, _, residue) in enumerate(rows) if residue and len(residue)]
+    lengths = np.array([len(residue) for _, residue in seen], np.int64)
+    starts = np.array([residue[0].serial - 1 for _, residue in seen], np.int64)
+    row = np.repeat(np.array([row for row, _ in seen], np.int64), lengths)
+    atom = np.arange(len(row)) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
+    names, residue_names = _strings(atoms.atom_names)[atom], _strings(atoms.residue_names)[atom]
+    known, which = np.unique(names, return_inverse=True)
+    slot = np.array([_SLOT.get(name, -1) for name in known.tolist()], np.int64)[which]
+    slot[(names == b"SE") & (residue_names == b"MSE")] = ATOM37_ORDER["SD"]
+    belongs = np.flatnonzero((slot >= 0) & _ATOMS[aatype[row], slot])
+    # Ascending occupancy, of equal ones the first at the end.
+    order = belongs[::-1][np.argsort(atoms.occ[atom[belongs[::-1]]], kind="stable")]
+    return row[order], slot[order], atom[order]
+
+
+def _strings(letters: object) -> np.ndarray:
+    """Names of gemmi's rows of letters, which end in zeros."""
+    rows = np.asarray(letters)
+    return rows.view(f"S{rows.shape[1]}")[:, 0]
+
+
+def _decimals(values: Float[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
+    """The numbers of a file of which gemmi keeps single precision: the shortest decimals."""
+    found = np.round(values.astype(np.float64), 2)
+    longer = (found.astype(np.float32) != values) | (np.abs(found) >= _MAX_PLAIN)
+    found[longer] = values[longer].astype(str).astype(np.float64)
+    return found

@@ -126,6 +126,8 @@ def _check_size(structure: Structure) -> None:
             "choose chains of it as FILE:CHAIN,CHAIN."
         )
     points = structure.atom_positions[structure.atom_mask]
+    if len(points) ** 2 <= _MAX_CROWDING:
+        return
     cells = np.floor(points[np.isfinite(points).all(axis=1)] / _CELL)
     _, counts = np.unique(cells, axis=0, return_counts=True)
     if (counts.astype(np.float64) ** 2).sum() > _MAX_CROWDING:
