@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from foldry.cli.fold import parse_max_msa, parse_models, parse_seeds, read_template, split_inputs
 from foldry.cli.main import main
-from foldry.predict import networks, runner
+from foldry.predict import runner
 from foldry.predict.settings import Settings
 from foldry.residues import RESNAMES, encode_sequence
 
@@ -50,7 +51,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         return [runner.Outcome(q.name, seen.status, out / q.name, reason=reason) for q in queries]
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(networks, "find_networks", lambda *_: [])
+    monkeypatch.setattr(runner, "networks_for", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     Path("q.fasta").write_text(">q\nMKTAYIAKQR\n")
     Path("m.a3m").write_text(">m\nMKTAYIAKQR\n>r\nMK-AYIAKQR\n")
@@ -68,7 +69,7 @@ def test_defaults(call: Call) -> None:
 def test_every_flag(call: Call) -> None:
     flags = "--weights . --models 2-3,model_5_ptm --seeds 3,0-1 --max-msa 64:0 --num-recycles 0"
     flags += " --recycle-tolerance 0.5 --ensemble 2 --dropout --save-representations --force"
-    flags += " --device cpu --dtype bfloat16 --max-length 10"
+    flags += " --pairing greedy --device cpu --dtype bfloat16 --max-length 10"
     assert main(["fold", "q.fasta", "m.a3m", "-o", "out", *flags.split()]) == 0
     assert call.settings == Settings(
         weights=".",
@@ -77,6 +78,7 @@ def test_every_flag(call: Call) -> None:
         recycle_tolerance=0.5,
         seeds=(3, 0, 1),
         max_msa=(64, 0),
+        pairing="greedy",
         dropout=True,
         num_ensemble=2,
         save_representations=True,
@@ -141,6 +143,60 @@ def test_a_failed_query_ends_with_code_1(call: Call, capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert "failed" in out
     assert "it is [cursed]" in out
+
+
+def test_records_together_are_one_complex(call: Call) -> None:
+    Path("ab.fasta").write_text(">a\nMKTAYIAKQR\n>b\nMKVLAAGIVG\n>c\nMKTAYIAKQR\n")
+    assert main(["fold", "ab.fasta", "-o", "out", "--together"]) == 0
+    (query,) = call.queries
+    assert query.name == "ab"
+    assert [chain.ids for chain in query.chains] == [("A", "C"), ("B",)]
+    assert main(["fold", "ab.fasta", "-o", "out"]) == 0
+    assert len(call.queries) == 3
+
+
+@pytest.mark.usefixtures("call")
+@pytest.mark.parametrize(("pairing", "rows"), [("alphafold", 3), ("greedy", 2), ("none", 0)])
+def test_the_pairing_of_a_complex_is_shown(
+    pairing: str, rows: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def chain(name: str, sequence: str, *species: str) -> dict[str, object]:
+        headers = [f">tr|A0A{k:03}|A0A{k:03}_{each}" for k, each in enumerate(species)]
+        changed = [sequence[:k] + "-" + sequence[k + 1 :] for k in range(len(species))]
+        rows = [f"{header}\n{row}" for header, row in zip(headers, changed, strict=True)]
+        a3m = "\n".join([f">{name}", sequence, *rows])
+        return {"protein": {"id": name, "sequence": sequence, "unpairedMsa": a3m}}
+
+    one = chain("A", "MKTAYIAKQR", "HUMAN", "MOUSE", "HUMAN", "YEAST")
+    two = chain("B", "MKVLAAGIVG", "MOUSE", "HUMAN", "HUMAN")
+    Path("ab.json").write_text(json.dumps({"name": "ab", "sequences": [one, two]}))
+    assert main(["fold", "ab.json", "-o", "out", "--pairing", pairing]) == 0
+    out, err = capsys.readouterr()
+    species = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.split()}
+    each = {"alphafold": "2", "greedy": "1", "none": "0"}[pairing]
+    assert species["HUMAN"][:3] == ["2", "2", each]
+    assert species["YEAST"][:3] == ["1", "0", "0"]
+    assert f"ab (A1B1): {rows} paired rows of {2 if rows else 0} species" in err
+    assert ("in one chain only" in out) == (pairing != "none")
+
+
+@pytest.mark.usefixtures("call")
+def test_copies_have_nothing_to_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("aa.fasta").write_text(">aa\nMKTAYIAKQR:MKTAYIAKQR\n")
+    assert main(["fold", "aa.fasta", "-o", "out"]) == 0
+    said = "aa (A2): 0 paired rows as all chains are equal; unpaired rows: A 1, B 1."
+    assert said in capsys.readouterr().err
+
+
+def test_a_template_goes_to_the_chains_that_it_fits(call: Call) -> None:
+    Path("ab.fasta").write_text(">ab\nMKTAYIAKQR:WWCCHHWWCCHHWW\n")
+    assert main(["fold", "ab.fasta", "--templates", "t.pdb:A", "-o", "out"]) == 0
+    assert [[hit.name for hit in chain.templates] for chain in call.queries[0].chains] == [
+        ["t_A"],
+        [],
+    ]
+    Path("ab.fasta").write_text(">ab\nGGPPGGPPGGPPGG:WWCCHHWWCCHHWW\n")
+    assert main(["fold", "ab.fasta", "--templates", "t.pdb:A", "-o", "out"]) == 2
 
 
 def test_lists_of_models() -> None:

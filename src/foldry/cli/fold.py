@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +16,14 @@ import typer
 from foldry.errors import InputError
 
 if TYPE_CHECKING:
+    from foldry.features.pairing import PairingReport
     from foldry.predict.runner import Outcome, Progress
     from foldry.query import Query
     from foldry.structure import Structure
 
 MAX_SEEDS: Final = 1000
 MIN_NUCLEOTIDES: Final = 12
+SHOWN_SPECIES: Final = 5
 
 _STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
 
@@ -48,6 +51,12 @@ Seeds = Annotated[
 Templates = Annotated[
     list[str] | None,
     typer.Option(metavar="FILE...", help="Known structures: a.cif b.pdb:C (chain C)."),
+]
+Together = Annotated[
+    bool, typer.Option("--together", help="All records of a FASTA file are one complex.")
+]
+Pairing = Annotated[
+    str, typer.Option(metavar="HOW", help="Of chains' rows: alphafold, greedy, complete or none.")
 ]
 MaxMSA = Annotated[
     str | None, typer.Option(metavar="N:EXTRA", help="Alignment rows, such as 512:1024.")
@@ -80,6 +89,8 @@ def fold(
     models: Models = None,
     seeds: Seeds = None,
     templates: Templates = None,
+    together: Together = False,
+    pairing: Pairing = "alphafold",
     max_msa: MaxMSA = None,
     max_length: MaxLength = 5000,
     num_recycles: NumRecycles = None,
@@ -104,6 +115,7 @@ def fold(
         recycle_tolerance=recycle_tolerance,
         seeds=() if seeds is None else parse_seeds(seeds),
         max_msa=None if max_msa is None else parse_max_msa(max_msa),
+        pairing=pairing,  # type: ignore[arg-type]
         dropout=dropout,
         num_ensemble=ensemble,
         save_representations=save_representations,
@@ -113,17 +125,22 @@ def fold(
     )
     _check_out(out)
     files, structures = split_inputs(queries, templates or [])
-    asked = read_input(files, max_length)
+    asked = read_input(files, max_length, together)
     known = [read_template(name) for name in structures]
 
+    from foldry.features.pairing import align_complex
     from foldry.predict import runner
-    from foldry.predict.networks import find_networks
 
     runner.runtime(settings)
-    find_networks(settings.weights, settings.models)
     asked = [runner.with_templates(query, known) for query in asked]
+    for query in asked:
+        runner.networks_for(query, settings)
+    complexes = [query for query in asked if query.num_chains > 1]
+    reports = [align_complex(query, settings.pairing).report for query in complexes]
     _warn_of_nucleic_acids(asked)
     _warn_of_single_sequences(asked)
+    for query, report in zip(complexes, reports, strict=True):
+        _show_pairing(query, report)
     with _progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
@@ -131,21 +148,21 @@ def fold(
         raise typer.Exit(1)
 
 
-def read_input(files: Sequence[str], max_length: int) -> list[Query]:
+def read_input(files: Sequence[str], max_length: int, together: bool = False) -> list[Query]:
     """The queries of these files, each one that can be folded.
 
+    Args:
+        files: Files and folders.
+        max_length: Residues of the longest query allowed, all chains together.
+        together: Whether all records of a FASTA file are one complex.
+
     Raises:
-        InputError: A file is wrong, or a query is too long or has several chains.
+        InputError: A file is wrong, or a query is too long.
     """
     from foldry.formats.query import locate_queries
 
-    queries = locate_queries([Path(file) for file in files])
+    queries = locate_queries([Path(file) for file in files], together=together)
     for query, path in queries:
-        if query.num_chains > 1:
-            raise InputError(
-                f"{path}: {query.name} has {query.num_chains} chains, and complexes are not folded "
-                "yet: give one chain a query."
-            )
         if query.num_residues > max_length:
             raise InputError(
                 f"{path}: {query.name} has {query.num_residues} residues and the limit is "
@@ -295,6 +312,45 @@ def _progress_bar() -> Iterator[Progress]:
             bar.update(task, description=what, completed=finished, total=total, visible=True)
 
         yield show
+
+
+def _show_pairing(query: Query, report: PairingReport) -> None:
+    """A line, also logged, of how the alignments were paired, and a table of the first species."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from foldry.formats.query import stoichiometry
+
+    paired = [each for each in report.species if each.num_paired]
+    others = Counter(each.reason for each in report.species if each.reason)
+    how = f"of {len(paired)} species" if report.species else "as the file pairs them"
+    if len({chain.sequence for chain in query.chains}) == 1:
+        how = "as all chains are equal"
+    unpaired = zip(report.chains, report.num_unpaired, strict=True)
+    logger.info(
+        "%s (%s): %d paired rows %s; unpaired rows: %s.",
+        query.name,
+        stoichiometry(query),
+        max(len(report.rows) - 1, 0),
+        how,
+        ", ".join(f"{chain} {number}" for chain, number in unpaired),
+    )
+    for reason, number in others.most_common():
+        logger.info("%s: %d species are not paired: %s.", query.name, number, reason)
+    if not report.species:
+        return
+    table = Table(box=None)
+    for title in ("species", *(f"rows of {chain}" for chain in report.chains), "paired", "why not"):
+        table.add_column(title, overflow="fold")
+    ranked = sorted(report.species, key=lambda each: (-each.num_paired, -sum(each.counts)))
+    for each in ranked[:SHOWN_SPECIES]:
+        counts = (*each.counts, each.num_paired)
+        table.add_row(Text(each.species), *map(str, counts), each.reason)
+    console = Console()
+    console.print(table)
+    if ranked[SHOWN_SPECIES:]:
+        console.print(Text(f"… and {len(ranked) - SHOWN_SPECIES} more species"))
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:

@@ -29,11 +29,7 @@ def make_features(
         InputError: There are several chains and the model reads one, or an alignment or template
             does not fit its chain.
     """
-    if query.num_chains > 1 and not config.pad_templates:
-        raise InputError(
-            f"{query.name!r} has {query.num_chains} chains and the model was made for one: use a "
-            "multimer model, or give one chain a query."
-        )
+    check_chains(query, config)
     for chain in query.chains:
         for alignment in chain.alignments:
             _check_query_row(chain, alignment)
@@ -53,6 +49,19 @@ def make_features(
         config=config,
         seed=seed,
     )
+
+
+def check_chains(query: Query, config: FeatureConfig) -> None:
+    """Whether a model that reads such features was made for as many chains.
+
+    Raises:
+        InputError: There are several chains and the model reads one.
+    """
+    if query.num_chains > 1 and not config.pad_templates:
+        raise InputError(
+            f"{query.name!r} has {query.num_chains} chains and the model was made for one: give "
+            "multimer parameters with --weights, or one chain a query."
+        )
 
 
 def _check_query_row(chain: Chain, alignment: Alignment) -> None:

@@ -47,6 +47,14 @@ class NetworkFile:
         state, config, _ = load(self.path)
         return state, config
 
+    def config(self) -> ModelConfig:
+        """The configuration, without reading the parameters.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        return preset(self.name) if self.path.suffix == ".npz" else load_config(self.path)[0]
+
     def sha256(self) -> str:
         """Hash of the file, computed once while it stays what it is."""
         status = self.path.stat()

@@ -18,7 +18,7 @@ from torch import nn
 from foldry.errors import InputError
 from foldry.features.features import FeatureConfig
 from foldry.features.msa import draw_msa
-from foldry.features.pipeline import make_features
+from foldry.features.pipeline import check_chains, make_features
 from foldry.features.templates import align_template
 from foldry.formats.coordinates import read_structure
 from foldry.formats.query import read_queries
@@ -34,7 +34,7 @@ from foldry.predict.recycle import recycle
 from foldry.predict.resume import Store
 from foldry.predict.settings import Settings
 from foldry.predict.write import write_query
-from foldry.query import Query
+from foldry.query import Query, TemplateHit
 from foldry.residues import ATOM37_MASK
 from foldry.structure import Structure
 
@@ -93,7 +93,7 @@ def fold(
         each if isinstance(each, Structure) else read_structure(Path(each)) for each in templates
     ]
     asked = with_templates(queries[0], known)
-    networks = _networks(asked, chosen)
+    networks = networks_for(asked, chosen)
     predictions = ranked(list(predict(asked, networks, chosen)))
     if out is not None:
         write_query(predictions, Path(out) / asked.name)
@@ -113,10 +113,11 @@ def run(
     `settings.force` says so.
 
     Raises:
-        InputError: A template or the weights are not usable; nothing has been written by then.
+        InputError: A template or the weights are not usable, or not for as many chains; nothing has
+            been written by then.
     """
     queries = [with_templates(query, templates) for query in queries]
-    found = [_networks(query, settings) for query in queries]
+    found = [networks_for(query, settings) for query in queries]
     outcomes = []
     for query, networks in zip(queries, found, strict=True):
         folder = out / query.name
@@ -129,9 +130,18 @@ def run(
     return outcomes
 
 
-def _networks(query: Query, settings: Settings) -> list[NetworkFile]:
+def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
+    """The networks that will predict this query.
+
+    Raises:
+        InputError: There are none such, or one was not made for as many chains.
+    """
     several = query.num_chains > 1
-    return find_networks(settings.weights, settings.models, of_complexes=several)
+    networks = find_networks(settings.weights, settings.models, of_complexes=several)
+    if several:
+        for network in networks:
+            check_chains(query, network.config().features)
+    return networks
 
 
 def _run_one(
@@ -171,22 +181,28 @@ def explain(error: Exception, query: Query) -> str:
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     """The query with these known structures aligned to it, before those it already has.
 
+    Of several chains those get a structure that it can be aligned to.
+
     Raises:
         InputError: A template cannot be aligned to any chain.
     """
     if not templates:
         return query
-    chains = [
-        replace(
-            chain,
-            templates=(
-                *(align_template(chain.sequence, template) for template in templates),
-                *chain.templates,
-            ),
-        )
-        for chain in query.chains
-    ]
-    return replace(query, chains=tuple(chains))
+    hits: list[list[TemplateHit]] = [[] for _ in query.chains]
+    for template in templates:
+        refusals = []
+        for chain, of_chain in zip(query.chains, hits, strict=True):
+            try:
+                of_chain.append(align_template(chain.sequence, template))
+            except InputError as error:
+                refusals.append(error)
+        if len(refusals) == len(query.chains):
+            raise refusals[0]
+    chains = zip(query.chains, hits, strict=True)
+    return replace(
+        query,
+        chains=tuple(replace(each, templates=(*new, *each.templates)) for each, new in chains),
+    )
 
 
 def predict(
@@ -276,7 +292,7 @@ def predict_one(
 ) -> Prediction:
     """One network's prediction with one seed."""
     config, device = model.config, model.runtime.device
-    features = make_features(query, config.features, seed)
+    features = make_features(query, config.features, seed, settings.pairing)
     inputs = stack_features([features], device)
 
     def draw(cycle: int) -> list[MSAInputs]:

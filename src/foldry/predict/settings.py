@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, get_args
 
 from foldry.errors import InputError
+from foldry.features.pairing import Pairing
 
 DTYPES: Final = ("float32", "bfloat16")
 
@@ -22,6 +23,7 @@ class Settings:
         recycle_tolerance: Å; recycling stops when the Cα distances change by less.
         seeds: One prediction a model and seed; empty takes the query's own seeds, or 0.
         max_msa: Rows of the (clustered, extra) alignment.
+        pairing: Which rows of the alignments of several chains are paired.
         dropout: Whether dropout stays on, to sample diverse structures.
         num_ensemble: Draws of the alignment averaged in each pass.
         save_representations: Whether the single and pair representations are kept.
@@ -30,7 +32,8 @@ class Settings:
         force: Whether finished predictions are computed again.
 
     Raises:
-        InputError: A number is too small, a list is none, or the device or the dtype is unknown.
+        InputError: A number is too small, a list is none, or the pairing, the device or the dtype
+            is unknown.
     """
 
     weights: str = "mini"
@@ -39,6 +42,7 @@ class Settings:
     recycle_tolerance: float | None = None
     seeds: tuple[int, ...] = ()
     max_msa: tuple[int, int] | None = None
+    pairing: Pairing = "alphafold"
     dropout: bool = False
     num_ensemble: int | None = None
     save_representations: bool = False
@@ -60,6 +64,10 @@ class Settings:
         if self.max_msa is not None and (self.max_msa[0] < 1 or self.max_msa[1] < 0):
             raise InputError(
                 f"max_msa is {self.max_msa}: give at least 1 cluster and 0 extra rows."
+            )
+        if self.pairing not in get_args(Pairing):
+            raise InputError(
+                f"the pairing {self.pairing!r} is unknown: write {', '.join(get_args(Pairing))}."
             )
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
             raise InputError(
