@@ -70,10 +70,11 @@ def test_a_table_that_is_none(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_a_row_that_lacks_a_file_stops_no_other(folder: Path) -> None:
-    text = "model,reference\n4.pdb,\n,4.pdb\n4.pdb\n8.pdb,8.pdb\n"
+    text = f"model,reference\n4.pdb,\n,4.pdb\n4.pdb\n{'a' * 300},8.pdb\n8.pdb,8.pdb\n"
     rows = list(score_pairs(read_pairs(pairs_file(folder, text)), SETTINGS, 1))
-    assert ["lacks" in row.error for row in rows] == [True, True, True, False]
-    assert rows[3].error == ""
+    assert ["lacks" in row.error for row in rows] == [True, True, True, False, False]
+    assert rows[3].error == "A file cannot be used (File name too long): check the paths."
+    assert rows[4].error == ""
 
 
 def names(folder: Path) -> list[Pair]:
@@ -100,6 +101,13 @@ def test_a_fault_of_ours_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(batch, "assess_files", fail)
     (row,) = score_pairs(names(folder)[:1], SETTINGS, 1)
     assert "RuntimeError: first line second" in row.error
+
+
+def test_the_environment_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    for row in score_pairs(names(folder)[:2], SETTINGS, 2):
+        assert dict(os.environ) == before, row
 
 
 KILLER = """

@@ -21,6 +21,7 @@ from foldry.score.table import NUMBERS, numbers
 
 COLUMNS: Final = ("name", "model", "reference", *(each.key for each in NUMBERS), "error")
 """Of the table of scores."""
+_THREADS: Final = "OMP_NUM_THREADS"
 _AHEAD: Final = 4
 """Pairs in hand for each process: enough to keep it busy, few enough to forget."""
 
@@ -102,6 +103,8 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
         return Row(pair, numbers(assess_files(model, reference, settings)))
     except InputError as error:
         return _failed(pair, str(error))
+    except OSError as error:  # of a name that no file can have
+        return _failed(pair, f"A file cannot be used ({error.strerror}): check the paths.")
     except Exception as error:  # a fault of ours must not end the batch
         what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
         return _failed(pair, f"Foldry failed ({what}): score the pair alone and report it.")
@@ -150,13 +153,12 @@ def _failed(pair: Pair, error: str) -> Row:
 
 def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Iterator[Row]:
     waiting: deque[tuple[Pair, Future[Row]]] = deque()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the new processes: NumPy has read it here
     while rest:
         executor = _executor(min(num, len(rest)))
         try:
             while rest or waiting:
                 while rest and len(waiting) < _AHEAD * num:
-                    future = executor.submit(score_pair, rest[0], settings)
+                    future = _submit(executor, rest[0], settings)
                     waiting.append((rest.popleft(), future))
                 row = waiting[0][1].result()
                 waiting.popleft()
@@ -171,13 +173,24 @@ def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Itera
 def _alone(pair: Pair, settings: ScoreSettings) -> Row:
     executor = _executor(1)
     try:
-        return executor.submit(score_pair, pair, settings).result()
+        return _submit(executor, pair, settings).result()
     except BrokenProcessPool:
         return _failed(
             pair, "Its process was ended from outside, mostly for want of memory: score it alone."
         )
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) -> Future[Row]:
+    """As `submit`, which may start a process: its NumPy is to have one thread."""
+    given = os.environ.get(_THREADS)
+    os.environ[_THREADS] = given or "1"
+    try:
+        return executor.submit(score_pair, pair, settings)
+    finally:
+        if given is None:
+            del os.environ[_THREADS]
 
 
 def _executor(num_processes: int) -> ProcessPoolExecutor:
