@@ -155,13 +155,14 @@ ALA_GLY = atoms("ALA", "GLY", "SER")
 MODELS: dict[str, tuple[str, str | bytes, str]] = {
     # what is wrong: (file name, its content, what the sentence must say)
     "not there": ("missing.pdb", "", "not exist"),
-    "empty": ("m.pdb", "\n", "PDB, mmCIF"),
+    "empty": ("m.pdb", "\n", "m.pdb is empty"),
     "a letter": ("m.pdb", "Dear Sir or Madam,\n", "PDB, mmCIF"),
     "a sequence": ("m.fasta", f">a\n{PROTEIN}\n", "PDB, mmCIF"),
     "binary": ("m.pdb", b"ATOM\0\1\2", "binary"),
     "gzip bomb": ("m.pdb.gz", gzip.compress(bytes(5 * 1024**2)), "4 MiB"),
     "damaged gzip": ("m.pdb.gz", gzip.compress(ALA_GLY.encode() * 99)[:-12], "gzip"),
     "damaged mmCIF": ("m.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
+    "cut mmCIF": ("m.cif", "data_x\n_a 'b\n", "(line 2: unterminated"),
     "mmCIF without atoms": ("m.cif", "data_x\n_entry.id x\n", "no atoms"),
     "DNA only": ("m.pdb", DNA, "no amino acid"),
     "water only": ("m.pdb", atoms("HOH", "HOH", name="O"), "no amino acid"),

@@ -238,6 +238,8 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
         block = read_binarycif(data, _CATEGORIES, source)
     else:
         text = decode(data, source)
+        if not text.strip():
+            raise InputError(f"{source} is empty: give a PDB, mmCIF or BinaryCIF file.")
         if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
             blocks = gemmi.cif.read_string(text)
             block = next((each for each in blocks if each.find_values("_atom_site.id")), blocks[0])
@@ -250,6 +252,7 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
 
 def _damaged(source: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split()).rstrip(".")
+    reason = re.sub(r"^string:(\d+):\d+\(\d+\): ", r"line \1: ", reason)
     return InputError(f"{source} is a damaged structure file ({reason}): mend it.")
 
 
