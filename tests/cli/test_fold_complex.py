@@ -1,0 +1,69 @@
+"""Complexes from FASTA to report by the command, with small recorded multimer parameters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.cli.main import main
+from foldry.formats.coordinates import read_structure
+from foldry.model.weights import from_official, save
+from tests.model.parity import Case, arrays
+
+A, B = "MKTAYIAKQRQISF", "MKVLAAGIVG"
+
+
+@pytest.fixture
+def weights(parity_dir: Path, tmp_path: Path) -> Path:
+    """A recorded case's parameters and configuration; the test is skipped without them."""
+    folder = parity_dir / "model" / "multi_hetero_r1"
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"{folder} is not there")
+    case = Case(folder)
+    config = case.model_config()
+    path = tmp_path / "multimer.safetensors"
+    save(path, from_official(arrays(folder / case.config["params"]), config), config)
+    return path
+
+
+def test_two_records_become_a_report(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fasta, out = tmp_path / "pair.fasta", tmp_path / "out"
+    fasta.write_text(f">a\n{A}\n>b\n{B}\n")
+    command = ["fold", str(fasta), "--together", "--weights", str(weights), "-o", str(out)]
+    command += ["--device", "cpu"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "pair (A1B1): 0 paired rows" in said.err
+    assert "done" in said.out
+
+    folder = out / "pair"
+    assert '"iptm":0.' in (folder / "report.html").read_text()
+    model = read_structure(folder / "ranked_0.cif")
+    assert [model.chain(name).sequence for name in model.chains] == [A, B]
+    assert model.chains == ("A", "B")
+    scores = json.loads(next(folder.glob("scores_*.json")).read_text())
+    assert 0 < scores["iptm"] < 1
+    expected = 0.8 * scores["iptm"] + 0.2 * scores["ptm"]
+    assert scores["ranking_confidence"] == pytest.approx(expected, abs=0.02)
+
+    assert main(command) == 0
+    assert "resumed" in capsys.readouterr().out
+    assert main([*command, "--pairing", "none"]) == 0
+    assert "done" in capsys.readouterr().out
+
+
+def test_records_apart_are_single_chains(weights: Path, tmp_path: Path) -> None:
+    fasta, out = tmp_path / "two.fasta", tmp_path / "out"
+    fasta.write_text(f">a\n{A}\n>bb\n{B}:{B}\n")
+    command = ["fold", str(fasta), "--weights", str(weights), "-o", str(out), "--device", "cpu"]
+    assert main([*command, "--num-recycles", "0"]) == 0
+    assert read_structure(out / "a" / "ranked_0.cif").chains == ("A",)
+    dimer = read_structure(out / "bb" / "ranked_0.cif")
+    assert dimer.chains == ("A", "B")
+    first, second = (dimer.chain(name).atom_positions for name in dimer.chains)
+    assert np.abs(first - second).max() > 0.1
