@@ -48,6 +48,7 @@ def test_the_table(capsys: Capture) -> None:
 def test_the_json(capsys: Capture) -> None:
     found = json.loads(shown(capsys, "--json", "--align", "model.pdb", "reference.pdb"))
     assert found["num_matched"] == 10
+    assert (found["model"], found["reference"]) == ("model.pdb", "reference.pdb")
 
 
 def test_the_csv_is_a_row_of_a_batch(capsys: Capture) -> None:

@@ -21,7 +21,8 @@ SETTINGS = ScoreSettings()
 
 
 def json_of(model: Structure, reference: Structure | None) -> dict[str, object]:
-    found = to_json(assess(Model(model), reference, SETTINGS))
+    names = "m.pdb", None if reference is None else "r.pdb"
+    found = to_json(assess(Model(model), reference, SETTINGS), *names)
     again: dict[str, object] = json.loads(json.dumps(found, allow_nan=False))
     assert again == found
     return found
@@ -47,7 +48,7 @@ def test_every_number_of_a_predicted_complex(dimer: Assessment) -> None:
     found = dict(zip((each.key for each in NUMBERS), numbers(dimer), strict=True))
     assert len(found) == len(NUMBERS), "two of one name"
     assert [key for key, number in found.items() if number is None] == []
-    assert found.keys() <= to_json(dimer).keys()
+    assert found.keys() <= to_json(dimer, "m.pdb", "r.pdb").keys()
     agreement = dimer.agreement
     assert agreement is not None
     assert agreement.complex is not None
@@ -61,7 +62,7 @@ def test_every_number_of_a_predicted_complex(dimer: Assessment) -> None:
 
 
 def test_lists_of_interfaces_and_calibrations(dimer: Assessment) -> None:
-    found = to_json(dimer)
+    found = to_json(dimer, "m.pdb", "r.pdb")
     assert found["dockq_interfaces"] == [["A", "B", "A", "B"]]
     assert found["dockq"] == [found["dockq_ave"]]
     assert found["dockq_clashes"] == [dimer.agreement.complex.dockq.interfaces[0].clashes]
@@ -148,7 +149,7 @@ def test_every_name_is_documented(dimer: Assessment) -> None:
     page = (ROOT / "docs" / "evaluate.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("|")]
     table = "\n".join(rows)
-    names = {*keys(to_json(dimer)), *(number.key for number in NUMBERS)}
+    names = {*keys(to_json(dimer, "m.pdb", "r.pdb")), *(number.key for number in NUMBERS)}
     assert sorted(name for name in names if f"`{name}`" not in table) == []
     labels = {number.label.partition(",")[0] for number in NUMBERS}
     assert sorted(label for label in labels if label not in table) == []

@@ -95,7 +95,7 @@ def score(
     if plot is not None:
         _write_plot(assessment, plot)
     if json:
-        _print_json(assessment)
+        _print_json(assessment, model, reference)
     elif csv:
         _print_csv(assessment, model, reference or "")
     else:
@@ -183,12 +183,12 @@ def _write_plot(assessment: Assessment, path: Path) -> None:
         file.write(to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
 
 
-def _print_json(assessment: Assessment) -> None:
+def _print_json(assessment: Assessment, model: str, reference: str | None) -> None:
     from json import dumps
 
     from foldry.score.table import to_json
 
-    typer.echo(dumps(to_json(assessment), indent=1))
+    typer.echo(dumps(to_json(assessment, model, reference), indent=1))
 
 
 def _print_csv(assessment: Assessment, model: str, reference: str) -> None:

@@ -113,16 +113,20 @@ def numbers(assessment: Assessment) -> tuple[float | None, ...]:
     return tuple(rounded(value(assessment, number)) for number in NUMBERS)
 
 
-def to_json(assessment: Assessment) -> dict[str, object]:
+def to_json(assessment: Assessment, model: str, reference: str | None = None) -> dict[str, object]:
     """The assessment under OpenStructure's names where the meaning is the same; NaN is null.
 
     Keys of what the assessment does not have are left out.
+
+    Args:
+        model, reference: What was read, such as their paths.
     """
     agreement, violations = assessment.agreement, assessment.violations
     confidence = assessment.confidence.complex
     found: dict[str, object] = {
         "status": "SUCCESS",
-        "model": assessment.model.structure.name,
+        "model": model,
+        **({} if reference is None else {"reference": reference}),
         **{
             number.key: rounded(known)
             for number in NUMBERS
@@ -166,7 +170,6 @@ def _agreement(agreement: Agreement) -> dict[str, object]:
         }
 
     found: dict[str, object] = {
-        "reference": scores.reference_name,
         "model_chains": [here for here, _ in match.chains],
         "reference_chains": [there for _, there in match.chains],
         "chain_mapping": {there: here for here, there in match.chains},
