@@ -96,7 +96,8 @@ def test_a_broken_download_exits_with_1_and_goes_on(foldry: Typed, tmp_path: Pat
         (("verify", "/nowhere/a.npz"), "is no file"),
         (("verify", __file__), "ends in .py"),
         (("verify", "FILE", "--model", "model_9"), "no model is called 'model_9'"),
-        (("verify", "FILE", "--model", "model_1_multimer_v3"), "no model is called"),
+        (("get", "--models", "model_1_multimer"), "no model 'model_1_multimer'"),
+        (("verify", "FILE", "--model", "model_1_multimer_v3"), "relative_encoding"),
         (("convert", "FILE", "a.pt"), "must end in .safetensors"),
         (("convert", "FILE", "FILE"), "exists: delete it first"),
         (("convert", "FILE", "FILE/a.npz"), "cannot be written"),
@@ -140,6 +141,34 @@ def test_convert_there_and_back(foldry: Typed, parameter_file: Path, tmp_path: P
     half = tmp_path / "half.safetensors"
     save(half, {name: tensor.half() for name, tensor in state.items()}, config)
     assert "parameters, float16" in foldry("verify", half)[1]
+
+
+@pytest.mark.parametrize("name", ["model_2_multimer", "model_3_multimer_v2", "model_4_multimer_v3"])
+def test_networks_for_complexes_there_and_back(foldry: Typed, tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"params_{name}.npz"
+    path.write_bytes(npz(parameters(name)))
+    ours, back = tmp_path / "a.safetensors", tmp_path / "back" / path.name
+    assert foldry("convert", path, ours)[0] == 0
+    assert foldry("convert", ours, back)[0] == 0
+    arrays = read_npz(back)
+    assert arrays.keys() == parameters(name).keys()
+    assert all(np.array_equal(arrays[k], v) for k, v in parameters(name).items())
+    assert {row.split()[0] for row in foldry("list", tmp_path)[1].splitlines()} == {"mini", name}
+    unnamed = path.rename(tmp_path / "mine.npz")
+    assert f"{name}, " in foldry("verify", unnamed, "--model", name)[1]
+    code, output, _ = foldry("verify", unnamed)
+    assert (code, name in output) == (0, True)
+    checkpoint = path.with_suffix(".pt")
+    checkpoint.touch()
+    assert "no multimer networks" in foldry("verify", checkpoint, "--model", name)[2]
+
+
+def test_get_brings_the_networks_for_complexes(foldry: Typed, tmp_path: Path) -> None:
+    archive = tmp_path / "archive.tar"
+    archive.write_bytes(official_archive("model_1_ptm", *download.COMPLEX_MODELS))
+    assert foldry("get", "--tar", archive, "--models", "multimer")[0] == 0
+    expected = {"LICENSE"} | {f"params_model_{k}_multimer_v3.npz" for k in range(1, 6)}
+    assert {path.name for path in (tmp_path / "weights").iterdir()} == expected
 
 
 def test_list_shows_a_folder(foldry: Typed, parameter_file: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ Model = Annotated[
 def get(
     models: Annotated[
         str,
-        typer.Option(help="Names with commas between them, `ptm` (all five) or `all` (all ten)."),
+        typer.Option(help="Names with commas between them, or `ptm`, `multimer` (v3) or `all`."),
     ] = "ptm",
     folder: Annotated[
         Path | None, typer.Option(help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights.")
@@ -38,11 +38,14 @@ def get(
     """Download AlphaFold's parameters (5.3 GB; CC BY 4.0) and check them. Run again to resume."""
     from foldry.errors import InputError
     from foldry.model import download
-    from foldry.model.config import OFFICIAL_MODELS
 
     if mirror is not None and tar is not None:
         raise InputError("--mirror and --tar both say where the archive is: give one of them.")
-    groups = {"ptm": download.DEFAULT_MODELS, "all": OFFICIAL_MODELS}
+    groups = {
+        "ptm": download.DEFAULT_MODELS,
+        "multimer": download.COMPLEX_MODELS,
+        "all": download.ARCHIVED_MODELS,
+    }
     names = groups.get(models) or tuple(models.replace(" ", "").split(","))
     folder = folder or download.default_folder()
     typer.echo(download.NOTICE)
@@ -108,7 +111,7 @@ def list_weights(
     for network in networks:
         if network.path.is_file():
             size = f"{network.path.stat().st_size / 1e6:.0f} MB"
-            typer.echo(f"{network.name:<12} {size:>7}  {_licence(network.path)}  {network.path}")
+            typer.echo(f"{network.name:<19} {size:>7}  {_licence(network.path)}  {network.path}")
     if len(networks) == 1:
         typer.echo(f"{folder} holds none; `foldry weights get` brings AlphaFold's.")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foldry.errors import InputError
 from foldry.model import openfold
-from foldry.model.config import OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
 from foldry.model.weights import (
     from_official,
     load,
@@ -23,6 +23,7 @@ from foldry.model.weights import (
     to_official,
 )
 
+MODELS = OFFICIAL_MODELS + MULTIMER_MODELS
 OPENFOLD = (".pt", ".pth", ".ckpt")
 
 
@@ -34,7 +35,8 @@ class Weights:
         state: Arrays under our names.
         config: The network.
         named: Whether the file or the caller names the network; else it was told by its arrays,
-            which model_1 shares with model_2, and model_3 with model_4 and model_5.
+            which model_1 shares with model_2, and model_3 with model_4 and model_5. Multimer v1
+            and v2 share theirs, and all five of v3.
         dtypes: As stored in the file.
         unread: Names of arrays in the file that this network does not have.
     """
@@ -58,15 +60,16 @@ def read(path: Path, model: str | None = None) -> Weights:
 
     Args:
         path: The file; its ending says its kind.
-        model: The network's name, such as `model_1_ptm`; else the file's name or its arrays tell.
+        model: The network's name, such as `model_1_ptm` or `model_1_multimer_v3`; else the file's
+            name or its arrays tell.
 
     Raises:
         InputError: The file is damaged, of another kind or of another network.
     """
     if not path.is_file():
         raise InputError(f"{path} is no file: give the path of a weights file.")
-    if model is not None and model not in OFFICIAL_MODELS:
-        raise InputError(f"no model is called {model!r}: choose from {', '.join(OFFICIAL_MODELS)}.")
+    if model is not None and model not in MODELS:
+        raise InputError(f"no model is called {model!r}: choose from {', '.join(MODELS)}.")
     if path.suffix == ".npz":
         weights = _read_official(path, model)
     elif path.suffix in OPENFOLD:
@@ -92,11 +95,15 @@ def _read_official(path: Path, model: str | None) -> Weights:
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise InputError(f"{path} holds {name!r} as {array.dtype}: parameters are floats.")
     stem = path.stem.removeprefix("params_")
-    named = model or (stem if stem in OFFICIAL_MODELS else None)
-    guess = _model(
-        templates=any("/template_embedding/" in name for name in params),
-        pae=any("/predicted_aligned_error_head/" in name for name in params),
-    )
+    named = model or (stem if stem in MODELS else None)
+    if any("/~_relative_encoding/" in name for name in params):
+        fused = any(name.endswith("/left_norm_input//scale") for name in params)
+        guess = "model_1_multimer_v3" if fused else "model_1_multimer_v2"
+    else:
+        guess = _model(
+            templates=any("/template_embedding/" in name for name in params),
+            pae=any("/predicted_aligned_error_head/" in name for name in params),
+        )
     config = preset(named or guess)
     return Weights(
         state=from_official(params, config),
@@ -108,6 +115,11 @@ def _read_official(path: Path, model: str | None) -> Weights:
 
 
 def _read_openfold(path: Path, model: str | None) -> Weights:
+    if model in MULTIMER_MODELS:
+        raise InputError(
+            f"{path} cannot be read as {model}: Foldry reads no multimer networks from OpenFold's "
+            "files; give the official .npz."
+        )
     params = openfold.read_checkpoint(path)
     guess = _model(
         templates=any(name.startswith("template_embedder.") for name in params),
@@ -141,7 +153,7 @@ def alike(name: str) -> tuple[str, ...]:
     config = preset(name)
     return tuple(
         other
-        for other in OFFICIAL_MODELS
+        for other in MODELS
         if replace(preset(other), name=name, features=config.features) == config
     )
 
@@ -166,7 +178,7 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
     if target.exists():
         raise InputError(f"{target} exists: delete it first, or choose another name.")
     weights = read(source, model)
-    if target.suffix == ".npz" and weights.config.name not in OFFICIAL_MODELS:
+    if target.suffix == ".npz" and weights.config.name not in MODELS:
         raise InputError(
             f"{weights.config.name} is no official model, and nothing reads its parameters from a "
             "file of the official kind: name a .safetensors file."

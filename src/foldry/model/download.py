@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from foldry.errors import InputError
-from foldry.model.config import OFFICIAL_MODELS, preset
+from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, preset
 from foldry.model.convert import read
 from foldry.model.weights import official_shapes
 from foldry.model.weights import sha256 as hash_of
@@ -40,6 +40,9 @@ NOTICE = (
     "doi:10.1038/s41586-021-03819-2), link to the licence and say what you changed."
 )
 DEFAULT_MODELS = tuple(name for name in OFFICIAL_MODELS if name.endswith("_ptm"))
+COMPLEX_MODELS = tuple(name for name in MULTIMER_MODELS if name.endswith("_v3"))
+ARCHIVED_MODELS = OFFICIAL_MODELS + COMPLEX_MODELS
+"""Multimer v1 and v2 were in earlier archives."""
 PAUSES = (1.0, 2.0, 5.0, 10.0)
 """Seconds before each further attempt after the connection broke off."""
 TIMEOUT = 60.0
@@ -105,10 +108,10 @@ def get(
         DownloadError: The network or the server failed; call again to resume.
     """
     for name in models:
-        if name not in OFFICIAL_MODELS:
+        if name not in ARCHIVED_MODELS:
             raise InputError(
-                f"AlphaFold has no model {name!r} that Foldry runs: choose from "
-                f"{', '.join(OFFICIAL_MODELS)}."
+                f"AlphaFold's archive has no model {name!r}: choose from "
+                f"{', '.join(ARCHIVED_MODELS)}."
             )
     if tar is not None and not tar.is_file():
         raise InputError(f"{tar} is no file: give the path of AlphaFold's archive.")
