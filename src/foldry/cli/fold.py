@@ -315,7 +315,10 @@ def _progress_bar() -> Iterator[Progress]:
 
 
 def _show_pairing(query: Query, report: PairingReport) -> None:
-    """A line, also logged, of how the alignments were paired, and a table of the first species."""
+    """A line, also logged, of how the alignments were paired, and a table of the first species.
+
+    Copies of a chain share their rows, which are told once.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -325,27 +328,29 @@ def _show_pairing(query: Query, report: PairingReport) -> None:
     paired = [each for each in report.species if each.num_paired]
     others = Counter(each.reason for each in report.species if each.reason)
     how = f"of {len(paired)} species" if report.species else "as the file pairs them"
-    if len({chain.sequence for chain in query.chains}) == 1:
+    sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
+    distinct = [sequences.index(sequence) for sequence in dict.fromkeys(sequences)]
+    if len(distinct) == 1:
         how = "as all chains are equal"
-    unpaired = zip(report.chains, report.num_unpaired, strict=True)
     logger.info(
         "%s (%s): %d paired rows %s; unpaired rows: %s.",
         query.name,
         stoichiometry(query),
         max(len(report.rows) - 1, 0),
         how,
-        ", ".join(f"{chain} {number}" for chain, number in unpaired),
+        ", ".join(f"{report.chains[k]} {report.num_unpaired[k]}" for k in distinct),
     )
     for reason, number in others.most_common():
-        logger.info("%s: %d species are not paired: %s.", query.name, number, reason)
+        logger.info("%s: %d species not paired: %s.", query.name, number, reason)
     if not report.species:
         return
     table = Table(box=None)
-    for title in ("species", *(f"rows of {chain}" for chain in report.chains), "paired", "why not"):
+    of_chains = (f"rows of {report.chains[k]}" for k in distinct)
+    for title in ("species", *of_chains, "paired", "why not"):
         table.add_column(title, overflow="fold")
     ranked = sorted(report.species, key=lambda each: (-each.num_paired, -sum(each.counts)))
     for each in ranked[:SHOWN_SPECIES]:
-        counts = (*each.counts, each.num_paired)
+        counts = (*(each.counts[k] for k in distinct), each.num_paired)
         table.add_row(Text(each.species), *map(str, counts), each.reason)
     console = Console()
     console.print(table)
