@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 _ILL_CONDITIONED: Final = 0.02
-_NEWTON_STEPS: Final = 12
+_NEWTON_STEPS: Final = 7
 _ROUNDS_95: Final = 5
 
 
@@ -105,12 +105,14 @@ def nearest_rotation(
     one, other = a[[1, 2, 0]], a[[2, 0, 1]]
     cofactor = one[:, [1, 2, 0]] * other[:, [2, 0, 1]] - one[:, [2, 0, 1]] * other[:, [1, 2, 0]]
     det = (a[0] * cofactor[0]).sum(axis=0)
-    constant = 1 - 4 * (cofactor * cofactor).sum(axis=(0, 1))
-    i1 = np.full(det.shape, np.sqrt(3.0))  # above every root, whence Newton only descends
-    for _ in range(_NEWTON_STEPS):
+    minors = (cofactor * cofactor).sum(axis=(0, 1))
+    i1 = np.sqrt(3.0)
+    for _ in range(2):  # i₂² = |cof A|² + 2 i₁ i₃ leads to a start above every root …
+        i1 = np.sqrt(1 + 2 * np.sqrt(np.maximum(minors + 2 * i1 * det, 0)))
+    for _ in range(_NEWTON_STEPS):  # … whence Newton only descends
         square = i1 * i1
         slope = 4 * i1 * (square - 1) - 8 * det
-        value = square * (square - 2) - 8 * det * i1 + constant
+        value = square * (square - 2) - 8 * det * i1 + (1 - 4 * minors)
         i1 = i1 - value / np.maximum(slope, 1e-12)
     i2 = (i1 * i1 - 1) / 2
     divisor = i1 * i2 - det
