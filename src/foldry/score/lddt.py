@@ -26,7 +26,7 @@ BACKBONE: Final = (N, CA, C, O)
 """atom37 slots."""
 ALL_BUT_OXT: Final = tuple(slot for name, slot in ATOM37_ORDER.items() if name != "OXT")
 """atom37 slots; OXT is left out as OpenStructure does: only a chain's last residue has it."""
-_BLOCK: Final = 64
+_BLOCK: Final = 128
 """Rows of a table of distances: few, so that it stays in the processor's cache."""
 
 _SYMMETRIC: Final = {
