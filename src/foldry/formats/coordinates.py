@@ -274,7 +274,8 @@ def _read_pdb(text: str) -> gemmi.Structure:
         names = {part.name for part in model}
         seen: set[tuple[str, str]] = set()
         for part in model:
-            numbers = {(part.name, str(residue.seqid)) for residue in part}
+            name = part.name
+            numbers = {(name, str(residue.seqid)) for residue in part}
             if numbers & seen:
                 part.name = _unused(part.name, names)
             seen |= numbers
@@ -288,7 +289,8 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
         if residue is None:
             continue
         place = name, str(residue.seqid)
-        twice = "CA" in residue and [atom.altloc for atom in residue["CA"]].count("\0") > 1
+        twice = "CA" in residue and len(residue["CA"]) > 1
+        twice = twice and [atom.altloc for atom in residue["CA"]].count("\0") > 1
         if place in seen or twice:
             raise InputError(
                 f"{source} has residue {place[1]} of chain {name!r} twice: give each chain a name "
