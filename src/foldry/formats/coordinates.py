@@ -10,6 +10,7 @@ chain of its own, `A2`: in PDB files one after TER that numbers its residues as 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, groupby
@@ -271,10 +272,13 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
 def _read_pdb(text: str) -> gemmi.Structure:
     parsed = gemmi.read_pdb_string(text, split_chain_on_ter=True)
     for model in parsed:
-        names = {part.name for part in model}
+        parts = Counter(part.name for part in model)
+        names = set(parts)
         seen: set[tuple[str, str]] = set()
         for part in model:
             name = part.name
+            if parts[name] == 1:
+                continue
             numbers = {(name, str(residue.seqid)) for residue in part}
             if numbers & seen:
                 part.name = _unused(part.name, names)
