@@ -278,8 +278,8 @@ def _distances(
     """|a − b|² = |a|² + |b|² − 2 a·b, a matrix product of the two atoms' terms."""
     x, y, z, square, one = rows
     squared = np.stack([-2 * x, -2 * y, -2 * z, one, square], axis=1) @ columns
-    np.abs(squared, out=squared)
     distances: Float[np.ndarray, "R K"] = squared.astype(np.float32)
+    np.abs(distances, out=distances)  # of an atom and itself it may be a little below 0
     np.sqrt(distances, out=distances)
     return distances
 
