@@ -3,7 +3,7 @@
     python benchmarks/score.py [--data ../shared/data] [--pairs 1000] [--dockq PYTHON]
 
 Models are experimental chains of 150–250 residues, smoothly bent and shaken, as PDB files. The
-pairs go to the programs in four parts in turn, so that all meet the same machine. Each program
+pairs go to the programs in two parts in turn, so that all meet the same machine. Each program
 runs in processes of its own, as many as `--cores`; its time has its start in it, and reading the
 files. TMscore computes TM-score, GDT and RMSD of Cα; tmtools TM-score, the pairing given.
 `compare` computes these and lDDT of Cα, backbone and all atoms; `foldry score` FoldScore, torsion
@@ -38,7 +38,7 @@ from foldry.residues import CA
 from foldry.structure import Structure
 from foldry.train.packs import Library
 
-ROUNDS = 4
+ROUNDS = 2
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 WORKER = """
 import sys
