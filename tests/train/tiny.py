@@ -24,12 +24,14 @@ IGNORED = ("seconds",)
 
 
 def tiny_config() -> ModelConfig:
-    """mini, smaller."""
+    """mini, smaller, from the origin: the distogram's medians are steps, which enlarge rounding."""
     config = preset("mini")
     return replace(
         config,
         evoformer=replace(config.evoformer, num_blocks=1, c_msa=16),
-        structure=replace(config.structure, num_layers=2, c=32, num_heads=2),
+        structure=replace(
+            config.structure, num_layers=2, c=32, num_heads=2, initial_frames="origin"
+        ),
         c_pair=16,
         c_single=32,
     )
@@ -47,7 +49,8 @@ def shared_stages(num_steps: int) -> list[StageConfig]:
     Adam trains them: Muon makes rounding errors of small gradients as large as the gradients.
     """
     stages = [tiny_stage("fold", num_steps), tiny_stage("main", num_steps)]
-    return [replace(stage, batch_size=3, micro_batch=1, optimizer="adam") for stage in stages]
+    adam = {"optimizer": "adam", "learning_rate": 1e-3, "final_learning_rate": 1e-3}
+    return [replace(stage, batch_size=3, micro_batch=1, **adam) for stage in stages]
 
 
 def read_log(folder: Path, name: str = loop.LOG) -> list[dict[str, object]]:
