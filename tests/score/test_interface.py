@@ -81,9 +81,11 @@ def test_an_atom_astray_changes_no_other_contact(
     """It is in contact where it is, and the search stays as narrow as it was."""
     cutoffs: list[float] = []
 
-    def recorded(points: np.ndarray, cutoff: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def recorded(
+        points: np.ndarray, cutoff: float, group: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         cutoffs.append(cutoff)
-        return near_pairs(points, cutoff)
+        return near_pairs(points, cutoff, group)
 
     monkeypatch.setattr("foldry.score.interface.near_pairs", recorded)
     before = residue_contacts(tetramer, 5)

@@ -319,6 +319,12 @@ def test_near_pairs_are_all_pairs(seed: int, num: int, spread: float, cutoff: fl
     first, second, distance = near_pairs(points, cutoff)
     assert sorted(zip(first.tolist(), second.tolist(), strict=True)) == list(_brute(points, cutoff))
     np.testing.assert_allclose(distance, np.linalg.norm(points[first] - points[second], axis=1))
+    group = rng.integers(0, 3, num)
+    apart = group[first] != group[second]
+    for one, other in zip(
+        (first, second, distance), near_pairs(points, cutoff, group), strict=True
+    ):
+        np.testing.assert_array_equal(one[apart], other)
 
 
 def test_blocks_of_pairs_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

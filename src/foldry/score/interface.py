@@ -64,9 +64,9 @@ def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
     residue = np.concatenate([there[~wide], np.repeat(there[wide], points.shape[1])])
     center = (points.min(axis=1) + points.max(axis=1)) / 2
     radius = np.linalg.norm(points - center[:, None], axis=2).max(axis=1, initial=0)
-    first, second, apart = near_pairs(center, cutoff + 2 * radius.max(initial=0))
     chain = np.unique(structure.chain_id, return_inverse=True)[1][residue]
-    near = (chain[first] != chain[second]) & (apart < cutoff + radius[first] + radius[second])
+    first, second, apart = near_pairs(center, cutoff + 2 * radius.max(initial=0), chain)
+    near = apart < cutoff + radius[first] + radius[second]
     first, second = first[near], second[near]
     distance = np.concatenate(
         [

@@ -16,7 +16,9 @@ _BLOCK: Final = 2 * 10**6
 
 
 def near_pairs(
-    points: Float[np.ndarray, "A 3"], cutoff: float
+    points: Float[np.ndarray, "A 3"],
+    cutoff: float,
+    group: Int[np.ndarray, " A"] | None = None,
 ) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"], Float[np.ndarray, " P"]]:
     """Pairs of points nearer than a cutoff: first index, second index, distance (first < second).
 
@@ -26,6 +28,7 @@ def near_pairs(
     Args:
         points: Å.
         cutoff: Å.
+        group: A number for each point; if given, pairs within a group are left out.
 
     Raises:
         InputError: A coordinate is not a finite number, or the points lie on top of each other.
@@ -38,14 +41,16 @@ def near_pairs(
         raise InputError(
             f"Too many of the {len(points)} atoms lie on top of each other: mend the structure."
         )
-    found = [
-        (first[near], second[near], distance[near])
-        for first, second in _expand(starts, ends)
-        for distance in [np.linalg.norm(points[order[first]] - points[order[second]], axis=1)]
-        for near in [distance < cutoff]
-    ]
-    if not found:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    points, group = points[order], None if group is None else group[order]
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
+    for candidates in _expand(starts, ends):
+        pairs = candidates
+        if group is not None:
+            pairs = pairs[:, group[pairs[0]] != group[pairs[1]]]
+        gap = points[pairs[0]] - points[pairs[1]]
+        distance = np.sqrt(np.einsum("pi,pi->p", gap, gap))
+        near = distance < cutoff
+        found.append((*pairs[:, near], distance[near]))
     one, other, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
     one, other = order[one], order[other]
     return np.minimum(one, other), np.maximum(one, other), distance
@@ -79,7 +84,7 @@ def _compressed(cells: Float[np.ndarray, " A"]) -> Int[np.ndarray, " A"]:
 
 def _expand(
     starts: Int[np.ndarray, "K A"], ends: Int[np.ndarray, "K A"]
-) -> Iterator[tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"]]]:
+) -> Iterator[Int[np.ndarray, "2 P"]]:
     """The pairs (point, member of its range), in blocks of bounded size."""
     for begin, end in zip(starts, ends, strict=True):
         total = np.cumsum(end - begin)
@@ -89,4 +94,4 @@ def _expand(
             counts = (end - begin)[low:high]
             first = np.repeat(np.arange(low, high), counts)
             within = np.arange(len(first)) - np.repeat(np.cumsum(counts) - counts, counts)
-            yield first, begin[first] + within
+            yield np.stack([first, begin[first] + within])
