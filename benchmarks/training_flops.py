@@ -1,0 +1,41 @@
+"""Floating-point operations of one training sample of mini, by stage, as torch counts them.
+
+    python benchmarks/training_flops.py [--data ../shared/data]
+
+One pass forward and backward; a further pass without gradient would cost a third more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from torch.utils.flop_counter import FlopCounterMode
+
+from foldry.model.config import mini
+from foldry.model.runtime import Runtime
+from foldry.train.config import mini_stages
+from foldry.train.data import TrainingSet
+from foldry.train.distributed import Workers
+from foldry.train.loop import Run, build, run_passes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    data = TrainingSet(parser.parse_args().data)
+    for each in mini_stages():
+        stage = replace(each, batch_size=1)
+        # Nothing is written: the run's folder is only named.
+        model = build(mini(), stage, Run(Path("unused")), Runtime(), Workers())
+        batch = data.batch(stage, 0, 0)
+        with FlopCounterMode(display=False) as counter:
+            total = run_passes(model, batch, 1, stage).total
+            total.backward()  # type: ignore[no-untyped-call]
+        sys.stdout.write(f"{stage.name:12s} {counter.get_total_flops() / 1e9:6.1f} GFLOP\n")
+
+
+if __name__ == "__main__":
+    main()
