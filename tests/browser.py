@@ -37,7 +37,7 @@ def chromium() -> str:
     """The browser's path; the test is skipped where there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
-        pytest.skip("chromium is not installed")
+        pytest.skip("Chromium is not installed: Debian's package is chromium")
     return path
 
 

@@ -61,7 +61,7 @@ def test_three_points_put_the_origin_first(points: np.ndarray) -> None:
 def test_recorded_geometry(parity_dir: Path) -> None:
     path = parity_dir / "data" / "all_atom.npz"
     if not path.is_file():
-        pytest.skip(f"no {path}")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as file:
         recorded = {name: torch.from_numpy(file[name]) for name in file.files}
     affine, aatype = recorded["in_affine"], recorded["in_aatype"].long()

@@ -15,7 +15,7 @@ from foldry import residues
 def test_distance_bounds(parity_dir: Path, tolerances: tuple[float, float]) -> None:
     path = parity_dir / "data" / "residue_constants.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     lower, upper = residues.atom14_distance_bounds(*tolerances)
     with np.load(path, allow_pickle=False) as recorded:
         base = "make_atom14_dists_bounds({},{})/{}_bound"

@@ -21,7 +21,7 @@ def weights(parity_dir: Path, tmp_path: Path) -> Path:
     """A recorded case's parameters and configuration; the test is skipped without them."""
     folder = parity_dir / "model" / "multi_hetero_r1"
     if not (folder / "config.json").is_file():
-        pytest.skip(f"{folder} is not there")
+        pytest.skip(f"not among the recorded numbers: {folder}")
     case = Case(folder)
     config = case.model_config()
     path = tmp_path / "multimer.safetensors"

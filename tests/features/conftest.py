@@ -18,7 +18,7 @@ def recorded(parity_dir: Path) -> Recorded:
     def read(name: str) -> dict[str, np.ndarray]:
         path = parity_dir / name
         if not path.is_file():
-            pytest.skip(f"{path} is not there")
+            pytest.skip(f"not among the recorded numbers: {path}")
         with np.load(path) as archive:
             return dict(archive)
 

@@ -16,7 +16,7 @@ from foldry.formats.afdb import confidence_category, confidence_json, pae_json
 def recorded(parity_dir: Path) -> dict[str, np.ndarray]:
     path = parity_dir / "data" / "confidence.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path) as archive:
         return dict(archive)
 

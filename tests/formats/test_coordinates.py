@@ -402,7 +402,7 @@ def test_a_changed_binarycif_is_read_or_refused(data: st.DataObject) -> None:
 def test_depositions_as_recorded(parity_dir: Path) -> None:
     path = parity_dir / "data" / "templates.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path) as archive:
         recorded = dict(archive)
     compared = 0
@@ -437,7 +437,7 @@ def test_depositions_as_recorded(parity_dir: Path) -> None:
 def test_pdb_as_recorded(parity_dir: Path) -> None:
     path = parity_dir / "data" / "protein.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path) as archive:
         recorded = dict(archive)
     structure = parse_structure(recorded["in_pdb"].tobytes(), "1gcn.pdb")

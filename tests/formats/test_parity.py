@@ -26,7 +26,7 @@ Recorded = dict[str, np.ndarray]
 def parsers(parity_dir: Path) -> Recorded:
     path = parity_dir / "data" / "parsers.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path) as archive:
         return dict(archive)
 

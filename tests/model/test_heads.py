@@ -15,7 +15,7 @@ from foldry.model.heads import expectation, pae_bin_centers, plddt
 def test_recorded_confidence(parity_dir: Path) -> None:
     path = parity_dir / "data" / "confidence.npz"
     if not path.is_file():
-        pytest.skip(f"no {path}")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as recorded:
         ours = plddt(torch.from_numpy(recorded["in_plddt_logits"])).numpy()
         np.testing.assert_allclose(ours, recorded["plddt"], rtol=1e-5)

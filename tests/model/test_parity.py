@@ -47,7 +47,7 @@ def test_case(folder: Path, record_property: Callable[[str, object], None]) -> N
     case = Case(folder)
     for path in case.needed:
         if not path.is_file():
-            pytest.skip(f"{path} is not there")
+            pytest.skip(f"not among the recorded numbers: {path}")
     recorded = {f"outputs/{name}": array for name, array in arrays(folder / "outputs.npz").items()}
     for name, array in arrays(folder / "intermediates.npz").items():
         recorded.update(affine(name, array) if name.endswith("sm/affine") else {name: array})

@@ -33,7 +33,7 @@ def logits(plddt: torch.Tensor, pae: torch.Tensor | None) -> HeadLogits:
 def test_recorded_ptm_and_iptm(parity_dir: Path) -> None:
     path = parity_dir / "data" / "confidence.npz"
     if not path.is_file():
-        pytest.skip(f"no {path}")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as recorded:
         plddt, pae = (torch.from_numpy(recorded[f"in_{name}_logits"]) for name in ("plddt", "pae"))
         sure = confidence(logits(plddt.float(), pae.float()), recorded["in_asym_id"], MULTIMER)

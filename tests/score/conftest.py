@@ -104,7 +104,7 @@ def structures(data_dir: Path) -> list[Structure]:
     shard = data_dir / "structures" / "structures-val.npz"
     reader = data_dir / "structures" / "read_structures.py"
     if not (shard.is_file() and reader.is_file()):
-        pytest.skip(f"{shard} or its reader is not there")
+        pytest.skip(f"{shard} or its reader is not in the folder of real data")
     spec = importlib.util.spec_from_file_location("read_structures", reader)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

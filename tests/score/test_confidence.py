@@ -187,7 +187,7 @@ def test_interfaces_keep_under_motion_and_the_order_of_chains(seed: int) -> None
 def test_ptm_as_recorded(parity_dir: Path) -> None:
     path = parity_dir / "data" / "confidence.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as recorded:
         logits = recorded["in_pae_logits"].astype(np.float64)
         step = float(recorded["in_breaks"][1] - recorded["in_breaks"][0])

@@ -91,7 +91,7 @@ def test_shifted_by_one_residue() -> None:
 def test_as_recorded(parity_dir: Path) -> None:
     path = parity_dir / "data" / "all_atom.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path) as recorded:
         there = recorded["in_mask37"][:, 1].astype(bool)
         ours = lddt(recorded["in_pred14"][there, 1], recorded["in_pos37"][there, 1])

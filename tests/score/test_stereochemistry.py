@@ -31,7 +31,7 @@ from tests.score.conftest import moved
 def recorded(parity_dir: Path) -> dict[str, np.ndarray]:
     path = parity_dir / "data" / "all_atom.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 

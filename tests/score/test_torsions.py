@@ -71,7 +71,7 @@ def test_as_gemmi(structures: list[Structure]) -> None:
 def test_as_recorded(parity_dir: Path) -> None:
     path = parity_dir / "data" / "all_atom.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as recorded:
         aatype, mask = recorded["in_aatype"].astype(np.int64), recorded["in_mask37"] > 0
         structure = dataclasses.replace(

@@ -18,7 +18,7 @@ class Recorded:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            pytest.skip(f"{path} is not there")
+            pytest.skip(f"not among the recorded numbers: {path}")
         with np.load(path, allow_pickle=False) as archive:
             self.arrays = dict(archive)
 

@@ -36,7 +36,7 @@ def recorded(parity_dir: Path) -> dict[str, np.ndarray]:
     """The total, `aux/…` and `grad/…`."""
     path = parity_dir / "data" / "train_loss_grads.npz"
     if not path.is_file():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"not among the recorded numbers: {path}")
     return arrays(path)
 
 

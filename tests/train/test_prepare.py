@@ -324,7 +324,7 @@ def test_input_that_cannot_be_used(
 @pytest.mark.tools
 def test_mmseqs_clusters_and_finds_templates() -> None:
     if not mmseqs.is_here():
-        pytest.skip("MMseqs2 is not installed")
+        pytest.skip("MMseqs2 is not installed: Debian's package is mmseqs2")
     one, other = letters(1, 120), letters(2, 120)
     changed = "".join("A" if number % 4 == 0 else letter for number, letter in enumerate(one))
     gapped = changed[:50] + changed[56:]
@@ -343,7 +343,7 @@ def test_mmseqs_clusters_and_finds_templates() -> None:
 @pytest.mark.tools
 def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     if not mmseqs.is_here():
-        pytest.skip("MMseqs2 is not installed")
+        pytest.skip("MMseqs2 is not installed: Debian's package is mmseqs2")
     structures, alignments, out = folders
     # b is half of a and half something else: of another cluster, but near.
     sequences = {"a": letters(1, 100), "b": letters(1, 50) + letters(2, 150), "c": letters(3, 90)}
