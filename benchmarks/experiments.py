@@ -1,24 +1,26 @@
 """What makes a small network learn: the experiments behind `mini`, each arm from scratch.
 
     python benchmarks/experiments.py --data ../shared/data --out runs/experiments \
-        [--experiment losses optimiser] [--samples 4000] [--device cpu]
+        [--experiment losses optimiser] [--samples 4000] [--device cpu] [--dtype bfloat16]
 
 Every arm is mini's stage `main`, in `fold` the stage of that name, with one thing changed, at crop
 64 and for the same number of samples. It is then measured on chains held back from training, never
 on val: crops of up to 128 residues, with a template where the chain has one. An arm that was
-interrupted goes on, one that is done is only printed. The rows are Markdown, as
-docs/training-log.md keeps them. Equal runs differ by 0.01.
+interrupted goes on, one that is done is only printed; arms of several experiments that are the
+same are made once. The rows are Markdown, as docs/training-log.md keeps them. Equal runs differ by
+0.01.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,15 +140,16 @@ def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
 
 
 def run_arm(
-    chosen: Arm, samples: int, data: TrainingSet, folder: Path, device: str
+    chosen: Arm, samples: int, data: TrainingSet, out: Path, runtime: Runtime
 ) -> dict[str, Any]:
     """Train and measure one arm, or what is left of it."""
+    config, stage = plan(chosen, samples)
+    made_of = json.dumps([config.to_dict(), asdict(stage), chosen.seed, str(runtime.dtype)])
+    folder = out / hashlib.sha256(made_of.encode()).hexdigest()[:16]
     result = folder / "result.json"
     if result.is_file():
         known: dict[str, Any] = json.loads(result.read_text("utf-8"))
         return known
-    config, stage = plan(chosen, samples)
-    runtime = Runtime(device=torch.device(device))
     started = time.process_time()
     loop.train(config, stage, data, loop.Run(folder, seed=chosen.seed, save_every=500), runtime)
     seconds = time.process_time() - started
@@ -172,19 +175,26 @@ def main() -> None:
     parser.add_argument("--experiment", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
     parser.add_argument("--samples", type=int, default=4000)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     arguments = parser.parse_args()
     data = TrainingSet(arguments.data)
+    half = arguments.dtype == "bfloat16"
+    runtime = Runtime(
+        device=torch.device(arguments.device),
+        dtype=torch.bfloat16 if half else torch.float32,
+        autocast=half,
+    )
     write = sys.stdout.write
     write(f"{arguments.samples} samples an arm; {platform.machine()}, {os.cpu_count()} cores, ")
-    write(f"{torch.get_num_threads()} threads, device {arguments.device}\n")
+    write(f"{torch.get_num_threads()} threads, ")
+    write(f"device {arguments.device}, {arguments.dtype}\n")
     for name in arguments.experiment:
         write(
             f"\n## {name}\n\n| arm | lDDT-Cα with templates | alignment alone | radius of gyration"
         )
         write(" | right-handed | CPU s a sample |\n|---|---|---|---|---|---|\n")
         for chosen in EXPERIMENTS[name]:
-            folder = arguments.out / f"{arguments.samples}" / name / chosen.name.replace(" ", "_")
-            made = run_arm(chosen, arguments.samples, data, folder, arguments.device)
+            made = run_arm(chosen, arguments.samples, data, arguments.out, runtime)
             best, alone = made["templates"], made["alignment"]
             write(f"| {chosen.name} | {best['lddt_ca']:.3f} | {alone['lddt_ca']:.3f} | ")
             write(f"{best['radius_ratio']:.2f} | {best['right_handed']:.2f} | ")
