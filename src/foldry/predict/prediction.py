@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.query import Query
+from foldry.relax.relaxation import Relaxation
 from foldry.structure import Structure
 
 
@@ -62,6 +63,8 @@ class Prediction:
         ranking_confidence: What ranks predictions of one query: mean pLDDT for monomers.
         provenance: How it was made.
         single, pair: The final representations, where they were asked for.
+        relaxation: How its relaxation ended; None where none was asked for.
+        unrelaxed: The network's own structure where `structure` is the relaxed one, else None.
     """
 
     query: Query
@@ -75,3 +78,5 @@ class Prediction:
     provenance: Provenance
     single: Float[np.ndarray, "N C"] | None = field(default=None, repr=False)
     pair: Float[np.ndarray, "N N C"] | None = field(default=None, repr=False)
+    relaxation: Relaxation | None = None
+    unrelaxed: Structure | None = field(default=None, repr=False)
