@@ -10,7 +10,7 @@ from jaxtyping import Int
 from foldry.structure import Structure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # equal to itself alone, so that what is made of it is kept
 class Alignment:
     """Sequences aligned to a query of N residues; row 0 is the query itself.
 
@@ -25,7 +25,7 @@ class Alignment:
     deletions: Int[np.ndarray, "S N"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TemplateHit:
     """One chain of a known structure, aligned to the query.
 

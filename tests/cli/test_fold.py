@@ -18,11 +18,11 @@ from foldry.residues import RESNAMES, encode_sequence
 SEQUENCE = "MKTAYIAKQR"
 
 
-def pdb(chain: str) -> str:
-    """Cα atoms of the query's residues in a row, 3.8 Å from each other."""
-    names = [RESNAMES[code] for code in encode_sequence(SEQUENCE)]
+def pdb(chain: str, sequence: str = SEQUENCE, step: float = 3.8) -> str:
+    """Cα atoms in a row, so many Å from each other."""
+    names = [RESNAMES[code] for code in encode_sequence(sequence)]
     return "".join(
-        f"ATOM  {i:>5}  CA  {name} {chain}{i:>4}    {3.8 * i:>8.3f}   0.000   0.000  1.00 10.00"
+        f"ATOM  {i:>5}  CA  {name} {chain}{i:>4}    {step * i:>8.3f}   0.000   0.000  1.00 10.00"
         "           C\n"
         for i, name in enumerate(names, start=1)
     )
@@ -197,6 +197,29 @@ def test_a_template_goes_to_the_chains_that_it_fits(call: Call) -> None:
     ]
     Path("ab.fasta").write_text(">ab\nGGPPGGPPGGPPGG:WWCCHHWWCCHHWW\n")
     assert main(["fold", "ab.fasta", "--templates", "t.pdb:A", "-o", "out"]) == 2
+
+
+def test_a_template_torn_for_one_chain_is_told(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("x.pdb").write_text(pdb("A") + "TER\n" + pdb("B", "GGPPGGPPGGPPGG", step=200))
+    Path("ab.fasta").write_text(">ab\nMKTAYIAKQR:GGPPGGPPGGPPGG:WWCCHHWWCCHHWW\n")
+    assert main(["fold", "ab.fasta", "--templates", "x.pdb", "-o", "out"]) == 0
+    err = capsys.readouterr().err
+    assert "Chain B of ab goes without a template: Residue 2 of the template 'x_B'" in err
+    assert "Chain A" not in err, "it has the template"
+    assert "Chain C" not in err, "nothing can be aligned to it"
+    assert [len(chain.templates) for chain in call.queries[0].chains] == [1, 0, 0]
+
+
+def test_nothing_to_join_is_told(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.fasta").write_text(">a\nMKTAYIAKQR\n>b\nMKTAYIAKQR\n")
+    assert main(["fold", "two.fasta", "--together", "-o", "out"]) == 0
+    assert "--together" not in capsys.readouterr().err
+    assert main(["fold", "two.fasta", "q.fasta", "m.a3m", "--together", "-o", "out"]) == 0
+    said = "--together finds nothing to join: q and 1 more queries are one chain."
+    assert said in capsys.readouterr().err
+    assert [query.num_chains for query in call.queries] == [2, 1, 1]
 
 
 def test_lists_of_models() -> None:

@@ -33,6 +33,12 @@ CONFIG = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=4, pad_template
 LETTERS = RESTYPES_WITH_X + "-"
 
 
+@pytest.fixture(autouse=True)
+def _forgotten() -> None:
+    """Tests change the bounds, by which an answer that was kept is another."""
+    align_complex.cache_clear()
+
+
 def recorded_alignment(chain: Mapping[str, np.ndarray], suffix: str) -> Alignment:
     species = chain[f"msa_species_identifiers{suffix}"].astype(str)
     return Alignment(
@@ -388,6 +394,15 @@ def test_gaps_of_a_paired_row_take_no_room(monkeypatch: pytest.MonkeyPatch) -> N
     assert [row.rows for row in report.rows] == [(0, 0, 0), (1, 1, None)]
     # The last chain has one paired row and so three of its own.
     assert report.num_unpaired == (0, 0, 3)
+
+
+def test_all_seeds_share_what_was_paired_once() -> None:
+    first, second = (make_features(trimer(), CONFIG, seed) for seed in (0, 1))
+    assert first.msa is second.msa
+    assert make_features(trimer(), CONFIG, 0, "greedy").msa is not first.msa
+    kept = module._distinct.cache_info().hits
+    align_complex(Query("q", (Chain(("A",), "AAAA", A), Chain(("B",), "KK"))))
+    assert module._distinct.cache_info().hits > kept, "chain A was read for the trimer"
 
 
 def test_a_template_of_one_chain_stands_beside_nothing() -> None:

@@ -123,7 +123,7 @@ def fold(
         dtype=dtype,
         force=force,
     )
-    _check_out(out)
+    check_out(out)
     files, structures = split_inputs(queries, templates or [])
     asked = read_input(files, max_length, together)
     known = [read_template(name) for name in structures]
@@ -139,9 +139,11 @@ def fold(
     reports = [align_complex(query, settings.pairing).report for query in complexes]
     _warn_of_nucleic_acids(asked)
     _warn_of_single_sequences(asked)
+    if together:
+        _warn_of_lone_chains(asked)
     for query, report in zip(complexes, reports, strict=True):
         _show_pairing(query, report)
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
     if any(outcome.status == "failed" for outcome in outcomes):
@@ -170,6 +172,13 @@ def read_input(files: Sequence[str], max_length: int, together: bool = False) ->
                 "known, or raise --max-length if the memory allows."
             )
     return [query for query, _ in queries]
+
+
+def _warn_of_lone_chains(queries: Sequence[Query]) -> None:
+    alone = [query.name for query in queries if query.num_chains == 1]
+    if alone:
+        more = f" and {len(alone) - 1} more queries are" if alone[1:] else " is"
+        logger.warning("--together finds nothing to join: %s one chain.", alone[0] + more)
 
 
 def _warn_of_single_sequences(queries: Sequence[Query]) -> None:
@@ -283,7 +292,12 @@ def parse_max_msa(text: str) -> tuple[int, int]:
     return int(numbers[1]), int(numbers[2])
 
 
-def _check_out(out: Path) -> None:
+def check_out(out: Path) -> None:
+    """Whether a folder of this name can be made and written.
+
+    Raises:
+        InputError: It cannot.
+    """
     folder = next(each for each in (out, *out.absolute().parents) if each.exists())
     if not folder.is_dir():
         raise InputError(f"--out {out} cannot be a folder: {folder} is a file; name another.")
@@ -292,7 +306,7 @@ def _check_out(out: Path) -> None:
 
 
 @contextmanager
-def _progress_bar() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A line on standard error that says what is being done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn

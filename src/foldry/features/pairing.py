@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from typing import Final, Literal
 
@@ -180,13 +181,15 @@ def pair_rows(
     return sorted(paired, key=_place), outcomes
 
 
+@lru_cache(maxsize=1)  # every model and seed of a query asks for it
 def align_complex(query: Query, pairing: Pairing = "alphafold") -> ComplexAlignment:
     """The alignments of all chains as one.
 
     Chains of equal sequence share their alignments, and a row of theirs stands in all of them.
     With one distinct sequence there is nothing to pair. Otherwise the rows that are paired are
     those of `Chain.paired`, or where there are none of `Chain.alignment`; unpaired rows that equal
-    the chain's part of a paired one are left out.
+    the chain's part of a paired one are left out. The last answer is kept: leave its arrays as
+    they are.
 
     Raises:
         InputError: A row does not fit its chain, or the file paired chains of unequal depth.
@@ -267,7 +270,8 @@ def _paired_by_species(
     """Rows paired by what their headers say."""
     sources = {
         sequence: _distinct(
-            [c.paired for c in chains if c.paired] or [c.alignment for c in chains if c.alignment],
+            tuple(c.paired for c in chains if c.paired)
+            or tuple(c.alignment for c in chains if c.alignment),
             sequence,
         )
         for sequence, chains in sharing.items()
@@ -323,12 +327,12 @@ def _paired_by_row(query: Query) -> _Paired:
 
 def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> _Rows:
     """The rows of one distinct sequence that are not among its parts of the paired ones."""
-    alignments = [
+    alignments = tuple(
         rows
         for chain in chains
         for rows in ((chain.alignment,) if len(paired) else chain.alignments)
         if rows is not None
-    ]
+    )
     rows = _distinct(alignments, chains[0].sequence)
     seen = {row.tobytes() for row in paired}
     kept = [number for number, row in enumerate(rows.codes) if row.tobytes() not in seen]
@@ -338,9 +342,10 @@ def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_comple
     return _Rows((), rows.codes[kept], rows.deletions[kept])
 
 
-def _distinct(alignments: Sequence[Alignment], sequence: str) -> _Rows:
+@lru_cache(maxsize=8)  # a screen's bait is in every pair
+def _distinct(alignments: tuple[Alignment, ...], sequence: str) -> _Rows:
     """The rows of all alignments, equal ones once; without an alignment the sequence alone."""
-    alignments = alignments or [_single(sequence)]
+    alignments = alignments or (_single(sequence),)
     headers: dict[str, str] = {}
     for alignment in alignments:
         for row, header in zip(alignment.sequences, alignment.headers, strict=True):

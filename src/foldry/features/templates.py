@@ -26,6 +26,10 @@ MIN_ATOMS: Final = 5
 MIN_PAIRS: Final = 10
 
 
+class UnlikeError(InputError):
+    """A template whose sequence cannot be aligned with the query's."""
+
+
 def template_features(
     query_sequence: str, hits: Sequence[TemplateHit], num_templates: int
 ) -> TemplateFeatures:
@@ -108,14 +112,15 @@ def align_template(query_sequence: str, structure: Structure) -> TemplateHit:
     """Aligns a user's template with the query by sequence; of several chains the best is taken.
 
     Raises:
-        InputError: Fewer than 10 residues can be aligned, or the chain is torn apart.
+        UnlikeError: Fewer than 10 residues can be aligned.
+        InputError: The chain is torn apart.
     """
     query = encode_sequence(query_sequence)
     chains = [structure.chain(name) for name in structure.chains]
     aligned = [align_local(query, chain.aatype) for chain in chains]
     best = max(range(len(chains)), key=lambda index: aligned[index].score, default=None)
     if best is None or len(aligned[best].pairs) < MIN_PAIRS:
-        raise InputError(
+        raise UnlikeError(
             f"Fewer than {MIN_PAIRS} residues of the template {structure.name!r} can be aligned "
             "with the query: give a homologous chain, or leave the template out."
         )

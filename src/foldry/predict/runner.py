@@ -19,7 +19,7 @@ from foldry.errors import InputError
 from foldry.features.features import FeatureConfig
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import check_chains, make_features
-from foldry.features.templates import align_template
+from foldry.features.templates import UnlikeError, align_template
 from foldry.formats.coordinates import read_structure
 from foldry.formats.query import read_queries
 from foldry.model.alphafold import AlphaFold
@@ -181,7 +181,8 @@ def explain(error: Exception, query: Query) -> str:
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     """The query with these known structures aligned to it, before those it already has.
 
-    Of several chains those get a structure that it can be aligned to.
+    Of several chains those get a structure that it can be aligned to; where it is alike and still
+    cannot be used, a warning says why.
 
     Raises:
         InputError: A template cannot be aligned to any chain.
@@ -190,14 +191,17 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
         return query
     hits: list[list[TemplateHit]] = [[] for _ in query.chains]
     for template in templates:
-        refusals = []
+        refusals: dict[str, InputError] = {}
         for chain, of_chain in zip(query.chains, hits, strict=True):
             try:
                 of_chain.append(align_template(chain.sequence, template))
             except InputError as error:
-                refusals.append(error)
+                refusals[chain.ids[0]] = error
+        faults = {name: e for name, e in refusals.items() if not isinstance(e, UnlikeError)}
         if len(refusals) == len(query.chains):
-            raise refusals[0]
+            raise next(iter((faults or refusals).values()))
+        for name, fault in faults.items():
+            logger.warning("Chain %s of %s goes without a template: %s", name, query.name, fault)
     chains = zip(query.chains, hits, strict=True)
     return replace(
         query,
