@@ -74,6 +74,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "6 structure layers": {"structure.num_layers": 6},
 }
 ORIGIN: dict[str, Any] = {"network_structure__initial_frames": "origin"}
+NO_PROFILE: dict[str, Any] = {"network_features__profile": False}
+NO_COEVOLUTION: dict[str, Any] = {"network_features__coevolution": False}
 EXPERIMENTS: dict[str, list[Arm]] = {
     "fold": [
         arm("from the origin, Adam", base="fold", **ORIGIN, **ADAM),
@@ -109,6 +111,9 @@ EXPERIMENTS: dict[str, list[Arm]] = {
         arm("up to 2 passes", max_passes=2),
         arm("up to 3 passes", max_passes=3),
         arm("crop 96", crop_size=96),
+        arm("no profile, no coevolution", **NO_PROFILE, **NO_COEVOLUTION),
+        arm("no coevolution", **NO_COEVOLUTION),
+        arm("no profile", **NO_PROFILE),
     ],
     "frames": [
         arm("from the origin", **ORIGIN),
@@ -151,6 +156,7 @@ def run_arm(
         known: dict[str, Any] = json.loads(result.read_text("utf-8"))
         return known
     started = time.process_time()
+    data.features = config.features
     loop.train(config, stage, data, loop.Run(folder, seed=chosen.seed, save_every=500), runtime)
     seconds = time.process_time() - started
     state, config, _ = load(folder / loop.WEIGHTS)

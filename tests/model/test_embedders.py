@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,12 @@ from hypothesis import strategies as st
 
 from foldry.features.templates import template_features_of_atoms
 from foldry.model.config import TemplateConfig, preset
-from foldry.model.embedders import InputEmbedder, SummedLinear, TemplateEmbedder
+from foldry.model.embedders import (
+    AlignmentEmbedder,
+    InputEmbedder,
+    SummedLinear,
+    TemplateEmbedder,
+)
 from foldry.model.inputs import Inputs, TemplateInputs, stack_templates
 from foldry.model.runtime import Runtime
 
@@ -134,3 +141,31 @@ def test_the_mean_counts_templates_without_atoms(template: TemplateInputs) -> No
     with torch.no_grad():
         alone, padded = embedded(vars(template)), embedded(vars(template), empty, empty, empty)
     assert (alone - padded).abs().max() > 1e-3
+
+
+def test_what_the_whole_alignment_says_starts_at_nothing_and_can_be_learnt() -> None:
+    config = preset("mini")
+    config = replace(config, features=replace(config.features, profile=True, coevolution=True))
+    embedder = AlignmentEmbedder(config)
+    rng = np.random.default_rng(0)
+    inputs = replace(
+        complex_inputs(rng, 5),
+        profile=torch.from_numpy(rng.random((1, 5, 22), np.float32)),
+        coevolution=torch.from_numpy(rng.random((1, 5, 5, 2), np.float32)),
+    )
+    msa, pair = torch.randn(1, 3, 5, 64), torch.randn(1, 5, 5, 64)
+    for ours, before in zip(embedder(msa, pair, inputs), (msa, pair), strict=True):
+        assert torch.equal(ours, before)
+    torch.nn.init.ones_(embedder.profile.weight)
+    torch.nn.init.ones_(embedder.coevolution.weight)
+    new_msa, new_pair = embedder(msa, pair, inputs)
+    assert torch.equal(new_msa[:, 1:], msa[:, 1:])
+    assert inputs.profile is not None and inputs.coevolution is not None
+    of_row = inputs.profile.sum(-1, keepdim=True).expand(-1, -1, 64)
+    torch.testing.assert_close(new_msa[:, 0] - msa[:, 0], of_row)
+    of_pair = inputs.coevolution.sum(-1, keepdim=True).expand(-1, -1, -1, 64)
+    torch.testing.assert_close(new_pair - pair, of_pair)
+
+
+def test_official_networks_have_no_such_parameters() -> None:
+    assert not list(AlignmentEmbedder(MULTIMER).parameters())

@@ -188,6 +188,20 @@ def test_a_network_without_templates_gets_none(world: World) -> None:
     assert batch.draws[0].extra_msa.shape == (6, 5, 50)
 
 
+def test_a_network_that_reads_whole_alignments_gets_what_its_rows_say(world: World) -> None:
+    config = FeatureConfig(
+        num_msa=8, num_extra_msa=0, num_templates=0, profile=True, coevolution=True
+    )
+    data = TrainingSet(world.folder, ["train"], EXCLUDED, config)
+    inputs = data.batch(replace(STAGE, crop_size=50), 0, 0).inputs
+    assert inputs.profile is not None and inputs.coevolution is not None
+    assert inputs.profile.shape == (STAGE.batch_size, 50, 22)
+    assert inputs.coevolution.shape == (STAGE.batch_size, 50, 50, 2)
+    torch.testing.assert_close(inputs.profile.sum(-1), inputs.seq_mask)
+    there = inputs.seq_mask[:, :, None] * inputs.seq_mask[:, None]
+    assert not inputs.coevolution[there == 0].any()
+
+
 def test_unseen_chains_never_come(world: World, data: TrainingSet) -> None:
     everywhere = [name for names in data.parts.values() for name in names]
     assert len(everywhere) == len(set(everywhere))

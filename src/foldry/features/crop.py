@@ -27,6 +27,7 @@ def crop_features(features: Features, start: int, length: int) -> Features:
         templates = replace(
             templates, **{name: whole[name][:, window] for name in whole if name != "mask"}
         )
+    profile, pairs = features.profile, features.coevolution
     return replace(
         features,
         aatype=features.aatype[window],
@@ -39,6 +40,8 @@ def crop_features(features: Features, start: int, length: int) -> Features:
         msa=features.msa[:, window],
         deletion_matrix=features.deletion_matrix[:, window],
         templates=templates,
+        profile=None if profile is None else profile[window],
+        coevolution=None if pairs is None else pairs[window, window],
     )
 
 

@@ -30,6 +30,8 @@ class FeatureConfig:
             counts once for each residue (multimer); else the first of them has it, once.
         pad_templates: Whether there are always `num_templates` templates, missing ones without
             atoms (multimer, which reads their mean).
+        profile, coevolution: Whether the network reads these of the whole alignment (`mini`; see
+            `foldry.features.coevolution`).
     """
 
     num_msa: int
@@ -44,6 +46,8 @@ class FeatureConfig:
     cluster_extra_rows: int | None = None
     share_rows: bool = False
     pad_templates: bool = False
+    profile: bool = False
+    coevolution: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ class Features:
         templates: Or None for a model or query without any.
         config: How draws are made.
         seed: Where every draw starts from.
+        profile: Each column's letters in the whole alignment, or None where the config has none.
+        coevolution: How columns vary together, and ln Neff, or None likewise.
     """
 
     aatype: Int[np.ndarray, " N"]
@@ -129,6 +135,8 @@ class Features:
     templates: TemplateFeatures | None
     config: FeatureConfig
     seed: int
+    profile: Float[np.ndarray, "N 22"] | None = None
+    coevolution: Float[np.ndarray, "N N 2"] | None = None
 
     @property
     def num_residues(self) -> int:

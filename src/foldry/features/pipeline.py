@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from foldry.errors import InputError
+from foldry.features.coevolution import alignment_statistics
 from foldry.features.features import FeatureConfig, Features
 from foldry.features.pairing import Pairing, align_complex
 from foldry.features.sequence import sequence_features
@@ -48,6 +49,7 @@ def make_features(
         templates=templates,
         config=config,
         seed=seed,
+        **alignment_statistics(aligned.msa, config),
     )
 
 

@@ -13,6 +13,7 @@ from foldry.geometry import Rigid, atom37_from_atom14
 from foldry.model.config import ModelConfig
 from foldry.model.distance_geometry import frames_from_distogram
 from foldry.model.embedders import (
+    AlignmentEmbedder,
     ExtraMSAEmbedder,
     InputEmbedder,
     RecyclingEmbedder,
@@ -78,6 +79,7 @@ class AlphaFold(nn.Module):
         self.runtime = runtime
         c_msa, c_pair = config.evoformer.c_msa, config.c_pair
         self.input = InputEmbedder(config)
+        self.alignment = AlignmentEmbedder(config)
         self.recycling = RecyclingEmbedder(config)
         if config.template is not None:
             self.template = TemplateEmbedder(config.template, c_pair, runtime)
@@ -119,7 +121,7 @@ class AlphaFold(nn.Module):
         dtype = self.runtime.dtype
         msa_mask, seq_mask = draw.msa_mask.to(dtype), inputs.seq_mask.to(dtype)
         pair_mask = seq_mask[:, :, None] * seq_mask[:, None]
-        msa, pair = self.input(inputs, draw.msa_feat.to(dtype))
+        msa, pair = self.alignment(*self.input(inputs, draw.msa_feat.to(dtype)), inputs)
         num_rows = msa.shape[1]
         first_row, recycled_pair = self.recycling(
             recycled.msa_first_row.float(),

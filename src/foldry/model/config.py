@@ -310,7 +310,10 @@ def mini() -> ModelConfig:
     return ModelConfig(
         name="mini",
         features=FeatureConfig(
-            num_msa=32, num_extra_msa=0, num_templates=1, cluster_extra_rows=1024
+            num_msa=32,
+            num_extra_msa=0,
+            num_templates=1,
+            cluster_extra_rows=1024,
         ),
         evoformer=StackConfig(
             num_blocks=6,

@@ -98,6 +98,34 @@ def _offsets(of_residue: Int[Tensor, "B N"], reach: int) -> Int[Tensor, "B N N"]
     return (of_residue[:, :, None] - of_residue[:, None]).clamp(-reach, reach) + reach
 
 
+class AlignmentEmbedder(nn.Module):
+    """Foldry's own, for small networks: the whole alignment's profile and coevolution.
+
+    The profile enters the MSA's first row, coevolution the pair representation. Both maps start
+    at zero, so that a network can be given them later on.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.features.profile:
+            self.profile = Linear(22, config.evoformer.c_msa, init="zero")
+        if config.features.coevolution:
+            self.coevolution = Linear(2, config.c_pair, init="zero")
+
+    def forward(
+        self,
+        msa: Float[Tensor, "B S N C"],
+        pair: Float[Tensor, "B N N D"],
+        inputs: Inputs,
+    ) -> tuple[Float[Tensor, "B S N C"], Float[Tensor, "B N N D"]]:
+        if inputs.profile is not None:
+            first = msa[:, :1] + self.profile(inputs.profile.to(msa.dtype))[:, None]
+            msa = torch.cat([first, msa[:, 1:]], dim=1)
+        if inputs.coevolution is not None:
+            pair = pair + self.coevolution(inputs.coevolution.to(pair.dtype))
+        return msa, pair
+
+
 class RecyclingEmbedder(nn.Module):
     """Algorithm 32. What the last pass found, added to the inputs of this one (SI 1.10)."""
 

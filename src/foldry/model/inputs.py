@@ -40,6 +40,8 @@ class Inputs:
     sym_id: Int[Tensor, "B N"]
     seq_mask: Float[Tensor, "B N"]
     templates: TemplateInputs | None
+    profile: Float[Tensor, "B N 22"] | None = None
+    coevolution: Float[Tensor, "B N N 2"] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class MSAInputs:
 
 
 def stack_features(batch: Sequence[Features], device: torch.device | str = "cpu") -> Inputs:
-    """Features of equal shapes as one batch; templates must be there for all or for none."""
+    """Features of equal shapes as one batch; what may be None must be there for all or for none."""
     templates = [features.templates for features in batch if features.templates is not None]
     if templates and len(templates) != len(batch):
         raise ValueError("templates must be there for the whole batch or for none of it")
@@ -81,7 +83,7 @@ def _stacked(
     """The fields of `kind`, each stacked over the batch; floats as float32, integers as int64."""
     tensors = {}
     for field in fields(kind):
-        if field.name == skip:
+        if field.name == skip or all(getattr(item, field.name) is None for item in batch):
             continue
         array = np.stack([np.asarray(getattr(item, field.name)) for item in batch])
         floats = np.issubdtype(array.dtype, np.floating)

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 
 from foldry.errors import InputError
+from foldry.features.coevolution import alignment_statistics
 from foldry.features.crop import contiguous_crop, spatial_crop
 from foldry.features.features import FeatureConfig, Features, MSADraw, TemplateFeatures
 from foldry.features.msa import draw_msa
@@ -160,15 +161,17 @@ class TrainingSet:
         kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
         sequence = "".join(RESTYPES_WITH_X[code] for code in truth.aatype)
         known = sequence_features(Query(name, (Chain(("A",), sequence),)))
+        rows = msa[np.ix_(kept, window)]
         features = Features(
             **vars(replace(known, residue_index=truth.residue_index)),
-            msa=msa[np.ix_(kept, window)],
+            msa=rows,
             deletion_matrix=deletions[np.ix_(kept, window)],
             templates=template_features(template, self.features.num_templates),
             config=replace(
                 self.features, num_msa=stage.num_rows, num_extra_msa=stage.num_extra_rows
             ),
             seed=int(rng.integers(2**62)),
+            **alignment_statistics(rows, self.features),
         )
         draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
         clamped = rng.random() >= stage.losses.unclamped_fraction
@@ -356,6 +359,10 @@ def _pad_features(features: Features, size: int) -> Features:
         )
     names = [field.name for field in fields(SequenceFeatures)]
     padded: dict[str, Any] = {name: _pad(getattr(features, name), size) for name in names}
+    if features.profile is not None:
+        padded["profile"] = _pad(features.profile, size)
+    if features.coevolution is not None:
+        padded["coevolution"] = _pad(features.coevolution, size, size)
     return replace(features, **padded, templates=templates)
 
 

@@ -15,7 +15,13 @@ COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Of the quintic whose iteration takes singular values near 1 (Jordan 2024)."""
 ADAM_SHARE: Final = 0.3
 """Adam's learning rate where Muon's is 1."""
-NOT_MATRICES: Final = ("heads.", "input.", "recycling.distance.", "structure.torsion_angles.")
+NOT_MATRICES: Final = (
+    "heads.",
+    "input.",
+    "alignment.",
+    "recycling.distance.",
+    "structure.torsion_angles.",
+)
 """Maps into the network and out of it, which Adam trains as Muon's authors advise, and the torsion
 angles, whose narrow layers of ReLU died under Muon's steps: all residues got the same angles."""
 

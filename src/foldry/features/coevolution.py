@@ -1,0 +1,109 @@
+"""What an alignment says as a whole: its columns' profile and which of them vary together.
+
+Only small networks read these (`mini`); AlphaFold's learn them from the rows. Axes: M rows of the
+alignment, N residues.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.features.features import FeatureConfig
+from foldry.residues import GAP, UNKNOWN
+
+MAX_ROWS: Final = 256
+"""More rows are thinned out evenly: they cost time, and networks were trained on so many."""
+LIKE: Final = 0.8
+"""Rows that agree in this share of their residues count as one together."""
+RIDGE: Final = 0.5
+"""Added to every amino acid's variance, before the covariance is inverted."""
+MAX_SCORE: Final = 8.0
+"""Standard deviations at which a score is cut."""
+_ROW_BLOCK: Final = 64
+"""Residues whose couplings are in memory at once."""
+
+
+def alignment_statistics(
+    msa: Int[np.ndarray, "M N"], config: FeatureConfig
+) -> dict[str, np.ndarray]:
+    """`profile` and `coevolution` of an alignment, those that the config asks for.
+
+    Args:
+        msa: Codes in AlphaFold's order, 20 X, 21 gap; row 0 the query.
+        config: Of the network's features.
+    """
+    if not (config.profile or config.coevolution):
+        return {}
+    if len(msa) > MAX_ROWS:
+        msa = msa[np.linspace(0, len(msa) - 1, MAX_ROWS).round().astype(np.int64)]
+    weights = row_weights(msa)
+    found: dict[str, np.ndarray] = {}
+    if config.profile:
+        found["profile"] = column_profile(msa, weights)
+    if config.coevolution:
+        found["coevolution"] = coevolution(msa, weights)
+    return found
+
+
+def row_weights(msa: Int[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:
+    """One over the number of rows like each row, itself counted; they sum to Neff."""
+    letters = _one_hot(msa, UNKNOWN + 1).reshape(len(msa), -1)
+    known = (msa != GAP).sum(axis=1)
+    shorter = np.maximum(np.minimum(known[:, None], known), 1)
+    alike = letters @ letters.T >= LIKE * shorter
+    # A row of gaps alone is like none, not even itself.
+    weights: Float[np.ndarray, " M"] = 1 / np.maximum(alike.sum(axis=1), 1).astype(np.float32)
+    return weights
+
+
+def column_profile(
+    msa: Int[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
+) -> Float[np.ndarray, "N 22"]:
+    """Frequencies of the 20 amino acids, X and the gap in each column, rows by their weight."""
+    share = (weights / weights.sum()).astype(np.float32)
+    profile: Float[np.ndarray, "N 22"] = np.einsum("m,mnc->nc", share, _one_hot(msa, GAP + 1))
+    return profile
+
+
+def coevolution(
+    msa: Int[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
+) -> Float[np.ndarray, "N N 2"]:
+    """How strongly each two columns vary together, and how much the alignment has to say.
+
+    The first channel is the Frobenius norm, over the 20 amino acids, of the inverse of the
+    columns' covariance C + λI (Jones et al., Bioinformatics 28, 184 (2012), with a ridge in place
+    of the sparse inverse), corrected for the columns' mean (APC: Dunn et al., Bioinformatics 24,
+    333 (2008)) and given in standard deviations over all pairs. The second is ln Neff.
+
+    With fewer rows than letters, (XᵀX + λI)⁻¹ = (I − Xᵀ(XXᵀ + λI)⁻¹X)/λ (Woodbury): what is
+    inverted has one row for each of the alignment's. λ in the denominator drops out with the units.
+    """
+    num_rows, length = msa.shape
+    neff = float(weights.sum())
+    letters = _one_hot(msa, UNKNOWN)
+    mean = np.einsum("m,mnc->nc", weights / neff, letters)
+    varied = (letters - mean) * np.sqrt(weights / neff)[:, None, None]
+    rows = varied.reshape(num_rows, -1).astype(np.float32)
+    solved = np.linalg.solve(rows @ rows.T + RIDGE * np.eye(num_rows, dtype=np.float32), rows)
+    strength = np.empty((length, length), np.float32)
+    for start in range(0, length, _ROW_BLOCK):
+        block = slice(start, min(start + _ROW_BLOCK, length))
+        some = rows[:, block.start * UNKNOWN : block.stop * UNKNOWN]
+        couplings = (some.T @ solved).reshape(-1, UNKNOWN, length, UNKNOWN)
+        strength[block] = np.sqrt(np.einsum("ichd,ichd->ih", couplings, couplings))
+    np.fill_diagonal(strength, 0.0)
+    column_mean = strength.sum(axis=0) / max(length - 1, 1)
+    corrected = strength - np.outer(column_mean, column_mean) / max(column_mean.mean(), 1e-8)
+    np.fill_diagonal(corrected, 0.0)
+    score = np.clip(corrected / max(float(corrected.std()), 1e-8), -MAX_SCORE, MAX_SCORE)
+    return np.stack([score, np.full_like(score, np.log(neff))], axis=-1).astype(np.float32)
+
+
+def _one_hot(msa: Int[np.ndarray, "M N"], count: int) -> Float[np.ndarray, "M N K"]:
+    """One-hot letters; codes from `count` on are all 0."""
+    table = np.eye(GAP + 1, count, dtype=np.float32)
+    one_hot: Float[np.ndarray, "M N K"] = table[msa]
+    return one_hot
