@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foldry.predict.networks import NetworkFile
@@ -48,11 +49,14 @@ def test_a_damaged_note_means_not_finished(network: NetworkFile, tmp_path: Path,
 
 
 def test_a_damaged_kept_prediction_is_computed_again(network: NetworkFile, tmp_path: Path) -> None:
-    prediction = fake_prediction()
+    pairs = np.array([[np.nan, 0.5], [0.25, np.nan]])
+    prediction = replace(fake_prediction(), chain_pair_iptm=pairs)
     store = Store(tmp_path / "q", prediction.query, Settings(), [network])
     store.save(network, 0, prediction)
     kept = store.load(network, 0)
     assert kept is not None and kept.provenance == prediction.provenance
+    assert kept.chain_pair_iptm is not None and kept.actifptm is None
+    np.testing.assert_array_equal(kept.chain_pair_iptm, pairs)
     assert store.load(network, 1) is None
     [path] = store.unranked.iterdir()
     path.write_bytes(path.read_bytes()[:-100])

@@ -16,7 +16,10 @@ from foldry.score.confidence import (
     InterfaceConfidence,
     aligned_errors,
     calibrate,
+    chain_clashes,
+    chain_pair_tm,
     interface_confidence,
+    interface_contacts,
     pae_calibration,
     plddt_calibration,
     predicted_tm,
@@ -107,6 +110,10 @@ def test_one_contact_by_hand() -> None:
     narrow = interface_confidence(_pair(7.5), pae, None, pae_cutoff=5)
     assert narrow.ipsae[0, 1] == pytest.approx(0.1)
     assert narrow.ipsae[1, 0] == 0
+    # One contact: 3 Å aligned on A, 6 Å on B.
+    assert found.interface_pae[0, 1] == 3
+    assert found.interface_pae[1, 0] == 6
+    assert found.contacts.tolist() == [[0, 1], [1, 0]]
     # LIS: (1 − 3/12 + 1 − 9/12) / 2 = 0.5; back only the 6: 0.5.
     assert found.lis[0, 1] == pytest.approx(0.5)
     assert found.lis[1, 0] == pytest.approx(0.5)
@@ -123,6 +130,8 @@ def test_no_contact_and_no_confidence() -> None:
     assert found.pdockq[0, 1] == found.lis[0, 1] == found.ipsae[0, 1] == 0
     assert found.iptm[0, 1] == pytest.approx(1 / 901)
     assert found.pdockq2[0] == pytest.approx(0.007348, abs=1e-6)  # x = 0: e^−6.33086
+    assert not found.contacts.any()
+    assert np.isnan(found.interface_pae).all()
     alone = interface_confidence(_prediction((5,))[0], np.zeros((5, 5)), np.ones(5))
     assert alone.chains == ("A",)
     assert np.isnan(alone.iptm).all()
@@ -141,6 +150,26 @@ def test_without_plddt_there_is_no_pdockq() -> None:
     assert np.isnan(unknown.pdockq2).all()
     for name in ("iptm", "ipsae", "lis"):
         np.testing.assert_array_equal(getattr(unknown, name), getattr(known, name))
+
+
+def test_contacts_against_all_distances() -> None:
+    structure, pae, _ = _prediction()
+    beta = structure.atom_positions[:, CB]
+    apart = np.linalg.norm(beta[:, None] - beta[None], axis=2)
+    of_chain = structure.chain_id[:, None] == structure.chain_id
+    near = (apart <= 8) & ~of_chain
+    found = interface_contacts(structure)
+    assert sorted(zip(found.first, found.second, strict=True)) == [
+        (i, j) for i, j in np.argwhere(near) if i < j
+    ]
+    np.testing.assert_allclose(found.distance, apart[found.first, found.second], rtol=1e-6)
+    confidence = interface_confidence(structure, pae, None)
+    for a, one in enumerate("ABC"):
+        for b, other in enumerate("ABC"):
+            cells = np.outer(structure.chain_id == one, structure.chain_id == other) & near
+            assert confidence.contacts[a, b] == cells.sum()
+            if cells.any():
+                assert confidence.interface_pae[a, b] == pytest.approx(pae[cells].mean())
 
 
 def test_a_certain_interface() -> None:
@@ -196,6 +225,84 @@ def test_ptm_as_recorded(parity_dir: Path) -> None:
         assert predicted_tm(terms) == pytest.approx(float(recorded["ptm"]), rel=1e-6)
         iptm = predicted_tm(terms, recorded["in_asym_id"])
         assert iptm == pytest.approx(float(recorded["iptm"]), rel=1e-6)
+
+
+TERMS = np.array(
+    [
+        [1.0, 0.9, 0.4, 0.2, 0.1],
+        [0.8, 1.0, 0.6, 0.0, 0.3],
+        [0.5, 0.1, 1.0, 0.7, 0.2],
+        [0.3, 0.7, 0.9, 1.0, 0.4],
+        [0.2, 0.0, 0.6, 0.4, 1.0],
+    ]
+)
+"""Of chains B (two residues), A (two) and C (one)."""
+
+
+def test_pairwise_iptm_by_hand() -> None:
+    chains = np.array(list("BBAAC"))
+    nan = np.nan
+    expected = [[nan, 0.3, 0.3], [0.5, nan, 0.4], [0.1, 0.5, nan]]
+    np.testing.assert_allclose(chain_pair_tm(TERMS, chains), expected)
+    two = chain_pair_tm(TERMS[:4, :4], chains[:4])
+    assert np.nanmax(two) == predicted_tm(TERMS[:4, :4], chains[:4]) == pytest.approx(0.5)
+
+
+def test_actifptm_by_hand() -> None:
+    """Residue 2 of B touches residue 1 of A and residue 2 of A touches C."""
+    contacts = np.zeros((5, 5), bool)
+    contacts[[1, 3], [2, 4]] = contacts[[2, 4], [1, 3]] = True
+    found = chain_pair_tm(TERMS, np.array(list("BBAAC")), contacts)
+    nan = np.nan
+    np.testing.assert_allclose(found, [[nan, 0.6, 0], [0.1, nan, 0.4], [0, 0.4, nan]])
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_where_all_touches_actifptm_is_pairwise_iptm(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chains = np.sort(rng.integers(0, 3, 12))
+    terms = rng.random((12, 12))
+    whole = chain_pair_tm(terms, chains, np.ones((12, 12), bool))
+    np.testing.assert_array_equal(whole, chain_pair_tm(terms, chains))
+
+
+def _atoms_along_x(chains: str, x: list[float]) -> Structure:
+    """Alanines of one Cα each."""
+    structure, *_ = _prediction((len(x),))
+    atoms, mask = np.zeros((len(x), 37, 3)), np.zeros((len(x), 37), bool)
+    atoms[:, CA, 0], mask[:, CA] = x, True
+    return dataclasses.replace(
+        structure, chain_id=np.array(list(chains)), atom_positions=atoms, atom_mask=mask
+    )
+
+
+def test_clashes_between_chains_by_hand() -> None:
+    """Two carbons overlap by more than 1.5 Å where they are nearer than 1.9 Å."""
+    found = chain_clashes(_atoms_along_x("AABBBC", [0.0, 9.0, 1.8, 10.5, 8.0, 3.8]))
+    assert found.chains == ("A", "B", "C")
+    # The two of A meet one and two of B; those within B are not counted, nor 2.0 Å to C.
+    assert found.atoms.tolist() == [[0, 2, 0], [3, 0, 0], [0, 0, 0]]
+    np.testing.assert_allclose(found.share, [1, 1, 0])
+    assert found.clashing.tolist() == [True, True, False]
+    half = chain_clashes(_atoms_along_x("AABB", [0.0, 9.0, 1.8, 20.0]))
+    assert not half.clashing.any(), "half of the atoms is not more than half"
+    np.testing.assert_allclose(half.share, 0.5)
+
+
+def test_more_than_a_hundred_clashing_atoms() -> None:
+    x = 10.0 * np.arange(300)
+    for number, clashing in ((100, False), (101, True)):
+        other = np.where(np.arange(300) < number, x + 1.5, x + 5)
+        found = chain_clashes(_atoms_along_x("A" * 300 + "B" * 300, [*x, *other]))
+        assert found.atoms[0, 1] == found.atoms[1, 0] == number
+        assert found.clashing.tolist() == [clashing, clashing]
+
+
+def test_an_atom_that_clashes_with_two_chains_counts_once() -> None:
+    found = chain_clashes(_atoms_along_x("ABC", [0.0, 1.5, -1.5]))
+    assert found.atoms.tolist() == [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
+    np.testing.assert_allclose(found.share, 1)
 
 
 def test_ptm_by_hand() -> None:

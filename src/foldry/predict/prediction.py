@@ -62,6 +62,8 @@ class Prediction:
             with a single chain.
         ranking_confidence: What ranks predictions of one query: mean pLDDT for monomers.
         provenance: How it was made.
+        chain_ptm, chain_pair_iptm, actifptm: pTM of each chain, and of each two chains ipTM and
+            actifpTM (`foldry.score.confidence.chain_pair_tm`); None as `iptm`.
         single, pair: The final representations, where they were asked for.
         relaxation: How its relaxation ended; None where none was asked for.
         unrelaxed: The network's own structure where `structure` is the relaxed one, else None.
@@ -76,6 +78,9 @@ class Prediction:
     iptm: float | None
     ranking_confidence: float
     provenance: Provenance
+    chain_ptm: Float[np.ndarray, " C"] | None = field(default=None, repr=False)
+    chain_pair_iptm: Float[np.ndarray, "C C"] | None = field(default=None, repr=False)
+    actifptm: Float[np.ndarray, "C C"] | None = field(default=None, repr=False)
     single: Float[np.ndarray, "N C"] | None = field(default=None, repr=False)
     pair: Float[np.ndarray, "N N C"] | None = field(default=None, repr=False)
     relaxation: Relaxation | None = None

@@ -25,7 +25,7 @@ from foldry.predict.settings import Settings
 from foldry.query import Alignment, Query
 from foldry.structure import Structure
 
-ARRAYS = ("plddt", "pae", "single", "pair")
+ARRAYS = ("plddt", "pae", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
 NUMBERS = ("max_pae", "ptm", "iptm", "ranking_confidence")
 RECORD = "fold.json"
 

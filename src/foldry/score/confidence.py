@@ -16,7 +16,9 @@ from jaxtyping import Bool, Float, Int
 from foldry.errors import InputError
 from foldry.features.known_atoms import backbone_frames, pseudo_beta
 from foldry.residues import CA
+from foldry.score.interface import Contacts
 from foldry.score.neighbours import near_pairs
+from foldry.score.stereochemistry import clashes_between_residues
 from foldry.score.tm import tm_d0, tm_term
 from foldry.structure import Structure
 
@@ -26,7 +28,12 @@ PLDDT_EDGES: Final = tuple(range(0, 101, 10))
 PAE_EDGES: Final = (0, 2, 4, 6, 8, 10, 15, 20, 25, MAX_PAE)
 """Å."""
 CONTACT: Final = 8.0
-"""Å."""
+"""Å between two Cβ (Cα of glycine)."""
+CONTACT_PROBABILITY: Final = 0.6
+"""So likely, by the distogram, are the contacts that make an interface for actifpTM."""
+CLASHING_ATOMS: Final = 100
+CLASHING_SHARE: Final = 0.5
+"""A chain clashes where more of its atoms overlap with other chains, or a larger share of them."""
 IPSAE_CUTOFF: Final = 10.0
 """Å. What `ipsae.py` recommends for AlphaFold 2's and 3's PAE."""
 _LIS_CUTOFF: Final = 12.0
@@ -186,9 +193,43 @@ def predicted_tm(terms: Float[np.ndarray, "N N"], chain_id: np.ndarray | None = 
     return float(_masked_mean(terms, apart).max())
 
 
+def chain_pair_tm(
+    terms: Float[np.ndarray, "N N"],
+    chain_id: np.ndarray,
+    contacts: Bool[np.ndarray, "N N"] | None = None,
+) -> Float[np.ndarray, "C C"]:
+    """ipTM of each two chains, or with contacts actifpTM; 0–1, NaN on the diagonal.
+
+    [a, b] is the best row's mean among the rows of chain a over the columns of chain b. The larger
+    of [a, b] and [b, a] is ipTM as if there were only these two chains, but for d₀, which is that
+    of the terms. AlphaFold 3 (`chain_pair_iptm`, Abramson 2024, SI 5.9.1) and ColabFold take that
+    of the whole complex too.
+
+    actifpTM (Varga et al., Bioinformatics 2025, 41, btaf107) takes, of each two chains, only the
+    residues that have a contact in the other; 0 where there is none.
+
+    Args:
+        terms: As `predicted_tm` takes them.
+        chain_id: The chain of each residue; chains are in the order in which they begin.
+        contacts: Which residues touch, the same in both directions.
+    """
+    chains = [chain_id == chain for chain in dict.fromkeys(chain_id.tolist())]
+    found = np.full((len(chains), len(chains)), np.nan)
+    for a, one in enumerate(chains):
+        for b, other in enumerate(chains):
+            if a != b:
+                rows, columns = np.flatnonzero(one), np.flatnonzero(other)
+                if contacts is not None:
+                    touching = contacts[np.ix_(rows, columns)]
+                    rows, columns = rows[touching.any(axis=1)], columns[touching.any(axis=0)]
+                block = terms[np.ix_(rows, columns)]
+                found[a, b] = block.mean(axis=1).max() if block.size else 0
+    return found
+
+
 @dataclass(frozen=True)
 class InterfaceConfidence:
-    """Confidence in each pair of chains, from PAE, pLDDT and coordinates alone; 0–1.
+    """Confidence in each pair of chains, from PAE, pLDDT and coordinates alone; mostly 0–1.
 
     Matrices [C, C] have NaN on the diagonal. Where they are not symmetric, row a is aligned on
     chain a and judges chain b; the larger of the two directions is what is mostly quoted (of LIS
@@ -206,6 +247,8 @@ class InterfaceConfidence:
             1 − PAE / 12 Å over pairs with a PAE under 12 Å.
         pdockq2: pDockQ2 of each chain [C] with all others (Zhu et al., Bioinformatics 2023, 39,
             btad424); NaN without pLDDT.
+        contacts: Number of residue pairs with Cβ at most 8 Å apart, symmetric, 0 on the diagonal.
+        interface_pae: Å, the mean PAE of these pairs; NaN where there is none.
     """
 
     chains: tuple[str, ...]
@@ -216,6 +259,8 @@ class InterfaceConfidence:
     pdockq: Float[np.ndarray, "C C"]
     lis: Float[np.ndarray, "C C"]
     pdockq2: Float[np.ndarray, " C"]
+    contacts: Int[np.ndarray, "C C"]
+    interface_pae: Float[np.ndarray, "C C"]
 
 
 def interface_confidence(
@@ -254,11 +299,68 @@ def interface_confidence(
                 for name, value in _ipsae(block, pae_cutoff).items():
                     found[name][a, b] = value
                 found["lis"][a, b] = _lis(block)
+    touching = interface_contacts(structure)
+    count, interface_pae = _of_contacts(structure, touching, pae)
     return InterfaceConfidence(
         chains=chains,
-        pdockq=_pdockq(structure, plddt),
+        pdockq=_pdockq(structure, plddt, touching),
         pdockq2=_pdockq2(structure, plddt, pae),
+        contacts=count,
+        interface_pae=interface_pae,
         **found,
+    )
+
+
+def interface_contacts(structure: Structure) -> Contacts:
+    """Residues of different chains with Cβ (Cα of glycine) at most 8 Å apart.
+
+    Raises:
+        InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
+    """
+    beta, has_beta = pseudo_beta(structure.aatype, structure.atom_positions, structure.atom_mask)
+    return _contacts(beta, has_beta > 0, _chain_numbers(structure))
+
+
+@dataclass(frozen=True)
+class ChainClashes:
+    """Atoms that overlap with atoms of other chains, by `clashes_between_residues`.
+
+    Attributes:
+        chains: Names in order.
+        atoms: Number of atoms of chain a that clash with one of chain b; [C, C].
+        share: Of the atoms of each chain [C] those that clash with any other chain, 0–1.
+        clashing: Chains [C] with more than 100 such atoms or more than half of them, the rule of
+            AlphaFold 3's `has_clash` (Abramson 2024, SI 5.9.2).
+    """
+
+    chains: tuple[str, ...]
+    atoms: Int[np.ndarray, "C C"]
+    share: Float[np.ndarray, " C"]
+    clashing: Bool[np.ndarray, " C"]
+
+
+def chain_clashes(structure: Structure) -> ChainClashes:
+    """Which chains run into each other.
+
+    Raises:
+        InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
+    """
+    chain, num = _chain_numbers(structure), len(structure.chains)
+    found = clashes_between_residues(structure)
+    # Each atom of a clash with the chain of the other one.
+    atom = (found.residue * 37 + found.slot).ravel()
+    partner = chain[found.residue[:, ::-1]].ravel()
+    apart = chain[atom // 37] != partner
+    atom, partner = np.unique(np.stack([atom[apart], partner[apart]]), axis=1)
+    pairs = np.bincount(chain[atom // 37] * num + partner, minlength=num * num).reshape(num, num)
+    clashing = np.bincount(chain[np.unique(atom) // 37], minlength=num)
+    there = np.bincount(chain, structure.atom_mask.sum(axis=1), num)
+    share = clashing / np.maximum(there, 1)
+    return ChainClashes(
+        chains=structure.chains,
+        atoms=pairs,
+        share=share,
+        clashing=(clashing > CLASHING_ATOMS) | (share > CLASHING_SHARE),
     )
 
 
@@ -281,25 +383,36 @@ def _lis(block: Float[np.ndarray, "A B"]) -> float:
     return float((1 - near / _LIS_CUTOFF).mean()) if len(near) else 0.0
 
 
+def _of_contacts(
+    structure: Structure, contacts: Contacts, pae: Float[np.ndarray, "N N"]
+) -> tuple[Int[np.ndarray, "C C"], Float[np.ndarray, "C C"]]:
+    """How many contacts there are of each two chains, and their mean PAE, Å."""
+    chain, num = _chain_numbers(structure), len(structure.chains)
+    rows = np.concatenate([contacts.first, contacts.second])
+    columns = np.concatenate([contacts.second, contacts.first])
+    pair = chain[rows] * num + chain[columns]
+    count = np.bincount(pair, minlength=num * num).reshape(num, num)
+    total = np.bincount(pair, pae[rows, columns], num * num).reshape(num, num)
+    return count, np.divide(total, count, out=np.full((num, num), np.nan), where=count > 0)
+
+
 def _pdockq(
-    structure: Structure, plddt: Float[np.ndarray, " N"] | None
+    structure: Structure, plddt: Float[np.ndarray, " N"] | None, contacts: Contacts
 ) -> Float[np.ndarray, "C C"]:
     """0.724 / (1 + exp(−0.052 (x − 152.611))) + 0.018; 0 without a contact of Cβ.
 
     x is the mean pLDDT of the residues in contact times log₁₀ of the number of contacts.
     """
-    chain = _chain_numbers(structure)
-    num = len(structure.chains)
+    chain, num = _chain_numbers(structure), len(structure.chains)
     found = np.full((num, num), np.nan)
     if plddt is None:
         return found
     found[~np.eye(num, dtype=bool)] = 0
-    beta, has_beta = pseudo_beta(structure.aatype, structure.atom_positions, structure.atom_mask)
-    contacts = _contacts(beta, has_beta > 0, chain)
-    ends = np.sort(chain[contacts], axis=0)
+    pairs = np.stack([contacts.first, contacts.second])
+    ends = np.sort(chain[pairs], axis=0)
     interface = ends[0] * num + ends[1]
     for each in np.unique(interface):
-        touching = contacts[:, interface == each]
+        touching = pairs[:, interface == each]
         x = plddt[np.unique(touching)].mean() * np.log10(touching.shape[1])
         one, other = divmod(int(each), num)
         found[one, other] = found[other, one] = 0.724 / (1 + np.exp(-0.052 * (x - 152.611))) + 0.018
@@ -317,7 +430,8 @@ def _pdockq2(
     if plddt is None:
         return np.full(num, np.nan)
     contacts = _contacts(structure.atom_positions[:, CA], structure.atom_mask[:, CA], chain)
-    first, second = np.concatenate([contacts, contacts[::-1]], axis=1)
+    first = np.concatenate([contacts.first, contacts.second])
+    second = np.concatenate([contacts.second, contacts.first])
     count = np.maximum(np.bincount(chain[first], minlength=num), 1)
     sure, near = (
         np.bincount(chain[first], values, num) / count
@@ -337,13 +451,13 @@ def _chain_numbers(structure: Structure) -> Int[np.ndarray, " N"]:
 
 def _contacts(
     points: Float[np.ndarray, "N 3"], there: Bool[np.ndarray, " N"], chain: Int[np.ndarray, " N"]
-) -> Int[np.ndarray, "2 M"]:
+) -> Contacts:
     """Pairs of residues of different chains at most 8 Å apart, each once."""
     residues = np.flatnonzero(there)
-    first, second, _ = near_pairs(points[residues], np.nextafter(CONTACT, np.inf))
-    pairs = residues[np.stack([first, second])]
-    apart: Int[np.ndarray, "2 M"] = pairs[:, chain[pairs[0]] != chain[pairs[1]]]
-    return apart
+    first, second, distance = near_pairs(
+        points[residues], np.nextafter(CONTACT, np.inf), chain[residues]
+    )
+    return Contacts(residues[first], residues[second], distance)
 
 
 def _masked_mean(
