@@ -1,12 +1,13 @@
-"""Seconds and peak memory per sample of a training step, on real chains.
+"""Seconds, speed and peak memory per sample of a training step, on real chains.
 
-    python benchmarks/train_step.py --data ../shared/data [--device cpu] [--steps 4]
+    python benchmarks/train_step.py --data ../shared/data [--device cpu] [--steps 8]
 
-On a CPU: mini in float32. On a GPU: mini and model_1_ptm in bfloat16, the latter at the paper's
-size of initial training (crop 256, 128 rows, 1024 extra rows, a sample at a time), with and without
-recomputed blocks. The passes of a step are drawn as in training; their mean is in the table. The
-first two steps warm up and are not counted. Each row runs in a process of its own, so that its
-peak memory is its own.
+On a CPU: mini in float32 and bfloat16, by one process with one and with two threads, and by two
+processes with one thread each, at the same time. On a GPU: mini and model_1_ptm in bfloat16, the
+latter at the paper's size of initial training (crop 256, 128 rows, 1024 extra rows, a sample at a
+time), with and without recomputed blocks. The passes of a step are drawn as in training; their mean
+is in the table. The first two steps warm up and are not counted. Operations are counted by torch,
+forward and backward. Each row runs in processes of its own, so that its peak memory is its own.
 """
 
 from __future__ import annotations
@@ -27,16 +28,28 @@ OPENFOLD = "OpenFold, initial training at this size, published: 10.3 s a step on
 
 @dataclass(frozen=True)
 class Row:
-    """What one process measures."""
+    """What is measured together; the time of `processes` is that of the slowest."""
 
     network: str
     stage: str
     micro_batch: int
+    dtype: str = "bfloat16"
+    threads: int | None = None
+    processes: int = 1
     recompute: bool = False
 
 
 ROWS = {
-    "cpu": (Row("mini", "main", 1), Row("mini", "main", 2)),
+    "cpu": (
+        Row("mini", "main", 1, "float32", threads=1),
+        Row("mini", "main", 2, "float32", threads=1),
+        Row("mini", "main", 2, "float32", threads=2),
+        Row("mini", "main", 2, "float32", threads=1, processes=2),
+        Row("mini", "main", 2, "bfloat16", threads=1),
+        Row("mini", "main", 2, "bfloat16", threads=2),
+        Row("mini", "main", 2, "bfloat16", threads=1, processes=2),
+        Row("mini", "long", 2, "bfloat16", threads=2),
+    ),
     "cuda": (
         Row("mini", "main", 1),
         Row("mini", "main", 32),
@@ -47,8 +60,9 @@ ROWS = {
 
 
 def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
-    """Print one row of the table."""
+    """Print what one process finds: passes, seconds, CPU seconds, GFLOP, GiB."""
     import torch  # noqa: PLC0415
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
     from foldry.model.alphafold import AlphaFold  # noqa: PLC0415
     from foldry.model.config import preset  # noqa: PLC0415
@@ -59,12 +73,15 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     from foldry.train.distributed import Workers  # noqa: PLC0415
 
     on_gpu = device != "cpu"
+    half = row.dtype == "bfloat16"
     runtime = Runtime(
         device=torch.device(device),
-        dtype=torch.bfloat16 if on_gpu else torch.float32,
-        autocast=on_gpu,
+        dtype=torch.bfloat16 if half else torch.float32,
+        autocast=half,
         checkpoint=row.recompute,
     )
+    if row.threads:
+        torch.set_num_threads(row.threads)
     config = preset(row.network)
     (stage,) = choose_stages(config, row.stage)
     size = max(row.micro_batch, 2) if row.network == "mini" else 1
@@ -78,7 +95,10 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     alone = Workers()
     seconds, cpu_seconds, passes = [], [], []
     # Samples are made beforehand: the loop makes them while the device computes.
-    for step, batches in list(loop.prefetch(training, stage, 0, 0, alone, runtime)):
+    steps = list(loop.prefetch(training, stage, 0, 0, alone, runtime))
+    with FlopCounterMode(display=False) as counter:
+        loop.train_step(model, optimizer, steps[0][1], stage, 0, 0, alone)
+    for step, batches in steps[1:]:
         started, cpu_started = time.perf_counter(), time.process_time()
         line = loop.train_step(model, optimizer, batches, stage, 0, step, alone)
         if on_gpu:
@@ -90,12 +110,33 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
         peak = torch.cuda.max_memory_allocated() / 2**30
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    mean, cpu_mean = (sum(each[WARM_UP:]) / (num_steps * size) for each in (seconds, cpu_seconds))
-    print(
-        f"{row.network:12s} {stage.crop_size:4d} {stage.num_rows:4d} {stage.num_extra_rows:5d} "
-        f"{row.micro_batch:5d} {'yes' if row.recompute else 'no':9s} "
-        f"{sum(passes[WARM_UP:]) / num_steps:6.2f} {mean:9.3f} {cpu_mean:9.3f} {peak:9.2f}",
-        flush=True,
+    counted = slice(WARM_UP - 1, None)
+    found = [sum(each[counted]) / (num_steps * size) for each in (seconds, cpu_seconds)]
+    gflop = counter.get_total_flops() / 1e9 / size
+    print(stage.crop_size, stage.num_rows, stage.num_extra_rows, sum(passes[counted]) / num_steps)
+    print(*found, gflop, peak)
+
+
+def run(row: Row, arguments: list[str]) -> str:
+    """The line of one row, from as many processes as it has."""
+    environment = os.environ | ({"OMP_NUM_THREADS": str(row.threads)} if row.threads else {})
+    started = [
+        subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(row.processes)
+    ]
+    told = [process.communicate()[0].split() for process in started]
+    if any(process.returncode for process in started):
+        return f"{row.network:12s} failed"
+    crop, rows, extra, passes = told[0][:4]
+    measured = [[float(word) for word in each[4:]] for each in told]
+    seconds = max(each[0] for each in measured) / row.processes
+    cpu_seconds, gflop = measured[0][1], measured[0][2]
+    peak = sum(each[3] for each in measured)
+    threads = f"{row.processes} × {row.threads}" if row.threads else ""
+    return (
+        f"{row.network:12s} {row.dtype:9s} {threads:6s} {crop:>4s} {rows:>4s} {extra:>5s} "
+        f"{row.micro_batch:5d} {'yes' if row.recompute else 'no':9s} {float(passes):6.2f} "
+        f"{seconds:9.3f} {cpu_seconds:9.3f} {gflop / seconds:8.0f} {peak:9.2f}"
     )
 
 
@@ -104,24 +145,21 @@ def machine(device: str) -> str:
     import torch  # noqa: PLC0415
 
     if device != "cpu":
-        return f"{torch.cuda.get_device_name(device)}, bfloat16, torch {torch.__version__}"
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     names = [
         line.split(":")[1].strip()
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith("model name")
     ]
     name = names[0] if names else platform.processor()
-    return (
-        f"{name}, {torch.get_num_threads()} of {os.cpu_count()} cores, float32, "
-        f"torch {torch.__version__}"
-    )
+    return f"{name}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--row", type=int, help="only this row, in this process")
     arguments = parser.parse_args()
     rows = ROWS[arguments.device.split(":")[0]]
@@ -130,11 +168,13 @@ def main() -> None:
         return
     print(machine(arguments.device))
     print(
-        "network      crop rows extra micro recompute passes  s/sample CPU s/smp  peak GiB",
+        "network      dtype    procs × thr crop rows extra micro recompute passes  s/sample "
+        "CPU s/smp  GFLOP/s  peak GiB",
         flush=True,
     )
-    for number in range(len(rows)):
-        subprocess.run([sys.executable, __file__, *sys.argv[1:], "--row", str(number)], check=False)
+    for number, row in enumerate(rows):
+        own = [sys.executable, __file__, *sys.argv[1:], "--row", str(number)]
+        print(run(row, own), flush=True)
     print(OPENFOLD)
 
 
