@@ -138,7 +138,7 @@ def fold(
     complexes = [query for query in asked if query.num_chains > 1]
     reports = [align_complex(query, settings.pairing).report for query in complexes]
     _warn_of_nucleic_acids(asked)
-    _warn_of_single_sequences(asked)
+    warn_of_single_sequences(asked)
     if together:
         _warn_of_lone_chains(asked)
     for query, report in zip(complexes, reports, strict=True):
@@ -181,7 +181,8 @@ def _warn_of_lone_chains(queries: Sequence[Query]) -> None:
         logger.warning("--together finds nothing to join: %s one chain.", alone[0] + more)
 
 
-def _warn_of_single_sequences(queries: Sequence[Query]) -> None:
+def warn_of_single_sequences(queries: Sequence[Query]) -> None:
+    """Names the first query with a chain that is its own only row, and counts the others."""
     single = [
         query.name
         for query in queries

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import foldry
-from foldry.cli import fold, score, train, weights
+from foldry.cli import fold, score, screen, train, weights
 from foldry.errors import InputError
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(fold.fold)
+app.command()(screen.screen)
 app.add_typer(weights.app, name="weights")
 app.command()(score.score)
 app.add_typer(train.app, name="train")

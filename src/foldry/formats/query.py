@@ -25,6 +25,7 @@ FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
 A3M_SUFFIXES: Final = (".a3m",)
 STOCKHOLM_SUFFIXES: Final = (".sto", ".stk", ".stockholm")
 JSON_SUFFIXES: Final = (".json",)
+TABLE_SUFFIX: Final = ".csv"
 MAX_NAME: Final = 100
 
 
@@ -106,9 +107,16 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in known if name.endswith(suffix)), "")
 
 
+def is_table(path: Path) -> bool:
+    """Whether the file's name is that of a CSV file, gzipped or not."""
+    return path.name.lower().removesuffix(".gz").endswith(TABLE_SUFFIX)
+
+
 def _read(path: Path, together: bool) -> list[Query]:
     text = read_text(path)
     source = str(path)
+    if is_table(path):
+        raise InputError(f"{source} is a table: fold what it lists with `foldry screen`.")
     if not text.strip():
         raise InputError(f"{source} is empty: give a FASTA, a3m or JSON file.")
     suffix = _suffix(path)
@@ -126,8 +134,12 @@ def _read(path: Path, together: bool) -> list[Query]:
         )
     records = parse_fasta(text, source)
     if together and len(records) > 1:
-        chains = [part for record in records for part in _split(record, path)]
-        return [Query(safe_name(stem(path), source), _copies(chains))]
+        chains = [
+            part
+            for record in records
+            for part in split_chains(record.sequence, f"{path}, line {record.line},")
+        ]
+        return [Query(safe_name(stem(path), source), named_chains(chains))]
     return [_record(record, path, alone=len(records) == 1) for record in records]
 
 
@@ -137,21 +149,24 @@ def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
     name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
         raise InputError(f"{place} is a header without a name: write one after '>'.")
-    return Query(safe_name(name, place), _copies(_split(record, path)))
+    return Query(safe_name(name, place), named_chains(split_chains(record.sequence, place)))
 
 
-def _split(record: FastaRecord, path: Path) -> list[str]:
-    """The sequences of a record's chains."""
-    place = f"{path}, line {record.line},"
-    return [clean_sequence(part, place) for part in record.sequence.split(":")]
+def split_chains(sequences: str, place: str) -> list[str]:
+    """The sequences of a complex that is written with `:` between its chains.
+
+    Raises:
+        InputError: As `clean_sequence`, with the place.
+    """
+    return [clean_sequence(part, place) for part in sequences.split(":")]
 
 
-def _copies(sequences: Sequence[str]) -> tuple[Chain, ...]:
+def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
     """Chains named in this order; equal ones are copies of one."""
-    copies: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for name, sequence in zip(chain_names(len(sequences)), sequences, strict=True):
-        copies.setdefault(sequence, []).append(name)
-    return tuple(Chain(tuple(names), sequence) for sequence, names in copies.items())
+        found.setdefault(sequence, []).append(name)
+    return tuple(Chain(tuple(names), sequence) for sequence, names in found.items())
 
 
 def _read_a3m(text: str, path: Path) -> Query:

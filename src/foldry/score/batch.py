@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Final, TextIO
 
 from foldry.errors import InputError
-from foldry.formats.files import read_text, whole_file
+from foldry.formats.files import whole_file
+from foldry.formats.table import read_table
 from foldry.score.assess import ScoreSettings, assess_files
 from foldry.score.table import NUMBERS, numbers
 
@@ -59,13 +60,9 @@ def read_pairs(path: Path) -> list[Pair]:
     Raises:
         InputError: The file is no such table, or a row has more cells than it has columns.
     """
-    rows = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
-    try:
-        header = [title.strip() for title in next(rows, [])]
-        _check_header(path, header)
-        pairs = [_pair(path, rows.line_num, header, row) for row in rows if any(row)]
-    except csv.Error as error:
-        raise InputError(f"{path}, line {rows.line_num}, is no CSV ({error}): mend it.") from None
+    header, rows = read_table(path)
+    _check_header(path, header)
+    pairs = [_pair(path, row.cells) for row in rows]
     if not pairs:
         raise InputError(f"{path} has no pair: write one a line below the header.")
     return pairs
@@ -137,12 +134,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         )
 
 
-def _pair(path: Path, line: int, header: Sequence[str], row: Sequence[str]) -> Pair:
-    cells = dict(zip(header, map(str.strip, row), strict=False))
-    if len(row) > len(header):
-        raise InputError(
-            f"{path}, line {line}, has {len(row)} cells in {len(header)} columns: mend it."
-        )
+def _pair(path: Path, cells: dict[str, str]) -> Pair:
     model, reference = cells.get("model", ""), cells.get("reference", "")
     return Pair(cells.get("name") or model, model, reference, path.parent)
 

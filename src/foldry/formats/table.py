@@ -1,0 +1,59 @@
+"""CSV: rows whose cells have the names of their columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from foldry.errors import InputError
+from foldry.formats.files import read_text
+
+
+class TableRow(NamedTuple):
+    """One row.
+
+    Attributes:
+        line: Where in the file it ends, counted from 1.
+        cells: Text without spaces around it by column; the last ones may be missing.
+    """
+
+    line: int
+    cells: dict[str, str]
+
+
+def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
+    """The columns that a CSV file's first line names, and its rows, each read when it is asked for.
+
+    Empty lines count for nothing.
+
+    Raises:
+        InputError: The file cannot be read or is no CSV, at once or with the row that is wrong; or
+            a row has more cells than there are columns.
+    """
+    rows = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
+    cells = _cells(path, rows)
+    columns = next(cells, [])
+
+    def named() -> Iterator[TableRow]:
+        for row in cells:
+            if len(row) > len(columns):
+                raise InputError(
+                    f"{path}, line {rows.line_num}, has {len(row)} cells in {len(columns)} "
+                    "columns: mend it."
+                )
+            if any(row):
+                yield TableRow(rows.line_num, dict(zip(columns, row, strict=False)))
+
+    return columns, named()
+
+
+def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    """Rows as stripped cells; what the reader refuses is told with its line."""
+    try:
+        for row in rows:
+            yield [cell.strip() for cell in row]
+    except csv.Error as error:
+        number = rows.line_num  # type: ignore[attr-defined]
+        raise InputError(f"{path}, line {number}, is no CSV ({error}): mend it.") from None

@@ -1,0 +1,136 @@
+"""Many pairs of proteins, one after the other, and a table of what became of each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from foldry.errors import InputError
+from foldry.formats.files import read_text
+from foldry.formats.screen import Pair
+from foldry.formats.sequence import chain_names
+from foldry.formats.table import read_table
+from foldry.predict import runner
+from foldry.predict.resume import RECORD
+from foldry.predict.runner import Outcome, Progress
+from foldry.predict.screen_table import FOLDER, TABLE, ScreenRow, write_screen
+from foldry.predict.settings import Settings
+
+WHOLE = ("ranking_confidence", "iptm", "ptm", "mean_plddt")
+"""Measures of all chains together; the others are those of an interface."""
+
+
+def run_screen(
+    pairs: Sequence[Pair], out: Path, settings: Settings, progress: Progress | None = None
+) -> list[ScreenRow]:
+    """Predict every pair; one that fails is a row that says why and stops nothing.
+
+    The table and its page are written again after each pair that was computed. Pairs that an
+    earlier run finished come first and are not computed again.
+
+    Args:
+        pairs: Of different names.
+        out: Folder; made where it is missing.
+        settings: As of `runner.run`.
+        progress: Told which pair is computed, and of how many.
+
+    Returns:
+        A row for each pair, in their order.
+
+    Raises:
+        InputError: The weights are not usable for complexes; nothing has been written by then.
+    """
+    runner.networks_for(pairs[0].query, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    seconds = _seconds(out / TABLE)
+    names = [pair.query.name for pair in pairs]
+    rows = {
+        name: ScreenRow(name, pair.a, pair.b, pair.query.num_residues)
+        for name, pair in zip(names, pairs, strict=True)
+    }
+    notice = ""
+    known = sorted(pairs, key=lambda pair: not (out / FOLDER / pair.query.name / RECORD).is_file())
+    try:
+        for number, pair in enumerate(known):
+            name, start = pair.query.name, time.monotonic()
+            outcome = _fold(pair, out / FOLDER, settings, progress, (number, len(pairs)))
+            computed = outcome.status != "resumed"
+            took = time.monotonic() - start if computed else seconds.get(name)
+            notice = outcome.notice or notice
+            rows[name] = _ended(rows[name], pair, outcome, took)
+            if computed:
+                write_screen(list(rows.values()), out, notice)
+    finally:  # also of what was only found finished before an interruption
+        write_screen(list(rows.values()), out, notice)
+    return list(rows.values())
+
+
+def _fold(
+    pair: Pair, folder: Path, settings: Settings, progress: Progress | None, place: tuple[int, int]
+) -> Outcome:
+    """One pair as a batch of its own; progress is told in pairs."""
+
+    def told(what: str, _finished: int, _total: int) -> None:
+        if progress is not None:
+            progress(what, *place)
+
+    return runner.run([pair.query], folder, settings, progress=told)[0]
+
+
+def _ended(row: ScreenRow, pair: Pair, outcome: Outcome, seconds: float | None) -> ScreenRow:
+    if outcome.status == "failed":
+        return replace(row, state="failed", reason=outcome.reason, seconds=seconds)
+    return replace(row, state="done", seconds=seconds, measures=measures(outcome.folder, pair))
+
+
+def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
+    """The numbers of `MEASURES` of a pair's best prediction, from its folder.
+
+    Those of an interface are of the two chains, one of each protein, with the highest ipSAE. Where
+    an interface has two directions the higher number counts, of LIS and PAE the mean.
+    """
+    best = json.loads(read_text(folder / "ranking_debug.json"))["order"][0]
+    scores = json.loads(read_text(folder / f"scores_{best}.json"))
+    found: dict[str, float | None] = {key: scores.get(key) for key in WHOLE}
+    between = [each for each in scores.get("interfaces", ()) if _is_between(each["chains"], pair)]
+    if not between:
+        return found
+    interface = max(between, key=lambda each: _higher(each["ipsae"]) or 0)
+    of_chain = {each["chain"]: each for each in scores["chains"]}
+    return found | {
+        "ipsae": _higher(interface["ipsae"]),
+        "pdockq": interface["pdockq"],
+        "pdockq2": _higher([of_chain[name]["pdockq2"] for name in interface["chains"]]),
+        "lis": _mean(interface["lis"]),
+        "interface_pae": _mean(interface["interface_pae"]),
+        "contacts": interface["contacts"],
+    }
+
+
+def _is_between(chains: Sequence[str], pair: Pair) -> bool:
+    """Whether one chain is of the first protein, whose chains are named first, and one is not."""
+    first = set(chain_names(pair.num_first))
+    return not pair.num_first or len(first & set(chains)) == 1
+
+
+def _higher(values: Sequence[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if there else None
+
+
+def _seconds(table: Path) -> dict[str, float]:
+    """What pairs took in an earlier run, by its table; nothing where that is missing or damaged."""
+    try:
+        _, rows = read_table(table)
+        return {
+            row.cells["id"]: float(row.cells["seconds"]) for row in rows if row.cells["seconds"]
+        }
+    except (InputError, KeyError, ValueError):
+        return {}

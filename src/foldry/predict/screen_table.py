@@ -1,0 +1,180 @@
+"""What became of the pairs of a screen, as a CSV file and as a page that sorts it.
+
+The page is screen.html, with the style of the report and of screen.css, and screen.js.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Final
+
+from foldry.formats.files import whole_file
+
+TABLE: Final = "screen.csv"
+PAGE: Final = "screen.html"
+FOLDER: Final = "pairs"
+"""Where each pair has its folder, with the files of `foldry fold`."""
+
+_HERE: Final = files("foldry") / "predict"
+_STATES: Final = ("done", "failed", "waiting")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number of the table.
+
+    Attributes:
+        key: Its name in the CSV file.
+        title, meaning: For people; the meaning is one line.
+        decimals: How many the page shows.
+        is_share: Whether it is from 0 to 1, and drawn as a bar.
+    """
+
+    key: str
+    title: str
+    meaning: str
+    decimals: int = 2
+    is_share: bool = False
+
+
+MEASURES: Final = (
+    Column("ranking_confidence", "Ranking", "0.8 ipTM + 0.2 pTM", is_share=True),
+    Column("iptm", "ipTM", "Predicted TM-score between the chains", is_share=True),
+    Column("ptm", "pTM", "Predicted TM-score of the whole", is_share=True),
+    Column("ipsae", "ipSAE", "ipTM of the pairs of residues that are sure", is_share=True),
+    Column("pdockq", "pDockQ", "Expected DockQ, by pLDDT and contacts", is_share=True),
+    Column("pdockq2", "pDockQ2", "Expected DockQ, by pLDDT and PAE of contacts", is_share=True),
+    Column("lis", "LIS", "Local interaction score", is_share=True),
+    Column("interface_pae", "PAE, Å", "Mean predicted aligned error of contacts", 1),
+    Column("contacts", "Contacts", "Pairs of residues with Cβ at most 8 Å apart", 0),
+    Column("mean_plddt", "pLDDT", "Mean over all residues", 1),
+)
+SECONDS: Final = Column("seconds", "Seconds", "What the prediction took", 0)
+RESIDUES: Final = Column("residues", "Residues", "Of all chains", 0)
+COLUMNS: Final = (
+    *("id", "a", "b", "residues", *(each.key for each in MEASURES)),
+    *("seconds", "state", "reason"),
+)
+"""Of the CSV file."""
+
+
+@dataclass(frozen=True)
+class ScreenRow:
+    """One pair.
+
+    Attributes:
+        name: The query's name, which is that of its folder.
+        a, b: The two proteins; "" for a complex that was given as one sequence.
+        residues: Of all chains.
+        state: `done`, `failed` or `waiting`.
+        reason: Why it failed, in one sentence.
+        seconds: What it took, or None.
+        measures: Of the best prediction, by the key of `MEASURES`; None where there is none.
+    """
+
+    name: str
+    a: str
+    b: str
+    residues: int
+    state: str = "waiting"
+    reason: str = ""
+    seconds: float | None = None
+    measures: dict[str, float | None] = field(default_factory=dict)
+
+    def number(self, column: Column) -> float | None:
+        """What stands in one of the columns of numbers."""
+        if column is RESIDUES:
+            return self.residues
+        return self.seconds if column is SECONDS else self.measures.get(column.key)
+
+
+def best_first(rows: Sequence[ScreenRow]) -> list[ScreenRow]:
+    """By ranking confidence; then those that failed and those that wait, in their order."""
+
+    def key(row: ScreenRow) -> tuple[int, float]:
+        return _STATES.index(row.state), -(row.measures.get("ranking_confidence") or 0)
+
+    return sorted(rows, key=key)
+
+
+def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None:
+    """Write both files, each of them whole at any time.
+
+    Args:
+        rows: In the order of the CSV file; the page begins with the best.
+        out: Folder; it exists.
+        notice: What every reader must be told of the predictions, or "".
+    """
+    with whole_file(out / TABLE) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in rows:
+            numbers = [_plain(row.number(column)) for column in (RESIDUES, *MEASURES, SECONDS)]
+            writer.writerow([row.name, row.a, row.b, *numbers, row.state, row.reason])
+    with whole_file(out / PAGE) as file:
+        file.write(screen_html(rows, notice))
+
+
+def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
+    """The page: it needs no other file but the reports that it links to, and asks for nothing."""
+    script = (_HERE / "screen.js").read_text("utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    states = Counter(row.state for row in rows)
+    facts = [("Pairs", len(rows)), *((each.title(), states[each]) for each in _STATES)]
+    columns = (*MEASURES, RESIDUES, SECONDS)
+    return Template((_HERE / "screen.html").read_text("utf-8")).substitute(
+        script_hash=f"'sha256-{digest}'",
+        style="".join((_HERE / name).read_text("utf-8") for name in ("report.css", "screen.css")),
+        script=script,
+        notice=f'<p class="notice">{html.escape(notice)}</p>' if notice else "",
+        facts="".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts),
+        head="\n".join(
+            [_head("Pair", "By name"), *map(_head_of, columns), _head("State", "Done?")]
+        ),
+        rows="\n".join(_row(row, columns) for row in best_first(rows)),
+    )
+
+
+def _head(title: str, meaning: str, first: str = "ascending") -> str:
+    """A column's title, which sorts by it; `first` is the order that it begins with."""
+    return (
+        f'<th scope="col" data-first="{first}"><button type="button" title="{meaning}">'
+        f"{title}</button></th>"
+    )
+
+
+def _head_of(column: Column) -> str:
+    rising = column.key in ("interface_pae", "residues", "seconds")
+    return _head(column.title, column.meaning, "ascending" if rising else "descending")
+
+
+def _row(row: ScreenRow, columns: Sequence[Column]) -> str:
+    name = html.escape(row.name)
+    shown = name.replace("_", "_<wbr>")
+    link = f'<a href="{FOLDER}/{name}/report.html">{shown}</a>' if row.state == "done" else shown
+    cells = "".join(_cell(row.number(column), column) for column in columns)
+    return (
+        f'<tr><th scope="row">{link}</th>{cells}'
+        f'<td class="state {row.state}"><b>{row.state}</b> {html.escape(row.reason)}</td></tr>'
+    )
+
+
+def _cell(value: float | None, column: Column) -> str:
+    if value is None:
+        return '<td data-value="">–</td>'
+    bar = f' class="share" style="--share:{min(max(value, 0), 1):.3f}"' if column.is_share else ""
+    return f'<td data-value="{_plain(value)}"{bar}>{value:.{column.decimals}f}</td>'
+
+
+def _plain(value: float | None) -> str:
+    """A number as text with four decimals at most; "" for none."""
+    return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")

@@ -1,0 +1,155 @@
+"""`foldry screen` from a table to its results, with small recorded multimer parameters."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from foldry.cli.main import main
+from foldry.formats.coordinates import read_structure
+from foldry.predict import runner
+from foldry.predict.screen_table import COLUMNS
+from foldry.query import Query
+from tests.cli.test_hostile_input import assert_one_sentence
+
+BAIT, A, B = "MKTAYIAKQRQISF", "MKVLAAGIVG", "GGSAYWQRKMLN"
+
+
+def table(out: Path) -> dict[str, dict[str, str]]:
+    with (out / "screen.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == COLUMNS
+    return {row["id"]: row for row in rows}
+
+
+@pytest.fixture
+def command(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    monkeypatch.chdir(tmp_path)
+    Path("q.csv").write_text(f"id,sequence\nbait,{BAIT}\na,{A}\nb,{B}\n")
+    flags = ["--weights", str(weights), "-o", "out", "--num-recycles", "0", "--device", "cpu"]
+    return ["screen", "q.csv", *flags]
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pairs that are really computed."""
+    names: list[str] = []
+    real = runner.predict_one
+
+    def counted(asked: Query, *arguments: object) -> object:
+        names.append(asked.name)
+        return real(asked, *arguments)
+
+    monkeypatch.setattr(runner, "predict_one", counted)
+    return names
+
+
+def test_a_bait_against_the_others(
+    command: list[str], computed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command, "--bait", "bait"]) == 0
+    assert computed == ["bait_and_a", "bait_and_b"]
+    assert "2 of 2 pairs are in out/screen.csv and out/screen.html" in capsys.readouterr().out
+    rows = table(Path("out"))
+    row = rows["bait_and_b"]
+    assert (row["a"], row["b"], row["residues"]) == ("bait", "b", "26")
+    assert (row["state"], row["reason"]) == ("done", "")
+    folder = Path("out/pairs/bait_and_b")
+    scores = json.loads(next(folder.glob("scores_*.json")).read_text())
+    [interface] = scores["interfaces"]
+    assert float(row["iptm"]) == pytest.approx(scores["iptm"], abs=1e-4)
+    assert float(row["ipsae"]) == pytest.approx(max(interface["ipsae"]), abs=1e-4)
+    assert float(row["contacts"]) == interface["contacts"]
+    assert float(row["seconds"]) > 0
+    assert read_structure(folder / "ranked_0.cif").chain("B").sequence == B
+    page = Path("out/screen.html").read_text()
+    for name in rows:
+        assert f'href="pairs/{name}/report.html"' in page
+        assert (Path("out/pairs") / name / "report.html").is_file()
+
+    assert main([*command, "--all"]) == 0
+    assert computed[2:] == ["a_and_b"], "the others were finished"
+    assert table(Path("out"))["bait_and_b"] == row
+    changed = [*command, "--all", "--seeds", "1"]
+    assert main(changed) == 0
+    assert len(computed) == 6
+
+
+def test_a_pair_that_fails_is_a_row(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real = runner.predict_one
+
+    def failing(asked: Query, *arguments: object) -> object:
+        if asked.name == "bait_and_a":
+            raise MemoryError
+        return real(asked, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runner, "predict_one", failing)
+        assert main([*command, "--all"]) == 1
+    assert "bait_and_a failed: 24 residues do not fit" in capsys.readouterr().out
+    rows = table(Path("out"))
+    assert [row["state"] for row in rows.values()] == ["failed", "done", "done"]
+    assert rows["bait_and_a"]["reason"].startswith("24 residues do not fit into memory")
+    assert rows["bait_and_a"]["iptm"] == ""
+    assert "24 residues do not fit into memory" in Path("out/screen.html").read_text()
+    assert main([*command, "--all"]) == 0, "it is tried again"
+
+
+def test_an_interrupted_screen_goes_on(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    computed: list[str] = []
+    real = runner.predict_one
+
+    def interrupted(asked: Query, *arguments: object) -> object:
+        if asked.name == "bait_and_b" and "bait_and_b" not in computed:
+            computed.append(asked.name)
+            raise KeyboardInterrupt
+        computed.append(asked.name)
+        return real(asked, *arguments)
+
+    monkeypatch.setattr(runner, "predict_one", interrupted)
+    assert main([*command, "--all"]) == 130
+    before = table(Path("out"))
+    assert [row["state"] for row in before.values()] == ["done", "waiting", "waiting"]
+    assert main([*command, "--all"]) == 0
+    assert computed == ["bait_and_a", "bait_and_b", "bait_and_b", "a_and_b"]
+    after = table(Path("out"))
+    assert after["bait_and_a"] == before["bait_and_a"], "its seconds too"
+    assert not list(Path("out").glob(".*"))
+
+
+WRONG: dict[str, tuple[str, list[str], str]] = {
+    # what is wrong: (the table, further arguments, what the sentence must say)
+    "no table of pairs": ("id,sequence\nx,MKT\n", [], "q.csv, line 2, is one chain"),
+    "a bad letter": ("id,sequence\nx,MKT:MK1\n", [], "q.csv, line 2, has '1' at residue 3"),
+    "a binary file": ("\0\1\2", [], "q.csv is a binary file"),
+    "a table of another kind": ("model,reference\na,b\n", [], "q.csv has the columns"),
+    "both choices": ("id\nx\n", ["--bait", "x", "--all"], "give one of them"),
+    "too long": ("id,sequence\nx,MKTA:MKTA\n", ["--max-length", "7"], "q.csv, line 2: x has 8"),
+    "weights of one chain": ("id,sequence\nx,MKT:MKT\n", ["--weights", "mini"], "has 2 chains"),
+    "no file of proteins": ("a,b\nx,y\n", [], "q.csv, line 2, names 'x'"),
+    "a number": ("id,sequence\nx,MKT:MKT\n", ["--seeds", "lucky"], "--seeds"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_input(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, arguments, says = WRONG[case]
+    Path("q.csv").write_text(text)
+    command = ["screen", "q.csv", "--weights", "mini", "-o", "out", *arguments]
+    assert_one_sentence(command, says, capsys)
+
+
+def test_fold_tells_of_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("q.csv").write_text("id,sequence\nx,MKT:MKT\n")
+    assert_one_sentence(["fold", "q.csv", "-o", "out"], "`foldry screen`", capsys)

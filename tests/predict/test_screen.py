@@ -1,0 +1,166 @@
+"""The table of a screen: which numbers stand in it, and what a browser makes of its page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from foldry.formats.screen import Pair
+from foldry.predict.screen import measures
+from foldry.predict.screen_table import MEASURES, ScreenRow, screen_html, write_screen
+from foldry.query import Chain, Query
+from tests.browser import Page
+
+EVIL = '</td><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"'
+NUMBERS = {"iptm": (0.5, 0.9, 0.1), "ranking_confidence": (0.3, 0.8, 0.2)}
+
+
+def interface(chains: str, ipsae: list[float], lis: list[float | None]) -> dict[str, object]:
+    numbers = {"pdockq": 0.4, "interface_pae": [4.0, 6.0], "contacts": len(chains) + 1}
+    return {"chains": list(chains), "ipsae": ipsae, "lis": lis, **numbers}
+
+
+@pytest.mark.parametrize(
+    ("num_first", "expected"),
+    [
+        # A and B are of the first protein, whose own interface is the best and does not count.
+        (2, {"ipsae": 0.6, "lis": 0.25, "pdockq2": 0.3}),
+        (0, {"ipsae": 0.9, "lis": 0.8, "pdockq2": 0.2}),
+    ],
+)
+def test_measures_of_the_interface(
+    tmp_path: Path, num_first: int, expected: dict[str, float]
+) -> None:
+    scores = {
+        "iptm": 0.7,
+        "ptm": 0.6,
+        "ranking_confidence": 0.68,
+        "mean_plddt": 81.5,
+        "chains": [{"chain": c, "pdockq2": q} for c, q in zip("ABC", (0.1, 0.2, 0.3), strict=True)],
+        "interfaces": [
+            interface("AB", [0.9, 0.8], [0.7, 0.9]),
+            interface("AC", [0.1, 0.2], [0.1, 0.1]),
+            interface("BC", [0.5, 0.6], [0.2, 0.3]),
+        ],
+    }
+    (tmp_path / "ranking_debug.json").write_text('{"order": ["m_pred_1", "m_pred_0"]}')
+    (tmp_path / "scores_m_pred_1.json").write_text(json.dumps(scores))
+    pair = Pair(Query("q", (Chain(("A", "B", "C"), "MKT"),)), "x", "y", "here", num_first)
+    found = measures(tmp_path, pair)
+    whole = {"iptm": 0.7, "ptm": 0.6, "ranking_confidence": 0.68, "mean_plddt": 81.5}
+    rest = {"pdockq": 0.4, "interface_pae": 5.0, "contacts": 3}
+    assert found == pytest.approx({**whole, **rest, **expected})
+    assert set(found) == {each.key for each in MEASURES}
+
+
+def rows() -> list[ScreenRow]:
+    """Three that are done, one that failed and one that waits."""
+    done = [
+        ScreenRow(
+            f"bait_and_{name}",
+            "bait",
+            name,
+            100 + k,
+            "done",
+            seconds=10.0 * k,
+            measures={each.key: 0.5 for each in MEASURES}
+            | {key: values[k] for key, values in NUMBERS.items()},
+        )
+        for k, name in enumerate(("p10", "p9", "p2"))
+    ]
+    done[0] = replace(done[0], measures={**done[0].measures, "interface_pae": None})
+    failed = ScreenRow("bait_and_p3", "bait", "p3", 99, "failed", EVIL, 1.5)
+    return [*done, failed, ScreenRow("bait_and_p4", "bait", "p4", 98)]
+
+
+def test_what_is_said_is_only_text() -> None:
+    page = screen_html(rows(), notice=EVIL)
+    assert page.count("<script>") == 1
+    assert "<img" not in page
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', page)
+    assert policy
+    assert "default-src 'none'" in policy[1]
+    for address in re.findall(r'(?:src|href)="([^"]*)"', page):
+        assert address.startswith(("data:", "pairs/")), address
+    assert "bait_and_p4/report.html" not in page, "there is none"
+
+
+@pytest.fixture(scope="module", params=[1440, 390])
+def page(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("screen")
+    write_screen(rows(), folder)
+    with Page(request.param, 900) as opened:
+        opened.open(folder / "screen.html", "document.body?.dataset.ready === 'true'")
+        yield opened
+
+
+def shown(page: Page) -> list[str]:
+    names = (
+        "[...document.querySelectorAll('#pairs tbody tr:not([hidden]) th')].map(e => e.innerText)"
+    )
+    return [name.removeprefix("bait_and_") for name in page.evaluate(names)]
+
+
+def press(page: Page, title: str, key: str = "Enter") -> None:
+    """Focus a column's title and press a key on it, as one without a mouse does."""
+    page.evaluate(
+        "[...document.querySelectorAll('#pairs thead button')]"
+        f".find(each => each.textContent === {title!r}).focus()"
+    )
+    for kind in ("keyDown", "keyUp"):
+        event = {"type": kind, "key": key, "code": key, "windowsVirtualKeyCode": 13}
+        page.send(
+            "Input.dispatchKeyEvent", **event, **({"text": "\r"} if kind == "keyDown" else {})
+        )
+
+
+@pytest.mark.browser
+def test_the_table_is_sorted_by_keyboard(page: Page) -> None:
+    assert shown(page) == ["p9", "p10", "p2", "p3", "p4"], "the best ranking is first"
+    for title, expected in (
+        ("ipTM", ["p9", "p10", "p2", "p3", "p4"]),
+        ("ipTM", ["p2", "p10", "p9", "p3", "p4"]),
+        ("Pair", ["p2", "p3", "p4", "p9", "p10"]),
+        ("Pair", ["p10", "p9", "p4", "p3", "p2"]),
+        ("PAE, Å", ["p9", "p2", "p10", "p4", "p3"]),
+        ("Residues", ["p4", "p3", "p10", "p9", "p2"]),
+        ("State", ["p10", "p9", "p2", "p3", "p4"]),
+    ):
+        press(page, title)
+        assert shown(page) == expected, title
+        sorted_by = "[...document.querySelectorAll('[aria-sort]')].map(each => each.textContent)"
+        assert page.evaluate(sorted_by) == [title]
+    assert page.evaluate("document.querySelector('#told').textContent") == "By State, ascending."
+
+
+@pytest.mark.browser
+def test_pairs_are_found_by_name_and_state(page: Page) -> None:
+    find = """(text => {
+      const input = document.querySelector("#search input");
+      input.value = text;
+      input.dispatchEvent(new Event("input"));
+    })"""
+    page.evaluate(f"{find}('p1')")
+    assert shown(page) == ["p10"]
+    page.evaluate(f"{find}(' FAILED ')")
+    assert shown(page) == ["p3"]
+    page.evaluate(f"{find}('')")
+    assert len(shown(page)) == 5
+
+
+@pytest.mark.browser
+def test_the_page_fits_and_asks_for_nothing(page: Page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    first = "document.querySelector('#pairs tbody th').getBoundingClientRect().left"
+    before = page.evaluate(first)
+    page.evaluate("document.querySelector('.wide').scrollLeft = 500")
+    assert page.evaluate(first) == before, "the names stay in sight"
+    assert [url for url in page.requests if not url.startswith("data:")][1:] == []
+    assert page.errors == []
