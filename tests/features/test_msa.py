@@ -260,6 +260,8 @@ def test_block_deletion_takes_blocks_and_never_the_query(seed: int, rows: int) -
     left = block_deletion(whole, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
     kept = left.deletion_matrix[:, 0]
     np.testing.assert_array_equal(left.msa, whole.msa[kept])
+    assert left.covered is not None
+    assert left.covered.shape == left.msa.shape
     assert kept[0] == 0
     assert (np.diff(kept) > 0).all()
     size = int(0.2 * rows)
@@ -278,7 +280,7 @@ def test_a_crop_is_a_window_that_keeps_its_residue_indices() -> None:
     assert crop.num_residues == 5
     for field in fields(whole):
         ours, all_of_it = getattr(crop, field.name), getattr(whole, field.name)
-        if field.name in ("msa", "deletion_matrix"):
+        if field.name in ("msa", "deletion_matrix", "covered"):
             np.testing.assert_array_equal(ours, all_of_it[:, 3:8])
         elif isinstance(all_of_it, np.ndarray):
             np.testing.assert_array_equal(ours, all_of_it[3:8])

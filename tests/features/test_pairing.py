@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.features import pairing as module
+from foldry.features.crop import crop_features
 from foldry.features.features import FeatureConfig
+from foldry.features.msa import draw_msa
 from foldry.features.pairing import (
     ComplexAlignment,
     PairedRow,
@@ -394,6 +397,20 @@ def test_gaps_of_a_paired_row_take_no_room(monkeypatch: pytest.MonkeyPatch) -> N
     assert [row.rows for row in report.rows] == [(0, 0, 0), (1, 1, None)]
     # The last chain has one paired row and so three of its own.
     assert report.num_unpaired == (0, 0, 3)
+
+
+def test_nothing_is_learnt_of_the_gaps_beside_a_block() -> None:
+    config = replace(CONFIG, num_msa=99, masked_fraction=1.0)
+    features = make_features(trimer(), config, 0)
+    draw = draw_msa(features, 0)
+    assert (draw.msa_feat[..., 22] == 1).any(axis=1).all(), "letters are masked in every row"
+    beside = (draw.true_msa == GAP) & (draw.bert_mask == 0)
+    assert (draw.bert_mask + beside == 1).all(), "all else is learnt"
+    # The letters of A, B and C that no paired row has, each beside the gaps of the other chains.
+    aligned = align_complex(trimer())
+    assert beside.sum() == (aligned.covered == 0).sum() > 0
+    cropped = draw_msa(crop_features(features, 4, 3), 0)
+    assert cropped.bert_mask.sum() == aligned.covered[:, 4:7].sum()
 
 
 def test_all_seeds_share_what_was_paired_once() -> None:

@@ -27,7 +27,7 @@ def crop_features(features: Features, start: int, length: int) -> Features:
         templates = replace(
             templates, **{name: whole[name][:, window] for name in whole if name != "mask"}
         )
-    profile, pairs = features.profile, features.coevolution
+    profile, pairs, covered = features.profile, features.coevolution, features.covered
     return replace(
         features,
         aatype=features.aatype[window],
@@ -42,6 +42,7 @@ def crop_features(features: Features, start: int, length: int) -> Features:
         templates=templates,
         profile=None if profile is None else profile[window],
         coevolution=None if pairs is None else pairs[window, window],
+        covered=None if covered is None else covered[:, window],
     )
 
 

@@ -121,6 +121,8 @@ class Features:
         seed: Where every draw starts from.
         profile: Each column's letters in the whole alignment, or None where the config has none.
         coevolution: How columns vary together, and ln Neff, or None likewise.
+        covered: 0 where a row has gaps because it is of another chain; the masked-MSA loss is not
+            taken there. None where there is nothing such.
     """
 
     aatype: Int[np.ndarray, " N"]
@@ -137,6 +139,7 @@ class Features:
     seed: int
     profile: Float[np.ndarray, "N 22"] | None = None
     coevolution: Float[np.ndarray, "N N 2"] | None = None
+    covered: Float[np.ndarray, "M N"] | None = None
 
     @property
     def num_residues(self) -> int:

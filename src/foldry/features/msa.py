@@ -83,7 +83,10 @@ def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:
     rng = np.random.default_rng(np.random.SeedSequence(features.seed, spawn_key=(recycle, member)))
 
     order = np.concatenate([[0], 1 + rng.permutation(len(features.msa) - 1)])
-    msa, bert_mask = mask_msa(features.msa[order[: config.num_msa]], features.msa, config, rng)
+    clusters = order[: config.num_msa]
+    msa, bert_mask = mask_msa(features.msa[clusters], features.msa, config, rng)
+    if features.covered is not None:
+        bert_mask *= features.covered[clusters]
     return read_rows(features, order, msa, bert_mask)
 
 
@@ -286,4 +289,9 @@ def block_deletion(
     keep = np.ones(num_rows, bool)
     keep[np.minimum(blocks, num_rows - 1)] = False
     keep[0] = True
-    return replace(features, msa=features.msa[keep], deletion_matrix=features.deletion_matrix[keep])
+    return replace(
+        features,
+        msa=features.msa[keep],
+        deletion_matrix=features.deletion_matrix[keep],
+        covered=None if features.covered is None else features.covered[keep],
+    )

@@ -49,6 +49,7 @@ def make_features(
         templates=templates,
         config=config,
         seed=seed,
+        covered=aligned.covered,
         **alignment_statistics(aligned.msa, config),
     )
 
