@@ -22,6 +22,8 @@ RIDGE: Final = 0.5
 """Added to every amino acid's variance, before the covariance is inverted."""
 MAX_SCORE: Final = 8.0
 """Standard deviations at which a score is cut."""
+LEAST_DEVIATION: Final = 1e-4
+"""Less is the rounding of columns that do not vary."""
 _ROW_BLOCK: Final = 64
 """Residues whose couplings are in memory at once."""
 
@@ -98,7 +100,8 @@ def coevolution(
     column_mean = strength.sum(axis=0) / max(length - 1, 1)
     corrected = strength - np.outer(column_mean, column_mean) / max(column_mean.mean(), 1e-8)
     np.fill_diagonal(corrected, 0.0)
-    score = np.clip(corrected / max(float(corrected.std()), 1e-8), -MAX_SCORE, MAX_SCORE)
+    score = corrected / max(float(corrected.std()), LEAST_DEVIATION)
+    score = np.clip((score + score.T) / 2, -MAX_SCORE, MAX_SCORE)
     return np.stack([score, np.full_like(score, np.log(neff))], axis=-1).astype(np.float32)
 
 
