@@ -38,7 +38,7 @@ ROOMS = (
 )
 DOORS = ("", "cli")  # the package itself and the command line import what they open
 WITHOUT_TORCH = ("errors", "residues", "structure", "query", "formats", "search", "features")
-WITHOUT_TORCH += ("score", "database", "server", "cli")
+WITHOUT_TORCH += ("score", "relax", "database", "server", "cli")
 ON_A_BARE_GPU_MACHINE = {"torch", "triton", "numpy", "jaxtyping", "safetensors"}
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80  # without its signature, which for a command holds the help of its flags

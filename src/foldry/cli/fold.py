@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from foldry.errors import InputError
+from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 
 if TYPE_CHECKING:
     from foldry.features.pairing import PairingReport
@@ -79,6 +80,16 @@ Representations = Annotated[
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda or cuda:1.")]
 DType = Annotated[str, typer.Option(metavar="NAME", help="float32 or bfloat16.")]
+Relax = Annotated[str, typer.Option(metavar="WHICH", help="Relax none, the best or all.")]
+RelaxPlatform = Annotated[
+    str, typer.Option(metavar="NAME", help="Relax on auto, cuda, cpu or reference.")
+]
+RelaxRounds = Annotated[
+    int, typer.Option(metavar="N", min=1, max=100, help="Minimisations at most.")
+]
+RelaxSeconds = Annotated[
+    float, typer.Option(metavar="S", min=1, help="Time to relax a prediction at most.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute finished predictions again.")]
 
 
@@ -100,6 +111,10 @@ def fold(
     save_representations: Representations = False,
     device: Device = "auto",
     dtype: DType = "float32",
+    relax: Relax = "none",
+    relax_platform: RelaxPlatform = "auto",
+    relax_rounds: RelaxRounds = MAX_ROUNDS,
+    relax_seconds: RelaxSeconds = MAX_SECONDS,
     force: Force = False,
 ) -> None:
     """Predict protein structures.
@@ -121,6 +136,10 @@ def fold(
         save_representations=save_representations,
         device=device,
         dtype=dtype,
+        relax=relax,
+        relax_platform=relax_platform,
+        relax_rounds=relax_rounds,
+        relax_seconds=relax_seconds,
         force=force,
     )
     check_out(out)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Final
 import typer
 
 import foldry
-from foldry.cli import fold, score, screen, train, weights
+from foldry.cli import fold, relax, score, screen, train, weights
 from foldry.errors import InputError
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
@@ -33,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(fold.fold)
 app.command()(screen.screen)
+app.command()(relax.relax)
 app.add_typer(weights.app, name="weights")
 app.command()(score.score)
 app.add_typer(train.app, name="train")

@@ -31,10 +31,12 @@ from foldry.predict.networks import NetworkFile, find_networks
 from foldry.predict.prediction import Prediction, Provenance
 from foldry.predict.rank import confidence, ranked
 from foldry.predict.recycle import recycle
+from foldry.predict.relaxed import num_to_relax, relaxed
 from foldry.predict.resume import Store
 from foldry.predict.settings import Settings
 from foldry.predict.write import write_query
 from foldry.query import Query, TemplateHit
+from foldry.relax.platforms import find_platform
 from foldry.residues import ATOM37_MASK
 from foldry.structure import Structure
 
@@ -94,7 +96,7 @@ def fold(
     ]
     asked = with_templates(queries[0], known)
     networks = networks_for(asked, chosen)
-    predictions = ranked(list(predict(asked, networks, chosen)))
+    predictions = _ranked_and_relaxed(predict(asked, networks, chosen), chosen)
     if out is not None:
         write_query(predictions, Path(out) / asked.name)
     return predictions
@@ -134,8 +136,11 @@ def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
     """The networks that will predict this query.
 
     Raises:
-        InputError: There are none such, or one was not made for as many chains.
+        InputError: There are none such, one was not made for as many chains, or what is asked for
+            after them, relaxation, cannot be done here.
     """
+    if settings.relax != "none":
+        find_platform(settings.relax_platform)
     several = query.num_chains > 1
     networks = find_networks(settings.weights, settings.models, of_complexes=several)
     if several:
@@ -158,11 +163,26 @@ def _run_one(
         return Outcome(query.name, "resumed", folder, notice=networks[0].notice)
     if store.is_other():
         logger.warning("Results of other inputs or settings in %s are replaced.", folder)
-    predictions = ranked(list(predict(query, networks, settings, progress, store)))
+    predictions = _ranked_and_relaxed(
+        predict(query, networks, settings, progress, store), settings, progress
+    )
     written = write_query(predictions, folder)
     store.finish(written)
     mean_plddt = float(predictions[0].plddt.mean())
     return Outcome(query.name, "done", folder, mean_plddt, notice=networks[0].notice)
+
+
+def _ranked_and_relaxed(
+    predictions: Iterator[Prediction], settings: Settings, progress: Progress | None = None
+) -> list[Prediction]:
+    """Best first, as many of the best relaxed as the settings ask for."""
+    best_first = ranked(list(predictions))
+    number = num_to_relax(best_first, settings)
+    for rank in range(number):
+        if progress is not None:
+            progress(f"{best_first[rank].query.name}: relaxing ranked_{rank}", rank, number)
+        best_first[rank] = relaxed(best_first[rank], settings)
+    return best_first
 
 
 def explain(error: Exception, query: Query) -> str:

@@ -8,8 +8,11 @@ from typing import Final, get_args
 
 from foldry.errors import InputError
 from foldry.features.pairing import Pairing
+from foldry.relax.platforms import PLATFORMS
+from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 
 DTYPES: Final = ("float32", "bfloat16")
+RELAX: Final = ("none", "best", "all")
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,15 @@ class Settings:
         save_representations: Whether the single and pair representations are kept.
         device: `auto`, `cpu`, `cuda` or one of several, such as `cuda:0`.
         dtype: `float32` or `bfloat16`.
+        relax: Which predictions are relaxed: `none`, the `best` or `all`.
+        relax_platform: What computes it: `auto`, `cuda`, `cpu` or `reference`.
+        relax_rounds: Minimisations of one prediction at most.
+        relax_seconds: Time for one prediction.
         force: Whether finished predictions are computed again.
 
     Raises:
-        InputError: A number is too small, a list is none, or the pairing, the device or the dtype
-            is unknown.
+        InputError: A number is too small, a list is none, or the pairing, the device, the dtype or
+            what to relax is unknown.
     """
 
     weights: str = "mini"
@@ -48,10 +55,21 @@ class Settings:
     save_representations: bool = False
     device: str = "auto"
     dtype: str = "float32"
+    relax: str = "none"
+    relax_platform: str = "auto"
+    relax_rounds: int = MAX_ROUNDS
+    relax_seconds: float = MAX_SECONDS
     force: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("num_recycles", 0), ("recycle_tolerance", 0), ("num_ensemble", 1)):
+        least_values = {
+            "num_recycles": 0,
+            "recycle_tolerance": 0,
+            "num_ensemble": 1,
+            "relax_rounds": 1,
+            "relax_seconds": 1,
+        }
+        for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise InputError(f"{name} is {value}: give {least} or more.")
@@ -75,10 +93,17 @@ class Settings:
             )
         if self.dtype not in DTYPES:
             raise InputError(f"the dtype {self.dtype!r} is unknown: write {' or '.join(DTYPES)}.")
+        if self.relax not in RELAX:
+            raise InputError(f"relax is {self.relax!r}: write {', '.join(RELAX)}.")
+        if self.relax_platform not in ("auto", *PLATFORMS):
+            raise InputError(
+                f"the platform {self.relax_platform!r} is unknown: write auto, "
+                f"{', '.join(PLATFORMS)}."
+            )
 
     def numbers(self) -> dict[str, object]:
         """The settings that change a prediction's numbers or files, as plain values."""
         chosen = asdict(self)
-        for name in ("weights", "models", "seeds", "device", "force"):
+        for name in ("weights", "models", "seeds", "device", "relax_platform", "force"):
             del chosen[name]
         return chosen

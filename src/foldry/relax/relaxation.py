@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_ROUNDS: Final = 3
+"""Minimisations at most, where nothing else is asked for; AlphaFold's."""
+MAX_SECONDS: Final = 600.0
 
 
 @dataclass(frozen=True)
@@ -11,7 +16,7 @@ class Relaxation:
 
     Attributes:
         relaxed: Whether the model was relaxed; if not, it is the unrelaxed one, atom for atom.
-        reason: Why not, in one sentence; "" where it was.
+        reason: Why not, or what ended it early, in one sentence; else "".
         platform: OpenMM's platform that computed it: `CPU`, `CUDA`, `OpenCL` or `Reference`.
         rounds: Minimisations that ran.
         seconds: Time from start to end, a failure's too.

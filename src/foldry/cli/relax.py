@@ -1,0 +1,82 @@
+"""`foldry relax`: a structure → the same with sound bonds and without clashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foldry.errors import InputError
+from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
+
+if TYPE_CHECKING:
+    from foldry.relax.relaxation import Relaxation
+
+Platform = Annotated[str, typer.Option(metavar="NAME", help="auto, cuda, cpu or reference.")]
+Rounds = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Minimisations at most.")]
+Seconds = Annotated[float, typer.Option(metavar="S", min=1, help="Time at most.")]
+
+
+def relax(
+    model: Annotated[
+        str, typer.Argument(metavar="FILE", help="PDB or mmCIF file, or FILE:A,B for chains.")
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="The PDB file to write.")
+    ],
+    platform: Platform = "auto",
+    rounds: Rounds = MAX_ROUNDS,
+    seconds: Seconds = MAX_SECONDS,
+) -> None:
+    """Relax a structure in Amber's force field, near to what it is.
+
+    Where that fails, the structure is written as it was, a sentence says why, and the exit code
+    is 1.
+    """
+    from foldry.formats.chains import read_named
+    from foldry.formats.coordinates import to_pdb
+    from foldry.formats.files import whole_file
+    from foldry.relax.relax import relax as run
+
+    if out.suffix.lower() not in (".pdb", ".ent"):
+        raise InputError(f"--out {out} is no PDB file: give it a name that ends in .pdb.")
+    if not out.parent.is_dir():
+        raise InputError(f"--out {out} has no folder: make {out.parent} first.")
+    structure = read_named(model)
+    to_pdb(structure)  # refuses now what the format cannot hold
+    relaxed, result = run(structure, platform, rounds, seconds)
+    with whole_file(out) as file:
+        file.write(to_pdb(relaxed))
+    _show(result, rounds)
+    if not result.relaxed:
+        raise typer.Exit(1)
+
+
+def _show(result: Relaxation, rounds: int) -> None:
+    """What changed, or why nothing did."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not result.relaxed:
+        console.print(Text(f"Not relaxed: {result.reason}"))
+        return
+    table = Table(box=None)
+    for title in ("", "before", "after"):
+        table.add_column(title)
+    rows = (
+        ("energy, kcal/mol", result.energy_before, result.energy_after),
+        ("clashes", result.clashes_before, result.clashes_after),
+        ("residues that violate", result.violations_before, result.violations_after),
+    )
+    for what, *numbers in rows:
+        table.add_row(what, *("–" if each is None else f"{each:.6g}" for each in numbers))
+    console.print(table)
+    console.print(
+        f"Cα moved by {result.median_move:.2f} Å in the median, {result.max_move:.2f} Å at most; "
+        f"{result.rounds} of {rounds} rounds, {result.seconds:.0f} s on {result.platform}."
+    )
+    if result.reason:
+        console.print(Text(result.reason))

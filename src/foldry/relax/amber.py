@@ -1,0 +1,157 @@
+"""Amber's energy of a full model, with restraints, brought down by OpenMM's minimiser (L-BFGS)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from foldry.relax.atoms import FullModel, force_field
+
+STIFFNESS: Final = 10.0
+"""kcal/mol/Å² of the restraints, as AlphaFold's (Jumper 2021, SI 1.8.6)."""
+TOLERANCE: Final = 10.0
+"""kJ/mol/nm. A minimisation ends where the forces' root mean square is less; AlphaFold's 2.39 kcal,
+which is OpenMM's default."""
+_STRENGTH: Final = 10_000.0
+_SOFT_STEPS: Final = 500
+_KJ_PER_KCAL: Final = 4.184
+_NM2_PER_A2: Final = 0.01
+_A_PER_NM: Final = 10.0
+_RESTRAINT, _AMBER = 1, 0
+
+
+class Minimiser:
+    """A full model whose energy is brought down, the same atoms from call to call."""
+
+    def __init__(self, model: FullModel, platform: Any) -> None:
+        self._model = model
+        self._platform = platform
+        self._given: list[int] = np.flatnonzero(model.is_given).tolist()
+        self._restraint = self._restraints()
+        system = self._system()
+        system.addForce(self._restraint)
+        self._context = self._open(system)
+        self._set_positions(model.positions)
+
+    @property
+    def positions(self) -> Float[np.ndarray, "M 3"]:
+        """Å."""
+        found: Float[np.ndarray, "M 3"] = _positions(self._context) * _A_PER_NM
+        return found
+
+    def energy(self) -> float:
+        """Amber's energy without the restraints, kcal/mol."""
+        state = self._context.getState(getEnergy=True, groups={_AMBER})
+        return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
+
+    def free(self, residues: Bool[np.ndarray, " N"]) -> None:
+        """Restrain no atom of these residues of the structure; the others stay restrained."""
+        stiffness = np.where(residues[self._model.row], 0.0, STIFFNESS)
+        for number, atom in enumerate(self._given):
+            parameters = self._restraint_of(atom, stiffness[atom])
+            self._restraint.setParticleParameters(number, atom, parameters)
+        self._restraint.updateParametersInContext(self._context)
+
+    def minimise(self, deadline: float) -> bool:
+        """Go down until the forces are small; whether that was before `time.monotonic` says so.
+
+        Raises:
+            openmm.OpenMMException: The energy is no number.
+        """
+        return _minimise(self._context, deadline)
+
+    def untangle(self, deadline: float) -> None:
+        """Let atoms that lie on each other slip past: Amber's bonds, angles and torsions, the
+        restraints, and in place of charges and Lennard-Jones a repulsion without a pole,
+        ½ k (s − r)² below s = 0.9 × the mean σ.
+
+        From atoms on top of each other the true repulsion drives bonds through rings and chains,
+        which no minimisation mends.
+        """
+        import openmm  # noqa: PLC0415
+
+        system = self._system()
+        [index] = [
+            number
+            for number, force in enumerate(system.getForces())
+            if isinstance(force, openmm.NonbondedForce)
+        ]
+        real = system.getForce(index)
+        soft = openmm.CustomNonbondedForce(
+            f"0.5 * {_STRENGTH} * step(s - r) * (s - r)^2; s = 0.45 * (sigma1 + sigma2)"
+        )
+        soft.addPerParticleParameter("sigma")
+        for particle in range(real.getNumParticles()):
+            _, sigma, depth = real.getParticleParameters(particle)
+            soft.addParticle([sigma if depth._value > 0 else 0.0])
+        for pair in range(real.getNumExceptions()):
+            one, other, *_ = real.getExceptionParameters(pair)
+            soft.addExclusion(one, other)
+        soft.setNonbondedMethod(openmm.CustomNonbondedForce.CutoffNonPeriodic)
+        soft.setCutoffDistance(0.4)  # nm, more than any s
+        system.removeForce(index)
+        system.addForce(soft)
+        system.addForce(self._restraints())
+        context = self._open(system)
+        context.setPositions(_positions(self._context))
+        _minimise(context, deadline, _SOFT_STEPS)
+        self._set_positions(_positions(context) * _A_PER_NM)
+
+    def _system(self) -> Any:
+        from openmm import app  # noqa: PLC0415
+
+        return force_field().createSystem(self._model.topology, constraints=app.HBonds)
+
+    def _restraints(self) -> Any:
+        import openmm  # noqa: PLC0415
+
+        force = openmm.CustomExternalForce("0.5 * k * ((x - x0)^2 + (y - y0)^2 + (z - z0)^2)")
+        for name in ("k", "x0", "y0", "z0"):
+            force.addPerParticleParameter(name)
+        for atom in self._given:
+            force.addParticle(atom, self._restraint_of(atom, STIFFNESS))
+        force.setForceGroup(_RESTRAINT)
+        return force
+
+    def _restraint_of(self, atom: int, stiffness: float) -> list[float]:
+        """Parameters in OpenMM's units; the place is the given one in every round."""
+        place = self._model.positions[atom] / _A_PER_NM
+        return [stiffness * _KJ_PER_KCAL / _NM2_PER_A2, *place.tolist()]
+
+    def _open(self, system: Any) -> Any:
+        import openmm  # noqa: PLC0415
+
+        deterministic = "DeterministicForces"
+        known = deterministic in self._platform.getPropertyNames()
+        properties = {deterministic: "true"} if known else {}
+        # A minimisation takes no step of the integrator, but a context must have one.
+        return openmm.Context(system, openmm.VerletIntegrator(0.001), self._platform, properties)
+
+    def _set_positions(self, positions: Float[np.ndarray, "M 3"]) -> None:
+        self._context.setPositions(positions / _A_PER_NM)
+
+
+def _positions(context: Any) -> Float[np.ndarray, "M 3"]:
+    """nm."""
+    found: Float[np.ndarray, "M 3"] = (
+        context.getState(getPositions=True).getPositions(asNumpy=True)._value
+    )
+    return found
+
+
+def _minimise(context: Any, deadline: float, steps: int = 0) -> bool:
+    import openmm  # noqa: PLC0415
+
+    class Clock(openmm.MinimizationReporter):  # type: ignore[misc]
+        in_time = True
+
+        def report(self, _step: int, _x: Any, _gradient: Any, _more: Any) -> bool:
+            self.in_time = self.in_time and time.monotonic() < deadline
+            return not self.in_time
+
+    clock = Clock()
+    openmm.LocalEnergyMinimizer.minimize(context, TOLERANCE, steps, clock)
+    return clock.in_time

@@ -1,0 +1,185 @@
+"""A structure → all atoms that the force field needs, and back."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from foldry.errors import InputError
+from foldry.residues import (
+    ATOM37,
+    ATOM37_MASK,
+    ATOM37_ORDER,
+    CA,
+    CB,
+    RESNAMES,
+    RESTYPE_ORDER,
+    UNKNOWN,
+    C,
+    N,
+)
+from foldry.score.superpose import superpose
+from foldry.score.torsions import bonded_to_next
+from foldry.structure import Structure
+
+_OXT: Final = ATOM37_ORDER["OXT"]
+_ALANINE, _GLYCINE = (RESTYPE_ORDER[letter] for letter in "AG")
+_BACKBONE: Final = [N, CA, C]
+_NOT_KEPT: Final = -1
+
+
+@dataclass(frozen=True)
+class FullModel:
+    """The atoms of a structure's residues that Amber can hold, M of them.
+
+    Attributes:
+        structure: What they are of.
+        topology: OpenMM's, each run of bonded residues a chain of its own.
+        positions: Å.
+        row: Each atom's residue in the structure.
+        slot: Its place in atom37; −1 for hydrogens, and for the end of a run within a chain.
+    """
+
+    structure: Structure
+    topology: Any
+    positions: Float[np.ndarray, "M 3"]
+    row: Int[np.ndarray, " M"]
+    slot: Int[np.ndarray, " M"]
+
+    @property
+    def is_given(self) -> Bool[np.ndarray, " M"]:
+        """Which atoms the structure has, rather than PDBFixer or OpenMM placed them."""
+        there = self.structure.atom_mask[self.row, self.slot]
+        given: Bool[np.ndarray, " M"] = there & (self.slot != _NOT_KEPT)
+        return given
+
+    def to_structure(self, positions: Float[np.ndarray, "M 3"]) -> Structure:
+        """The structure with its atoms moved to these positions (Å), and missing ones added.
+
+        Added atoms get the mean B-factor of their residue. An unknown residue keeps the atoms that
+        it has; those beyond CB go with its backbone.
+        """
+        old = self.structure
+        kept = self.slot != _NOT_KEPT
+        kept &= self.is_given | (old.aatype[self.row] != UNKNOWN)
+        row, slot = self.row[kept], self.slot[kept]
+        mask, xyz, b_factor = (
+            array.copy() for array in (old.atom_mask, old.atom_positions, old.b_factor)
+        )
+        xyz[row, slot] = positions[kept]
+        for unknown in np.unique(row[old.aatype[row] == UNKNOWN]):
+            carried = np.flatnonzero(old.atom_mask[unknown])
+            carried = np.setdiff1d(carried, slot[row == unknown])
+            motion = superpose(old.atom_positions[unknown, _BACKBONE], xyz[unknown, _BACKBONE])
+            xyz[unknown, carried] = motion.apply(old.atom_positions[unknown, carried])
+        number = np.maximum(mask.sum(axis=1), 1)
+        mean = (b_factor * mask).sum(axis=1) / number
+        added = ~mask[row, slot]
+        b_factor[row[added], slot[added]] = mean[row[added]]
+        mask[row, slot] = True
+        return replace(old, atom_positions=xyz, atom_mask=mask, b_factor=b_factor)
+
+
+def complete(structure: Structure, platform: Any) -> FullModel:
+    """Every atom that Amber needs: PDBFixer adds missing heavy atoms, OpenMM hydrogens (pH 7).
+
+    Residues that lack N, CA or C, and those without a bonded neighbour, are left out: Amber has no
+    parameters of a single amino acid. An unknown residue is taken for alanine, or glycine if it
+    has no CB. Cysteines whose SG are nearer than 3 Å become a disulfide bond.
+
+    Raises:
+        InputError: No residue is left.
+    """
+    from openmm import app, unit  # noqa: PLC0415
+    from pdbfixer import PDBFixer  # noqa: PLC0415
+
+    runs = bonded_runs(structure)
+    if not runs:
+        raise InputError(
+            "no two residues with N, CA and C follow each other, and Amber has no parameters of a "
+            "single one."
+        )
+    topology, positions = _topology(structure, runs)
+    text = io.StringIO()
+    app.PDBxFile.writeFile(topology, positions * unit.angstrom, text, keepIds=True)
+    text.seek(0)
+    fixer = PDBFixer(pdbxfile=text, platform=platform)
+    fixer.missingResidues = {}
+    fixer.findMissingAtoms()
+    fixer.addMissingAtoms(seed=0)
+    modeller = app.Modeller(fixer.topology, fixer.positions)
+    with _seeded():
+        modeller.addHydrogens(force_field(), platform=platform)
+    atoms = list(modeller.topology.atoms())
+    ends = {rows[-1] for rows in runs if _ends_chain(structure, rows[-1])}
+    row = np.array([int(atom.residue.id) for atom in atoms])
+    slot = np.array([ATOM37_ORDER.get(atom.name, _NOT_KEPT) for atom in atoms])
+    slot[(slot == _OXT) & ~np.isin(row, list(ends))] = _NOT_KEPT
+    # The text has rounded what the structure has exactly.
+    xyz = np.array(modeller.positions.value_in_unit(unit.angstrom))
+    full = FullModel(structure, modeller.topology, xyz, row, slot)
+    given = full.is_given
+    xyz[given] = structure.atom_positions[row[given], slot[given]]
+    return full
+
+
+def force_field() -> Any:
+    """Amber ff99SB (Hornak et al., Proteins 2006, 65, 712) without solvent, as AlphaFold uses."""
+    from openmm import app  # noqa: PLC0415
+
+    return app.ForceField("amber99sb.xml")
+
+
+def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " R"]]:
+    """Rows of residues with N, CA and C that follow each other in their chain, two or more."""
+    usable = np.asarray(structure.atom_mask[:, _BACKBONE].all(axis=1))
+    joined = bonded_to_next(structure) & usable[1:] & usable[:-1]
+    runs = np.split(np.arange(len(structure)), np.flatnonzero(~joined) + 1)
+    return [rows for rows in runs if len(rows) > 1]
+
+
+def _topology(
+    structure: Structure, runs: list[Int[np.ndarray, " R"]]
+) -> tuple[Any, Float[np.ndarray, "M 3"]]:
+    """OpenMM's topology of the atoms that are there; a residue's id is its row."""
+    from openmm import app  # noqa: PLC0415
+
+    topology = app.Topology()
+    positions = []
+    for number, rows in enumerate(runs):
+        chain = topology.addChain(str(number))
+        for row in rows:
+            code, mask = structure.aatype[row], structure.atom_mask[row]
+            if code == UNKNOWN:
+                code = _ALANINE if mask[CB] else _GLYCINE
+            residue = topology.addResidue(RESNAMES[code], chain, str(row))
+            known = mask & (ATOM37_MASK[code] > 0)
+            known[_OXT] = mask[_OXT] and row == rows[-1]
+            for slot in np.flatnonzero(known):
+                element = app.Element.getBySymbol(ATOM37[slot][0])
+                topology.addAtom(ATOM37[slot], element, residue)
+                positions.append(structure.atom_positions[row, slot])
+    return topology, np.array(positions)
+
+
+def _ends_chain(structure: Structure, row: int) -> bool:
+    names = structure.chain_id
+    return bool(row + 1 == len(structure) or names[row + 1] != names[row])
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """OpenMM strews new hydrogens by the global generator: the same model gets the same ones."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)

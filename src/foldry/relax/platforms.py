@@ -1,0 +1,41 @@
+"""Which of OpenMM's platforms computes, and whether OpenMM is there at all."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from foldry.errors import InputError
+
+PLATFORMS: Final = {"cuda": "CUDA", "cpu": "CPU", "reference": "Reference"}
+"""Our names and OpenMM's, the quickest first."""
+
+
+def find_platform(name: str) -> Any:
+    """The OpenMM platform of this name; for `auto` the first of CUDA, CPU and Reference that works.
+
+    Raises:
+        InputError: OpenMM or PDBFixer is not installed, the name is unknown, or the platform does
+            not work here.
+    """
+    try:
+        import openmm  # noqa: PLC0415
+        import pdbfixer  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise InputError(
+            f"relaxation needs OpenMM and PDBFixer ({error}): pip install foldry[relax]."
+        ) from None
+    if name != "auto" and name not in PLATFORMS:
+        raise InputError(f"the platform {name!r} is unknown: write auto, {', '.join(PLATFORMS)}.")
+    reason = ""
+    for each in PLATFORMS if name == "auto" else (name,):
+        try:
+            platform = openmm.Platform.getPlatformByName(PLATFORMS[each])
+            system = openmm.System()
+            system.addParticle(1.0)
+            # A platform may be listed where its device is absent: only a context tells.
+            openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+        except openmm.OpenMMException as error:
+            reason = " ".join(str(error).split())
+        else:
+            return platform
+    raise InputError(f"OpenMM cannot compute on {name} here ({reason}): write cpu.")
