@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 import gemmi
+import modelcif
 import modelcif.qa_metric
 import modelcif.reader
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.formats.coordinates import parse_structure
-from foldry.formats.modelcif import ModelRecord, to_modelcif
+from foldry.formats.modelcif import ChainMetric, ModelRecord, to_modelcif
 from foldry.query import Chain, Query
 from foldry.residues import ATOM37, RESTYPE_ORDER
 from foldry.structure import Structure
@@ -120,6 +121,51 @@ def test_copies_of_a_chain_are_one_entity() -> None:
     again = parse_structure(text.encode(), "again.cif")
     assert again.chain_id.tolist() == structure.chain_id.tolist()
     assert sorted(block.find_values("_ma_qa_metric.type")) == ["ipTM", "pLDDT", "pLDDT", "pTM"]
+
+
+def test_measures_of_chains_are_read_back() -> None:
+    query, structure = model(("A", "B", "C"))
+    nan = np.nan
+    pairs = np.array([[nan, 0.5, 0.25], [0.75, nan, nan], [0.1, 0.2, nan]])
+    of_chains = (
+        ChainMetric("pTM", "Of the chain.", "pTM", np.array([0.9, 0.8, nan])),
+        ChainMetric("ipSAE", "Of the pair.", "normalized score", pairs),
+        ChainMetric("Interface PAE", "Of the pair, A.", "PAE", 10 * pairs),
+        ChainMetric("pDockQ2", "Of the chain.", "other", np.array([0.1, 0.2, 0.3])),
+    )
+    text = to_modelcif(query, structure, record(15, iptm=0.5, of_chains=of_chains))
+    block = gemmi.cif.read_string(text).sole_block()
+    assert list(block.find_values("_ma_entity_instance_feature.label_asym_id")) == ["A", "B", "C"]
+    (system,) = modelcif.reader.read(io.StringIO(text))
+    (again,) = system.model_groups[0]
+
+    def letters(*features: modelcif.Feature) -> str:
+        return "".join(feature.asym_units[0].id for feature in features)
+
+    metrics = again.qa_metrics
+    of_pairs = {
+        (each.name, letters(each.feature1, each.feature2)): each.value
+        for each in metrics
+        if isinstance(each, modelcif.qa_metric.FeaturePairwise)
+    }
+    assert of_pairs == {
+        (metric.name, f"{'ABC'[a]}{'ABC'[b]}"): pytest.approx(metric.values[a, b], abs=6e-4)
+        for metric in of_chains[1:3]
+        for a, b in np.argwhere(np.isfinite(metric.values))
+    }
+    single = {
+        (each.name, each.type, letters(each.feature)): each.value
+        for each in metrics
+        if isinstance(each, modelcif.qa_metric.Feature)
+    }
+    assert single == {
+        ("pTM", "pTM", "A"): 0.9,
+        ("pTM", "pTM", "B"): 0.8,
+        **{
+            ("pDockQ2", "other", chain): pytest.approx(0.1 * (k + 1))
+            for k, chain in enumerate("ABC")
+        },
+    }
 
 
 NASTY = st.text(

@@ -19,11 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.predict import report
+from foldry.predict.chains import chain_confidence
 from foldry.predict.prediction import Prediction
 from foldry.predict.report import identity_map, quantise, report_html
 from foldry.predict.write import modelcif_text, write_query
+from foldry.relax.relaxation import Relaxation
+from foldry.residues import CA
 from tests.browser import Page
-from tests.predict.fake import fake_prediction
+from tests.predict.fake import fake_complex, fake_prediction
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
 NOTICE = "Made with a small model <b>only</b>."
@@ -31,7 +34,8 @@ VENDOR = files("foldry") / "server" / "web" / "vendor"
 
 
 def page(predictions: list[Prediction]) -> str:
-    return report_html(predictions, [modelcif_text(each) for each in predictions])
+    chains = [chain_confidence(each) for each in predictions]
+    return report_html(predictions, [modelcif_text(each) for each in predictions], chains)
 
 
 class Elements(HTMLParser):
@@ -114,7 +118,9 @@ def test_a_paired_alignment_is_an_alignment() -> None:
     query = replace(prediction.query, chains=(paired,))
     text = modelcif_text(replace(prediction, query=query))
     assert "with an alignment of 28 sequences" in " ".join(text.split())
-    assert '"coverage":{"depth":28,' in report_html([replace(prediction, query=query)], [text])
+    assert '"coverage":{"depth":28,' in report_html(
+        [replace(prediction, query=query)], [text], [None]
+    )
 
 
 def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +135,32 @@ def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert alignment is not None
     columns = zip(*alignment.sequences, strict=True)
     assert coverage["perResidue"] == [28 - column.count("-") for column in columns]
+
+
+def test_contacts_are_bounded_and_the_surest_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_CONTACTS", 5)
+    prediction = fake_complex()
+    assert prediction.pae is not None
+    judged = embedded(page([prediction]))["predictions"][0]["judged"]  # type: ignore[index]
+    assert judged["numContacts"] == 126
+    ca = prediction.structure.atom_positions[:, CA]
+    errors = []
+    for one, other, distance, error in judged["contacts"]:
+        assert prediction.structure.chain_id[[one, other]].tolist() == ["A", "B"]
+        assert distance <= 8
+        assert abs(np.linalg.norm(ca[one] - ca[other]) - distance) < 4, "these residues are near"
+        mean = (prediction.pae[one, other] + prediction.pae[other, one]) / 2
+        assert error == pytest.approx(mean, abs=0.006)
+        errors.append(error)
+    assert len(errors) == 5
+    assert errors == sorted(errors)
+
+
+def test_a_single_chain_has_no_interfaces() -> None:
+    data = embedded(page([fake_prediction(), fake_prediction(pae=False)]))["predictions"]
+    assert data[0]["judged"] is None  # type: ignore[index]
+    assert "judged" not in data[1]  # type: ignore[index]
+    assert [each["relaxation"] for each in data] == [None, None]  # type: ignore[attr-defined]
 
 
 @settings(deadline=None)
@@ -254,3 +286,108 @@ def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> N
         refused = "fetch('http://127.0.0.1:9/').then(() => 'asked', () => 'refused')"
         assert opened.evaluate(refused) == "refused"
         assert "Content Security Policy" in opened.errors[0]
+
+
+RELAXED = Relaxation(True, "", "CPU", 2, 41.3, 1.23e7, -24512.3, 37, 0, 61, 3, 0.12, 1.9)
+FAILED = Relaxation(False, "residue A 7 is unknown.", seconds=0.2)
+
+
+@pytest.fixture(scope="module")
+def complex_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("complex")
+    best, other = (fake_complex(seed=seed) for seed in (0, 1))
+    shifted = other.structure.atom_positions.copy()
+    shifted[313:] += shifted[:313].mean(axis=(0, 1)) - shifted[313:].mean(axis=(0, 1))
+    other = replace(
+        other, structure=replace(other.structure, atom_positions=shifted), relaxation=FAILED
+    )
+    write_query([replace(best, relaxation=RELAXED), other], folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module", params=[1440, 390])
+def wide_complex(request: pytest.FixtureRequest, complex_page: Path) -> Iterator[Page]:
+    with Page(request.param, 900) as opened:
+        opened.open(complex_page, "document.body?.dataset.ready === 'true'")
+        yield opened
+
+
+def texts(opened: Page, selector: str) -> list[str]:
+    query = f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)"
+    found: list[str] = opened.evaluate(query)
+    return found
+
+
+@pytest.mark.browser
+def test_a_complex_is_shown_with_its_chains(wide_complex: Page) -> None:
+    assert wide_complex.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "626 in 2 chains" in texts(wide_complex, "#facts dd")
+    for plot in ("pae", "plddt", "coverage"):
+        assert texts(wide_complex, f"#{plot} .chain") == ["A", "B"]
+    borders = "document.querySelectorAll('#pae .border').length"
+    assert wide_complex.evaluate(borders) == 2
+    header, row = texts(wide_complex, "#pairs th"), texts(wide_complex, "#pairs td")
+    shown = dict(zip(header, row, strict=True))
+    assert shown["Chains"] == "A – B"
+    assert (shown["ipTM"], shown["actifpTM"], shown["Contacts"]) == ("0.88", "0.94", "126")
+    assert texts(wide_complex, "#pairs-meaning dt") == header[1:]
+    assert all(texts(wide_complex, "#pairs-meaning dd"))
+    assert texts(wide_complex, "#chains td:first-child") == ["A", "B"]
+    assert texts(wide_complex, "#clash") == ["No chain clashes with another."]
+    assert texts(wide_complex, "#relaxation tbody tr:first-child td")[1:] == [
+        "12,300,000",
+        "-24,512",
+    ]
+
+
+@pytest.mark.browser
+def test_the_structure_can_be_coloured_by_chain(wide_complex: Page) -> None:
+    themes = (
+        "viewer.plugin.managers.structure.hierarchy.current.structures[0].components"
+        ".flatMap(each => each.representations.map(one => one.cell.obj.data.repr.theme.color))"
+    )
+    legend = "[...document.querySelectorAll('#legend span')].map(each => each.style.background)"
+    for chain in ("chain", "plddt"):
+        press = f"document.querySelector('#coloring [value={chain}]')"
+        wide_complex.evaluate(f"{press}.click()")
+        wide_complex.evaluate("(async () => { await work; })()")
+        assert wide_complex.evaluate(f"{press}.getAttribute('aria-pressed')") == "true"
+        table = wide_complex.evaluate(f"{themes}[0].legend.table ?? []")
+        if chain == "chain":
+            numbers = dict(table)
+            expected = [f"rgb({n >> 16}, {n >> 8 & 255}, {n & 255})" for n in numbers.values()]
+            assert list(numbers) == ["A", "B"]
+            assert wide_complex.evaluate(legend) == expected
+            assert texts(wide_complex, "#legend li") == ["Chain A", "Chain B"]
+    assert len(wide_complex.evaluate(legend)) == 4
+
+
+@pytest.mark.browser
+def test_a_contact_is_shown_in_the_structure(wide_complex: Page) -> None:
+    text = texts(wide_complex, "#contacts button")
+    assert len(text) == 126
+    wide_complex.evaluate("document.querySelector('#contacts button').click()")
+    assert text[0] == "A P15 – B P15"
+    marked = "viewer.plugin.managers.structure.selection.elementCount()"
+    assert wide_complex.evaluate(marked) == 14, "two prolines of seven atoms"
+
+
+@pytest.mark.browser
+def test_a_clash_and_a_failed_relaxation_are_told(wide_complex: Page) -> None:
+    wide_complex.evaluate("document.querySelector('#ranking button').click()")
+    wide_complex.evaluate("(async () => { await work; })()")
+    assert texts(wide_complex, "#clash") == [
+        "Clash: too many atoms of chains A, B overlap with other chains."
+    ]
+    [told] = texts(wide_complex, "#relaxation-about")
+    assert told.endswith("the structure is the network's own: residue A 7 is unknown.")
+    assert texts(wide_complex, "#relaxation td") == []
+
+
+@pytest.mark.browser
+def test_a_complex_asks_for_nothing_and_reports_no_error(
+    wide_complex: Page, complex_page: Path
+) -> None:
+    asked = [url for url in wide_complex.requests if not url.startswith(("data:", "blob:"))]
+    assert asked == [complex_page.as_uri()]
+    assert wide_complex.errors == []

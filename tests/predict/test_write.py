@@ -5,14 +5,24 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from unittest.mock import patch
 
+import gemmi
 import numpy as np
 import pytest
 
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import read_structure
-from foldry.predict.write import prediction_name, write_prediction, write_query
-from tests.predict.fake import MAX_PAE, fake_prediction
+from foldry.predict.chains import chain_confidence, chains_json
+from foldry.predict.write import (
+    modelcif_text,
+    prediction_name,
+    write_prediction,
+    write_query,
+)
+from foldry.relax.relaxation import Relaxation
+from foldry.score.confidence import interface_confidence
+from tests.predict.fake import MAX_PAE, fake_complex, fake_prediction
 
 
 def test_the_files_of_a_query(tmp_path: Path) -> None:
@@ -67,6 +77,102 @@ def test_json_files(tmp_path: Path) -> None:
         "iptm": None,
         "provenance": asdict(prediction.provenance),
     }
+
+
+def test_scores_of_a_complex(tmp_path: Path) -> None:
+    prediction = fake_complex()
+    write_query([prediction], tmp_path)
+    text = (tmp_path / f"scores_{prediction_name(prediction)}.json").read_text()
+    scores = json.loads(text)
+    assert scores["has_clash"] is False
+    assert [each["chain"] for each in scores["chains"]] == ["A", "B"]
+    assert [each["residues"] for each in scores["chains"]] == [313, 313]
+    assert [each["ptm"] for each in scores["chains"]] == [0.91, 0.92]
+    [pair] = scores["interfaces"]
+    assert pair["chains"] == ["A", "B"]
+    assert pair["iptm"] == [0.8765, 0.8612]
+    assert pair["actifptm"] == [0.93, 0.94]
+    assert prediction.pae is not None
+    found = interface_confidence(prediction.structure, prediction.pae, prediction.plddt)
+    for name in ("ipsae", "lis", "interface_pae"):
+        values = getattr(found, name)
+        assert pair[name] == pytest.approx([values[0, 1], values[1, 0]], abs=6e-5)
+    assert pair["pdockq"] == pytest.approx(found.pdockq[0, 1], abs=6e-5)
+    assert (pair["contacts"], pair["clashing_atoms"]) == (126, [0, 0])
+
+
+def test_chains_on_top_of_each_other_clash() -> None:
+    prediction = fake_complex()
+    atoms = prediction.structure.atom_positions.copy()
+    atoms[313:] = atoms[:313] + 0.3
+    heap = replace(prediction, structure=replace(prediction.structure, atom_positions=atoms))
+    found = chain_confidence(heap)
+    assert found is not None and found.clashing.all()
+    assert chains_json(found)["has_clash"] is True
+
+
+def test_a_heap_of_atoms_is_written_without_its_interfaces(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All atoms of a network that has not learnt lie at the origin."""
+    prediction = fake_complex()
+    atoms = 0 * prediction.structure.atom_positions
+    heap = replace(prediction, structure=replace(prediction.structure, atom_positions=atoms))
+    with patch("foldry.score.neighbours._MAX_CANDIDATES", 10**6):
+        write_query([heap], tmp_path)
+    scores = json.loads((tmp_path / f"scores_{prediction_name(heap)}.json").read_text())
+    assert scores["iptm"] == heap.iptm
+    assert "interfaces" not in scores
+    assert "are not judged" in caplog.text
+
+
+def test_values_that_an_older_run_did_not_keep_are_null() -> None:
+    found = chain_confidence(replace(fake_complex(), chain_pair_iptm=None))
+    assert found is not None
+    [pair] = chains_json(found)["interfaces"]  # type: ignore[misc]
+    assert pair["iptm"] == [None, None]  # type: ignore[index]
+
+
+def test_modelcif_of_a_complex_names_chains_and_pairs() -> None:
+    prediction = fake_complex()
+    block = gemmi.cif.read_string(modelcif_text(prediction, chain_confidence(prediction)))[0]
+    names = {row[0]: row.str(1) for row in block.find("_ma_qa_metric.", ["id", "name"])}
+    chains = dict(
+        list(row)
+        for row in block.find("_ma_entity_instance_feature.", ["feature_id", "label_asym_id"])
+    )
+    columns = ["feature_id_1", "feature_id_2", "metric_id", "metric_value"]
+    pairs = {
+        (names[row[2]], chains[row[0]], chains[row[1]]): float(row[3])
+        for row in block.find("_ma_qa_metric_feature_pairwise.", columns)
+    }
+    assert pairs["ipTM", "A", "B"] == pytest.approx(0.8765, abs=6e-4)
+    assert pairs["ipTM", "B", "A"] == pytest.approx(0.8612, abs=6e-4)
+    assert ("pDockQ", "A", "B") in pairs and ("pDockQ", "B", "A") not in pairs
+    assert {name for name, *_ in pairs} == {
+        "ipTM",
+        "actifpTM",
+        "ipSAE",
+        "LIS",
+        "pDockQ",
+        "Interface PAE",
+    }
+
+
+def test_relaxation_and_the_structure_before_it(tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    before = replace(prediction.structure, atom_positions=prediction.structure.atom_positions + 1)
+    relaxation = Relaxation(True, "", "CPU", 1, 2.5, 10.0, -20.0, 3, 0, 5, 1, 0.1, 0.4)
+    relaxed = replace(prediction, relaxation=relaxation, unrelaxed=before)
+    written = {path.name for path in write_prediction(relaxed, tmp_path, 0)}
+    name = prediction_name(prediction)
+    assert {f"unrelaxed_{name}.cif", f"unrelaxed_{name}.pdb"} <= written
+    scores = json.loads((tmp_path / f"scores_{name}.json").read_text())
+    assert scores["relaxation"] == asdict(relaxation)
+    kept = read_structure(tmp_path / f"unrelaxed_{name}.cif")
+    np.testing.assert_allclose(
+        kept.atom_positions, before.atom_positions * before.atom_mask[..., None], atol=6e-4
+    )
 
 
 def test_ranking_names_the_best_first(tmp_path: Path) -> None:

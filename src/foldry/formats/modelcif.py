@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from unicodedata import combining, normalize
@@ -37,6 +37,25 @@ _BARE: Final = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][\w.:/+=-]*
 
 
 @dataclass(frozen=True)
+class ChainMetric:
+    """A quality measure of all chains or of pairs of them.
+
+    Attributes:
+        name: Such as `ipTM`.
+        details: One sentence.
+        kind: In ModelCIF's dictionary: `pLDDT`, `pTM`, `ipTM`, `PAE`, `normalized score` or
+            `other`.
+        values: [C] of each chain, or [C, C] of each pair, the row the chain that is aligned; NaN
+            is left out.
+    """
+
+    name: str
+    details: str
+    kind: str
+    values: Float[np.ndarray, " C *other"]
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """What a ModelCIF file says besides its atoms.
 
@@ -47,6 +66,7 @@ class ModelRecord:
         versions: Versions of `foldry` and of what it computed with.
         parameters: How the model was made: names to plain values, nested at will.
         notice: What every reader must be told, or "".
+        of_chains: Measures of the chains of a complex, in the structure's order.
     """
 
     model_name: str
@@ -56,6 +76,7 @@ class ModelRecord:
     versions: Mapping[str, str]
     parameters: Mapping[str, object]
     notice: str = ""
+    of_chains: Sequence[ChainMetric] = ()
 
 
 class _PLDDT(modelcif.qa_metric.Local, modelcif.qa_metric.PLDDT):
@@ -132,6 +153,7 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
             _PLDDT(unit.residue(number), float(value))
             for (unit, number), value in zip(_places(units), record.plddt, strict=True)
         ],
+        *[found for metric in record.of_chains for found in _of_chains(metric, units)],
     ]
     system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
     system.protocols.append(_protocol(query, units, model, record))
@@ -145,6 +167,32 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
 
 def _tm_scores(record: ModelRecord) -> tuple[tuple[type, float | None], ...]:
     return (_PTM, record.ptm), (_IPTM, record.iptm)
+
+
+class _Other(modelcif.qa_metric.MetricType):
+    """Score that grows with confidence."""
+
+
+_KINDS: Final = {
+    "pLDDT": modelcif.qa_metric.PLDDT,
+    "pTM": modelcif.qa_metric.PTM,
+    "ipTM": modelcif.qa_metric.IpTM,
+    "PAE": modelcif.qa_metric.PAE,
+    "normalized score": modelcif.qa_metric.NormalizedScore,
+    "other": _Other,
+}
+
+
+def _of_chains(
+    metric: ChainMetric, units: list[modelcif.AsymUnit]
+) -> Iterator[modelcif.qa_metric.MetricMode]:
+    """One number after the other; what it is of is a feature of one chain or of two."""
+    modes = modelcif.qa_metric.Feature, modelcif.qa_metric.FeaturePairwise
+    about = {"name": _plain(metric.name), "description": _plain(metric.details), "software": None}
+    kind = type("_ChainMetric", (modes[metric.values.ndim - 1], _KINDS[metric.kind]), about)
+    features = [modelcif.EntityInstanceFeature([unit], f"Chain {unit.id}") for unit in units]
+    for place in np.argwhere(np.isfinite(metric.values)):
+        yield kind(*[features[k] for k in place], float(metric.values[tuple(place)]))
 
 
 def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:

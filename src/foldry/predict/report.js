@@ -6,11 +6,22 @@ const CATEGORIES = [
   { from: 50, color: "#FFDB13", label: "Low", range: "50–70" },
   { from: 0, color: "#FF7D45", label: "Very low", range: "< 50" },
 ];
+const CHAIN_COLORS = [
+  "#2f6db5", "#e58a1f", "#2c9b6a", "#b8438f", "#7b5fc9", "#c9473c", "#1199a8", "#8f7336", "#6f7a86", "#9aa822",
+];
 const HINT = "Point at the plot to read its values.";
 const data = JSON.parse(byId("data").textContent);
 const residues = data.chains.flatMap(chain =>
   [...chain.sequence].map((letter, index) => ({ chain: chain.id, letter, number: index + 1 })));
+const several = data.chains.length > 1;
+let end = 0;
+const chains = data.chains.map(({ id, sequence }, index) => {
+  const start = end;
+  end += sequence.length;
+  return { id, start, end, color: CHAIN_COLORS[index % CHAIN_COLORS.length] };
+});
 let shown = data.predictions[0];
+let byChain = false;
 let viewer = null;
 
 function byId(id) { return document.getElementById(id); }
@@ -34,7 +45,7 @@ function category(plddt) { return CATEGORIES.find(each => plddt >= each.from); }
 
 function residueName(index) {
   const { chain, letter, number } = residues[index];
-  return `${data.chains.length > 1 ? `${chain} ` : ""}${letter}${number}`;
+  return `${several ? `${chain} ` : ""}${letter}${number}`;
 }
 
 function fixed(value, digits) { return value === null ? "–" : value.toFixed(digits); }
@@ -56,7 +67,7 @@ function pairs(list, entries) {
 function showFacts() {
   const { provenance, meanPlddt, ptm, iptm } = shown;
   const facts = [
-    ["Residues", residues.length],
+    ["Residues", several ? `${residues.length} in ${chains.length} chains` : residues.length],
     ["Mean pLDDT", fixed(meanPlddt, 1)],
     ["Model", provenance.model_name],
     ["Aligned sequences", data.coverage ? data.coverage.depth : 1],
@@ -89,6 +100,14 @@ function showProvenance() {
   byId("config").textContent = JSON.stringify(provenance.config, null, 1);
 }
 
+function fillTable(id, header, rows) {
+  const titles = tableRow(header, "th");
+  for (const title of titles.cells) title.scope = "col";
+  byId(id).replaceChildren(element("thead", {}, titles), element("tbody", {}, ...rows));
+}
+
+function tableRow(cells, tag = "td") { return element("tr", {}, ...cells.map(cell => element(tag, {}, cell))); }
+
 function showRanking() {
   const hasPtm = data.predictions.some(each => each.ptm !== null);
   const hasIptm = data.predictions.some(each => each.iptm !== null);
@@ -104,13 +123,66 @@ function showRanking() {
     }
     if (hasPtm) cells.push(fixed(each.ptm, 2));
     if (hasIptm) cells.push(fixed(each.iptm, 2));
-    const row = element("tr", {}, ...cells.map(cell => element("td", {}, cell)));
+    const row = tableRow(cells);
     if (each === shown) row.setAttribute("aria-current", "true");
     return row;
   });
-  const titles = element("tr", {}, ...header.map(title => element("th", { scope: "col" }, title)));
-  byId("ranking").replaceChildren(element("thead", {}, titles), element("tbody", {}, ...rows));
+  fillTable("ranking", header, rows);
   byId("ranking-panel").hidden = data.predictions.length === 1;
+}
+
+// Chains
+
+function measured(value) {
+  return value === null ? "–" : Number.isInteger(value) ? String(value) : value.toFixed(value < 10 ? 2 : 1);
+}
+
+/** A table of measures, one row a chain or a pair, and under it what each measure means. */
+function showMeasures(id, first, names, measures) {
+  const rows = names.map((name, row) => tableRow([name, ...measures.map(each => measured(each.values[row]))]));
+  fillTable(id, [first, ...measures.map(each => each.name)], rows);
+  pairs(byId(`${id}-meaning`), measures.map(each => [each.name, each.meaning]));
+}
+
+function showChains() {
+  const { judged } = shown;
+  for (const id of ["interfaces-panel", "contacts-panel"]) byId(id).hidden = !judged;
+  if (!judged) return;
+  const { ofPairs, ofChains, clashing, contacts, numContacts } = judged;
+  const names = clashing.map(index => chains[index].id).join(", ");
+  byId("clash").textContent = clashing.length
+    ? `Clash: too many atoms of ${clashing.length > 1 ? "chains" : "chain"} ${names} overlap with other chains.`
+    : "No chain clashes with another.";
+  byId("clash").classList.toggle("notice", clashing.length > 0);
+  showMeasures("pairs", "Chains", judged.pairs.map(pair => pair.map(index => chains[index].id).join(" – ")), ofPairs);
+  showMeasures("chains", "Chain", chains.map(each => each.id), ofChains);
+  const all = contacts.length === numContacts ? `All ${numContacts}` : `The surest ${contacts.length} of ${numContacts}`;
+  byId("contacts-about").textContent = numContacts
+    ? `${all} pairs of residues of different chains with Cβ at most 8 Å apart, by their predicted aligned error (of both directions the mean). Press one to see it in the structure.`
+    : "No residues of different chains have Cβ at most 8 Å apart.";
+  fillTable("contacts", ["Residues", "Cβ distance", "Aligned error"], contacts.map(([one, other, distance, error]) => {
+    const button = element("button", { type: "button" }, `${residueName(one)} – ${residueName(other)}`);
+    button.addEventListener("click", () => lookAt([one, other]));
+    return tableRow([button, `${fixed(distance, 1)} Å`, `${fixed(error, 1)} Å`]);
+  }));
+}
+
+function showRelaxation() {
+  const { relaxation } = shown;
+  byId("relaxation-panel").hidden = !relaxation;
+  if (!relaxation) return;
+  const { relaxed, reason, rounds, platform, seconds, median_move, max_move } = relaxation;
+  byId("relaxation-about").textContent = relaxed
+    ? `${rounds} ${rounds === 1 ? "round" : "rounds"} of Amber (OpenMM, ${platform}) in ${fixed(seconds, 0)} s. Cα atoms moved by ${fixed(median_move, 2)} Å in the median, ${fixed(max_move, 2)} Å at most.`
+    : `Not relaxed, the structure is the network's own: ${reason}`;
+  const rows = relaxed ? [
+    ["Energy, kcal/mol", "energy"],
+    ["Pairs of atoms that overlap by more than 1.5 Å", "clashes"],
+    ["Residues with a bond, an angle or a clash that is off", "violations"],
+  ] : [];
+  const number = value => (value === null ? "–" : Math.round(value).toLocaleString("en"));
+  fillTable("relaxation", relaxed ? ["", "Before", "After"] : [], rows.map(([what, key]) =>
+    tableRow([what, number(relaxation[`${key}_before`]), number(relaxation[`${key}_after`])])));
 }
 
 // Plots
@@ -121,29 +193,45 @@ function tickStep(top, most) {
   return Math.max(1, [1, 2, 5, 10].map(each => each * power).find(step => top / step <= most));
 }
 
+/** Round numbers of residues, each with its place among all residues. */
 function residueTicks(width) {
   const step = tickStep(residues.length, width / 60);
-  const ticks = [];
-  for (let number = step; number <= residues.length; number += step) ticks.push(number);
-  return ticks;
+  return residues.map(({ number }, index) => ({ number, place: index + 0.5 })).filter(({ number }) => number % step === 0);
+}
+
+/** Names and colours of the chains along the top of a plot, and lines where they meet. */
+function markChains({ front, margin, bottom, x }) {
+  for (const { id, start, end, color } of chains) {
+    const width = x(end) - x(start);
+    front.append(svg("rect", { x: x(start), y: margin.top - 6, width, height: 4, fill: color }));
+    if (width > 8 * id.length) {
+      front.append(svg("text", { x: x((start + end) / 2), y: margin.top - 10, "text-anchor": "middle", class: "chain" }, id));
+    }
+    if (start > 0) front.append(svg("path", { class: "border", d: `M${x(start)},${margin.top}V${bottom}` }));
+  }
 }
 
 /** A plot of residues along x: its frame, its axes and a place for the cursor. */
-function frame(width, height, margin) {
+function frame(width, bare, { top, ...sides }) {
+  const room = several ? 20 : 0;
+  const margin = { top: top + room, ...sides };
+  const height = bare + room;
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, "aria-hidden": "true" });
   const inner = { width: width - margin.left - margin.right, height: height - margin.top - margin.bottom };
   const bottom = margin.top + inner.height;
   const x = index => margin.left + (index / residues.length) * inner.width;
   const layers = { back: svg("g"), front: svg("g") };
   root.append(layers.back, layers.front);
-  for (const number of residueTicks(inner.width)) {
-    layers.front.append(svg("text", { x: x(number - 0.5), y: bottom + 18, "text-anchor": "middle" }, number));
-    layers.front.append(svg("path", { class: "axis", d: `M${x(number - 0.5)},${bottom}v4` }));
+  for (const { number, place } of residueTicks(inner.width)) {
+    layers.front.append(svg("text", { x: x(place), y: bottom + 18, "text-anchor": "middle" }, number));
+    layers.front.append(svg("path", { class: "axis", d: `M${x(place)},${bottom}v4` }));
   }
   layers.front.append(svg("rect", {
     class: "axis", x: margin.left, y: margin.top, width: inner.width, height: inner.height,
   }));
-  return { root, inner, margin, bottom, x, ...layers };
+  const plot = { root, inner, margin, bottom, x, ...layers };
+  if (several) markChains(plot);
+  return plot;
 }
 
 function axisTitles(plot, xTitle, yTitle) {
@@ -217,12 +305,17 @@ const paePaint = byte => mix([0, 70, 22], [255, 255, 255], byte / 255);
 const coveragePaint = byte => (byte === 0 ? [255, 255, 255] : mix([226, 232, 246], [52, 38, 120], (byte - 1) / 254));
 
 function drawPae(width, { pae, maxPae, paeImage }) {
-  const margin = { left: 50, right: 10, top: 6, bottom: 86 };
-  const side = Math.min(width, 480) - margin.left - margin.right;
-  const plot = frame(side + margin.left + margin.right, side + margin.top + margin.bottom, margin);
+  const sides = { left: 50, right: 10, top: 6, bottom: 86 };
+  const side = Math.min(width, 480) - sides.left - sides.right;
+  const plot = frame(side + sides.left + sides.right, side + sides.top + sides.bottom, sides);
+  const { margin } = plot;
   plot.root.style.width = `${side + margin.left + margin.right}px`;
   placeImage(plot, paeImage);
-  for (const number of residueTicks(side)) yTick(plot, number, margin.top + ((number - 0.5) / residues.length) * side);
+  const y = place => margin.top + (place / residues.length) * side;
+  for (const { number, place } of residueTicks(side)) yTick(plot, number, y(place));
+  for (const { start } of chains.slice(1)) {
+    plot.front.append(svg("path", { class: "border", d: `M${margin.left},${y(start)}h${side}` }));
+  }
   axisTitles(plot, "Scored residue", "Aligned residue");
   colorBar(plot, plot.bottom + 48, paePaint, ["pae", "0 Å", "expected position error", `${Math.round(maxPae)} Å`]);
   const cursor = svg("path", { class: "cursor" });
@@ -230,8 +323,7 @@ function drawPae(width, { pae, maxPae, paeImage }) {
   onPoint(plot, byId("pae-readout"), (column, row) => {
     highlight(column);
     if (column === null) return cursor.removeAttribute("d");
-    const y = margin.top + ((row + 0.5) / residues.length) * side;
-    cursor.setAttribute("d", `M${plot.x(column + 0.5)},${margin.top}v${side}M${margin.left},${y}h${side}`);
+    cursor.setAttribute("d", `M${plot.x(column + 0.5)},${margin.top}v${side}M${margin.left},${y(row + 0.5)}h${side}`);
     const error = (pae[row * residues.length + column] / 255) * maxPae;
     return `Aligned on ${residueName(row)}, ${residueName(column)} is expected to be off by about ${Math.round(error)} Å.`;
   });
@@ -239,8 +331,8 @@ function drawPae(width, { pae, maxPae, paeImage }) {
 }
 
 function drawPlddt(width, { plddt }) {
-  const margin = { left: 50, right: 10, top: 8, bottom: 44 };
-  const plot = frame(width, 210, margin);
+  const plot = frame(width, 210, { left: 50, right: 10, top: 8, bottom: 44 });
+  const { margin } = plot;
   const y = value => plot.bottom - (value / 100) * plot.inner.height;
   for (const value of [0, 50, 70, 90, 100]) {
     if (value !== 100 || plot.inner.height > 200) yTick(plot, value, y(value));
@@ -267,8 +359,8 @@ function drawPlddt(width, { plddt }) {
 }
 
 function drawCoverage(width, { depth, perResidue, coverageImage }) {
-  const margin = { left: 50, right: 10, top: 8, bottom: 86 };
-  const plot = frame(width, 300, margin);
+  const plot = frame(width, 300, { left: 50, right: 10, top: 8, bottom: 86 });
+  const { margin } = plot;
   const y = rows => plot.bottom - (rows / depth) * plot.inner.height;
   // The query, the first row of the picture, is drawn at the bottom.
   placeImage(plot, coverageImage).setAttribute("transform", `translate(0 ${plot.bottom + margin.top}) scale(1 -1)`);
@@ -360,11 +452,11 @@ async function showStructure() {
   const rank = data.predictions.indexOf(shown);
   byId("save").href = modelUrl;
   byId("save").download = `ranked_${rank}.cif`;
-  byId("viewer").setAttribute("aria-label",
-    `3D structure of ${data.name}, ranked_${rank}, coloured by pLDDT. Drag to turn, scroll or pinch to zoom.`);
+  showLegend();
   if (!viewer) return;
   await viewer.plugin.clear();
   await viewer.loadStructureFromData(text, "mmcif");
+  await colorStructure();
   const { camera, structure } = viewer.plugin.managers;
   const { center, radius } = structure.hierarchy.current.structures[0].cell.obj.data.boundary.sphere;
   viewer.plugin.canvas3d.commit(true);
@@ -374,12 +466,52 @@ async function showStructure() {
   camera.focusSphere({ center, radius: 0.9 * radius }, { durationMs: 0, extraRadius: 0 });
 }
 
+function showLegend() {
+  const rank = data.predictions.indexOf(shown);
+  byId("viewer").setAttribute("aria-label",
+    `3D structure of ${data.name}, ranked_${rank}, coloured by ${byChain ? "chain" : "pLDDT"}. Drag to turn, scroll or pinch to zoom.`);
+  const entries = byChain
+    ? chains.map(({ color, id }) => [color, `Chain ${id}`])
+    : CATEGORIES.map(({ color, label, range }) => [color, `${label} (${range})`]);
+  byId("legend").setAttribute("aria-label", byChain ? "Colours of the chains" : "Colours of pLDDT");
+  byId("legend").replaceChildren(...entries.map(([color, label]) =>
+    element("li", {}, element("span", { style: `background:${color}` }), label)));
+  for (const button of byId("coloring").children) {
+    button.setAttribute("aria-pressed", String((button.value === "chain") === byChain));
+  }
+}
+
+async function colorStructure() {
+  const { hierarchy, component } = viewer.plugin.managers.structure;
+  const colors = CHAIN_COLORS.map(color => parseInt(color.slice(1), 16));
+  const palette = { name: "colors", params: { list: { kind: "set", colors } } };
+  await component.updateRepresentationsTheme(hierarchy.current.structures.flatMap(each => each.components), byChain
+    ? { color: "chain-id", colorParams: { asymId: "label", palette } }
+    : { color: "plddt-confidence" });
+}
+
+async function colorBy(chain) {
+  byChain = chain;
+  showLegend();
+  if (viewer) await colorStructure();
+}
+
+function inStructure(index) {
+  return { label_asym_id: residues[index].chain, label_seq_id: residues[index].number };
+}
+
 function highlight(index) {
   if (!viewer) return;
-  const at = index === null ? undefined : residues[index];
-  viewer.structureInteractivity(at
-    ? { elements: { label_asym_id: at.chain, label_seq_id: at.number }, action: "highlight", applyGranularity: false }
-    : { action: "highlight" });
+  viewer.structureInteractivity(index === null
+    ? { action: "highlight" }
+    : { elements: inStructure(index), action: "highlight", applyGranularity: false });
+}
+
+/** Turn to some residues and mark them. */
+function lookAt(indices) {
+  byId("viewer").scrollIntoView({ block: "center" });
+  if (!viewer) return;
+  viewer.structureInteractivity({ elements: { items: indices.map(inStructure) }, action: ["select", "focus"] });
 }
 
 async function show(prediction) {
@@ -387,14 +519,18 @@ async function show(prediction) {
   showFacts();
   showRanking();
   showProvenance();
+  showChains();
+  showRelaxation();
   await showPlots();
   await showStructure();
 }
 
 async function start() {
   byId("name").textContent = data.name;
-  byId("legend").replaceChildren(...CATEGORIES.map(({ color, label, range }) =>
-    element("li", {}, element("span", { style: `background:${color}` }), `${label} (${range})`)));
+  byId("coloring").hidden = !several;
+  for (const button of byId("coloring").children) {
+    button.addEventListener("click", () => queue(() => colorBy(button.value === "chain")));
+  }
   showCoverage();
   await show(shown);
   byId("viewer").replaceChildren(element("p", {}, "Preparing the 3D view …"));

@@ -19,13 +19,17 @@ from string import Template
 from typing import Final
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
+from foldry.predict.chains import ChainConfidence
 from foldry.predict.prediction import Prediction
 from foldry.query import Query
+from foldry.score.table import rounded
 
 MAX_SHOWN: Final = 10
 """Of more predictions than this, the page lists all and shows the best."""
+MAX_CONTACTS: Final = 200
+"""Of more contacts between chains, the page shows those of the lowest aligned error."""
 MAX_COVERAGE_ROWS: Final = 400
 """Of a deeper alignment, the coverage plot shows this many rows, evenly spaced by identity."""
 
@@ -33,12 +37,17 @@ _HERE: Final = files("foldry") / "predict"
 _VIEWER: Final = files("foldry") / "server" / "web" / "vendor"
 
 
-def report_html(predictions: Sequence[Prediction], models: Sequence[str]) -> str:
+def report_html(
+    predictions: Sequence[Prediction],
+    models: Sequence[str],
+    chains: Sequence[ChainConfidence | None],
+) -> str:
     """The page.
 
     Args:
         predictions: All predictions of one query, best first.
         models: Their ModelCIF texts.
+        chains: What `chain_confidence` says of each.
     """
     name = predictions[0].query.name
     script = (_HERE / "report.js").read_text("utf-8")
@@ -54,11 +63,15 @@ def report_html(predictions: Sequence[Prediction], models: Sequence[str]) -> str
         viewer_script=_base64((_VIEWER / "molstar.js.gz").read_bytes()),
         viewer_style=_base64((_VIEWER / "molstar.css.gz").read_bytes()),
         viewer_version=(_VIEWER / "VERSION").read_text("utf-8").split()[1],
-        data=_json(_data(predictions, models)),
+        data=_json(_data(predictions, models, chains)),
     )
 
 
-def _data(predictions: Sequence[Prediction], models: Sequence[str]) -> dict[str, object]:
+def _data(
+    predictions: Sequence[Prediction],
+    models: Sequence[str],
+    chains: Sequence[ChainConfidence | None],
+) -> dict[str, object]:
     query = predictions[0].query
     return {
         "name": query.name,
@@ -69,13 +82,17 @@ def _data(predictions: Sequence[Prediction], models: Sequence[str]) -> dict[str,
         ],
         "coverage": _coverage(query),
         "predictions": [
-            _prediction(prediction, model if rank < MAX_SHOWN else None)
-            for rank, (prediction, model) in enumerate(zip(predictions, models, strict=True))
+            _prediction(prediction, model if rank < MAX_SHOWN else None, judged)
+            for rank, (prediction, model, judged) in enumerate(
+                zip(predictions, models, chains, strict=True)
+            )
         ],
     }
 
 
-def _prediction(prediction: Prediction, model: str | None) -> dict[str, object]:
+def _prediction(
+    prediction: Prediction, model: str | None, chains: ChainConfidence | None
+) -> dict[str, object]:
     scores: dict[str, object] = {
         "meanPlddt": float(prediction.plddt.mean()),
         "ptm": prediction.ptm,
@@ -86,10 +103,47 @@ def _prediction(prediction: Prediction, model: str | None) -> dict[str, object]:
         return scores
     scores["plddt"] = [round(float(value), 1) for value in prediction.plddt]
     scores["model"] = _packed(model.encode())
+    scores["relaxation"] = prediction.relaxation and asdict(prediction.relaxation)
     if prediction.pae is not None and prediction.max_pae is not None:
         scores["maxPae"] = prediction.max_pae
         scores["pae"] = _packed(quantise(prediction.pae, prediction.max_pae).tobytes())
+        scores["judged"] = chains and _judged(chains, prediction.pae)
     return scores
+
+
+def _judged(chains: ChainConfidence, pae: Float[np.ndarray, "N N"]) -> dict[str, object]:
+    """Measures of chains and pairs, and the contacts of the lowest error, the surest first."""
+    contacts = chains.contacts
+    error = (pae[contacts.first, contacts.second] + pae[contacts.second, contacts.first]) / 2
+    surest = np.argsort(error, kind="stable")[:MAX_CONTACTS]
+    pairs = chains.pairs()
+    return {
+        "clashing": np.flatnonzero(chains.clashing).tolist(),
+        "pairs": pairs,
+        "ofPairs": [
+            {"name": each.name, "meaning": each.meaning, "values": [each.of(*at) for at in pairs]}
+            for each in chains.of_pairs
+        ],
+        "ofChains": [
+            {
+                "name": each.name,
+                "meaning": each.meaning,
+                "values": [rounded(value) for value in each.values.tolist()],
+            }
+            for each in chains.of_chains
+        ],
+        "numContacts": len(error),
+        "contacts": [
+            [one, other, round(distance, 2), round(apart, 2)]
+            for one, other, distance, apart in zip(
+                contacts.first[surest].tolist(),
+                contacts.second[surest].tolist(),
+                contacts.distance[surest].tolist(),
+                error[surest].tolist(),
+                strict=True,
+            )
+        ],
+    }
 
 
 def quantise(values: np.ndarray, top: float) -> UInt8[np.ndarray, "*shape"]:

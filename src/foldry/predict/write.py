@@ -10,7 +10,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,12 @@ from foldry.errors import InputError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import to_pdb
 from foldry.formats.modelcif import ModelRecord, to_modelcif
+from foldry.predict.chains import (
+    ChainConfidence,
+    chain_confidence,
+    chain_metrics,
+    chains_json,
+)
 from foldry.predict.prediction import Prediction
 from foldry.predict.report import report_html
 
@@ -36,39 +42,42 @@ def write_query(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
         The files, the report last.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    chains = [chain_confidence(prediction) for prediction in predictions]
     written = [
         path
         for rank, prediction in enumerate(predictions)
-        for path in write_prediction(prediction, folder, rank)
+        for path in write_prediction(prediction, folder, rank, chains[rank])
     ]
     models = [(folder / f"ranked_{rank}.cif").read_text() for rank in range(len(predictions))]
     written.append(_write(folder / "ranking_debug.json", ranking_json(predictions)))
-    written.append(_write(folder / "report.html", report_html(predictions, models)))
+    written.append(_write(folder / "report.html", report_html(predictions, models, chains)))
     return written
 
 
-def write_prediction(prediction: Prediction, folder: Path, rank: int) -> list[Path]:
+def write_prediction(
+    prediction: Prediction, folder: Path, rank: int, chains: ChainConfidence | None = None
+) -> list[Path]:
     """Write the files of one prediction.
 
     Args:
         prediction: What to write.
         folder: Where; it exists.
         rank: Place among the predictions of its query, 0 the best.
+        chains: What `chain_confidence` says of it.
 
     Returns:
         The files. There is no PDB file of a structure that the format cannot hold, no PAE file
         where the model has no such head.
     """
     name = prediction_name(prediction)
-    texts = {f"ranked_{rank}.cif": modelcif_text(prediction)}
-    try:
-        texts[f"ranked_{rank}.pdb"] = pdb_text(prediction)
-    except InputError as error:
-        logger.warning("No PDB file is written: %s", error)
+    texts = _structure_texts(prediction, f"ranked_{rank}", chains)
+    if prediction.unrelaxed is not None:
+        unrelaxed = replace(prediction, structure=prediction.unrelaxed)
+        texts |= _structure_texts(unrelaxed, f"unrelaxed_{name}", chain_confidence(unrelaxed))
     texts[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
     if prediction.pae is not None and prediction.max_pae is not None:
         texts[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
-    texts[f"scores_{name}.json"] = scores_json(prediction, rank)
+    texts[f"scores_{name}.json"] = scores_json(prediction, rank, chains)
     written = [_write(folder / file, text) for file, text in texts.items()]
     if prediction.single is not None and prediction.pair is not None:
         data = io.BytesIO()
@@ -82,8 +91,20 @@ def prediction_name(prediction: Prediction) -> str:
     return f"{prediction.provenance.model_name}_pred_{prediction.provenance.seed}"
 
 
-def modelcif_text(prediction: Prediction) -> str:
-    """The prediction as ModelCIF."""
+def _structure_texts(
+    prediction: Prediction, name: str, chains: ChainConfidence | None
+) -> dict[str, str]:
+    """The names and contents of the files of one structure."""
+    texts = {f"{name}.cif": modelcif_text(prediction, chains)}
+    try:
+        texts[f"{name}.pdb"] = pdb_text(prediction)
+    except InputError as error:
+        logger.warning("No PDB file is written: %s", error)
+    return texts
+
+
+def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
+    """The prediction as ModelCIF, with what `chain_confidence` says of it."""
     provenance = asdict(prediction.provenance)
     record = ModelRecord(
         model_name=provenance.pop("model_name"),
@@ -93,6 +114,7 @@ def modelcif_text(prediction: Prediction) -> str:
         versions=provenance.pop("versions"),
         notice=provenance.pop("notice"),
         parameters=provenance,
+        of_chains=chain_metrics(chains) if chains else (),
     )
     return to_modelcif(prediction.query, prediction.structure, record)
 
@@ -108,9 +130,9 @@ def pdb_text(prediction: Prediction) -> str:
     return remarks + to_pdb(prediction.structure)
 
 
-def scores_json(prediction: Prediction, rank: int) -> str:
-    """All scores of one prediction and how it was made."""
-    scores = {
+def scores_json(prediction: Prediction, rank: int, chains: ChainConfidence | None = None) -> str:
+    """All scores of one prediction, those of its chains too, and how it was made."""
+    scores: dict[str, object] = {
         "name": prediction.query.name,
         "prediction": prediction_name(prediction),
         "rank": rank,
@@ -118,6 +140,8 @@ def scores_json(prediction: Prediction, rank: int) -> str:
         "mean_plddt": float(prediction.plddt.mean()),
         "ptm": prediction.ptm,
         "iptm": prediction.iptm,
+        **(chains_json(chains) if chains else {}),
+        **({"relaxation": asdict(prediction.relaxation)} if prediction.relaxation else {}),
         "plddt": [round(float(value), 2) for value in prediction.plddt],
         "provenance": asdict(prediction.provenance),
     }

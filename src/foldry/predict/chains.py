@@ -1,0 +1,254 @@
+"""How sure a prediction is of its chains and their interfaces, for its files and the report."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Num
+
+from foldry.errors import InputError
+from foldry.formats.modelcif import ChainMetric
+from foldry.predict.prediction import Prediction
+from foldry.score.confidence import (
+    ChainClashes,
+    InterfaceConfidence,
+    chain_clashes,
+    interface_confidence,
+    interface_contacts,
+)
+from foldry.score.interface import Contacts
+from foldry.score.table import rounded
+
+logger = logging.getLogger(__name__)
+
+Quoted = Literal["higher", "mean", "sum", "same"]
+"""What one number tells two directions: the higher of them, their mean, their sum, or either."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One measure of all chains, or of all pairs of chains.
+
+    Attributes:
+        key: Its name in `scores_….json`.
+        name: Its name for people.
+        meaning: One line of explanation.
+        values: [C] of each chain or [C, C], row a aligned on chain a; NaN where there is none.
+        kind: What it is in the dictionary of ModelCIF; "" for what is no quality metric.
+        quoted: How the two directions of a pair become one number.
+    """
+
+    key: str
+    name: str
+    meaning: str
+    values: Num[np.ndarray, " C *other"]
+    kind: str = ""
+    quoted: Quoted = "same"
+
+    def of(self, a: int, b: int) -> float | None:
+        """The number that is quoted of two chains."""
+        here, there = self.values[a, b].item(), self.values[b, a].item()
+        found = {"higher": max(here, there), "mean": (here + there) / 2, "sum": here + there}
+        return rounded(found.get(self.quoted, here))
+
+
+@dataclass(frozen=True)
+class ChainConfidence:
+    """How sure a prediction is of its chains and of each two of them.
+
+    Attributes:
+        chains: Names in order.
+        num_residues: Of each chain.
+        of_chains, of_pairs: The measures.
+        clashing: Chains [C] that run into others.
+        contacts: Residues of different chains with Cβ at most 8 Å apart.
+    """
+
+    chains: tuple[str, ...]
+    num_residues: tuple[int, ...]
+    of_chains: tuple[Measure, ...]
+    of_pairs: tuple[Measure, ...]
+    clashing: Bool[np.ndarray, " C"]
+    contacts: Contacts
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """Each two chains once, the earlier first."""
+        return [(a, b) for a in range(len(self.chains)) for b in range(a + 1, len(self.chains))]
+
+
+def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
+    """Everything of the chains; None of a single chain, without PAE, or of a heap of atoms."""
+    structure, pae = prediction.structure, prediction.pae
+    if pae is None or len(structure.chains) < 2:
+        return None
+    try:
+        found = interface_confidence(structure, pae, prediction.plddt)
+        clashes = chain_clashes(structure)
+        contacts = interface_contacts(structure)
+    except InputError as error:
+        logger.warning("The interfaces of %s are not judged: %s", prediction.query.name, error)
+        return None
+    members = [structure.chain_id == chain for chain in structure.chains]
+    return ChainConfidence(
+        chains=structure.chains,
+        num_residues=tuple(int(each.sum()) for each in members),
+        of_chains=_of_chains(prediction, found, clashes),
+        of_pairs=_of_pairs(prediction, found, clashes),
+        clashing=clashes.clashing,
+        contacts=contacts,
+    )
+
+
+def _of_chains(
+    prediction: Prediction, found: InterfaceConfidence, clashes: ChainClashes
+) -> tuple[Measure, ...]:
+    chain_id = prediction.structure.chain_id
+    plddt = np.array([prediction.plddt[chain_id == chain].mean() for chain in found.chains])
+    return (
+        Measure(
+            "mean_plddt", "pLDDT", "Mean predicted lDDT-Cα of the chain, 0–100.", plddt, "pLDDT"
+        ),
+        Measure(
+            "ptm",
+            "pTM",
+            "Predicted TM-score of the chain alone, 0–1.",
+            _or_nan(prediction.chain_ptm, found.pdockq2),
+            "pTM",
+        ),
+        Measure(
+            "pdockq2",
+            "pDockQ2",
+            "Expected DockQ of the chain with all others, by pLDDT and PAE of its contacts; "
+            "above 0.23 mostly acceptable.",
+            found.pdockq2,
+            "other",
+        ),
+        Measure(
+            "clashing_share",
+            "Clashing share",
+            "Share of the chain's atoms that overlap with other chains by more than 1.5 Å. A chain "
+            "clashes where it is above 0.5, or where there are more than 100 such atoms.",
+            clashes.share,
+        ),
+    )
+
+
+def _of_pairs(
+    prediction: Prediction, found: InterfaceConfidence, clashes: ChainClashes
+) -> tuple[Measure, ...]:
+    return (
+        Measure(
+            "iptm",
+            "ipTM",
+            "Predicted TM-score of one chain as placed by the other, 0–1; above 0.8 confident, "
+            "below 0.6 mostly wrong.",
+            _or_nan(prediction.chain_pair_iptm, found.iptm),
+            "ipTM",
+            "higher",
+        ),
+        Measure(
+            "actifptm",
+            "actifpTM",
+            "ipTM of the residues in contact alone, 0–1: disordered tails do not lower it.",
+            _or_nan(prediction.actifptm, found.iptm),
+            "normalized score",
+            "higher",
+        ),
+        Measure(
+            "ipsae",
+            "ipSAE",
+            "ipTM of the pairs with PAE under 10 Å alone, 0–1: what is unsure does not count.",
+            found.ipsae,
+            "normalized score",
+            "higher",
+        ),
+        Measure(
+            "lis",
+            "LIS",
+            "Local interaction score: mean of 1 − PAE / 12 Å over pairs with PAE under 12 Å, 0–1.",
+            found.lis,
+            "normalized score",
+            "mean",
+        ),
+        Measure(
+            "pdockq",
+            "pDockQ",
+            "Expected DockQ, by the interface's pLDDT and number of contacts, 0–0.74; above 0.23 "
+            "mostly acceptable.",
+            found.pdockq,
+            "normalized score",
+        ),
+        Measure(
+            "interface_pae",
+            "Interface PAE",
+            "Mean predicted aligned error of the residue pairs in contact, Å.",
+            found.interface_pae,
+            "PAE",
+            "mean",
+        ),
+        Measure(
+            "contacts",
+            "Contacts",
+            "Residue pairs with Cβ (Cα of glycine) at most 8 Å apart.",
+            found.contacts,
+        ),
+        Measure(
+            "clashing_atoms",
+            "Clashing atoms",
+            "Atoms of both chains that overlap with the other chain by more than 1.5 Å.",
+            clashes.atoms,
+            "",
+            "sum",
+        ),
+    )
+
+
+def _or_nan(values: np.ndarray | None, like: np.ndarray) -> np.ndarray:
+    """What the network said; NaN where it was run before it said so."""
+    return np.full(like.shape, np.nan) if values is None else values
+
+
+def chains_json(found: ChainConfidence) -> dict[str, object]:
+    """The keys of `scores_….json` that only complexes have.
+
+    What depends on the direction is a list of two numbers: aligned on the first chain and on the
+    second.
+    """
+    return {
+        "has_clash": bool(found.clashing.any()),
+        "chains": [
+            {
+                "chain": chain,
+                "residues": found.num_residues[k],
+                **{each.key: rounded(each.values[k].item()) for each in found.of_chains},
+            }
+            for k, chain in enumerate(found.chains)
+        ],
+        "interfaces": [
+            {
+                "chains": [found.chains[a], found.chains[b]],
+                **{
+                    each.key: rounded(each.values[a, b].item())
+                    if each.quoted == "same"
+                    else [rounded(each.values[k].item()) for k in ((a, b), (b, a))]
+                    for each in found.of_pairs
+                },
+            }
+            for a, b in found.pairs()
+        ],
+    }
+
+
+def chain_metrics(found: ChainConfidence) -> list[ChainMetric]:
+    """The measures that are quality metrics in ModelCIF; where both directions are one, once."""
+    metrics = []
+    for each in (*found.of_chains, *found.of_pairs):
+        values = each.values
+        if each.kind and values.ndim == 2 and each.quoted == "same":
+            values = np.where(np.tri(len(values), dtype=bool), np.nan, values)
+        if each.kind:
+            metrics.append(ChainMetric(each.name, each.meaning, each.kind, values))
+    return metrics
