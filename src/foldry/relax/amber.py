@@ -124,11 +124,8 @@ class Minimiser:
     def _open(self, system: Any) -> Any:
         import openmm  # noqa: PLC0415
 
-        deterministic = "DeterministicForces"
-        known = deterministic in self._platform.getPropertyNames()
-        properties = {deterministic: "true"} if known else {}
         # A minimisation takes no step of the integrator, but a context must have one.
-        return openmm.Context(system, openmm.VerletIntegrator(0.001), self._platform, properties)
+        return openmm.Context(system, openmm.VerletIntegrator(0.001), self._platform)
 
     def _set_positions(self, positions: Float[np.ndarray, "M 3"]) -> None:
         self._context.setPositions(positions / _A_PER_NM)

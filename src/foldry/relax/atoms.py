@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -130,6 +131,7 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     return full
 
 
+@cache
 def force_field() -> Any:
     """Amber ff99SB (Hornak et al., Proteins 2006, 65, 712) without solvent, as AlphaFold uses."""
     from openmm import app  # noqa: PLC0415

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool
@@ -21,6 +21,8 @@ from foldry.score.stereochemistry import Violations, find_violations
 from foldry.structure import Structure
 
 logger = logging.getLogger(__name__)
+
+MEASURES: Final = ("residues that violate", "clashes", "energy in kcal/mol")
 
 
 def relax(
@@ -115,18 +117,18 @@ def _check(before: tuple[Violations, float], after: tuple[Violations, float], ro
     Raises:
         InputError: It is not.
     """
-    both = before, after
     if not rounds:
         raise InputError("the bound on time was reached before the first minimisation.")
-    for what, old, new in (
-        ("residues that violate", *(violating_residues(found).sum() for found, _ in both)),
-        ("clashes", *(found.num_clashes for found, _ in both)),
-        ("energy in kcal/mol", *(energy for _, energy in both)),
-    ):
+    for what, old, new in zip(MEASURES, _measured(*before), _measured(*after), strict=True):
         if new > old or not math.isfinite(new):
             raise InputError(
                 f"minimisation made it worse ({what}: {old:.6g} before, {new:.6g} after)."
             )
+
+
+def _measured(found: Violations, energy: float) -> tuple[float, float, float]:
+    """What `MEASURES` names."""
+    return float(violating_residues(found).sum()), found.num_clashes, energy
 
 
 def _explain(error: Exception) -> str:

@@ -1,0 +1,115 @@
+"""Relaxes predictions of mini and prints what became of their violations.
+
+    python benchmarks/relax.py --data ../shared/data [--num 20] [--seconds 60] [--threads 2]
+
+The chains are of val, 60 to 200 residues, evenly spread over the lengths. Each is predicted with
+its alignment and templates and relaxed in a process of its own. Beside the seconds on the clock
+stand those of the processors, which tell more where the machine is busy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import resource
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from foldry.predict.networks import find_networks
+from foldry.predict.runner import load_model, predict_one
+from foldry.predict.settings import Settings
+from foldry.relax.relax import relax
+from foldry.relax.relaxation import MAX_ROUNDS, Relaxation
+from foldry.structure import Structure
+from foldry.train.packs import Library
+
+SHORTEST, LONGEST = 60, 200
+COLUMNS = ("residues", "seconds", "CPU s", "rounds", "violate", "clashes", "median Å", "max Å")
+
+
+@dataclass(frozen=True)
+class Work:
+    """One model and how it is to be relaxed."""
+
+    structure: Structure
+    rounds: int
+    seconds: float
+
+
+def chosen(library: Library, number: int) -> list[str]:
+    """Names of chains, evenly spread over those sorted by length."""
+    lengths = {name: len(library.chain(name)) for name in library.alignments.place}
+    names = sorted(name for name, length in lengths.items() if SHORTEST <= length <= LONGEST)
+    names.sort(key=lengths.__getitem__)
+    return [names[place] for place in np.linspace(0, len(names) - 1, number).round().astype(int)]
+
+
+def run(work: Work) -> tuple[Relaxation, float]:
+    """The relaxation of one model and the processors' seconds of this process."""
+    _, result = relax(work.structure, "cpu", work.rounds, work.seconds)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return result, usage.ru_utime + usage.ru_stime
+
+
+def row(name: str, length: int, result: Relaxation, cpu: float) -> str:
+    """One line of the table."""
+    start = f"{name:<18} {length:>8} {result.seconds:>8.1f} {cpu:>8.1f}"
+    if not result.relaxed:
+        return f"{start}  not relaxed: {result.reason}"
+    violate = f"{result.violations_before}→{result.violations_after}"
+    clashes = f"{result.clashes_before}→{result.clashes_after}"
+    moves = f"{result.median_move:>8.2f} {result.max_move:>8.2f}"
+    return f"{start} {result.rounds:>8} {violate:>8} {clashes:>8} {moves}  {result.reason}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--num", type=int, default=20, help="predictions")
+    parser.add_argument("--rounds", type=int, default=MAX_ROUNDS)
+    parser.add_argument("--seconds", type=float, default=60.0, help="time for each at most")
+    parser.add_argument("--threads", type=int, default=2, help="of OpenMM")
+    arguments = parser.parse_args()
+    os.environ["OPENMM_CPU_THREADS"] = str(arguments.threads)
+
+    library = Library(arguments.data, ("val",))
+    network = find_networks("mini")[0]
+    model = load_model(network, Settings(device="cpu"))
+    print(f"mini {network.sha256()[:12]}; {platform.machine()}, {os.cpu_count()} cores; ", end="")
+    print(f"load {os.getloadavg()[0]:.1f}, {arguments.threads} threads")
+    print(f"{'chain':<18} " + " ".join(f"{title:>8}" for title in COLUMNS))
+    results = []
+    for name in chosen(library, arguments.num):
+        made = predict_one(library.query(name, 4), model, network, 0, Settings()).structure
+        work = Work(made, arguments.rounds, arguments.seconds)
+        with get_context("spawn").Pool(1) as pool:
+            result, cpu = pool.apply(run, (work,))
+        print(row(name, len(made), result, cpu), flush=True)
+        results.append((result, cpu))
+    ended = [result for result, _ in results if result.relaxed]
+    fewer = [
+        (each.violations_after or 0) < (each.violations_before or 0)
+        and (each.clashes_after or 0) < (each.clashes_before or 0)
+        for each in ended
+    ]
+    print(f"{len(ended)} of {len(results)} relaxed; ", end="")
+    print(f"fewer violations and clashes in {sum(fewer)}")
+    for what, before, after in (
+        ("residues that violate", "violations_before", "violations_after"),
+        ("clashes", "clashes_before", "clashes_after"),
+    ):
+        sums = [sum(getattr(each, name) for each in ended) for name in (before, after)]
+        print(f"{what}: {sums[0]} before, {sums[1]} after")
+    moves = [each.median_move for each in ended if each.median_move is not None]
+    seconds = [result.seconds for result, _ in results]
+    print(f"Cα move, median of the medians {np.median(moves):.2f} Å, largest {max(moves):.2f} Å")
+    print(f"seconds: median {np.median(seconds):.1f}, most {max(seconds):.1f}; ", end="")
+    print(f"of the processors: most {max(cpu for _, cpu in results):.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""`foldry relax` from a file to a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.cli.main import main
+from foldry.formats.coordinates import read_structure, to_pdb
+from foldry.score.stereochemistry import find_violations
+
+pytest.importorskip("openmm")
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
+
+
+def test_from_file_to_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    part = read_structure(EXAMPLE).select(np.arange(20, 30))
+    (tmp_path / "a.pdb").write_text(to_pdb(part))
+    out = tmp_path / "b.pdb"
+    assert main(["relax", str(tmp_path / "a.pdb"), "-o", str(out), "--platform", "reference"]) == 0
+    relaxed = read_structure(out)
+    assert relaxed.sequence == part.sequence
+    assert relaxed.residue_number.tolist() == part.residue_number.tolist()
+    assert find_violations(relaxed).num_clashes == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "energy, kcal/mol" in said and "on Reference." in said
+
+
+def test_a_model_that_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = to_pdb(read_structure(EXAMPLE).select(np.arange(1)))
+    (tmp_path / "a.pdb").write_text(one)
+    out = tmp_path / "b.pdb"
+    assert main(["relax", str(tmp_path / "a.pdb"), "-o", str(out)]) == 1
+    assert out.read_text() == one
+    assert "Not relaxed: No two residues" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-o", "b.cif"], "ends in .pdb"),
+        (["-o", "no/where/b.pdb"], "has no folder"),
+        (["-o", "b.pdb", "--platform", "tpu"], "'tpu' is unknown"),
+    ],
+)
+def test_wrong_arguments(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["relax", str(EXAMPLE), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

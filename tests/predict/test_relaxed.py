@@ -1,0 +1,93 @@
+"""Relaxation within a run: which predictions, what is kept, and when it is done again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.predict import relaxed as room
+from foldry.predict import runner
+from foldry.predict.relaxed import relaxed
+from foldry.predict.settings import Settings
+from foldry.query import Chain, Query
+from foldry.relax.relaxation import Relaxation
+from foldry.structure import Structure
+from tests.predict.fake import fake_prediction
+
+QUERY = Query("q", (Chain(("A",), "MKVLAAGIVG"),))
+RELAXED = Relaxation(True, "", "CPU", 1, 2.0, 1e9, -100.0, 3, 0, 5, 0, 0.1, 0.4)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Structure]:
+    """What is relaxed; each relaxation shifts the model by 1 Å and takes no time."""
+    given: list[Structure] = []
+
+    def fake(structure: Structure, *_: object) -> tuple[Structure, Relaxation]:
+        given.append(structure)
+        shifted = structure.atom_positions + structure.atom_mask[..., None]
+        return replace(structure, atom_positions=shifted), RELAXED
+
+    monkeypatch.setattr(room, "relax", fake)
+    monkeypatch.setattr(runner, "find_platform", lambda _: None)
+    monkeypatch.setattr(room, "version", lambda _: "1.0")
+    return given
+
+
+@pytest.mark.parametrize(("which", "number"), [("none", 0), ("best", 1), ("all", 3)])
+def test_as_many_as_asked_for_from_the_best_on(
+    which: str, number: int, calls: list[Structure]
+) -> None:
+    made = runner.fold(QUERY, seeds=(0, 1, 2), device="cpu", relax=which)
+    assert [each.relaxation is not None for each in made] == [rank < number for rank in range(3)]
+    assert [each.unrelaxed for each in made[:number]] == calls
+    for each in made[:number]:
+        assert each.unrelaxed is not None
+        moved = each.structure.atom_positions - each.unrelaxed.atom_positions
+        np.testing.assert_allclose(moved[each.structure.atom_mask], 1)
+        assert each.provenance.versions["openmm"] == "1.0"
+
+
+def test_another_choice_is_computed_again_and_leaves_nothing_stale(
+    calls: list[Structure], tmp_path: Path
+) -> None:
+    best = Settings(device="cpu", seeds=(0, 1), relax="best")
+    [outcome] = runner.run([QUERY], tmp_path, best)
+    assert (outcome.status, len(calls)) == ("done", 1)
+    files = {path.name for path in (tmp_path / "q").glob("unrelaxed_*.cif")}
+    assert len(files) == 1
+    assert runner.run([QUERY], tmp_path, best)[0].status == "resumed"
+    elsewhere = replace(best, relax_platform="cpu")
+    assert runner.run([QUERY], tmp_path, elsewhere)[0].status == "resumed"
+    assert runner.run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
+    assert len(list((tmp_path / "q").glob("unrelaxed_*.cif"))) == 2 and len(calls) == 3
+    assert runner.run([QUERY], tmp_path, replace(best, relax="none"))[0].status == "done"
+    assert not list((tmp_path / "q").glob("unrelaxed_*"))
+
+
+def test_a_failure_leaves_the_prediction_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = Relaxation(False, "No reason.")
+    monkeypatch.setattr(room, "relax", lambda structure, *_: (structure, failed))
+    before = fake_prediction()
+    after = relaxed(before, Settings(relax="best"))
+    assert after.structure is before.structure and after.unrelaxed is None
+    assert after.relaxation == failed and after.provenance == before.provenance
+
+
+def test_what_cannot_be_relaxed_here_is_refused_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def missing(_: str) -> None:
+        raise InputError("relaxation needs OpenMM")
+
+    monkeypatch.setattr(runner, "find_platform", missing)
+    with pytest.raises(InputError, match="needs OpenMM"):
+        runner.run([QUERY], tmp_path / "out", Settings(relax="best"))
+    assert not (tmp_path / "out").exists()
+    for wrong in ({"relax": "some"}, {"relax_platform": "tpu"}, {"relax_rounds": 0}):
+        with pytest.raises(InputError):
+            Settings(**wrong)  # type: ignore[arg-type]

@@ -1,0 +1,285 @@
+"""Relaxed models judged by others: OpenMM from a file, gemmi, Biopython; and broken models."""
+
+from __future__ import annotations
+
+import io
+import random
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+from Bio.PDB import PDBParser
+
+from foldry.errors import InputError
+from foldry.formats.coordinates import read_structure, to_pdb
+from foldry.relax import relax as room
+from foldry.relax.amber import STIFFNESS, Minimiser
+from foldry.relax.atoms import bonded_runs, complete
+from foldry.relax.platforms import find_platform
+from foldry.relax.relax import relax
+from foldry.relax.relaxation import Relaxation
+from foldry.residues import ATOM37_MASK, ATOM37_ORDER, CA, CB, UNKNOWN, C, N, O
+from foldry.score.stereochemistry import find_violations
+from foldry.structure import Structure
+from tests.relax.conftest import moved, without
+
+openmm = pytest.importorskip("openmm")
+from openmm import app, unit  # noqa: E402
+
+OXT = ATOM37_ORDER["OXT"]
+
+
+@pytest.fixture(scope="module")
+def clash(hairpin: Structure) -> Structure:
+    """The hairpin with the side chain of one residue laid on the other strand."""
+    xyz = hairpin.atom_positions.copy()
+    side = hairpin.atom_mask[5] & ~np.isin(np.arange(37), (N, CA, C, O))
+    xyz[5, side] += xyz[14, CA] + 1.0 - xyz[5, side].mean(axis=0)
+    return replace(hairpin, name="clash", atom_positions=xyz)
+
+
+@pytest.fixture(scope="module")
+def mended(clash: Structure) -> tuple[Structure, Relaxation]:
+    """It, relaxed."""
+    return relax(clash, "cpu")
+
+
+def test_clashes_go_and_the_rest_stays(
+    clash: Structure, mended: tuple[Structure, Relaxation]
+) -> None:
+    relaxed, result = mended
+    assert result.relaxed and result.reason == "" and result.platform == "CPU"
+    before, after = find_violations(clash), find_violations(relaxed)
+    assert before.num_clashes > 3 and after.num_clashes == 0
+    assert (result.clashes_before, result.clashes_after) == (before.num_clashes, 0)
+    bad = before.bonds | before.angles | before.clashes
+    assert (result.violations_before, result.violations_after) == (bad.sum(), 0)
+    move = np.linalg.norm(relaxed.atom_positions[:, CA] - clash.atom_positions[:, CA], axis=1)
+    assert result.median_move == pytest.approx(np.median(move))
+    assert result.max_move == pytest.approx(move.max())
+    assert np.median(move) < 0.3 and move.max() < 1.5
+    assert result.energy_before is not None and result.energy_after is not None
+    assert result.energy_after < 0 < result.energy_before
+
+
+def test_numbers_names_and_plddt_stay(
+    clash: Structure, mended: tuple[Structure, Relaxation]
+) -> None:
+    relaxed, _ = mended
+    for name in ("name", "aatype", "residue_number", "insertion_code", "chain_id"):
+        np.testing.assert_array_equal(getattr(relaxed, name), getattr(clash, name))
+    added = relaxed.atom_mask & ~clash.atom_mask
+    assert np.argwhere(added).tolist() == [[len(clash) - 1, OXT]]
+    b_factor = clash.b_factor.max(axis=1)[:, None] * relaxed.atom_mask
+    np.testing.assert_allclose(relaxed.b_factor, b_factor)
+    text = to_pdb(relaxed)
+    [model] = gemmi.read_pdb_string(text)
+    [chain] = model
+    assert [each.seqid.num for each in chain] == clash.residue_number.tolist()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = PDBParser().get_structure("", io.StringIO(text))
+    atoms = list(theirs.get_atoms())
+    assert len(atoms) == relaxed.atom_mask.sum() and {each.element for each in atoms} <= set("CNOS")
+    ours = relaxed.atom_positions[relaxed.atom_mask]
+    assert np.sort([each.coord for each in atoms], axis=0) == pytest.approx(
+        np.sort(ours, axis=0), abs=1e-3
+    )
+
+
+def test_the_energy_is_that_of_a_system_made_from_the_file(
+    mended: tuple[Structure, Relaxation],
+) -> None:
+    relaxed, result = mended
+    file = app.PDBFile(io.StringIO(to_pdb(relaxed)))
+    amber = app.ForceField("amber99sb.xml")
+    modeller = app.Modeller(file.topology, file.positions)
+    modeller.addHydrogens(amber)
+    system = amber.createSystem(modeller.topology)
+    for atom in modeller.topology.atoms():
+        if atom.element.symbol != "H":
+            system.setParticleMass(atom.index, 0.0)  # which the minimiser leaves where it is
+    reference = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
+    context.setPositions(modeller.positions)
+    openmm.LocalEnergyMinimizer.minimize(context)
+    energy = context.getState(getEnergy=True).getPotentialEnergy()
+    theirs = energy.value_in_unit(unit.kilocalories_per_mole)
+    # Free bonds to hydrogen, and coordinates of three decimals.
+    assert result.energy_after == pytest.approx(theirs, abs=10)
+
+
+def test_restraints_are_ten_kilocalories(hairpin: Structure) -> None:
+    model = complete(hairpin, find_platform("reference"))
+    given = model.is_given
+    assert given.sum() == hairpin.atom_mask.sum()
+    np.testing.assert_array_equal(
+        model.positions[given], hairpin.atom_positions[model.row[given], model.slot[given]]
+    )
+    minimiser = Minimiser(model, find_platform("reference"))
+    context = minimiser._context
+    context.setPositions((model.positions + np.array([2.0, 0, 0])) / 10)
+
+    def restraint() -> float:
+        energy = context.getState(getEnergy=True, groups={1}).getPotentialEnergy()
+        return float(energy.value_in_unit(unit.kilocalories_per_mole))
+
+    assert STIFFNESS == 10
+    assert restraint() == pytest.approx(0.5 * 10 * 2.0**2 * given.sum(), rel=1e-6)
+    freed = np.arange(len(hairpin)) < 15
+    minimiser.free(freed)
+    rest = hairpin.atom_mask[~freed].sum()
+    assert restraint() == pytest.approx(0.5 * 10 * 2.0**2 * rest, rel=1e-6)
+
+
+def test_the_same_model_gives_the_same_numbers(hairpin: Structure) -> None:
+    state = random.getstate()
+    one, other = (relax(hairpin, "reference", max_rounds=1)[0] for _ in range(2))
+    np.testing.assert_array_equal(one.atom_positions, other.atom_positions)
+    assert random.getstate() == state
+
+
+def test_missing_atoms_are_added(hairpin: Structure) -> None:
+    torn = without(hairpin, [2, 3, 9], np.setdiff1d(np.arange(37), [N, CA, C]))
+    torn = without(torn, [12], [O])
+    relaxed, result = relax(torn, "reference", max_rounds=1)
+    assert result.relaxed, result.reason
+    whole = ATOM37_MASK[hairpin.aatype] > 0
+    whole[-1, OXT] = True
+    np.testing.assert_array_equal(relaxed.atom_mask, whole)
+    assert relaxed.b_factor[3, CB] == torn.b_factor[3, CA]
+    assert find_violations(relaxed).num_clashes == 0
+
+
+def test_unknown_residues_keep_their_atoms(hairpin: Structure) -> None:
+    aatype = hairpin.aatype.copy()
+    aatype[[4, 12]] = UNKNOWN
+    phosphorus_like = ATOM37_ORDER["CG"]
+    unknown = without(replace(hairpin, aatype=aatype), [12], np.arange(37))
+    assert unknown.atom_mask[4, phosphorus_like]
+    relaxed, result = relax(unknown, "reference", max_rounds=1)
+    assert result.relaxed, result.reason
+    assert [rows.tolist() for rows in bonded_runs(unknown)] == [[*range(12)], [*range(13, 20)]]
+    np.testing.assert_array_equal(relaxed.atom_mask[[4, 12]], unknown.atom_mask[[4, 12]])
+    assert np.argwhere(relaxed.atom_mask[:, OXT]).tolist() == [[19]]
+    # What Amber does not see of the residue went with its backbone.
+    bond = relaxed.atom_positions[4, phosphorus_like] - relaxed.atom_positions[4, CB]
+    assert np.linalg.norm(bond) == pytest.approx(1.52, abs=0.15)
+    assert (relaxed.atom_positions[4] != unknown.atom_positions[4])[unknown.atom_mask[4]].all()
+
+
+def test_chains_that_pass_through_each_other(hairpin: Structure) -> None:
+    half = len(hairpin) // 2
+    first, other = hairpin.select(np.arange(half)), hairpin.select(np.arange(half))
+    turned = other.atom_positions[..., [1, 0, 2]] * [1, 1, -1]
+    turned += first.atom_positions[5, CA] - turned[5, CA]
+    mask = other.atom_mask[..., None]
+    other = replace(other, atom_positions=turned * mask, chain_id=np.full(half, "B"))
+    both = Structure(
+        name="knot",
+        **{
+            name: np.concatenate([getattr(first, name), getattr(other, name)])
+            for name in vars(first)
+            if name != "name"
+        },
+    )
+    relaxed, result = relax(both, "reference")
+    assert find_violations(both).num_clashes > 5
+    assert relaxed.chains == ("A", "B") and np.isfinite(relaxed.atom_positions).all()
+    if result.relaxed:
+        assert result.violations_after is not None and result.violations_before is not None
+        assert result.violations_after < result.violations_before
+        assert result.clashes_after == find_violations(relaxed).num_clashes
+    else:
+        assert relaxed is both and result.reason.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda whole: whole.select(np.arange(1)), "no parameters of a single one"),
+        (lambda whole: without(whole, np.arange(len(whole)), [N]), "N, CA and C"),
+        (lambda whole: moved(whole, 3, np.nan), "finite"),
+        (lambda whole: replace(whole, atom_positions=whole.atom_positions * 0), "."),
+    ],
+    ids=["single residue", "no backbone", "not a number", "all in one point"],
+)
+def test_what_cannot_be_relaxed_stays_as_it_was(
+    hairpin: Structure, broken: object, reason: str
+) -> None:
+    structure = broken(hairpin)  # type: ignore[operator]
+    relaxed, result = relax(structure, "reference")
+    assert relaxed is structure and not result.relaxed
+    assert reason in result.reason and result.reason.endswith(".")
+    assert "\n" not in result.reason and result.energy_after is None
+
+
+def test_an_isolated_residue_stays_where_it_is(hairpin: Structure) -> None:
+    alone = without(hairpin, [1], [C])
+    relaxed, result = relax(alone, "reference", max_rounds=1)
+    assert result.relaxed, result.reason
+    np.testing.assert_array_equal(relaxed.atom_positions[:2], alone.atom_positions[:2])
+    np.testing.assert_array_equal(relaxed.atom_mask[:2], alone.atom_mask[:2])
+
+
+def test_a_failure_of_any_kind_is_told(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> object:
+        raise openmm.OpenMMException("Particle coordinate\nis NaN")
+
+    monkeypatch.setattr(room, "complete", fails)
+    relaxed, result = relax(hairpin, "reference")
+    assert relaxed is hairpin
+    assert result.reason == "OpenMMException: Particle coordinate is NaN."
+
+
+def test_the_bound_on_time(clash: Structure) -> None:
+    relaxed, result = relax(clash, "reference", max_seconds=1e-3)
+    assert relaxed is clash
+    assert result.reason == "The bound on time was reached before the first minimisation."
+
+
+def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spoils(self: Minimiser, _: float) -> bool:
+        self._set_positions(self._model.positions * 0.8)
+        return True
+
+    monkeypatch.setattr(Minimiser, "minimise", spoils)
+    relaxed, result = relax(hairpin, "reference")
+    assert relaxed is hairpin and result.reason.startswith("Minimisation made it worse (")
+
+
+def test_without_the_extra(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pdbfixer", None)
+    with pytest.raises(InputError, match=r"pip install foldry\[relax\]"):
+        relax(hairpin)
+
+
+def test_platforms() -> None:
+    assert find_platform("reference").getName() == "Reference"
+    assert find_platform("auto").getName() in ("CUDA", "CPU")
+    with pytest.raises(InputError, match="'tpu' is unknown"):
+        find_platform("tpu")
+    if find_platform("auto").getName() != "CUDA":
+        with pytest.raises(InputError, match="write cpu"):
+            find_platform("cuda")
+
+
+@pytest.mark.slow
+def test_a_real_dimer(tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "malate_dehydrogenase"
+    dimer = read_structure(example / "1mld_AB.cif.gz")
+    near = np.zeros(len(dimer), bool)
+    for chain, other in (("A", "B"), ("B", "A")):
+        partner = dimer.atom_positions[dimer.chain_id == other][:, CA]
+        rows = np.flatnonzero(dimer.chain_id == chain)
+        apart = dimer.atom_positions[rows][:, None, CA] - partner[None]
+        near[rows[np.linalg.norm(apart, axis=-1).min(axis=1) < 8]] = True
+    interface = dimer.select(near)
+    pushed = moved(interface, interface.chain_id == "B", [1.5, 0, 0])
+    _, result = relax(pushed, "reference")
+    assert result.relaxed, result.reason
+    assert find_violations(pushed).num_clashes > result.clashes_after  # type: ignore[operator]
