@@ -173,7 +173,7 @@ function showRelaxation() {
   if (!relaxation) return;
   const { relaxed, reason, rounds, platform, seconds, median_move, max_move } = relaxation;
   byId("relaxation-about").textContent = relaxed
-    ? `${rounds} ${rounds === 1 ? "round" : "rounds"} of Amber (OpenMM, ${platform}) in ${fixed(seconds, 0)} s. Cα atoms moved by ${fixed(median_move, 2)} Å in the median, ${fixed(max_move, 2)} Å at most.`
+    ? `${rounds} ${rounds === 1 ? "round" : "rounds"} of Amber (OpenMM, ${platform}) in ${fixed(seconds, 0)} s. Cα atoms moved by ${fixed(median_move, 2)} Å in the median, ${fixed(max_move, 2)} Å at most. ${reason}`
     : `Not relaxed, the structure is the network's own: ${reason}`;
   const rows = relaxed ? [
     ["Energy, kcal/mol", "energy"],
