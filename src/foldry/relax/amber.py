@@ -101,9 +101,9 @@ class Minimiser:
         self._set_positions(_positions(context) * _A_PER_NM)
 
     def _system(self) -> Any:
-        from openmm import app  # noqa: PLC0415
-
-        return force_field().createSystem(self._model.topology, constraints=app.HBonds)
+        # Bonds to hydrogen are springs: held fixed, as AlphaFold has them, they take OpenMM's
+        # minimiser several passes to end in a higher energy.
+        return force_field().createSystem(self._model.topology)
 
     def _restraints(self) -> Any:
         import openmm  # noqa: PLC0415
