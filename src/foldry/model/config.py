@@ -314,6 +314,8 @@ def mini() -> ModelConfig:
             num_extra_msa=0,
             num_templates=1,
             cluster_extra_rows=1024,
+            profile=True,
+            coevolution=True,
         ),
         evoformer=StackConfig(
             num_blocks=6,
