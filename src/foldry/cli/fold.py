@@ -399,12 +399,21 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     from rich.text import Text
 
     table = Table(box=None)
-    for title in ("query", "status", "pLDDT", "where, or why not"):
+    known = {
+        "pLDDT": [outcome.mean_plddt for outcome in outcomes],
+        "pTM": [outcome.ptm for outcome in outcomes],
+        "ipTM": [outcome.iptm for outcome in outcomes],
+    }
+    measures = {name: values for name, values in known.items() if any(values) or name == "pLDDT"}
+    for title in ("query", "status", *measures, "where, or why not"):
         table.add_column(title, overflow="fold")
-    for outcome in outcomes:
-        best = "" if outcome.mean_plddt is None else f"{outcome.mean_plddt:.1f}"
+    for outcome, *numbers in zip(outcomes, *measures.values(), strict=True):
+        cells = (
+            "" if value is None else f"{value:.{1 if name == 'pLDDT' else 2}f}"
+            for name, value in zip(measures, numbers, strict=True)
+        )
         last = Text(outcome.reason or str(outcome.folder))
-        table.add_row(Text(outcome.name), outcome.status, best, last)
+        table.add_row(Text(outcome.name), outcome.status, *cells, last)
     console = Console()
     console.print(table)
     for notice in dict.fromkeys(outcome.notice for outcome in outcomes if outcome.notice):

@@ -55,6 +55,7 @@ class Outcome:
         status: `done`, `resumed` (found finished) or `failed`.
         folder: Where its files are.
         mean_plddt: That of the best prediction; None where the query failed or was found finished.
+        ptm, iptm: Those of the best prediction; None also where its network has none.
         reason: Why it failed, in one sentence.
         notice: What every reader of the predictions must be told, or "".
     """
@@ -63,6 +64,8 @@ class Outcome:
     status: str
     folder: Path
     mean_plddt: float | None = None
+    ptm: float | None = None
+    iptm: float | None = None
     reason: str = ""
     notice: str = ""
 
@@ -168,8 +171,9 @@ def _run_one(
     )
     written = write_query(predictions, folder)
     store.finish(written)
-    mean_plddt = float(predictions[0].plddt.mean())
-    return Outcome(query.name, "done", folder, mean_plddt, notice=networks[0].notice)
+    best, notice = predictions[0], networks[0].notice
+    mean_plddt = float(best.plddt.mean())
+    return Outcome(query.name, "done", folder, mean_plddt, best.ptm, best.iptm, notice=notice)
 
 
 def _ranked_and_relaxed(
