@@ -1,6 +1,6 @@
 """The quality of mini on val by the samples it has seen, beside published small networks.
 
-    python benchmarks/quality_curve.py WEIGHTS … [--data ../shared/data] [--svg FILE]
+    python benchmarks/quality_curve.py [WEIGHTS …] [--known TABLE] [--svg FILE]
 
 Each file says in its metadata how many samples it has seen. The published curves were measured by
 their authors on nanoFold's own 1,000 validation chains, with deep alignments (about 980 rows) and
@@ -52,36 +52,39 @@ def measure(weights: Path, data: Path, folder: Path) -> dict[str, dict[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("weights", type=Path, nargs="*")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--known", type=Path, help="a table of this program; its rows come first")
     parser.add_argument("--svg", type=Path)
     arguments = parser.parse_args()
     print("| samples | lDDT-Cα with templates | FoldScore | alignment alone | FoldScore |")
     print("|---|---|---|---|---|", flush=True)
-    curve = []
+    curves: tuple[list[tuple[float, float]], ...] = ([], [])
     if arguments.known:
         for line in arguments.known.read_text("utf-8").splitlines():
             cells = [cell.strip() for cell in line.split("|")[1:-1]]
             if cells and cells[0].replace(",", "").isdigit():
                 print(line)
                 samples = int(cells[0].replace(",", ""))
-                curve.append((samples, float(cells[1]), float(cells[3])))
+                for points, cell in zip(curves, (cells[1], cells[3]), strict=True):
+                    if cell:
+                        points.append((samples, float(cell.strip("*"))))
     with tempfile.TemporaryDirectory() as folder:
         for weights in arguments.weights:
             samples = int(load(weights)[2]["samples"])
-            both, alone = measure(weights, arguments.data, Path(folder)).values()
-            curve.append((samples, both["lddt_ca"], alone["lddt_ca"]))
+            found = measure(weights, arguments.data, Path(folder)).values()
+            for points, scores in zip(curves, found, strict=True):
+                points.append((samples, scores["lddt_ca"]))
+            both, alone = found
             print(
                 f"| {samples:,} | {both['lddt_ca']:.3f} | {both['foldscore']:.3f} "
                 f"| {alone['lddt_ca']:.3f} | {alone['foldscore']:.3f} |",
                 flush=True,
             )
     if arguments.svg:
-        curve.sort()
+        names = ("mini, with templates", "mini, alignment alone")
         drawn = [
-            Series("mini, with templates", [(samples, both) for samples, both, _ in curve]),
-            Series("mini, alignment alone", [(samples, alone) for samples, _, alone in curve]),
+            *(Series(name, sorted(points)) for name, points in zip(names, curves, strict=True)),
             *(Series(name, points, dashed=True) for name, points in PUBLISHED.items()),
         ]
         title = "lDDT-Cα on validation chains, by training samples"
