@@ -44,6 +44,12 @@ def test_the_files_of_a_query(tmp_path: Path) -> None:
     assert sorted(written) == sorted((tmp_path / "new" / "1adz").iterdir())
 
 
+def test_nothing_is_written_where_the_report_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_query([replace(fake_prediction(), ptm=float("inf"))], tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+
+
 @pytest.mark.parametrize("suffix", ["cif", "pdb"])
 def test_the_structure_is_read_back(tmp_path: Path, suffix: str) -> None:
     prediction = fake_prediction()

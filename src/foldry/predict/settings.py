@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass
 from typing import Final, get_args
@@ -39,8 +40,8 @@ class Settings:
         force: Whether finished predictions are computed again.
 
     Raises:
-        InputError: A number is too small, a list is none, or the pairing, the device, the dtype or
-            what to relax is unknown.
+        InputError: A number is too small or not finite, a list is none, or the pairing, the
+            device, the dtype or what to relax is unknown.
     """
 
     weights: str = "mini"
@@ -62,6 +63,10 @@ class Settings:
     force: bool = False
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            numbers = value if isinstance(value, tuple | list) else (value,)
+            if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
+                raise InputError(f"{name} is {value}: give a finite number.")
         least_values = {
             "num_recycles": 0,
             "recycle_tolerance": 0,

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_query(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
-    """Write all files of one query.
+    """Write all files of one query, none where the report cannot be made.
 
     Args:
         predictions: Best first.
@@ -41,21 +41,26 @@ def write_query(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
     Returns:
         The files, the report last.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     chains = [chain_confidence(prediction) for prediction in predictions]
+    models = [modelcif_text(*each) for each in zip(predictions, chains, strict=True)]
+    report = report_html(predictions, models, chains)
+    folder.mkdir(parents=True, exist_ok=True)
     written = [
         path
         for rank, prediction in enumerate(predictions)
-        for path in write_prediction(prediction, folder, rank, chains[rank])
+        for path in write_prediction(prediction, folder, rank, chains[rank], models[rank])
     ]
-    models = [(folder / f"ranked_{rank}.cif").read_text() for rank in range(len(predictions))]
     written.append(_write(folder / "ranking_debug.json", ranking_json(predictions)))
-    written.append(_write(folder / "report.html", report_html(predictions, models, chains)))
+    written.append(_write(folder / "report.html", report))
     return written
 
 
 def write_prediction(
-    prediction: Prediction, folder: Path, rank: int, chains: ChainConfidence | None = None
+    prediction: Prediction,
+    folder: Path,
+    rank: int,
+    chains: ChainConfidence | None = None,
+    model: str | None = None,
 ) -> list[Path]:
     """Write the files of one prediction.
 
@@ -64,16 +69,20 @@ def write_prediction(
         folder: Where; it exists.
         rank: Place among the predictions of its query, 0 the best.
         chains: What `chain_confidence` says of it.
+        model: Its `modelcif_text`; None makes it.
 
     Returns:
         The files. There is no PDB file of a structure that the format cannot hold, no PAE file
         where the model has no such head.
     """
     name = prediction_name(prediction)
-    texts = _structure_texts(prediction, f"ranked_{rank}", chains)
+    texts = _structure_texts(
+        prediction, f"ranked_{rank}", model or modelcif_text(prediction, chains)
+    )
     if prediction.unrelaxed is not None:
         unrelaxed = replace(prediction, structure=prediction.unrelaxed)
-        texts |= _structure_texts(unrelaxed, f"unrelaxed_{name}", chain_confidence(unrelaxed))
+        model = modelcif_text(unrelaxed, chain_confidence(unrelaxed))
+        texts |= _structure_texts(unrelaxed, f"unrelaxed_{name}", model)
     texts[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
     if prediction.pae is not None and prediction.max_pae is not None:
         texts[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
@@ -91,11 +100,9 @@ def prediction_name(prediction: Prediction) -> str:
     return f"{prediction.provenance.model_name}_pred_{prediction.provenance.seed}"
 
 
-def _structure_texts(
-    prediction: Prediction, name: str, chains: ChainConfidence | None
-) -> dict[str, str]:
+def _structure_texts(prediction: Prediction, name: str, model: str) -> dict[str, str]:
     """The names and contents of the files of one structure."""
-    texts = {f"{name}.cif": modelcif_text(prediction, chains)}
+    texts = {f"{name}.cif": model}
     try:
         texts[f"{name}.pdb"] = pdb_text(prediction)
     except InputError as error:
