@@ -440,6 +440,7 @@ async function startViewer() {
     viewportBackgroundColor: "#ffffff",
     volumeStreamingDisabled: true,
   });
+  if (!viewer.plugin.canvas3d) throw new Error("it has no WebGL");
   viewer.plugin.canvas3d.setProps({ camera: { helper: { axes: { name: "off", params: {} } } } });
 }
 
