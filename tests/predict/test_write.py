@@ -167,18 +167,37 @@ def test_modelcif_of_a_complex_names_chains_and_pairs() -> None:
 
 def test_relaxation_and_the_structure_before_it(tmp_path: Path) -> None:
     prediction = fake_prediction()
-    before = replace(prediction.structure, atom_positions=prediction.structure.atom_positions + 1)
     relaxation = Relaxation(True, "", "CPU", 1, 2.5, 10.0, -20.0, 3, 0, 5, 1, 0.1, 0.4)
-    relaxed = replace(prediction, relaxation=relaxation, unrelaxed=before)
+    atoms = prediction.structure.atom_positions + prediction.structure.atom_mask[..., None]
+    versions = {**prediction.provenance.versions, "openmm": "8.1", "pdbfixer": "1.9"}
+    relaxed = replace(
+        prediction,
+        structure=replace(prediction.structure, atom_positions=atoms),
+        provenance=replace(prediction.provenance, versions=versions),
+        relaxation=relaxation,
+        unrelaxed=prediction,
+    )
     written = {path.name for path in write_prediction(relaxed, tmp_path, 0)}
     name = prediction_name(prediction)
     assert {f"unrelaxed_{name}.cif", f"unrelaxed_{name}.pdb"} <= written
     scores = json.loads((tmp_path / f"scores_{name}.json").read_text())
     assert scores["relaxation"] == asdict(relaxation)
-    kept = read_structure(tmp_path / f"unrelaxed_{name}.cif")
-    np.testing.assert_allclose(
-        kept.atom_positions, before.atom_positions * before.atom_mask[..., None], atol=6e-4
+    assert scores["provenance"]["versions"] == versions
+
+    kept, moved = (
+        gemmi.cif.read_file(str(tmp_path / file))[0]
+        for file in (f"unrelaxed_{name}.cif", "ranked_0.cif")
     )
+    step = "_ma_protocol_step."
+    assert list(kept.find_values(f"{step}step_name")) == ["Prediction"]
+    assert list(moved.find_values(f"{step}step_name")) == ["Prediction", "Relaxation"]
+    assert list(kept.find_values("_software.name")) == ["foldry", "torch", "numpy"]
+    assert list(moved.find_values("_software.name"))[3:] == ["openmm", "pdbfixer"]
+    assert "clashes_before" not in list(kept.find_values("_ma_software_parameter.name"))
+    assert "clashes_before" in list(moved.find_values("_ma_software_parameter.name"))
+    assert (tmp_path / f"unrelaxed_{name}.cif").read_text() == modelcif_text(prediction)
+    for file, said in ((f"unrelaxed_{name}.pdb", False), ("ranked_0.pdb", True)):
+        assert ("REMARK 999 Relaxed" in (tmp_path / file).read_text()) is said
 
 
 def test_ranking_names_the_best_first(tmp_path: Path) -> None:

@@ -56,6 +56,19 @@ class ChainMetric:
 
 
 @dataclass(frozen=True)
+class Step:
+    """What was done to a model after its prediction.
+
+    Attributes:
+        versions: Versions of the software that did it, at least one.
+        parameters: How it was done and how it ended: names to plain values.
+    """
+
+    versions: Mapping[str, str]
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True)
 class ModelRecord:
     """What a ModelCIF file says besides its atoms.
 
@@ -67,6 +80,7 @@ class ModelRecord:
         parameters: How the model was made: names to plain values, nested at will.
         notice: What every reader must be told, or "".
         of_chains: Measures of the chains of a complex, in the structure's order.
+        relaxation: How the atoms were relaxed; None where they are the network's own.
     """
 
     model_name: str
@@ -77,6 +91,7 @@ class ModelRecord:
     parameters: Mapping[str, object]
     notice: str = ""
     of_chains: Sequence[ChainMetric] = ()
+    relaxation: Step | None = None
 
 
 class _PLDDT(modelcif.qa_metric.Local, modelcif.qa_metric.PLDDT):
@@ -230,25 +245,7 @@ def _places(units: list[modelcif.AsymUnit]) -> Iterator[tuple[modelcif.AsymUnit,
 def _protocol(
     query: Query, units: list[modelcif.AsymUnit], model: _Atoms, record: ModelRecord
 ) -> modelcif.protocol.Protocol:
-    software = {
-        name: modelcif.Software(
-            name=name,
-            classification="model building",
-            description="The AlphaFold 2 network" if name == "foldry" else "Numerical library",
-            location=None,
-            type="package",
-            version=_plain(version),
-            citation=ihm.citations.alphafold2 if name == "foldry" else None,
-        )
-        for name, version in record.versions.items()
-    }
-    parameters = [
-        modelcif.SoftwareParameter(name, value) for name, value in _flat(record.parameters)
-    ]
-    group = modelcif.SoftwareGroup(
-        modelcif.SoftwareWithParameters(each, parameters) if name == "foldry" else each
-        for name, each in software.items()
-    )
+    group = _software(record.versions, record.parameters)
     targets = modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units))
     protocol = modelcif.protocol.Protocol()
     protocol.steps.append(
@@ -260,7 +257,46 @@ def _protocol(
             software=group,
         )
     )
+    if record.relaxation is not None:
+        protocol.steps.append(
+            modelcif.protocol.ModelRefinementStep(
+                input_data=model,
+                output_data=model,
+                name="Relaxation",
+                details="Energy minimised in Amber's force field, restrained to the prediction.",
+                software=_software(record.relaxation.versions, record.relaxation.parameters),
+            )
+        )
     return protocol
+
+
+_ABOUT: Final = {
+    "foldry": "The AlphaFold 2 network",
+    "openmm": "Molecular mechanics, Amber's force field",
+    "pdbfixer": "Missing atoms",
+}
+
+
+def _software(
+    versions: Mapping[str, str], parameters: Mapping[str, object]
+) -> modelcif.SoftwareGroup:
+    """The packages of one step; the first one has the parameters."""
+    flat = [modelcif.SoftwareParameter(name, value) for name, value in _flat(parameters)]
+    packages = [
+        modelcif.Software(
+            name=name,
+            classification="model building",
+            description=_ABOUT.get(name, "Numerical library"),
+            location=None,
+            type="package",
+            version=_plain(version),
+            citation=ihm.citations.alphafold2 if name == "foldry" else None,
+        )
+        for name, version in versions.items()
+    ]
+    return modelcif.SoftwareGroup(
+        [modelcif.SoftwareWithParameters(packages[0], flat), *packages[1:]]
+    )
 
 
 def _inputs(query: Query, model_name: str) -> str:

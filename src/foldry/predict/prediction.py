@@ -66,7 +66,7 @@ class Prediction:
             actifpTM (`foldry.score.confidence.chain_pair_tm`); None as `iptm`.
         single, pair: The final representations, where they were asked for.
         relaxation: How its relaxation ended; None where none was asked for.
-        unrelaxed: The network's own structure where `structure` is the relaxed one, else None.
+        unrelaxed: The network's own prediction where `structure` is the relaxed one, else None.
     """
 
     query: Query
@@ -84,4 +84,4 @@ class Prediction:
     single: Float[np.ndarray, "N C"] | None = field(default=None, repr=False)
     pair: Float[np.ndarray, "N N C"] | None = field(default=None, repr=False)
     relaxation: Relaxation | None = None
-    unrelaxed: Structure | None = field(default=None, repr=False)
+    unrelaxed: Prediction | None = field(default=None, repr=False)

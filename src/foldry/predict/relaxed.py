@@ -32,7 +32,7 @@ def relaxed(prediction: Prediction, settings: Settings) -> Prediction:
     return replace(
         prediction,
         structure=structure,
-        unrelaxed=prediction.structure,
+        unrelaxed=prediction,
         relaxation=relaxation,
         provenance=replace(provenance, versions=versions),
     )

@@ -10,7 +10,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from foldry.errors import InputError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import to_pdb
-from foldry.formats.modelcif import ModelRecord, to_modelcif
+from foldry.formats.modelcif import ModelRecord, Step, to_modelcif
 from foldry.predict.chains import (
     ChainConfidence,
     chain_confidence,
@@ -79,10 +79,10 @@ def write_prediction(
     texts = _structure_texts(
         prediction, f"ranked_{rank}", model or modelcif_text(prediction, chains)
     )
-    if prediction.unrelaxed is not None:
-        unrelaxed = replace(prediction, structure=prediction.unrelaxed)
-        model = modelcif_text(unrelaxed, chain_confidence(unrelaxed))
-        texts |= _structure_texts(unrelaxed, f"unrelaxed_{name}", model)
+    before = prediction.unrelaxed
+    if before is not None:
+        model = modelcif_text(before, chain_confidence(before))
+        texts |= _structure_texts(before, f"unrelaxed_{name}", model)
     texts[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
     if prediction.pae is not None and prediction.max_pae is not None:
         texts[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
@@ -112,7 +112,8 @@ def _structure_texts(prediction: Prediction, name: str, model: str) -> dict[str,
 
 def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
     """The prediction as ModelCIF, with what `chain_confidence` says of it."""
-    provenance = asdict(prediction.provenance)
+    before = prediction.unrelaxed or prediction
+    provenance = asdict(before.provenance)
     record = ModelRecord(
         model_name=provenance.pop("model_name"),
         plddt=prediction.plddt,
@@ -122,8 +123,19 @@ def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None)
         notice=provenance.pop("notice"),
         parameters=provenance,
         of_chains=chain_metrics(chains) if chains else (),
+        relaxation=_relaxation_step(prediction),
     )
     return to_modelcif(prediction.query, prediction.structure, record)
+
+
+def _relaxation_step(prediction: Prediction) -> Step | None:
+    """What changed the network's structure: the software that it added, and how it ended."""
+    before, relaxation = prediction.unrelaxed, prediction.relaxation
+    if before is None or relaxation is None:
+        return None
+    known = before.provenance.versions
+    versions = {k: v for k, v in prediction.provenance.versions.items() if k not in known}
+    return Step(versions, asdict(relaxation))
 
 
 def pdb_text(prediction: Prediction) -> str:
@@ -132,7 +144,8 @@ def pdb_text(prediction: Prediction) -> str:
     Raises:
         InputError: The format cannot hold the structure.
     """
-    lines = textwrap.wrap(prediction.provenance.notice, width=68)
+    said = "Relaxed in Amber's force field after the prediction. " if prediction.unrelaxed else ""
+    lines = textwrap.wrap(said + prediction.provenance.notice, width=68)
     remarks = "".join(f"REMARK 999 {line}\n" for line in lines)
     return remarks + to_pdb(prediction.structure)
 
