@@ -71,6 +71,32 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     assert not list((tmp_path / "q").glob("unrelaxed_*"))
 
 
+def test_relaxation_asks_no_network_again(
+    calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    none = Settings(device="cpu", seeds=(0, 1))
+    everything = replace(none, relax="all")
+    assert runner.run([QUERY], tmp_path, none)[0].status == "done"
+    assert runner.run([QUERY], tmp_path, replace(none, relax_seconds=5.0))[0].status == "resumed"
+    assert runner.run([QUERY], tmp_path, everything)[0].status == "done"
+    predicted: list[int] = []
+    real = runner.predict_one
+
+    def counted(*arguments: object) -> object:
+        predicted.append(1)
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(runner, "predict_one", counted)
+    assert runner.run([QUERY], tmp_path, replace(none, relax="best"))[0].status == "done"
+    changed = replace(everything, relax_rounds=1)
+    assert runner.run([QUERY], tmp_path, changed)[0].status == "done"
+    assert (len(predicted), len(calls)) == (0, 5)
+    other = replace(changed, num_recycles=0)
+    assert runner.run([QUERY], tmp_path, other)[0].status == "done"
+    assert len(predicted) == 2
+    assert len(list((tmp_path / "q" / ".unranked").iterdir())) == 2, "the others were removed"
+
+
 def test_a_failure_leaves_the_prediction_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Relaxation(False, "No reason.")
     monkeypatch.setattr(room, "relax", lambda structure, *_: (structure, failed))

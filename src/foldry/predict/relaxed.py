@@ -34,7 +34,9 @@ def relaxed(prediction: Prediction, settings: Settings) -> Prediction:
         structure=structure,
         unrelaxed=prediction,
         relaxation=relaxation,
-        provenance=replace(provenance, versions=versions),
+        provenance=replace(
+            provenance, versions=versions, settings=provenance.settings | settings.relaxation()
+        ),
     )
 
 

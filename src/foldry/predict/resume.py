@@ -1,7 +1,8 @@
 """What an interrupted or repeated run need not compute again.
 
 A query's folder holds `fold.json`, the hash of all inputs and settings behind its files and of each
-file, and until the query is finished `.unranked/`, its predictions so far as plain arrays.
+file, and until the query is finished `.unranked/`, its predictions so far as plain arrays. These
+stay where any were relaxed: another choice of relaxation then needs no network.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Store:
         hashes = [f"{network.name} {network.sha256()}" for network in networks]
         seeds = settings.seeds or query.seeds or (0,)
         self.inputs = query_hash(query)
-        self.key = _hash([self.inputs, settings.numbers(), hashes, seeds, version("foldry")])
+        numbers = settings.numbers() | settings.relaxation()
+        self.key = _hash([self.inputs, numbers, hashes, seeds, version("foldry")])
+        self._paths = {self._path(network, seed) for network in networks for seed in seeds}
 
     def is_finished(self) -> bool:
         """Whether the folder holds all files of this very query with these settings, unchanged."""
@@ -66,7 +69,7 @@ class Store:
         return record if whole else {}
 
     def finish(self, files: Iterable[Path]) -> None:
-        """Note that these are all files of the query, and remove those of an earlier run."""
+        """Note that these are all files of the query, and remove what other runs left."""
         written = {path.name: sha256(path) for path in sorted(files)}
         for stale in set(self._recorded().get("files", {})) - set(written):
             (self.folder / Path(stale).name).unlink(missing_ok=True)
@@ -74,7 +77,11 @@ class Store:
         partial = self.folder / f".{RECORD}.partial"
         partial.write_text(record + "\n", "utf-8")
         partial.replace(self.folder / RECORD)
-        shutil.rmtree(self.unranked, ignore_errors=True)
+        if self.settings.relax == "none":
+            shutil.rmtree(self.unranked, ignore_errors=True)
+        elif self.unranked.is_dir():
+            for stale in set(self.unranked.iterdir()) - self._paths:
+                stale.unlink()
 
     def _path(self, network: NetworkFile, seed: int) -> Path:
         of_network = [network.name, network.sha256(), seed, version("foldry")]
@@ -82,7 +89,7 @@ class Store:
         return self.unranked / f"{key}.npz"
 
     def save(self, network: NetworkFile, seed: int, prediction: Prediction) -> None:
-        """Keep one prediction until the query is finished."""
+        """Keep one prediction, at least until the query is finished."""
         self.unranked.mkdir(parents=True, exist_ok=True)
         structure = {
             f"structure.{field.name}": getattr(prediction.structure, field.name)

@@ -14,6 +14,7 @@ from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 
 DTYPES: Final = ("float32", "bfloat16")
 RELAX: Final = ("none", "best", "all")
+_OF_RELAXATION: Final = ("relax", "relax_platform", "relax_rounds", "relax_seconds")
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,15 @@ class Settings:
             )
 
     def numbers(self) -> dict[str, object]:
-        """The settings that change a prediction's numbers or files, as plain values."""
+        """The settings that change what a network predicts or keeps of it, as plain values."""
         chosen = asdict(self)
-        for name in ("weights", "models", "seeds", "device", "relax_platform", "force"):
+        for name in ("weights", "models", "seeds", "device", "force", *_OF_RELAXATION):
             del chosen[name]
         return chosen
+
+    def relaxation(self) -> dict[str, object]:
+        """The settings that change what is relaxed and how, nothing where nothing is."""
+        if self.relax == "none":
+            return {}
+        numbers = (name for name in _OF_RELAXATION if name != "relax_platform")
+        return {name: getattr(self, name) for name in numbers}
