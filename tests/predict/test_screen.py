@@ -20,8 +20,15 @@ EVIL = '</td><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"'
 NUMBERS = {"iptm": (0.5, 0.9, 0.1), "ranking_confidence": (0.3, 0.8, 0.2)}
 
 
-def interface(chains: str, ipsae: list[float], lis: list[float | None]) -> dict[str, object]:
-    numbers = {"pdockq": 0.4, "interface_pae": [4.0, 6.0], "contacts": len(chains) + 1}
+def interface(
+    chains: str, ipsae: list[float], lis: list[float | None], iptm: list[float]
+) -> dict[str, object]:
+    numbers = {
+        "iptm": iptm,
+        "pdockq": 0.4,
+        "interface_pae": [4.0, 6.0],
+        "contacts": len(chains) + 1,
+    }
     return {"chains": list(chains), "ipsae": ipsae, "lis": lis, **numbers}
 
 
@@ -29,8 +36,9 @@ def interface(chains: str, ipsae: list[float], lis: list[float | None]) -> dict[
     ("num_first", "expected"),
     [
         # A and B are of the first protein, whose own interface is the best and does not count.
-        (2, {"ipsae": 0.6, "lis": 0.25, "pdockq2": 0.3}),
-        (0, {"ipsae": 0.9, "lis": 0.8, "pdockq2": 0.2}),
+        (2, {"iptm": 0.4, "ranking_confidence": 0.44, "ipsae": 0.6, "lis": 0.25, "pdockq2": 0.3}),
+        # Nobody said what the proteins are: ipTM is of the whole.
+        (0, {"iptm": 0.7, "ranking_confidence": 0.68, "ipsae": 0.9, "lis": 0.8, "pdockq2": 0.2}),
     ],
 )
 def test_measures_of_the_interface(
@@ -43,16 +51,16 @@ def test_measures_of_the_interface(
         "mean_plddt": 81.5,
         "chains": [{"chain": c, "pdockq2": q} for c, q in zip("ABC", (0.1, 0.2, 0.3), strict=True)],
         "interfaces": [
-            interface("AB", [0.9, 0.8], [0.7, 0.9]),
-            interface("AC", [0.1, 0.2], [0.1, 0.1]),
-            interface("BC", [0.5, 0.6], [0.2, 0.3]),
+            interface("AB", [0.9, 0.8], [0.7, 0.9], [0.95, 0.9]),
+            interface("AC", [0.1, 0.2], [0.1, 0.1], [0.5, 0.1]),
+            interface("BC", [0.5, 0.6], [0.2, 0.3], [0.3, 0.4]),
         ],
     }
     (tmp_path / "ranking_debug.json").write_text('{"order": ["m_pred_1", "m_pred_0"]}')
     (tmp_path / "scores_m_pred_1.json").write_text(json.dumps(scores))
     pair = Pair(Query("q", (Chain(("A", "B", "C"), "MKT"),)), "x", "y", "here", num_first)
     found = measures(tmp_path, pair)
-    whole = {"iptm": 0.7, "ptm": 0.6, "ranking_confidence": 0.68, "mean_plddt": 81.5}
+    whole = {"ptm": 0.6, "mean_plddt": 81.5}
     rest = {"pdockq": 0.4, "interface_pae": 5.0, "contacts": 3}
     assert found == pytest.approx({**whole, **rest, **expected})
     assert set(found) == {each.key for each in MEASURES}

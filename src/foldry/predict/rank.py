@@ -34,8 +34,8 @@ class Confidence:
         iptm: 0–1; None without the head or with a single chain.
         chain_ptm: Of each chain alone, 0–1; None as `iptm`.
         chain_pair_iptm, actifptm: Of each two chains (`chain_pair_tm`), 0–1; None as `iptm`.
-        ranking_confidence: 0.8 ipTM + 0.2 pTM of a network for complexes (Evans 2021, section
-            2.6), where a single chain has ipTM 0; else the mean pLDDT.
+        ranking_confidence: `of_complex` of a network for complexes, where a single chain has
+            ipTM 0; else the mean pLDDT.
     """
 
     plddt: Float[np.ndarray, " N"]
@@ -47,6 +47,11 @@ class Confidence:
     chain_ptm: Float[np.ndarray, " C"] | None = None
     chain_pair_iptm: Float[np.ndarray, "C C"] | None = None
     actifptm: Float[np.ndarray, "C C"] | None = None
+
+
+def of_complex(iptm: float, ptm: float) -> float:
+    """0.8 ipTM + 0.2 pTM (Evans 2021, section 2.6)."""
+    return 0.8 * iptm + 0.2 * ptm
 
 
 def confidence(
@@ -62,7 +67,7 @@ def confidence(
     ptm = predicted_tm(terms)
     several = len(np.unique(asym_id)) > 1
     iptm = predicted_tm(terms, asym_id) if several else None
-    ranking = 0.8 * (iptm or 0) + 0.2 * ptm if config.of_complexes else per_residue.mean()
+    ranking = of_complex(iptm or 0, ptm) if config.of_complexes else per_residue.mean()
     return Confidence(
         plddt=per_residue,
         pae=expectation(errors, centers).cpu().numpy(),

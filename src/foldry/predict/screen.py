@@ -14,6 +14,7 @@ from foldry.formats.screen import Pair
 from foldry.formats.sequence import chain_names
 from foldry.formats.table import read_table
 from foldry.predict import runner
+from foldry.predict.rank import of_complex
 from foldry.predict.resume import RECORD
 from foldry.predict.runner import Outcome, Progress
 from foldry.predict.screen_table import FOLDER, TABLE, ScreenRow, write_screen
@@ -90,7 +91,9 @@ def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
     """The numbers of `MEASURES` of a pair's best prediction, from its folder.
 
     Those of an interface are of the two chains, one of each protein, with the highest ipSAE. Where
-    an interface has two directions the higher number counts, of LIS and PAE the mean.
+    an interface has two directions the higher number counts, of LIS and PAE the mean. Where a
+    protein has several chains, ipTM and the ranking are of that interface too: the whole complex's
+    would praise how a bait's own chains fit.
     """
     best = json.loads(read_text(folder / "ranking_debug.json"))["order"][0]
     scores = json.loads(read_text(folder / f"scores_{best}.json"))
@@ -100,6 +103,9 @@ def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
         return found
     interface = max(between, key=lambda each: _higher(each["ipsae"]) or 0)
     of_chain = {each["chain"]: each for each in scores["chains"]}
+    iptm = _higher(interface["iptm"])
+    if pair.num_first and pair.query.num_chains > 2 and iptm is not None:
+        found |= {"iptm": iptm, "ranking_confidence": of_complex(iptm, scores["ptm"])}
     return found | {
         "ipsae": _higher(interface["ipsae"]),
         "pdockq": interface["pdockq"],

@@ -48,7 +48,7 @@ class Column:
 
 MEASURES: Final = (
     Column("ranking_confidence", "Ranking", "0.8 ipTM + 0.2 pTM", is_share=True),
-    Column("iptm", "ipTM", "Predicted TM-score between the chains", is_share=True),
+    Column("iptm", "ipTM", "Predicted TM-score between the proteins", is_share=True),
     Column("ptm", "pTM", "Predicted TM-score of the whole", is_share=True),
     Column("ipsae", "ipSAE", "ipTM of the pairs of residues that are sure", is_share=True),
     Column("pdockq", "pDockQ", "Expected DockQ, by pLDDT and contacts", is_share=True),
