@@ -10,7 +10,8 @@ import pytest
 
 from foldry.errors import InputError
 from foldry.formats import screen as module
-from foldry.formats.screen import Pair, read_screen
+from foldry.formats.query import safe_name
+from foldry.formats.screen import Pair, pair_name, read_screen
 from foldry.query import Query
 
 SEQUENCES = {"a": "MKTAY", "b": "MKVLA", "c": "GGSAYW", "d": "MKTAY"}
@@ -94,6 +95,14 @@ def test_a_bait_of_two_chains() -> None:
     assert pair.num_first == 2
 
 
+def test_long_names_make_names_that_differ() -> None:
+    long = [f"{'protein_' * 11}{k}" for k in range(4)]
+    made = [pair_name(a, b) for a, b in combinations([*long, "b"], 2)]
+    assert len({name.casefold() for name in made}) == 10
+    assert all(len(name) <= 100 and safe_name(name, "") == name for name in made)
+    assert pair_name("a" * 47, "b" * 48) == "a" * 47 + "_and_" + "b" * 48, "just fits"
+
+
 WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     # what is wrong: (the table, how pairs are chosen, what the sentence must say)
     "empty": ("", {}, "the columns ''"),
@@ -119,6 +128,11 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "a bait alone": ("id\na\n", {"baits": ["a"]}, "no pair"),
     "one protein": ("id\na\n", {"every": True}, "no pair"),
     "a protein twice": ("id\na\nb\nA\n", {"every": True}, "the protein 'a' twice"),
+    "pairs of one joined name": (
+        "id,sequence\nx,MK\nx_and_y,MKT\ny_and_z,MKV\nz,MKA\n",
+        {"baits": ["x", "x_and_y"]},
+        "The screen has two pairs called 'x_and_y_and_z': name one",
+    ),
     "too many chains": ("id,sequence\nx," + "A:" * 1000 + "A\n", {}, "1001 chains"),
     "too many rows": ("id\n" + "a\n" * 6, {"every": True}, "t.csv, line 7, is beyond the 5 rows"),
     "too many pairs": ("id\na\nb\nc\nd\n", {"every": True}, "has 6 pairs and the limit is 5"),

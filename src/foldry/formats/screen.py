@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from foldry.errors import InputError
 from foldry.formats.a3m import MAX_COPIES
-from foldry.formats.query import is_table, locate_queries, named_chains, safe_name, split_chains
+from foldry.formats.query import (
+    MAX_NAME,
+    is_table,
+    locate_queries,
+    named_chains,
+    safe_name,
+    split_chains,
+)
 from foldry.formats.sequence import chain_names
 from foldry.formats.table import TableRow, read_table
 from foldry.query import Chain, Query
@@ -24,6 +32,8 @@ PROTEINS: Final = ({"id"}, {"id", "sequence"})
 """Columns of a table of proteins, or of complexes where `:` stands in the sequences."""
 PAIRS: Final = ({"a", "b"}, {"id", "a", "b"})
 """Columns of a table of pairs of names."""
+_CHOSEN: Final = "The screen"
+"""The place of pairs that no table lists."""
 
 
 class Pair(NamedTuple):
@@ -96,7 +106,7 @@ def read_screen(
         {chain.sequence: chain for query in reversed(queries) for chain in query.chains},
     )
     columns, rows = read_table(tables[0]) if tables else (["id"], iter(()))
-    source = str(tables[0]) if tables else "The screen"
+    source = str(tables[0]) if tables else _CHOSEN
     _check_columns(source, columns)
     bounded = _bounded(rows, source)
     choosing = bool(baits) or every
@@ -205,13 +215,23 @@ def _chosen_pairs(
             f"The screen has {number} pairs and the limit is {MAX_PAIRS}: cut it into several."
         )
     two: Iterator[tuple[Query, Query]] = combinations(chosen.values() if baits else others, 2)
-    yield from (_pair(a, b, "The screen") for a, b in two)
-    yield from (_pair(a, b, "The screen") for a in chosen.values() for b in others)
+    yield from (_pair(a, b, _CHOSEN) for a, b in two)
+    yield from (_pair(a, b, _CHOSEN) for a in chosen.values() for b in others)
 
 
 def _pair(a: Query, b: Query, place: str, name: str = "") -> Pair:
-    name = safe_name(name or f"{a.name}_and_{b.name}", place)
+    name = safe_name(name, place) if name else pair_name(a.name, b.name)
     return Pair(joined(name, (a, b), place), a.name, b.name, place, a.num_chains)
+
+
+def pair_name(a: str, b: str) -> str:
+    """`a_and_b`; where that is too long, both cut to one length and a hash of the whole added."""
+    name = f"{a}_and_{b}"
+    if len(name) <= MAX_NAME:
+        return name
+    digest = sha256(name.encode()).hexdigest()[:8]
+    each = (MAX_NAME - len(f"_and__{digest}")) // 2
+    return f"{a[:each]}_and_{b[:each]}_{digest}"
 
 
 def _checked(pairs: Iterable[Pair]) -> list[Pair]:
@@ -224,6 +244,11 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
                 "together."
             )
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:
+            if pair.place == _CHOSEN:
+                raise InputError(
+                    f"The screen has two pairs called {pair.query.name!r}: name one of their "
+                    "proteins otherwise."
+                )
             raise InputError(
                 f"{pair.place} is called {pair.query.name!r} as an earlier pair is: give every "
                 "pair an id of its own."
