@@ -50,6 +50,8 @@ class Chain:
         alignment: The unpaired alignment, or None.
         paired: Rows that may be paired with those of other chains by species, or None.
         templates: Template hits, best first; a chain without any has an empty tuple.
+
+    Lists become tuples, so that what is made of a chain can be kept by it.
     """
 
     ids: tuple[str, ...]
@@ -57,6 +59,10 @@ class Chain:
     alignment: Alignment | None = None
     paired: Alignment | None = None
     templates: tuple[TemplateHit, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "templates"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def alignments(self) -> tuple[Alignment, ...]:
@@ -74,12 +80,18 @@ class Query:
         seeds: Or none.
         paired_by_row: Whether rows of the chains' `paired` alignments belong together by their
             number (ColabFold's paired a3m), and not by their species.
+
+    Lists become tuples, as in `Chain`.
     """
 
     name: str
     chains: tuple[Chain, ...]
     seeds: tuple[int, ...] = ()
     paired_by_row: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("chains", "seeds"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     @property
     def num_chains(self) -> int:
