@@ -68,9 +68,9 @@ def test_one_bait_and_several() -> None:
 
 @pytest.mark.usefixtures("folder")
 def test_pairs_by_name() -> None:
-    pairs = read_screen([table("id, a ,b\n, a , A\n\nmine,b,c\n"), Path("msas")])
+    pairs = read_screen([table("\n , \nid, a ,b\n, a , A\n\nmine,b,c\n"), Path("msas")])
     assert names(pairs) == ["a_and_a", "mine"]
-    assert [pair.place for pair in pairs] == ["t.csv, line 2,", "t.csv, line 4,"]
+    assert [pair.place for pair in pairs] == ["t.csv, line 4,", "t.csv, line 6,"]
     [dimer] = pairs[0].query.chains
     assert dimer.ids == ("A", "B")
     assert dimer.alignment is not None

@@ -24,7 +24,7 @@ class TableRow(NamedTuple):
 
 
 def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
-    """The columns that a CSV file's first line names, and its rows, each read when it is asked for.
+    """The columns that a CSV file's first row names, and its rows, each read when it is asked for.
 
     Empty lines count for nothing.
 
@@ -34,7 +34,7 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
     """
     rows = csv.reader(read_text(path).splitlines(keepends=True), strict=True)
     cells = _cells(path, rows)
-    columns = next(cells, [])
+    columns = next((row for row in cells if any(row)), [])
 
     def named() -> Iterator[TableRow]:
         for row in cells:
