@@ -132,13 +132,6 @@ def test_a_heap_of_atoms_is_written_without_its_interfaces(
     assert "are not judged" in caplog.text
 
 
-def test_values_that_an_older_run_did_not_keep_are_null() -> None:
-    found = chain_confidence(replace(fake_complex(), chain_pair_iptm=None))
-    assert found is not None
-    [pair] = chains_json(found)["interfaces"]  # type: ignore[misc]
-    assert pair["iptm"] == [None, None]  # type: ignore[index]
-
-
 def test_modelcif_of_a_complex_names_chains_and_pairs() -> None:
     prediction = fake_complex()
     block = gemmi.cif.read_string(modelcif_text(prediction, chain_confidence(prediction)))[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float, Num
 
 from foldry.errors import InputError
 from foldry.formats.modelcif import ChainMetric
@@ -17,7 +17,6 @@ from foldry.score.confidence import (
     InterfaceConfidence,
     chain_clashes,
     interface_confidence,
-    interface_contacts,
 )
 from foldry.score.interface import Contacts
 from foldry.score.table import rounded
@@ -82,12 +81,12 @@ class ChainConfidence:
 def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
     """Everything of the chains; None of a single chain, without PAE, or of a heap of atoms."""
     structure, pae = prediction.structure, prediction.pae
-    if pae is None or len(structure.chains) < 2:
+    ptm, iptm, actifptm = prediction.chain_ptm, prediction.chain_pair_iptm, prediction.actifptm
+    if pae is None or ptm is None or iptm is None or actifptm is None:
         return None
     try:
         found = interface_confidence(structure, pae, prediction.plddt)
         clashes = chain_clashes(structure)
-        contacts = interface_contacts(structure)
     except InputError as error:
         logger.warning("The interfaces of %s are not judged: %s", prediction.query.name, error)
         return None
@@ -95,15 +94,18 @@ def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
     return ChainConfidence(
         chains=structure.chains,
         num_residues=tuple(int(each.sum()) for each in members),
-        of_chains=_of_chains(prediction, found, clashes),
-        of_pairs=_of_pairs(prediction, found, clashes),
+        of_chains=_of_chains(prediction, ptm, found, clashes),
+        of_pairs=_of_pairs(iptm, actifptm, found, clashes),
         clashing=clashes.clashing,
-        contacts=contacts,
+        contacts=found.touching,
     )
 
 
 def _of_chains(
-    prediction: Prediction, found: InterfaceConfidence, clashes: ChainClashes
+    prediction: Prediction,
+    ptm: Float[np.ndarray, " C"],
+    found: InterfaceConfidence,
+    clashes: ChainClashes,
 ) -> tuple[Measure, ...]:
     chain_id = prediction.structure.chain_id
     plddt = np.array([prediction.plddt[chain_id == chain].mean() for chain in found.chains])
@@ -115,7 +117,7 @@ def _of_chains(
             "ptm",
             "pTM",
             "Predicted TM-score of the chain alone, 0–1.",
-            _or_nan(prediction.chain_ptm, found.pdockq2),
+            ptm,
             "pTM",
         ),
         Measure(
@@ -137,7 +139,10 @@ def _of_chains(
 
 
 def _of_pairs(
-    prediction: Prediction, found: InterfaceConfidence, clashes: ChainClashes
+    iptm: Float[np.ndarray, "C C"],
+    actifptm: Float[np.ndarray, "C C"],
+    found: InterfaceConfidence,
+    clashes: ChainClashes,
 ) -> tuple[Measure, ...]:
     return (
         Measure(
@@ -145,7 +150,7 @@ def _of_pairs(
             "ipTM",
             "Predicted TM-score of one chain as placed by the other, 0–1; above 0.8 confident, "
             "below 0.6 mostly wrong.",
-            _or_nan(prediction.chain_pair_iptm, found.iptm),
+            iptm,
             "ipTM",
             "higher",
         ),
@@ -153,7 +158,7 @@ def _of_pairs(
             "actifptm",
             "actifpTM",
             "ipTM of the residues in contact alone, 0–1: disordered tails do not lower it.",
-            _or_nan(prediction.actifptm, found.iptm),
+            actifptm,
             "normalized score",
             "higher",
         ),
@@ -204,11 +209,6 @@ def _of_pairs(
             "sum",
         ),
     )
-
-
-def _or_nan(values: np.ndarray | None, like: np.ndarray) -> np.ndarray:
-    """What the network said; NaN where it was run before it said so."""
-    return np.full(like.shape, np.nan) if values is None else values
 
 
 def chains_json(found: ChainConfidence) -> dict[str, object]:

@@ -248,6 +248,7 @@ class InterfaceConfidence:
         pdockq2: pDockQ2 of each chain [C] with all others (Zhu et al., Bioinformatics 2023, 39,
             btad424); NaN without pLDDT.
         contacts: Number of residue pairs with Cβ at most 8 Å apart, symmetric, 0 on the diagonal.
+        touching: These pairs, by `interface_contacts`.
         interface_pae: Å, the mean PAE of these pairs; NaN where there is none.
     """
 
@@ -260,6 +261,7 @@ class InterfaceConfidence:
     lis: Float[np.ndarray, "C C"]
     pdockq2: Float[np.ndarray, " C"]
     contacts: Int[np.ndarray, "C C"]
+    touching: Contacts
     interface_pae: Float[np.ndarray, "C C"]
 
 
@@ -306,6 +308,7 @@ def interface_confidence(
         pdockq=_pdockq(structure, plddt, touching),
         pdockq2=_pdockq2(structure, plddt, pae),
         contacts=count,
+        touching=touching,
         interface_pae=interface_pae,
         **found,
     )
