@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from foldry.cli.main import main
 from foldry.formats.coordinates import read_structure
-from foldry.predict import runner
-from foldry.predict.screen_table import COLUMNS
+from foldry.predict import runner, screen
+from foldry.predict.screen_table import COLUMNS, ScreenRow
 from foldry.query import Query
 from tests.cli.test_hostile_input import assert_one_sentence
 
@@ -120,6 +121,24 @@ def test_an_interrupted_screen_goes_on(command: list[str], monkeypatch: pytest.M
     after = table(Path("out"))
     assert after["bait_and_a"] == before["bait_and_a"], "its seconds too"
     assert not list(Path("out").glob(".*"))
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(0, 3), (3600, 2)])
+def test_the_tables_are_not_written_after_every_pair(
+    seconds: float, times: int, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[list[str]] = []
+    real = screen.write_screen
+
+    def counted(rows: Sequence[ScreenRow], *rest: object) -> None:
+        states.append([row.state for row in rows])
+        real(rows, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(screen, "write_screen", counted)
+    monkeypatch.setattr(screen, "WRITE_EVERY", seconds)
+    assert main([*command, "--all"]) == 0
+    assert len(states) == times
+    assert (states[0], states[-1]) == (["done", "waiting", "waiting"], ["done"] * 3)
 
 
 WRONG: dict[str, tuple[str, list[str], str]] = {

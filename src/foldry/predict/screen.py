@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from foldry.errors import InputError
 from foldry.formats.files import read_text
@@ -22,6 +24,8 @@ from foldry.predict.settings import Settings
 
 WHOLE = ("ranking_confidence", "iptm", "ptm", "mean_plddt")
 """Measures of all chains together; the others are those of an interface."""
+WRITE_EVERY: Final = 10.0
+"""Seconds between two tables at least: one of thousands of pairs takes as long as a small pair."""
 
 
 def run_screen(
@@ -29,8 +33,8 @@ def run_screen(
 ) -> list[ScreenRow]:
     """Predict every pair; one that fails is a row that says why and stops nothing.
 
-    The table and its page are written again after each pair that was computed. Pairs that an
-    earlier run finished come first and are not computed again.
+    The table and its page are written again as pairs are computed, `WRITE_EVERY` seconds apart at
+    least, and at the end. Pairs that an earlier run finished come first and are not computed again.
 
     Args:
         pairs: Of different names.
@@ -52,7 +56,7 @@ def run_screen(
         name: ScreenRow(name, pair.a, pair.b, pair.query.num_residues)
         for name, pair in zip(names, pairs, strict=True)
     }
-    notice = ""
+    notice, written, is_new = "", -math.inf, True
     known = sorted(pairs, key=lambda pair: not (out / FOLDER / pair.query.name / RECORD).is_file())
     try:
         for number, pair in enumerate(known):
@@ -62,10 +66,13 @@ def run_screen(
             took = time.monotonic() - start if computed else seconds.get(name)
             notice = outcome.notice or notice
             rows[name] = _ended(rows[name], pair, outcome, took)
-            if computed:
+            is_new = True
+            if computed and time.monotonic() - written >= WRITE_EVERY:
                 write_screen(list(rows.values()), out, notice)
+                written, is_new = time.monotonic(), False
     finally:  # also of what was only found finished before an interruption
-        write_screen(list(rows.values()), out, notice)
+        if is_new:
+            write_screen(list(rows.values()), out, notice)
     return list(rows.values())
 
 
