@@ -141,6 +141,25 @@ def test_the_tables_are_not_written_after_every_pair(
     assert (states[0], states[-1]) == (["done", "waiting", "waiting"], ["done"] * 3)
 
 
+@pytest.mark.parametrize("name", ["pairs", "screen.csv", "screen.html"])
+def test_what_is_in_the_way_is_found_first(
+    name: str,
+    command: list[str],
+    computed: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = Path("out") / name
+    if name == "pairs":
+        path.parent.mkdir()
+        path.write_text("")
+    else:
+        path.mkdir(parents=True)
+    assert main([*command, "--all"]) == 2
+    assert f"out/{name} is a " in capsys.readouterr().err
+    assert computed == []
+    assert list(Path("out").iterdir()) == [path]
+
+
 WRONG: dict[str, tuple[str, list[str], str]] = {
     # what is wrong: (the table, further arguments, what the sentence must say)
     "no table of pairs": ("id,sequence\nx,MKT\n", [], "q.csv, line 2, is one chain"),

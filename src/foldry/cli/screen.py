@@ -97,7 +97,7 @@ def screen(
         dtype=dtype,
         force=force,
     )
-    check_out(out)
+    _check_places(out)
     if bait and every:
         raise InputError("--bait and --all are two choices of pairs: give one of them.")
     pairs = read_screen(inputs, bait or (), every=every)
@@ -110,6 +110,16 @@ def screen(
     _show(rows, out)
     if any(row.state == "failed" for row in rows):
         raise typer.Exit(1)
+
+
+def _check_places(out: Path) -> None:
+    """Whether the folder of the pairs can be made, and nothing is in the tables' place."""
+    from foldry.predict.screen_table import FOLDER, PAGE, TABLE
+
+    check_out(out / FOLDER)
+    for path in (out / TABLE, out / PAGE):
+        if path.is_dir():
+            raise InputError(f"{path} is a folder in the way of a table: name another --out.")
 
 
 def _check_lengths(pairs: Sequence[Pair], max_length: int) -> None:
