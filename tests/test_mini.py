@@ -13,7 +13,7 @@ from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
 from foldry.model.weights import load, save, sha256
-from foldry.predict.networks import MINI_NOTICE
+from foldry.predict.networks import MINI_NOTICE, OWN_NOTICE
 from foldry.score.report import compare
 from foldry.train.data import excluded_chains
 from tests.conftest import ROOT
@@ -43,15 +43,19 @@ def test_it_predicts_better_than_untrained_and_says_what_it_is(tmp_path: Path) -
     save(tmp_path / "untrained.safetensors", AlphaFold(config).state_dict(), config)
     truth = read_structure(KUNITZ / "1adz.cif")
     scores = {}
-    for weights in ("mini", str(tmp_path / "untrained.safetensors")):
-        [made] = foldry.fold(KUNITZ / "1adz.a3m", weights, out=tmp_path / "out", device="cpu")
+    notices = {"mini": MINI_NOTICE, str(tmp_path / "untrained.safetensors"): OWN_NOTICE}
+    for weights, notice in notices.items():
+        out = tmp_path / "out" / Path(weights).stem
+        [made] = foldry.fold(KUNITZ / "1adz.a3m", weights, out=out, device="cpu")
         scores[weights] = compare(made.structure, truth, align=True).lddt_ca
-        assert made.provenance.notice == MINI_NOTICE
+        assert made.provenance.notice == notice
     best, untrained = scores.values()
     # Random distances laid out and a chain's own order already give some 0.3.
     assert best > untrained + 0.1
     for name in ("ranked_0.cif", "ranked_0.pdb", "report.html", "scores_mini_pred_0.json"):
-        text = (tmp_path / "out" / "1adz" / name).read_text("utf-8").replace("REMARK 999", "")
+        text = (
+            (tmp_path / "out" / "mini" / "1adz" / name).read_text("utf-8").replace("REMARK 999", "")
+        )
         text = " ".join(text.split())
         assert "the small model that ships with Foldry" in text, name
         assert "foldry weights get" in text, name

@@ -222,6 +222,14 @@ def test_nothing_to_join_is_told(call: Call, capsys: pytest.CaptureFixture[str])
     assert [query.num_chains for query in call.queries] == [2, 1, 1]
 
 
+def test_files_of_one_chain_each_are_not_joined(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fold", "q.fasta", "m.a3m", "--together", "-o", "out"]) == 2
+    assert "put the chains into one file" in capsys.readouterr().err
+    assert not call.queries
+
+
 def test_lists_of_models() -> None:
     assert parse_models("1-5") == ("1", "2", "3", "4", "5")
     assert parse_models("3, 1,3") == ("3", "1")

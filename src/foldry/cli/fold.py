@@ -159,7 +159,7 @@ def fold(
     _warn_of_nucleic_acids(asked)
     warn_of_single_sequences(asked)
     if together:
-        _warn_of_lone_chains(asked)
+        _check_joined(asked)
     for query, report in zip(complexes, reports, strict=True):
         _show_pairing(query, report)
     with progress_bar() as progress:
@@ -193,8 +193,14 @@ def read_input(files: Sequence[str], max_length: int, together: bool = False) ->
     return [query for query, _ in queries]
 
 
-def _warn_of_lone_chains(queries: Sequence[Query]) -> None:
+def _check_joined(queries: Sequence[Query]) -> None:
+    """Whether --together had something to join: nothing at all is an error, a lone chain a word."""
     alone = [query.name for query in queries if query.num_chains == 1]
+    if len(alone) == len(queries):
+        raise InputError(
+            "--together joins the records of one FASTA file, and here every file has one chain: "
+            "put the chains into one file, or into a JSON file with their alignments."
+        )
     if alone:
         more = f" and {len(alone) - 1} more queries are" if alone[1:] else " is"
         logger.warning("--together finds nothing to join: %s one chain.", alone[0] + more)

@@ -133,7 +133,11 @@ def run(
         return
     training = TrainingSet(data, features=config.features)
 
+    steps_taken = 0
+
     def watch(line: dict[str, object]) -> None:
+        nonlocal steps_taken
+        steps_taken += 1
         if int(str(line["step"])) % 20 == 0:
             names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
             console.print("  ".join(f"{name} {line[name]}" for name in names))
@@ -156,6 +160,8 @@ def run(
     if elastic.is_supervised() and not done:
         raise typer.Exit(elastic.STOPPED)
     if crew.rank == 0:
+        if not steps_taken:
+            console.print("all steps were done before: nothing was trained")
         console.print(f"averaged weights: {out / loop.WEIGHTS}")
 
 

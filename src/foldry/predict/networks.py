@@ -18,6 +18,10 @@ MINI_NOTICE = (
     "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold. "
     "For AlphaFold's own parameters run `foldry weights get`, then fold with --weights FOLDER."
 )
+OWN_NOTICE = (
+    "Made with a network of mini's shape, trained by whoever made this: how accurate it is, and "
+    "what its confidence means, is not known."
+)
 MINI_FILE = "mini.safetensors"
 
 
@@ -131,7 +135,12 @@ def _pick(
 def _network(path: Path) -> NetworkFile:
     if path.suffix == ".safetensors":
         config, _ = load_config(path)
-        return NetworkFile(config.name, path, MINI_NOTICE if config.name == "mini" else "")
+        if config.name != "mini":
+            return NetworkFile(config.name, path)
+        bundled = NetworkFile("mini", Path(str(files("foldry") / "weights" / MINI_FILE)))
+        own = NetworkFile("mini", path)
+        notice = MINI_NOTICE if own.sha256() == bundled.sha256() else OWN_NOTICE
+        return NetworkFile("mini", path, notice)
     name = path.stem.removeprefix("params_")
     if path.suffix != ".npz" or name not in OFFICIAL_MODELS + MULTIMER_MODELS:
         raise InputError(
