@@ -57,7 +57,8 @@ def test_every_parameter_has_one_official_name(name: str) -> None:
         for index in range(row.num_blocks or 1):
             ours = row.ours.format(index)
             named.setdefault(ours, []).extend(row.outputs or range(shapes[ours][0]))
-    assert set(named) == set(shapes)
+    # What the whole alignment says is Foldry's own, and off in every official network.
+    assert set(named) == {ours for ours in shapes if not ours.startswith("alignment.")}
     for ours, outputs in named.items():
         assert sorted(outputs) == list(range(shapes[ours][0])), ours
 
