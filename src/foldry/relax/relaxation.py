@@ -17,7 +17,7 @@ class Relaxation:
     Attributes:
         relaxed: Whether the model was relaxed; if not, it is the unrelaxed one, atom for atom.
         reason: Why not, or what ended it early, in one sentence; else "".
-        platform: OpenMM's platform that computed it: `CPU`, `CUDA`, `OpenCL` or `Reference`.
+        platform: OpenMM's platform that computed it: `CPU`, `CUDA` or `Reference`.
         rounds: Minimisations that ran.
         seconds: Time from start to end, a failure's too.
         energy_before, energy_after: Amber's energy, restraints left out, with the atoms and
