@@ -136,6 +136,19 @@ def test_restraints_are_ten_kilocalories(hairpin: Structure) -> None:
     assert restraint() == pytest.approx(0.5 * 10 * 2.0**2 * rest, rel=1e-6)
 
 
+@pytest.mark.parametrize("target", [(15, "O"), (5, "CE1")], ids=["other residue", "1–4"])
+def test_a_hydroxyl_hydrogen_does_not_fall_into_another_atom(
+    hairpin: Structure, target: tuple[int, str]
+) -> None:
+    platform = find_platform("reference")
+    model = complete(hairpin, platform)
+    atoms = {(int(each.residue.id), each.name): each.index for each in model.topology.atoms()}
+    assert hairpin.sequence[5] == "Y"
+    positions = model.positions.copy()
+    positions[atoms[5, "HH"]] = positions[atoms[target]] + np.array([0, 0, 0.02])
+    assert Minimiser(replace(model, positions=positions), platform).energy() > 1e6
+
+
 def test_the_same_model_gives_the_same_numbers(hairpin: Structure) -> None:
     state = random.getstate()
     one, other = (relax(hairpin, "reference", max_rounds=1)[0] for _ in range(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any, Final
 
@@ -15,8 +16,11 @@ STIFFNESS: Final = 10.0
 TOLERANCE: Final = 10.0
 """kJ/mol/nm. A minimisation ends where the forces' root mean square is less; AlphaFold's 2.39 kcal,
 which is OpenMM's default."""
+_HYDROXYL: Final = (0.04, 0.19246)
+"""Lennard-Jones σ (nm) and ε (kJ/mol) of CHARMM22's polar hydrogens (MacKerell et al., J. Phys.
+Chem. B 1998, 102, 3586); Amber gives those of hydroxyls none."""
 _STRENGTH: Final = 10_000.0
-_SOFT_STEPS: Final = 500
+_SOFT_STEPS: Final = 1000
 _KJ_PER_KCAL: Final = 4.184
 _NM2_PER_A2: Final = 0.01
 _A_PER_NM: Final = 10.0
@@ -74,19 +78,15 @@ class Minimiser:
         import openmm  # noqa: PLC0415
 
         system = self._system()
-        [index] = [
-            number
-            for number, force in enumerate(system.getForces())
-            if isinstance(force, openmm.NonbondedForce)
-        ]
+        index = _nonbonded(system)
         real = system.getForce(index)
         soft = openmm.CustomNonbondedForce(
             f"0.5 * {_STRENGTH} * step(s - r) * (s - r)^2; s = 0.45 * (sigma1 + sigma2)"
         )
         soft.addPerParticleParameter("sigma")
         for particle in range(real.getNumParticles()):
-            _, sigma, depth = real.getParticleParameters(particle)
-            soft.addParticle([sigma if depth._value > 0 else 0.0])
+            _, sigma, _ = real.getParticleParameters(particle)
+            soft.addParticle([sigma])
         for pair in range(real.getNumExceptions()):
             one, other, *_ = real.getExceptionParameters(pair)
             soft.addExclusion(one, other)
@@ -103,7 +103,9 @@ class Minimiser:
     def _system(self) -> Any:
         # Bonds to hydrogen are springs: held fixed, as AlphaFold has them, they take OpenMM's
         # minimiser several passes to end in a higher energy.
-        return force_field().createSystem(self._model.topology)
+        system = force_field().createSystem(self._model.topology)
+        _give_cores(system.getForce(_nonbonded(system)))
+        return system
 
     def _restraints(self) -> Any:
         import openmm  # noqa: PLC0415
@@ -129,6 +131,36 @@ class Minimiser:
 
     def _set_positions(self, positions: Float[np.ndarray, "M 3"]) -> None:
         self._context.setPositions(positions / _A_PER_NM)
+
+
+def _give_cores(force: Any) -> None:
+    """Gives hydroxyl hydrogens a Lennard-Jones core, of 1–4 pairs half as deep, as Amber's are.
+
+    Without one the energy has no lower bound where, in a distorted model, such a hydrogen comes
+    near to a negative atom.
+    """
+    for particle in range(force.getNumParticles()):
+        charge, _, depth = force.getParticleParameters(particle)
+        if not depth._value:
+            force.setParticleParameters(particle, charge, *_HYDROXYL)
+    for pair in range(force.getNumExceptions()):
+        one, other, charges, _, depth = force.getExceptionParameters(pair)
+        if charges._value and not depth._value:
+            (_, sigma, deep), (_, other_sigma, other_deep) = (
+                force.getParticleParameters(each) for each in (one, other)
+            )
+            depth = math.sqrt(deep._value * other_deep._value) / 2
+            force.setExceptionParameters(
+                pair, one, other, charges, (sigma + other_sigma) / 2, depth
+            )
+
+
+def _nonbonded(system: Any) -> int:
+    """Place of the force of charges and Lennard-Jones among the system's."""
+    import openmm  # noqa: PLC0415
+
+    forces = enumerate(system.getForces())
+    return next(place for place, force in forces if isinstance(force, openmm.NonbondedForce))
 
 
 def _positions(context: Any) -> Float[np.ndarray, "M 3"]:
