@@ -156,7 +156,11 @@ def test_chains_have_no_order_and_no_offset() -> None:
         }
     )
     turned_inputs = Inputs(
-        **{name: array[:, order] for name, array in vars(inputs).items() if name != "templates"},
+        **{
+            name: array[:, order]
+            for name, array in vars(inputs).items()
+            if name != "templates" and array is not None
+        },
         templates=turned_templates,
     )
     turned_draw = MSAInputs(**{name: array[:, :, order] for name, array in vars(draw).items()})
