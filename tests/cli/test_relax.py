@@ -56,3 +56,17 @@ def test_wrong_arguments(
     assert main(["relax", str(EXAMPLE), *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_the_way_is_found_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, model = tmp_path / "folder.pdb", tmp_path / "model.pdb"
+    folder.mkdir()
+    model.write_text(to_pdb(read_structure(EXAMPLE)))
+    before = model.read_bytes()
+    assert main(["relax", str(EXAMPLE), "-o", str(folder)]) == 2
+    assert "is a folder" in capsys.readouterr().err
+    assert main(["relax", f"{model}:A", "-o", str(model)]) == 2
+    assert "is the model itself" in capsys.readouterr().err
+    assert model.read_bytes() == before

@@ -34,7 +34,7 @@ def relax(
     Where that fails, the structure is written as it was, a sentence says why, and the exit code
     is 1.
     """
-    from foldry.formats.chains import read_named
+    from foldry.formats.chains import read_named, split_name
     from foldry.formats.coordinates import to_pdb
     from foldry.formats.files import whole_file
     from foldry.relax.relax import relax as run
@@ -43,7 +43,11 @@ def relax(
         raise InputError(f"--out {out} is no PDB file: give it a name that ends in .pdb.")
     if not out.parent.is_dir():
         raise InputError(f"--out {out} has no folder: make {out.parent} first.")
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder: name the PDB file to write in it.")
     structure = read_named(model)
+    if out.exists() and out.samefile(split_name(model)[0]):
+        raise InputError(f"--out {out} is the model itself: name another file, or it would be lost.")
     to_pdb(structure)  # refuses now what the format cannot hold
     relaxed, result = run(structure, platform, rounds, seconds)
     with whole_file(out) as file:
