@@ -47,7 +47,9 @@ def relax(
         raise InputError(f"--out {out} is a folder: name the PDB file to write in it.")
     structure = read_named(model)
     if out.exists() and out.samefile(split_name(model)[0]):
-        raise InputError(f"--out {out} is the model itself: name another file, or it would be lost.")
+        raise InputError(
+            f"--out {out} is the model itself: name another file, or it would be lost."
+        )
     to_pdb(structure)  # refuses now what the format cannot hold
     relaxed, result = run(structure, platform, rounds, seconds)
     with whole_file(out) as file:
