@@ -47,6 +47,15 @@ def test_likeness_is_a_share_of_the_shorter_row() -> None:
     np.testing.assert_allclose(row_weights(msa), [0.5, 0.5])
 
 
+def test_rows_of_gaps_alone_count_for_nothing() -> None:
+    msa = np.full((101, 64), GAP)
+    msa[0] = 3
+    assert row_weights(msa).sum() == 1
+    found = alignment_statistics(msa, BOTH)
+    assert (found["profile"][:, 3] == 1).all()
+    assert not found["coevolution"].any()
+
+
 def test_the_profile_counts_rows_by_their_weight() -> None:
     msa = np.array([[0, 1], [0, GAP], [3, UNKNOWN]])
     profile = column_profile(msa, np.array([0.5, 0.5, 1.0], np.float32))

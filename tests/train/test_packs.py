@@ -80,6 +80,22 @@ def test_missing_and_damaged_packs(tmp_path: Path) -> None:
         read_table(table)
 
 
+def test_a_byte_that_is_wrong_is_no_traceback(tmp_path: Path) -> None:
+    world = write_world(tmp_path)
+    path = world.folder / "templates" / "templates-train.npz"
+    with np.load(path) as archive:
+        np.savez_compressed(path, **dict(archive))
+    sound = path.read_bytes()
+    refused = 0
+    for place in range(0, len(sound), len(sound) // 40):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0xFF]) + sound[place + 1 :])
+        try:
+            Library(tmp_path, ["train"])
+        except InputError:
+            refused += 1
+    assert refused > 20
+
+
 def reader(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None

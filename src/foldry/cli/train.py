@@ -73,7 +73,7 @@ def run(
         list[str] | None,
         typer.Option("--set", help="Another value of the stages, such as crop_size=128; repeat."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
     validate_every: Annotated[
         int, typer.Option(min=0, help="Steps between validations; 0 for none.")

@@ -51,13 +51,17 @@ def alignment_statistics(
 
 
 def row_weights(msa: Int[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:
-    """One over the number of rows like each row, itself counted; they sum to Neff."""
+    """One over the number of rows like each row, itself counted; they sum to Neff.
+
+    A row of gaps alone, as crops of an alignment have them, counts for nothing, the query's apart.
+    """
     letters = _one_hot(msa, UNKNOWN + 1).reshape(len(msa), -1)
     known = (msa != GAP).sum(axis=1)
     shorter = np.maximum(np.minimum(known[:, None], known), 1)
     alike = letters @ letters.T >= LIKE * shorter
-    # A row of gaps alone is like none, not even itself.
-    weights: Float[np.ndarray, " M"] = 1 / np.maximum(alike.sum(axis=1), 1).astype(np.float32)
+    counts = known > 0
+    counts[0] = True
+    weights: Float[np.ndarray, " M"] = counts / np.maximum(alike.sum(axis=1), 1).astype(np.float32)
     return weights
 
 

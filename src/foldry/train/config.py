@@ -87,6 +87,10 @@ class StageConfig:
             raise ValueError(f"clipping is batch or sample, chains {' or '.join(PARTS)}")
         if self.optimizer not in ("adam", "muon"):
             raise ValueError("the optimizer is adam or muon")
+        decays = (self.adam_beta2, self.ema_decay)
+        rates = (self.learning_rate, self.final_learning_rate)
+        if min(*decays, *rates) < 0 or max(decays) >= 1 or self.max_gradient_norm <= 0:
+            raise ValueError("decays lie from 0 to below 1, rates and norms above 0")
         if self.clipping == "sample" and self.micro_batch != 1:
             raise ValueError("clipping by sample needs micro_batch=1: one gradient a sample")
 

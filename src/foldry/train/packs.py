@@ -8,7 +8,9 @@ NumPy alone. Everything stays packed in memory; one chain is unpacked when it is
 from __future__ import annotations
 
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,8 @@ from foldry.structure import Structure
 CLUSTERS: Final = "clusters30_joint"
 """The table of all chains' clusters, among those of the splits."""
 _LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
+_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+"""What NumPy raises for archives with wrong bytes."""
 
 
 @dataclass(frozen=True)
@@ -375,5 +379,6 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a readable pack ({error}): replace it.") from error
+    except _DAMAGED as error:
+        why = str(error) or type(error).__name__
+        raise InputError(f"{path} is not a readable pack ({why}): replace it.") from error
