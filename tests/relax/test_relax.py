@@ -27,7 +27,7 @@ from foldry.score.stereochemistry import find_violations
 from foldry.structure import Structure
 from tests.relax.conftest import moved, without
 
-openmm = pytest.importorskip("openmm")
+openmm = pytest.importorskip("openmm", reason="OpenMM is not installed: pip install foldry[relax]")
 from openmm import app, unit  # noqa: E402
 
 OXT = ATOM37_ORDER["OXT"]
