@@ -1,14 +1,16 @@
 """What makes a small network learn: the experiments behind `mini`, each arm from scratch.
 
     python benchmarks/experiments.py --data ../shared/data --out runs/experiments \
-        [--experiment losses optimiser] [--samples 4000] [--device cpu] [--dtype bfloat16]
+        [--experiment losses optimiser] [--samples 4000] [--svg docs] [--dtype bfloat16]
 
 Every arm is mini's stage `main`, in `fold` the stage of that name, with one thing changed, at crop
-64 and for the same number of samples. It is then measured on chains held back from training, never
-on val: crops of up to 128 residues, with a template where the chain has one. An arm that was
-interrupted goes on, one that is done is only printed; arms of several experiments that are the
-same are made once. The rows are Markdown, as docs/training-log.md keeps them. Two seeds differ by
-up to 0.04 at 600 samples.
+64. All see the same number of samples, but those of `shape` and `inputs` as many as take the same
+number of operations as `mini` does for its own. The learning rate rises over the first twentieth of
+the steps and falls in a straight line to a twentieth of itself. An arm is then measured on chains
+held back from training, never on val: crops of up to 128 residues, with a template where the chain
+has one. An arm that was interrupted goes on, one that is done is only printed; arms of several
+experiments that are the same are made once. The rows are Markdown, as docs/training-log.md keeps
+them; `--svg` draws the curves of lDDT-Cα on the training crops.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ import json
 import os
 import platform
 import sys
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from chart import Series, svg
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, mini
 from foldry.model.runtime import Runtime
@@ -34,32 +36,39 @@ from foldry.train import loop
 from foldry.train.config import StageConfig, mini_stages
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
+from foldry.train.losses import LossConfig
 from foldry.train.validate import PART, validate
+from loss_curve import read
+from training_flops import gigaflop
 
 CROP = 64
 VALIDATION_CROP = 128
+WARM_UP = 0.05
+"""Share of the steps."""
+CURVE_POINTS = 20
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Changes of the stage, its losses and the network, from those of `base`."""
+    """Changes of the stage and the network, from those of `base`."""
 
     name: str
     stage: dict[str, Any]
-    losses: dict[str, float]
     network: dict[str, Any]
     seed: int = 0
     base: str = "main"
 
 
 def arm(name: str, *, seed: int = 0, base: str = "main", **changes: Any) -> Arm:
-    """An arm; `losses_` and `network_` begin the names of what is not the stage's."""
-    parts: dict[str, dict[str, Any]] = {"stage": {}, "losses": {}, "network": {}}
-    for key, value in changes.items():
-        owner, _, field = key.partition("_")
-        known = owner in ("losses", "network")
-        parts[owner if known else "stage"][field if known else key] = value
-    return Arm(name, **parts, seed=seed, base=base)
+    """An arm; `network_` begins the names of what is not the stage's."""
+    network = {key for key in changes if key.startswith("network_")}
+    return Arm(
+        name,
+        {key: value for key, value in changes.items() if key not in network},
+        {key.removeprefix("network_"): changes[key] for key in network},
+        seed,
+        base,
+    )
 
 
 ADAM: dict[str, Any] = {"optimizer": "adam", "learning_rate": 1e-3, "final_learning_rate": 1e-3}
@@ -84,10 +93,11 @@ EXPERIMENTS: dict[str, list[Arm]] = {
         arm("from the distogram, Muon (mini)", base="fold"),
     ],
     "losses": [
-        arm("AlphaFold 2's terms", losses_smooth_lddt=0.0, losses_ca_distance=0.0),
-        arm("and smooth lDDT", losses_ca_distance=0.0),
-        arm("and Cα distances", losses_smooth_lddt=0.0),
-        arm("and both (mini)"),
+        arm("AlphaFold 2's", losses=LossConfig()),
+        arm("and smooth lDDT", losses=LossConfig(smooth_lddt=1.0)),
+        arm("and Cα distances", losses=LossConfig(ca_distance=0.05)),
+        arm("and both", losses=LossConfig(smooth_lddt=1.0, ca_distance=0.05)),
+        arm("both, with mini's weights (mini)"),
     ],
     "templates": [
         arm("none", template_fraction=0.0, self_template_fraction=0.0),
@@ -97,11 +107,11 @@ EXPERIMENTS: dict[str, list[Arm]] = {
     "optimiser": [
         *(arm(f"Adam, batch {size}", batch_size=size, **ADAM) for size in (1, 4, 16)),
         *(arm(f"Muon, batch {size}", batch_size=size) for size in (1, 4, 16)),
-        arm("Muon, batch 4, another seed", batch_size=4, seed=1),
-        arm("Adam, batch 4, another seed", batch_size=4, seed=1, **ADAM),
+        arm("Adam, batch 1, another seed", batch_size=1, seed=1, **ADAM),
+        arm("Muon, batch 1, another seed", batch_size=1, seed=1),
     ],
     "shape": [
-        Arm(name, {}, {}, {key.replace(".", "__"): value for key, value in changes.items()})
+        Arm(name, {}, {key.replace(".", "__"): value for key, value in changes.items()})
         for name, changes in SHAPES.items()
     ],
     "inputs": [
@@ -119,7 +129,11 @@ EXPERIMENTS: dict[str, list[Arm]] = {
         arm("from the origin", **ORIGIN),
         arm("from the distogram (mini)"),
     ],
+    "winner": [
+        arm("mini", seed=1),
+    ],
 }
+EQUAL_OPERATIONS = ("shape", "inputs")
 
 
 def with_fields(config: Any, changes: dict[str, Any]) -> Any:
@@ -136,40 +150,65 @@ def with_fields(config: Any, changes: dict[str, Any]) -> Any:
 def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
     """The network and the stage of an arm."""
     base = next(stage for stage in mini_stages() if stage.name == chosen.base)
-    stage = replace(base, crop_size=CROP, losses=replace(base.losses, **chosen.losses))
-    stage = replace(stage, **chosen.stage)
+    stage = replace(base, crop_size=CROP, **chosen.stage)
     steps = max(samples // stage.batch_size, 1)
-    # Flat, then down to a twentieth: the end is what is measured.
-    stage = replace(stage, num_steps=steps, final_learning_rate=stage.learning_rate / 20)
+    stage = replace(
+        stage,
+        num_steps=steps,
+        warmup_steps=max(round(WARM_UP * steps), 1),
+        final_learning_rate=stage.learning_rate / 20,
+    )
     return with_fields(mini(), chosen.network), stage
+
+
+def affordable(chosen: Arm, samples: int, data: TrainingSet) -> int:
+    """How many samples of an arm cost what so many of mini do; those without gradient a third."""
+
+    def cost(of: Arm) -> float:
+        config, stage = plan(of, samples)
+        data.features = config.features
+        return gigaflop(config, stage, data) * (1 + (stage.max_passes - 1) / 2 / 3)
+
+    return round(samples * cost(arm("mini", base=chosen.base)) / cost(chosen))
 
 
 def run_arm(
     chosen: Arm, samples: int, data: TrainingSet, out: Path, runtime: Runtime
-) -> dict[str, Any]:
-    """Train and measure one arm, or what is left of it."""
+) -> tuple[Path, dict[str, Any]]:
+    """Train and measure one arm, or what is left of it; its folder and what came of it."""
     config, stage = plan(chosen, samples)
     made_of = json.dumps([config.to_dict(), asdict(stage), chosen.seed, str(runtime.dtype)])
     folder = out / hashlib.sha256(made_of.encode()).hexdigest()[:16]
     result = folder / "result.json"
     if result.is_file():
-        known: dict[str, Any] = json.loads(result.read_text("utf-8"))
-        return known
-    started = time.process_time()
+        return folder, json.loads(result.read_text("utf-8"))
     data.features = config.features
     loop.train(config, stage, data, loop.Run(folder, seed=chosen.seed, save_every=500), runtime)
-    seconds = time.process_time() - started
     state, config, _ = load(folder / loop.WEIGHTS)
     model = AlphaFold(config, runtime)
     model.load_state_dict(state)
     measured = replace(stage, crop_size=VALIDATION_CROP)
-    scores: dict[str, Any] = {}
+    made: dict[str, Any] = {"samples": stage.num_steps * stage.batch_size}
     for title, share in (("templates", 1.0), ("alignment", 0.0)):
         shown = replace(measured, template_fraction=share)
-        scores[title] = validate(model, data, shown, len(data.parts[PART]), Workers())
-    made = {"samples": stage.num_steps * stage.batch_size, "seconds": seconds, **scores}
+        made[title] = validate(model, data, shown, len(data.parts[PART]), Workers())
     result.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    return made
+    return folder, made
+
+
+def curve(name: str, folder: Path) -> Series:
+    """lDDT-Cα of the training crops, means over equal parts of an arm's run."""
+    lines = read(folder)
+    size = max(len(lines) // CURVE_POINTS, 1)
+    parts = [lines[start : start + size] for start in range(0, size * CURVE_POINTS, size)]
+    return Series(
+        name,
+        [
+            (part[-1]["num_samples"], sum(line["lddt"] for line in part) / len(part))
+            for part in parts
+            if part
+        ],
+    )
 
 
 def main() -> None:
@@ -180,6 +219,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--experiment", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
     parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--svg", type=Path, help="folder for the curves")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     arguments = parser.parse_args()
@@ -191,21 +231,26 @@ def main() -> None:
         autocast=half,
     )
     write = sys.stdout.write
-    write(f"{arguments.samples} samples an arm; {platform.machine()}, {os.cpu_count()} cores, ")
-    write(f"{torch.get_num_threads()} threads, ")
+    write(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, ")
     write(f"device {arguments.device}, {arguments.dtype}\n")
     for name in arguments.experiment:
-        write(
-            f"\n## {name}\n\n| arm | lDDT-Cα with templates | alignment alone | radius of gyration"
-        )
-        write(" | right-handed | CPU s a sample |\n|---|---|---|---|---|---|\n")
+        write(f"\n## {name}\n\n| arm | samples | lDDT-Cα with templates | alignment alone | ")
+        write("radius of gyration | right-handed |\n|---|---|---|---|---|---|\n")
+        curves = []
         for chosen in EXPERIMENTS[name]:
-            made = run_arm(chosen, arguments.samples, data, arguments.out, runtime)
+            samples = arguments.samples
+            if name in EQUAL_OPERATIONS:
+                samples = affordable(chosen, samples, data)
+            folder, made = run_arm(chosen, samples, data, arguments.out, runtime)
             best, alone = made["templates"], made["alignment"]
-            write(f"| {chosen.name} | {best['lddt_ca']:.3f} | {alone['lddt_ca']:.3f} | ")
-            write(f"{best['radius_ratio']:.2f} | {best['right_handed']:.2f} | ")
-            write(f"{made['seconds'] / made['samples']:.2f} |\n")
+            write(f"| {chosen.name} | {made['samples']:,} | {best['lddt_ca']:.3f} | ")
+            write(f"{alone['lddt_ca']:.3f} | {best['radius_ratio']:.2f} | ")
+            write(f"{best['right_handed']:.2f} |\n")
             sys.stdout.flush()
+            curves.append(curve(chosen.name, folder))
+        if arguments.svg:
+            chart = svg(f"Experiment: {name}", ("samples", "lDDT-Cα, training crops"), curves)
+            (arguments.svg / f"experiment-{name}.svg").write_text(chart, "utf-8")
 
 
 if __name__ == "__main__":

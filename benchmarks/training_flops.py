@@ -14,27 +14,32 @@ from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from foldry.model.config import mini
+from foldry.model.config import ModelConfig, mini
 from foldry.model.runtime import Runtime
-from foldry.train.config import mini_stages
+from foldry.train.config import StageConfig, mini_stages
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.loop import Run, build, run_passes
+
+
+def gigaflop(config: ModelConfig, stage: StageConfig, data: TrainingSet) -> float:
+    """Operations of one sample's last pass, forward and backward, in thousand millions."""
+    stage = replace(stage, batch_size=1, micro_batch=None)
+    # Nothing is written: the run's folder is only named.
+    model = build(config, stage, Run(Path("unused")), Runtime(), Workers())
+    batch = data.batch(stage, 0, 0)
+    with FlopCounterMode(display=False) as counter:
+        total = run_passes(model, batch, 1, stage).total
+        total.backward()  # type: ignore[no-untyped-call]
+    return counter.get_total_flops() / 1e9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     data = TrainingSet(parser.parse_args().data)
-    for each in mini_stages():
-        stage = replace(each, batch_size=1)
-        # Nothing is written: the run's folder is only named.
-        model = build(mini(), stage, Run(Path("unused")), Runtime(), Workers())
-        batch = data.batch(stage, 0, 0)
-        with FlopCounterMode(display=False) as counter:
-            total = run_passes(model, batch, 1, stage).total
-            total.backward()  # type: ignore[no-untyped-call]
-        sys.stdout.write(f"{stage.name:12s} {counter.get_total_flops() / 1e9:6.1f} GFLOP\n")
+    for stage in mini_stages():
+        sys.stdout.write(f"{stage.name:12s} {gigaflop(mini(), stage, data):6.1f} GFLOP\n")
 
 
 if __name__ == "__main__":
