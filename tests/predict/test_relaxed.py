@@ -66,7 +66,8 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     elsewhere = replace(best, relax_platform="cpu")
     assert runner.run([QUERY], tmp_path, elsewhere)[0].status == "resumed"
     assert runner.run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
-    assert len(list((tmp_path / "q").glob("unrelaxed_*.cif"))) == 2 and len(calls) == 3
+    assert len(list((tmp_path / "q").glob("unrelaxed_*.cif"))) == 2
+    assert len(calls) == 2, "the best was relaxed before"
     assert runner.run([QUERY], tmp_path, replace(best, relax="none"))[0].status == "done"
     assert not list((tmp_path / "q").glob("unrelaxed_*"))
 
@@ -90,11 +91,38 @@ def test_relaxation_asks_no_network_again(
     assert runner.run([QUERY], tmp_path, replace(none, relax="best"))[0].status == "done"
     changed = replace(everything, relax_rounds=1)
     assert runner.run([QUERY], tmp_path, changed)[0].status == "done"
-    assert (len(predicted), len(calls)) == (0, 5)
+    assert (len(predicted), len(calls)) == (0, 4)
     other = replace(changed, num_recycles=0)
     assert runner.run([QUERY], tmp_path, other)[0].status == "done"
     assert len(predicted) == 2
-    assert len(list((tmp_path / "q" / ".unranked").iterdir())) == 2, "the others were removed"
+    kept = [path.name for path in (tmp_path / "q" / ".unranked").iterdir()]
+    relaxations = [name for name in kept if name.endswith(".relaxed.npz")]
+    assert (len(kept), len(relaxations)) == (4, 2), "the others were removed"
+
+
+def test_an_interrupted_run_goes_on_with_the_models_not_yet_relaxed(
+    calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(device="cpu", seeds=(0, 1), relax="all")
+    finished = room.relax
+
+    def interrupted(structure: Structure, *how: object) -> tuple[Structure, Relaxation]:
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return finished(structure, *how)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(room, "relax", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            runner.run([QUERY], tmp_path / "a", settings)
+    assert runner.run([QUERY], tmp_path / "a", settings)[0].status == "done"
+    assert len(calls) == 2, "one of them was relaxed before"
+    assert runner.run([QUERY], tmp_path / "b", settings)[0].status == "done"
+    for name in (f"ranked_{rank}.pdb" for rank in range(2)):
+        assert (tmp_path / "a/q" / name).read_text() == (tmp_path / "b/q" / name).read_text()
+    again = replace(settings, force=True)
+    assert runner.run([QUERY], tmp_path / "a", again)[0].status == "done"
+    assert len(calls) == 6
 
 
 def test_a_failure_leaves_the_prediction_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,24 +7,25 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from foldry.predict.prediction import Prediction
+from foldry.predict.resume import Store
 from foldry.predict.settings import Settings
 from foldry.relax.relax import relax
+from foldry.relax.relaxation import Relaxation
+from foldry.structure import Structure
 
 PACKAGES = ("openmm", "pdbfixer")
 
 
-def relaxed(prediction: Prediction, settings: Settings) -> Prediction:
+def relaxed(prediction: Prediction, settings: Settings, store: Store | None = None) -> Prediction:
     """The prediction with a relaxed structure, or as it was and why.
+
+    What the store has kept is not relaxed again, unless `settings.force` says so.
 
     Raises:
         InputError: OpenMM or PDBFixer is not installed, or the platform is not there.
     """
-    structure, relaxation = relax(
-        prediction.structure,
-        settings.relax_platform,
-        settings.relax_rounds,
-        settings.relax_seconds,
-    )
+    kept = store.load_relaxed(prediction.structure) if store and not settings.force else None
+    structure, relaxation = kept or _relax(prediction.structure, settings, store)
     if not relaxation.relaxed:
         return replace(prediction, relaxation=relaxation)
     provenance = prediction.provenance
@@ -38,6 +39,17 @@ def relaxed(prediction: Prediction, settings: Settings) -> Prediction:
             provenance, versions=versions, settings=provenance.settings | settings.relaxation()
         ),
     )
+
+
+def _relax(
+    model: Structure, settings: Settings, store: Store | None
+) -> tuple[Structure, Relaxation]:
+    structure, relaxation = relax(
+        model, settings.relax_platform, settings.relax_rounds, settings.relax_seconds
+    )
+    if store and relaxation.relaxed:  # what failed is tried again
+        store.save_relaxed(model, structure, relaxation)
+    return structure, relaxation
 
 
 def num_to_relax(predictions: Sequence[Prediction], settings: Settings) -> int:

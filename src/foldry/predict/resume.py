@@ -1,8 +1,9 @@
 """What an interrupted or repeated run need not compute again.
 
 A query's folder holds `fold.json`, the hash of all inputs and settings behind its files and of each
-file, and until the query is finished `.unranked/`, its predictions so far as plain arrays. These
-stay where any were relaxed: another choice of relaxation then needs no network.
+file, and until the query is finished `.unranked/`, its predictions and relaxed structures so far as
+plain arrays. These stay where any were relaxed: another choice of relaxation then needs no network,
+and no model is relaxed twice.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -24,11 +25,14 @@ from foldry.predict.networks import NetworkFile
 from foldry.predict.prediction import Prediction, Provenance
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Query
+from foldry.relax.relaxation import Relaxation
 from foldry.structure import Structure
 
 ARRAYS = ("plddt", "pae", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
 NUMBERS = ("max_pae", "ptm", "iptm", "ranking_confidence")
 RECORD = "fold.json"
+_DAMAGED: Final = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile)
+"""What reading a kept file may raise: it is then computed again."""
 
 
 class Store:
@@ -90,50 +94,81 @@ class Store:
 
     def save(self, network: NetworkFile, seed: int, prediction: Prediction) -> None:
         """Keep one prediction, at least until the query is finished."""
-        self.unranked.mkdir(parents=True, exist_ok=True)
-        structure = {
-            f"structure.{field.name}": getattr(prediction.structure, field.name)
-            for field in fields(Structure)
-            if field.name != "name"
-        }
         arrays = {name: getattr(prediction, name) for name in ARRAYS}
         numbers = {name: getattr(prediction, name) for name in NUMBERS}
-        record = json.dumps({**numbers, "provenance": asdict(prediction.provenance)})
-        path = self._path(network, seed)
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.savez(
-                file,
-                record=np.array(record),
-                **structure,
-                **{name: array for name, array in arrays.items() if array is not None},
-            )
-        partial.replace(path)
+        _write(
+            self._path(network, seed),
+            {**numbers, "provenance": asdict(prediction.provenance)},
+            _structure_arrays(prediction.structure)
+            | {name: array for name, array in arrays.items() if array is not None},
+        )
 
     def load(self, network: NetworkFile, seed: int) -> Prediction | None:
         """A prediction that an interrupted run kept, or None."""
         try:
-            # NumPy leaves a damaged archive open that it has opened itself.
-            with (
-                self._path(network, seed).open("rb") as raw,
-                np.load(raw, allow_pickle=False) as file,
-            ):
-                kept = {name: file[name] for name in file.files}
-            record: dict[str, Any] = json.loads(str(kept["record"]))
-            structure = {
-                name.removeprefix("structure."): array
-                for name, array in kept.items()
-                if name.startswith("structure.")
-            }
+            record, kept = _read(self._path(network, seed))
             return Prediction(
                 query=self.query,
-                structure=Structure(name=self.query.name, **structure),
+                structure=_structure(self.query.name, kept),
                 provenance=Provenance(**record.pop("provenance")),
                 **{name: kept.get(name) for name in ARRAYS},  # type: ignore[arg-type]
                 **record,
             )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+        except _DAMAGED:
             return None
+
+    def _relaxed_path(self, model: Structure) -> Path:
+        how = self.settings.relaxation()
+        del how["relax"]
+        arrays = {name: _array(array) for name, array in _structure_arrays(model).items()}
+        path = self.unranked / f"{_hash([arrays, how, version('foldry')])}.relaxed.npz"
+        self._paths.add(path)
+        return path
+
+    def save_relaxed(self, model: Structure, relaxed: Structure, how: Relaxation) -> None:
+        """Keep what relaxing a model made of it, at least until the query is finished."""
+        _write(self._relaxed_path(model), asdict(how), _structure_arrays(relaxed))
+
+    def load_relaxed(self, model: Structure) -> tuple[Structure, Relaxation] | None:
+        """What an earlier run made of this very model by the same settings, or None."""
+        try:
+            record, kept = _read(self._relaxed_path(model))
+            return _structure(self.query.name, kept), Relaxation(**record)
+        except _DAMAGED:
+            return None
+
+
+def _structure_arrays(structure: Structure) -> dict[str, np.ndarray]:
+    return {
+        f"structure.{field.name}": getattr(structure, field.name)
+        for field in fields(Structure)
+        if field.name != "name"
+    }
+
+
+def _structure(name: str, kept: Mapping[str, np.ndarray]) -> Structure:
+    arrays = {
+        key.removeprefix("structure."): array
+        for key, array in kept.items()
+        if key.startswith("structure.")
+    }
+    return Structure(name=name, **arrays)
+
+
+def _write(path: Path, record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, record=np.array(json.dumps(record)), **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The record and the arrays of a file; one of `_DAMAGED` is raised where it is none."""
+    # NumPy leaves a damaged archive open that it has opened itself.
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        kept = {name: file[name] for name in file.files}
+    return json.loads(str(kept.pop("record"))), kept
 
 
 def query_hash(query: Query) -> str:

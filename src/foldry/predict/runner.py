@@ -167,7 +167,7 @@ def _run_one(
     if store.is_other():
         logger.warning("Results of other inputs or settings in %s are replaced.", folder)
     predictions = _ranked_and_relaxed(
-        predict(query, networks, settings, progress, store), settings, progress
+        predict(query, networks, settings, progress, store), settings, progress, store
     )
     written = write_query(predictions, folder)
     store.finish(written)
@@ -177,7 +177,10 @@ def _run_one(
 
 
 def _ranked_and_relaxed(
-    predictions: Iterator[Prediction], settings: Settings, progress: Progress | None = None
+    predictions: Iterator[Prediction],
+    settings: Settings,
+    progress: Progress | None = None,
+    store: Store | None = None,
 ) -> list[Prediction]:
     """Best first, as many of the best relaxed as the settings ask for."""
     best_first = ranked(list(predictions))
@@ -185,7 +188,7 @@ def _ranked_and_relaxed(
     for rank in range(number):
         if progress is not None:
             progress(f"{best_first[rank].query.name}: relaxing ranked_{rank}", rank, number)
-        best_first[rank] = relaxed(best_first[rank], settings)
+        best_first[rank] = relaxed(best_first[rank], settings, store)
     return best_first
 
 
