@@ -17,7 +17,7 @@ from Bio.PDB import PDBParser
 from foldry.errors import InputError
 from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.relax import relax as room
-from foldry.relax.amber import STIFFNESS, Minimiser
+from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import bonded_runs, complete
 from foldry.relax.platforms import find_platform
 from foldry.relax.relax import relax
@@ -113,7 +113,7 @@ def test_the_energy_is_that_of_a_system_made_from_the_file(
     assert result.energy_after == pytest.approx(theirs, abs=25)
 
 
-def test_restraints_are_ten_kilocalories(hairpin: Structure) -> None:
+def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
     model = complete(hairpin, find_platform("reference"))
     given = model.is_given
     assert given.sum() == hairpin.atom_mask.sum()
@@ -128,12 +128,14 @@ def test_restraints_are_ten_kilocalories(hairpin: Structure) -> None:
         energy = context.getState(getEnergy=True, groups={1}).getPotentialEnergy()
         return float(energy.value_in_unit(unit.kilocalories_per_mole))
 
-    assert STIFFNESS == 10
-    assert restraint() == pytest.approx(0.5 * 10 * 2.0**2 * given.sum(), rel=1e-6)
+    num_ca = hairpin.atom_mask[:, CA].sum()
+    of_ca = 0.5 * 300 * 2.0**2 * num_ca
+    others = 0.5 * 10 * 2.0**2 * (given.sum() - num_ca)
+    assert restraint() == pytest.approx(of_ca + others, rel=1e-6)
     freed = np.arange(len(hairpin)) < 15
     minimiser.free(freed)
-    rest = hairpin.atom_mask[~freed].sum()
-    assert restraint() == pytest.approx(0.5 * 10 * 2.0**2 * rest, rel=1e-6)
+    rest = 0.5 * 10 * 2.0**2 * (hairpin.atom_mask[~freed].sum() - (~freed).sum())
+    assert restraint() == pytest.approx(of_ca + rest, rel=1e-6)
 
 
 @pytest.mark.parametrize("target", [(15, "O"), (5, "CE1")], ids=["other residue", "1–4"])

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from foldry.relax.atoms import FullModel, force_field
+from foldry.residues import CA
 
 STIFFNESS: Final = 10.0
 """kcal/mol/Å² of the restraints, as AlphaFold's (Jumper 2021, SI 1.8.6)."""
+CA_STIFFNESS: Final = 300.0
+"""Of those of Cα, which stay when a residue is freed: a chain full of clashes would else unfold."""
 TOLERANCE: Final = 10.0
 """kJ/mol/nm. A minimisation ends where the forces' root mean square is less; AlphaFold's 2.39 kcal,
 which is OpenMM's default."""
@@ -52,11 +56,9 @@ class Minimiser:
         return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
 
     def free(self, residues: Bool[np.ndarray, " N"]) -> None:
-        """Restrain no atom of these residues of the structure; the others stay restrained."""
-        stiffness = np.where(residues[self._model.row], 0.0, STIFFNESS)
-        for number, atom in enumerate(self._given):
-            parameters = self._restraint_of(atom, stiffness[atom])
-            self._restraint.setParticleParameters(number, atom, parameters)
+        """Restrain no atom of these residues of the structure but Cα; others stay restrained."""
+        for number, parameters in enumerate(self._held(residues)):
+            self._restraint.setParticleParameters(number, *parameters)
         self._restraint.updateParametersInContext(self._context)
 
     def minimise(self, deadline: float) -> bool:
@@ -113,15 +115,19 @@ class Minimiser:
         force = openmm.CustomExternalForce("0.5 * k * ((x - x0)^2 + (y - y0)^2 + (z - z0)^2)")
         for name in ("k", "x0", "y0", "z0"):
             force.addPerParticleParameter(name)
-        for atom in self._given:
-            force.addParticle(atom, self._restraint_of(atom, STIFFNESS))
+        for parameters in self._held(np.zeros(len(self._model.structure), bool)):
+            force.addParticle(*parameters)
         force.setForceGroup(_RESTRAINT)
         return force
 
-    def _restraint_of(self, atom: int, stiffness: float) -> list[float]:
-        """Parameters in OpenMM's units; the place is the given one in every round."""
-        place = self._model.positions[atom] / _A_PER_NM
-        return [stiffness * _KJ_PER_KCAL / _NM2_PER_A2, *place.tolist()]
+    def _held(self, freed: Bool[np.ndarray, " N"]) -> Iterator[tuple[int, list[float]]]:
+        """Each given atom and its restraint in OpenMM's units, always to the given place."""
+        model = self._model
+        stiffness = np.where(freed[model.row], 0.0, STIFFNESS)
+        stiffness[model.slot == CA] = CA_STIFFNESS
+        for atom in self._given:
+            place = model.positions[atom] / _A_PER_NM
+            yield atom, [stiffness[atom] * _KJ_PER_KCAL / _NM2_PER_A2, *place.tolist()]
 
     def _open(self, system: Any) -> Any:
         import openmm  # noqa: PLC0415
