@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from foldry.cli.fold import parse_max_msa, parse_models, parse_seeds, read_templ
 from foldry.cli.main import main
 from foldry.predict import runner
 from foldry.predict.settings import Settings
+from foldry.relax.relaxation import Relaxation
 from foldry.residues import RESNAMES, encode_sequence
 
 SEQUENCE = "MKTAYIAKQR"
@@ -33,6 +34,7 @@ class Call:
     """What the runner was called with; it answers that every query ended so."""
 
     status: str = "done"
+    relaxations: tuple[Relaxation, ...] = ()
     queries: Any = None
     out: Any = None
     settings: Any = None
@@ -48,7 +50,12 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         seen.queries, seen.out, seen.settings = queries, out, settings
         progress("working", 0, 1)
         reason = "it is [cursed]" if seen.status == "failed" else ""
-        return [runner.Outcome(q.name, seen.status, out / q.name, reason=reason) for q in queries]
+        return [
+            runner.Outcome(
+                q.name, seen.status, out / q.name, reason=reason, relaxations=seen.relaxations
+            )
+            for q in queries
+        ]
 
     monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(runner, "networks_for", lambda *_: [])
@@ -145,6 +152,24 @@ def test_a_failed_query_ends_with_code_1(call: Call, capsys: pytest.CaptureFixtu
     assert "it is [cursed]" in out
 
 
+def test_what_was_relaxed_is_told(
+    call: Call, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    relaxed = Relaxation(True, "", "CPU", 1, 2.0, 1e9, -100.0, 37, 4, 61, 5, 0.123, 1.9)
+    arguments = ["fold", "q.fasta", "-o", "out", "--relax", "all"]
+    call.relaxations = (relaxed,)
+    assert main(arguments) == 0
+    *_, header, line = (row.split() for row in capsys.readouterr().out.splitlines())
+    assert "remark" not in header
+    assert " ".join(line) == "q ranked_0 37 → 4 61 → 5 0.12 Å, at most 1.90 Å"
+    call.relaxations = (replace(relaxed, reason="Late."), Relaxation(False, "No [reason]."))
+    assert main(arguments) == 0
+    *_, first, second = (row.split() for row in capsys.readouterr().out.splitlines())
+    assert " ".join(first).endswith("1.90 Å Late.")
+    assert " ".join(second) == "q ranked_1 – – – Not relaxed: No [reason]."
+
+
 def test_records_together_are_one_complex(call: Call) -> None:
     Path("ab.fasta").write_text(">a\nMKTAYIAKQR\n>b\nMKVLAAGIVG\n>c\nMKTAYIAKQR\n")
     assert main(["fold", "ab.fasta", "-o", "out", "--together"]) == 0
@@ -176,7 +201,8 @@ def test_the_pairing_of_a_complex_is_shown(
     each = {"alphafold": "2", "greedy": "1", "none": "0"}[pairing]
     assert species["HUMAN"][:3] == ["2", "2", each]
     assert species["YEAST"][:3] == ["1", "0", "0"]
-    assert f"ab (A1B1): {rows} paired rows of {2 if rows else 0} species" in err
+    told = f"{rows} paired rows of 2 species" if rows else "no rows are paired"
+    assert f"ab (A1B1): {told}; unpaired rows: A " in err
     assert ("in one chain only" in out) == (pairing != "none")
 
 
@@ -184,7 +210,7 @@ def test_the_pairing_of_a_complex_is_shown(
 def test_copies_have_nothing_to_pair(capsys: pytest.CaptureFixture[str]) -> None:
     Path("aa.fasta").write_text(">aa\nMKTAYIAKQR:MKTAYIAKQR\n")
     assert main(["fold", "aa.fasta", "-o", "out"]) == 0
-    said = "aa (A2): 0 paired rows as all chains are equal; unpaired rows: A 1."
+    said = "aa (A2): no rows are paired, as all chains are equal; unpaired rows: A 0."
     assert said in capsys.readouterr().err
 
 
@@ -231,12 +257,14 @@ def test_files_of_one_chain_each_are_not_joined(
 
 
 def test_lists_of_models() -> None:
+    assert parse_models(None) is parse_models("all") is None
     assert parse_models("1-5") == ("1", "2", "3", "4", "5")
     assert parse_models("3, 1,3") == ("3", "1")
     assert parse_models("model_1_ptm") == ("model_1_ptm",)
 
 
 def test_lists_of_seeds() -> None:
+    assert parse_seeds(None) == ()
     assert parse_seeds("7") == (7,)
     assert parse_seeds("2,0-2, 4294967295") == (2, 0, 1, 4294967295)
 

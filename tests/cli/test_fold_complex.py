@@ -23,7 +23,7 @@ def test_two_records_become_a_report(
     command += ["--device", "cpu"]
     assert main(command) == 0
     said = capsys.readouterr()
-    assert "pair (A1B1): 0 paired rows" in said.err
+    assert "pair (A1B1): no rows are paired, as no chain has an alignment;" in said.err
     assert "done" in said.out
 
     folder = out / "pair"

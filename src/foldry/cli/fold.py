@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +16,14 @@ from foldry.errors import InputError
 from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from foldry.features.pairing import PairingReport
     from foldry.predict.runner import Outcome, Progress
     from foldry.query import Query
     from foldry.structure import Structure
 
 MAX_SEEDS: Final = 1000
-MIN_NUCLEOTIDES: Final = 12
 SHOWN_SPECIES: Final = 5
 
 _STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
@@ -125,11 +125,11 @@ def fold(
 
     settings = Settings(
         weights=weights,
-        models=None if models in (None, "all") else parse_models(models),
+        models=parse_models(models),
         num_recycles=num_recycles,
         recycle_tolerance=recycle_tolerance,
-        seeds=() if seeds is None else parse_seeds(seeds),
-        max_msa=None if max_msa is None else parse_max_msa(max_msa),
+        seeds=parse_seeds(seeds),
+        max_msa=parse_max_msa(max_msa),
         pairing=pairing,  # type: ignore[arg-type]
         dropout=dropout,
         num_ensemble=ensemble,
@@ -148,7 +148,7 @@ def fold(
     known = [read_template(name) for name in structures]
 
     from foldry.features.pairing import align_complex
-    from foldry.predict import runner
+    from foldry.predict import remarks, runner
 
     runner.runtime(settings)
     asked = [runner.with_templates(query, known) for query in asked]
@@ -156,12 +156,13 @@ def fold(
         runner.networks_for(query, settings)
     complexes = [query for query in asked if query.num_chains > 1]
     reports = [align_complex(query, settings.pairing).report for query in complexes]
-    _warn_of_nucleic_acids(asked)
-    warn_of_single_sequences(asked)
+    remarks.warn_of_nucleic_acids(asked)
+    remarks.warn_of_single_sequences(asked)
     if together:
         _check_joined(asked)
     for query, report in zip(complexes, reports, strict=True):
-        _show_pairing(query, report)
+        remarks.tell_pairing(query, report)
+        _show_species(query, report)
     with progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
@@ -206,33 +207,6 @@ def _check_joined(queries: Sequence[Query]) -> None:
         logger.warning("--together finds nothing to join: %s one chain.", alone[0] + more)
 
 
-def warn_of_single_sequences(queries: Sequence[Query]) -> None:
-    """Names the first query with a chain that is its own only row, and counts the others."""
-    single = [
-        query.name
-        for query in queries
-        if any(
-            max((len(rows.sequences) for rows in c.alignments), default=1) < 2 for c in query.chains
-        )
-    ]
-    if single:
-        more = f" and {len(single) - 1} more queries have" if single[1:] else " has"
-        logger.warning(
-            "%s no alignment; a single sequence is folded with low confidence.", single[0] + more
-        )
-
-
-def _warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
-    for query in queries:
-        for chain in query.chains:
-            if len(chain.sequence) >= MIN_NUCLEOTIDES and set(chain.sequence) <= set("ACGTNX"):
-                logger.warning(
-                    "%s has no letters but those of DNA or RNA and is folded as a protein: give "
-                    "the amino acids.",
-                    query.name,
-                )
-
-
 def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
     """Query files and templates; after `--templates` several structures may follow.
 
@@ -262,12 +236,14 @@ def read_template(name: str) -> Structure:
     return read_named(name)
 
 
-def parse_models(text: str) -> tuple[str, ...]:
-    """Numbers and names of `1-5`, `1,3` or `model_1_ptm,model_2_ptm`.
+def parse_models(text: str | None) -> tuple[str, ...] | None:
+    """Numbers and names of `1-5`, `1,3` or `model_1_ptm,model_2_ptm`; None for `all` or None.
 
     Raises:
         InputError: A part is neither a number from 1 to 5, a range of these, nor a name.
     """
+    if text in (None, "all"):
+        return None
     chosen: list[str] = []
     for part in map(str.strip, text.split(",")):
         numbers = re.fullmatch(r"([1-5])-([1-5])", part)
@@ -283,14 +259,16 @@ def parse_models(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
-def parse_seeds(text: str) -> tuple[int, ...]:
-    """Seeds of `7`, `1,2,3` or `0-4`.
+def parse_seeds(text: str | None) -> tuple[int, ...]:
+    """Seeds of `7`, `1,2,3` or `0-4`; empty for None.
 
     Raises:
         InputError: A part is neither a whole number nor a range, or there are too many.
     """
     from foldry.formats.job import MAX_SEED
 
+    if text is None:
+        return ()
     chosen: list[int] = []
     for part in text.split(","):
         numbers = re.fullmatch(r"\s*(\d{1,10})(?:-(\d{1,10}))?\s*", part)
@@ -304,12 +282,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
-def parse_max_msa(text: str) -> tuple[int, int]:
-    """Rows of `clusters:extra`.
+def parse_max_msa(text: str | None) -> tuple[int, int] | None:
+    """Rows of `clusters:extra`; None for None.
 
     Raises:
         InputError: It is not two whole numbers, the first at least 1.
     """
+    if text is None:
+        return None
     numbers = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
     if numbers is None or not int(numbers[1]):
         raise InputError(
@@ -354,36 +334,17 @@ def progress_bar() -> Iterator[Progress]:
         yield show
 
 
-def _show_pairing(query: Query, report: PairingReport) -> None:
-    """A line, also logged, of how the alignments were paired, and a table of the first species.
-
-    Copies of a chain share their rows, which are told once.
-    """
+def _show_species(query: Query, report: PairingReport) -> None:
+    """A table of the species with the most paired rows; copies of a chain share a column."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from foldry.formats.query import stoichiometry
+    from foldry.predict.remarks import distinct_chains
 
-    paired = [each for each in report.species if each.num_paired]
-    others = Counter(each.reason for each in report.species if each.reason)
-    how = f"of {len(paired)} species" if report.species else "as the file pairs them"
-    sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
-    distinct = [sequences.index(sequence) for sequence in dict.fromkeys(sequences)]
-    if len(distinct) == 1:
-        how = "as all chains are equal"
-    logger.info(
-        "%s (%s): %d paired rows %s; unpaired rows: %s.",
-        query.name,
-        stoichiometry(query),
-        max(len(report.rows) - 1, 0),
-        how,
-        ", ".join(f"{report.chains[k]} {report.num_unpaired[k]}" for k in distinct),
-    )
-    for reason, number in others.most_common():
-        logger.info("%s: %d species not paired: %s.", query.name, number, reason)
     if not report.species:
         return
+    distinct = distinct_chains(query)
     table = Table(box=None)
     of_chains = (f"rows of {report.chains[k]}" for k in distinct)
     for title in ("species", *of_chains, "paired", "why not"):
@@ -399,7 +360,7 @@ def _show_pairing(query: Query, report: PairingReport) -> None:
 
 
 def _show(outcomes: Sequence[Outcome]) -> None:
-    """A table of how every query ended."""
+    """A table of how every query ended, and one of what was relaxed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -422,5 +383,37 @@ def _show(outcomes: Sequence[Outcome]) -> None:
         table.add_row(Text(outcome.name), outcome.status, *cells, last)
     console = Console()
     console.print(table)
+    if any(outcome.relaxations for outcome in outcomes):
+        console.print()
+        console.print(_relaxed(outcomes))
     for notice in dict.fromkeys(outcome.notice for outcome in outcomes if outcome.notice):
         console.print(Text(notice))
+
+
+def _relaxed(outcomes: Sequence[Outcome]) -> Table:
+    """What relaxing changed in each prediction, or why it changed nothing."""
+    from rich.table import Table
+    from rich.text import Text
+
+    ended = [
+        (f"{outcome.name} ranked_{rank}", each)
+        for outcome in outcomes
+        for rank, each in enumerate(outcome.relaxations)
+    ]
+    titles = ["relaxation of", "clashes", "violations", "Cα moved by"]
+    if any(each.reason for _, each in ended):
+        titles.append("remark")
+    table = Table(box=None)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for name, each in ended:
+        cells = ["–", "–", "–"]
+        if each.relaxed:
+            cells = [
+                f"{each.clashes_before} → {each.clashes_after}",
+                f"{each.violations_before} → {each.violations_after}",
+                f"{each.median_move:.2f} Å, at most {each.max_move:.2f} Å",
+            ]
+        remark = each.reason if each.relaxed else f"Not relaxed: {each.reason}"
+        table.add_row(Text(name), *cells, *map(Text, [remark][: len(titles) - 4]))
+    return table

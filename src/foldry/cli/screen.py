@@ -27,7 +27,6 @@ from foldry.cli.fold import (
     parse_models,
     parse_seeds,
     progress_bar,
-    warn_of_single_sequences,
 )
 from foldry.errors import InputError
 
@@ -80,16 +79,17 @@ def screen(
     """
     from foldry.formats.screen import read_screen
     from foldry.predict import runner
+    from foldry.predict.remarks import warn_of_single_sequences
     from foldry.predict.screen import run_screen
     from foldry.predict.settings import Settings
 
     settings = Settings(
         weights=weights,
-        models=None if models in (None, "all") else parse_models(models),
+        models=parse_models(models),
         num_recycles=num_recycles,
         recycle_tolerance=recycle_tolerance,
-        seeds=() if seeds is None else parse_seeds(seeds),
-        max_msa=None if max_msa is None else parse_max_msa(max_msa),
+        seeds=parse_seeds(seeds),
+        max_msa=parse_max_msa(max_msa),
         pairing=pairing,  # type: ignore[arg-type]
         dropout=dropout,
         num_ensemble=ensemble,

@@ -37,6 +37,7 @@ from foldry.predict.settings import Settings
 from foldry.predict.write import write_query
 from foldry.query import Query, TemplateHit
 from foldry.relax.platforms import find_platform
+from foldry.relax.relaxation import Relaxation
 from foldry.residues import ATOM37_MASK
 from foldry.structure import Structure
 
@@ -58,6 +59,8 @@ class Outcome:
         ptm, iptm: Those of the best prediction; None also where its network has none.
         reason: Why it failed, in one sentence.
         notice: What every reader of the predictions must be told, or "".
+        relaxations: How those of the best predictions ended, that of ranked_0 first; none where
+            the query was found finished.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Outcome:
     iptm: float | None = None
     reason: str = ""
     notice: str = ""
+    relaxations: tuple[Relaxation, ...] = ()
 
 
 def fold(
@@ -171,9 +175,17 @@ def _run_one(
     )
     written = write_query(predictions, folder)
     store.finish(written)
-    best, notice = predictions[0], networks[0].notice
-    mean_plddt = float(best.plddt.mean())
-    return Outcome(query.name, "done", folder, mean_plddt, best.ptm, best.iptm, notice=notice)
+    best = predictions[0]
+    return Outcome(
+        query.name,
+        "done",
+        folder,
+        float(best.plddt.mean()),
+        best.ptm,
+        best.iptm,
+        notice=networks[0].notice,
+        relaxations=tuple(each.relaxation for each in predictions if each.relaxation),
+    )
 
 
 def _ranked_and_relaxed(

@@ -1,0 +1,60 @@
+"""What is said of queries before they are folded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from foldry.features.pairing import align_complex
+from foldry.formats.a3m import parse_a3m
+from foldry.predict.remarks import tell_pairing
+from foldry.query import Chain, Query
+
+A, B = "MKTAYIAKQR", "MKVLAAGIVG"
+HUMAN, MOUSE = "tr|A0A000|A0A000_HUMAN", "tr|A0A001|A0A001_MOUSE"
+
+
+def chain(name: str, sequence: str, *headers: str) -> Chain:
+    """A chain, under it a row a header; no two rows are equal."""
+    rows = [sequence[:k] + "-" + sequence[k + 1 :] for k in range(len(headers))]
+    records = zip((name, *headers), (sequence, *rows), strict=True)
+    a3m = "".join(f">{header}\n{row}\n" for header, row in records)
+    return Chain((name,), sequence, parse_a3m(a3m) if headers else None)
+
+
+def by_file(query: Query, *, paired: bool) -> Query:
+    """The same as a file that pairs the rows by their number, all of them or none."""
+    chains = (replace(c, alignment=None, paired=c.alignment) for c in query.chains)
+    return replace(query, chains=tuple(chains) if paired else query.chains, paired_by_row=True)
+
+
+TWO = Query("q", (chain("A", A, HUMAN, MOUSE), chain("B", B, MOUSE)))
+CASES = {
+    "1 paired row of 1 species; unpaired rows: A 1, B 0": TWO,
+    "no rows are paired; unpaired rows: A 1, B 1": Query(
+        "q", (chain("A", A, HUMAN), chain("B", B, MOUSE))
+    ),
+    "no rows are paired, as no header tells a species; unpaired rows: A 2, B 1": Query(
+        "q", (chain("A", A, "x", "y"), chain("B", B, "z"))
+    ),
+    "no rows are paired, as no chain has an alignment; unpaired rows: A 0, B 0": Query(
+        "q", (chain("A", A), chain("B", B))
+    ),
+    "no rows are paired by the file; unpaired rows: A 2, B 1": by_file(TWO, paired=False),
+    "2 paired rows, as the file pairs them; unpaired rows: A 0, B 0": by_file(
+        Query("q", (chain("A", A, "x", "y"), chain("B", B, "x", "y"))), paired=True
+    ),
+    "no rows are paired, as all chains are equal; unpaired rows: A 2": Query(
+        "q", (replace(chain("A", A, HUMAN, MOUSE), ids=("A", "B")),)
+    ),
+}
+
+
+@pytest.mark.parametrize("told", CASES)
+def test_the_pairing_is_told_as_it_is(told: str, caplog: pytest.LogCaptureFixture) -> None:
+    query = CASES[told]
+    with caplog.at_level("INFO", "foldry"):
+        tell_pairing(query, align_complex(query).report)
+    kind = "A2" if query.num_chains > len(query.chains) else "A1B1"
+    assert caplog.messages[0] == f"q ({kind}): {told}."
