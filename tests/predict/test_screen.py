@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Iterator
@@ -12,12 +13,16 @@ import pytest
 
 from foldry.formats.screen import Pair
 from foldry.predict.screen import measures
-from foldry.predict.screen_table import MEASURES, ScreenRow, screen_html, write_screen
+from foldry.predict.screen_table import MEASURES, NUMBERS, ScreenRow, screen_html, write_screen
 from foldry.query import Chain, Query
 from tests.browser import Page
 
 EVIL = '</td><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"'
-NUMBERS = {"iptm": (0.5, 0.9, 0.1), "ranking_confidence": (0.3, 0.8, 0.2)}
+VALUES = {
+    "iptm": (0.5, 0.9, 0.1),
+    "ranking_confidence": (0.3, 0.8, 0.2),
+    "has_clash": (1, 0, None),
+}
 
 
 def interface(
@@ -49,6 +54,7 @@ def test_measures_of_the_interface(
         "ptm": 0.6,
         "ranking_confidence": 0.68,
         "mean_plddt": 81.5,
+        "has_clash": True,
         "chains": [{"chain": c, "pdockq2": q} for c, q in zip("ABC", (0.1, 0.2, 0.3), strict=True)],
         "interfaces": [
             interface("AB", [0.9, 0.8], [0.7, 0.9], [0.95, 0.9]),
@@ -60,7 +66,7 @@ def test_measures_of_the_interface(
     (tmp_path / "scores_m_pred_1.json").write_text(json.dumps(scores))
     pair = Pair(Query("q", (Chain(("A", "B", "C"), "MKT"),)), "x", "y", "here", num_first)
     found = measures(tmp_path, pair)
-    whole = {"ptm": 0.6, "mean_plddt": 81.5}
+    whole = {"ptm": 0.6, "mean_plddt": 81.5, "has_clash": 1}
     rest = {"pdockq": 0.4, "interface_pae": 5.0, "contacts": 3}
     assert found == pytest.approx({**whole, **rest, **expected})
     assert set(found) == {each.key for each in MEASURES}
@@ -77,13 +83,28 @@ def rows() -> list[ScreenRow]:
             "done",
             seconds=10.0 * k,
             measures={each.key: 0.5 for each in MEASURES}
-            | {key: values[k] for key, values in NUMBERS.items()},
+            | {key: values[k] for key, values in VALUES.items()},
         )
         for k, name in enumerate(("p10", "p9", "p2"))
     ]
     done[0] = replace(done[0], measures={**done[0].measures, "interface_pae": None})
     failed = ScreenRow("bait_and_p3", "bait", "p3", 99, "failed", EVIL, 1.5)
     return [*done, failed, ScreenRow("bait_and_p4", "bait", "p4", 98)]
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ()])
+def test_the_csv_file_names_proteins_where_there_are_any(
+    names: tuple[str, ...], tmp_path: Path
+) -> None:
+    given = rows() if names else [replace(row, a="", b="") for row in rows()]
+    write_screen(given, tmp_path)
+    with (tmp_path / "screen.csv").open(newline="") as file:
+        read = csv.DictReader(file)
+        first = next(read)
+    assert read.fieldnames == ["id", *names, *(each.key for each in NUMBERS), "state", "reason"]
+    assert [first[name] for name in names] == ["bait", "p10"][: len(names)]
+    assert (first["iptm"], first["has_clash"], first["interface_pae"]) == ("0.5", "1", "")
+    assert first["state"] == "done"
 
 
 def test_what_is_said_is_only_text() -> None:
@@ -138,6 +159,7 @@ def test_the_table_is_sorted_by_keyboard(page: Page) -> None:
         ("Pair", ["p2", "p3", "p4", "p9", "p10"]),
         ("Pair", ["p10", "p9", "p4", "p3", "p2"]),
         ("PAE, Å", ["p9", "p2", "p10", "p4", "p3"]),
+        ("Clash", ["p10", "p9", "p2", "p4", "p3"]),
         ("Residues", ["p4", "p3", "p10", "p9", "p2"]),
         ("State", ["p10", "p9", "p2", "p3", "p4"]),
     ):

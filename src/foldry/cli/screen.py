@@ -141,14 +141,13 @@ def _show(rows: Sequence[ScreenRow], out: Path) -> None:
     from foldry.predict.screen_table import MEASURES, PAGE, TABLE, best_first
 
     table = Table(box=None)
-    shown = [each for each in MEASURES if each.key in ("iptm", "ptm", "ipsae", "pdockq2", "lis")]
+    keys = ("iptm", "ptm", "ipsae", "pdockq2", "lis", "has_clash")
+    shown = [each for each in MEASURES if each.key in keys]
     for title in ("pair", *(each.title for each in shown)):
         table.add_column(title, overflow="fold")
     done = [row for row in best_first(rows) if row.state == "done"]
     for row in done[:SHOWN]:
-        numbers = [row.number(each) for each in shown]
-        cells = ("–" if value is None else f"{value:.2f}" for value in numbers)
-        table.add_row(Text(row.name), *cells)
+        table.add_row(Text(row.name), *(each.text(row.number(each)) for each in shown))
     console = Console()
     if done:
         console.print(table)

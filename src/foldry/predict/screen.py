@@ -22,7 +22,7 @@ from foldry.predict.runner import Outcome, Progress
 from foldry.predict.screen_table import FOLDER, TABLE, ScreenRow, write_screen
 from foldry.predict.settings import Settings
 
-WHOLE = ("ranking_confidence", "iptm", "ptm", "mean_plddt")
+WHOLE = ("ranking_confidence", "iptm", "ptm", "mean_plddt", "has_clash")
 """Measures of all chains together; the others are those of an interface."""
 WRITE_EVERY: Final = 10.0
 """Seconds between two tables at least: one of thousands of pairs takes as long as a small pair."""

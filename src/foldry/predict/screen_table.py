@@ -37,6 +37,7 @@ class Column:
         title, meaning: For people; the meaning is one line.
         decimals: How many the page shows.
         is_share: Whether it is from 0 to 1, and drawn as a bar.
+        is_yes: Whether it is 1 for yes and 0 for no.
     """
 
     key: str
@@ -44,6 +45,13 @@ class Column:
     meaning: str
     decimals: int = 2
     is_share: bool = False
+    is_yes: bool = False
+
+    def text(self, value: float | None) -> str:
+        """A value for people."""
+        if value is None:
+            return "–"
+        return ("yes" if value else "no") if self.is_yes else f"{value:.{self.decimals}f}"
 
 
 MEASURES: Final = (
@@ -56,15 +64,13 @@ MEASURES: Final = (
     Column("lis", "LIS", "Local interaction score", is_share=True),
     Column("interface_pae", "PAE, Å", "Mean predicted aligned error of contacts", 1),
     Column("contacts", "Contacts", "Pairs of residues with Cβ at most 8 Å apart", 0),
+    Column("has_clash", "Clash", "Too many atoms of a chain overlap with others", is_yes=True),
     Column("mean_plddt", "pLDDT", "Mean over all residues", 1),
 )
 SECONDS: Final = Column("seconds", "Seconds", "What the prediction took", 0)
 RESIDUES: Final = Column("residues", "Residues", "Of all chains", 0)
-COLUMNS: Final = (
-    *("id", "a", "b", "residues", *(each.key for each in MEASURES)),
-    *("seconds", "state", "reason"),
-)
-"""Of the CSV file."""
+NUMBERS: Final = (RESIDUES, *MEASURES, SECONDS)
+"""In the order of the CSV file."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,8 @@ def best_first(rows: Sequence[ScreenRow]) -> list[ScreenRow]:
 def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None:
     """Write both files, each of them whole at any time.
 
+    The CSV file has the columns `a` and `b` where any row names its proteins.
+
     Args:
         rows: In the order of the CSV file; the page begins with the best.
         out: Folder; it exists.
@@ -116,10 +124,13 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
     """
     with whole_file(out / TABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        proteins = ("a", "b") if any(row.a for row in rows) else ()
+        keys = (each.key for each in NUMBERS)
+        writer.writerow(["id", *proteins, *keys, "state", "reason"])
         for row in rows:
-            numbers = [_plain(row.number(column)) for column in (RESIDUES, *MEASURES, SECONDS)]
-            writer.writerow([row.name, row.a, row.b, *numbers, row.state, row.reason])
+            names = (getattr(row, each) for each in proteins)
+            numbers = (_plain(row.number(each)) for each in NUMBERS)
+            writer.writerow([row.name, *names, *numbers, row.state, row.reason])
     with whole_file(out / PAGE) as file:
         file.write(screen_html(rows, notice))
 
@@ -170,9 +181,13 @@ def _row(row: ScreenRow, columns: Sequence[Column]) -> str:
 
 def _cell(value: float | None, column: Column) -> str:
     if value is None:
-        return '<td data-value="">–</td>'
-    bar = f' class="share" style="--share:{min(max(value, 0), 1):.3f}"' if column.is_share else ""
-    return f'<td data-value="{_plain(value)}"{bar}>{value:.{column.decimals}f}</td>'
+        return f'<td data-value="">{column.text(value)}</td>'
+    look = ""
+    if column.is_share:
+        look = f' class="share" style="--share:{min(max(value, 0), 1):.3f}"'
+    elif column.is_yes and value:
+        look = ' class="bad"'
+    return f'<td data-value="{_plain(value)}"{look}>{column.text(value)}</td>'
 
 
 def _plain(value: float | None) -> str:
