@@ -60,6 +60,7 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     best = Settings(device="cpu", seeds=(0, 1), relax="best")
     [outcome] = runner.run([QUERY], tmp_path, best)
     assert (outcome.status, len(calls)) == ("done", 1)
+    assert outcome.relaxations == (RELAXED,)
     files = {path.name for path in (tmp_path / "q").glob("unrelaxed_*.cif")}
     assert len(files) == 1
     assert runner.run([QUERY], tmp_path, best)[0].status == "resumed"

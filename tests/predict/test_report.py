@@ -288,7 +288,8 @@ def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> N
         assert "Content Security Policy" in opened.errors[0]
 
 
-RELAXED = Relaxation(True, "", "CPU", 2, 41.3, 1.23e7, -24512.3, 37, 0, 61, 3, 0.12, 1.9)
+LATE = "The bound on time ended it before the minimum was reached."
+RELAXED = Relaxation(True, LATE, "CPU", 2, 41.3, 1.23e7, -24512.3, 37, 0, 61, 3, 0.12, 1.9)
 FAILED = Relaxation(False, "residue A 7 is unknown.", seconds=0.2)
 
 
@@ -334,6 +335,7 @@ def test_a_complex_is_shown_with_its_chains(wide_complex: Page) -> None:
     assert all(texts(wide_complex, "#pairs-meaning dd"))
     assert texts(wide_complex, "#chains td:first-child") == ["A", "B"]
     assert texts(wide_complex, "#clash") == ["No chain clashes with another."]
+    assert texts(wide_complex, "#relaxation-about")[0].endswith(f"1.90 Å at most. {LATE}")
     assert texts(wide_complex, "#relaxation tbody tr:first-child td")[1:] == [
         "12,300,000",
         "-24,512",
