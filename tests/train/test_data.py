@@ -283,7 +283,9 @@ def test_residues_of_little_confidence_count_in_no_loss(world: World) -> None:
         assert plddt.max() > 90
         assert np.array_equal(sample.truth.mask[:, CA] > 0, sample.truth.plddt >= 70)
         assert not sample.truth.positions[sample.truth.plddt < 70].any()
-        assert collate([sample], 50).targets.ca_mask.sum() == (sample.truth.plddt >= 70).sum()
+        targets = collate([sample], 50).targets
+        assert targets.ca_mask.sum() == (sample.truth.plddt >= 70).sum()
+        assert np.array_equal(targets.atom37_exists.any(-1), targets.ca_mask)
         assert sample.features.num_residues == len(sample.truth)
     every = samples(TrainingSet(world.folder, ["train"], EXCLUDED), stage, 5)
     assert all(sample.truth.mask[:, CA].all() for _, sample in every)

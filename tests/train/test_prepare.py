@@ -165,14 +165,14 @@ def test_bad_files_are_dropped_and_the_report_says_why(prepared: Prepared) -> No
         "good3_A": "the sequence of copy_A",
         "short_A": "20 residues, not 30 to 2000",
         "blurred_A": "9.0 Å, above 3.5",
-        "torn_A": "of neighbours have CA as far apart",
+        "torn_A": "of neighbours have CA as far apart as in a peptide, below 95%",
         "bare_A": "50% of the residues have N, CA and C",
         "odd_A": "20% of the residues are X",
         "far_A": "an atom 8",
         "other_A": "other.a3m is an alignment to another sequence",
-        "junk.cif": "junk.cif",
-        "empty.pdb": "empty.pdb",
-        "cut.pdb.gz": "damaged gzip",
+        "deep/junk.cif": "junk.cif",
+        "deep/empty.pdb": "empty.pdb",
+        "deep/cut.pdb.gz": "damaged gzip",
     }.items():
         assert words in reasons[name], name
     summary = json.loads((prepared.out / "report.json").read_text())
@@ -294,10 +294,13 @@ def test_the_best_copy_is_kept() -> None:
         prepare.Row("b", "2", resolution=2.0, atoms=300, sequence="S"),
         prepare.Row("c", "3", resolution=2.0, atoms=310, sequence="S"),
         prepare.Row("c", "4", resolution=1.0, atoms=310, sequence="T"),
+        prepare.Row("d", "5", resolution=np.nan, plddt=60.0, atoms=500, sequence="U"),
+        prepare.Row("e", "6", resolution=np.nan, plddt=80.0, atoms=500, sequence="U"),
     ]
     reasons = [row.reason for row in prepare._drop_copies(rows)]
     same = "the sequence of c"
-    assert reasons == [same, same, "", "3 has a chain of this name too"]
+    named = "3 has a chain of this name too"
+    assert reasons == [same, same, "", named, "the sequence of e", ""]
 
 
 def test_input_that_cannot_be_used(

@@ -42,9 +42,16 @@ def prepare(
     min_backbone: Annotated[
         float, typer.Option(min=0, max=1, help="Share of residues that have N, CA and C.")
     ] = 0.8,
+    min_steps: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of neighbours with CA as far apart as in a peptide."
+        ),
+    ] = 0.95,
     rows: Annotated[int, typer.Option(min=1, help="Rows of an alignment at most.")] = 256,
     predictions: Annotated[
-        bool, typer.Option("--predictions", help="The structures' B factors are pLDDT.")
+        bool,
+        typer.Option("--predictions", help="B factors are pLDDT even where a file doesn't say so."),
     ] = False,
 ) -> None:
     """Make data to train on from structures and alignments; run again to go on.
@@ -65,6 +72,7 @@ def prepare(
         max_resolution=max_resolution,
         max_unknown=max_unknown,
         min_backbone=min_backbone,
+        min_steps=min_steps,
         max_rows=rows,
         predictions=predictions,
     )
@@ -80,8 +88,12 @@ def prepare(
             workers or os.cpu_count() or 1,
             lambda done, total: progress.update(files, completed=done, total=total),
         )
-    kept = sum(not row.reason for row in table)
-    typer.echo(f"{kept} chains kept, {len(table) - kept} dropped: {out / preparing.REPORT}.tsv")
+    kept = [row for row in table if not row.reason]
+    alone = sum(row.rows == 1 for row in kept)
+    typer.echo(
+        f"{len(kept)} chains kept, {alone} of them without an alignment, "
+        f"{len(table) - len(kept)} dropped: {out / preparing.REPORT}.tsv"
+    )
 
 
 def pack(

@@ -41,6 +41,7 @@ _CATEGORIES: Final = {
     "_entity_poly",
     "_entity_poly_seq",
     "_exptl",
+    "_ma_qa_metric",
     "_pdbx_audit_revision_history",
     "_pdbx_struct_mod_residue",
     "_refine",
@@ -71,6 +72,7 @@ class Deposition:
         release_date: The day of first release, such as `2005-11-20`; "" if the file has none.
         resolution: Å; 0 if the file has none, as for NMR.
         method: In lower case, such as `solution nmr`.
+        predicted: Whether the file says that it gives pLDDT, which its B factors then are.
         chain_to_seqres: One-letter codes of each chain's whole sequence.
         chains: Each chain with one row for every letter; the rows of unseen residues have no atoms,
             and their place in the sequence, from 1, for a number.
@@ -79,6 +81,7 @@ class Deposition:
     release_date: str
     resolution: float
     method: str
+    predicted: bool
     chain_to_seqres: dict[str, str]
     chains: dict[str, Structure]
 
@@ -145,6 +148,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
         release_date=min(dates, default=""),
         resolution=parsed.resolution,
         method=parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else "",
+        predicted=block is not None and "pLDDT" in block.find_values("_ma_qa_metric.type"),
         chain_to_seqres={
             name: "".join(letter for _, letter, _ in rows) for name, rows in chains.items()
         },

@@ -106,6 +106,7 @@ class TrainingSet:
         self.weights = {
             part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
         }
+        self._confident: dict[tuple[str, float], tuple[list[str], np.ndarray]] = {}
 
     def batch(
         self, stage: StageConfig, seed: int, step: int, numbers: Sequence[int] | None = None
@@ -122,13 +123,36 @@ class TrainingSet:
         ]
         return collate(samples, stage.crop_size)
 
-    def _choose(self, stage: StageConfig, rng: np.random.Generator, count: int) -> list[str]:
-        names = self.parts[stage.chains]
+    def chains(self, stage: StageConfig) -> tuple[list[str], Float[np.ndarray, " C"]]:
+        """The chains that a stage draws from, and how often each is drawn.
+
+        Raises:
+            InputError: There is none, or none has a residue of the stage's pLDDT.
+        """
+        names, weights = self.parts[stage.chains], self.weights[stage.chains]
         if not names:
             raise InputError(
                 f"Stage {stage.name} has no chain to train on: give chains of more clusters."
             )
-        chosen: list[str] = rng.choice(names, count, p=self.weights[stage.chains]).tolist()
+        if not stage.min_plddt:
+            return names, weights
+        key = stage.chains, stage.min_plddt
+        if key not in self._confident:
+            best = np.array([self.library.best_plddt(name) for name in names])
+            kept = best >= stage.min_plddt
+            if not kept.any():
+                raise InputError(
+                    f"Stage {stage.name} has no residue of pLDDT {stage.min_plddt:g} to train on, "
+                    f"the best has {best.max():.0f}: set a lower min_plddt, or give predictions "
+                    "of more confidence."
+                )
+            names = [name for name, confident in zip(names, kept, strict=True) if confident]
+            self._confident[key] = names, weights[kept] / weights[kept].sum()
+        return self._confident[key]
+
+    def _choose(self, stage: StageConfig, rng: np.random.Generator, count: int) -> list[str]:
+        names, weights = self.chains(stage)
+        chosen: list[str] = rng.choice(names, count, p=weights).tolist()
         return chosen
 
     def _intact(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
@@ -142,11 +166,44 @@ class TrainingSet:
         raise InputError(f"{MAX_DAMAGED} chains in a row are damaged: make the data again.")
 
     def sample(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
-        """A crop of one chain, its alignment's draws and its template.
+        """A crop of one chain, its alignment's draws and its template, as training shows them.
 
         Raises:
-            InputError: The chain or its alignment is damaged.
+            InputError: The chain or its alignment is damaged, or no residue is confident.
         """
+        msa, deletions, window, truth = self._crop(name, stage, rng)
+        template = self._template(name, truth, window, stage, rng)
+        single = bool(template.mask.any()) and rng.random() < stage.single_row_fraction
+        kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
+        features = self._features(
+            name, truth, (msa[kept], deletions[kept]), template, stage, int(rng.integers(2**62))
+        )
+        draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
+        clamped = rng.random() >= stage.losses.unclamped_fraction
+        return Sample(features, draws, truth, bool(clamped))
+
+    def whole_sample(self, name: str, stage: StageConfig, seed: int) -> Sample:
+        """A crop of one chain as a prediction would see it: nothing is thinned or damaged.
+
+        The draws are of the whole alignment. The template is the best hit that covers some of the
+        crop, where there is one and the stage has templates.
+
+        Raises:
+            InputError: As `sample`.
+        """
+        rng = np.random.default_rng(seed)
+        msa, deletions, window, truth = self._crop(name, stage, rng)
+        hits = self._usable_hits(name) if stage.template_fraction else []
+        laid = (self.library.lay_hit(name, hit).window(window) for hit in hits)
+        template = next(filter(_covers, laid), damage(truth, 0.0, 1.0, rng))
+        features = self._features(name, truth, (msa, deletions), template, stage, seed)
+        draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
+        return Sample(features, draws, truth, clamped=True)
+
+    def _crop(
+        self, name: str, stage: StageConfig, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, Int[np.ndarray, " C"], KnownChain]:
+        """The residues of a sample: their rows, deletions, places, and confident atoms."""
         chain = self.library.chain(name)
         msa, deletions = self.library.alignment(name)
         if not (np.isfinite(chain.positions).all() and np.array_equal(msa[0], chain.aatype)):
@@ -154,28 +211,38 @@ class TrainingSet:
                 f"{name} has an atom that is nowhere, or an alignment of another sequence: "
                 "make its pack again."
             )
-        window = crop(chain, stage, rng)
-        truth = chain.window(window).confident(stage.min_plddt)
-        template = self._template(name, truth, window, stage, rng)
-        single = bool(template.mask.any()) and rng.random() < stage.single_row_fraction
-        kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
+        confident = chain.confident(stage.min_plddt)
+        if not confident.mask.any():
+            raise InputError(f"{name} has no residue of pLDDT {stage.min_plddt:g}: leave it out.")
+        while True:
+            window = crop(chain, stage, rng)
+            truth = confident.window(window)
+            if truth.mask.any():
+                return msa[:, window], deletions[:, window], window, truth
+
+    def _features(
+        self,
+        name: str,
+        truth: KnownChain,
+        alignment: tuple[np.ndarray, np.ndarray],
+        template: KnownChain,
+        stage: StageConfig,
+        seed: int,
+    ) -> Features:
         sequence = "".join(RESTYPES_WITH_X[code] for code in truth.aatype)
         known = sequence_features(Query(name, (Chain(("A",), sequence),)))
-        rows = msa[np.ix_(kept, window)]
-        features = Features(
+        rows, deletions = alignment
+        return Features(
             **vars(replace(known, residue_index=truth.residue_index)),
             msa=rows,
-            deletion_matrix=deletions[np.ix_(kept, window)],
+            deletion_matrix=deletions,
             templates=template_features(template, self.features.num_templates),
             config=replace(
                 self.features, num_msa=stage.num_rows, num_extra_msa=stage.num_extra_rows
             ),
-            seed=int(rng.integers(2**62)),
+            seed=seed,
             **alignment_statistics(rows, self.features),
         )
-        draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
-        clamped = rng.random() >= stage.losses.unclamped_fraction
-        return Sample(features, draws, truth, bool(clamped))
 
     def _template(
         self,
@@ -198,16 +265,24 @@ class TrainingSet:
         laid = self.library.lay_hit(name, hit).window(window)
         if rng.random() < 0.5:
             laid = damage(laid, 0.3, rng.uniform(0.1, 0.4), rng)
-        return laid if laid.mask[:, CA].sum() >= MIN_PAIRS else nothing
+        return laid if _covers(laid) else nothing
+
+    def _usable_hits(self, name: str) -> list[Hit]:
+        """A chain's template hits, the best first, without near copies of it."""
+        return [
+            hit
+            for hit in self.library.hits(name)
+            if hit.identity < MAX_IDENTITY
+            and hit.target != name
+            and hit.target not in self.excluded
+        ]
 
     def draw_hit(self, name: str, rng: np.random.Generator) -> Hit | None:
         """A template hit from one of the identity strata that the chain has hits in."""
         strata: dict[int, list[Hit]] = {}
-        for hit in self.library.hits(name):
-            near_copy = hit.identity >= MAX_IDENTITY or hit.target == name
-            if not near_copy and hit.target not in self.excluded:
-                stratum = int(np.searchsorted(IDENTITY_STRATA, hit.identity, side="right"))
-                strata.setdefault(stratum, []).append(hit)
+        for hit in self._usable_hits(name):
+            stratum = int(np.searchsorted(IDENTITY_STRATA, hit.identity, side="right"))
+            strata.setdefault(stratum, []).append(hit)
         if not strata:
             return None
         drawn = strata[int(rng.choice(sorted(strata)))]
@@ -292,6 +367,11 @@ def damage(chain: KnownChain, noise: float, share: float, rng: np.random.Generat
     )
 
 
+def _covers(template: KnownChain) -> bool:
+    """Whether enough of a template's residues are known for it to be one."""
+    return bool(template.mask[:, CA].sum() >= MIN_PAIRS)
+
+
 def template_features(chain: KnownChain, num_templates: int) -> TemplateFeatures | None:
     """The first of `num_templates` templates, the others empty; None for no templates at all.
 
@@ -315,6 +395,14 @@ def collate(samples: Sequence[Sample], crop_size: int) -> Batch:
     passes = list(zip(*(sample.draws for sample in samples), strict=True))
     config = samples[0].features.config
     padded = [[_pad_draw(draw, config, crop_size) for draw in draws] for draws in passes]
+    targets = make_targets(
+        np.stack([_pad(chain.aatype, crop_size) for chain in truths]),
+        np.stack([_pad(chain.positions, crop_size) for chain in truths]),
+        np.stack([_pad(chain.mask, crop_size) for chain in truths]),
+        np.array([chain.resolution for chain in truths]),
+    )
+    # A residue without atoms is not confident: it does not tell what an experiment resolves.
+    counted = targets.atom37_mask.amax(-1, keepdim=True)
     return Batch(
         inputs=inputs,
         draws=tuple(stack_draws(draws) for draws in padded),
@@ -324,12 +412,7 @@ def collate(samples: Sequence[Sample], crop_size: int) -> Batch:
         bert_mask=tuple(
             torch.from_numpy(np.stack([draw.bert_mask for draw in draws])) for draws in padded
         ),
-        targets=make_targets(
-            np.stack([_pad(chain.aatype, crop_size) for chain in truths]),
-            np.stack([_pad(chain.positions, crop_size) for chain in truths]),
-            np.stack([_pad(chain.mask, crop_size) for chain in truths]),
-            np.array([chain.resolution for chain in truths]),
-        ),
+        targets=replace(targets, atom37_exists=targets.atom37_exists * counted),
         clamped=torch.tensor([float(sample.clamped) for sample in samples]),
     )
 

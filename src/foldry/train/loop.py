@@ -101,6 +101,8 @@ def train_stages(
     names = [stage.name for stage in stages]
     first = names.index(progress.stage) if progress and progress.stage in names else 0
     for stage in stages[first:]:
+        data.chains(stage)  # what cannot be trained on is said before hours have passed
+    for stage in stages[first:]:
         left = run.minutes
         if left is not None:
             left -= (time.monotonic() - started) / 60

@@ -146,6 +146,14 @@ class Library:
         """A chain's atoms."""
         return read_chain(*self.structures.find(name))
 
+    def best_plddt(self, name: str) -> float:
+        """The highest pLDDT of a chain's residues; 0 where the chain is missing."""
+        if name not in self.structures:
+            return 0.0
+        arrays, row = self.structures.find(name)
+        residues = slice(*arrays["offsets"][row : row + 2])
+        return float(arrays["plddt"][residues].max(initial=0)) if "plddt" in arrays else 100.0
+
     def alignment(self, name: str) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
         """Codes of the alignment's rows (21 a gap), the chain first, and their deletions."""
         return read_alignment(*self.alignments.find(name))

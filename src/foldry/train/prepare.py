@@ -39,7 +39,9 @@ from foldry.train.read_chains import (
     STRUCTURE_SUFFIXES,
     Candidate,
     PrepareConfig,
+    is_result,
     read_candidates,
+    structure_name,
 )
 
 WORK: Final = "work"
@@ -49,7 +51,7 @@ SHARD: Final = 500
 NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
 """Of the shorter one: a training chain so near to a validation chain is not trained on."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,16 @@ class SplitConfig:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the report: a chain, or a file that has none; `reason` is empty if it is kept."""
+    """A line of the report: a chain, or a file that has none; `reason` is empty if it is kept.
+
+    `file` is its place in the folder of structures, `plddt` the mean, 100 of an experiment.
+    """
 
     id: str
     file: str
     length: int = 0
     resolution: float = float("nan")
+    plddt: float = 0.0
     rows: int = 0
     atoms: int = 0
     cluster: str = ""
@@ -87,9 +93,10 @@ class Row:
 
 @dataclass(frozen=True)
 class _Task:
-    """One file, the alignments that may belong to it, and where the outcome is kept."""
+    """One file, what the report calls it, its alignments, and where the outcome is kept."""
 
     path: Path
+    file: str
     alignments: Mapping[str, Path]
     config: PrepareConfig
     record: Path
@@ -111,7 +118,8 @@ def prepare(
     """Write a folder of packs, and `report.tsv` and `report.json` on what was dropped and why.
 
     Args:
-        structures: mmCIF, BinaryCIF and PDB files, in folders of any depth.
+        structures: mmCIF, BinaryCIF and PDB files, in folders of any depth; a query's results
+            count as their best prediction, named after their folder.
         alignments: a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure.
         out: The folder of packs; an earlier run in it goes on.
         config: What is good enough.
@@ -144,7 +152,7 @@ def prepare(
     if mmseqs.is_here():
         training = {row.id: row.sequence for row in kept if row.split == "train"}
         hits = mmseqs.search(sequences, training, workers)
-    _write(out, kept, hits, {task.path.name: task.record for task in tasks})
+    _write(out, kept, hits, {task.file: task.record for task in tasks})
     new = {row.id: row for row in kept}
     table = [row if row.reason else new[row.id] for row in table]
     _report(out, table, asdict(config or PrepareConfig()), split)
@@ -178,7 +186,7 @@ def run_all(
                     with ProcessPoolExecutor(1, context) as pool:
                         pool.submit(work, task).result()
                 except BrokenProcessPool:
-                    _keep(task, [Row("", task.path.name, reason="reading it ended its process")])
+                    _keep(task, [Row("", task.file, reason="reading it ended its process")])
             if not begun:
                 raise
         left = [task for task in left if not task.record.exists()]
@@ -196,15 +204,29 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
         for structure in (name, name.rpartition("_")[0]):
             known.setdefault(structure, {})[name] = path
     tasks = []
-    for path in _files(structures, STRUCTURE_SUFFIXES):
-        own = known.get(stem(path), {})
+    for path in _structures(structures):
+        own = known.get(structure_name(path), {})
         stamps = [(str(each), *_stamp(each)) for each in (path, *own.values())]
         key = json.dumps([_VERSION, asdict(config), stamps])
         record = work / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-        tasks.append(_Task(path, own, config, record))
+        file = path.relative_to(structures).as_posix()
+        tasks.append(_Task(path, file, own, config, record))
     if not tasks:
         raise InputError(f"{structures} has no mmCIF, BinaryCIF or PDB file: check the path.")
     return tasks
+
+
+def _structures(folder: Path) -> list[Path]:
+    """All structure files, of a query's predictions the best alone."""
+    from foldry.formats.files import stem  # noqa: PLC0415
+
+    kept: dict[Path, Path] = {}
+    for path in _files(folder, STRUCTURE_SUFFIXES):
+        if not is_result(path):
+            kept[path] = path
+        elif stem(path) == "ranked_0":
+            kept.setdefault(path.parent, path)
+    return list(kept.values())
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -223,9 +245,9 @@ def _read(task: _Task) -> None:
     try:
         candidates = read_candidates(task.path, task.alignments, task.config)
     except InputError as error:
-        _keep(task, [Row("", task.path.name, reason=str(error))])
+        _keep(task, [Row("", task.file, reason=str(error))])
     except Exception as error:  # no file stops a run
-        _keep(task, [Row("", task.path.name, reason=f"{type(error).__name__}: {error}")])
+        _keep(task, [Row("", task.file, reason=f"{type(error).__name__}: {error}")])
     else:
         _keep_candidates(task, candidates)
 
@@ -233,7 +255,7 @@ def _read(task: _Task) -> None:
 def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
     rows, chains, alignments = [], {}, {}
     for each in candidates:
-        row = Row(each.name, task.path.name, reason=each.reason)
+        row = Row(each.name, task.file, reason=each.reason)
         if each.chain is not None and each.msa is not None and each.deletions is not None:
             chains[each.name] = each.chain
             alignments[each.name] = each.msa, each.deletions
@@ -241,6 +263,7 @@ def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
                 row,
                 length=len(each.chain),
                 resolution=each.chain.resolution,
+                plddt=round(float(each.chain.plddt.mean()), 1),
                 rows=len(each.msa),
                 atoms=int(each.chain.mask.sum()),
                 sequence="".join(RESTYPES_WITH_X[code] for code in each.chain.aatype),
@@ -267,7 +290,7 @@ def _rows(task: _Task) -> list[Row]:
 def _drop_copies(table: Sequence[Row]) -> list[Row]:
     """The rows, of those with one id or one sequence all but the best dropped.
 
-    The best has the best known resolution, then most atoms.
+    The best has the best known resolution, then the highest pLDDT, then most atoms.
     """
     first: dict[str, str] = {}
     best: dict[str, Row] = {}
@@ -286,8 +309,9 @@ def _drop_copies(table: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _rank(row: Row) -> tuple[float, int, str]:
-    return (np.inf if np.isnan(row.resolution) else row.resolution, -row.atoms, row.id)
+def _rank(row: Row) -> tuple[float, float, int, str]:
+    resolution = np.inf if np.isnan(row.resolution) else row.resolution
+    return resolution, -row.plddt, -row.atoms, row.id
 
 
 def _clusters(sequences: Mapping[str, str], split: SplitConfig, workers: int) -> dict[str, str]:

@@ -31,6 +31,8 @@ CIS: Final = (2.7, 3.2)
 """Å between the Cα of joined residues, by the peptide bond's turn."""
 MAX_FROM_CA: Final = 20.0
 """Å from any atom of a residue to its Cα."""
+RANKING: Final = "ranking_debug.json"
+"""What `foldry fold` and AlphaFold write into the folder of a query's predictions."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class PrepareConfig:
         min_steps: Share of neighbours whose Cα are 3.5–4.1 Å apart, or 2.7–3.2 Å as in cis
             peptides.
         max_rows: Rows of an alignment; of more the most diverse are kept.
-        predictions: The structures are predicted, and their B factors are pLDDT.
+        predictions: The B factors are pLDDT, also where a file does not say so.
     """
 
     min_length: int = 30
@@ -63,7 +65,7 @@ class Candidate:
     """One chain of a file.
 
     Attributes:
-        name: The file's name without suffix, and the chain's.
+        name: The structure's and the chain's.
         reason: Why it is dropped; empty where it is not.
         chain: Its atoms, unless dropped.
         msa, deletions: Its alignment, the chain first; the chain alone where there is none.
@@ -91,20 +93,32 @@ def read_candidates(
         InputError: The file cannot be read, or has no protein.
     """
     from foldry.formats.coordinates import read_deposition  # noqa: PLC0415  gemmi
-    from foldry.formats.files import stem  # noqa: PLC0415
 
     deposition = read_deposition(path)
+    structure = structure_name(path)
     candidates = []
     for chain in deposition.chains:
-        name = f"{stem(path)}_{chain}"
+        name = f"{structure}_{chain}"
         alignment = alignments.get(name)
         if alignment is None and len(deposition.chains) == 1:
-            alignment = alignments.get(stem(path))
+            alignment = alignments.get(structure)
         try:
             candidates.append(_candidate(name, deposition, chain, alignment, config))
         except InputError as error:
             candidates.append(Candidate(name, str(error)))
     return candidates
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is one of a query's predictions."""
+    return (path.parent / RANKING).is_file()
+
+
+def structure_name(path: Path) -> str:
+    """The name of a file without suffix or, of a query's prediction, of its folder."""
+    from foldry.formats.files import stem  # noqa: PLC0415
+
+    return path.resolve().parent.name if is_result(path) else stem(path)
 
 
 def _candidate(
@@ -116,15 +130,16 @@ def _candidate(
     reason = next(_faults(seen, places, deposition.resolution, config), "")
     if reason:
         return Candidate(name, reason)
+    predicted = config.predictions or deposition.predicted
     known = KnownChain(
         aatype=seen.aatype,
-        residue_index=_numbers(seen, places),
+        residue_index=_numbers(seen, places, predicted),
         positions=seen.atom_positions.astype(np.float32),
         mask=seen.atom_mask.astype(np.float32),
         resolution=deposition.resolution or np.nan,
         plddt=(
             np.clip(seen.b_factor[:, CA], 0, 100).astype(np.float32)
-            if config.predictions
+            if predicted
             else np.full(len(seen), 100, np.float32)
         ),
     )
@@ -162,7 +177,10 @@ def _faults(
     good = np.logical_or.reduce([(low <= step) & (step <= high) for low, high in (TRANS, CIS)])
     share = good[neighbours].mean() if neighbours.any() else 0.0
     if share < config.min_steps:
-        yield f"{share:.0%} of neighbours have CA as far apart as in a peptide"
+        yield (
+            f"{share:.0%} of neighbours have CA as far apart as in a peptide, "
+            f"below {config.min_steps:.0%}"
+        )
     from_ca = np.linalg.norm(seen.atom_positions - ca[:, None], axis=-1)[seen.atom_mask]
     if from_ca.max() > MAX_FROM_CA:
         yield f"an atom {from_ca.max():.0f} Å from its CA"
@@ -177,10 +195,13 @@ def _joined(seen: Structure) -> np.ndarray:
     return joined
 
 
-def _numbers(seen: Structure, places: np.ndarray) -> Int[np.ndarray, " N"]:
-    """Residue indices: one more along a bond, else by the sequence, the author's numbers, or 2."""
+def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.ndarray, " N"]:
+    """Residue indices: one more along a bond, else by the sequence, the author's numbers, or 2.
+
+    A broken bond of a prediction is bad geometry, not a missing residue.
+    """
     by_sequence, by_author = np.diff(places), np.diff(seen.residue_number)
-    gap = np.where(by_sequence > 1, by_sequence, np.maximum(by_author, 2))
+    gap = np.where(by_sequence > 1, by_sequence, np.maximum(by_author, 1 if predicted else 2))
     steps = np.where(_joined(seen), 1, gap)
     return np.cumsum([int(seen.residue_number[0]), *steps])
 
