@@ -1,16 +1,13 @@
 """One page that shows all predictions of a query and needs nothing but a browser.
 
 The page, its style and its script are report.html, report.css and report.js; the 3D viewer is
-Mol*. All data is in the page, gzipped where it is large. A content security policy forbids
-every request and every script but these two, by their hashes.
+Mol*. All data is in the page, gzipped where it is large.
 """
 
 from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
-import html
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -22,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from foldry.predict.chains import ChainConfidence
+from foldry.predict.page import hash_source, page_html, resource, script_source
 from foldry.predict.prediction import Prediction
 from foldry.query import Query
 from foldry.score.table import rounded
@@ -33,7 +31,6 @@ MAX_CONTACTS: Final = 200
 MAX_COVERAGE_ROWS: Final = 400
 """Of a deeper alignment, the coverage plot shows this many rows, evenly spaced by identity."""
 
-_HERE: Final = files("foldry") / "predict"
 _VIEWER: Final = files("foldry") / "server" / "web" / "vendor"
 
 
@@ -49,21 +46,26 @@ def report_html(
         models: Their ModelCIF texts.
         chains: What `chain_confidence` says of each.
     """
-    name = predictions[0].query.name
-    script = (_HERE / "report.js").read_text("utf-8")
+    script = resource("report.js")
     sums = (_VIEWER / "SHA256SUMS").read_text("utf-8").splitlines()
     viewer_hash = next(line.split()[0] for line in sums if line.endswith(" molstar.js"))
-    hashes = [hashlib.sha256(script.encode()).digest(), bytes.fromhex(viewer_hash)]
-    page = Template((_HERE / "report.html").read_text("utf-8"))
-    return page.substitute(
-        title=html.escape(f"{name} · Foldry"),
-        script_hashes=" ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in hashes),
-        style=(_HERE / "report.css").read_text("utf-8"),
+    sources = ("'unsafe-eval'", script_source(script), hash_source(bytes.fromhex(viewer_hash)))
+    body = Template(resource("report.html")).substitute(
         script=script,
         viewer_script=_base64((_VIEWER / "molstar.js.gz").read_bytes()),
         viewer_style=_base64((_VIEWER / "molstar.css.gz").read_bytes()),
         viewer_version=(_VIEWER / "VERSION").read_text("utf-8").split()[1],
         data=_json(_data(predictions, models, chains)),
+    )
+    return page_html(
+        predictions[0].query.name,
+        body,
+        styles=["report.css"],
+        policy={
+            "script-src": " ".join(sources),
+            "img-src": "data: blob:",
+            "connect-src": "data:",
+        },
     )
 
 

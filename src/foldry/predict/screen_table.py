@@ -5,26 +5,23 @@ The page is screen.html, with the style of the report and of screen.css, and scr
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
 import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Final
 
 from foldry.formats.files import whole_file
+from foldry.predict.page import page_html, resource, script_source
 
 TABLE: Final = "screen.csv"
 PAGE: Final = "screen.html"
 FOLDER: Final = "pairs"
 """Where each pair has its folder, with the files of `foldry fold`."""
 
-_HERE: Final = files("foldry") / "predict"
 _STATES: Final = ("done", "failed", "waiting")
 
 
@@ -137,14 +134,11 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
 
 def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
     """The page: it needs no other file but the reports that it links to, and asks for nothing."""
-    script = (_HERE / "screen.js").read_text("utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    script = resource("screen.js")
     states = Counter(row.state for row in rows)
     facts = [("Pairs", len(rows)), *((each.title(), states[each]) for each in _STATES)]
     columns = (*MEASURES, RESIDUES, SECONDS)
-    return Template((_HERE / "screen.html").read_text("utf-8")).substitute(
-        script_hash=f"'sha256-{digest}'",
-        style="".join((_HERE / name).read_text("utf-8") for name in ("report.css", "screen.css")),
+    body = Template(resource("screen.html")).substitute(
         script=script,
         notice=f'<p class="notice">{html.escape(notice)}</p>' if notice else "",
         facts="".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts),
@@ -152,6 +146,12 @@ def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
             [_head("Pair", "By name"), *map(_head_of, columns), _head("State", "Done?")]
         ),
         rows="\n".join(_row(row, columns) for row in best_first(rows)),
+    )
+    return page_html(
+        "Screen",
+        body,
+        styles=["report.css", "screen.css"],
+        policy={"script-src": script_source(script)},
     )
 
 
