@@ -22,7 +22,7 @@ from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.model.weights import save
 from foldry.predict import runner
-from foldry.predict.networks import find_networks
+from foldry.predict.networks import NetworkFile, find_networks
 from foldry.predict.recycle import distance_change, recycle
 from foldry.predict.runner import fold, run
 from foldry.predict.settings import Settings
@@ -132,6 +132,26 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
         assert theirs.pae is not None and theirs.max_pae is not None
         assert (files / f"ranked_{rank}.pdb").read_text() == pdb_text(theirs)
         assert (files / f"pae_{name}.json").read_text() == pae_json(theirs.pae, theirs.max_pae)
+
+
+def test_several_networks_are_read_once_for_all_queries(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = [NetworkFile(name, Path(weights)) for name in ("one", "two")]
+    read: list[str] = []
+    real = NetworkFile.read
+
+    def counted(network: NetworkFile) -> object:
+        read.append(network.name)
+        return real(network)
+
+    monkeypatch.setattr(runner, "networks_for", lambda *_: networks)
+    monkeypatch.setattr(NetworkFile, "read", counted)
+    for number in range(2):  # as a screen does, one by one
+        settings = Settings(weights=weights, device="cpu", num_recycles=0, seeds=(number,))
+        [outcome] = run([query(f"q{number}")], tmp_path, settings)
+        assert outcome.status == "done"
+    assert read == ["one", "two"]
 
 
 def test_a_failing_query_does_not_stop_the_batch(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ from foldry.residues import ATOM37_MASK
 from foldry.structure import Structure
 
 logger = logging.getLogger(__name__)
+
+MAX_LOADED: Final = 5
+"""Networks in memory, AlphaFold's of one kind: each query of a batch or a screen asks for all."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many predictions are finished, and of how many."""
@@ -277,21 +280,24 @@ def predict(
 
 
 def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:
-    """A network with its parameters, ready to predict; the last one loaded is kept.
+    """A network with its parameters, ready to predict; the last `MAX_LOADED` are kept.
 
     Raises:
         InputError: The parameters, the device or the dtype are not usable.
     """
-    return _load_model(network, network.sha256(), settings)
+    config = with_settings(network.config(), settings)
+    return _load_model(network, network.sha256(), config, runtime(settings), settings.dropout)
 
 
-@lru_cache(maxsize=1)
-def _load_model(network: NetworkFile, _sha256: str, settings: Settings) -> AlphaFold:
-    state, config = network.read()
-    model = AlphaFold(with_settings(config, settings), runtime(settings))
+@lru_cache(maxsize=MAX_LOADED)
+def _load_model(
+    network: NetworkFile, _sha256: str, config: ModelConfig, runtime: Runtime, dropout: bool
+) -> AlphaFold:
+    state, _ = network.read()
+    model = AlphaFold(config, runtime)
     model.load_state_dict(state)
     model.eval()
-    if settings.dropout:
+    if dropout:
         for module in model.modules():
             if isinstance(module, SharedDropout | nn.Dropout):
                 module.train()
