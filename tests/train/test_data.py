@@ -165,6 +165,32 @@ def test_a_real_template_is_one_of_the_chain_s_hits(world: World, data: Training
     assert 10 < exact < 50
 
 
+def test_validation_sees_whole_alignments_and_the_best_template(
+    world: World, data: TrainingSet
+) -> None:
+    stage = replace(
+        STAGE, self_template_fraction=1.0, single_row_fraction=1.0, crop_size=200, num_rows=60
+    )
+    for number, name in enumerate(data.parts["selection"]):
+        sample, again = (data.whole_sample(name, stage, number) for _ in range(2))
+        both = (tensors(collate([each], 200)) for each in (sample, again))
+        assert all(torch.equal(one, other) for one, other in zip(*both, strict=True))
+        assert np.array_equal(sample.features.msa, world.msa[name])
+        assert all(len(draw.true_msa) == len(world.msa[name]) for draw in sample.draws)
+        following = [f"c{(int(name[1:]) + step) % len(world.lengths)}" for step in (1, 2)]
+        best = next(target for target in following if target not in EXCLUDED)
+        templates = sample.features.templates
+        assert templates is not None
+        assert (templates.aatype[0] != GAP).sum() == 23
+        assert np.array_equal(templates.aatype[0, 2:22], world.aatype[best][:20])
+        np.testing.assert_allclose(
+            templates.atom_positions[0, 2:22], world.positions[best][:20], atol=0.003
+        )
+        bare = data.whole_sample(name, replace(stage, template_fraction=0.0), number)
+        assert bare.features.templates is not None
+        assert not bare.features.templates.mask.any()
+
+
 def test_fractions_of_templates_and_single_rows(data: TrainingSet) -> None:
     none = replace(STAGE, self_template_fraction=0.0, template_fraction=0.0)
     assert not any(

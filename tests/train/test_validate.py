@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from foldry.model.alphafold import AlphaFold
 from foldry.train import loop
 from foldry.train.data import TrainingSet
-from foldry.train.validate import SCORES, radius_of_gyration, right_handed
+from foldry.train.distributed import Workers
+from foldry.train.validate import SCORES, radius_of_gyration, right_handed, validate
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 
@@ -36,6 +40,28 @@ def test_the_hand_of_helices_is_judged_where_the_truth_has_one() -> None:
 def test_the_radius_of_gyration_is_a_mean_distance() -> None:
     assert radius_of_gyration(np.array([[0.0, 0, 0], [2, 0, 0]])) == 1
     assert radius_of_gyration(3 * helix()) == pytest.approx(3 * radius_of_gyration(helix()))
+
+
+def test_a_validation_does_not_notice_how_training_shows_chains(tmp_path: Path) -> None:
+    data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
+    torch.manual_seed(0)
+    model = AlphaFold(tiny_config())
+    for parameter in model.parameters():  # what begins with 0 would hide the templates
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    stage = tiny_stage("main", 1)
+    shown, same, bare = (
+        validate(model, data, replace(stage, **changes), 3, Workers())
+        for changes in (
+            {},
+            {
+                "self_template_fraction": 1.0,
+                "single_row_fraction": 1.0,
+                "template_fraction": 0.1,
+            },
+            {"template_fraction": 0.0},
+        )
+    )
+    assert shown == same != bare
 
 
 def test_training_does_not_notice_a_validation(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -40,6 +39,9 @@ def validate(
 ) -> dict[str, object]:
     """Predict crops of chains held back, always the same ones, with all of a stage's passes.
 
+    They are shown as a prediction would see them, whatever training draws: with their whole
+    alignments, and the best template unless the stage's `template_fraction` is 0.
+
     Draws nothing from torch's generator that training would draw from: each of its micro-batches
     begins with a seed of its own.
 
@@ -57,11 +59,10 @@ def validate(
     """
     model.eval()
     names = data.parts[PART][:num_chains]
-    plan = replace(stage, chains=PART, self_template_fraction=0.0, single_row_fraction=0.0)
     table = np.full((len(names), len(SCORES)), np.nan)
     for row in range(workers.rank, len(names), workers.size):
         try:
-            table[row] = _judge(model, data, plan, names[row], row)
+            table[row] = _judge(model, data, stage, names[row], row)
         except (InputError, LookupError, ValueError) as error:
             logger.warning("%s is left out of the validation: %s", names[row], error)
     known = torch.from_numpy(np.isfinite(table).astype(np.float32))
@@ -84,7 +85,7 @@ def averaged(config: ModelConfig, state: dict[str, Tensor], model: AlphaFold) ->
 def _judge(
     model: AlphaFold, data: TrainingSet, stage: StageConfig, name: str, number: int
 ) -> tuple[float, ...]:
-    sample = data.sample(name, stage, np.random.default_rng(number))
+    sample = data.whole_sample(name, stage, number)
     batch = collate([sample], stage.crop_size).to(model.runtime.device)
     recycled = model.first_recycled(batch.inputs)
     for draw in batch.draws:
