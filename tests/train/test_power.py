@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_energy_and_carbon_are_counted(tmp_path: Path) -> None:
     again.close()
     assert again.last_line()["total_kwh"] == pytest.approx(3.5)
     assert again.last_line()["gco2"] is None  # no plan, no carbon
+
+
+def test_a_line_that_a_kill_tore_is_taken_out(tmp_path: Path) -> None:
+    log = tmp_path / power.LOG
+    for number, torn in enumerate((b"", b"{", b'{"start": "2026-', b'{"total_kwh": 9.0'), 1):
+        with log.open("ab") as file:
+            file.write(torn)
+        meter = Meter(tmp_path, watts_per_worker=500.0)
+        meter.add(NOON + number * HOUR, 3600.0, 2, None)
+        meter.close()
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        assert [line["total_kwh"] for line in lines] == list(range(1, number + 1))
 
 
 def test_what_is_not_known_is_not_invented(tmp_path: Path) -> None:

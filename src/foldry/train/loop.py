@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -32,6 +31,7 @@ from foldry.train.data import TrainingSet
 from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.ema import EMA
 from foldry.train.gradient import Gradient
+from foldry.train.logs import append_line
 from foldry.train.losses import Losses, total_loss
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
@@ -339,8 +339,7 @@ class Log:
         """Append a line to one of the logs; numbers also go to TensorBoard, by samples seen."""
         if not self.first:
             return
-        with (self.run.folder / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.run.folder / name, line)
         if name == LOG and self.watch is not None:
             self.watch(line)
         if self.board is not None:

@@ -13,7 +13,6 @@ empty. A slot lasts until the next begins, the last one 15 minutes.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import subprocess
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from foldry.errors import InputError
+from foldry.train.logs import append_line, last_line
 
 SLOT: Final = timedelta(minutes=15)
 LOG: Final = "power.jsonl"
@@ -160,16 +160,11 @@ class Meter:
         before = self.last_line()
         for name in ("kwh", "gco2"):
             line[f"total_{name}"] = before.get(f"total_{name}", 0.0) + (line[name] or 0.0)
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        append_line(self.folder / LOG, line)
 
     def last_line(self) -> dict[str, Any]:
         """What was written last, with the totals; empty where nothing was."""
-        path = self.folder / LOG
-        if not path.is_file():
-            return {}
-        read: dict[str, Any] = json.loads(path.read_text("utf-8").splitlines()[-1])
-        return read
+        return last_line(self.folder / LOG)
 
     def _watts(self, now: datetime, workers: int, slot: Slot | None) -> tuple[float | None, str]:
         if workers == 0:
