@@ -77,10 +77,7 @@ def receive(source: Path | None, work: Path) -> list[str]:
     parts = [part["name"] for part in json.loads(manifest.read_text("utf-8"))["parts"]]
     missing = [name for name in parts if not (kept / name).is_file()]
     if not missing:
-        partial = work / "data.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        bundle.unpack(kept, partial)
-        partial.rename(data)
+        bundle.unpack(kept, data)
     return missing
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foldry.errors import InputError
+from foldry.model.alphafold import AlphaFold
+from foldry.model.weights import save
 from foldry.residues import GAP
 from foldry.train.bundle import MANIFEST, WEIGHTS, pack, read_parts, unpack, write_parts
 from foldry.train.diverse import diverse_rows
@@ -20,6 +24,7 @@ from foldry.train.packs import CLUSTERS, Library
 from tests.conftest import ROOT
 from tests.test_architecture import ON_A_BARE_GPU_MACHINE
 from tests.train.synthetic import World, write_world
+from tests.train.tiny import tiny_config
 
 MAX_ROWS = 12
 
@@ -38,7 +43,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def bundle(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("bundle")
     weights = out.with_name("weights")
-    weights.write_bytes(b"the network")
+    save(weights, AlphaFold(tiny_config()).state_dict(), tiny_config(), {})
     pack(world.folder, out, weights, max_rows=MAX_ROWS)
     return out
 
@@ -50,7 +55,7 @@ def unpacked(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_chains_hits_and_tables_come_back(world: World, unpacked: Path) -> None:
+def test_chains_hits_and_tables_come_back(world: World, bundle: Path, unpacked: Path) -> None:
     before, after = Library(world.folder, ["train"]), Library(unpacked, ["train"])
     assert list(after.structures.place) == list(before.structures.place)
     for name in world.lengths:
@@ -66,7 +71,7 @@ def test_chains_hits_and_tables_come_back(world: World, unpacked: Path) -> None:
     for table in ("train", CLUSTERS):
         path = Path("splits") / f"{table}.tsv"
         assert (unpacked / path).read_bytes() == (world.folder / path).read_bytes()
-    assert (unpacked / WEIGHTS).read_bytes() == b"the network"
+    assert (unpacked / WEIGHTS).read_bytes() == bundle.with_name("weights").read_bytes()
 
 
 def test_alignments_keep_their_most_diverse_rows(world: World, unpacked: Path) -> None:
@@ -135,6 +140,34 @@ def test_a_strange_manifest_is_refused(manifest: str, message: str, tmp_path: Pa
     with pytest.raises(InputError, match=message):
         unpack(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_none_are_not_packed(world: World, tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"the network")
+    with pytest.raises(InputError, match="is no Foldry weights file"):
+        pack(world.folder, tmp_path / "bundle", tmp_path / "weights")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_unpack_that_breaks_off_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+    data, _ = read_parts(bundle)
+    kept = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(kept, "w") as less:
+        for name in whole.namelist():
+            if name != WEIGHTS:
+                less.writestr(name, whole.read(name))
+    write_parts(kept.getvalue(), tmp_path / "less", 40, {"splits": ["train"]})
+    out, partial = tmp_path / "out", tmp_path / "out.partial"
+    with pytest.raises(InputError, match="not a readable bundle"):
+        unpack(tmp_path / "less", out)
+    assert not out.exists() and not partial.exists()
+    partial.mkdir()  # as a kill leaves it
+    (partial / "half").touch()
+    unpack(bundle, out)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "msas", "splits", WEIGHTS, "structures", "templates"
+    ]  # fmt: skip
+    assert not partial.exists()
 
 
 def test_nothing_is_overwritten(world: World, bundle: Path, tmp_path: Path) -> None:

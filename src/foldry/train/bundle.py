@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
+from foldry.model.weights import load
 from foldry.residues import ATOM37_MASK
 from foldry.train.diverse import diverse_rows
 from foldry.train.internal import KINDS, Chains, decode, encode
@@ -64,8 +66,9 @@ def pack(
         max_rows: Rows of an alignment at most, the chain itself among them.
 
     Raises:
-        InputError: The packs are damaged, or `out` holds something else.
+        InputError: The packs or the weights are damaged, or `out` holds something else.
     """
+    load(weights)  # so that the machine that unpacks them can
     splits = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
     splits = [split for split in splits if split != CLUSTERS]
     if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
@@ -90,6 +93,8 @@ def pack(
 def unpack(bundle: Path, out: Path) -> None:
     """Write a bundle's packs, tables and weights (`start.safetensors`) into a folder.
 
+    It is written under a temporary name first: a folder that is there is whole.
+
     Raises:
         InputError: A part is missing or is not what the manifest says, or `out` is in use.
     """
@@ -99,24 +104,33 @@ def unpack(bundle: Path, out: Path) -> None:
     splits = notes.get("splits")
     if not isinstance(splits, list) or not all(_SPLIT.fullmatch(str(name)) for name in splits):
         raise InputError(f"{bundle / MANIFEST} names no splits: pack the bundle again.")
+    whole = out.resolve()
+    partial = whole.with_name(f"{whole.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED:
                 raise InputError(f"{bundle} holds more than 16 GiB: give a smaller bundle.")
-            for split in splits:
-                chains = _chains(_take(archive, f"structures/{split}"))
-                write_pack(out / "structures" / f"structures-{split}.npz", structure_arrays(chains))
-                columns = _by_column(_take(archive, f"msas/{split}"))
-                write_pack(out / "msas" / f"msas-{split}.npz", columns)
-                hits = _take(archive, f"templates/{split}")
-                write_pack(out / "templates" / f"templates-{split}.npz", hits)
-            (out / "splits").mkdir(exist_ok=True)
-            for table in (*splits, CLUSTERS):
-                path = out / "splits" / f"{table}.tsv"
-                path.write_bytes(archive.read(f"splits/{table}.tsv"))
-            (out / WEIGHTS).write_bytes(archive.read(WEIGHTS))
+            _unpack(archive, splits, partial)
+        partial.replace(whole)
     except (zipfile.BadZipFile, KeyError, ValueError, IndexError) as error:
         raise InputError(f"{bundle} is not a readable bundle ({error}): pack it again.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
+    for split in splits:
+        chains = _chains(_take(archive, f"structures/{split}"))
+        write_pack(out / "structures" / f"structures-{split}.npz", structure_arrays(chains))
+        columns = _by_column(_take(archive, f"msas/{split}"))
+        write_pack(out / "msas" / f"msas-{split}.npz", columns)
+        hits = _take(archive, f"templates/{split}")
+        write_pack(out / "templates" / f"templates-{split}.npz", hits)
+    (out / "splits").mkdir(exist_ok=True)
+    for table in (*splits, CLUSTERS):
+        (out / "splits" / f"{table}.tsv").write_bytes(archive.read(f"splits/{table}.tsv"))
+    (out / WEIGHTS).write_bytes(archive.read(WEIGHTS))
 
 
 def write_parts(
