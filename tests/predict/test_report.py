@@ -29,7 +29,7 @@ from tests.browser import Page
 from tests.predict.fake import fake_complex, fake_prediction
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
-NOTICE = "Made with a small model <b>only</b>."
+NOTICE = "Made with a small model <b>only</b>: run `foldry <i>` first."
 VENDOR = files("foldry") / "server" / "web" / "vendor"
 
 
@@ -276,7 +276,8 @@ def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> N
     with Page(390, 844) as opened:
         opened.open(tmp_path / "report.html", "document.body?.dataset.ready === 'true'")
         assert opened.evaluate("document.querySelector('h1').textContent") == EVIL
-        assert opened.evaluate("document.querySelector('#notice').textContent") == NOTICE
+        assert texts(opened, "#notice") == [NOTICE.replace("`", "")]
+        assert texts(opened, "#notice code") == ["foldry <i>"]
         assert opened.evaluate("document.querySelector('#pae-panel').hidden")
         text = opened.evaluate("document.querySelector('#coverage').textContent")
         assert "without an alignment" in text

@@ -16,7 +16,7 @@ from foldry.model.weights import from_official, load, load_config, read_npz, sha
 
 MINI_NOTICE = (
     "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold. "
-    "For AlphaFold's own parameters run `foldry weights get`, then fold with --weights FOLDER."
+    "For AlphaFold's own parameters run `foldry weights get`, then fold with `--weights FOLDER`."
 )
 OWN_NOTICE = (
     "Made with a network of mini's shape, trained by whoever made this: how accurate it is, and "

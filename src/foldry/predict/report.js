@@ -76,7 +76,8 @@ function showFacts() {
   if (ptm !== null) facts.splice(2, 0, ["pTM", fixed(ptm, 2)]);
   pairs(byId("facts"), facts);
   byId("notice").hidden = !provenance.notice;
-  byId("notice").textContent = provenance.notice;
+  byId("notice").replaceChildren(...provenance.notice.split("`").map((part, index) =>
+    (index % 2 ? element("code", {}, part) : part)));
 }
 
 function showProvenance() {
