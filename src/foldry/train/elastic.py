@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, Final
 
 from foldry.errors import InputError
+from foldry.train.lock import only_command
 from foldry.train.power import Meter, Slot, slot_at
 
 logger = logging.getLogger(__name__)
@@ -90,9 +91,13 @@ class Supervisor:
             Whether the run is done.
 
         Raises:
-            InputError: A worker failed.
+            InputError: A worker failed, or another command runs in the folder.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        with only_command(self.folder) as lock:
+            return self._run(lock)
+
+    def _run(self, lock: tuple[int, ...]) -> bool:
         started = last = time.monotonic()
         crew: list[subprocess.Popen[bytes]] = []
         slot = None
@@ -106,7 +111,7 @@ class Supervisor:
                         write_wanted(self.folder, 0)
                     elif slot != (slot := slot_at(self.plan, now)):
                         self._follow(slot)
-                    crew, done = self._look_after(crew)
+                    crew, done = self._look_after(crew, lock)
                     if done or (over and not crew):
                         return done
                     time.sleep(POLL_SECONDS)
@@ -127,7 +132,7 @@ class Supervisor:
         write_wanted(self.folder, min(max(self._wanted() + number, 0), self.max_workers))
 
     def _look_after(
-        self, crew: list[subprocess.Popen[bytes]]
+        self, crew: list[subprocess.Popen[bytes]], lock: tuple[int, ...]
     ) -> tuple[list[subprocess.Popen[bytes]], bool]:
         """The workers after a look at them, started anew where that is due; whether all are done.
 
@@ -148,9 +153,9 @@ class Supervisor:
         wanted = self._wanted()
         if wanted != read_wanted(self.folder):
             write_wanted(self.folder, wanted)
-        return (self._start(wanted) if wanted else []), False
+        return (self._start(wanted, lock) if wanted else []), False
 
-    def _start(self, size: int) -> list[subprocess.Popen[bytes]]:
+    def _start(self, size: int, lock: tuple[int, ...]) -> list[subprocess.Popen[bytes]]:
         logger.info("%d %s", size, "worker runs" if size == 1 else "workers run")
         threads = max(1, (os.cpu_count() or 1) // size)
         shared = {**os.environ, SUPERVISOR: str(os.getpid()), "WORLD_SIZE": str(size)}
@@ -158,7 +163,9 @@ class Supervisor:
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
         return [
             subprocess.Popen(
-                list(self.command), env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+                list(self.command),
+                env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                pass_fds=lock,
             )
             for rank in range(size)
         ]

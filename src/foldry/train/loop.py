@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -29,8 +30,10 @@ from foldry.train.checkpoint import (
 from foldry.train.config import StageConfig
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
+from foldry.train.elastic import is_supervised
 from foldry.train.ema import EMA
 from foldry.train.gradient import Gradient
+from foldry.train.lock import only_command
 from foldry.train.logs import append_line
 from foldry.train.losses import Losses, total_loss
 from foldry.train.optimizer import Muon
@@ -93,22 +96,27 @@ def train_stages(
         Whether all stages are done; not so where the time was over or a stop was asked for.
 
     Raises:
-        InputError: The folder's checkpoint cannot be resumed, or gradients are no longer finite.
+        InputError: The folder's checkpoint cannot be resumed, another command runs in the folder,
+            a stage has nothing to train on, or gradients are no longer finite.
     """
     started = time.monotonic()
-    progress = read_progress(run.folder)
     run.folder.mkdir(parents=True, exist_ok=True)
-    names = [stage.name for stage in stages]
-    first = names.index(progress.stage) if progress and progress.stage in names else 0
-    for stage in stages[first:]:
-        data.chains(stage)  # what cannot be trained on is said before hours have passed
-    for stage in stages[first:]:
-        left = run.minutes
-        if left is not None:
-            left -= (time.monotonic() - started) / 60
-        progress = train(config, stage, data, replace(run, minutes=left), runtime, watch, workers)
-        if progress.step < stage.num_steps:
-            return False
+    # A supervisor holds the folder for its workers.
+    ours = (workers is None or workers.rank == 0) and not is_supervised()
+    with only_command(run.folder) if ours else nullcontext():
+        progress = read_progress(run.folder)
+        names = [stage.name for stage in stages]
+        first = names.index(progress.stage) if progress and progress.stage in names else 0
+        for stage in stages[first:]:
+            data.chains(stage)  # what cannot be trained on is said before hours have passed
+        for stage in stages[first:]:
+            left = run.minutes
+            if left is not None:
+                left -= (time.monotonic() - started) / 60
+            limited = replace(run, minutes=left)
+            progress = train(config, stage, data, limited, runtime, watch, workers)
+            if progress.step < stage.num_steps:
+                return False
     return True
 
 
