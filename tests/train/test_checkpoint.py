@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +19,22 @@ from foldry.errors import InputError
 from foldry.train import loop
 from foldry.train.checkpoint import NAME, read_progress
 from foldry.train.data import TrainingSet
+from foldry.train.losses import LossConfig
 from tests.train.synthetic import write_world
-from tests.train.tiny import read_log, shared_stages, tiny_config
+from tests.train.tiny import read_log, shared_stages, tiny_config, tiny_stage
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingSet, Path]:
+    """Data, and the folder of a run that stopped after the first of two steps."""
+    folder = tmp_path_factory.mktemp("begun")
+    (folder / "world").mkdir()
+    data = TrainingSet(write_world(folder / "world").folder, splits=("train",))
+    run = loop.Run(folder / "run", asked_to_stop=lambda: True)
+    assert loop.train(tiny_config(), tiny_stage("main", 2), data, run).step == 1
+    return data, run.folder
 
 
 @pytest.mark.slow
@@ -48,6 +63,40 @@ def test_kill_9_and_go_on(tmp_path: Path) -> None:
         ours, theirs = load_file(killed / name), load_file(whole / name)
         assert set(ours) == set(theirs)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"seed": 1}, "seed 0, not 1"),
+        ({"stage": {"batch_size": 4}}, "batch_size 2, not 4"),
+        (
+            {"stage": {"losses": LossConfig()}},
+            r"losses\.distogram 1\.0, not 0\.3, .* and \d others",
+        ),
+        ({"network": {"num_recycles": 3}}, r"network\.num_recycles 0, not 3"),
+        ({"stage": {"num_steps": 3, "micro_batch": 1}}, None),
+        ({"stage": {"name": "long", "batch_size": 4, "num_steps": 1}, "seed": 1}, None),
+        (
+            {"stage": {"name": "long"}, "network": {"num_recycles": 3}},
+            r"network\.num_recycles 0, not 3",
+        ),
+    ],
+)
+def test_a_run_goes_on_as_it_began(
+    begun: tuple[TrainingSet, Path], tmp_path: Path, changed: dict[str, Any], said: str | None
+) -> None:
+    data, folder = begun
+    run = loop.Run(tmp_path / "run", seed=changed.get("seed", 0))
+    shutil.copytree(folder, run.folder)
+    config = replace(tiny_config(), **changed.get("network", {}))
+    stage = replace(tiny_stage("main", 2), **changed.get("stage", {}))
+    if said is None:
+        assert loop.train(config, stage, data, run).step == stage.num_steps
+        return
+    whole = rf"^the run in \S+ was begun with {said}: give the same settings, or another --out\.$"
+    with pytest.raises(InputError, match=whole):
+        loop.train(config, stage, data, run)
 
 
 def test_progress_is_read_without_the_rest(tmp_path: Path) -> None:

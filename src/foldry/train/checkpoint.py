@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 import torch.distributed as dist
@@ -15,12 +16,17 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from foldry.errors import InputError
+from foldry.model.config import ModelConfig
+from foldry.train.config import StageConfig
 from foldry.train.distributed import like, whole
 from foldry.train.ema import EMA
 
 NAME = "checkpoint.safetensors"
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 """What Adam keeps of a parameter; Muon keeps `exp_avg` alone."""
+MAY_CHANGE: Final = ("num_steps", "micro_batch")
+"""Settings of a stage that a run may go on with others of."""
+_NETWORK: Final = "network"
 
 
 @dataclass(frozen=True)
@@ -42,13 +48,37 @@ class Progress:
     from_weights: bool = False
 
 
+def settings(config: ModelConfig, stage: StageConfig, seed: int) -> dict[str, object]:
+    """What a run is told that a stage may not change while it goes on, by name."""
+    known = {"seed": seed, _NETWORK: config.to_dict()} | asdict(stage)
+    flat = _flat({name: value for name, value in known.items() if name not in MAY_CHANGE})
+    read: dict[str, object] = json.loads(json.dumps(flat))
+    return read
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
 def save_checkpoint(
-    folder: Path, model: nn.Module, ema: EMA, optimizer: torch.optim.Adam, progress: Progress
+    folder: Path,
+    model: nn.Module,
+    ema: EMA,
+    optimizer: torch.optim.Adam,
+    progress: Progress,
+    told: Mapping[str, object],
 ) -> None:
     """Write everything that the next step depends on; all that is random follows from the step.
 
     The file is whole or the one before, whenever the process is killed. It does not depend on how
     many workers there are; all must call this where parameters are divided, and the first writes.
+    `told` are the run's `settings`.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
@@ -60,7 +90,7 @@ def save_checkpoint(
         return
     data = safetensors_bytes(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={"progress": json.dumps(asdict(progress))},
+        metadata={"progress": json.dumps(asdict(progress)), "settings": json.dumps(told)},
     )
     partial = folder / f"{NAME}.partial"
     with partial.open("wb") as file:
@@ -77,27 +107,32 @@ def read_progress(folder: Path) -> Progress | None:
         InputError: Its checkpoint is damaged.
     """
     path = folder / NAME
-    if not path.is_file():
-        return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _progress(file)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise _refused(path, error) from error
+    return _read_notes(path)[0] if path.is_file() else None
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, ema: EMA, optimizer: torch.optim.Adam
+    folder: Path,
+    model: nn.Module,
+    ema: EMA,
+    optimizer: torch.optim.Adam,
+    told: Mapping[str, object],
 ) -> Progress:
     """Put a run back to where `save_checkpoint` left it.
 
     Raises:
-        InputError: The file is damaged, or of another network.
+        InputError: The file is damaged, or the run was begun with other `settings`: of the network
+            or, where its stage goes on, at all.
     """
     path = folder / NAME
+    progress, before = _read_notes(path)
+    goes_on = progress.stage == told["name"]
+    _check_same(
+        folder,
+        before,
+        {name: told[name] for name in told if goes_on or name.startswith(f"{_NETWORK}.")},
+    )
     try:
         with safe_open(path, framework="pt") as file:
-            progress = _progress(file)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         groups = [group for group in optimizer.param_groups if group.get("muon")]
         by_muon = {id(parameter) for group in groups for parameter in group["params"]}
@@ -121,8 +156,29 @@ def load_checkpoint(
     return progress
 
 
-def _progress(file: Any) -> Progress:
-    return Progress(**json.loads((file.metadata() or {})["progress"]))
+def _check_same(folder: Path, before: Mapping[str, object], told: Mapping[str, object]) -> None:
+    """That a run goes on as it began; what an earlier version of Foldry lacked is not compared."""
+    changed = [
+        f"{name} {before[name]}, not {value}"
+        for name, value in told.items()
+        if name in before and before[name] != value
+    ]
+    if changed:
+        more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
+        raise InputError(
+            f"the run in {folder} was begun with {', '.join(changed[:3])}{more}: give the "
+            "same settings, or another --out."
+        )
+
+
+def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:
+    """How far a run got, and its settings, which an earlier version of Foldry did not note."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = file.metadata() or {}
+        return Progress(**json.loads(notes["progress"])), json.loads(notes.get("settings", "{}"))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _refused(path, error) from error
 
 
 def _refused(path: Path, error: Exception) -> InputError:

@@ -26,6 +26,7 @@ from foldry.train.checkpoint import (
     load_checkpoint,
     read_progress,
     save_checkpoint,
+    settings,
 )
 from foldry.train.config import StageConfig
 from foldry.train.data import TrainingSet
@@ -146,7 +147,8 @@ def train(
         How far the run got.
 
     Raises:
-        InputError: The folder's checkpoint cannot be resumed, or gradients are no longer finite.
+        InputError: The folder's checkpoint cannot be resumed or was begun with other settings, or
+            gradients are no longer finite.
     """
     started = time.monotonic()
     runtime, workers = runtime or Runtime(), workers or Workers()
@@ -155,8 +157,9 @@ def train(
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
     progress = Progress(stage.name, 0, 0, from_weights=run.start is not None)
+    told = settings(config, stage, run.seed)
     if (run.folder / NAME).is_file():
-        progress = load_checkpoint(run.folder, model, ema, optimizer)
+        progress = load_checkpoint(run.folder, model, ema, optimizer, told)
         if progress.stage != stage.name:
             progress = replace(progress, stage=stage.name, step=0, from_weights=False)
             if not whole_network(stage):
@@ -167,7 +170,7 @@ def train(
         # The checkpoint is last: what it says is done is then on disk.
         if workers.rank == 0:
             save(run.folder / WEIGHTS, state, config, {"samples": str(progress.num_samples)})
-        save_checkpoint(run.folder, model, ema, optimizer, progress)
+        save_checkpoint(run.folder, model, ema, optimizer, progress, told)
         workers.wait()  # the next stage reads the checkpoint on every worker
 
     with Log(run, workers, watch) as log:
@@ -195,8 +198,8 @@ def train(
             skipped_in_a_row = skipped_in_a_row + 1 if skipped == stage.batch_size else 0
             if skipped_in_a_row == MAX_SKIPPED:
                 raise InputError(
-                    f"the last {MAX_SKIPPED} steps had no finite gradient: go back to earlier "
-                    "weights with --start, or lower the stage's learning rate."
+                    f"the last {MAX_SKIPPED} steps had no finite gradient: begin another run, "
+                    "from earlier weights with --start or with a lower learning rate."
                 )
             if validating:
                 copy = averaged(config, ema.whole(), model)
