@@ -101,6 +101,8 @@ def train_stages(
             a stage has nothing to train on, or gradients are no longer finite.
     """
     started = time.monotonic()
+    for stage in stages:
+        data.chains(stage)  # what has none is said now, not hours later
     run.folder.mkdir(parents=True, exist_ok=True)
     # A supervisor holds the folder for its workers.
     ours = (workers is None or workers.rank == 0) and not is_supervised()
@@ -108,8 +110,6 @@ def train_stages(
         progress = read_progress(run.folder)
         names = [stage.name for stage in stages]
         first = names.index(progress.stage) if progress and progress.stage in names else 0
-        for stage in stages[first:]:
-            data.chains(stage)  # what cannot be trained on is said before hours have passed
         for stage in stages[first:]:
             left = run.minutes
             if left is not None:
