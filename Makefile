@@ -6,12 +6,14 @@
 #   make vendor   fetch the report's viewer again (this one needs npm)
 #   make clean    remove the virtual environment and the demo's output
 #
-# Another build of PyTorch (docs/install.md says when):
+# Another build of PyTorch (docs/install.md says when), and more processes to test with:
 #   make demo TORCH_INDEX="--index-url URL"
+#   make test JOBS=8
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
+JOBS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +43,7 @@ demo: $(VENV)/.foldry
 	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check $(SOURCES)

@@ -46,6 +46,12 @@ def data_dir() -> Path:
     return root
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests, so that several processes end together."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the worst error of each recorded case, which its test leaves as a property."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
