@@ -201,6 +201,12 @@ def wide(request: pytest.FixtureRequest, full_page: Path) -> Iterator[Page]:
         yield opened
 
 
+def assert_silent(opened: Page, page: Path) -> None:
+    asked = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
+    assert asked == [page.as_uri()]
+    assert opened.errors == []
+
+
 COLOURS_SHOWN = """(async () => {
   const { canvas, width, height } = await viewer.plugin.helpers.viewportScreenshot.getPreview(320);
   const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
@@ -256,6 +262,7 @@ def test_pointing_at_a_plot_reads_its_values(wide: Page) -> None:
 @pytest.mark.browser
 def test_another_prediction_can_be_shown(wide: Page) -> None:
     wide.evaluate("document.querySelector('#ranking button').click()")
+    wide.evaluate("(async () => { await work; })()")
     seed = "document.querySelector('tr[aria-current]').cells[2].textContent"
     assert wide.evaluate(seed) == "1"
     assert wide.evaluate("shown.provenance.seed") == 1
@@ -263,9 +270,7 @@ def test_another_prediction_can_be_shown(wide: Page) -> None:
 
 @pytest.mark.browser
 def test_the_console_and_the_network_stay_silent(wide: Page, full_page: Path) -> None:
-    asked = [url for url in wide.requests if not url.startswith(("data:", "blob:"))]
-    assert asked == [full_page.as_uri()]
-    assert wide.errors == []
+    assert_silent(wide, full_page)
 
 
 @pytest.mark.browser
@@ -307,9 +312,10 @@ def complex_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.fixture(scope="module", params=[1440, 390])
-def wide_complex(request: pytest.FixtureRequest, complex_page: Path) -> Iterator[Page]:
-    with Page(request.param, 900) as opened:
+@pytest.fixture(scope="module")
+def shown_complex(complex_page: Path) -> Iterator[Page]:
+    """The report of a complex at the width of a phone: the smallest view is drawn the soonest."""
+    with Page(390, 900) as opened:
         opened.open(complex_page, "document.body?.dataset.ready === 'true'")
         yield opened
 
@@ -320,31 +326,46 @@ def texts(opened: Page, selector: str) -> list[str]:
     return found
 
 
-@pytest.mark.browser
-def test_a_complex_is_shown_with_its_chains(wide_complex: Page) -> None:
-    assert wide_complex.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert "626 in 2 chains" in texts(wide_complex, "#facts dd")
+def assert_chains_are_shown(opened: Page) -> None:
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "626 in 2 chains" in texts(opened, "#facts dd")
     for plot in ("pae", "plddt", "coverage"):
-        assert texts(wide_complex, f"#{plot} .chain") == ["A", "B"]
+        assert texts(opened, f"#{plot} .chain") == ["A", "B"]
     borders = "document.querySelectorAll('#pae .border').length"
-    assert wide_complex.evaluate(borders) == 2
-    header, row = texts(wide_complex, "#pairs th"), texts(wide_complex, "#pairs td")
+    assert opened.evaluate(borders) == 2
+    header, row = texts(opened, "#pairs th"), texts(opened, "#pairs td")
     shown = dict(zip(header, row, strict=True))
     assert shown["Chains"] == "A – B"
     assert (shown["ipTM"], shown["actifpTM"], shown["Contacts"]) == ("0.88", "0.94", "126")
-    assert texts(wide_complex, "#pairs-meaning dt") == header[1:]
-    assert all(texts(wide_complex, "#pairs-meaning dd"))
-    assert texts(wide_complex, "#chains td:first-child") == ["A", "B"]
-    assert texts(wide_complex, "#clash") == ["No chain clashes with another."]
-    assert texts(wide_complex, "#relaxation-about")[0].endswith(f"1.90 Å at most. {LATE}")
-    assert texts(wide_complex, "#relaxation tbody tr:first-child td")[1:] == [
+    assert texts(opened, "#pairs-meaning dt") == header[1:]
+    assert all(texts(opened, "#pairs-meaning dd"))
+    assert texts(opened, "#chains td:first-child") == ["A", "B"]
+    assert texts(opened, "#clash") == ["No chain clashes with another."]
+    assert texts(opened, "#relaxation-about")[0].endswith(f"1.90 Å at most. {LATE}")
+    assert texts(opened, "#relaxation tbody tr:first-child td")[1:] == [
         "12,300,000",
         "-24,512",
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
-def test_the_structure_can_be_coloured_by_chain(wide_complex: Page) -> None:
+def test_a_complex_fits_a_wide_window(complex_page: Path) -> None:
+    with Page(1440, 900) as opened:
+        opened.open(complex_page, "document.body?.dataset.ready === 'true'")
+        assert_chains_are_shown(opened)
+        assert_silent(opened, complex_page)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_complex_is_shown_with_its_chains(shown_complex: Page) -> None:
+    assert_chains_are_shown(shown_complex)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_structure_can_be_coloured_by_chain(shown_complex: Page) -> None:
     themes = (
         "viewer.plugin.managers.structure.hierarchy.current.structures[0].components"
         ".flatMap(each => each.representations.map(one => one.cell.obj.data.repr.theme.color))"
@@ -352,45 +373,45 @@ def test_the_structure_can_be_coloured_by_chain(wide_complex: Page) -> None:
     legend = "[...document.querySelectorAll('#legend span')].map(each => each.style.background)"
     for chain in ("chain", "plddt"):
         press = f"document.querySelector('#coloring [value={chain}]')"
-        wide_complex.evaluate(f"{press}.click()")
-        wide_complex.evaluate("(async () => { await work; })()")
-        assert wide_complex.evaluate(f"{press}.getAttribute('aria-pressed')") == "true"
-        table = wide_complex.evaluate(f"{themes}[0].legend.table ?? []")
+        shown_complex.evaluate(f"{press}.click()")
+        shown_complex.evaluate("(async () => { await work; })()")
+        assert shown_complex.evaluate(f"{press}.getAttribute('aria-pressed')") == "true"
+        table = shown_complex.evaluate(f"{themes}[0].legend.table ?? []")
         if chain == "chain":
             numbers = dict(table)
             expected = [f"rgb({n >> 16}, {n >> 8 & 255}, {n & 255})" for n in numbers.values()]
             assert list(numbers) == ["A", "B"]
-            assert wide_complex.evaluate(legend) == expected
-            assert texts(wide_complex, "#legend li") == ["Chain A", "Chain B"]
-    assert len(wide_complex.evaluate(legend)) == 4
+            assert shown_complex.evaluate(legend) == expected
+            assert texts(shown_complex, "#legend li") == ["Chain A", "Chain B"]
+    assert len(shown_complex.evaluate(legend)) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.browser
-def test_a_contact_is_shown_in_the_structure(wide_complex: Page) -> None:
-    text = texts(wide_complex, "#contacts button")
+def test_a_contact_is_shown_in_the_structure(shown_complex: Page) -> None:
+    text = texts(shown_complex, "#contacts button")
     assert len(text) == 126
-    wide_complex.evaluate("document.querySelector('#contacts button').click()")
+    shown_complex.evaluate("document.querySelector('#contacts button').click()")
     assert text[0] == "A P15 – B P15"
     marked = "viewer.plugin.managers.structure.selection.elementCount()"
-    assert wide_complex.evaluate(marked) == 14, "two prolines of seven atoms"
+    assert shown_complex.evaluate(marked) == 14, "two prolines of seven atoms"
 
 
+@pytest.mark.slow
 @pytest.mark.browser
-def test_a_clash_and_a_failed_relaxation_are_told(wide_complex: Page) -> None:
-    wide_complex.evaluate("document.querySelector('#ranking button').click()")
-    wide_complex.evaluate("(async () => { await work; })()")
-    assert texts(wide_complex, "#clash") == [
+def test_a_clash_and_a_failed_relaxation_are_told(shown_complex: Page) -> None:
+    shown_complex.evaluate("document.querySelector('#ranking button').click()")
+    assert texts(shown_complex, "#clash") == [
         "Clash: too many atoms of chains A, B overlap with other chains."
     ]
-    [told] = texts(wide_complex, "#relaxation-about")
+    [told] = texts(shown_complex, "#relaxation-about")
     assert told.endswith("the structure is the network's own: residue A 7 is unknown.")
-    assert texts(wide_complex, "#relaxation td") == []
+    assert texts(shown_complex, "#relaxation td") == []
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_complex_asks_for_nothing_and_reports_no_error(
-    wide_complex: Page, complex_page: Path
+    shown_complex: Page, complex_page: Path
 ) -> None:
-    asked = [url for url in wide_complex.requests if not url.startswith(("data:", "blob:"))]
-    assert asked == [complex_page.as_uri()]
-    assert wide_complex.errors == []
+    assert_silent(shown_complex, complex_page)
