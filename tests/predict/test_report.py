@@ -402,7 +402,7 @@ def test_a_contact_is_shown_in_the_structure(shown_complex: Page) -> None:
 def test_a_clash_and_a_failed_relaxation_are_told(shown_complex: Page) -> None:
     shown_complex.evaluate("document.querySelector('#ranking button').click()")
     assert texts(shown_complex, "#clash") == [
-        "Clash: too many atoms of chains A, B overlap with other chains."
+        "Clash: too many atoms of chains A, B are less than 1.1 Å from other chains."
     ]
     [told] = texts(shown_complex, "#relaxation-about")
     assert told.endswith("the structure is the network's own: residue A 7 is unknown.")

@@ -279,14 +279,14 @@ def _atoms_along_x(chains: str, x: list[float]) -> Structure:
 
 
 def test_clashes_between_chains_by_hand() -> None:
-    """Two carbons overlap by more than 1.5 Å where they are nearer than 1.9 Å."""
-    found = chain_clashes(_atoms_along_x("AABBBC", [0.0, 9.0, 1.8, 10.5, 8.0, 3.8]))
+    """AlphaFold 3 counts atoms less than 1.1 Å apart; two carbons overlap by 1.5 Å at 1.9 Å."""
+    found = chain_clashes(_atoms_along_x("AABBBC", [0.0, 9.0, 1.08, 10.05, 8.0, 2.2]))
     assert found.chains == ("A", "B", "C")
-    # The two of A meet one and two of B; those within B are not counted, nor 2.0 Å to C.
+    # The two of A meet one and two of B; those within B are not counted, nor 1.12 Å to C.
     assert found.atoms.tolist() == [[0, 2, 0], [3, 0, 0], [0, 0, 0]]
     np.testing.assert_allclose(found.share, [1, 1, 0])
     assert found.clashing.tolist() == [True, True, False]
-    half = chain_clashes(_atoms_along_x("AABB", [0.0, 9.0, 1.8, 20.0]))
+    half = chain_clashes(_atoms_along_x("AABB", [0.0, 9.0, 1.0, 20.0]))
     assert not half.clashing.any(), "half of the atoms is not more than half"
     np.testing.assert_allclose(half.share, 0.5)
 
@@ -294,14 +294,14 @@ def test_clashes_between_chains_by_hand() -> None:
 def test_more_than_a_hundred_clashing_atoms() -> None:
     x = 10.0 * np.arange(300)
     for number, clashing in ((100, False), (101, True)):
-        other = np.where(np.arange(300) < number, x + 1.5, x + 5)
+        other = np.where(np.arange(300) < number, x + 1.0, x + 5)
         found = chain_clashes(_atoms_along_x("A" * 300 + "B" * 300, [*x, *other]))
         assert found.atoms[0, 1] == found.atoms[1, 0] == number
         assert found.clashing.tolist() == [clashing, clashing]
 
 
 def test_an_atom_that_clashes_with_two_chains_counts_once() -> None:
-    found = chain_clashes(_atoms_along_x("ABC", [0.0, 1.5, -1.5]))
+    found = chain_clashes(_atoms_along_x("ABC", [0.0, 1.0, -1.0]))
     assert found.atoms.tolist() == [[0, 1, 1], [1, 0, 0], [1, 0, 0]]
     np.testing.assert_allclose(found.share, 1)
 

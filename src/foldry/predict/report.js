@@ -152,7 +152,7 @@ function showChains() {
   const { ofPairs, ofChains, clashing, contacts, numContacts } = judged;
   const names = clashing.map(index => chains[index].id).join(", ");
   byId("clash").textContent = clashing.length
-    ? `Clash: too many atoms of ${clashing.length > 1 ? "chains" : "chain"} ${names} overlap with other chains.`
+    ? `Clash: too many atoms of ${clashing.length > 1 ? "chains" : "chain"} ${names} are less than 1.1 Å from other chains.`
     : "No chain clashes with another.";
   byId("clash").classList.toggle("notice", clashing.length > 0);
   showMeasures("pairs", "Chains", judged.pairs.map(pair => pair.map(index => chains[index].id).join(" – ")), ofPairs);

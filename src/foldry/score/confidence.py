@@ -18,7 +18,6 @@ from foldry.features.known_atoms import backbone_frames, pseudo_beta
 from foldry.residues import CA
 from foldry.score.interface import Contacts
 from foldry.score.neighbours import near_pairs
-from foldry.score.stereochemistry import clashes_between_residues
 from foldry.score.tm import tm_d0, tm_term
 from foldry.structure import Structure
 
@@ -31,9 +30,11 @@ CONTACT: Final = 8.0
 """Å between two Cβ (Cα of glycine)."""
 CONTACT_PROBABILITY: Final = 0.6
 """So likely, by the distogram, are the contacts that make an interface for actifpTM."""
+CLASH: Final = 1.1
+"""Å. Atoms of different chains that are nearer clash (Abramson 2024, SI 5.9.2)."""
 CLASHING_ATOMS: Final = 100
 CLASHING_SHARE: Final = 0.5
-"""A chain clashes where more of its atoms overlap with other chains, or a larger share of them."""
+"""A chain clashes where more of its atoms do, or a larger share of them."""
 IPSAE_CUTOFF: Final = 10.0
 """Å. What `ipsae.py` recommends for AlphaFold 2's and 3's PAE."""
 _LIS_CUTOFF: Final = 12.0
@@ -326,14 +327,13 @@ def interface_contacts(structure: Structure) -> Contacts:
 
 @dataclass(frozen=True)
 class ChainClashes:
-    """Atoms that overlap with atoms of other chains, by `clashes_between_residues`.
+    """Atoms less than `CLASH` from atoms of other chains, the rule of AlphaFold 3's `has_clash`.
 
     Attributes:
         chains: Names in order.
         atoms: Number of atoms of chain a that clash with one of chain b; [C, C].
         share: Of the atoms of each chain [C] those that clash with any other chain, 0–1.
-        clashing: Chains [C] with more than 100 such atoms or more than half of them, the rule of
-            AlphaFold 3's `has_clash` (Abramson 2024, SI 5.9.2).
+        clashing: Chains [C] with more than 100 such atoms or more than half of its atoms.
     """
 
     chains: tuple[str, ...]
@@ -349,16 +349,15 @@ def chain_clashes(structure: Structure) -> ChainClashes:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
     """
     chain, num = _chain_numbers(structure), len(structure.chains)
-    found = clashes_between_residues(structure)
+    residue, slot = np.nonzero(structure.atom_mask)
+    chain_of = chain[residue]
+    first, second, _ = near_pairs(structure.atom_positions[residue, slot], CLASH, chain_of)
     # Each atom of a clash with the chain of the other one.
-    atom = (found.residue * 37 + found.slot).ravel()
-    partner = chain[found.residue[:, ::-1]].ravel()
-    apart = chain[atom // 37] != partner
-    atom, partner = np.unique(np.stack([atom[apart], partner[apart]]), axis=1)
-    pairs = np.bincount(chain[atom // 37] * num + partner, minlength=num * num).reshape(num, num)
-    clashing = np.bincount(chain[np.unique(atom) // 37], minlength=num)
-    there = np.bincount(chain, structure.atom_mask.sum(axis=1), num)
-    share = clashing / np.maximum(there, 1)
+    atom, other = np.concatenate([first, second]), np.concatenate([second, first])
+    atom, partner = np.unique(np.stack([atom, chain_of[other]]), axis=1)
+    pairs = np.bincount(chain_of[atom] * num + partner, minlength=num * num).reshape(num, num)
+    clashing = np.bincount(chain_of[np.unique(atom)], minlength=num)
+    share = clashing / np.maximum(np.bincount(chain_of, minlength=num), 1)
     return ChainClashes(
         chains=structure.chains,
         atoms=pairs,
