@@ -131,8 +131,8 @@ def _of_chains(
         Measure(
             "clashing_share",
             "Clashing share",
-            "Share of the chain's atoms that are less than 1.1 Å from other chains. A chain clashes "
-            "where it is above 0.5, or where there are more than 100 such atoms.",
+            "Share of the chain's atoms that are less than 1.1 Å from other chains. A chain "
+            "clashes where it is above 0.5, or where there are more than 100 such atoms.",
             clashes.share,
         ),
     )

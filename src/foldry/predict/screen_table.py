@@ -61,7 +61,12 @@ MEASURES: Final = (
     Column("lis", "LIS", "Local interaction score", is_share=True),
     Column("interface_pae", "PAE, Å", "Mean predicted aligned error of contacts", 1),
     Column("contacts", "Contacts", "Pairs of residues with Cβ at most 8 Å apart", 0),
-    Column("has_clash", "Clash", "Too many atoms of a chain are less than 1.1 Å from others", is_yes=True),
+    Column(
+        "has_clash",
+        "Clash",
+        "Too many atoms of a chain are less than 1.1 Å from others",
+        is_yes=True,
+    ),
     Column("mean_plddt", "pLDDT", "Mean over all residues", 1),
 )
 SECONDS: Final = Column("seconds", "Seconds", "What the prediction took", 0)
