@@ -34,8 +34,8 @@ class Confidence:
         iptm: 0–1; None without the head or with a single chain.
         chain_ptm: Of each chain alone, 0–1; None as `iptm`.
         chain_pair_iptm, actifptm: Of each two chains (`chain_pair_tm`), 0–1; None as `iptm`.
-        ranking_confidence: `of_complex` of a network for complexes, where a single chain has
-            ipTM 0; else the mean pLDDT.
+        ranking_confidence: `of_complex` where there is an ipTM, else the mean pLDDT: so a single
+            chain's is on one scale, whatever the network.
     """
 
     plddt: Float[np.ndarray, " N"]
@@ -67,7 +67,7 @@ def confidence(
     ptm = predicted_tm(terms)
     several = len(np.unique(asym_id)) > 1
     iptm = predicted_tm(terms, asym_id) if several else None
-    ranking = of_complex(iptm or 0, ptm) if config.of_complexes else per_residue.mean()
+    ranking = per_residue.mean() if iptm is None else of_complex(iptm, ptm)
     return Confidence(
         plddt=per_residue,
         pae=expectation(errors, centers).cpu().numpy(),
