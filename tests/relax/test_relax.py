@@ -110,7 +110,7 @@ def test_the_energy_is_that_of_a_system_made_from_the_file(
     energy = context.getState(getEnergy=True).getPotentialEnergy()
     theirs = energy.value_in_unit(unit.kilocalories_per_mole)
     # Free bonds to hydrogen, coordinates of three decimals, hydroxyls that turn another way.
-    assert result.energy_after == pytest.approx(theirs, abs=25)
+    assert result.energy_after == pytest.approx(theirs, abs=40)
 
 
 def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
@@ -129,13 +129,41 @@ def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
         return float(energy.value_in_unit(unit.kilocalories_per_mole))
 
     num_ca = hairpin.atom_mask[:, CA].sum()
-    of_ca = 0.5 * 300 * 2.0**2 * num_ca
+    of_ca = 0.5 * 100 * 2.0**2 * num_ca
     others = 0.5 * 10 * 2.0**2 * (given.sum() - num_ca)
     assert restraint() == pytest.approx(of_ca + others, rel=1e-6)
     freed = np.arange(len(hairpin)) < 15
     minimiser.free(freed)
     rest = 0.5 * 10 * 2.0**2 * (hairpin.atom_mask[~freed].sum() - (~freed).sum())
     assert restraint() == pytest.approx(of_ca + rest, rel=1e-6)
+
+
+def test_hands_and_peptides_are_mended(hairpin: Structure) -> None:
+    """A Cα on the other side of its plane, and a peptide turned half way to cis."""
+    xyz = hairpin.atom_positions.copy()
+    nitrogen, carbon, beta, alpha = xyz[6, [N, C, CB, CA]]
+    normal = np.cross(carbon - nitrogen, beta - nitrogen)
+    normal /= np.linalg.norm(normal)
+    xyz[6, CA] -= 2 * np.dot(alpha - nitrogen, normal) * normal
+    axis = xyz[12, CA] - xyz[11, CA]
+    axis /= np.linalg.norm(axis)
+    for row, slot in ((11, C), (11, O), (12, N)):
+        arm = xyz[row, slot] - xyz[11, CA]
+        xyz[row, slot] += (np.cross(axis, arm) if slot != N else np.cross(arm, axis)) * 0.8
+    bent = replace(hairpin, atom_positions=xyz)
+    before = find_violations(bent)
+    assert np.flatnonzero(before.chirality).tolist() == [6] and before.twisted[12]
+    relaxed, result = relax(bent, "reference")
+    after = find_violations(relaxed)
+    assert result.relaxed and not after.chirality.any() and not after.twisted.any()
+    assert result.violations_after == 0
+
+
+def test_a_sound_model_is_left_to_amber(hairpin: Structure) -> None:
+    model = complete(hairpin, find_platform("reference"))
+    context = Minimiser(model, find_platform("reference"))._context
+    energy = context.getState(getEnergy=True, groups={2}).getPotentialEnergy()
+    assert energy.value_in_unit(unit.kilocalories_per_mole) < 1.0
 
 
 @pytest.mark.parametrize("target", [(15, "O"), (5, "CE1")], ids=["other residue", "1–4"])
@@ -249,6 +277,30 @@ def test_a_failure_of_any_kind_is_told(hairpin: Structure, monkeypatch: pytest.M
     relaxed, result = relax(hairpin, "reference")
     assert relaxed is hairpin
     assert result.reason == "OpenMMException: Particle coordinate is NaN."
+
+
+def test_a_failure_after_the_first_round(clash: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, rounds = Minimiser.minimise, []
+
+    def fails_once_done(self: Minimiser, deadline: float) -> bool:
+        if rounds:
+            raise openmm.OpenMMException("Particle coordinate is NaN")
+        rounds.append(real(self, deadline))
+        return rounds[0]
+
+    monkeypatch.setattr(Minimiser, "minimise", fails_once_done)
+    monkeypatch.setattr(room, "violating_residues", lambda found: found.clashes | True)
+    relaxed, result = relax(clash, "reference")
+    assert result.relaxed and result.rounds == 1 and result.clashes_after == 0
+    assert result.reason.startswith("Round 2 failed and the one before counts: OpenMMException")
+    assert relaxed is not clash
+
+
+def test_a_chain_that_is_broken_has_two_ends(hairpin: Structure) -> None:
+    broken = moved(hairpin, np.arange(10, 20), [25.0, 0, 0])
+    assert [rows.tolist() for rows in bonded_runs(broken)] == [[*range(10)], [*range(10, 20)]]
+    _, result = relax(broken, "reference", max_rounds=1)
+    assert result.relaxed and result.max_move is not None and result.max_move < 1
 
 
 def test_the_bound_on_time(clash: Structure) -> None:

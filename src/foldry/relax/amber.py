@@ -1,4 +1,4 @@
-"""Amber's energy of a full model, with restraints, brought down by OpenMM's minimiser (L-BFGS)."""
+"""Amber's energy with restraints and guards, brought down by OpenMM's minimiser (L-BFGS)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from foldry.relax.atoms import FullModel, force_field
+from foldry.relax.guards import flat_peptides, left_hands
 from foldry.residues import CA
 
 STIFFNESS: Final = 10.0
 """kcal/mol/Å² of the restraints, as AlphaFold's (Jumper 2021, SI 1.8.6)."""
-CA_STIFFNESS: Final = 300.0
+CA_STIFFNESS: Final = 100.0
 """Of those of Cα, which stay when a residue is freed: a chain full of clashes would else unfold."""
 TOLERANCE: Final = 10.0
 """kJ/mol/nm. A minimisation ends where the forces' root mean square is less; AlphaFold's 2.39 kcal,
@@ -28,7 +29,7 @@ _SOFT_STEPS: Final = 1000
 _KJ_PER_KCAL: Final = 4.184
 _NM2_PER_A2: Final = 0.01
 _A_PER_NM: Final = 10.0
-_RESTRAINT, _AMBER = 1, 0
+_AMBER, _RESTRAINT, _GUARD = range(3)
 
 
 class Minimiser:
@@ -51,7 +52,7 @@ class Minimiser:
         return found
 
     def energy(self) -> float:
-        """Amber's energy without the restraints, kcal/mol."""
+        """Amber's energy alone, kcal/mol."""
         state = self._context.getState(getEnergy=True, groups={_AMBER})
         return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
 
@@ -107,6 +108,9 @@ class Minimiser:
         # minimiser several passes to end in a higher energy.
         system = force_field().createSystem(self._model.topology)
         _give_cores(system.getForce(_nonbonded(system)))
+        for guard in (left_hands(self._model), flat_peptides(self._model)):
+            guard.setForceGroup(_GUARD)
+            system.addForce(guard)
         return system
 
     def _restraints(self) -> Any:

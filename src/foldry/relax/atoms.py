@@ -34,6 +34,8 @@ _OXT: Final = ATOM37_ORDER["OXT"]
 _ALANINE, _GLYCINE = (RESTYPE_ORDER[letter] for letter in "AG")
 _BACKBONE: Final = [N, CA, C]
 _NOT_KEPT: Final = -1
+_APART: Final = 7.6
+"""Å from Cα to Cα, twice that of a peptide: beyond it a chain is broken, whatever its numbers."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class FullModel:
     def to_structure(self, positions: Float[np.ndarray, "M 3"]) -> Structure:
         """The structure with its atoms moved to these positions (Å), and missing ones added.
 
-        Added atoms get the mean B-factor of their residue. An unknown residue keeps the atoms that
-        it has; those beyond CB go with its backbone.
+        Added atoms get the mean B-factor of their residue. Atoms that Amber does not see, those of
+        an unknown residue beyond CB and an OXT within a chain, go with their backbone.
         """
         old = self.structure
         kept = self.slot != _NOT_KEPT
@@ -75,11 +77,11 @@ class FullModel:
             array.copy() for array in (old.atom_mask, old.atom_positions, old.b_factor)
         )
         xyz[row, slot] = positions[kept]
-        for unknown in np.unique(row[old.aatype[row] == UNKNOWN]):
-            carried = np.flatnonzero(old.atom_mask[unknown])
-            carried = np.setdiff1d(carried, slot[row == unknown])
-            motion = superpose(old.atom_positions[unknown, _BACKBONE], xyz[unknown, _BACKBONE])
-            xyz[unknown, carried] = motion.apply(old.atom_positions[unknown, carried])
+        unseen = old.atom_mask.copy()
+        unseen[row, slot] = False
+        for each in np.intersect1d(row, np.flatnonzero(unseen.any(axis=1))):
+            motion = superpose(old.atom_positions[each, _BACKBONE], xyz[each, _BACKBONE])
+            xyz[each, unseen[each]] = motion.apply(old.atom_positions[each, unseen[each]])
         number = np.maximum(mask.sum(axis=1), 1)
         mean = (b_factor * mask).sum(axis=1) / number
         added = ~mask[row, slot]
@@ -142,7 +144,8 @@ def force_field() -> Any:
 def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " R"]]:
     """Rows of residues with N, CA and C that follow each other in their chain, two or more."""
     usable = np.asarray(structure.atom_mask[:, _BACKBONE].all(axis=1))
-    joined = bonded_to_next(structure) & usable[1:] & usable[:-1]
+    apart = np.linalg.norm(np.diff(structure.atom_positions[:, CA], axis=0), axis=1)
+    joined = bonded_to_next(structure) & usable[1:] & usable[:-1] & (apart < _APART)
     runs = np.split(np.arange(len(structure)), np.flatnonzero(~joined) + 1)
     return [rows for rows in runs if len(rows) > 1]
 

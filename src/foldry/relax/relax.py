@@ -33,10 +33,11 @@ def relax(
 ) -> tuple[Structure, Relaxation]:
     """The model with sound bonds and without clashes, near to what it was (Jumper 2021, SI 1.8.6).
 
-    Amber's energy and harmonic restraints on all heavy atoms are minimised. Residues that violate
-    afterwards are freed of theirs, and it is repeated; the round with the fewest such residues
-    counts. Where atoms clash, they are first let slip past each other. The result has the heavy
-    atoms alone, missing ones added. It is the model itself where anything fails.
+    Amber's energy and harmonic restraints on all heavy atoms, the hardest on Cα, are minimised.
+    Residues that violate afterwards are freed of all but Cα's, and it is repeated; the round with
+    the fewest such residues counts. Where atoms clash, they are first let slip past each other.
+    The result has the heavy atoms alone, missing ones added. It is the model itself where anything
+    fails.
 
     Args:
         structure: All chains of one model.
@@ -71,9 +72,15 @@ def _relax(
     freed = np.zeros(len(structure), bool)
     best = structure, full, energy_before
     fewest = math.inf
-    rounds, in_time = 0, time.monotonic() < deadline
+    reason, rounds, in_time = "", 0, time.monotonic() < deadline
     while in_time and rounds < max_rounds:
-        in_time = minimiser.minimise(deadline)
+        try:
+            in_time = minimiser.minimise(deadline)
+        except Exception as error:  # what earlier rounds found is kept
+            if not rounds:
+                raise
+            reason = f"Round {rounds + 1} failed and the one before counts: {_explain(error)}"
+            break
         rounds += 1
         found = model.to_structure(minimiser.positions)
         after = find_violations(found)
@@ -89,9 +96,11 @@ def _relax(
     _check((full, energy_before), (after, energy_after), rounds)
     move = np.linalg.norm(relaxed.atom_positions[:, CA] - structure.atom_positions[:, CA], axis=1)
     move = move[held]
+    if not in_time:
+        reason = "The bound on time ended it before the minimum was reached."
     return relaxed, Relaxation(
         relaxed=True,
-        reason="" if in_time else "The bound on time ended it before the minimum was reached.",
+        reason=reason,
         platform=platform.getName(),
         rounds=rounds,
         energy_before=energy_before if math.isfinite(energy_before) else None,
@@ -106,8 +115,9 @@ def _relax(
 
 
 def violating_residues(found: Violations) -> Bool[np.ndarray, " N"]:
-    """Residues with a bond, an angle or a clash that is off."""
-    violating: Bool[np.ndarray, " N"] = found.bonds | found.angles | found.clashes
+    """Residues with a bond, an angle, a clash, a Cα or a peptide that is off."""
+    of_atoms = found.bonds | found.angles | found.clashes
+    violating: Bool[np.ndarray, " N"] = of_atoms | found.chirality | found.twisted
     return violating
 
 

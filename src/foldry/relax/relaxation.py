@@ -24,8 +24,9 @@ class Relaxation:
             hydrogens that the force field needs, kcal/mol. The one before may be very large.
         clashes_before, clashes_after: Pairs of atoms that are not bonded and overlap by more than
             1.5 Å (`foldry.score.stereochemistry`).
-        violations_before, violations_after: Residues with a bond, an angle or a clash that is off
-            (the same).
+        violations_before, violations_after: Residues with a bond, an angle or a clash that is off,
+            with a Cα that is not an L-amino acid's, or after a peptide that is neither cis nor
+            trans (the same).
         median_move, max_move: Å that the Cα atoms moved, not superposed.
     """
 
