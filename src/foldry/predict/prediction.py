@@ -60,8 +60,8 @@ class Prediction:
         max_pae: The largest error that the head can express, Å.
         ptm, iptm: Predicted TM-score over all residues, and between chains; None without PAE or
             with a single chain.
-        ranking_confidence: What ranks predictions of one query: 0.8 ipTM + 0.2 pTM, of a single chain
-            the mean pLDDT.
+        ranking_confidence: What ranks predictions of one query: 0.8 ipTM + 0.2 pTM, of a single
+            chain the mean pLDDT.
         provenance: How it was made.
         chain_ptm, chain_pair_iptm, actifptm: pTM of each chain, and of each two chains ipTM and
             actifpTM (`foldry.score.confidence.chain_pair_tm`); None as `iptm`.

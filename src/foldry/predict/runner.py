@@ -176,7 +176,7 @@ def _run_one(
     predictions = _ranked_and_relaxed(
         predict(query, networks, settings, progress, store), settings, progress, store
     )
-    written = write_query(predictions, folder)
+    written = write_query(predictions, folder, store.begin)
     store.finish(written)
     best = predictions[0]
     return Outcome(

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,13 +30,19 @@ from foldry.predict.report import report_html
 
 logger = logging.getLogger(__name__)
 
+Note = Callable[[Collection[str]], object]
+"""Told the names of files before they are written."""
 
-def write_query(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
+
+def write_query(
+    predictions: Sequence[Prediction], folder: Path, note: Note | None = None
+) -> list[Path]:
     """Write all files of one query, none where the report cannot be made.
 
     Args:
         predictions: Best first.
         folder: Made where it is missing; files of the same names are replaced.
+        note: Told of the files of each prediction.
 
     Returns:
         The files, the report last.
@@ -48,7 +54,7 @@ def write_query(predictions: Sequence[Prediction], folder: Path) -> list[Path]:
     written = [
         path
         for rank, prediction in enumerate(predictions)
-        for path in write_prediction(prediction, folder, rank, chains[rank], models[rank])
+        for path in write_prediction(prediction, folder, rank, chains[rank], models[rank], note)
     ]
     written.append(_write(folder / "ranking_debug.json", ranking_json(predictions)))
     written.append(_write(folder / "report.html", report))
@@ -61,6 +67,7 @@ def write_prediction(
     rank: int,
     chains: ChainConfidence | None = None,
     model: str | None = None,
+    note: Note | None = None,
 ) -> list[Path]:
     """Write the files of one prediction.
 
@@ -70,29 +77,31 @@ def write_prediction(
         rank: Place among the predictions of its query, 0 the best.
         chains: What `chain_confidence` says of it.
         model: Its `modelcif_text`; None makes it.
+        note: Told of the files.
 
     Returns:
         The files. There is no PDB file of a structure that the format cannot hold, no PAE file
         where the model has no such head.
     """
     name = prediction_name(prediction)
-    texts = _structure_texts(
+    files: dict[str, str | bytes] = _structure_texts(
         prediction, f"ranked_{rank}", model or modelcif_text(prediction, chains)
     )
     before = prediction.unrelaxed
     if before is not None:
         model = modelcif_text(before, chain_confidence(before))
-        texts |= _structure_texts(before, f"unrelaxed_{name}", model)
-    texts[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
+        files |= _structure_texts(before, f"unrelaxed_{name}", model)
+    files[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
     if prediction.pae is not None and prediction.max_pae is not None:
-        texts[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
-    texts[f"scores_{name}.json"] = scores_json(prediction, rank, chains)
-    written = [_write(folder / file, text) for file, text in texts.items()]
+        files[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
+    files[f"scores_{name}.json"] = scores_json(prediction, rank, chains)
     if prediction.single is not None and prediction.pair is not None:
         data = io.BytesIO()
         np.savez(data, single=prediction.single, pair=prediction.pair)
-        written.append(_write(folder / f"representations_{name}.npz", data.getvalue()))
-    return written
+        files[f"representations_{name}.npz"] = data.getvalue()
+    if note is not None:
+        note(files)
+    return [_write(folder / file, content) for file, content in files.items()]
 
 
 def prediction_name(prediction: Prediction) -> str:
@@ -100,9 +109,9 @@ def prediction_name(prediction: Prediction) -> str:
     return f"{prediction.provenance.model_name}_pred_{prediction.provenance.seed}"
 
 
-def _structure_texts(prediction: Prediction, name: str, model: str) -> dict[str, str]:
+def _structure_texts(prediction: Prediction, name: str, model: str) -> dict[str, str | bytes]:
     """The names and contents of the files of one structure."""
-    texts = {f"{name}.cif": model}
+    texts: dict[str, str | bytes] = {f"{name}.cif": model}
     try:
         texts[f"{name}.pdb"] = pdb_text(prediction)
     except InputError as error:
