@@ -37,6 +37,24 @@ def test_files_that_another_run_replaced_are_not_finished(
     assert store.is_finished()
 
 
+def test_what_a_killed_run_wrote_is_removed_by_the_next(
+    network: NetworkFile, tmp_path: Path
+) -> None:
+    prediction, folder = fake_prediction(), tmp_path / "q"
+    first = Store(folder, prediction.query, Settings(), [network])
+    first.finish(write_query([prediction], folder, first.begin))
+    killed = Store(folder, prediction.query, Settings(seeds=(1, 2)), [network])
+    write_query([fake_prediction(seed=1), fake_prediction(seed=2)], folder, killed.begin)
+    (folder / ".ranked_1.cif.partial").touch()
+    (folder / "mine.txt").touch()
+    assert not killed.is_finished() and killed.is_other()
+    last = Store(folder, prediction.query, Settings(), [network])
+    written = write_query([prediction], folder, last.begin)
+    last.finish(written)
+    names = {path.name for path in written} | {RECORD, "mine.txt"}
+    assert {path.name for path in folder.iterdir()} == names
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "k", "files": ["ranked_0.cif"]}'])
 def test_a_damaged_note_means_not_finished(network: NetworkFile, tmp_path: Path, text: str) -> None:
     prediction, folder = fake_prediction(), tmp_path / "q"
@@ -60,6 +78,26 @@ def test_a_damaged_kept_prediction_is_computed_again(network: NetworkFile, tmp_p
     assert store.load(network, 1) is None
     [path] = store.unranked.iterdir()
     path.write_bytes(path.read_bytes()[:-100])
+    assert store.load(network, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(8, 1), (10, 99), (10, 14)],
+    ids=["encrypted", "unknown compression", "LZMA"],
+)
+def test_a_kept_prediction_with_flipped_bits_is_computed_again(
+    network: NetworkFile, tmp_path: Path, offset: int, value: int
+) -> None:
+    prediction = fake_prediction()
+    store = Store(tmp_path / "q", prediction.query, Settings(), [network])
+    store.save(network, 0, prediction)
+    [path] = store.unranked.iterdir()
+    content = bytearray(path.read_bytes())
+    # An entry of the archive's directory has its name 46 bytes after its begin.
+    entry = content.rindex(b"structure.atom_positions.npy") - 46
+    content[entry + offset] = value
+    path.write_bytes(content)
     assert store.load(network, 0) is None
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from importlib.metadata import version
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile
@@ -31,8 +33,20 @@ from foldry.structure import Structure
 ARRAYS = ("plddt", "pae", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
 NUMBERS = ("max_pae", "ptm", "iptm", "ranking_confidence")
 RECORD = "fold.json"
-_DAMAGED: Final = (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile)
+_DAMAGED: Final = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    BadZipFile,
+    RuntimeError,  # a member that is marked as encrypted, or as compressed in an unknown way
+    zlib.error,
+    LZMAError,
+)
 """What reading a kept file may raise: it is then computed again."""
+_NOT_WRITTEN: Final = ""
+"""Stands for the hash of a file that a run set out to write."""
 
 
 class Store:
@@ -64,7 +78,7 @@ class Store:
         return bool(self._recorded().get("key", self.key) != self.key)
 
     def _recorded(self) -> dict[str, Any]:
-        """What `finish` noted the last time; nothing where the note is missing or damaged."""
+        """What was noted the last time; nothing where the note is missing or damaged."""
         try:
             record = json.loads((self.folder / RECORD).read_text("utf-8"))
         except (OSError, ValueError):
@@ -72,15 +86,25 @@ class Store:
         whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
         return record if whole else {}
 
+    def _record(self, record: Mapping[str, Any]) -> None:
+        partial = self.folder / f".{RECORD}.partial"
+        partial.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        partial.replace(self.folder / RECORD)
+
+    def begin(self, names: Collection[str]) -> None:
+        """Note files that will be written: what a run leaves that never finishes is then known."""
+        record = self._recorded()
+        files = record.get("files", {}) | dict.fromkeys(names, _NOT_WRITTEN)
+        self._record({**record, "files": files})
+
     def finish(self, files: Iterable[Path]) -> None:
         """Note that these are all files of the query, and remove what other runs left."""
         written = {path.name: sha256(path) for path in sorted(files)}
         for stale in set(self._recorded().get("files", {})) - set(written):
-            (self.folder / Path(stale).name).unlink(missing_ok=True)
-        record = json.dumps({"key": self.key, "files": written}, indent=1)
-        partial = self.folder / f".{RECORD}.partial"
-        partial.write_text(record + "\n", "utf-8")
-        partial.replace(self.folder / RECORD)
+            name = Path(stale).name
+            for left in (name, f".{name}.partial"):
+                (self.folder / left).unlink(missing_ok=True)
+        self._record({"key": self.key, "files": written})
         if self.settings.relax == "none":
             shutil.rmtree(self.unranked, ignore_errors=True)
         elif self.unranked.is_dir():
