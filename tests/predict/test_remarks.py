@@ -8,7 +8,7 @@ import pytest
 
 from foldry.features.pairing import align_complex
 from foldry.formats.a3m import parse_a3m
-from foldry.predict.remarks import tell_pairing
+from foldry.predict.remarks import tell_pairing, warn_of_single_sequences
 from foldry.query import Chain, Query
 
 A, B = "MKTAYIAKQR", "MKVLAAGIVG"
@@ -58,3 +58,14 @@ def test_the_pairing_is_told_as_it_is(told: str, caplog: pytest.LogCaptureFixtur
         tell_pairing(query, align_complex(query).report)
     kind = "A2" if query.num_chains > len(query.chains) else "A1B1"
     assert caplog.messages[0] == f"q ({kind}): {told}."
+
+
+def test_a_chain_without_an_alignment_shares_that_of_an_equal_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    alone, aligned = chain("B", A), chain("A", A, HUMAN)
+    warn_of_single_sequences([Query("shared", (aligned, alone))])
+    assert caplog.messages == []
+    warn_of_single_sequences([Query("q", (aligned, chain("B", B))), Query("r", (alone,))])
+    [told] = caplog.messages
+    assert told.startswith("q and 1 more queries have no alignment")

@@ -18,18 +18,18 @@ logger = logging.getLogger(__name__)
 
 def warn_of_single_sequences(queries: Sequence[Query]) -> None:
     """Names the first query with a chain that is its own only row, and counts the others."""
-    single = [
-        query.name
-        for query in queries
-        if any(
-            max((len(rows.sequences) for rows in c.alignments), default=1) < 2 for c in query.chains
-        )
-    ]
+    single = [query.name for query in queries if _has_single_sequence(query)]
     if single:
         more = f" and {len(single) - 1} more queries have" if single[1:] else " has"
         logger.warning(
             "%s no alignment; a single sequence is folded with low confidence.", single[0] + more
         )
+
+
+def _has_single_sequence(query: Query) -> bool:
+    """Whether no chain of a sequence has more rows than itself; equal chains share theirs."""
+    aligned = {c.sequence for c in query.chains for a in c.alignments if len(a.sequences) > 1}
+    return any(chain.sequence not in aligned for chain in query.chains)
 
 
 def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
