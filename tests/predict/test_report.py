@@ -304,7 +304,7 @@ def complex_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("complex")
     best, other = (fake_complex(seed=seed) for seed in (0, 1))
     shifted = other.structure.atom_positions.copy()
-    shifted[313:] += shifted[:313].mean(axis=(0, 1)) - shifted[313:].mean(axis=(0, 1))
+    shifted[313:] += (shifted[:313, CA] - shifted[313:, CA]).mean(axis=0)
     other = replace(
         other, structure=replace(other.structure, atom_positions=shifted), relaxation=FAILED
     )
