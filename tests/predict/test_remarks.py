@@ -8,7 +8,7 @@ import pytest
 
 from foldry.features.pairing import align_complex
 from foldry.formats.a3m import parse_a3m
-from foldry.predict.remarks import tell_pairing, warn_of_single_sequences
+from foldry.predict.remarks import tell_pairing, warn_of_single_sequences, warn_of_unused_pairing
 from foldry.query import Chain, Query
 
 A, B = "MKTAYIAKQR", "MKVLAAGIVG"
@@ -69,3 +69,14 @@ def test_a_chain_without_an_alignment_shares_that_of_an_equal_one(
     warn_of_single_sequences([Query("q", (aligned, chain("B", B))), Query("r", (alone,))])
     [told] = caplog.messages
     assert told.startswith("q and 1 more queries have no alignment")
+
+
+def test_a_pairing_that_a_file_leaves_no_say_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    paired = by_file(TWO, paired=False)
+    warn_of_unused_pairing([TWO, paired], "alphafold")
+    warn_of_unused_pairing([TWO], "greedy")
+    assert caplog.messages == []
+    warn_of_unused_pairing([TWO, replace(paired, name="c"), paired], "greedy")
+    assert caplog.messages == [
+        "--pairing greedy changes nothing for c and 1 more queries: the file itself pairs the rows."
+    ]

@@ -158,6 +158,7 @@ def fold(
     reports = [align_complex(query, settings.pairing).report for query in complexes]
     remarks.warn_of_nucleic_acids(asked)
     remarks.warn_of_single_sequences(asked)
+    remarks.warn_of_unused_pairing(asked, settings.pairing)
     if together:
         _check_joined(asked)
     for query, report in zip(complexes, reports, strict=True):

@@ -79,7 +79,7 @@ def screen(
     """
     from foldry.formats.screen import read_screen
     from foldry.predict import runner
-    from foldry.predict.remarks import warn_of_single_sequences
+    from foldry.predict.remarks import warn_of_single_sequences, warn_of_unused_pairing
     from foldry.predict.screen import run_screen
     from foldry.predict.settings import Settings
 
@@ -104,7 +104,9 @@ def screen(
     _check_lengths(pairs, max_length)
     runner.runtime(settings)
     runner.networks_for(pairs[0].query, settings)
-    warn_of_single_sequences([pair.query for pair in pairs])
+    queries = [pair.query for pair in pairs]
+    warn_of_single_sequences(queries)
+    warn_of_unused_pairing(queries, settings.pairing)
     with progress_bar() as progress:
         rows = run_screen(pairs, out, settings, progress)
     _show(rows, out)

@@ -30,6 +30,7 @@ Pairing = Literal["alphafold", "greedy", "complete", "none"]
 `alphafold`: as many as the chain with the fewest has, in two chains or more. `greedy`: the best of
 each chain, in two chains or more. `complete`: the best of each chain, in all chains. `none`: none.
 """
+DEFAULT_PAIRING: Final = "alphafold"
 
 MAX_ROWS: Final = 2048
 """Rows of one chain of a complex; at most half of them are paired ones."""
@@ -182,7 +183,7 @@ def pair_rows(
 
 
 @lru_cache(maxsize=1)  # every model and seed of a query asks for it
-def align_complex(query: Query, pairing: Pairing = "alphafold") -> ComplexAlignment:
+def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAlignment:
     """The alignments of all chains as one.
 
     Chains of equal sequence share their alignments, and a row of theirs stands in all of them.

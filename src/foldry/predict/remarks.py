@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from foldry.features.pairing import PairingReport
+from foldry.features.pairing import DEFAULT_PAIRING, Pairing, PairingReport
 from foldry.formats.query import stoichiometry
 from foldry.query import Query
 
@@ -30,6 +30,18 @@ def _has_single_sequence(query: Query) -> bool:
     """Whether no chain of a sequence has more rows than itself; equal chains share theirs."""
     aligned = {c.sequence for c in query.chains for a in c.alignments if len(a.sequences) > 1}
     return any(chain.sequence not in aligned for chain in query.chains)
+
+
+def warn_of_unused_pairing(queries: Sequence[Query], pairing: Pairing) -> None:
+    """Names the first query whose file pairs the rows, where a way to pair them is asked for."""
+    by_file = [query.name for query in queries if query.paired_by_row]
+    if by_file and pairing != DEFAULT_PAIRING:
+        more = f" and {len(by_file) - 1} more queries" if by_file[1:] else ""
+        logger.warning(
+            "--pairing %s changes nothing for %s: the file itself pairs the rows.",
+            pairing,
+            by_file[0] + more,
+        )
 
 
 def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Final, get_args
 
 from foldry.errors import InputError
-from foldry.features.pairing import Pairing
+from foldry.features.pairing import DEFAULT_PAIRING, Pairing
 from foldry.relax.platforms import PLATFORMS
 from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 
@@ -51,7 +51,7 @@ class Settings:
     recycle_tolerance: float | None = None
     seeds: tuple[int, ...] = ()
     max_msa: tuple[int, int] | None = None
-    pairing: Pairing = "alphafold"
+    pairing: Pairing = DEFAULT_PAIRING
     dropout: bool = False
     num_ensemble: int | None = None
     save_representations: bool = False
