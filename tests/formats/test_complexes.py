@@ -149,6 +149,14 @@ def test_the_records_of_a_file_as_one_complex(tmp_path: Path) -> None:
     assert len(read_queries([tmp_path / "my complex.fasta"])) == 3
 
 
+def test_a_file_has_too_many_records_for_one_complex(tmp_path: Path) -> None:
+    path = tmp_path / "many.fasta"
+    path.write_text("".join(f">{k}\nMKT:MKV\n" for k in range(501)))
+    with pytest.raises(InputError, match=r"many\.fasta has 1002 chains: fold at most 1000"):
+        read_queries([path], together=True)
+    assert len(read_queries([path])) == 501
+
+
 def test_one_record_of_a_file_keeps_its_name(tmp_path: Path) -> None:
     query = read(tmp_path, "file.fasta", ">pair\nMKTA:WCY\n", together=True)
     assert (query.name, query.num_chains) == ("pair", 2)

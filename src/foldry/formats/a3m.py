@@ -16,10 +16,8 @@ from jaxtyping import Int
 
 from foldry.errors import InputError
 from foldry.formats.fasta import parse_fasta
+from foldry.formats.sequence import MAX_CHAINS
 from foldry.query import Alignment
-
-MAX_COPIES: Final = 1000
-"""Chains of one query, copies counted."""
 
 _LENGTHS_AND_COPIES: Final = re.compile(r"#([\d,]+)[\t ]*([\d,]*)\s*")
 _LETTERS: Final = re.compile(r"[A-Za-z-]*")
@@ -104,10 +102,10 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
         [int(number) for number in group.split(",") if 0 < len(number) < 8]
         for group in found.groups()
     )
-    if len(lengths) != len(copies) or 0 in (*lengths, *copies) or sum(copies) > MAX_COPIES:
+    if len(lengths) != len(copies) or 0 in (*lengths, *copies) or sum(copies) > MAX_CHAINS:
         raise InputError(
             f"{source}, line 1, needs a length and a number of copies for every distinct chain, "
-            f"such as '#110,85<tab>2,1', and at most {MAX_COPIES} chains: mend it."
+            f"such as '#110,85<tab>2,1', and at most {MAX_CHAINS} chains: mend it."
         )
     rows = parse_a3m("\n" + rest, source)
     if sum(lengths) != len(rows.sequences[0]):

@@ -15,13 +15,20 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
-from foldry.formats.a3m import MAX_COPIES, parse_a3m
+from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import Deposition, parse_deposition
 from foldry.formats.files import read_bytes, read_text
-from foldry.formats.sequence import chain_names, clean_sequence
+from foldry.formats.sequence import (
+    MAX_CHAINS,
+    chain_names,
+    check_number_of_chains,
+    clean_sequence,
+)
 from foldry.query import Alignment, Chain, TemplateHit
 
 MAX_SEED: Final = 2**32 - 1
+MAX_ID: Final = 8
+"""Characters of a chain's name; some readers of mmCIF cut longer ones."""
 
 _JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version"}
 _NOT_YET: Final = ("bondedAtomPairs", "userCCD", "userCCDPath")
@@ -112,6 +119,7 @@ def _job(job: Any, path: Path, place: str) -> Job:
     chains: list[Chain] = []
     for number, entry in enumerate(sequences, start=1):
         chains.append(_chain(entry, path, f"{place} sequence {number}", chains))
+        check_number_of_chains(sum(len(chain.ids) for chain in chains), place)
     ids = [each for chain in chains for each in chain.ids]
     if len(set(ids)) < len(ids):
         raise InputError(f"{place} names two chains alike: give every chain an id of its own.")
@@ -172,16 +180,22 @@ def _chain(entry: Any, path: Path, place: str, before: list[Chain]) -> Chain:
 def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, ...]:
     if "id" not in protein:
         copies = protein.get("count", 1)
-        if type(copies) is not int or not 1 <= copies <= MAX_COPIES:
-            raise InputError(f"{place} has a strange count: give a number from 1 to {MAX_COPIES}.")
+        if type(copies) is not int or not 1 <= copies <= MAX_CHAINS:
+            raise InputError(f"{place} has a strange count: give a number from 1 to {MAX_CHAINS}.")
         return tuple(chain_names(num_before + copies)[num_before:])
     ids = [protein["id"]] if isinstance(protein["id"], str) else protein["id"]
     if (
         not isinstance(ids, list)
         or not ids
-        or not all(isinstance(each, str) and each.isascii() and each.isalnum() for each in ids)
+        or not all(
+            isinstance(each, str) and each.isascii() and each.isalnum() and len(each) <= MAX_ID
+            for each in ids
+        )
     ):
-        raise InputError(f"{place} has a strange id: give a letter such as 'A', or a list of them.")
+        raise InputError(
+            f"{place} has a strange id: give a letter such as 'A', at most {MAX_ID} letters and "
+            "digits, or a list of such."
+        )
     return tuple(ids)
 
 

@@ -17,7 +17,7 @@ from foldry.formats.a3m import parse_a3m, parse_complex_a3m
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.files import read_text, stem
 from foldry.formats.job import parse_jobs
-from foldry.formats.sequence import chain_names, clean_sequence
+from foldry.formats.sequence import chain_names, check_number_of_chains, clean_sequence
 from foldry.formats.stockholm import parse_stockholm
 from foldry.query import Alignment, Chain, Query
 
@@ -139,6 +139,7 @@ def _read(path: Path, together: bool) -> list[Query]:
             for record in records
             for part in split_chains(record.sequence, f"{path}, line {record.line},")
         ]
+        check_number_of_chains(len(chains), source)
         return [Query(safe_name(stem(path), source), named_chains(chains))]
     return [_record(record, path, alone=len(records) == 1) for record in records]
 
@@ -156,9 +157,11 @@ def split_chains(sequences: str, place: str) -> list[str]:
     """The sequences of a complex that is written with `:` between its chains.
 
     Raises:
-        InputError: As `clean_sequence`, with the place.
+        InputError: As `clean_sequence` or `check_number_of_chains`, with the place.
     """
-    return [clean_sequence(part, place) for part in sequences.split(":")]
+    parts = sequences.split(":")
+    check_number_of_chains(len(parts), place)
+    return [clean_sequence(part, place) for part in parts]
 
 
 def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:

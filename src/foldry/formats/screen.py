@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from foldry.errors import InputError
-from foldry.formats.a3m import MAX_COPIES
 from foldry.formats.query import (
     MAX_NAME,
     is_table,
@@ -22,7 +21,7 @@ from foldry.formats.query import (
     safe_name,
     split_chains,
 )
-from foldry.formats.sequence import chain_names
+from foldry.formats.sequence import chain_names, check_number_of_chains
 from foldry.formats.table import TableRow, read_table
 from foldry.query import Chain, Query
 
@@ -238,11 +237,7 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
     """All pairs, whose names must differ by more than case, for their folders' sake."""
     found: dict[str, Pair] = {}
     for pair in pairs:
-        if pair.query.num_chains > MAX_COPIES:
-            raise InputError(
-                f"{pair.place} has {pair.query.num_chains} chains: fold at most {MAX_COPIES} "
-                "together."
-            )
+        check_number_of_chains(pair.query.num_chains, pair.place)
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:
             if pair.place == _CHOSEN:
                 raise InputError(

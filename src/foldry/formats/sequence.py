@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from itertools import count, islice, product
 from string import ascii_uppercase
+from typing import Final
 
 from foldry.errors import InputError
+
+MAX_CHAINS: Final = 1000
+"""Chains of one query, copies counted."""
 
 
 def clean_sequence(sequence: str, place: str) -> str:
@@ -37,6 +41,16 @@ def clean_sequence(sequence: str, place: str) -> str:
     elif strange[0] == "*":
         what, advice = "a stop codon", "cut the sequence there"
     raise InputError(f"{place} has {what} at residue {strange.start() + 1}: {advice}.")
+
+
+def check_number_of_chains(number: int, place: str) -> None:
+    """Whether so many chains may be one query.
+
+    Raises:
+        InputError: There are more than `MAX_CHAINS`.
+    """
+    if number > MAX_CHAINS:
+        raise InputError(f"{place} has {number} chains: fold at most {MAX_CHAINS} together.")
 
 
 def chain_names(number: int) -> list[str]:
