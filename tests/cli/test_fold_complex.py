@@ -42,6 +42,16 @@ def test_two_records_become_a_report(
     assert "done" in capsys.readouterr().out
 
 
+def test_a_pairing_that_the_file_decides_is_warned_of(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a3m = tmp_path / "pair.a3m"
+    a3m.write_text(f"#{len(A)},{len(B)}\t1,1\n>101\t102\n{A}{B}\n")
+    command = ["fold", str(a3m), "--weights", str(weights), "-o", str(tmp_path / "out")]
+    assert main([*command, "--pairing", "greedy", "--device", "cpu", "--num-recycles", "0"]) == 0
+    assert "--pairing greedy changes nothing for pair: the file" in capsys.readouterr().err
+
+
 def test_records_apart_are_single_chains(weights: Path, tmp_path: Path) -> None:
     fasta, out = tmp_path / "two.fasta", tmp_path / "out"
     fasta.write_text(f">a\n{A}\n>bb\n{B}:{B}\n")
