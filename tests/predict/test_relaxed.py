@@ -101,6 +101,19 @@ def test_relaxation_asks_no_network_again(
     assert (len(kept), len(relaxations)) == (4, 2), "the others were removed"
 
 
+def test_another_version_of_openmm_relaxes_again(
+    calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = Settings(device="cpu", relax="best")
+    assert runner.run([QUERY], tmp_path, best)[0].status == "done"
+    (tmp_path / "q" / "ranked_0.cif").unlink()
+    assert runner.run([QUERY], tmp_path, best)[0].status == "done"
+    assert len(calls) == 1
+    monkeypatch.setattr(room, "version", {"openmm": "2.0", "pdbfixer": "1.0"}.get)
+    assert runner.run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
+    assert len(calls) == 2
+
+
 def test_an_interrupted_run_goes_on_with_the_models_not_yet_relaxed(
     calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,12 +24,13 @@ def relaxed(prediction: Prediction, settings: Settings, store: Store | None = No
     Raises:
         InputError: OpenMM or PDBFixer is not installed, or the platform is not there.
     """
-    kept = store.load_relaxed(prediction.structure) if store and not settings.force else None
-    structure, relaxation = kept or _relax(prediction.structure, settings, store)
+    model = prediction.structure
+    kept = store.load_relaxed(model, _versions()) if store and not settings.force else None
+    structure, relaxation = kept or _relax(model, settings, store)
     if not relaxation.relaxed:
         return replace(prediction, relaxation=relaxation)
     provenance = prediction.provenance
-    versions = provenance.versions | {package: version(package) for package in PACKAGES}
+    versions = provenance.versions | _versions()
     return replace(
         prediction,
         structure=structure,
@@ -48,8 +49,13 @@ def _relax(
         model, settings.relax_platform, settings.relax_rounds, settings.relax_seconds
     )
     if store and relaxation.relaxed:  # what failed is tried again
-        store.save_relaxed(model, structure, relaxation)
+        store.save_relaxed(model, _versions(), structure, relaxation)
     return structure, relaxation
+
+
+def _versions() -> dict[str, str]:
+    """What computes a relaxation; another version may end at another structure."""
+    return {package: version(package) for package in PACKAGES}
 
 
 def num_to_relax(predictions: Sequence[Prediction], settings: Settings) -> int:

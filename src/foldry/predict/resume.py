@@ -141,22 +141,26 @@ class Store:
         except _DAMAGED:
             return None
 
-    def _relaxed_path(self, model: Structure) -> Path:
+    def _relaxed_path(self, model: Structure, versions: Mapping[str, str]) -> Path:
         how = self.settings.relaxation()
         del how["relax"]
         arrays = {name: _array(array) for name, array in _structure_arrays(model).items()}
-        path = self.unranked / f"{_hash([arrays, how, version('foldry')])}.relaxed.npz"
+        path = self.unranked / f"{_hash([arrays, how, versions, version('foldry')])}.relaxed.npz"
         self._paths.add(path)
         return path
 
-    def save_relaxed(self, model: Structure, relaxed: Structure, how: Relaxation) -> None:
-        """Keep what relaxing a model made of it, at least until the query is finished."""
-        _write(self._relaxed_path(model), asdict(how), _structure_arrays(relaxed))
+    def save_relaxed(
+        self, model: Structure, versions: Mapping[str, str], relaxed: Structure, how: Relaxation
+    ) -> None:
+        """Keep what programs of these versions made of a model, at least until the query ends."""
+        _write(self._relaxed_path(model, versions), asdict(how), _structure_arrays(relaxed))
 
-    def load_relaxed(self, model: Structure) -> tuple[Structure, Relaxation] | None:
-        """What an earlier run made of this very model by the same settings, or None."""
+    def load_relaxed(
+        self, model: Structure, versions: Mapping[str, str]
+    ) -> tuple[Structure, Relaxation] | None:
+        """What an earlier run made of this model by the same settings and versions, or None."""
         try:
-            record, kept = _read(self._relaxed_path(model))
+            record, kept = _read(self._relaxed_path(model, versions))
             return _structure(self.query.name, kept), Relaxation(**record)
         except _DAMAGED:
             return None
