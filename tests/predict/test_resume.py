@@ -12,6 +12,7 @@ from foldry.predict.networks import NetworkFile
 from foldry.predict.resume import RECORD, Store, query_hash
 from foldry.predict.settings import Settings
 from foldry.predict.write import write_query
+from foldry.query import TemplateHit
 from tests.predict.fake import fake_prediction
 
 
@@ -102,9 +103,21 @@ def test_a_kept_prediction_with_flipped_bits_is_computed_again(
 
 
 def test_all_that_matters_changes_the_hash() -> None:
-    query = fake_prediction().query
+    prediction = fake_prediction()
+    query, structure = prediction.query, prediction.structure
     [chain] = query.chains
     assert chain.alignment is not None
+    pairs = np.tile(np.arange(5), (2, 1)).T
+    hit = TemplateHit("1adz_A", structure, pairs)
+    moved = replace(structure, atom_positions=structure.atom_positions + 0.1)
+    sparse = replace(structure, atom_mask=structure.atom_mask & (np.arange(37) < 5))
+    mutated = replace(structure, aatype=np.roll(structure.aatype, 1))
+    templates = [
+        (hit,),
+        (hit, hit),
+        (replace(hit, pairs=pairs + 1),),
+        *((replace(hit, structure=other),) for other in (moved, sparse, mutated)),
+    ]
     deletions = chain.alignment.deletions.copy()
     deletions[1, 3] += 1
     changed = [
@@ -113,7 +126,9 @@ def test_all_that_matters_changes_the_hash() -> None:
         replace(chain, alignment=None),
         replace(chain, alignment=None, paired=chain.alignment),
         replace(chain, alignment=replace(chain.alignment, deletions=deletions)),
+        *(replace(chain, templates=hits) for hits in templates),
     ]
-    hashes = {query_hash(replace(query, chains=(other,))) for other in (chain, *changed)}
-    assert len(hashes) == len(changed) + 1
+    queries = [replace(query, chains=(other,)) for other in changed]
+    queries += [query, replace(query, paired_by_row=True)]
+    assert len({query_hash(each) for each in queries}) == len(queries)
     assert query_hash(replace(query, name="other")) == query_hash(query)
