@@ -24,6 +24,7 @@ from foldry.score.confidence import (
     plddt_calibration,
     predicted_tm,
     predicted_tm_d0,
+    quoted,
 )
 from foldry.score.tm import tm_d0, tm_term
 from foldry.structure import Structure
@@ -266,6 +267,14 @@ def test_where_all_touches_actifptm_is_pairwise_iptm(seed: int) -> None:
     terms = rng.random((12, 12))
     whole = chain_pair_tm(terms, chains, np.ones((12, 12), bool))
     np.testing.assert_array_equal(whole, chain_pair_tm(terms, chains))
+
+
+def test_what_is_quoted_of_two_directions() -> None:
+    values = np.array([[np.nan, 0.2], [0.6, np.nan]])
+    for measure, number in (("ipsae", 0.6), ("lis", 0.4), ("clashing_atoms", 0.8)):
+        found = quoted(measure, values)
+        assert found[0, 1] == found[1, 0] == pytest.approx(number)
+    np.testing.assert_array_equal(quoted("pdockq", values), values)
 
 
 def _atoms_along_x(chains: str, x: list[float]) -> Structure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
@@ -13,18 +12,17 @@ from foldry.errors import InputError
 from foldry.formats.modelcif import ChainMetric
 from foldry.predict.prediction import Prediction
 from foldry.score.confidence import (
+    QUOTED,
     ChainClashes,
     InterfaceConfidence,
     chain_clashes,
     interface_confidence,
+    quoted,
 )
 from foldry.score.interface import Contacts
 from foldry.score.table import rounded
 
 logger = logging.getLogger(__name__)
-
-Quoted = Literal["higher", "mean", "sum", "same"]
-"""What one number tells two directions: the higher of them, their mean, their sum, or either."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class Measure:
         meaning: One line of explanation.
         values: [C] of each chain or [C, C], row a aligned on chain a; NaN where there is none.
         kind: What it is in the dictionary of ModelCIF; "" for what is no quality metric.
-        quoted: How the two directions of a pair become one number.
     """
 
     key: str
@@ -45,13 +42,15 @@ class Measure:
     meaning: str
     values: Num[np.ndarray, " C *other"]
     kind: str = ""
-    quoted: Quoted = "same"
+
+    @property
+    def is_directed(self) -> bool:
+        """Whether it depends on which of two chains is aligned."""
+        return self.key in QUOTED
 
     def of(self, a: int, b: int) -> float | None:
         """The number that is quoted of two chains."""
-        here, there = self.values[a, b].item(), self.values[b, a].item()
-        found = {"higher": max(here, there), "mean": (here + there) / 2, "sum": here + there}
-        return rounded(found.get(self.quoted, here))
+        return rounded(quoted(self.key, self.values[np.ix_((a, b), (a, b))])[0, 1].item())
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,6 @@ def _of_pairs(
             "below 0.6 mostly wrong.",
             iptm,
             "ipTM",
-            "higher",
         ),
         Measure(
             "actifptm",
@@ -160,7 +158,6 @@ def _of_pairs(
             "ipTM of the residues in contact alone, 0–1: disordered tails do not lower it.",
             actifptm,
             "normalized score",
-            "higher",
         ),
         Measure(
             "ipsae",
@@ -168,7 +165,6 @@ def _of_pairs(
             "ipTM of the pairs with PAE under 10 Å alone, 0–1: what is unsure does not count.",
             found.ipsae,
             "normalized score",
-            "higher",
         ),
         Measure(
             "lis",
@@ -176,7 +172,6 @@ def _of_pairs(
             "Local interaction score: mean of 1 − PAE / 12 Å over pairs with PAE under 12 Å, 0–1.",
             found.lis,
             "normalized score",
-            "mean",
         ),
         Measure(
             "pdockq",
@@ -192,7 +187,6 @@ def _of_pairs(
             "Mean predicted aligned error of the residue pairs in contact, Å.",
             found.interface_pae,
             "PAE",
-            "mean",
         ),
         Measure(
             "contacts",
@@ -205,8 +199,6 @@ def _of_pairs(
             "Clashing atoms",
             "Atoms of both chains that are less than 1.1 Å from the other chain.",
             clashes.atoms,
-            "",
-            "sum",
         ),
     )
 
@@ -231,9 +223,9 @@ def chains_json(found: ChainConfidence) -> dict[str, object]:
             {
                 "chains": [found.chains[a], found.chains[b]],
                 **{
-                    each.key: rounded(each.values[a, b].item())
-                    if each.quoted == "same"
-                    else [rounded(each.values[k].item()) for k in ((a, b), (b, a))]
+                    each.key: [rounded(each.values[k].item()) for k in ((a, b), (b, a))]
+                    if each.is_directed
+                    else rounded(each.values[a, b].item())
                     for each in found.of_pairs
                 },
             }
@@ -247,7 +239,7 @@ def chain_metrics(found: ChainConfidence) -> list[ChainMetric]:
     metrics = []
     for each in (*found.of_chains, *found.of_pairs):
         values = each.values
-        if each.kind and values.ndim == 2 and each.quoted == "same":
+        if each.kind and values.ndim == 2 and not each.is_directed:
             values = np.where(np.tri(len(values), dtype=bool), np.nan, values)
         if each.kind:
             metrics.append(ChainMetric(each.name, each.meaning, each.kind, values))

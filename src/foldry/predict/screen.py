@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.files import read_text
@@ -21,9 +23,11 @@ from foldry.predict.resume import RECORD
 from foldry.predict.runner import Outcome, Progress
 from foldry.predict.screen_table import FOLDER, TABLE, ScreenRow, write_screen
 from foldry.predict.settings import Settings
+from foldry.score.confidence import QUOTED, quoted
 
 WHOLE = ("ranking_confidence", "iptm", "ptm", "mean_plddt", "has_clash")
-"""Measures of all chains together; the others are those of an interface."""
+"""Measures of all chains together."""
+OF_INTERFACE = ("ipsae", "pdockq", "lis", "interface_pae", "contacts")
 WRITE_EVERY: Final = 10.0
 """Seconds between two tables at least: one of thousands of pairs takes as long as a small pair."""
 
@@ -97,10 +101,10 @@ def _ended(row: ScreenRow, pair: Pair, outcome: Outcome, seconds: float | None) 
 def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
     """The numbers of `MEASURES` of a pair's best prediction, from its folder.
 
-    Those of an interface are of the two chains, one of each protein, with the highest ipSAE. Where
-    an interface has two directions the higher number counts, of LIS and PAE the mean. Where a
-    protein has several chains, ipTM and the ranking are of that interface too: the whole complex's
-    would praise how a bait's own chains fit.
+    Those of an interface are of the two chains, one of each protein, with the highest ipSAE, of
+    their two directions what `QUOTED` says, and pDockQ2 is of the higher chain. Where a protein
+    has several chains, ipTM and the ranking are of that interface too: the whole complex's would
+    praise how a bait's own chains fit.
     """
     best = json.loads(read_text(folder / "ranking_debug.json"))["order"][0]
     scores = json.loads(read_text(folder / f"scores_{best}.json"))
@@ -108,18 +112,15 @@ def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
     between = [each for each in scores.get("interfaces", ()) if _is_between(each["chains"], pair)]
     if not between:
         return found
-    interface = max(between, key=lambda each: _higher(each["ipsae"]) or 0)
+    interface = max(between, key=lambda each: _quoted(each, "ipsae") or 0)
     of_chain = {each["chain"]: each for each in scores["chains"]}
-    iptm = _higher(interface["iptm"])
+    pdockq2 = [of_chain[name]["pdockq2"] for name in interface["chains"]]
+    iptm = _quoted(interface, "iptm")
     if pair.num_first and pair.query.num_chains > 2 and iptm is not None:
         found |= {"iptm": iptm, "ranking_confidence": of_complex(iptm, scores["ptm"])}
     return found | {
-        "ipsae": _higher(interface["ipsae"]),
-        "pdockq": interface["pdockq"],
-        "pdockq2": _higher([of_chain[name]["pdockq2"] for name in interface["chains"]]),
-        "lis": _mean(interface["lis"]),
-        "interface_pae": _mean(interface["interface_pae"]),
-        "contacts": interface["contacts"],
+        **{key: _quoted(interface, key) for key in OF_INTERFACE},
+        "pdockq2": max((each for each in pdockq2 if each is not None), default=None),
     }
 
 
@@ -129,13 +130,15 @@ def _is_between(chains: Sequence[str], pair: Pair) -> bool:
     return not pair.num_first or len(first & set(chains)) == 1
 
 
-def _higher(values: Sequence[float | None]) -> float | None:
-    return max((value for value in values if value is not None), default=None)
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return sum(there) / len(there) if there else None
+def _quoted(interface: Mapping[str, Any], key: str) -> float | None:
+    """The number that is quoted of an interface of `scores_….json`."""
+    if key not in QUOTED:
+        number: float | None = interface[key]
+        return number
+    forth, back = interface[key]
+    if forth is None or back is None:
+        return None
+    return float(quoted(key, np.array([[np.nan, forth], [back, np.nan]]))[0, 1])
 
 
 def _seconds(table: Path) -> dict[str, float]:

@@ -18,6 +18,7 @@ from foldry.score.confidence import (
     plddt_calibration,
     predicted_tm,
     predicted_tm_d0,
+    quoted,
 )
 from foldry.score.dockq import DockQ, dockq
 from foldry.score.inputs import Model, read_model, read_reference
@@ -97,8 +98,8 @@ class ComplexConfidence:
 
     Attributes:
         iptm: Of all pairs of residues of different chains.
-        iptm_best, ipsae, pdockq, lis: Of the two chains of which it is highest; of LIS the mean of
-            both directions.
+        iptm_best, ipsae, pdockq, lis: Of the two chains of which it is highest; of their directions
+            what `foldry.score.confidence.QUOTED` says.
         pdockq2: Of the chain of which it is highest.
         chains: All of them, of each two chains.
 
@@ -271,10 +272,10 @@ def _complex_confidence(
     known = model.plddt is not None
     return ComplexConfidence(
         iptm=predicted_tm(terms, model.structure.chain_id),
-        iptm_best=float(np.nanmax(found.iptm)),
-        ipsae=float(np.nanmax(found.ipsae)),
+        iptm_best=float(np.nanmax(quoted("iptm", found.iptm))),
+        ipsae=float(np.nanmax(quoted("ipsae", found.ipsae))),
         pdockq=float(np.nanmax(found.pdockq)) if known else None,
         pdockq2=float(found.pdockq2.max()) if known else None,
-        lis=float(np.nanmax(found.lis + found.lis.T) / 2),
+        lis=float(np.nanmax(quoted("lis", found.lis))),
         chains=found,
     )

@@ -6,12 +6,12 @@ N residues, C chains.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from foldry.errors import InputError
 from foldry.features.known_atoms import backbone_frames, pseudo_beta
@@ -30,6 +30,15 @@ CONTACT: Final = 8.0
 """Å between two Cβ (Cα of glycine)."""
 CONTACT_PROBABILITY: Final = 0.6
 """So likely, by the distogram, are the contacts that make an interface for actifpTM."""
+QUOTED: Final[Mapping[str, Literal["higher", "mean", "sum"]]] = {
+    "iptm": "higher",
+    "actifptm": "higher",
+    "ipsae": "higher",
+    "lis": "mean",
+    "interface_pae": "mean",
+    "clashing_atoms": "sum",
+}
+"""What one number tells both directions of a pair's measure; of all others they are equal."""
 CLASH: Final = 1.1
 """Å. Atoms of different chains that are nearer clash (Abramson 2024, SI 5.9.2)."""
 CLASHING_ATOMS: Final = 100
@@ -233,8 +242,7 @@ class InterfaceConfidence:
     """Confidence in each pair of chains, from PAE, pLDDT and coordinates alone; mostly 0–1.
 
     Matrices [C, C] have NaN on the diagonal. Where they are not symmetric, row a is aligned on
-    chain a and judges chain b; the larger of the two directions is what is mostly quoted (of LIS
-    the mean).
+    chain a and judges chain b; `quoted` makes one number of the two directions.
 
     Attributes:
         chains: Names in order.
@@ -313,6 +321,19 @@ def interface_confidence(
         interface_pae=interface_pae,
         **found,
     )
+
+
+def quoted(measure: str, values: Num[np.ndarray, "C C"]) -> Num[np.ndarray, "C C"]:
+    """The number that is quoted of each two chains, the same in both directions (`QUOTED`)."""
+    found: Num[np.ndarray, "C C"] = values
+    match QUOTED.get(measure):
+        case "higher":
+            found = np.maximum(values, values.T)
+        case "mean":
+            found = (values + values.T) / 2
+        case "sum":
+            found = values + values.T
+    return found
 
 
 def interface_contacts(structure: Structure) -> Contacts:
