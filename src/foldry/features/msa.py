@@ -275,7 +275,7 @@ def block_deletion(
 ) -> Features:
     """Leaves out blocks of neighbouring rows, so of like sequences, but never the query.
 
-    Jumper 2021, SI Algorithm 1; for training.
+    Jumper 2021, SI Algorithm 1. `foldry train` thins alignments otherwise (docs/msa.md).
 
     Args:
         features: Features with the whole alignment, in the order of the search's hits.
