@@ -1,7 +1,8 @@
 """Two energies beside Amber's, which keep Cα left-handed and peptides flat while clashes go.
 
 Amber alone lets a distorted chain end with D-amino acids and twisted peptides: both are minima that
-no minimisation leaves again. Both energies are zero where a structure is sound.
+no minimisation leaves again. Both energies are zero where a structure is sound, and smooth: a
+dihedral's own gradient has a pole where three atoms lie in a line, and minimisation ends there.
 """
 
 from __future__ import annotations
@@ -15,36 +16,39 @@ from foldry.residues import CA, CB, C, N
 from foldry.score.stereochemistry import CIS
 from foldry.score.torsions import structure_torsions
 
-FLATTEST: Final = 20.0
-"""Degrees that the dihedral of N, C, Cβ and Cα, −33 in an L-amino acid, may come near to zero."""
-LEAST_OMEGA: Final = 165.0
-"""Degrees from which on a peptide is flat enough."""
-_HAND_STRENGTH: Final = 5000.0
-"""kJ/mol/rad²."""
-_PLANE_STRENGTH: Final = 2000.0
-"""kJ/mol."""
+STRENGTH: Final = 2000.0
+"""kJ/mol where a Cα lies in the plane of its neighbours, or a peptide half way to cis."""
+_SPANNED: Final = 0.0026
+"""nm³: what N, C and Cβ span as seen from the Cα of an L-amino acid, (N × C) · Cβ."""
+_SOFTENED: Final = 4e-6
+"""nm⁴ beside the squares of a peptide's normals Cα→C × C→N and C→N × N→Cα, 3.1e-4, under the root
+in the cosine between them: where a normal vanishes the cosine is then 0 and not undefined."""
+_FLAT: Final = 0.955
+"""What of a trans peptide's −0.99 is enough: 165°."""
 
 
 def left_hands(model: FullModel) -> Any:
     """OpenMM's force that makes each Cα with a Cβ that of an L-amino acid."""
-    import openmm  # noqa: PLC0415
-
-    force = openmm.CustomTorsionForce(
-        f"{_HAND_STRENGTH} * max(0, theta + {np.radians(FLATTEST)})^2"
+    force = _force(
+        f"max(0, 0.7 - v / {_SPANNED})^2; v = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) "
+        f"+ az*(bx*cy - by*cx); {_difference('a', 2, 1)}; {_difference('b', 3, 1)}; "
+        f"{_difference('c', 4, 1)}"
     )
     place = _places(model)
     for row in np.unique(model.row).tolist():
         if (row, CB) in place:
-            force.addTorsion(*(place[row, slot] for slot in (N, C, CB, CA)))
+            force.addBond([place[row, slot] for slot in (CA, N, C, CB)])
     return force
 
 
 def flat_peptides(model: FullModel) -> Any:
     """OpenMM's force that makes trans what is not a cis peptide in the model."""
-    import openmm  # noqa: PLC0415
-
-    force = openmm.CustomTorsionForce(
-        f"{_PLANE_STRENGTH} * max(0, cos(theta) - {np.cos(np.radians(LEAST_OMEGA))})^2"
+    force = _force(
+        f"max(0, {_FLAT} + (ab*bc - ac*bb) / sqrt(one * other))^2; "
+        f"one = aa*bb - ab*ab + {_SOFTENED}; other = bb*cc - bc*bc + {_SOFTENED}; "
+        f"{_product('a', 'a')}; {_product('b', 'b')}; {_product('c', 'c')}; "
+        f"{_product('a', 'b')}; {_product('b', 'c')}; {_product('a', 'c')}; "
+        f"{_difference('a', 2, 1)}; {_difference('b', 3, 2)}; {_difference('c', 4, 3)}"
     )
     place = _places(model)
     is_cis = np.abs(structure_torsions(model.structure).omega) < CIS
@@ -52,8 +56,23 @@ def flat_peptides(model: FullModel) -> Any:
         row, after = sorted((int(one.residue.id), int(other.residue.id)))
         if {one.name, other.name} == {"C", "N"} and row != after and not is_cis[after]:
             ends = ((row, CA), (row, C), (after, N), (after, CA))
-            force.addTorsion(*(place[end] for end in ends))
+            force.addBond([place[end] for end in ends])
     return force
+
+
+def _force(energy: str) -> Any:
+    import openmm  # noqa: PLC0415
+
+    return openmm.CustomCompoundBondForce(4, f"{STRENGTH} * {energy}")
+
+
+def _difference(name: str, end: int, start: int) -> str:
+    return "; ".join(f"{name}{axis} = {axis}{end} - {axis}{start}" for axis in "xyz")
+
+
+def _product(one: str, other: str) -> str:
+    terms = " + ".join(f"{one}{axis}*{other}{axis}" for axis in "xyz")
+    return f"{one}{other} = {terms}"
 
 
 def _places(model: FullModel) -> dict[tuple[int, int], int]:
