@@ -129,7 +129,7 @@ def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
         return float(energy.value_in_unit(unit.kilocalories_per_mole))
 
     num_ca = hairpin.atom_mask[:, CA].sum()
-    of_ca = 0.5 * 200 * 2.0**2 * num_ca
+    of_ca = 0.5 * 300 * 2.0**2 * num_ca
     others = 0.5 * 10 * 2.0**2 * (given.sum() - num_ca)
     assert restraint() == pytest.approx(of_ca + others, rel=1e-6)
     freed = np.arange(len(hairpin)) < 15

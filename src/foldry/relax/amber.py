@@ -16,7 +16,7 @@ from foldry.residues import CA
 
 STIFFNESS: Final = 10.0
 """kcal/mol/Å² of the restraints, as AlphaFold's (Jumper 2021, SI 1.8.6)."""
-CA_STIFFNESS: Final = 200.0
+CA_STIFFNESS: Final = 300.0
 """Of those of Cα, which stay when a residue is freed: a chain full of clashes would else unfold."""
 TOLERANCE: Final = 10.0
 """kJ/mol/nm. A minimisation ends where the forces' root mean square is less; AlphaFold's 2.39 kcal,
