@@ -241,6 +241,13 @@ def test_chains_that_pass_through_each_other(hairpin: Structure) -> None:
         assert relaxed is both and result.reason.endswith(".")
 
 
+def on_ca(whole: Structure) -> Structure:
+    """The structure with one Cβ on its Cα."""
+    xyz = whole.atom_positions.copy()
+    xyz[3, CB] = xyz[3, CA]
+    return replace(whole, atom_positions=xyz)
+
+
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
@@ -248,8 +255,9 @@ def test_chains_that_pass_through_each_other(hairpin: Structure) -> None:
         (lambda whole: without(whole, np.arange(len(whole)), [N]), "N, CA and C"),
         (lambda whole: moved(whole, 3, np.nan), "finite"),
         (lambda whole: replace(whole, atom_positions=whole.atom_positions * 0), "."),
+        (on_ca, "where CA of residue A 28 is"),
     ],
-    ids=["single residue", "no backbone", "not a number", "all in one point"],
+    ids=["single residue", "no backbone", "not a number", "all in one point", "Cβ on Cα"],
 )
 def test_what_cannot_be_relaxed_stays_as_it_was(
     hairpin: Structure, broken: object, reason: str

@@ -98,11 +98,12 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     has no CB. Cysteines whose SG are nearer than 3 Å become a disulfide bond.
 
     Raises:
-        InputError: No residue is left.
+        InputError: No residue is left, or two atoms share one place.
     """
     from openmm import app, unit  # noqa: PLC0415
     from pdbfixer import PDBFixer  # noqa: PLC0415
 
+    _check_apart(structure)
     runs = bonded_runs(structure)
     if not runs:
         raise InputError(
@@ -131,6 +132,24 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     given = full.is_given
     xyz[given] = structure.atom_positions[row[given], slot[given]]
     return full
+
+
+def _check_apart(structure: Structure) -> None:
+    """Refuses atoms in one place, between which Amber has no finite energy.
+
+    Raises:
+        InputError: There are such.
+    """
+    rows, slots = np.nonzero(structure.atom_mask)
+    places = structure.atom_positions[rows, slots].round(3)
+    _, first, number = np.unique(places, axis=0, return_index=True, return_counts=True)
+    shared = first[number > 1]
+    if shared.size:
+        row, slot = rows[shared.min()], slots[shared.min()]
+        residue = f"{structure.chain_id[row]} {structure.residue_number[row]}"
+        raise InputError(
+            f"another atom lies where {ATOM37[slot]} of residue {residue} is: remove one of them."
+        )
 
 
 @cache
