@@ -121,7 +121,7 @@ def test_many_single_sequences_are_one_warning(
 ) -> None:
     Path("q.fasta").write_text("".join(f">q{i}\nMKTAYIAKQR\n" for i in range(300)))
     assert main(["fold", "q.fasta", "-o", "out"]) == 0
-    assert "q0 and 299 more queries have no alignment" in capsys.readouterr().err
+    assert "q0 and 299 more have no alignment" in capsys.readouterr().err
     assert len(call.queries) == 300
 
 

@@ -68,7 +68,7 @@ def test_a_chain_without_an_alignment_shares_that_of_an_equal_one(
     assert caplog.messages == []
     warn_of_single_sequences([Query("q", (aligned, chain("B", B))), Query("r", (alone,))])
     [told] = caplog.messages
-    assert told.startswith("q and 1 more queries have no alignment")
+    assert told.startswith("q and 1 more have no alignment")
 
 
 def test_a_pairing_that_a_file_leaves_no_say_is_told(caplog: pytest.LogCaptureFixture) -> None:

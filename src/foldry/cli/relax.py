@@ -54,20 +54,21 @@ def relax(
     relaxed, result = run(structure, platform, rounds, seconds)
     with whole_file(out) as file:
         file.write(to_pdb(relaxed))
-    _show(result, rounds)
+    _show(result, rounds, out)
     if not result.relaxed:
         raise typer.Exit(1)
 
 
-def _show(result: Relaxation, rounds: int) -> None:
-    """What changed, or why nothing did."""
+def _show(result: Relaxation, rounds: int, out: Path) -> None:
+    """What changed, or why nothing did, and where the model is."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     console = Console()
     if not result.relaxed:
-        console.print(Text(f"Not relaxed: {result.reason}"))
+        told = f"Not relaxed: {result.reason} The model as it was is in {out}."
+        console.print(Text(told), soft_wrap=True)
         return
     table = Table(box=None)
     for title in ("", "before", "after"):
@@ -80,9 +81,11 @@ def _show(result: Relaxation, rounds: int) -> None:
     for what, *numbers in rows:
         table.add_row(what, *("–" if each is None else f"{each:.6g}" for each in numbers))
     console.print(table)
-    console.print(
+    told = (
         f"Cα moved by {result.median_move:.2f} Å in the median, {result.max_move:.2f} Å at most; "
-        f"{result.rounds} of {rounds} rounds, {result.seconds:.0f} s on {result.platform}."
+        f"{result.rounds} of {rounds} rounds, {result.seconds:.0f} s on {result.platform}. "
+        f"The model is in {out}."
     )
+    console.print(Text(told), soft_wrap=True)
     if result.reason:
         console.print(Text(result.reason))

@@ -20,7 +20,7 @@ def warn_of_single_sequences(queries: Sequence[Query]) -> None:
     """Names the first query with a chain that is its own only row, and counts the others."""
     single = [query.name for query in queries if _has_single_sequence(query)]
     if single:
-        more = f" and {len(single) - 1} more queries have" if single[1:] else " has"
+        more = f" and {len(single) - 1} more have" if single[1:] else " has"
         logger.warning(
             "%s no alignment; a single sequence is folded with low confidence.", single[0] + more
         )
