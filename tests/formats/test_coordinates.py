@@ -245,8 +245,33 @@ def test_seqres_is_laid_on_the_residues_seen() -> None:
 
 
 def test_a_deposition_without_entities_has_the_residues_seen() -> None:
-    shifted = "ATOM     43  CZ  PHE   6.855  -5.994  1.00 50.00           C  "
-    assert parse_deposition(shifted.encode(), "shifted.pdb").chain_to_seqres == {"": "F"}
+    atom = "ATOM     43  CZ  PHE    12       6.855  -5.994   1.000  1.00 50.00           C  "
+    assert parse_deposition(atom.encode(), "atom.pdb").chain_to_seqres == {"": "F"}
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        (
+            "ATOM      1  CA  ALA A   1      11.639   6.0x1  -5.147  1.00",
+            "'6.0x1' in columns 39 to 46",
+        ),
+        ("ATOM      1  CA  ALA A   1      11.639   6.071          1.00", "'' in columns 47 to 54"),
+        ("ATOM      1  CA  ALA A   1     11 .639   6.071  -5.147  1.00", "'11 .639' in columns 31"),
+        (
+            "HETATM    1  CA  MSE A   1         nan   6.071  -5.147  1.00",
+            "'nan' in columns 31 to 38",
+        ),
+        (
+            "ATOM     43  CZ  PHE   6.855  -5.994  1.00 50.00           C",
+            "'94  1.00' in columns 31",
+        ),
+    ],
+)
+def test_what_is_no_coordinate_is_named_with_its_line(line: str, field: str) -> None:
+    text = f"REMARK\n{line}\n"
+    with pytest.raises(InputError, match=f"bad.pdb, line 2: {field}.* is no coordinate"):
+        parse_structure(text.encode(), "bad.pdb")
 
 
 def trace(chain: str, numbers: list[int], residue: str, x: float = 0) -> list[str]:

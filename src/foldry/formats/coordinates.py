@@ -58,6 +58,7 @@ _MAX_PLAIN: Final = 10_000
 """Below it two decimals of different numbers differ in single precision."""
 _PDB_WIDTH: Final = 78
 """Columns up to the element, the last that is written."""
+_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
 
 _Row: TypeAlias = "tuple[str, str, gemmi.Residue | None]"
@@ -251,6 +252,7 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
     if block is not None:
         return gemmi.make_structure_from_block(block), block
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
+        _check_coordinates(text, source)
         return _read_pdb(text), None
     raise InputError(f"{source} is no PDB, mmCIF or BinaryCIF file: give one of these.")
 
@@ -271,6 +273,18 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
         return gemmi.FlatStructure(parsed)
     except RuntimeError as error:  # the name of an atom or a residue is too long
         raise _damaged(source, error) from None
+
+
+def _check_coordinates(text: str, source: str) -> None:
+    """Refuses what gemmi reads as 0 or as some number in a PDB file's coordinates."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.startswith(("ATOM  ", "HETATM")):
+            for start in (30, 38, 46):
+                if not _DECIMAL.fullmatch(line[start : start + 8].strip()):
+                    raise InputError(
+                        f"{source}, line {number}: {line[start : start + 8].strip()!r} in columns "
+                        f"{start + 1} to {start + 8} is no coordinate: mend the line."
+                    )
 
 
 def _read_pdb(text: str) -> gemmi.Structure:
