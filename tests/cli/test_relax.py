@@ -11,7 +11,7 @@ from foldry.cli.main import main
 from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.score.stereochemistry import find_violations
 
-pytest.importorskip("openmm", reason="OpenMM is not installed: pip install foldry[relax]")
+pytest.importorskip("openmm", reason="needs pip install openmm pdbfixer")
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
 
 

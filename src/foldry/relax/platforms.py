@@ -22,7 +22,7 @@ def find_platform(name: str) -> Any:
         import pdbfixer  # noqa: F401, PLC0415
     except ImportError as error:
         raise InputError(
-            f"relaxation needs OpenMM and PDBFixer ({error}): pip install foldry[relax]."
+            f"relaxation needs OpenMM and PDBFixer ({error}): pip install openmm pdbfixer."
         ) from None
     if name != "auto" and name not in PLATFORMS:
         raise InputError(f"the platform {name!r} is unknown: write auto, {', '.join(PLATFORMS)}.")

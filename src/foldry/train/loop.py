@@ -365,7 +365,6 @@ def _tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
         raise InputError(
-            "TensorBoard is not installed: `pip install foldry[tensorboard]`, or leave "
-            "--tensorboard out."
+            "TensorBoard is not installed: `pip install tensorboard`, or leave --tensorboard out."
         ) from error
     return SummaryWriter(folder / "tensorboard")
