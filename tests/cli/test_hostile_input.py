@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foldry.cli.main import main
@@ -319,10 +320,24 @@ def test_arguments(case: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_parameters_that_are_cut_off_are_refused_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write("q.csv", f"id,sequence\na,{PROTEIN}\nb,{PROTEIN}\n")
+    for name in ("params_model_1.npz", "params_model_1_multimer_v3.npz"):
+        np.savez(name, a=np.zeros(100))
+        write(name, Path(name).read_bytes()[:-40])
+    says = "cannot be read as parameters"
+    assert_refused(["good.fasta", "--weights", "params_model_1.npz"], says, capsys)
+    screen = ["screen", "q.csv", "--all", "--weights", ".", "-o", "out"]
+    assert_one_sentence(screen, says, capsys)
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_complex_for_a_network_of_one_chain(capsys: pytest.CaptureFixture[str]) -> None:
     write("q.fasta", f">a\n{PROTEIN}:{PROTEIN}\n")
     write("q.json", protein(id=["A", "B"]))
-    write("params_model_1.npz", "")
+    np.savez("params_model_1.npz", a=np.zeros(1))
     for name in ("q.fasta", "q.json"):
         assert_refused(["good.fasta", name], "has 2 chains and the model was made for one", capsys)
     assert_refused(["q.fasta", "--weights", "."], "multimer parameters", capsys)

@@ -13,6 +13,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -486,21 +487,19 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file is damaged, or holds anything but plain arrays.
     """
-    try:
-        _check_claims(path)
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile, RuntimeError, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read as parameters ({error}): get the file again with "
-            "`foldry weights get`."
-        ) from error
+    check_npz(path)
+    with _as_damaged(path), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
 
 
-def _check_claims(path: Path) -> None:
-    """That no array claims more bytes than the file holds, so that reading it is bounded."""
+def check_npz(path: Path) -> None:
+    """That a parameter file is whole, by its headers: so that reading it is bounded too.
+
+    Raises:
+        InputError: It is cut off, or an array claims more bytes than the file holds.
+    """
     total = 0
-    with ZipFile(path) as archive:
+    with _as_damaged(path), ZipFile(path) as archive:
         for member in archive.infolist():
             total += member.file_size
             if total > MAX_BYTES:
@@ -515,6 +514,18 @@ def _check_claims(path: Path) -> None:
                 shape, _, dtype = read_header(file)
                 if math.prod(shape) * dtype.itemsize + file.tell() != member.file_size:
                     raise ValueError(f"{member.filename} is not as long as its header says")
+
+
+@contextmanager
+def _as_damaged(path: Path) -> Iterator[None]:
+    """Says of every error in reading a parameter file that the file is damaged."""
+    try:
+        yield
+    except (OSError, ValueError, EOFError, BadZipFile, RuntimeError, zlib.error) as error:
+        raise InputError(
+            f"{path} cannot be read as parameters ({error}): get the file again with "
+            "`foldry weights get`."
+        ) from error
 
 
 def sha256(path: Path) -> str:

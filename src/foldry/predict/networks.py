@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foldry.errors import InputError
 from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
-from foldry.model.weights import from_official, load, load_config, read_npz, sha256
+from foldry.model.weights import check_npz, from_official, load, load_config, read_npz, sha256
 
 MINI_NOTICE = (
     "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold. "
@@ -57,7 +57,10 @@ class NetworkFile:
         Raises:
             InputError: The file is damaged.
         """
-        return preset(self.name) if self.path.suffix == ".npz" else load_config(self.path)[0]
+        if self.path.suffix == ".npz":
+            check_npz(self.path)
+            return preset(self.name)
+        return load_config(self.path)[0]
 
     def sha256(self) -> str:
         """Hash of the file, computed once while it stays what it is."""

@@ -146,16 +146,17 @@ def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
     """The networks that will predict this query.
 
     Raises:
-        InputError: There are none such, one was not made for as many chains, or what is asked for
-            after them, relaxation, cannot be done here.
+        InputError: There are none such, one is damaged or not made for as many chains, or what is
+            asked for after them, relaxation, cannot be done here.
     """
     if settings.relax != "none":
         find_platform(settings.relax_platform)
     several = query.num_chains > 1
     networks = find_networks(settings.weights, settings.models, of_complexes=several)
-    if several:
-        for network in networks:
-            check_chains(query, network.config().features)
+    for network in networks:
+        config = network.config()  # a damaged file is told now, not query by query
+        if several:
+            check_chains(query, config.features)
     return networks
 
 
