@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 32, 40, 48
 LEGEND_ROW = 20
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c8c8c", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, which colour-blind readers tell apart."""
+"""Okabe and Ito's, which colour-blind readers tell apart; lines beyond them are dashed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def svg(
     )
     for number, each in enumerate(series):
         color = COLORS[number % len(COLORS)]
-        dash = ' stroke-dasharray="5 4"' if each.dashed else ""
+        dashed = each.dashed or number >= len(COLORS)
+        dash = ' stroke-dasharray="5 4"' if dashed else ""
         path = " ".join(f"{at_x(x):.1f},{at_y(y):.1f}" for x, y in each.points)
         parts.append(
             f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"{dash}/>'

@@ -2,8 +2,8 @@
 
     python benchmarks/loss_curve.py RUN [--chunks 20] [--svg FILE]
 
-RUN is the folder of `foldry train`; its log.jsonl is read. A row is the mean over equally many
-samples, the last line of a step counts.
+RUN is the folder of `foldry train`; its log.jsonl is read, but for the stage `confidence`, whose
+losses are others. A row is the mean over equally many samples; the last line of a step counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def read(folder: Path) -> list[dict[str, float]]:
     steps = {}
     for line in (folder / "log.jsonl").read_text("utf-8").splitlines():
         values = json.loads(line)
-        steps[values["num_samples"]] = values
+        if values["stage"] != "confidence":
+            steps[values["num_samples"]] = values
     return [steps[samples] for samples in sorted(steps)]
 
 
