@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -320,6 +320,54 @@ def test_input_that_cannot_be_used(
 def changed(sequence: str) -> str:
     """Every fourth residue is alanine."""
     return "".join("A" if place % 4 == 0 else letter for place, letter in enumerate(sequence))
+
+
+def align_all(program: str, *arguments: object) -> None:
+    """Does what MMseqs2 would where every sequence resembles every other, end to end."""
+    assert program == "easy-search"
+    queries, targets, out = (Path(str(path)) for path in arguments[:3])
+    sizes = [
+        [len(line) for line in path.read_text().split("\n")[1::2]] for path in (queries, targets)
+    ]
+    limit = int(str(arguments[arguments.index("--max-seqs") + 1]))
+    rows = [
+        f"{query}\t{target}\t1\t1\t{min(size, other)}M\n"
+        for query, size in enumerate(sizes[0])
+        for target, other in list(enumerate(sizes[1]))[:limit]
+    ]
+    out.write_text("".join(rows))
+
+
+def test_a_search_may_find_more_than_templates_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mmseqs, "_run", align_all)
+    targets = {f"t{number}": letters(number) for number in range(310)}
+    queries = {"q": letters(0), "t5": letters(5)}
+    found = mmseqs.search(queries, targets, 1)
+    assert [hit.target for hit in found["q"]] == list(targets)
+    assert [hit.target for hit in found["t5"]] == [name for name in targets if name != "t5"]
+    best = mmseqs.search(queries, targets, 1, mmseqs.MAX_HITS)
+    assert best == {name: hits[:20] for name, hits in found.items()}
+    assert mmseqs.search({}, targets, 1) == {}
+
+
+def test_all_chains_near_to_a_held_out_one_are_marked(
+    folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    structures, alignments, out = folders
+    monkeypatch.setattr(mmseqs, "_run", align_all)
+    monkeypatch.setattr(mmseqs, "is_here", lambda: True)
+    base = letters(0)
+    for number in range(26):
+        one = base[:number] + ("A" if base[number] != "A" else "L") + base[number + 1 :]
+        (structures / f"s{number}.pdb").write_text(to_pdb(helix(one)))
+    split = replace(own_clusters(tmp_path, [f"s{n}_A" for n in range(26)]), val_share=0.01)
+    prepare.prepare(structures, alignments, out, split=split)
+    [held_out] = read_table(out / "splits" / "val.tsv")
+    rows = read_table(out / "splits" / "train.tsv")
+    assert [row["near"] for row in rows] == ["val"] * 25
+    for kind, name in (("val", held_out["id"]), ("train", rows[0]["id"])):
+        arrays, row = Library(out, [kind]).templates.find(name)
+        assert np.diff(arrays["hit_offsets"])[row] == mmseqs.MAX_HITS
 
 
 @pytest.mark.tools

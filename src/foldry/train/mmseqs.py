@@ -20,6 +20,9 @@ COVERAGE: Final = 0.8
 SENSITIVITY: Final = 7.5
 MAX_E_VALUE: Final = 0.1
 MAX_HITS: Final = 20
+"""Template hits of one chain that are kept."""
+PREFILTERED: Final = 300
+"""Targets of a query that are aligned where only the best hits are wanted."""
 
 
 def is_here() -> bool:
@@ -48,23 +51,34 @@ def cluster(sequences: Mapping[str, str], identity: float, workers: int) -> dict
 
 
 def search(
-    queries: Mapping[str, str], targets: Mapping[str, str], workers: int
+    queries: Mapping[str, str],
+    targets: Mapping[str, str],
+    workers: int,
+    max_hits: int | None = None,
 ) -> dict[str, list[Hit]]:
     """Template hits of each query among other sequences, best first.
 
     The identity of a hit is the share of its aligned residues that are equal.
+
+    Args:
+        queries, targets: Sequences by name; a query is no hit of itself.
+        workers: Threads.
+        max_hits: Of a query; None has every target considered and all hits kept.
 
     Raises:
         InputError: The program is missing or failed.
     """
     names, others = list(queries), list(targets)
     hits: dict[str, list[Hit]] = {name: [] for name in names}
+    if not names:
+        return hits
+    prefiltered = max(PREFILTERED, 0 if max_hits else len(others))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write(folder / "queries.fasta", queries)
         _write(folder / "targets.fasta", targets)
         columns = "query,target,qstart,tstart,cigar"
-        options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", 300, "-a", 1]
+        options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", prefiltered, "-a", 1]
         options += ["--format-output", columns, "--threads", workers]
         files = [folder / each for each in ("queries.fasta", "targets.fasta", "out.tsv", "tmp")]
         _run("easy-search", *files, *options)
@@ -72,7 +86,7 @@ def search(
     for row in rows:
         query, target, query_start, target_start, cigar = row.split("\t")
         one, other = names[int(query)], others[int(target)]
-        if one == other or len(hits[one]) == MAX_HITS:
+        if one == other or len(hits[one]) == max_hits:
             continue
         hit = Hit(other, 0.0, int(query_start) - 1, int(target_start) - 1, cigar)
         here, there = hit.pairs.T

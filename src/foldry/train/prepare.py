@@ -46,6 +46,7 @@ from foldry.train.read_chains import (
 
 WORK: Final = "work"
 REPORT: Final = "report"
+SPLITS: Final = ("train", "val")
 SHARD: Final = 500
 """Chains in one file of structures."""
 NEAR_IDENTITY: Final = 0.3
@@ -150,8 +151,12 @@ def prepare(
     ]
     hits = {}
     if mmseqs.is_here():
-        training = {row.id: row.sequence for row in kept if row.split == "train"}
-        hits = mmseqs.search(sequences, training, workers)
+        training, held_out = (
+            {row.id: row.sequence for row in kept if row.split == split} for split in SPLITS
+        )
+        hits = mmseqs.search(training, training, workers, mmseqs.MAX_HITS)
+        # All of them, however many: what is not found here is trained on.
+        hits |= mmseqs.search(held_out, training, workers)
     _write(out, kept, hits, {task.file: task.record for task in tasks})
     new = {row.id: row for row in kept}
     table = [row if row.reason else new[row.id] for row in table]
@@ -350,7 +355,7 @@ def _write(
     for old in [*out.glob("*/*-*.npz"), *out.glob("splits/*.tsv"), *out.glob(f"{REPORT}.*")]:
         old.unlink()
     near = _near(kept, hits)
-    for split in ("train", "val"):
+    for split in SPLITS:
         rows = [row for row in kept if row.split == split]
         if not rows:
             continue
