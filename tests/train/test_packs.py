@@ -36,6 +36,16 @@ def test_chains_and_alignments_come_back(world: World, library: Library) -> None
         assert np.array_equal(deletions, world.deletions[name])
 
 
+def test_nmr_is_known_by_its_method(tmp_path: Path) -> None:
+    library = Library(write_world(tmp_path).folder, ["train"])
+    for arrays in library.structures.shards:
+        methods = ("", "SOLUTION NMR", "NMR, 20 STRUCTURES", "X-RAY DIFFRACTION", "NMR; X-RAY")
+        arrays["method"] = np.array([methods[k % 5] for k in range(len(arrays["ids"]))])
+        arrays["resolution"][4] = 2.0
+    expected = [np.nan, 0, 0, np.nan, 2]
+    np.testing.assert_equal([library.chain(f"c{k}").resolution for k in range(5)], expected)
+
+
 def test_a_hit_is_laid_on_its_query(world: World, library: Library) -> None:
     hit = library.hits("c0")[1]
     assert (hit.target, round(hit.identity, 6)) == ("c2", 0.4)

@@ -281,6 +281,20 @@ def test_predictions_keep_their_plddt(folders: tuple[Path, Path, Path]) -> None:
     assert not confident.positions[confident.mask == 0].any()
 
 
+def test_nmr_has_no_resolution(folders: tuple[Path, Path, Path]) -> None:
+    path = folders[0] / "one.pdb"
+    for header, expected in {
+        "EXPDTA    SOLUTION NMR\n": 0.0,
+        "EXPDTA    X-RAY DIFFRACTION; SOLUTION NMR\n" + resolution(2.5): 2.5,
+        "EXPDTA    X-RAY DIFFRACTION\n": np.nan,
+        "": np.nan,
+    }.items():
+        path.write_text(header + to_pdb(helix(letters(1))))
+        [found] = read_candidates(path, {}, PrepareConfig())
+        assert found.chain is not None
+        assert found.chain.resolution == pytest.approx(expected, nan_ok=True), header
+
+
 def test_the_best_copy_is_kept() -> None:
     rows = [
         prepare.Row("a", "1", resolution=np.nan, atoms=500, sequence="S"),
@@ -289,11 +303,12 @@ def test_the_best_copy_is_kept() -> None:
         prepare.Row("c", "4", resolution=1.0, atoms=310, sequence="T"),
         prepare.Row("d", "5", resolution=np.nan, plddt=60.0, atoms=500, sequence="U"),
         prepare.Row("e", "6", resolution=np.nan, plddt=80.0, atoms=500, sequence="U"),
+        prepare.Row("f", "7", resolution=0.0, atoms=500, sequence="S"),
     ]
     reasons = [row.reason for row in prepare._drop_copies(rows)]
     same = "the sequence of c"
     named = "3 has a chain of this name too"
-    assert reasons == [same, same, "", named, "the sequence of e", ""]
+    assert reasons == [same, same, "", named, "the sequence of e", "", same]
 
 
 def test_input_that_cannot_be_used(

@@ -40,7 +40,7 @@ class KnownChain:
         residue_index: One more along a peptide bond, a larger step where residues are missing.
         positions: Å; 0 where `mask` is 0.
         mask: 1 where the atom is known.
-        resolution: Å; NaN where unknown.
+        resolution: Å; 0 for NMR, which has none, NaN where unknown.
         plddt: Of a predicted structure, 0 to 100; 100 for an experimental one.
     """
 
@@ -245,12 +245,15 @@ def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:
     positions = np.zeros((*mask.shape, 3), np.float32)
     positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
     positions[:, CA] = ca
+    resolution = float(arrays["resolution"][row])
+    if np.isnan(resolution) and "method" in arrays and "NMR" in str(arrays["method"][row]).upper():
+        resolution = 0.0
     return KnownChain(
         aatype=arrays["aatype"][residues].astype(np.int64),
         residue_index=arrays["residue_index"][residues].astype(np.int64),
         positions=positions,
         mask=mask.astype(np.float32),
-        resolution=float(arrays["resolution"][row]),
+        resolution=resolution,
         plddt=(
             arrays["plddt"][residues].astype(np.float32)
             if "plddt" in arrays

@@ -52,7 +52,7 @@ SHARD: Final = 500
 NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
 """Of the shorter one: a training chain so near to a validation chain is not trained on."""
-_VERSION: Final = 2
+_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -315,7 +315,8 @@ def _drop_copies(table: Sequence[Row]) -> list[Row]:
 
 
 def _rank(row: Row) -> tuple[float, float, int, str]:
-    resolution = np.inf if np.isnan(row.resolution) else row.resolution
+    # NMR's is 0.
+    resolution = row.resolution if row.resolution > 0 else np.inf
     return resolution, -row.plddt, -row.atoms, row.id
 
 
@@ -376,7 +377,7 @@ def _write(
                 "id": row.id,
                 "length": row.length,
                 "cluster30": row.cluster,
-                "resolution": "" if np.isnan(row.resolution) else f"{row.resolution:.2f}",
+                "resolution": f"{row.resolution:.2f}" if row.resolution > 0 else "",
                 "near": "val" if row.id in near else "",
             }
             for row in rows

@@ -136,7 +136,7 @@ def _candidate(
         residue_index=_numbers(seen, places, predicted),
         positions=seen.atom_positions.astype(np.float32),
         mask=seen.atom_mask.astype(np.float32),
-        resolution=deposition.resolution or np.nan,
+        resolution=deposition.resolution or (0.0 if "nmr" in deposition.method else np.nan),
         plddt=(
             np.clip(seen.b_factor[:, CA], 0, 100).astype(np.float32)
             if predicted
