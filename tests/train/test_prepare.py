@@ -304,11 +304,13 @@ def test_the_best_copy_is_kept() -> None:
         prepare.Row("d", "5", resolution=np.nan, plddt=60.0, atoms=500, sequence="U"),
         prepare.Row("e", "6", resolution=np.nan, plddt=80.0, atoms=500, sequence="U"),
         prepare.Row("f", "7", resolution=0.0, atoms=500, sequence="S"),
+        prepare.Row("g", "8", reason="bad"),
+        prepare.Row("g", "9", resolution=2.0, atoms=500, sequence="V"),
     ]
     reasons = [row.reason for row in prepare._drop_copies(rows)]
     same = "the sequence of c"
     named = "3 has a chain of this name too"
-    assert reasons == [same, same, "", named, "the sequence of e", "", same]
+    assert reasons == [same, same, "", named, "the sequence of e", "", same, "bad", ""]
 
 
 def test_input_that_cannot_be_used(

@@ -301,7 +301,7 @@ def _drop_copies(table: Sequence[Row]) -> list[Row]:
     best: dict[str, Row] = {}
     unique = []
     for row in table:
-        if row.id and first.setdefault(row.id, row.file) != row.file:
+        if not row.reason and first.setdefault(row.id, row.file) != row.file:
             row = replace(row, reason=f"{first[row.id]} has a chain of this name too")  # noqa: PLW2901
         unique.append(row)
     for row in sorted((row for row in unique if not row.reason), key=_rank):
