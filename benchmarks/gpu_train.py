@@ -48,7 +48,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, required=True, help="folder that stays")
     parser.add_argument("--out", type=Path, required=True, help="folder that is handed back")
     parser.add_argument("--minutes", type=float, default=8, help="of training; measuring adds two")
-    parser.add_argument("--stage", default="all")
+    parser.add_argument(
+        "--stage", help="or all; default: all but, from weights without a checkpoint, fold"
+    )
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="FIELD=VALUE"
     )
@@ -99,7 +101,8 @@ def measure(
     held = TrainingSet(data, ["val"], exclude=(), features=config.features)
     held.parts[PART] = sorted(held.library.alignments.place)
     whole = replace(stage, crop_size=VAL_LENGTH, batch_size=1, micro_batch=None)
-    scores: dict[str, object] = {"samples": notes.get("samples"), "n": len(held.parts[PART])}
+    number = min(num_chains, len(held.parts[PART]))
+    scores: dict[str, object] = {"samples": notes.get("samples"), "n": number}
     for title, share in CONDITIONS.items():
         chosen = replace(whole, template_fraction=share)
         scores[title] = validate(model, held, chosen, num_chains, Workers())
@@ -115,7 +118,9 @@ def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
         data = given.resume.read_bytes() if whole else bundle.read_parts(given.resume)[0]
         (run / NAME).write_bytes(data)
     state, config, _ = load(given.start or work / "data" / bundle.WEIGHTS)
-    stages = choose_stages(config, given.stage, given.settings)
+    stages = choose_stages(config, given.stage or "all", given.settings)
+    if given.stage is None and not (run / NAME).is_file():
+        stages = [stage for stage in stages if stage.name != bundle.FROM_NOTHING]
     training = TrainingSet(work / "data", features=config.features)
     settings = loop.Run(run, seed=given.seed, minutes=given.minutes, start=state)
     loop.train_stages(config, stages, training, settings, runtime, watch)
