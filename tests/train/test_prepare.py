@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -228,6 +229,11 @@ def test_a_run_goes_on_where_it_was(prepared: Prepared) -> None:
     assert tables(out)["good2_A"]["length"] == "50"
     assert {path: path.stat().st_mtime_ns for path in records[3:]} == untouched
     assert len(list((out / "work").glob("*.npz"))) == len(records) + 1
+    # So is all, where the records were deleted.
+    before = {path: path.read_bytes() for path in out.glob("*/*-*.npz")}
+    shutil.rmtree(out / "work")
+    prepared.run()
+    assert {path: path.read_bytes() for path in out.glob("*/*-*.npz")} == before
 
 
 def test_a_file_that_ends_its_process_ends_nothing_else(

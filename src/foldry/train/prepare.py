@@ -53,6 +53,7 @@ NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
 """Of the shorter one: a training chain so near to a validation chain is not trained on."""
 _VERSION: Final = 3
+_REPORTS: Final = ("tsv", "json")
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def prepare(
         InputError: There are no structures, nothing is left of them, or they cannot be clustered.
     """
     split = split or SplitConfig()
-    if out.exists() and any(out.iterdir()) and not (out / WORK).is_dir():
+    ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
+    if out.exists() and any(out.iterdir()) and not ours:
         raise InputError(f"{out} holds something else than a run of prepare: give another folder.")
     tasks = _tasks(structures, alignments, out / WORK, config or PrepareConfig())
     (out / WORK).mkdir(parents=True, exist_ok=True)
