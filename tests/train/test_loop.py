@@ -18,11 +18,13 @@ from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, preset
 from foldry.model.runtime import Runtime
 from foldry.model.weights import load
+from foldry.predict.recycle import recycle
 from foldry.train import loop
 from foldry.train.checkpoint import NAME
 from foldry.train.config import StageConfig, choose_stages, paper_stages
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
+from foldry.train.losses import total_loss
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 
@@ -143,6 +145,35 @@ def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelC
     assert set(parts) == set(whole)
     for name, grad in whole.items():
         torch.testing.assert_close(parts[name], grad, rtol=1e-3, atol=1e-6)
+
+
+def test_passes_are_those_of_a_prediction(data: TrainingSet, tiny: ModelConfig) -> None:
+    chosen = replace(tiny_stage("main", 1), max_passes=3)
+    batch = data.batch(chosen, 0, 0)
+    assert not torch.equal(batch.draws[1].msa_feat, batch.draws[2].msa_feat)
+    model = new_model(tiny).eval()
+    predicted = recycle(model, batch.inputs, lambda number: [batch.draws[number]], 2)
+    heads = model.predict_heads(predicted.result)
+    expected = total_loss(predicted.result, heads, batch, 2, chosen.losses)
+    losses = loop.run_passes(model, batch, 3, chosen)
+    assert losses.terms == expected.terms
+    assert losses.total == expected.total != loop.run_passes(model, batch, 1, chosen).total
+
+
+def test_a_sample_can_count_by_the_root_of_its_length(data: TrainingSet, tiny: ModelConfig) -> None:
+    chosen = replace(tiny_stage("main", 1), crop_size=96)
+    batch = data.batch(chosen, 0, 0)
+    lengths = batch.inputs.seq_mask.sum(-1)
+    assert lengths[0] != lengths[1]
+    model = new_model(tiny).eval()
+    total = 0.0
+    for number, length in enumerate(lengths):
+        alone = data.batch(chosen, 0, 0, range(number, number + 1))
+        loss = loop.run_passes(model, alone, 1, chosen).total.item()
+        total += loss * length.sqrt().item() / 2
+    by_length = replace(chosen, losses=replace(chosen.losses, by_length=True))
+    weighed = loop.run_passes(model, batch, 1, by_length).total.item()
+    assert weighed == pytest.approx(total, rel=1e-5)
 
 
 def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConfig) -> None:
@@ -286,6 +317,7 @@ def test_sharded_parameters_cannot_be_clipped_by_sample(tiny: ModelConfig, tmp_p
         "micro_batch=0",
         "clipping=none",
         "clipping=sample",
+        "losses.by_length=1",
         "chains=val",
     ],
 )
@@ -297,12 +329,13 @@ def test_wrong_settings_are_one_sentence(setting: str) -> None:
 
 def test_settings_change_a_stage() -> None:
     settings = ["crop_size=128", "losses.chi=2", "clipping=sample", "micro_batch=1", "trained=a,b"]
+    settings.append("losses.by_length=True")
     (chosen,) = choose_stages(preset("mini"), "main", settings)
     (plain,) = choose_stages(preset("mini"), "main")
     assert chosen == replace(
         plain,
         crop_size=128,
-        losses=replace(plain.losses, chi=2.0),
+        losses=replace(plain.losses, chi=2.0, by_length=True),
         micro_batch=1,
         clipping="sample",
         trained=("a", "b"),
@@ -320,6 +353,7 @@ def test_the_papers_schedule() -> None:
     assert finetuning.learning_rate_at(0) == finetuning.learning_rate_at(11_000) == 5e-4
     assert (initial.clipping, initial.max_gradient_norm) == ("sample", 0.1)
     assert finetuning.losses.violations == 1.0
+    assert initial.losses.by_length and finetuning.losses.by_length
     assert {initial.num_passes_at(0, step) for step in range(50)} == {1, 2, 3, 4}
 
 

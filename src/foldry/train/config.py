@@ -131,7 +131,7 @@ def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
     """
     initial = StageConfig(
         name="initial",
-        losses=LossConfig(),
+        losses=LossConfig(by_length=True),
         num_steps=78_125,
         batch_size=128,
         micro_batch=1,
@@ -150,7 +150,7 @@ def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
     finetuning = replace(
         initial,
         name="finetuning",
-        losses=fine_tuning(pae),
+        losses=replace(fine_tuning(pae), by_length=True),
         num_steps=11_719,
         crop_size=384,
         num_rows=512,
@@ -213,6 +213,10 @@ def _value(text: str, known: object) -> object:
     """A value of the kind of the one known; what may be None is else a whole number."""
     if isinstance(known, str):
         return text
+    if isinstance(known, bool):
+        if text not in ("True", "False"):
+            raise ValueError("True or False is needed")
+        return text == "True"
     if isinstance(known, float):
         number = float(text)
         if not math.isfinite(number):

@@ -60,6 +60,7 @@ class LossConfig:
         smooth_lddt: 1 − lDDT-Cα with sigmoids for steps, last layer.
         ca_distance: Realised Cα distances, last layer.
         unclamped_fraction: Share of samples whose backbone FAPE is not clamped.
+        by_length: Whether a sample counts by the square root of its residues (SI 1.9).
         cos_ca_c_n_deviation: Of the peptide bond's angle, for violations. The official multimer
             code has 0.014 here, which is the deviation of the bond's length.
     """
@@ -78,6 +79,7 @@ class LossConfig:
     smooth_lddt: float = 0.0
     ca_distance: float = 0.0
     unclamped_fraction: float = 0.1
+    by_length: bool = False
     cos_ca_c_n_deviation: float = PEPTIDE_BOND["cos_ca_c_n"][1]
 
 
@@ -102,6 +104,8 @@ def total_loss(
     result: Pass, logits: HeadLogits, batch: Batch, number: int, config: LossConfig
 ) -> Losses:
     """The weighted sum of all terms for the pass `number`, mean over the batch.
+
+    The terms of the log are plain means, also where the sum goes by length.
 
     `terms` also has `lddt`, the lDDT-Cα of the predicted structure, which is not a loss.
 
@@ -151,9 +155,10 @@ def total_loss(
         compute["pae"] = lambda: good * pae_loss(pae_logits, bins(), truth.backbone_mask)
     elif config.pae:
         raise ValueError("the aligned-error loss needs a network with that head")
-    terms = {name: term().mean() for name, term in compute.items() if getattr(config, name)}
-    total = sum(getattr(config, name) * term for name, term in terms.items())
-    logged = {name: term.detach() for name, term in terms.items()}
+    terms = {name: term() for name, term in compute.items() if getattr(config, name)}
+    weight = seq_mask.sum(-1).sqrt() if config.by_length else 1.0
+    total = sum(getattr(config, name) * (weight * term).mean() for name, term in terms.items())
+    logged = {name: term.detach().mean() for name, term in terms.items()}
     logged["lddt"] = masked_mean(lddt, truth.ca_mask, 1).mean()
     return Losses(torch.as_tensor(total), logged)
 
