@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from foldry.model.alphafold import AlphaFold
+from foldry.model.runtime import Runtime
 from foldry.train import loop
-from foldry.train.data import TrainingSet
+from foldry.train.data import Sample, TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.validate import SCORES, radius_of_gyration, right_handed, validate
 from tests.train.synthetic import write_world
@@ -40,6 +42,59 @@ def test_the_hand_of_helices_is_judged_where_the_truth_has_one() -> None:
 def test_the_radius_of_gyration_is_a_mean_distance() -> None:
     assert radius_of_gyration(np.array([[0.0, 0, 0], [2, 0, 0]])) == 1
     assert radius_of_gyration(3 * helix()) == pytest.approx(3 * radius_of_gyration(helix()))
+
+
+class Prophet:
+    """In the place of a network: it predicts the truth, or for some chains something else."""
+
+    runtime = Runtime()
+
+    def __init__(self, data: TrainingSet, spoil: dict[str, float]) -> None:
+        real = data.whole_sample
+
+        def noticed(name: str, *arguments: object) -> Sample:
+            sample = real(name, *arguments)  # type: ignore[arg-type]
+            self.atom37 = sample.truth.positions * spoil.get(name, 1.0)
+            return sample
+
+        data.whole_sample = noticed  # type: ignore[method-assign]
+
+    def eval(self) -> None: ...
+
+    def first_recycled(self, *_: object) -> None: ...
+
+    def __call__(self, *_: object) -> SimpleNamespace:
+        return SimpleNamespace(atom37=torch.from_numpy(self.atom37)[None], recycled=lambda: None)
+
+
+def test_the_truth_scores_one_and_what_is_not_finite_zero(tmp_path: Path) -> None:
+    data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
+    stage = tiny_stage("main", 1)
+    right = validate(Prophet(data, {}), data, stage, 2, Workers())  # type: ignore[arg-type]
+    assert [right[name] for name in SCORES[:4]] == pytest.approx([1, 1, 1, 1], abs=1e-4)
+    first = data.parts["selection"][0]
+    broken = Prophet(data, {first: float("nan")})
+    half = validate(broken, data, stage, 2, Workers())  # type: ignore[arg-type]
+    assert [half[name] for name in SCORES[:4]] == pytest.approx([0.5, 0.5, 0.5, 1], abs=1e-4)
+    assert right["num_chains"] == half["num_chains"] == 2
+
+
+def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
+    torch.manual_seed(0)
+    model = AlphaFold(tiny_config())
+    told: list[torch.Tensor] = []
+
+    def recorded(_: Workers, numbers: torch.Tensor) -> torch.Tensor:
+        told.append(numbers.clone())
+        return numbers
+
+    monkeypatch.setattr(Workers, "sum_", recorded)
+    for workers in (Workers(), Workers(0, 2), Workers(1, 2)):
+        validate(model, data, tiny_stage("main", 1), 3, workers)
+    whole, first, second = told
+    assert first.any() and second.any()
+    assert torch.equal(first + second, whole)
 
 
 def test_a_validation_does_not_notice_how_training_shows_chains(tmp_path: Path) -> None:

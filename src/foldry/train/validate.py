@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Final
 
 import numpy as np
@@ -53,9 +54,10 @@ def validate(
         workers: Who shares the work; all must call this, and all get the same numbers.
 
     Returns:
-        Means over the chains: `lddt_ca`, `gdt_ts`, `tm_score`, `radius_ratio` (of gyration, 1 is
-        right) and `right_handed`, the share of the true helices' turns that are right-handed in
-        the prediction; None where no chain has a helix.
+        `num_chains`, how many were predicted, and means over them: `lddt_ca`, `gdt_ts`,
+        `tm_score`, `radius_ratio` (of gyration, 1 is right) and `right_handed`, the share of the
+        true helices' turns that are right-handed in the prediction; None where no chain has a
+        helix. A prediction that is not finite scores 0 and has neither of the last two.
     """
     model.eval()
     names = data.parts[PART][:num_chains]
@@ -68,10 +70,11 @@ def validate(
     known = torch.from_numpy(np.isfinite(table).astype(np.float32))
     told = torch.stack([torch.from_numpy(np.nan_to_num(table).astype(np.float32)), known])
     values, counts = workers.sum_(told.to(model.runtime.device)).sum(1).tolist()
-    return {
+    means = {
         name: round(value / count, 5) if count else None
         for name, value, count in zip(SCORES, values, counts, strict=True)
     }
+    return {"num_chains": round(counts[0]), **means}
 
 
 def averaged(config: ModelConfig, state: dict[str, Tensor], model: AlphaFold) -> AlphaFold:
@@ -92,6 +95,8 @@ def _judge(
         result = model(batch.inputs, [draw], recycled)
         recycled = result.recycled()
     ca = result.atom37[0, : len(sample.truth), CA].float().cpu().numpy()
+    if not np.isfinite(ca).all():
+        return 0.0, 0.0, 0.0, math.nan, math.nan
     known = sample.truth.mask[:, CA] > 0
     true_ca = sample.truth.positions[:, CA]
     scores = compare_ca(ca, true_ca, reference_mask=known)
