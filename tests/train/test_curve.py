@@ -16,8 +16,8 @@ from foldry.model.weights import load
 from tests.conftest import ROOT
 
 STEPS = 60
-TOLERANCE = 0.15
-"""Of a mean loss; other processors round differently."""
+LOSS_TOLERANCE, LDDT_TOLERANCE = 0.15, 0.05
+"""Of means; other processors round differently."""
 
 
 def documented() -> list[tuple[int, float, float]]:
@@ -51,7 +51,8 @@ def test_a_folder_of_structures_becomes_weights_that_fold(tmp_path: Path) -> Non
     chunks = np.array_split(np.arange(STEPS), len(expected))
     for chunk, (_, loss, lddt) in zip(chunks, expected, strict=True):
         means = [np.mean([lines[step][name] for step in chunk]) for name in ("loss", "lddt")]
-        assert means == pytest.approx([loss, lddt], abs=TOLERANCE)
+        assert means[0] == pytest.approx(loss, abs=LOSS_TOLERANCE)
+        assert means[1] == pytest.approx(lddt, abs=LDDT_TOLERANCE)
 
     weights = run / "ema.safetensors"
     assert load(weights)[2]["samples"] == str(4 * STEPS)

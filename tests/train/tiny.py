@@ -50,7 +50,8 @@ def shared_stages(num_steps: int) -> list[StageConfig]:
     """
     stages = [tiny_stage("fold", num_steps), tiny_stage("main", num_steps)]
     adam = {"optimizer": "adam", "learning_rate": 1e-3, "final_learning_rate": 1e-3}
-    return [replace(stage, batch_size=3, micro_batch=1, **adam) for stage in stages]
+    shared = {"batch_size": 3, "micro_batch": 1, "max_passes": 3}
+    return [replace(stage, **shared, **adam) for stage in stages]
 
 
 def read_log(folder: Path, name: str = loop.LOG) -> list[dict[str, object]]:
