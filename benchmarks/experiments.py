@@ -130,7 +130,13 @@ EXPERIMENTS: dict[str, list[Arm]] = {
         arm("from the distogram (mini)"),
     ],
     "winner": [
-        arm("mini", seed=1),
+        arm(
+            "AlphaFold 2's losses and smooth lDDT, Adam, batch 1, another seed",
+            losses=LossConfig(smooth_lddt=1.0),
+            batch_size=1,
+            seed=1,
+            **ADAM,
+        ),
     ],
 }
 EQUAL_OPERATIONS = ("shape", "inputs")

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from foldry.errors import InputError
+from foldry.formats.files import write_bytes
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
 from foldry.model.weights import load
@@ -116,7 +117,7 @@ def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
     if given.resume is not None and not (run / NAME).is_file():
         whole = given.resume.is_file()
         data = given.resume.read_bytes() if whole else bundle.read_parts(given.resume)[0]
-        (run / NAME).write_bytes(data)
+        write_bytes(run / NAME, data)
     state, config, _ = load(given.start or work / "data" / bundle.WEIGHTS)
     stages = choose_stages(config, given.stage or "all", given.settings)
     if given.stage is None and not (run / NAME).is_file():

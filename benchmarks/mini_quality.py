@@ -4,19 +4,21 @@
 
 Every chain is predicted with its alignment and its template hits, with its alignment alone, and
 with its sequence alone. Beside them stand the same network untrained, an ideal helix, and the
-best template's Cα copied, residues without a partner counted as wrong. Means are over chains.
+best template's Cα copied, residues without a partner counted as wrong. Means are over chains, ± is
+the standard error of lDDT-Cα's. The last table is the calibration: residues by their pLDDT.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,10 @@ from foldry.train.packs import Library
 from foldry.train.validate import radius_of_gyration
 
 DEPTHS = ((0, 4), (5, 29), (30, 10**9))
+PLDDT_EDGES = np.arange(11) / 10
 CONDITIONS = ("alignment + templates", "alignment", "sequence", "untrained", "helix", "template")
+NO_PLDDT = ("untrained", "helix", "template")
+"""Conditions in which nothing was trained to predict it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Result:
     """Scores of one chain under one condition.
 
     `radius_ratio` is the radius of gyration over the true one; `foldscore` needs all atoms and
-    `plddt`, 0–1, a network: NaN where there are none.
+    `plddt`, 0–1, a network: NaN where there are none. `residues` has the pLDDT and the lDDT-Cα of
+    each residue of known Cα, [N, 2].
     """
 
     lddt_ca: float
@@ -61,9 +67,10 @@ class Result:
     radius_ratio: float
     foldscore: float = math.nan
     plddt: float = math.nan
+    residues: np.ndarray = field(default_factory=lambda: np.empty((0, 2)), repr=False)
 
 
-FIELDS = fields(Result)
+SCORES = ("lddt_ca", "gdt_ts", "tm_score", "radius_ratio", "foldscore", "plddt")
 
 
 def helix(length: int) -> np.ndarray:
@@ -86,14 +93,25 @@ def known_chains(library: Library, names: Sequence[str]) -> list[Chain]:
     return chains
 
 
-def judge(library: Library, name: str, ca: np.ndarray, known: np.ndarray) -> Result:
+def judge(
+    library: Library,
+    name: str,
+    ca: np.ndarray,
+    known: np.ndarray,
+    plddt: np.ndarray | None = None,
+) -> Result:
     """Scores of a chain's Cα atoms; `known` is False for residues that the model lacks."""
     truth = library.chain(name)
     there = truth.mask[:, CA] > 0
     scores = compare_ca(ca, truth.positions[:, CA], known, there)
     both = known & there
     ratio = radius_of_gyration(ca[both]) / radius_of_gyration(truth.positions[both, CA])
-    return Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, ratio)
+    result = Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, ratio)
+    if plddt is None:
+        return result
+    residues = np.stack([plddt, scores.lddt_ca_per_residue], axis=1)
+    residues = residues[np.isfinite(residues).all(axis=1)]
+    return replace(result, plddt=float(plddt.mean()), residues=residues)
 
 
 def predictor(
@@ -108,9 +126,8 @@ def predictor(
         atoms, atom_mask = made.structure.atom_positions, made.structure.atom_mask
         truth = library.chain(name)
         return replace(
-            judge(library, name, atoms[:, CA], everything),
+            judge(library, name, atoms[:, CA], everything, made.plddt / 100),
             foldscore=foldscore(atoms, truth.positions, atom_mask, truth.mask > 0).score,
-            plddt=float(made.plddt.mean()) / 100,
         )
 
     return run
@@ -137,19 +154,33 @@ def row(title: str, results: Sequence[Result]) -> str:
     """One line of a table: means and, where there is pLDDT, its correlation with lDDT."""
     if not results:
         return f"{title:46s} {0:4d}"
-    columns = {field.name: [getattr(each, field.name) for each in results] for field in FIELDS}
+    columns = {name: np.array([getattr(each, name) for each in results]) for name in SCORES}
     means = [np.mean(values) for values in columns.values()]
     line = "".join(f" {mean:9.3f}" if np.isfinite(mean) else f"{'':10s}" for mean in means)
-    plddt = np.array(columns["plddt"])
+    lddt, plddt = columns["lddt_ca"], columns["plddt"]
+    error = f"±{lddt.std(ddof=1) / math.sqrt(len(lddt)):.3f}" if len(lddt) > 1 else ""
+    line = f" {error:6s}{line}"
     if np.isfinite(plddt).all() and len(results) > 2 and plddt.std() > 1e-6:
-        line += f" {np.corrcoef(plddt, columns['lddt_ca'])[0, 1]:9.2f}"
+        line += f" {np.corrcoef(plddt, lddt)[0, 1]:9.2f}"
     return f"{title:46s} {len(results):4d}{line}".rstrip()
+
+
+def calibration(condition: str, results: Sequence[Result]) -> list[str]:
+    """Residues by their pLDDT: how many, and what lDDT-Cα they have."""
+    plddt, lddt = np.concatenate([each.residues for each in results]).T
+    lines = [f"pLDDT of residues, {condition:22s} residues     pLDDT   lDDT-Cα"]
+    for low, high in itertools.pairwise(PLDDT_EDGES):
+        chosen = (plddt >= low) & (plddt < high)
+        if chosen.any():
+            means = f"{plddt[chosen].mean():9.3f} {lddt[chosen].mean():9.3f}"
+            lines.append(f"  {low:.1f}–{high:.1f}{'':32s} {chosen.sum():9d} {means}")
+    return lines
 
 
 def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> list[str]:
     """All lines: each condition over all chains, then by alignment depth and by template."""
     titles = ("lDDT-Cα", "GDT_TS", "TM", "Rg ratio", "FoldScore", "pLDDT", "r")
-    header = f"{'':46s} {'n':>4}" + "".join(f" {title:>9s}" for title in titles)
+    header = f"{'':46s} {'n':>4} {'±':>6}" + "".join(f" {title:>9s}" for title in titles)
     lines = [header]
     for condition, of_chain in results.items():
         lines.append(row(condition, list(of_chain.values())))
@@ -213,10 +244,16 @@ def main() -> None:
         made = {chain.name: runs[condition](chain.name) for chain in chains}
         results[condition] = {name: result for name, result in made.items() if result}
     print("\n".join(tables(chains, results)))
+    for condition, of_chain in results.items():
+        if condition not in NO_PLDDT:
+            print("\n".join(calibration(condition, list(of_chain.values()))))
     print(f"{time.monotonic() - started:.0f} s")
     if arguments.json:
         plain = {
-            condition: {name: vars(result) for name, result in of_chain.items()}
+            condition: {
+                name: {score: getattr(result, score) for score in SCORES}
+                for name, result in of_chain.items()
+            }
             for condition, of_chain in results.items()
         }
         arguments.json.write_text(json.dumps(plain, indent=1) + "\n")

@@ -1,8 +1,9 @@
 """Floating-point operations of one training sample of mini, by stage, as torch counts them.
 
-    python benchmarks/training_flops.py [--data ../shared/data]
+    python benchmarks/training_flops.py [--data ../shared/data] [--set crop_size=128]
 
-One pass forward and backward; a further pass without gradient would cost a third more.
+`--set` is that of `foldry train`. One pass forward and backward; a further pass without gradient
+would cost a third more.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foldry.model.config import ModelConfig, mini
 from foldry.model.runtime import Runtime
-from foldry.train.config import StageConfig, mini_stages
+from foldry.train.config import StageConfig, choose_stages
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.loop import Run, build, run_passes
@@ -37,8 +38,10 @@ def gigaflop(config: ModelConfig, stage: StageConfig, data: TrainingSet) -> floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    data = TrainingSet(parser.parse_args().data)
-    for stage in mini_stages():
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    arguments = parser.parse_args()
+    data = TrainingSet(arguments.data)
+    for stage in choose_stages(mini(), settings=arguments.set):
         sys.stdout.write(f"{stage.name:12s} {gigaflop(mini(), stage, data):6.1f} GFLOP\n")
 
 
