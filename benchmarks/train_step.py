@@ -60,7 +60,7 @@ ROWS = {
 
 
 def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
-    """Print what one process finds: passes, seconds, CPU seconds, GFLOP, GiB."""
+    """Print what one process finds: passes, seconds, CPU seconds, loading, GFLOP, GiB."""
     import torch  # noqa: PLC0415
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
@@ -95,7 +95,9 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     alone = Workers()
     seconds, cpu_seconds, passes = [], [], []
     # Samples are made beforehand: the loop makes them while the device computes.
+    started = time.perf_counter()
     steps = list(loop.prefetch(training, stage, 0, 0, alone, runtime))
+    loading = (time.perf_counter() - started) / (len(steps) * size)
     with FlopCounterMode(display=False) as counter:
         loop.train_step(model, optimizer, steps[0][1], stage, 0, 0, alone)
     for step, batches in steps[1:]:
@@ -114,7 +116,7 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     found = [sum(each[counted]) / (num_steps * size) for each in (seconds, cpu_seconds)]
     gflop = counter.get_total_flops() / 1e9 / size
     print(stage.crop_size, stage.num_rows, stage.num_extra_rows, sum(passes[counted]) / num_steps)
-    print(*found, gflop, peak)
+    print(*found, loading, gflop, peak)
 
 
 def run(row: Row, arguments: list[str]) -> str:
@@ -130,13 +132,13 @@ def run(row: Row, arguments: list[str]) -> str:
     crop, rows, extra, passes = told[0][:4]
     measured = [[float(word) for word in each[4:]] for each in told]
     seconds = max(each[0] for each in measured) / row.processes
-    cpu_seconds, gflop = measured[0][1], measured[0][2]
-    peak = sum(each[3] for each in measured)
+    _, cpu_seconds, loading, gflop, _ = measured[0]
+    peak = sum(each[-1] for each in measured)
     threads = f"{row.processes} × {row.threads}" if row.threads else ""
     return (
         f"{row.network:12s} {row.dtype:9s} {threads:6s} {crop:>4s} {rows:>4s} {extra:>5s} "
         f"{row.micro_batch:5d} {'yes' if row.recompute else 'no':9s} {float(passes):6.2f} "
-        f"{seconds:9.3f} {cpu_seconds:9.3f} {gflop / seconds:8.0f} {peak:9.2f}"
+        f"{seconds:9.3f} {cpu_seconds:9.3f} {loading:6.3f} {gflop / seconds:8.0f} {peak:9.2f}"
     )
 
 
@@ -169,7 +171,7 @@ def main() -> None:
     print(machine(arguments.device))
     print(
         "network      dtype    procs × thr crop rows extra micro recompute passes  s/sample "
-        "CPU s/smp  GFLOP/s  peak GiB",
+        "CPU s/smp   load  GFLOP/s  peak GiB",
         flush=True,
     )
     for number, row in enumerate(rows):
