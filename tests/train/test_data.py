@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from foldry.errors import InputError
-from foldry.features.features import FeatureConfig
+from foldry.features.features import FeatureConfig, Features, MSADraw
 from foldry.model.inputs import MSAInputs
 from foldry.residues import CA, GAP
 from foldry.train.config import StageConfig
@@ -278,14 +278,16 @@ def test_damaged_chains_are_left_out(
     bad = names[: len(names) // 2]
     for number, name in enumerate(bad):
         arrays, row = damaged.library.alignments.find(name)
-        if number % 3 == 0:
+        if number % 4 == 0:
             del damaged.library.alignments.place[name]
-        elif number % 3 == 1:
+        elif number % 4 == 1:
             arrays["residues"][arrays["cell_offsets"][row]] ^= 1
+        elif number % 4 == 2:
+            arrays["residues"][arrays["cell_offsets"][row + 1] - 1] = 99
         else:
             arrays["length"][row] += 1
     for name in bad:
-        with pytest.raises((InputError, LookupError, ValueError)):
+        with pytest.raises(InputError, match=name):
             damaged.sample(name, STAGE, np.random.default_rng(0))
     left = [damaged.batch(STAGE, 0, step) for step in range(4)]
     again = [damaged.batch(STAGE, 0, step) for step in range(4)]
@@ -293,9 +295,34 @@ def test_damaged_chains_are_left_out(
         assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
     assert {line.split()[0] for line in caplog.messages} <= set(bad)
     assert len(caplog.messages) > 4
+    assert sum(batch.num_damaged for batch in left + again) == len(caplog.messages)
     damaged.library.alignments.place.clear()
     with pytest.raises(InputError, match="in a row are damaged"):
         damaged.batch(STAGE, 0, 0)
+
+
+def test_a_fault_of_the_program_is_not_taken_for_damage(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(features: Features, number: int) -> MSADraw:
+        raise IndexError(number)
+
+    data = TrainingSet(world.folder, ["train"], EXCLUDED)
+    assert data.batch(STAGE, 0, 0).num_damaged == 0
+    monkeypatch.setattr("foldry.train.data.draw_msa", faulty)
+    with pytest.raises(IndexError):
+        data.batch(STAGE, 0, 0)
+
+
+def test_chains_without_a_cluster_are_named(tmp_path: Path) -> None:
+    world = write_world(tmp_path)
+    table = tmp_path / "splits" / "clusters30_joint.tsv"
+    rows = table.read_text("utf-8").splitlines(keepends=True)
+    table.write_text("".join(row for row in rows if not row.endswith(("\tc30\n", "\tc31\n"))))
+    with pytest.raises(
+        InputError, match=r"clusters30_joint\.tsv has no cluster for c30 and 1 other"
+    ):
+        TrainingSet(world.folder, ["train"], EXCLUDED)
 
 
 def test_residues_of_little_confidence_count_in_no_loss(world: World) -> None:

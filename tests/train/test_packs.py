@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -104,6 +105,27 @@ def test_a_byte_that_is_wrong_is_no_traceback(tmp_path: Path) -> None:
         except InputError:
             refused += 1
     assert refused > 20
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    library = Library(write_world(tmp_path).folder, ["train"])
+    structures, row = library.structures.find("c4")
+    structures["aatype"][structures["offsets"][row]] = 99
+    library.alignments.find("c4")[0]["depth"][row] = 0
+    hit = library.hits("c5")[0]
+    library.templates.find("c4")[0]["target"][12] = 999
+    for read, name in (
+        (library.chain, "c4"),
+        (library.alignment, "c4"),
+        (library.hits, "c4"),
+        (library.chain, "none"),
+        (library.alignment, "none"),
+        (library.hits, "none"),
+        (lambda name: library.lay_hit(name, replace(hit, cigar="2D")), "c5"),
+        (lambda name: library.lay_hit(name, replace(hit, target_start=999)), "c5"),
+    ):
+        with pytest.raises(InputError, match=f"{name} is missing or damaged .*make its pack again"):
+            read(name)
 
 
 def reader(path: Path) -> ModuleType:

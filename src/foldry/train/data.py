@@ -100,8 +100,16 @@ class TrainingSet:
             for row in rows
             if not row.get("near") and row["id"] not in self.excluded
         }
-        table = read_table(folder / "splits" / f"{CLUSTERS}.tsv")
-        clusters = {row["id"]: row["cluster30"] for row in table if row["id"] in lengths}
+        table = folder / "splits" / f"{CLUSTERS}.tsv"
+        clusters = {
+            row["id"]: row["cluster30"] for row in read_table(table) if row["id"] in lengths
+        }
+        missing = sorted(set(lengths) - set(clusters))
+        if missing:
+            raise InputError(
+                f"{table} has no cluster for {missing[0]} and {len(missing) - 1} other chains: "
+                "add them."
+            )
         self.parts = partition(lengths, clusters)
         self.weights = {
             part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
@@ -117,11 +125,12 @@ class TrainingSet:
         """
         key = [seed, zlib.crc32(stage.name.encode()), step, 1]
         names = self._choose(stage, np.random.default_rng(key), stage.batch_size)
-        samples = [
+        intact = [
             self._intact(names[number], stage, np.random.default_rng([*key, number]))
             for number in (range(stage.batch_size) if numbers is None else numbers)
         ]
-        return collate(samples, stage.crop_size)
+        batch = collate([sample for sample, _ in intact], stage.crop_size)
+        return replace(batch, num_damaged=sum(damaged for _, damaged in intact))
 
     def chains(self, stage: StageConfig) -> tuple[list[str], Float[np.ndarray, " C"]]:
         """The chains that a stage draws from, and how often each is drawn.
@@ -155,12 +164,14 @@ class TrainingSet:
         chosen: list[str] = rng.choice(names, count, p=weights).tolist()
         return chosen
 
-    def _intact(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
-        """A sample of the chain or, where that is damaged, of another one."""
-        for _ in range(MAX_DAMAGED):
+    def _intact(
+        self, name: str, stage: StageConfig, rng: np.random.Generator
+    ) -> tuple[Sample, int]:
+        """A sample of the chain or, where that is damaged, of another; how many were damaged."""
+        for damaged in range(MAX_DAMAGED):
             try:
-                return self.sample(name, stage, rng)
-            except (InputError, LookupError, ValueError) as error:
+                return self.sample(name, stage, rng), damaged
+            except InputError as error:
                 logger.warning("%s is left out once: %s", name, error)
                 [name] = self._choose(stage, rng, 1)
         raise InputError(f"{MAX_DAMAGED} chains in a row are damaged: make the data again.")

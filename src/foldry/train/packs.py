@@ -11,7 +11,8 @@ import re
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,7 @@ from jaxtyping import Float, Int
 
 from foldry.errors import InputError
 from foldry.query import Alignment, Chain, Query, TemplateHit
-from foldry.residues import CA, GAP, RESTYPES_WITH_X
+from foldry.residues import CA, GAP, RESTYPES_WITH_X, UNKNOWN
 from foldry.structure import Structure
 
 CLUSTERS: Final = "clusters30_joint"
@@ -129,7 +130,7 @@ class Library:
         splits: Splits whose alignments and template hits are read.
 
     Raises:
-        InputError: A pack is missing or damaged.
+        InputError: A pack is missing or damaged; of all methods that a chain is.
     """
 
     def __init__(self, folder: Path, splits: Sequence[str]) -> None:
@@ -144,7 +145,10 @@ class Library:
 
     def chain(self, name: str) -> KnownChain:
         """A chain's atoms."""
-        return read_chain(*self.structures.find(name))
+        with _reading(name):
+            chain = read_chain(*self.structures.find(name))
+            _check_codes(chain.aatype, UNKNOWN)
+            return chain
 
     def best_plddt(self, name: str) -> float:
         """The highest pLDDT of a chain's residues; 0 where the chain is missing."""
@@ -156,27 +160,30 @@ class Library:
 
     def alignment(self, name: str) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
         """Codes of the alignment's rows (21 a gap), the chain first, and their deletions."""
-        return read_alignment(*self.alignments.find(name))
+        with _reading(name):
+            msa, deletions = read_alignment(*self.alignments.find(name))
+            _check_codes(msa, GAP)
+            return msa, deletions
 
     def hits(self, name: str) -> list[Hit]:
         """A chain's template hits, best E-value first."""
-        arrays, row = self.templates.find(name)
-        cigars = arrays["cigar_offsets"]
-        return [
-            Hit(
-                target=str(arrays["target_ids"][arrays["target"][number]]),
-                identity=float(arrays["identity"][number]),
-                query_start=int(arrays["query_start"][number]),
-                target_start=int(arrays["target_start"][number]),
-                cigar=arrays["cigar"][slice(*cigars[number : number + 2])].tobytes().decode(),
-            )
-            for number in range(*arrays["hit_offsets"][row : row + 2])
-        ]
+        with _reading(name):
+            arrays, row = self.templates.find(name)
+            cigars = arrays["cigar_offsets"]
+            return [
+                Hit(
+                    target=str(arrays["target_ids"][arrays["target"][number]]),
+                    identity=float(arrays["identity"][number]),
+                    query_start=int(arrays["query_start"][number]),
+                    target_start=int(arrays["target_start"][number]),
+                    cigar=arrays["cigar"][slice(*cigars[number : number + 2])].tobytes().decode(),
+                )
+                for number in range(*arrays["hit_offsets"][row : row + 2])
+            ]
 
     def lay_hit(self, name: str, hit: Hit) -> KnownChain:
         """A template hit's atoms on the residues of its query; code 21 where it has none."""
         query, template = self.chain(name), self.chain(hit.target)
-        here, there = hit.pairs.T
         laid = KnownChain(
             aatype=np.full(len(query), GAP),
             residue_index=query.residue_index,
@@ -185,10 +192,12 @@ class Library:
             resolution=template.resolution,
             plddt=np.zeros(len(query), np.float32),
         )
-        laid.aatype[here] = template.aatype[there]
-        laid.positions[here] = template.positions[there]
-        laid.mask[here] = template.mask[there]
-        laid.plddt[here] = template.plddt[there]
+        with _reading(name):
+            here, there = hit.pairs.T
+            laid.aatype[here] = template.aatype[there]
+            laid.positions[here] = template.positions[there]
+            laid.mask[here] = template.mask[there]
+            laid.plddt[here] = template.plddt[there]
         return laid
 
     def structure(self, name: str) -> Structure:
@@ -229,6 +238,20 @@ class Library:
                 ),
             ),
         )
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Names the chain where its records cannot be read."""
+    try:
+        yield
+    except (LookupError, ValueError) as error:
+        raise InputError(f"{name} is missing or damaged ({error}): make its pack again.") from error
+
+
+def _check_codes(codes: Int[np.ndarray, "*M N"], last: int) -> None:
+    if not codes.size or codes.max() > last:
+        raise ValueError("residues that are none")
 
 
 def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:

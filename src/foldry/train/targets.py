@@ -92,6 +92,7 @@ class Batch:
             masked-MSA loss is taken.
         targets: The true structures.
         clamped: 1 for samples whose backbone FAPE is clamped.
+        num_damaged: Chains that were drawn for it and found damaged.
     """
 
     inputs: Inputs
@@ -100,6 +101,7 @@ class Batch:
     bert_mask: tuple[Float[Tensor, "B S N"], ...]
     targets: Targets
     clamped: Float[Tensor, " B"]
+    num_damaged: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
         """The same samples on another device."""
