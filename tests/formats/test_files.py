@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import pytest
 
 from foldry.errors import InputError
-from foldry.formats.files import read_bytes, read_text
+from foldry.formats.files import read_bytes, read_text, write_bytes
 
 
 def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
@@ -35,3 +36,23 @@ def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed
         else:
             with pytest.raises(InputError, match="smaller"):
                 read_bytes(file)
+
+
+def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"before")
+    seen = []
+
+    def fsync(number: int) -> None:
+        seen.append((os.fstat(number).st_size, file.read_bytes()))
+        if len(seen) == 2:
+            raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_bytes(file, b"after it")
+    with pytest.raises(OSError, match="full"):
+        write_bytes(file, b"and again")
+    assert seen == [(8, b"before"), (9, b"after it")]
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"after it"]

@@ -178,6 +178,26 @@ def test_nothing_is_overwritten(world: World, bundle: Path, tmp_path: Path) -> N
         pack(world.folder, tmp_path, bundle.with_name("weights"))
 
 
+def test_a_bundle_that_was_not_finished_is_written_again(
+    world: World, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill(_: int) -> None:
+        raise Killed
+
+    out, weights = tmp_path / "bundle", bundle.with_name("weights")
+    write_parts(b"an earlier bundle", out, 1)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(os, "fsync", kill)
+        pack(world.folder, out, weights, max_rows=MAX_ROWS)
+    assert [path.name for path in out.iterdir()] == ["part-0.bin"]
+    (out / f".{MANIFEST}.partial").touch()  # as a kill leaves it
+    pack(world.folder, out, weights, max_rows=MAX_ROWS)
+    assert read_parts(out)[0] == read_parts(bundle)[0]
+
+
 def test_training_from_a_bundle_needs_no_other_package(bundle: Path, tmp_path: Path) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()

@@ -107,6 +107,22 @@ def test_trained_weights_do_not_begin_where_a_network_from_nothing_does(
     assert [stage.name for stage in begun] == names[names.index(first) :]
 
 
+def test_a_resumed_checkpoint_is_never_half_there(
+    program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError("the disk is full")
+
+    resumed = tmp_path / "checkpoint"
+    resumed.write_bytes(b"all that was handed back")
+    folders = ["--work", str(tmp_path), "--out", str(tmp_path), "--resume", str(resumed)]
+    monkeypatch.setattr(sys, "argv", ["gpu_train.py", *folders])
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="full"):
+        program.train(program.arguments(), Runtime())
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_large_files_are_handed_back_in_parts(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

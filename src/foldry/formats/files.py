@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,6 +78,19 @@ def decode(data: bytes, source: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(f"{source}, line {line}, is not UTF-8: save the file as UTF-8.") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file that is whole or the one before, even after a power cut."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager

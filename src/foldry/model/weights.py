@@ -27,6 +27,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from foldry.errors import InputError
+from foldry.formats.files import write_bytes
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
 from foldry.model.embedders import template_groups
@@ -436,17 +437,14 @@ def save(
     """Write a state with its configuration inside, as safetensors.
 
     Args:
-        path: Written under a temporary name first, then renamed.
+        path: The file is whole or the one before, even after a power cut.
         state: The network's state, in any floating dtype.
         config: Kept as JSON in the file's metadata, with `metadata`.
         metadata: Further notes, such as the licence.
     """
     notes = {**(metadata or {}), "config": json.dumps(config.to_dict())}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    data = safetensors_bytes(tensors, metadata=notes)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    write_bytes(path, safetensors_bytes(tensors, metadata=notes))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:

@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
+from foldry.formats.files import write_bytes
 from foldry.model.weights import load
 from foldry.residues import ATOM37_MASK
 from foldry.train.diverse import diverse_rows
@@ -43,6 +44,8 @@ FROM_NOTHING: Final = "fold"
 MAX_UNPACKED: Final = 16 * 1024**3
 """Bytes that a bundle may hold, unpacked."""
 _FORMAT: Final = 1
+_UNFINISHED: Final = re.compile(rf"part-\d+\.bin|\.{re.escape(MANIFEST)}\.partial")
+"""Files of a bundle that has no manifest yet."""
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -73,7 +76,8 @@ def pack(
     load(weights)  # so that the machine that unpacks them can
     splits = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
     splits = [split for split in splits if split != CLUSTERS]
-    if out.exists() and any(out.iterdir()) and not (out / MANIFEST).exists():
+    there = [path.name for path in out.iterdir()] if out.exists() else []
+    if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
         raise InputError(f"{out} holds something else than a bundle: give another folder.")
     library = Library(folder, splits)
     out.mkdir(parents=True, exist_ok=True)
@@ -138,7 +142,10 @@ def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
 def write_parts(
     data: bytes, out: Path, max_part_size: int, notes: Mapping[str, object] | None = None
 ) -> list[Part]:
-    """Write bytes as files of at most `max_part_size` MiB, and a manifest with their hashes."""
+    """Write bytes as files of at most `max_part_size` MiB, and a manifest with their hashes.
+
+    The manifest goes first and comes last: a bundle that has one is whole.
+    """
     size = max_part_size * 1024**2
     out.mkdir(parents=True, exist_ok=True)
     for old in (out / MANIFEST, *out.glob("part-*.bin")):
@@ -150,7 +157,7 @@ def write_parts(
         (out / name).write_bytes(piece)
         parts.append(Part(name, len(piece), hashlib.sha256(piece).hexdigest()))
     manifest = {"format": _FORMAT, "parts": [asdict(part) for part in parts], **(notes or {})}
-    (out / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+    write_bytes(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
     return parts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from foldry.errors import InputError
+from foldry.formats.files import write_bytes
 from foldry.model.config import ModelConfig
 from foldry.train.config import StageConfig
 from foldry.train.distributed import like, whole
@@ -92,12 +92,7 @@ def save_checkpoint(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
         metadata={"progress": json.dumps(asdict(progress)), "settings": json.dumps(told)},
     )
-    partial = folder / f"{NAME}.partial"
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / NAME)
+    write_bytes(folder / NAME, data)
 
 
 def read_progress(folder: Path) -> Progress | None:
