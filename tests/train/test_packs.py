@@ -72,6 +72,8 @@ def test_a_query_of_a_chain(world: World, library: Library) -> None:
     assert chain.alignment.sequences[0] == chain.sequence
     assert len(chain.alignment.sequences) == len(world.msa["c4"])
     assert [hit.name for hit in chain.templates] == ["c5", "c6"]
+    # The third is a copy.
+    assert library.query("c4", num_templates=3).chains[0].templates[2:] == ()
     alone = library.query("c4", alignment=False).chains[0]
     assert alone.alignment is not None
     assert alone.alignment.sequences == (chain.sequence,)

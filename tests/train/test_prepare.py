@@ -415,8 +415,9 @@ def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     if not mmseqs.is_here():
         pytest.skip("MMseqs2 is not installed: Debian's package is mmseqs2")
     structures, alignments, out = folders
-    # b is half of a and half something else: of another cluster, but near.
-    sequences = {"a": letters(1, 100), "b": letters(1, 50) + letters(2, 150), "c": letters(3, 90)}
+    # b resembles a's half, the rest is something else: of another cluster, but near.
+    sequences = {"a": letters(1, 100), "c": letters(3, 90)}
+    sequences["b"] = changed(letters(1, 61)[1:]) + letters(2, 150)
     sequences["d"] = changed(sequences["c"][4:])
     for name, sequence in sequences.items():
         (structures / f"{name}.pdb").write_text(to_pdb(helix(sequence)))
@@ -433,6 +434,6 @@ def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     library = Library(out, ["val"])
     [hit] = library.hits("a_A")
     assert hit.target == "b_A"
-    assert hit.identity > 0.9
-    assert [tuple(pair) for pair in hit.pairs[:40].tolist()] == [(k, k) for k in range(40)]
+    assert 0.7 < hit.identity < 0.9
+    assert set((hit.pairs[:40, 0] - hit.pairs[:40, 1]).tolist()) == {1}
     assert library.hits("c_A") == []

@@ -44,7 +44,6 @@ CONFIDENCE_SHARE: Final = 0.05
 """Share of the clusters held back from all but the confidence stage."""
 IDENTITY_STRATA: Final = (0.3, 0.5)
 """Templates below, between and above are drawn equally often."""
-MAX_IDENTITY: Final = 0.9
 MAX_DAMAGED: Final = 100
 """Damaged chains drawn for one sample, after which it is given up."""
 
@@ -279,14 +278,8 @@ class TrainingSet:
         return laid if _covers(laid) else nothing
 
     def _usable_hits(self, name: str) -> list[Hit]:
-        """A chain's template hits, the best first, without near copies of it."""
-        return [
-            hit
-            for hit in self.library.hits(name)
-            if hit.identity < MAX_IDENTITY
-            and hit.target != name
-            and hit.target not in self.excluded
-        ]
+        """A chain's template hits that are not excluded, the best first."""
+        return [hit for hit in self.library.hits(name) if hit.target not in self.excluded]
 
     def draw_hit(self, name: str, rng: np.random.Generator) -> Hit | None:
         """A template hit from one of the identity strata that the chain has hits in."""

@@ -27,6 +27,8 @@ from foldry.structure import Structure
 
 CLUSTERS: Final = "clusters30_joint"
 """The table of all chains' clusters, among those of the splits."""
+MAX_IDENTITY: Final = 0.9
+"""Templates of so much or more are copies, which tell nothing of a prediction."""
 _LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 """What NumPy raises for archives with wrong bytes."""
@@ -166,11 +168,11 @@ class Library:
             return msa, deletions
 
     def hits(self, name: str) -> list[Hit]:
-        """A chain's template hits, best E-value first."""
+        """A chain's template hits, best E-value first, without itself and near copies of it."""
         with _reading(name):
             arrays, row = self.templates.find(name)
             cigars = arrays["cigar_offsets"]
-            return [
+            hits = [
                 Hit(
                     target=str(arrays["target_ids"][arrays["target"][number]]),
                     identity=float(arrays["identity"][number]),
@@ -180,6 +182,7 @@ class Library:
                 )
                 for number in range(*arrays["hit_offsets"][row : row + 2])
             ]
+        return [hit for hit in hits if hit.identity < MAX_IDENTITY and hit.target != name]
 
     def lay_hit(self, name: str, hit: Hit) -> KnownChain:
         """A template hit's atoms on the residues of its query; code 21 where it has none."""
