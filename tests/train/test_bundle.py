@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 import tomllib
@@ -114,14 +115,32 @@ def test_parts_are_bounded_and_checked(tmp_path: Path) -> None:
     assert read_parts(tmp_path)[0] == data
     changed = tmp_path / "part-1.bin"
     whole = changed.read_bytes()
-    changed.write_bytes(whole[:-1] + b"?")
-    with pytest.raises(InputError, match=r"part-1\.bin is not the part"):
-        read_parts(tmp_path)
+    for other in (whole[:-1] + b"?", whole + b"?"):
+        changed.write_bytes(other)
+        with pytest.raises(InputError, match=r"part-1\.bin is not the part"):
+            read_parts(tmp_path)
     changed.unlink()
     with pytest.raises(InputError, match=r"part-1\.bin is missing, of 3 parts"):
         read_parts(tmp_path)
     assert len(write_parts(data[:5], tmp_path, 1)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "part-0.bin"]
+
+
+def test_sizes_are_checked_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_parts(bytes(2**20 + 1), tmp_path, 1)
+    read: list[Path] = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or b"")
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    manifest["parts"][0]["size"] += 1
+    (tmp_path / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"part-0\.bin is not the part"):
+        read_parts(tmp_path)
+    monkeypatch.setattr("foldry.train.bundle.MAX_UNPACKED", 2**20 - 1)
+    with pytest.raises(InputError, match="holds more than"):
+        read_parts(tmp_path)
+    assert not read
 
 
 @pytest.mark.parametrize(
@@ -130,7 +149,9 @@ def test_parts_are_bounded_and_checked(tmp_path: Path) -> None:
         ("{", "readable manifest"),
         ('{"format": 1}', "readable manifest"),
         ('{"format": 2, "parts": []}', "another version"),
+        ("[" * 100_000, "readable manifest"),
         ('{"format": 1, "parts": []}', "names no splits"),
+        ('{"format": 1, "parts": [], "splits": []}', "names no splits"),
         ('{"format": 1, "parts": [], "splits": ["../../x"]}', "names no splits"),
         ('{"format": 1, "parts": [], "splits": ["train"]}', "not a readable bundle"),
     ],
@@ -149,14 +170,96 @@ def test_weights_that_are_none_are_not_packed(world: World, tmp_path: Path) -> N
     assert not (tmp_path / "bundle").exists()
 
 
-def test_an_unpack_that_breaks_off_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
-    data, _ = read_parts(bundle)
+def test_what_could_not_be_unpacked_is_not_packed(
+    world: World, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, out = bundle.with_name("weights"), tmp_path / "bundle"
+    packs = tmp_path / "packs"
+    (packs / "splits").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no split's table"):
+        pack(packs, out, weights)
+    (packs / "splits" / "train.v2.tsv").touch()
+    with pytest.raises(InputError, match=r"train\.v2\.tsv cannot be packed"):
+        pack(packs, out, weights)
+    assert not out.exists()
+    most = len(read_parts(bundle)[0])
+    monkeypatch.setattr("foldry.train.bundle.MAX_UNPACKED", most)
+    with pytest.raises(InputError, match=r"^\S+ holds more than"):
+        unpack(bundle, out)
+    with pytest.raises(InputError, match=r"^\S+ holds more than"):
+        pack(world.folder, out, weights, max_rows=1)
+    assert not list(out.iterdir())
+
+
+def header(text: str) -> bytes:
+    return np.lib.format.magic(1, 0) + struct.pack("<H", len(text)) + text.encode()
+
+
+def array(value: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, value)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 8)}\n"),
+            "mask.npy is not as long as its header says",
+        ),
+        (
+            header("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,)}\n"),
+            "mask.npy is not as long as its header says",
+        ),
+        (header("{'descr': (\n"), "not a readable bundle"),
+        (np.lib.format.magic(3, 0), "mask.npy is of an unknown version"),
+        (b"", "not a readable bundle"),
+        (array(np.zeros((3, 5))), "not a readable bundle"),  # of another type
+    ],
+)
+def test_strange_arrays_are_refused(
+    bundle: Path, tmp_path: Path, content: bytes, message: str
+) -> None:
+    rewrite(bundle, tmp_path / "strange", {"structures/train/mask.npy": content})
+    with pytest.raises(InputError, match=message):
+        unpack(tmp_path / "strange", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["strange"]
+
+
+def test_other_archives_are_refused(bundle: Path, tmp_path: Path) -> None:
+    rewrite(bundle, tmp_path / "stored", {}, zipfile.ZIP_STORED)
+    with pytest.raises(InputError, match="is not packed as it should be"):
+        unpack(tmp_path / "stored", tmp_path / "out")
+    data = bytearray(read_parts(bundle)[0])
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        first = archive.infolist()[0]
+    begin = first.header_offset + 30 + len(first.filename) + 9  # after LZMA's own header
+    data[begin : begin + 8] = b"\xff" * 8
+    write_parts(bytes(data), tmp_path / "torn", 40, {"splits": ["train"]})
+    with pytest.raises(InputError, match="not a readable bundle"):
+        unpack(tmp_path / "torn", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def rewrite(
+    bundle: Path, out: Path, others: dict[str, bytes | None], packing: int = zipfile.ZIP_LZMA
+) -> None:
+    """The bundle with other contents of some files, or without them."""
     kept = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as whole, zipfile.ZipFile(kept, "w") as less:
+    with (
+        zipfile.ZipFile(io.BytesIO(read_parts(bundle)[0])) as whole,
+        zipfile.ZipFile(kept, "w", packing) as archive,
+    ):
         for name in whole.namelist():
-            if name != WEIGHTS:
-                less.writestr(name, whole.read(name))
-    write_parts(kept.getvalue(), tmp_path / "less", 40, {"splits": ["train"]})
+            content = others[name] if name in others else whole.read(name)
+            if content is not None:
+                archive.writestr(name, content)
+    write_parts(kept.getvalue(), out, 40, {"splits": ["train"]})
+
+
+def test_an_unpack_that_breaks_off_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+    rewrite(bundle, tmp_path / "less", {WEIGHTS: None})
     out, partial = tmp_path / "out", tmp_path / "out.partial"
     with pytest.raises(InputError, match="not a readable bundle"):
         unpack(tmp_path / "less", out)

@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import lzma
+import math
 import re
 import shutil
 import tempfile
+import tokenize
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -43,10 +46,24 @@ FROM_NOTHING: Final = "fold"
 """The stage that a run from weights leaves out: it teaches the structure module alone."""
 MAX_UNPACKED: Final = 16 * 1024**3
 """Bytes that a bundle may hold, unpacked."""
+_MAX_MANIFEST: Final = 16 * 1024**2
 _FORMAT: Final = 1
 _UNFINISHED: Final = re.compile(rf"part-\d+\.bin|\.{re.escape(MANIFEST)}\.partial")
 """Files of a bundle that has no manifest yet."""
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
+_DAMAGED: Final = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
+"""What archives with wrong bytes raise, and arrays that are others than were packed."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +88,20 @@ def pack(
         max_rows: Rows of an alignment at most, the chain itself among them.
 
     Raises:
-        InputError: The packs or the weights are damaged, or `out` holds something else.
+        InputError: The packs or the weights are damaged, a split has a name that `unpack` would
+            refuse, all is more than `MAX_UNPACKED`, or `out` holds something else.
     """
     load(weights)  # so that the machine that unpacks them can
     splits = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
     splits = [split for split in splits if split != CLUSTERS]
+    strange = [split for split in splits if not _SPLIT.fullmatch(split)]
+    if not splits:
+        raise InputError(f"{folder / 'splits'} holds no split's table: give the folder of packs.")
+    if strange:
+        raise InputError(
+            f"{folder / 'splits' / strange[0]}.tsv cannot be packed: a split's name has letters, "
+            "digits, - and _ alone."
+        )
     there = [path.name for path in out.iterdir()] if out.exists() else []
     if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
         raise InputError(f"{out} holds something else than a bundle: give another folder.")
@@ -83,14 +109,15 @@ def pack(
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=out) as file:
         with zipfile.ZipFile(file, "w") as archive:
-            for split in splits:
+            for split, hits in zip(splits, library.templates.shards, strict=True):
                 names = [row["id"] for row in read_table(folder / "splits" / f"{split}.tsv")]
                 _add(archive, f"structures/{split}", _structures(library, names))
                 _add(archive, f"msas/{split}", _alignments(library, names, max_rows))
-                _add(archive, f"templates/{split}", _arrays(folder, "templates", split))
+                _add(archive, f"templates/{split}", hits)
             for table in (*splits, CLUSTERS):
                 _add_file(archive, folder / "splits" / f"{table}.tsv", f"splits/{table}.tsv")
             _add_file(archive, weights, WEIGHTS)
+            _check_size(archive, folder)
         file.seek(0)
         data = file.read()
     return write_parts(data, out, max_part_size, {"splits": splits})
@@ -108,19 +135,22 @@ def unpack(bundle: Path, out: Path) -> None:
         raise InputError(f"{out} is not empty: give another folder.")
     data, notes = read_parts(bundle)
     splits = notes.get("splits")
-    if not isinstance(splits, list) or not all(_SPLIT.fullmatch(str(name)) for name in splits):
+    known = isinstance(splits, list) and all(_SPLIT.fullmatch(str(name)) for name in splits)
+    if not known or not splits:
         raise InputError(f"{bundle / MANIFEST} names no splits: pack the bundle again.")
     whole = out.resolve()
     partial = whole.with_name(f"{whole.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED:
-                raise InputError(f"{bundle} holds more than 16 GiB: give a smaller bundle.")
+            _check_size(archive, bundle)
             _unpack(archive, splits, partial)
         partial.replace(whole)
-    except (zipfile.BadZipFile, KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{bundle} is not a readable bundle ({error}): pack it again.") from error
+    except InputError:
+        raise
+    except _DAMAGED as error:
+        why = str(error) or type(error).__name__
+        raise InputError(f"{bundle} is not a readable bundle ({why}): pack it again.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -135,8 +165,8 @@ def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
         write_pack(out / "templates" / f"templates-{split}.npz", hits)
     (out / "splits").mkdir(exist_ok=True)
     for table in (*splits, CLUSTERS):
-        (out / "splits" / f"{table}.tsv").write_bytes(archive.read(f"splits/{table}.tsv"))
-    (out / WEIGHTS).write_bytes(archive.read(WEIGHTS))
+        _take_file(archive, f"splits/{table}.tsv", out / "splits" / f"{table}.tsv")
+    _take_file(archive, WEIGHTS, out / WEIGHTS)
 
 
 def write_parts(
@@ -165,24 +195,30 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
     """The bytes that `write_parts` was given, and the manifest with the notes.
 
     Raises:
-        InputError: A part is missing or is not what the manifest says.
+        InputError: A part is missing or is not what the manifest says, or they are more than
+            `MAX_UNPACKED`.
     """
     path = bundle / MANIFEST
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        with path.open("rb") as text:
+            manifest = json.loads(text.read(_MAX_MANIFEST))
         parts = [Part(**part) for part in manifest["parts"]]
         known = manifest["format"] == _FORMAT
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is not a readable manifest ({error}): carry it too.") from error
     if not known:
         raise InputError(f"{path} is of another version of Foldry: pack the bundle again.")
-    data = []
+    data, total = [], 0
     for number, part in enumerate(parts):
         file = bundle / f"part-{number}.bin"
         if not file.is_file():
             raise InputError(f"{file} is missing, of {len(parts)} parts: carry it too.")
-        piece = file.read_bytes()
-        if hashlib.sha256(piece).hexdigest() != part.sha256:
+        size = file.stat().st_size
+        total += size
+        if total > MAX_UNPACKED:
+            raise _too_large(bundle)
+        piece = file.read_bytes() if size == part.size else b""
+        if size != part.size or hashlib.sha256(piece).hexdigest() != part.sha256:
             raise InputError(f"{file} is not the part that was packed: carry it again.")
         data.append(piece)
     return b"".join(data), manifest
@@ -253,11 +289,6 @@ def _by_column(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return arrays | {"residues": np.concatenate(columns)}
 
 
-def _arrays(folder: Path, kind: str, split: str) -> dict[str, np.ndarray]:
-    with np.load(folder / kind / f"{kind}-{split}.npz", allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files}
-
-
 def _add(archive: zipfile.ZipFile, place: str, arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         with archive.open(_member(f"{place}/{name}.npy"), "w") as file:
@@ -275,6 +306,20 @@ def _member(name: str) -> zipfile.ZipInfo:
     return info
 
 
+def _check_size(archive: zipfile.ZipFile, source: Path) -> None:
+    if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED:
+        raise _too_large(source)
+
+
+def _too_large(source: Path) -> InputError:
+    return InputError(f"{source} holds more than {MAX_UNPACKED >> 30} GiB: take fewer chains.")
+
+
+def _take_file(archive: zipfile.ZipFile, name: str, path: Path) -> None:
+    with archive.open(_checked(archive, name)) as packed, path.open("wb") as file:
+        shutil.copyfileobj(packed, file)
+
+
 def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:
     return dict(_members(archive, place))
 
@@ -282,5 +327,24 @@ def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:
 def _members(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[str, np.ndarray]]:
     for name in archive.namelist():
         if name.startswith(f"{place}/"):
-            with archive.open(name) as file:
+            info = _checked(archive, name)
+            with archive.open(info) as file:
+                _check_header(file, info)
+                file.seek(0)
                 yield Path(name).stem, np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _checked(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_LZMA:
+        raise ValueError(f"{name} is not packed as it should be")
+    return info
+
+
+def _check_header(file: IO[bytes], info: zipfile.ZipInfo) -> None:
+    """That an array is as long as it says, before memory is taken for it."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError(f"{info.filename} is of an unknown version")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != info.file_size:
+        raise ValueError(f"{info.filename} is not as long as its header says")
