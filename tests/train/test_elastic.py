@@ -176,6 +176,41 @@ def test_signals_pause_and_go_on(tmp_path: Path) -> None:
     assert (paused_line["kwh"], paused_line["watts_from"]) == (0.0, "paused")
 
 
+def test_a_signal_while_a_number_is_written_counts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+    wanted = []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        wanted.append(path.read_text().strip())
+        if len(wanted) == 2:
+            signal.raise_signal(signal.SIGUSR2)
+        return rename(path, target)
+
+    def ready() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not callable(signal.getsignal(signal.SIGUSR2)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with meanwhile(ready, lambda: os.kill(os.getpid(), signal.SIGUSR2)):
+        assert supervisor(tmp_path, steps=1, workers=0).run()
+    assert wanted == ["0", "1", "2"]
+    seen(tmp_path, "0 of 2", "1 of 2")()
+
+
+def test_a_file_that_is_half_written_is_left_alone(tmp_path: Path) -> None:
+    run = supervisor(tmp_path, steps=1, workers=1)
+    (tmp_path / "workers").touch()  # as a shell leaves it before it writes
+    crew, done = run._look_after([], ())
+    for worker in crew:
+        worker.wait()
+    assert (len(crew), done) == (1, False)
+    assert (tmp_path / "workers").read_bytes() == b""
+
+
 def test_a_plan_sets_the_workers_and_more_than_can_work_are_not_started(tmp_path: Path) -> None:
     now = datetime.now().astimezone()
     plan = (

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,10 +102,12 @@ class Supervisor:
         crew: list[subprocess.Popen[bytes]] = []
         slot = None
         self._follow(None)
-        with _signals(self._change_by):
+        with _signals() as changes:
             try:
                 while True:
                     now = datetime.now().astimezone()
+                    while changes:
+                        self._change_by(changes.pop())
                     over = self.minutes is not None and last - started > 60 * self.minutes
                     if over:
                         write_wanted(self.folder, 0)
@@ -124,12 +126,12 @@ class Supervisor:
     def _follow(self, slot: Slot | None) -> None:
         write_wanted(self.folder, slot.workers if slot else self.workers)
 
-    def _wanted(self) -> int:
-        wanted = read_wanted(self.folder)
-        return min(self.workers if wanted is None else wanted, self.max_workers)
+    def _bounded(self, wanted: int | None) -> int:
+        return min(self.workers if wanted is None else max(wanted, 0), self.max_workers)
 
     def _change_by(self, number: int) -> None:
-        write_wanted(self.folder, min(max(self._wanted() + number, 0), self.max_workers))
+        wanted = self._bounded(read_wanted(self.folder))
+        write_wanted(self.folder, self._bounded(wanted + number))
 
     def _look_after(
         self, crew: list[subprocess.Popen[bytes]], lock: tuple[int, ...]
@@ -150,8 +152,9 @@ class Supervisor:
             return crew, False
         if codes and set(codes) == {0}:
             return [], True
-        wanted = self._wanted()
-        if wanted != read_wanted(self.folder):
+        asked = read_wanted(self.folder)
+        wanted = self._bounded(asked)
+        if asked not in (None, wanted):  # a file without a number may be half written
             write_wanted(self.folder, wanted)
         return (self._start(wanted, lock) if wanted else []), False
 
@@ -187,20 +190,24 @@ def _end(crew: Sequence[subprocess.Popen[bytes]]) -> None:
 
 
 @contextmanager
-def _signals(change_by: Callable[[int], None]) -> Iterator[None]:
-    """SIGUSR1 and SIGUSR2 change the number of workers; SIGTERM ends the supervisor in order."""
+def _signals() -> Iterator[list[int]]:
+    """SIGTERM ends the supervisor in order; SIGUSR1 and SIGUSR2 are noted, as -1 and 1.
+
+    They may come at any moment, also while the number of workers is being written.
+    """
+    changes: list[int] = []
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
     actions: dict[int, Any] = {
-        signal.SIGUSR1: lambda *_: change_by(-1),
-        signal.SIGUSR2: lambda *_: change_by(1),
+        signal.SIGUSR1: lambda *_: changes.append(-1),
+        signal.SIGUSR2: lambda *_: changes.append(1),
         signal.SIGTERM: end,
     }
     before = {number: signal.signal(number, action) for number, action in actions.items()}
     try:
-        yield
+        yield changes
     finally:
         for number, action in before.items():
             signal.signal(number, action)
