@@ -165,6 +165,18 @@ def test_a_real_template_is_one_of_the_chain_s_hits(world: World, data: Training
     assert 10 < exact < 50
 
 
+def test_the_trunk_sees_no_held_back_chain_as_a_template(data: TrainingSet) -> None:
+    held_back = {*data.parts["selection"], *data.parts["confidence"]}
+    targets = {
+        part: [hit.target for name in names for hit in data._usable_hits(name)]
+        for part, names in data.parts.items()
+    }
+    assert not held_back & {*targets["train"]}
+    assert held_back & {*targets["selection"], *targets["confidence"]}
+    assert {*data.parts["train"]} & {*targets["selection"]}
+    assert {*NEAR} & {*targets["train"]}
+
+
 def test_validation_sees_whole_alignments_and_the_best_template(
     world: World, data: TrainingSet
 ) -> None:

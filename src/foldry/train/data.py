@@ -110,6 +110,7 @@ class TrainingSet:
                 "add them."
             )
         self.parts = partition(lengths, clusters)
+        self.held_back = frozenset(self.parts["selection"] + self.parts["confidence"])
         self.weights = {
             part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
         }
@@ -278,8 +279,12 @@ class TrainingSet:
         return laid if _covers(laid) else nothing
 
     def _usable_hits(self, name: str) -> list[Hit]:
-        """A chain's template hits that are not excluded, the best first."""
-        return [hit for hit in self.library.hits(name) if hit.target not in self.excluded]
+        """A chain's template hits that are not excluded, the best first.
+
+        Held-back chains are templates of held-back chains alone: the trunk never sees them.
+        """
+        unseen = self.excluded if name in self.held_back else self.excluded | self.held_back
+        return [hit for hit in self.library.hits(name) if hit.target not in unseen]
 
     def draw_hit(self, name: str, rng: np.random.Generator) -> Hit | None:
         """A template hit from one of the identity strata that the chain has hits in."""
