@@ -187,6 +187,16 @@ def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConf
     assert chosen.dropout_seed(0, 0, 0) != chosen.dropout_seed(0, 0, 1)
 
 
+def test_damaged_chains_are_in_the_log(
+    data: TrainingSet, tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = replace(tiny_stage("fold", 1), batch_size=3, micro_batch=2)
+    assert run_step(data, new_model(tiny), chosen)[0]["damaged"] == 0
+    real = data.batch
+    monkeypatch.setattr(data, "batch", lambda *args: replace(real(*args), num_damaged=2))
+    assert run_step(data, new_model(tiny), chosen)[0]["damaged"] == 4
+
+
 def test_recomputed_blocks_have_the_same_gradients(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = tiny_stage("fold", 1)
     line, grads = run_step(data, new_model(tiny), chosen)

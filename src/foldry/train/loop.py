@@ -303,12 +303,16 @@ def train_step(
         gradient.add(losses.total, micro.weight)
         for name, value in {"loss": losses.total.detach(), **losses.terms}.items():
             terms[name] = terms.get(name, 0) + micro.weight * value
+    # What only makes up the number of workers' micro-batches weighs nothing.
+    damaged = sum(batch.num_damaged for micro, batch in batches if micro.weight)
+    terms["damaged"] = terms["loss"].new_tensor(damaged)
     means = gradient.finish(optimizer, terms)
+    counts = {name: round(means.pop(name)) for name in ("skipped", "damaged")}
     return {
-        **{name: _rounded(value) for name, value in means.items() if name != "skipped"},
+        **{name: _rounded(value) for name, value in means.items()},
         "learning_rate": optimizer.param_groups[0]["lr"],
         "passes": num_passes,
-        "skipped": round(means["skipped"]),
+        **counts,
     }
 
 
