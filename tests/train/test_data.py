@@ -165,6 +165,34 @@ def test_a_real_template_is_one_of_the_chain_s_hits(world: World, data: Training
     assert 10 < exact < 50
 
 
+def test_a_network_of_several_templates_gets_several(world: World) -> None:
+    config = FeatureConfig(num_msa=8, num_extra_msa=0, num_templates=4)
+    data = TrainingSet(world.folder, ["train"], (), config)
+    for arrays in data.library.templates.shards:
+        arrays["identity"][:] = 0.4
+    stage = replace(STAGE, self_template_fraction=0.0, template_fraction=1.0, crop_size=200)
+    counts = []
+    for name, sample in samples(data, stage, 60):
+        templates = sample.features.templates
+        assert templates is not None and templates.aatype.shape[0] == 4
+        counts.append(int(templates.mask.sum()))
+        targets = [hit.target for hit in data._usable_hits(name)]
+        seen = {
+            next(
+                target for target in targets if (world.aatype[target][25:28] == codes[25:28]).all()
+            )
+            for codes, mask in zip(templates.aatype, templates.mask, strict=True)
+            if mask and (codes[25:28] != GAP).all()
+        }
+        assert len(seen) <= counts[-1] <= len(targets)
+        whole = data.whole_sample(name, stage, 0).features.templates
+        assert whole is not None
+        assert whole.mask.tolist() == [float(k < len(targets)) for k in range(4)]
+        for row, target in enumerate(targets):
+            assert np.array_equal(whole.aatype[row, 2:22], world.aatype[target][:20])
+    assert {*counts} == {0, 1, 2, 3}
+
+
 def test_the_trunk_sees_no_held_back_chain_as_a_template(data: TrainingSet) -> None:
     held_back = {*data.parts["selection"], *data.parts["confidence"]}
     targets = {

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +45,8 @@ CONFIDENCE_SHARE: Final = 0.05
 """Share of the clusters held back from all but the confidence stage."""
 IDENTITY_STRATA: Final = (0.3, 0.5)
 """Templates below, between and above are drawn equally often."""
+MAX_TEMPLATE_HITS: Final = 20
+"""Best hits that several templates are drawn from."""
 MAX_DAMAGED: Final = 100
 """Damaged chains drawn for one sample, after which it is given up."""
 
@@ -177,17 +180,19 @@ class TrainingSet:
         raise InputError(f"{MAX_DAMAGED} chains in a row are damaged: make the data again.")
 
     def sample(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
-        """A crop of one chain, its alignment's draws and its template, as training shows them.
+        """A crop of one chain, its alignment's draws and its templates, as training shows them.
 
         Raises:
             InputError: The chain or its alignment is damaged, or no residue is confident.
         """
         msa, deletions, window, truth = self._crop(name, stage, rng)
-        template = self._template(name, truth, window, stage, rng)
-        single = bool(template.mask.any()) and rng.random() < stage.single_row_fraction
+        templates = self._templates(name, truth, window, stage, rng)
+        single = (
+            any(each.mask.any() for each in templates) and rng.random() < stage.single_row_fraction
+        )
         kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
         features = self._features(
-            name, truth, (msa[kept], deletions[kept]), template, stage, int(rng.integers(2**62))
+            name, truth, (msa[kept], deletions[kept]), templates, stage, int(rng.integers(2**62))
         )
         draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
         clamped = rng.random() >= stage.losses.unclamped_fraction
@@ -196,8 +201,8 @@ class TrainingSet:
     def whole_sample(self, name: str, stage: StageConfig, seed: int) -> Sample:
         """A crop of one chain as a prediction would see it: nothing is thinned or damaged.
 
-        The draws are of the whole alignment. The template is the best hit that covers some of the
-        crop, where there is one and the stage has templates.
+        The draws are of the whole alignment. The templates are the best hits that cover some of
+        the crop, where there are any and the stage has templates.
 
         Raises:
             InputError: As `sample`.
@@ -206,8 +211,9 @@ class TrainingSet:
         msa, deletions, window, truth = self._crop(name, stage, rng)
         hits = self._usable_hits(name) if stage.template_fraction else []
         laid = (self.library.lay_hit(name, hit).window(window) for hit in hits)
-        template = next(filter(_covers, laid), damage(truth, 0.0, 1.0, rng))
-        features = self._features(name, truth, (msa, deletions), template, stage, seed)
+        best = list(islice(filter(_covers, laid), self.features.num_templates))
+        templates = best or [damage(truth, 0.0, 1.0, rng)]
+        features = self._features(name, truth, (msa, deletions), templates, stage, seed)
         draws = tuple(draw_msa(features, number) for number in range(stage.max_passes))
         return Sample(features, draws, truth, clamped=True)
 
@@ -236,7 +242,7 @@ class TrainingSet:
         name: str,
         truth: KnownChain,
         alignment: tuple[np.ndarray, np.ndarray],
-        template: KnownChain,
+        templates: Sequence[KnownChain],
         stage: StageConfig,
         seed: int,
     ) -> Features:
@@ -247,7 +253,7 @@ class TrainingSet:
             **vars(replace(known, residue_index=truth.residue_index)),
             msa=rows,
             deletion_matrix=deletions,
-            templates=template_features(template, self.features.num_templates),
+            templates=template_features(templates, self.features.num_templates),
             config=replace(
                 self.features, num_msa=stage.num_rows, num_extra_msa=stage.num_extra_rows
             ),
@@ -255,28 +261,30 @@ class TrainingSet:
             **alignment_statistics(rows, self.features),
         )
 
-    def _template(
+    def _templates(
         self,
         name: str,
         truth: KnownChain,
         window: Int[np.ndarray, " C"],
         stage: StageConfig,
         rng: np.random.Generator,
-    ) -> KnownChain:
-        """A template of the window: the window itself with noise, one of the hits, or nothing."""
-        nothing = damage(truth, 0.0, 1.0, rng)
+    ) -> list[KnownChain]:
+        """Templates of the window: the window itself with noise, some of the hits, or nothing."""
+        nothing = [damage(truth, 0.0, 1.0, rng)]
         if not self.features.num_templates:
             return nothing
         kind = rng.random()
         if kind < stage.self_template_fraction:
-            return damage(truth, rng.uniform(0.1, 1.0), rng.uniform(0.0, 0.3), rng)
-        hit = self.draw_hit(name, rng)
-        if hit is None or kind >= stage.self_template_fraction + stage.template_fraction:
+            return [damage(truth, rng.uniform(0.1, 1.0), rng.uniform(0.0, 0.3), rng)]
+        hits = self._draw_hits(name, rng)
+        if not hits or kind >= stage.self_template_fraction + stage.template_fraction:
             return nothing
-        laid = self.library.lay_hit(name, hit).window(window)
-        if rng.random() < 0.5:
-            laid = damage(laid, 0.3, rng.uniform(0.1, 0.4), rng)
-        return laid if _covers(laid) else nothing
+        laid = [self.library.lay_hit(name, hit).window(window) for hit in hits]
+        laid = [
+            damage(each, 0.3, rng.uniform(0.1, 0.4), rng) if rng.random() < 0.5 else each
+            for each in laid
+        ]
+        return list(filter(_covers, laid)) or nothing
 
     def _usable_hits(self, name: str) -> list[Hit]:
         """A chain's template hits that are not excluded, the best first.
@@ -286,16 +294,25 @@ class TrainingSet:
         unseen = self.excluded if name in self.held_back else self.excluded | self.held_back
         return [hit for hit in self.library.hits(name) if hit.target not in unseen]
 
-    def draw_hit(self, name: str, rng: np.random.Generator) -> Hit | None:
-        """A template hit from one of the identity strata that the chain has hits in."""
+    def _draw_hits(self, name: str, rng: np.random.Generator) -> list[Hit]:
+        """Template hits to lay, at most as many as the network reads.
+
+        For one slot a hit from one of the identity strata that the chain has hits in; for several
+        min(Uniform[0, n], slots) of the n best (Jumper 2021, SI 1.2.2).
+        """
+        usable, slots = self._usable_hits(name), self.features.num_templates
+        if slots > 1:
+            best = usable[:MAX_TEMPLATE_HITS]
+            number = min(int(rng.integers(len(best) + 1)), slots)
+            return [best[place] for place in rng.permutation(len(best))[:number]]
         strata: dict[int, list[Hit]] = {}
-        for hit in self._usable_hits(name):
+        for hit in usable:
             stratum = int(np.searchsorted(IDENTITY_STRATA, hit.identity, side="right"))
             strata.setdefault(stratum, []).append(hit)
         if not strata:
-            return None
+            return []
         drawn = strata[int(rng.choice(sorted(strata)))]
-        return drawn[int(rng.integers(len(drawn)))]
+        return [drawn[int(rng.integers(len(drawn)))]]
 
 
 def excluded_chains() -> frozenset[str]:
@@ -381,17 +398,21 @@ def _covers(template: KnownChain) -> bool:
     return bool(template.mask[:, CA].sum() >= MIN_PAIRS)
 
 
-def template_features(chain: KnownChain, num_templates: int) -> TemplateFeatures | None:
-    """The first of `num_templates` templates, the others empty; None for no templates at all.
+def template_features(
+    templates: Sequence[KnownChain], num_templates: int
+) -> TemplateFeatures | None:
+    """`num_templates` templates, those after the given ones empty; None for no templates at all.
 
     A template without any atom counts as none.
     """
     if not num_templates:
         return None
-    aatype = np.full((num_templates, len(chain)), GAP)
-    positions = np.zeros((num_templates, len(chain), 37, 3), np.float32)
-    mask = np.zeros((num_templates, len(chain), 37), np.float32)
-    aatype[0], positions[0], mask[0] = chain.aatype, chain.positions, chain.mask
+    size = len(templates[0])
+    aatype = np.full((num_templates, size), GAP)
+    positions = np.zeros((num_templates, size, 37, 3), np.float32)
+    mask = np.zeros((num_templates, size, 37), np.float32)
+    for row, chain in enumerate(templates):
+        aatype[row], positions[row], mask[row] = chain.aatype, chain.positions, chain.mask
     features = template_features_of_atoms(aatype, positions, mask)
     present = np.asarray(mask.any(axis=(1, 2)), np.float32)
     return replace(features, mask=present)
