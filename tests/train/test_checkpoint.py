@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from foldry.errors import InputError
+from foldry.model.weights import load
 from foldry.train import loop
 from foldry.train.checkpoint import NAME, read_progress
 from foldry.train.data import TrainingSet
@@ -35,6 +36,14 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainingSet, Path]:
     run = loop.Run(folder / "run", asked_to_stop=lambda: True)
     assert loop.train(tiny_config(), tiny_stage("main", 2), data, run).step == 1
     return data, run.folder
+
+
+def check_same(run: Path, other: Path) -> None:
+    assert read_log(run) == read_log(other)
+    for name in (NAME, loop.WEIGHTS):
+        ours, theirs = load_file(run / name), load_file(other / name)
+        assert set(ours) == set(theirs)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
 
 
 @pytest.mark.slow
@@ -58,11 +67,55 @@ def test_kill_9_and_go_on(tmp_path: Path) -> None:
         process.wait()
     assert len(read_log(killed)) < 6
     loop.train_stages(tiny_config(), shared_stages(3), data, loop.Run(killed, save_every=2))
-    assert read_log(killed) == read_log(whole)
-    for name in (NAME, loop.WEIGHTS):
-        ours, theirs = load_file(killed / name), load_file(whole / name)
-        assert set(ours) == set(theirs)
-        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    check_same(killed, whole)
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from foldry.train import loop
+from tests.train import tiny
+
+owner = {"fsync": os, "save_checkpoint": loop, "replace": Path}[sys.argv[1]]
+name, left = sys.argv.pop(1), int(sys.argv.pop(1))
+known = getattr(owner, name)
+
+def dying(*given):
+    global left
+    left -= 1
+    if not left:
+        if name == "fsync":
+            os.ftruncate(given[0], os.fstat(given[0]).st_size // 2)
+        os._exit(9)
+    return known(*given)
+
+setattr(owner, name, dying)
+tiny.main()
+"""
+"""A run of which the nth call of one function is the last; a file to be synchronised is torn."""
+
+
+@pytest.mark.slow
+def test_a_run_that_dies_while_it_saves_goes_on(
+    begun: tuple[TrainingSet, Path], tmp_path: Path
+) -> None:
+    data, folder = begun
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    torch.set_num_threads(1)
+    loop.train_stages(tiny_config(), shared_stages(2), data, loop.Run(whole, save_every=1))
+    # Each time the second save: of the weights, between them and the checkpoint, of the checkpoint.
+    for step, moment in enumerate((("fsync", 3), ("save_checkpoint", 2), ("replace", 4)), 1):
+        words = [*map(str, moment), str(folder.parent / "world"), str(killed)]
+        program = [sys.executable, "-c", DIES, *words, "--steps=2", "--save-every=1"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        assert subprocess.run(program, cwd=ROOT, env=environment, check=False).returncode == 9
+        progress = read_progress(killed)
+        assert progress is not None
+        assert progress.num_samples == 3 * step
+        samples = int(load(killed / loop.WEIGHTS)[2]["samples"])
+        assert samples - progress.num_samples == (0 if moment[0] == "fsync" else 3)
+    loop.train_stages(tiny_config(), shared_stages(2), data, loop.Run(killed, save_every=1))
+    check_same(killed, whole)
 
 
 @pytest.mark.parametrize(
