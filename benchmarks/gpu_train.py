@@ -119,9 +119,8 @@ def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
         data = given.resume.read_bytes() if whole else bundle.read_parts(given.resume)[0]
         write_bytes(run / NAME, data)
     state, config, _ = load(given.start or work / "data" / bundle.WEIGHTS)
-    stages = choose_stages(config, given.stage or "all", given.settings)
-    if given.stage is None and not (run / NAME).is_file():
-        stages = [stage for stage in stages if stage.name != bundle.FROM_NOTHING]
+    fresh = not (run / NAME).is_file()
+    stages = choose_stages(config, given.stage, given.settings, from_weights=fresh)
     training = TrainingSet(work / "data", features=config.features)
     settings = loop.Run(run, seed=given.seed, minutes=given.minutes, start=state)
     loop.train_stages(config, stages, training, settings, runtime, watch)

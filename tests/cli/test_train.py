@@ -39,4 +39,4 @@ def test_a_bundle_says_how_to_train_on_from_its_weights(
     assert main(["train", "unpack", str(bundle), "-o", str(out)]) == 0
     start = out / "start.safetensors"
     said = capsys.readouterr().out
-    assert f"foldry train --data {out} --start {start} --stage main -o RUN\n" in said
+    assert f"foldry train --data {out} --start {start} -o RUN\n" in said

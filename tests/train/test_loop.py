@@ -350,10 +350,23 @@ def test_settings_change_a_stage() -> None:
         clipping="sample",
         trained=("a", "b"),
     )
-    assert [stage.name for stage in choose_stages(preset("model_1_ptm"))] == [
-        "initial",
-        "finetuning",
-    ]
+
+
+@pytest.mark.parametrize(
+    ("network", "name", "from_weights", "expected"),
+    [
+        ("model_1_ptm", None, True, ["initial", "finetuning"]),
+        ("mini", None, False, ["fold", "main", "long", "confidence"]),
+        ("mini", None, True, ["main", "long", "confidence"]),
+        ("mini", "all", True, ["fold", "main", "long", "confidence"]),
+        ("mini", "fold", True, ["fold"]),
+    ],
+)
+def test_what_is_trained_does_not_begin_with_the_first_stage(
+    network: str, name: str | None, from_weights: bool, expected: list[str]
+) -> None:
+    stages = choose_stages(preset(network), name, from_weights=from_weights)
+    assert [stage.name for stage in stages] == expected
 
 
 def test_the_papers_schedule() -> None:

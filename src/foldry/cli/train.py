@@ -49,12 +49,12 @@ def run(
         Path, typer.Option("--out", "-o", help="Folder of the run; an earlier run in it goes on.")
     ],
     stage: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="Of mini fold, main, long or confidence, of other networks initial or "
-            "finetuning; all runs them in turn."
+            "finetuning; all is the default, with --start all but fold."
         ),
-    ] = "all",
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="Optimiser steps, in place of the stage's own number."),
@@ -124,7 +124,8 @@ def run(
     runtime = _runtime(device, dtype, recompute)
     state, config = _network(network, start)
     steps_given = [] if steps is None else [f"num_steps={steps}"]
-    stages = choose_stages(config, stage, [*(settings or ()), *steps_given])
+    values = [*(settings or ()), *steps_given]
+    stages = choose_stages(config, stage, values, from_weights=start is not None)
     if not elastic.is_supervised() and (workers is not None or power_plan):
         most = min(len(stage.micro_batches()) for stage in stages)
         supervisor = _supervisor(out, workers, power_plan, watts, most)

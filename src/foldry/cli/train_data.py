@@ -126,13 +126,7 @@ def unpack(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the packs, new or empty.")],
 ) -> None:
     """Check a bundle and write its packs, and start.safetensors, into a folder."""
-    from foldry.model.weights import load_config
     from foldry.train import bundle as bundles
-    from foldry.train.config import choose_stages
 
     bundles.unpack(bundle, out)
-    start = out / bundles.WEIGHTS
-    names = [stage.name for stage in choose_stages(load_config(start)[0])]
-    first = next(name for name in names if name != bundles.FROM_NOTHING)
-    typer.echo(f"{out}: foldry train --data {out} --start {start} --stage {first} -o RUN")
-    typer.echo("The same without --stage then goes on with the later stages.")
+    typer.echo(f"{out}: foldry train --data {out} --start {out / bundles.WEIGHTS} -o RUN")

@@ -42,8 +42,6 @@ from foldry.train.packs import (
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "start.safetensors"
-FROM_NOTHING: Final = "fold"
-"""The stage that a run from weights leaves out: it teaches the structure module alone."""
 MAX_UNPACKED: Final = 16 * 1024**3
 """Bytes that a bundle may hold, unpacked."""
 _MAX_MANIFEST: Final = 16 * 1024**2

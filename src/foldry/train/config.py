@@ -15,6 +15,8 @@ from foldry.model.config import ModelConfig
 from foldry.train.losses import LossConfig, fine_tuning
 
 PARTS: Final = ("train", "selection", "confidence")
+FROM_NOTHING: Final = "fold"
+"""mini's first stage, in which the structure module learns alone: what is trained has left it."""
 
 
 @dataclass(frozen=True)
@@ -164,24 +166,32 @@ def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
 
 
 def choose_stages(
-    config: ModelConfig, name: str = "all", settings: Sequence[str] = ()
+    config: ModelConfig,
+    name: str | None = None,
+    settings: Sequence[str] = (),
+    *,
+    from_weights: bool = False,
 ) -> list[StageConfig]:
     """The stages of a network's training: the paper's, or mini's.
 
     Args:
         config: The network.
-        name: A stage, or `all`.
+        name: A stage, or `all`; None is all that what it starts from has need of.
         settings: Other values for them, see `with_values`.
+        from_weights: Whether it starts from weights, and so not with `FROM_NOTHING`.
 
     Raises:
         InputError: The network has no such stage, or a setting is wrong.
     """
     stages = mini_stages() if config.name == "mini" else paper_stages(config.heads.pae)
-    chosen = [stage for stage in stages if name in ("all", stage.name)]
-    if not chosen:
-        names = ", ".join(stage.name for stage in stages)
-        raise InputError(f"there is no stage {name!r}: choose {names} or all.")
-    return [with_values(stage, settings) for stage in chosen]
+    names = [stage.name for stage in stages]
+    if name in names:
+        names = [name]
+    elif name is None and from_weights:
+        names = [each for each in names if each != FROM_NOTHING]
+    elif name not in (None, "all"):
+        raise InputError(f"there is no stage {name!r}: choose {', '.join(names)} or all.")
+    return [with_values(stage, settings) for stage in stages if stage.name in names]
 
 
 def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
@@ -248,7 +258,7 @@ def mini_stages() -> tuple[StageConfig, ...]:
     distogram, from which the structure module starts, weighs more than in the paper.
     """
     fold = StageConfig(
-        name="fold",
+        name=FROM_NOTHING,
         losses=LossConfig(
             distogram=0.3,
             masked_msa=0.0,
