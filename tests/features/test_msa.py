@@ -255,13 +255,7 @@ def test_masking_keeps_to_its_shares() -> None:
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), rows=st.integers(1, 60))
 def test_block_deletion_takes_blocks_and_never_the_query(seed: int, rows: int) -> None:
-    whole = features(7, rows)
-    whole = replace(whole, deletion_matrix=np.repeat(np.arange(rows)[:, None], 11, 1))
-    left = block_deletion(whole, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
-    kept = left.deletion_matrix[:, 0]
-    np.testing.assert_array_equal(left.msa, whole.msa[kept])
-    assert left.covered is not None
-    assert left.covered.shape == left.msa.shape
+    kept = block_deletion(rows, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
     assert kept[0] == 0
     assert (np.diff(kept) > 0).all()
     size = int(0.2 * rows)
@@ -269,8 +263,8 @@ def test_block_deletion_takes_blocks_and_never_the_query(seed: int, rows: int) -
     assert len(lost) <= 2 * size
     starts = lost[np.diff(lost, prepend=-2) > 1]
     assert len(starts) <= 2
-    again = block_deletion(whole, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
-    np.testing.assert_array_equal(again.msa, left.msa)
+    again = block_deletion(rows, np.random.default_rng(seed), fraction=0.2, num_blocks=2)
+    np.testing.assert_array_equal(again, kept)
 
 
 def test_a_crop_is_a_window_that_keeps_its_residue_indices() -> None:

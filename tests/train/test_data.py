@@ -246,6 +246,17 @@ def test_fractions_of_templates_and_single_rows(data: TrainingSet) -> None:
     assert data.batch(bare, 0, 0).clamped.tolist() == [1] * STAGE.batch_size
 
 
+def test_blocks_of_rows_are_deleted(data: TrainingSet) -> None:
+    stage = replace(STAGE, deleted_blocks=5, single_row_fraction=0.0)
+    deep = 0
+    for name, sample in samples(data, stage, 30):
+        whole = len(data.library.alignment(name)[0])
+        if whole >= 10:
+            deep += 1
+            assert max(whole - 5 * int(0.3 * whole), 1) <= len(sample.features.msa) < whole
+    assert deep > 10
+
+
 def test_a_network_without_templates_gets_none(world: World) -> None:
     config = FeatureConfig(num_msa=8, num_extra_msa=5, num_templates=0)
     data = TrainingSet(world.folder, ["train"], EXCLUDED, config)

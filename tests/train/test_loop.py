@@ -377,6 +377,7 @@ def test_the_papers_schedule() -> None:
     assert (initial.clipping, initial.max_gradient_norm) == ("sample", 0.1)
     assert finetuning.losses.violations == 1.0
     assert initial.losses.by_length and finetuning.losses.by_length
+    assert initial.deleted_blocks == finetuning.deleted_blocks == 5
     assert {initial.num_passes_at(0, step) for step in range(50)} == {1, 2, 3, 4}
 
 

@@ -6,7 +6,7 @@ Axes: M alignment rows, S clusters, E extra rows, N residues.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -271,27 +271,21 @@ def msa_feat(
 
 
 def block_deletion(
-    features: Features, rng: np.random.Generator, fraction: float = 0.3, num_blocks: int = 5
-) -> Features:
-    """Leaves out blocks of neighbouring rows, so of like sequences, but never the query.
+    num_rows: int, rng: np.random.Generator, fraction: float = 0.3, num_blocks: int = 5
+) -> Int[np.ndarray, " K"]:
+    """The rows that are left of an alignment without blocks of neighbours, so of like sequences.
 
-    Jumper 2021, SI Algorithm 1. `foldry train` thins alignments otherwise (docs/msa.md).
+    Jumper 2021, SI Algorithm 1. The query, the first row, always stays.
 
     Args:
-        features: Features with the whole alignment, in the order of the search's hits.
+        num_rows: Of the alignment, in the order of the search's hits.
         rng: Where the blocks start is drawn here.
         fraction: Rows in one block, as a share of all rows.
         num_blocks: Blocks, which may overlap.
     """
-    num_rows = len(features.msa)
     starts = rng.integers(0, num_rows, num_blocks)
     blocks = starts[:, None] + np.arange(int(fraction * num_rows))
     keep = np.ones(num_rows, bool)
     keep[np.minimum(blocks, num_rows - 1)] = False
     keep[0] = True
-    return replace(
-        features,
-        msa=features.msa[keep],
-        deletion_matrix=features.deletion_matrix[keep],
-        covered=None if features.covered is None else features.covered[keep],
-    )
+    return np.flatnonzero(keep)

@@ -35,6 +35,8 @@ class StageConfig:
         spatial_fraction: Longer chains of which the residues around one are taken, not a run.
         num_rows: Alignment rows at most; fewer are drawn at random.
         num_extra_rows: Rows of the extra alignment.
+        deleted_blocks: Blocks of neighbouring rows that an alignment is drawn without (SI
+            Algorithm 1); without any it is thinned by drawing rows.
         num_blocks: Evoformer blocks that run; None runs all. Without any the structure module
             learns alone.
         optimizer: `adam`, or `muon` for the matrices.
@@ -63,6 +65,7 @@ class StageConfig:
     spatial_fraction: float = 0.0
     num_rows: int = 32
     num_extra_rows: int = 0
+    deleted_blocks: int = 0
     num_blocks: int | None = None
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1e-3
@@ -83,7 +86,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         counts = (self.num_steps, self.batch_size, self.crop_size, self.num_rows, self.max_passes)
         micro_batch = 1 if self.micro_batch is None else self.micro_batch
-        if min(*counts, micro_batch) < 1 or self.num_extra_rows < 0:
+        if min(*counts, micro_batch) < 1 or min(self.num_extra_rows, self.deleted_blocks) < 0:
             raise ValueError("steps, samples, residues, rows and passes are counted from 1")
         if self.clipping not in ("batch", "sample") or self.chains not in PARTS:
             raise ValueError(f"clipping is batch or sample, chains {' or '.join(PARTS)}")
@@ -140,6 +143,7 @@ def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
         crop_size=256,
         num_rows=128,
         num_extra_rows=1024,
+        deleted_blocks=5,
         warmup_steps=1000,
         decay_step=50_000,
         adam_beta2=0.999,

@@ -23,7 +23,7 @@ from foldry.errors import InputError
 from foldry.features.coevolution import alignment_statistics
 from foldry.features.crop import contiguous_crop, spatial_crop
 from foldry.features.features import FeatureConfig, Features, MSADraw, TemplateFeatures
-from foldry.features.msa import draw_msa
+from foldry.features.msa import block_deletion, draw_msa
 from foldry.features.sequence import SequenceFeatures, sequence_features
 from foldry.features.templates import MIN_PAIRS, template_features_of_atoms
 from foldry.model.config import mini
@@ -190,7 +190,7 @@ class TrainingSet:
         single = (
             any(each.mask.any() for each in templates) and rng.random() < stage.single_row_fraction
         )
-        kept = np.zeros(1, np.int64) if single else _rows(len(msa), rng)
+        kept = np.zeros(1, np.int64) if single else _rows(len(msa), stage, rng)
         features = self._features(
             name, truth, (msa[kept], deletions[kept]), templates, stage, int(rng.integers(2**62))
         )
@@ -447,8 +447,10 @@ def collate(samples: Sequence[Sample], crop_size: int) -> Batch:
     )
 
 
-def _rows(count: int, rng: np.random.Generator) -> Int[np.ndarray, " M"]:
-    """Rows of an alignment: half the time all, else a random number of them, the first always."""
+def _rows(count: int, stage: StageConfig, rng: np.random.Generator) -> Int[np.ndarray, " M"]:
+    """Rows of an alignment, the first always: all but blocks, or half the time all, else some."""
+    if stage.deleted_blocks:
+        return block_deletion(count, rng, num_blocks=stage.deleted_blocks)
     if count == 1 or rng.random() < 0.5:
         return np.arange(count)
     kept = int(np.exp(rng.uniform(0, np.log(count))))
