@@ -274,6 +274,16 @@ def test_what_is_no_coordinate_is_named_with_its_line(line: str, field: str) -> 
         parse_structure(text.encode(), "bad.pdb")
 
 
+def test_the_resolution_needs_no_other_column() -> None:
+    known = {"1trn": 2.2, "1adz": 0.0}
+    for path in EXAMPLES:
+        if path.stem in known:
+            assert read_deposition(path).resolution == known[path.stem]
+    (trypsin,) = (path for path in EXAMPLES if path.stem == "1trn")
+    blurred = trypsin.read_text().replace("res_high 2.20", "res_high ?")
+    assert parse_deposition(blurred.encode(), "1trn.cif").resolution == 0
+
+
 def trace(chain: str, numbers: list[int], residue: str, x: float = 0) -> list[str]:
     """Cα alone, one residue after another."""
     return [

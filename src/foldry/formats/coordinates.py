@@ -147,7 +147,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
     dates = list(block.find_values("_pdbx_audit_revision_history.revision_date")) if block else []
     return Deposition(
         release_date=min(dates, default=""),
-        resolution=parsed.resolution,
+        resolution=parsed.resolution or _resolution(block),
         method=parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else "",
         predicted=block is not None and "pLDDT" in block.find_values("_ma_qa_metric.type"),
         chain_to_seqres={
@@ -158,6 +158,15 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             for name, rows in chains.items()
         },
     )
+
+
+def _resolution(block: gemmi.cif.Block | None) -> float:
+    """Å, where gemmi finds none since a category lacks a column that it asks for; 0 if none."""
+    for tag in ("_refine.ls_d_res_high", "_em_3d_reconstruction.resolution"):
+        for text in block.find_values(tag) if block else ():
+            if _DECIMAL.fullmatch(gemmi.cif.as_string(text)):
+                return float(gemmi.cif.as_string(text))
+    return 0.0
 
 
 def to_pdb(structure: Structure) -> str:
