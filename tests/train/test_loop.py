@@ -337,6 +337,18 @@ def test_wrong_settings_are_one_sentence(setting: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_wrong_setting_says_what_would_do() -> None:
+    for setting, says in {
+        "crop_sise=12": "the nearest is crop_size",
+        "losses.chis=1": "the nearest is losses.chi",
+        "colour=red": "docs/train.md",
+        "crop_size=abc": "a whole number is needed",
+        "learning_rate=fast": "a finite number is needed",
+    }.items():
+        with pytest.raises(InputError, match=says):
+            choose_stages(preset("mini"), "main", [setting])
+
+
 def test_settings_change_a_stage() -> None:
     settings = ["crop_size=128", "losses.chi=2", "clipping=sample", "micro_batch=1", "trained=a,b"]
     settings.append("losses.by_length=True")

@@ -34,7 +34,8 @@ class _RunByDefault(TyperGroup):
 app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
-    help="Prepare data and train the small network; options without a command are those of run.",
+    help="Prepare data and train a network. Options without a command are those of run: see "
+    "foldry train run --help.",
 )
 for command in (train_data.prepare, train_data.pack, train_data.unpack):
     app.command()(command)
@@ -57,7 +58,7 @@ def run(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=1, help="Optimiser steps, in place of the stage's own number."),
+        typer.Option(min=1, help="Optimiser steps of each stage, in place of its own number."),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many minutes, at a checkpoint.")

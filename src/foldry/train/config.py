@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -211,8 +213,11 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
         of_losses = name.startswith("losses.")
         owner: Any = stage.losses if of_losses else stage
         field = name.removeprefix("losses.")
-        if field not in {each.name for each in fields(owner)} - {"name", "losses"}:
-            raise InputError(f"--set {setting}: a stage has no value {name!r}, see docs/train.md.")
+        if field not in _names(owner):
+            known = [*_names(stage), *_names(stage.losses, "losses.")]
+            like = get_close_matches(name, known, 1)
+            hint = f"the nearest is {like[0]}" if like else "docs/train.md says where they are"
+            raise InputError(f"--set {setting}: a stage has no value {name!r}, {hint}.")
         try:
             (weights if of_losses else values)[field] = _value(text, getattr(owner, field))
         except ValueError as error:
@@ -221,6 +226,11 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
         return replace(stage, losses=replace(stage.losses, **weights), **values)
     except ValueError as error:
         raise InputError(f"--set {' '.join(settings)}: this cannot be ({error}).") from error
+
+
+def _names(owner: StageConfig | LossConfig, prefix: str = "") -> list[str]:
+    """What can be set of a stage or of its losses."""
+    return [prefix + each.name for each in fields(owner) if each.name not in ("name", "losses")]
 
 
 def _value(text: str, known: object) -> object:
@@ -232,13 +242,20 @@ def _value(text: str, known: object) -> object:
             raise ValueError("True or False is needed")
         return text == "True"
     if isinstance(known, float):
-        number = float(text)
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
         if not math.isfinite(number):
             raise ValueError("a finite number is needed")
         return number
     if isinstance(known, tuple):
         return tuple(text.split(","))
-    return None if known is None and text == "None" else int(text)
+    if known is None and text == "None":
+        return None
+    if not re.fullmatch(r"-?\d{1,15}", text):
+        raise ValueError("a whole number is needed")
+    return int(text)
 
 
 CONFIDENCE_LOSSES: Final = LossConfig(

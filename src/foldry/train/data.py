@@ -109,8 +109,8 @@ class TrainingSet:
         missing = sorted(set(lengths) - set(clusters))
         if missing:
             raise InputError(
-                f"{table} has no cluster for {missing[0]} and {len(missing) - 1} other chains: "
-                "add them."
+                f"{table} has no cluster for {len(missing)} chains, {missing[0]} among them: add "
+                "them."
             )
         self.parts = partition(lengths, clusters)
         self.held_back = frozenset(self.parts["selection"] + self.parts["confidence"])
