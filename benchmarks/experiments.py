@@ -1,7 +1,8 @@
 """What makes a small network learn: the experiments behind `mini`, each arm from scratch.
 
     python benchmarks/experiments.py --data ../shared/data --out runs/experiments \
-        [--experiment losses optimiser] [--samples 4000] [--svg docs] [--dtype bfloat16]
+        [--experiment losses optimiser] [--samples 4000] [--svg docs] [--dtype bfloat16] \
+        [--weights FILE]
 
 Every arm is mini's stage `main`, in `fold` the stage of that name, with one thing changed, at crop
 64. All see the same number of samples, but those of `shape` and `inputs` as many as take the same
@@ -10,13 +11,15 @@ the steps and falls in a straight line to a twentieth of itself. An arm is then 
 held back from training, never on val: crops of up to 128 residues, with a template where the chain
 has one. An arm that was interrupted goes on, one that is done is only printed; arms of several
 experiments that are the same are made once. The rows are Markdown, as docs/training-log.md keeps
-them; `--svg` draws the curves of lDDT-Cα on the training crops.
+them; `--svg` draws the curves of lDDT-Cα on the training crops; `--weights` measures other networks
+like the arms.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -46,6 +49,11 @@ VALIDATION_CROP = 128
 WARM_UP = 0.05
 """Share of the steps."""
 CURVE_POINTS = 20
+HEADER = (
+    "| arm | samples | lDDT-Cα with templates | alignment alone | GDT_TS | radius of gyration | "
+    "right-handed |\n|---|---|---|---|---|---|---|\n"
+)
+"""All columns but `alignment alone` are with templates."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ def with_fields(config: Any, changes: dict[str, Any]) -> Any:
 def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
     """The network and the stage of an arm."""
     base = next(stage for stage in mini_stages() if stage.name == chosen.base)
-    stage = replace(base, crop_size=CROP, **chosen.stage)
+    stage = replace(base, **{"crop_size": CROP, **chosen.stage})
     steps = max(samples // stage.batch_size, 1)
     stage = replace(
         stage,
@@ -190,23 +198,47 @@ def run_arm(
         return folder, json.loads(result.read_text("utf-8"))
     data.features = config.features
     loop.train(config, stage, data, loop.Run(folder, seed=chosen.seed, save_every=500), runtime)
-    state, config, _ = load(folder / loop.WEIGHTS)
-    model = AlphaFold(config, runtime)
-    model.load_state_dict(state)
-    measured = replace(stage, crop_size=VALIDATION_CROP)
-    made: dict[str, Any] = {"samples": stage.num_steps * stage.batch_size}
-    for title, share in (("templates", 1.0), ("alignment", 0.0)):
-        shown = replace(measured, template_fraction=share)
-        made[title] = validate(model, data, shown, len(data.parts[PART]), Workers())
+    made = {"samples": stage.num_steps * stage.batch_size}
+    made |= measure(folder / loop.WEIGHTS, stage, data, runtime)
     result.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return folder, made
+
+
+def measure(
+    weights: Path, stage: StageConfig, data: TrainingSet, runtime: Runtime
+) -> dict[str, Any]:
+    """Means over the chains held back, with the best template and with the alignment alone."""
+    state, config, _ = load(weights)
+    model = AlphaFold(config, runtime)
+    model.load_state_dict(state)
+    data.features = config.features
+    measured = replace(stage, crop_size=VALIDATION_CROP)
+    return {
+        title: validate(
+            model,
+            data,
+            replace(measured, template_fraction=share),
+            len(data.parts[PART]),
+            Workers(),
+        )
+        for title, share in (("templates", 1.0), ("alignment", 0.0))
+    }
+
+
+def row(name: str, samples: str, made: dict[str, Any]) -> str:
+    """A line of a table."""
+    best, alone = made["templates"], made["alignment"]
+    return (
+        f"| {name} | {samples} | {best['lddt_ca']:.3f} | {alone['lddt_ca']:.3f} | "
+        f"{best['gdt_ts']:.3f} | {best['radius_ratio']:.2f} | {best['right_handed']:.2f} |\n"
+    )
 
 
 def curve(name: str, folder: Path) -> Series:
     """lDDT-Cα of the training crops, means over equal parts of an arm's run."""
     lines = read(folder)
-    size = max(len(lines) // CURVE_POINTS, 1)
-    parts = [lines[start : start + size] for start in range(0, size * CURVE_POINTS, size)]
+    edges = [round(part * len(lines) / CURVE_POINTS) for part in range(CURVE_POINTS + 1)]
+    parts = [lines[start:end] for start, end in itertools.pairwise(edges)]
     return Series(
         name,
         [
@@ -223,8 +255,9 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/experiments"))
-    parser.add_argument("--experiment", nargs="+", choices=EXPERIMENTS, default=list(EXPERIMENTS))
+    parser.add_argument("--experiment", nargs="*", choices=EXPERIMENTS, default=list(EXPERIMENTS))
     parser.add_argument("--samples", type=int, default=4000)
+    parser.add_argument("--weights", nargs="*", type=Path, default=[], help="measured as the arms")
     parser.add_argument("--svg", type=Path, help="folder for the curves")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -240,23 +273,24 @@ def main() -> None:
     write(f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, ")
     write(f"device {arguments.device}, {arguments.dtype}\n")
     for name in arguments.experiment:
-        write(f"\n## {name}\n\n| arm | samples | lDDT-Cα with templates | alignment alone | ")
-        write("radius of gyration | right-handed |\n|---|---|---|---|---|---|\n")
+        write(f"\n## {name}\n\n{HEADER}")
         curves = []
         for chosen in EXPERIMENTS[name]:
             samples = arguments.samples
             if name in EQUAL_OPERATIONS:
                 samples = affordable(chosen, samples, data)
             folder, made = run_arm(chosen, samples, data, arguments.out, runtime)
-            best, alone = made["templates"], made["alignment"]
-            write(f"| {chosen.name} | {made['samples']:,} | {best['lddt_ca']:.3f} | ")
-            write(f"{alone['lddt_ca']:.3f} | {best['radius_ratio']:.2f} | ")
-            write(f"{best['right_handed']:.2f} |\n")
+            write(row(chosen.name, f"{made['samples']:,}", made))
             sys.stdout.flush()
             curves.append(curve(chosen.name, folder))
         if arguments.svg:
             chart = svg(f"Experiment: {name}", ("samples", "lDDT-Cα, training crops"), curves)
             (arguments.svg / f"experiment-{name}.svg").write_text(chart, "utf-8")
+    if arguments.weights:
+        write(f"\n## Others\n\n{HEADER}")
+    for weights in arguments.weights:
+        _, stage = plan(arm("mini"), arguments.samples)
+        write(row(weights.name, "", measure(weights, stage, data, runtime)))
 
 
 if __name__ == "__main__":
