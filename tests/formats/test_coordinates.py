@@ -264,7 +264,7 @@ def test_a_deposition_without_entities_has_the_residues_seen() -> None:
         ),
         (
             "ATOM     43  CZ  PHE   6.855  -5.994  1.00 50.00           C",
-            "'94  1.00' in columns 31",
+            "'1.00 50.' in columns 39",
         ),
     ],
 )
