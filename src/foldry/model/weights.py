@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import torch
@@ -502,16 +502,26 @@ def check_npz(path: Path) -> None:
             total += member.file_size
             if total > MAX_BYTES:
                 raise ValueError(f"it holds more than {MAX_BYTES >> 30} GiB")
-            with archive.open(member) as file:
-                read_header = {
-                    (1, 0): np.lib.format.read_array_header_1_0,
-                    (2, 0): np.lib.format.read_array_header_2_0,
-                }.get(np.lib.format.read_magic(file))
-                if read_header is None:
-                    raise ValueError(f"{member.filename} is of an unknown version")
-                shape, _, dtype = read_header(file)
-                if math.prod(shape) * dtype.itemsize + file.tell() != member.file_size:
-                    raise ValueError(f"{member.filename} is not as long as its header says")
+            check_array(archive, member)
+
+
+def check_array(archive: ZipFile, member: ZipInfo) -> None:
+    """That an array in a zip file is as long as it says, before memory is taken for it.
+
+    Raises:
+        ValueError: It is not, or its format's version is unknown.
+    """
+    with archive.open(member) as file:
+        read_header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }.get(np.lib.format.read_magic(file))
+        if read_header is None:
+            raise ValueError(f"{member.filename} is of an unknown version")
+        shape, _, dtype = read_header(file)
+        # Values without a width would make any shape fit.
+        if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != member.file_size:
+            raise ValueError(f"{member.filename} is not as long as its header says")
 
 
 @contextmanager

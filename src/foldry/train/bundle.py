@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import lzma
-import math
 import re
 import shutil
 import tempfile
@@ -20,13 +19,13 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.files import write_bytes
-from foldry.model.weights import load
+from foldry.model.weights import check_array, load
 from foldry.residues import ATOM37_MASK
 from foldry.train.diverse import diverse_rows
 from foldry.train.internal import KINDS, Chains, decode, encode
@@ -326,9 +325,8 @@ def _members(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[str, np.nda
     for name in archive.namelist():
         if name.startswith(f"{place}/"):
             info = _checked(archive, name)
+            check_array(archive, info)
             with archive.open(info) as file:
-                _check_header(file, info)
-                file.seek(0)
                 yield Path(name).stem, np.lib.format.read_array(file, allow_pickle=False)
 
 
@@ -337,12 +335,3 @@ def _checked(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     if info.compress_type != zipfile.ZIP_LZMA:
         raise ValueError(f"{name} is not packed as it should be")
     return info
-
-
-def _check_header(file: IO[bytes], info: zipfile.ZipInfo) -> None:
-    """That an array is as long as it says, before memory is taken for it."""
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError(f"{info.filename} is of an unknown version")
-    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-    if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != info.file_size:
-        raise ValueError(f"{info.filename} is not as long as its header says")
