@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from foldry.formats.a3m import parse_a3m
-from foldry.formats.files import read_text
+from foldry.store.files import read_text
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "trypsin" / "1trn.a3m"
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from foldry.errors import InputError
-from foldry.formats.files import write_bytes
+from foldry.store.files import write_bytes
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
 from foldry.model.weights import load

@@ -262,7 +262,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with one good query and an empty folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("foldry.formats.files.MAX_BYTES", 4 * 1024**2)
+    monkeypatch.setattr("foldry.store.files.MAX_BYTES", 4 * 1024**2)
     Path("good.fasta").write_text(f">good\n{PROTEIN}\n")
     Path("empty").mkdir()
     return tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,20 @@ import numpy as np
 import pytest
 
 from foldry.errors import InputError
-from foldry.residues import GAP
-from foldry.train.packs import Library, read_table
+from foldry.residues import CA, GAP
+from foldry.train.packs import (
+    STEP,
+    Library,
+    Pack,
+    read_chain,
+    read_table,
+    structure_arrays,
+    write_pack,
+)
 from tests.train.synthetic import World, write_world
+
+FIRST_LAYOUT = "3cf0d02df3436cfdb86611880b935fc128193c4a7fca2a434e864e3f325c6ed2"
+"""SHA-256 of all positions of the validation split as the first version read them."""
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +47,45 @@ def test_chains_and_alignments_come_back(world: World, library: Library) -> None
         msa, deletions = library.alignment(name)
         assert np.array_equal(msa, world.msa[name])
         assert np.array_equal(deletions, world.deletions[name])
+
+
+def test_chains_that_are_packed_come_back(library: Library, tmp_path: Path) -> None:
+    chains = {name: library.chain(name) for name in library.structures.place}
+    whole, none = chains["c1"], np.arange(3) == 1
+    far = whole.positions[:3] + np.float32(900)
+    scarce = whole.mask[:3] * ~none[:, None] * (np.arange(37) != CA)
+    first = whole.window(np.arange(3))
+    # One of its residues has no atoms, none has Cα.
+    chains = {
+        "scarce": replace(first, positions=far * (scarce > 0)[..., None], mask=scarce)
+    } | chains
+    path = tmp_path / "structures.npz"
+    write_pack(path, structure_arrays(chains))
+    pack = Pack([path])
+    for name, chain in chains.items():
+        back = read_chain(*pack.find(name))
+        for field in ("aatype", "residue_index", "mask", "plddt"):
+            assert np.array_equal(getattr(back, field), getattr(chain, field))
+        assert back.positions.dtype == np.float32
+        np.testing.assert_allclose(back.positions, chain.positions, atol=STEP / 2 + 1e-4, rtol=0)
+    again = structure_arrays({name: read_chain(*pack.find(name)) for name in chains})
+    np.testing.assert_equal(again, pack.shards[0])
+
+
+def test_packs_of_the_first_layout_are_read_as_ever(data_dir: Path) -> None:
+    pack = Pack([data_dir / "structures" / "structures-val.npz"])
+    digest = hashlib.sha256()
+    for name in pack.place:
+        digest.update(read_chain(*pack.find(name)).positions.tobytes())
+    assert digest.hexdigest() == FIRST_LAYOUT
+
+
+def test_a_pack_of_another_layout_is_refused(library: Library) -> None:
+    arrays = structure_arrays({"c1": library.chain("c1")})
+    with pytest.raises(ValueError, match="another version"):
+        read_chain(arrays | {"layout": np.array("compact-9")}, 0)
+    with pytest.raises(ValueError, match="as many as the mask"):
+        read_chain(arrays | {"atom_offsets": np.array([0, 1])}, 0)
 
 
 def test_nmr_is_known_by_its_method(tmp_path: Path) -> None:

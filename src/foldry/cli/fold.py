@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from foldry.cli.messages import as_flags, exit_code
 from foldry.errors import InputError
 from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
+from foldry.store.files import check_folder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -142,7 +143,7 @@ def fold(
         relax_seconds=relax_seconds,
         force=force,
     )
-    check_out(out)
+    check_folder(out)
     files, structures = split_inputs(queries, templates or [])
     asked = read_input(files, max_length, together)
     known = [read_template(name) for name in structures]
@@ -167,8 +168,8 @@ def fold(
     with progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
-    if any(outcome.status == "failed" for outcome in outcomes):
-        raise typer.Exit(1)
+    if code := exit_code(outcome.exit_code for outcome in outcomes):
+        raise typer.Exit(code)
 
 
 def read_input(files: Sequence[str], max_length: int, together: bool = False) -> list[Query]:
@@ -299,19 +300,6 @@ def parse_max_msa(text: str | None) -> tuple[int, int] | None:
     return int(numbers[1]), int(numbers[2])
 
 
-def check_out(out: Path) -> None:
-    """Whether a folder of this name can be made and written.
-
-    Raises:
-        InputError: It cannot.
-    """
-    folder = next(each for each in (out, *out.absolute().parents) if each.exists())
-    if not folder.is_dir():
-        raise InputError(f"--out {out} cannot be a folder: {folder} is a file; name another.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise InputError(f"--out {out} cannot be written in {folder}: name another folder.")
-
-
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A line on standard error that says what is being done."""
@@ -380,7 +368,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
             "" if value is None else f"{value:.{1 if name == 'pLDDT' else 2}f}"
             for name, value in zip(measures, numbers, strict=True)
         )
-        last = Text(outcome.reason or str(outcome.folder))
+        last = Text(as_flags(outcome.reason) or str(outcome.folder))
         table.add_row(Text(outcome.name), outcome.status, *cells, last)
     console = Console()
     console.print(table)

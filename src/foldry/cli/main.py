@@ -6,23 +6,36 @@ its rooms when it runs, so that help is quick.
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
+import os
 import sys
-import tempfile
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 import foldry
 from foldry.cli import fold, relax, score, screen, train, weights
-from foldry.errors import InputError
+from foldry.cli.messages import as_flags, sentence
+from foldry.errors import (
+    INTERRUPTED,
+    SOME_FAILED,
+    FaultError,
+    FoldryError,
+    InputError,
+    as_foldry_error,
+    write_error,
+)
+from foldry.store.files import keep_log
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """What Typer raises on wrong arguments; it gives no public name to it."""
-INTERRUPTED: Final = 130
+_OF_STDOUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
+"""What printing fails with: every other file names itself."""
 
 app = typer.Typer(
     name="foldry",
@@ -39,6 +52,13 @@ app.command()(score.score)
 app.add_typer(train.app, name="train")
 
 logger = logging.getLogger("foldry")
+
+
+class _Formatter(logging.Formatter):
+    """Writes settings that a message names as flags."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return as_flags(super().format(record))
 
 
 def _show_version(wanted: bool) -> None:
@@ -59,7 +79,7 @@ def options(
 ) -> None:
     """Foldry: the AlphaFold system, whole and open."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     logger.handlers = [handler]
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
 
@@ -67,54 +87,67 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code is returned.
 
-    0: done. 1: something failed. 2: the input or the arguments are wrong; one sentence says how,
-    and nothing was written. 130: interrupted.
+    0: done. 1: some of several queries failed. 2: wrong input, or an output that cannot be
+    written; nothing was computed. 3: a program, package, device or file is missing, or the disk or
+    the memory is too small. 4: another process is at work in the same place. 5: a network or a
+    tool failed. 70: a fault of Foldry's own. 130: interrupted.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that has no Å shows ? instead
             stream.reconfigure(errors="replace")
     try:
+        if sys.stdout is None:  # what is asked for could not be shown
+            raise InputError("Standard output is closed", "send it to a file or to /dev/null")
         code = app(arguments, prog_name="foldry", standalone_mode=False)
-    except InputError as error:
-        _say(str(error))
-        return 2
+        sys.stdout.flush()
     except USAGE_ERROR as error:
         message = error.format_message()
         if "\n" in message:  # help, where there were no arguments
             typer.echo(message)
         else:
             _say(f"{message.rstrip('.')}: see `{error.ctx.command_path} --help`.")
-        return 2
+        return InputError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except Exception as error:  # no traceback reaches a user
-        if isinstance(error, OSError) and error.filename:
-            _say(f"{error.filename} cannot be used ({error.strerror}): check the path.")
-            return 2
-        _say(_unexpected(error))
-        return 1
+        return _fail(error)
     if code == INTERRUPTED:  # which Typer itself may return
         _say("Interrupted: run the same command again to go on.")
     return code if isinstance(code, int) else 0
 
 
-def _say(sentence: str) -> None:
+def _fail(error: Exception) -> int:
+    """Say what went wrong, and return its exit code."""
+    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STDOUT:
+        _drop_stdout()
+        if isinstance(error, BrokenPipeError):  # its reader has seen enough
+            return SOME_FAILED
+        error = write_error(error, Path("Standard output"))
+    known = as_foldry_error(error)
+    _say(sentence(known) if known.exit_code != FaultError.exit_code else _fault(known, error))
+    return known.exit_code
+
+
+def _drop_stdout() -> None:
+    """Send what is still to be printed nowhere: at exit it would fail once more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def _say(line: str) -> None:
     """Print one line on standard error, without what could steer a terminal."""
-    line = " ".join(sentence.split())
+    line = " ".join(line.split())
     typer.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
-def _unexpected(error: Exception) -> str:
-    """What to say of a fault of Foldry's own, its traceback kept in a file or shown."""
-    what = f"{type(error).__name__}: {error}".rstrip(".: ")
+def _fault(known: FoldryError, error: Exception) -> str:
+    """What to say of a fault of Foldry's own, its traceback shown or kept in a file."""
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
-        return f"Foldry failed ({what}): the traceback is above."
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="foldry-", suffix=".log", delete=False, encoding="utf-8"
-    ) as log:
-        traceback.print_exception(error, file=log)
-    return f"Foldry failed ({what}): please report it with the traceback in {log.name}."
+        return f"{known.what}: the traceback is above."
+    log = keep_log("".join(traceback.format_exception(error)))
+    return f"{known.what}: {known.advice} with the traceback in {log}."
 
 
 if __name__ == "__main__":

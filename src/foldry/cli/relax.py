@@ -36,24 +36,22 @@ def relax(
     """
     from foldry.formats.chains import read_named, split_name
     from foldry.formats.coordinates import to_pdb
-    from foldry.formats.files import whole_file
     from foldry.relax.relax import relax as run
+    from foldry.store.files import check_file, write_text
+    from foldry.store.locks import hold_file
 
     if out.suffix.lower() not in (".pdb", ".ent"):
         raise InputError(f"--out {out} is no PDB file: give it a name that ends in .pdb.")
-    if not out.parent.is_dir():
-        raise InputError(f"--out {out} has no folder: make {out.parent} first.")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder: name the PDB file to write in it.")
+    check_file(out)
     structure = read_named(model)
     if out.exists() and out.samefile(split_name(model)[0]):
         raise InputError(
             f"--out {out} is the model itself: name another file, or it would be lost."
         )
     to_pdb(structure)  # refuses now what the format cannot hold
-    relaxed, result = run(structure, platform, rounds, seconds)
-    with whole_file(out) as file:
-        file.write(to_pdb(relaxed))
+    with hold_file(out):
+        relaxed, result = run(structure, platform, rounds, seconds)
+        write_text(out, to_pdb(relaxed))
     _show(result, rounds, out)
     if not result.relaxed:
         raise typer.Exit(1)

@@ -132,11 +132,9 @@ def _check_batch(useless: Sequence[str], batch: Path, out: Path | None) -> None:
 def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
     """Refuses a file that cannot be written, or is one of these structures or tables."""
     from foldry.formats.chains import split_name
+    from foldry.store.files import check_file
 
-    if not path.parent.is_dir():
-        raise InputError(f"{option} {path} cannot be written: there is no folder {path.parent}.")
-    if path.is_dir():
-        raise InputError(f"{option} {path} would replace a folder: name another file.")
+    check_file(path)
     if not path.exists():
         return
     for name in inputs:
@@ -150,6 +148,7 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
     from rich.progress import track
 
     from foldry.score.batch import read_pairs, save_rows, score_pairs
+    from foldry.store.locks import hold_file
 
     pairs = read_pairs(batch)
     files = (str(each.folder / name) for each in pairs for name in (each.model, each.reference))
@@ -163,7 +162,8 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
         transient=True,
         disable=not console.is_terminal,
     )
-    failed = save_rows(rows, out)
+    with hold_file(out):
+        failed = save_rows(rows, out)
     typer.echo(f"{len(pairs) - failed} of {len(pairs)} pairs scored: {out}")
     if failed:
         typer.echo(f"{failed} could not be scored: the column error says why.", err=True)
@@ -171,16 +171,15 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 
 
 def _write_plot(assessment: Assessment, path: Path) -> None:
-    from foldry.formats.files import whole_file
     from foldry.score.plot import to_svg, tracks
+    from foldry.store.files import write_text
 
     if assessment.agreement is None:
         return
     scores = assessment.agreement.scores
     names = scores.model_name, scores.reference_name
     drawn = tracks(assessment.model, assessment.agreement)
-    with whole_file(path) as file:
-        file.write(to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
+    write_text(path, to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
 
 
 def _print_json(assessment: Assessment, model: str, reference: str | None) -> None:

@@ -22,13 +22,14 @@ from foldry.cli.fold import (
     Pairing,
     RecycleTolerance,
     Seeds,
-    check_out,
     parse_max_msa,
     parse_models,
     parse_seeds,
     progress_bar,
 )
+from foldry.cli.messages import as_flags, exit_code
 from foldry.errors import InputError
+from foldry.store.files import check_folder
 
 if TYPE_CHECKING:
     from foldry.formats.screen import Pair
@@ -110,18 +111,18 @@ def screen(
     with progress_bar() as progress:
         rows = run_screen(pairs, out, settings, progress)
     _show(rows, out)
-    if any(row.state == "failed" for row in rows):
-        raise typer.Exit(1)
+    if code := exit_code(row.exit_code for row in rows):
+        raise typer.Exit(code)
 
 
 def _check_places(out: Path) -> None:
     """Whether the folder of the pairs can be made, and nothing is in the tables' place."""
     from foldry.predict.screen_table import FOLDER, PAGE, TABLE
 
-    check_out(out / FOLDER)
+    check_folder(out / FOLDER)
     for path in (out / TABLE, out / PAGE):
         if path.is_dir():
-            raise InputError(f"{path} is a folder in the way of a table: name another --out.")
+            raise InputError("is a folder in the way of a table", "name another `out`", where=path)
 
 
 def _check_lengths(pairs: Sequence[Pair], max_length: int) -> None:
@@ -155,5 +156,5 @@ def _show(rows: Sequence[ScreenRow], out: Path) -> None:
         console.print(table)
     for row in rows:
         if row.state == "failed":
-            console.print(Text(f"{row.name} failed: {row.reason}"))
+            console.print(Text(f"{row.name} failed: {as_flags(row.reason)}"))
     console.print(Text(f"{len(done)} of {len(rows)} pairs are in {out / TABLE} and {out / PAGE}"))

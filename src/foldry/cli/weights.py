@@ -49,19 +49,15 @@ def get(
     names = groups.get(models) or tuple(models.replace(" ", "").split(","))
     folder = folder or download.default_folder()
     typer.echo(download.NOTICE)
-    try:
-        with _progress_bar() as progress:
-            fetched = download.get(
-                names,
-                folder,
-                url=mirror or download.ARCHIVE_URL,
-                tar=tar,
-                sha256=sha256,
-                progress=progress,
-            )
-    except download.DownloadError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from error
+    with _progress_bar() as progress:
+        fetched = download.get(
+            names,
+            folder,
+            url=mirror or download.ARCHIVE_URL,
+            tar=tar,
+            sha256=sha256,
+            progress=progress,
+        )
     for path in fetched.paths:
         typer.echo(f"{path}: {'new' if path in fetched.new else 'was there already'}")
     if fetched.new:
@@ -146,10 +142,10 @@ def verify(
 ) -> None:
     """Compare a file with its network: names, shapes, finite numbers."""
     from foldry.model.convert import read
-    from foldry.model.weights import sha256
+    from foldry.store.hashes import file_sha256
 
     _describe(file, read(file, model))
-    typer.echo(f"sha256 {sha256(file)}")
+    typer.echo(f"sha256 {file_sha256(file)}")
 
 
 def _describe(path: Path, weights: Weights) -> None:

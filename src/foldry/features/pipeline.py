@@ -62,8 +62,9 @@ def check_chains(query: Query, config: FeatureConfig) -> None:
     """
     if query.num_chains > 1 and not config.pad_templates:
         raise InputError(
-            f"{query.name!r} has {query.num_chains} chains and the model was made for one: give "
-            "multimer parameters with --weights, or one chain a query."
+            f"{query.name!r} has {query.num_chains} chains and the model was made for one",
+            "set `weights` to multimer parameters, or give one chain a query",
+            code="multimer_weights",
         )
 
 

@@ -23,7 +23,6 @@ from jaxtyping import Float, Int
 
 from foldry.errors import InputError
 from foldry.formats.binarycif import read_binarycif
-from foldry.formats.files import decode, read_bytes, stem
 from foldry.residues import (
     ATOM37,
     ATOM37_MASK,
@@ -32,6 +31,7 @@ from foldry.residues import (
     RESTYPE_ORDER,
     UNKNOWN,
 )
+from foldry.store.files import decode, read_bytes, stem
 from foldry.structure import Structure
 
 _CATEGORIES: Final = {

@@ -17,7 +17,6 @@ import numpy as np
 from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import Deposition, parse_deposition
-from foldry.formats.files import read_bytes, read_text
 from foldry.formats.sequence import (
     MAX_CHAINS,
     chain_names,
@@ -25,6 +24,7 @@ from foldry.formats.sequence import (
     clean_sequence,
 )
 from foldry.query import Alignment, Chain, TemplateHit
+from foldry.store.files import read_bytes, read_text
 
 MAX_SEED: Final = 2**32 - 1
 MAX_ID: Final = 8

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError
-from foldry.formats.files import read_text
+from foldry.store.files import read_text
 
 _NAMES: Final = ("predicted_aligned_error", "pae")
 

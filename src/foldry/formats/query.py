@@ -15,11 +15,11 @@ from typing import Final
 from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m, parse_complex_a3m
 from foldry.formats.fasta import FastaRecord, parse_fasta
-from foldry.formats.files import read_text, stem
 from foldry.formats.job import parse_jobs
 from foldry.formats.sequence import chain_names, check_number_of_chains, clean_sequence
 from foldry.formats.stockholm import parse_stockholm
 from foldry.query import Alignment, Chain, Query
+from foldry.store.files import read_text, stem
 
 FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
 A3M_SUFFIXES: Final = (".a3m",)
@@ -116,7 +116,7 @@ def _read(path: Path, together: bool) -> list[Query]:
     text = read_text(path)
     source = str(path)
     if is_table(path):
-        raise InputError(f"{source} is a table: fold what it lists with `foldry screen`.")
+        raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
     if not text.strip():
         raise InputError(f"{source} is empty: give a FASTA, a3m or JSON file.")
     suffix = _suffix(path)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,6 +23,7 @@ from foldry.formats.query import (
 from foldry.formats.sequence import chain_names, check_number_of_chains
 from foldry.formats.table import TableRow, read_table
 from foldry.query import Chain, Query
+from foldry.store.hashes import sha256
 
 MAX_PAIRS: Final = 10_000
 """Of one screen; a table has at most as many rows."""
@@ -111,13 +111,15 @@ def read_screen(
     choosing = bool(baits) or every
     if set(columns) in PAIRS:
         if choosing:
-            raise InputError(f"{source} lists pairs already: leave out --bait and --all.")
+            raise InputError("lists pairs already", "choose no others", where=source)
         pairs = _checked(_listed_pairs(bounded, proteins, source))
     elif choosing:
         members = [_protein(row, proteins, source)[0] for row in bounded] if tables else queries
         pairs = _checked(_chosen_pairs(members, proteins, baits))
     elif not tables:
-        raise InputError("There are no pairs: give --bait NAME, --all, or a CSV file of pairs.")
+        raise InputError(
+            "There are no pairs", "choose some, or give a CSV file of pairs", code="pairs_of_screen"
+        )
     else:
         pairs = _checked(_complexes(bounded, proteins, source))
     if not pairs:
@@ -182,7 +184,10 @@ def _complexes(rows: Iterable[TableRow], proteins: _Proteins, source: str) -> It
         query, place = _protein(row, proteins, source)
         if query.num_chains < 2:
             raise InputError(
-                f"{place} is one chain: write A:B for a pair, or choose pairs with --bait or --all."
+                "is one chain",
+                "write A:B for a pair, or choose pairs",
+                where=place.rstrip(","),
+                code="pairs_of_screen",
             )
         yield Pair(query, "", "", place)
 
@@ -204,7 +209,7 @@ def _chosen_pairs(
         twice = next(member for member in members if names.count(member.name.casefold()) > 1)
         raise InputError(f"The screen has the protein {twice.name!r} twice: name it once.")
     everything = replace(proteins, by_name={**proteins.by_name, **by_name})
-    chosen = {bait.name: bait for bait in (everything.named(name, "--bait") for name in baits)}
+    chosen = {bait.name: bait for bait in (everything.named(name, "The bait") for name in baits)}
     others = [member for member in members if member.name not in chosen]
     number = len(chosen) * len(others) + len(chosen) * (len(chosen) - 1) // 2
     if not baits:
@@ -228,7 +233,7 @@ def pair_name(a: str, b: str) -> str:
     name = f"{a}_and_{b}"
     if len(name) <= MAX_NAME:
         return name
-    digest = sha256(name.encode()).hexdigest()[:8]
+    digest = sha256(name.encode())[:8]
     each = (MAX_NAME - len(f"_and__{digest}")) // 2
     return f"{a[:each]}_and_{b[:each]}_{digest}"
 

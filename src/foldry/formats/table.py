@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from foldry.errors import InputError
-from foldry.formats.files import read_text
+from foldry.store.files import read_text
 
 
 class TableRow(NamedTuple):

@@ -19,9 +19,11 @@ from foldry.model.weights import (
     official_shapes,
     read_npz,
     save,
-    sha256,
     to_official,
 )
+from foldry.store.files import check_folder, make_folder, new_file
+from foldry.store.hashes import file_sha256
+from foldry.store.locks import hold_file
 
 MODELS = OFFICIAL_MODELS + MULTIMER_MODELS
 OPENFOLD = (".pt", ".pth", ".ckpt")
@@ -71,7 +73,7 @@ def read(path: Path, model: str | None = None) -> Weights:
     if model is not None and model not in MODELS:
         raise InputError(f"no model is called {model!r}: choose from {', '.join(MODELS)}.")
     if path.suffix == ".npz":
-        weights = _read_official(path, model)
+        weights = read_official(path, model)
     elif path.suffix in OPENFOLD:
         weights = _read_openfold(path, model)
     elif path.suffix == ".safetensors":
@@ -81,6 +83,10 @@ def read(path: Path, model: str | None = None) -> Weights:
             f"{path} ends in {path.suffix or 'nothing'}: a weights file ends in .npz (official), "
             ".pt (OpenFold) or .safetensors (Foldry)."
         )
+    return _finite(path, weights)
+
+
+def _finite(path: Path, weights: Weights) -> Weights:
     for name, tensor in weights.state.items():
         if not torch.isfinite(tensor).all():
             raise InputError(
@@ -89,7 +95,12 @@ def read(path: Path, model: str | None = None) -> Weights:
     return weights
 
 
-def _read_official(path: Path, model: str | None) -> Weights:
+def read_official(path: Path, model: str | None) -> Weights:
+    """As `read`, of an official file whatever it is called.
+
+    Raises:
+        InputError: The file is damaged, of another kind or of another network.
+    """
     params = read_npz(path)
     for name, array in params.items():
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
@@ -105,13 +116,14 @@ def _read_official(path: Path, model: str | None) -> Weights:
             pae=any("/predicted_aligned_error_head/" in name for name in params),
         )
     config = preset(named or guess)
-    return Weights(
+    weights = Weights(
         state=from_official(params, config),
         config=config,
         named=named is not None,
         dtypes=tuple(sorted({str(array.dtype) for array in params.values()})),
         unread=tuple(sorted(set(params) - set(official_shapes(config)))),
     )
+    return _finite(path, weights)
 
 
 def _read_openfold(path: Path, model: str | None) -> Weights:
@@ -138,7 +150,7 @@ def _read_openfold(path: Path, model: str | None) -> Weights:
 def _read_ours(path: Path, model: str | None) -> Weights:
     state, config, _ = load(path)
     if model not in (None, config.name):
-        raise InputError(f"{path} is {config.name} and not {model}: leave --model out.")
+        raise InputError(f"is {config.name} and not {model}", "leave `model` out", where=path)
     with safe_open(path, framework="pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return Weights(state, config, named=True, dtypes=_dtypes(stored), unread=())
@@ -177,29 +189,23 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
         raise InputError(f"{target} must end in .safetensors (Foldry) or .npz (official).")
     if target.exists():
         raise InputError(f"{target} exists: delete it first, or choose another name.")
+    check_folder(target.parent)
     weights = read(source, model)
     if target.suffix == ".npz" and weights.config.name not in MODELS:
         raise InputError(
             f"{weights.config.name} is no official model, and nothing reads its parameters from a "
             "file of the official kind: name a .safetensors file."
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.suffix == ".npz":
-            _save_npz(target, to_official(weights.state, weights.config))
-        else:
-            notes = {"source": source.name, "source_sha256": sha256(source)}
-            save(target, weights.state, weights.config, notes)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error}.") from error
+    make_folder(target.parent)
+    with hold_file(target):
+        _write(target, weights, source)
     return weights
 
 
-def _save_npz(path: Path, params: dict[str, np.ndarray]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **params)  # type: ignore[arg-type]
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _write(target: Path, weights: Weights, source: Path) -> None:
+    if target.suffix == ".npz":
+        with new_file(target) as file:
+            np.savez(file, **to_official(weights.state, weights.config))  # type: ignore[arg-type]
+    else:
+        notes = {"source": source.name, "source_sha256": file_sha256(source)}
+        save(target, weights.state, weights.config, notes)

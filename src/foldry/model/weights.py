@@ -7,36 +7,33 @@ official array, or part of one, and works both ways without loss.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as safetensors_bytes
+from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from foldry.errors import InputError
-from foldry.formats.files import write_bytes
+from foldry.formats.npz import check_array, check_file, read_arrays  # noqa: F401
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
 from foldry.model.embedders import template_groups
 from foldry.model.runtime import Runtime
+from foldry.store.files import write_bytes
 
 ROOT = "alphafold/alphafold_iteration"
 STACK = "__layer_stack_no_state"
-MAX_BYTES = 4 << 30
-"""More than any file of parameters holds."""
+OFFICIAL = "official_weights"
+"""Code of errors that getting the official parameters avoids."""
 
 
 @dataclass(frozen=True)
@@ -444,7 +441,22 @@ def save(
     """
     notes = {**(metadata or {}), "config": json.dumps(config.to_dict())}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    write_bytes(path, safetensors_bytes(tensors, metadata=notes))
+    write_bytes(path, safetensors_bytes(tensors, notes), sync=True)
+
+
+def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file whose bytes follow from its content alone.
+
+    The safetensors package writes the notes in an order that differs from process to process, so
+    that hashes of equal files would differ.
+    """
+    data = save_tensors(dict(tensors), metadata=dict(metadata))
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    notes = dict(sorted(header.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": notes, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the numbers to 8 bytes
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(data)[end:]])
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
@@ -475,7 +487,10 @@ def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
         return ModelConfig.from_dict(json.loads(notes.pop("config"))), notes
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is no Foldry weights file ({error}): make one with `foldry weights convert`."
+            f"is not a weights file of Foldry ({error})",
+            "give another",
+            where=path,
+            code="foreign_weights",
         ) from error
 
 
@@ -485,58 +500,24 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: The file is damaged, or holds anything but plain arrays.
     """
-    check_npz(path)
-    with _as_damaged(path), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        return read_arrays(path)
+    except ValueError as error:
+        raise _damaged(path, error) from error
 
 
 def check_npz(path: Path) -> None:
-    """That a parameter file is whole, by its headers: so that reading it is bounded too.
+    """Make sure, by its headers, that an official parameter file is whole.
 
     Raises:
         InputError: It is cut off, or an array claims more bytes than the file holds.
     """
-    total = 0
-    with _as_damaged(path), ZipFile(path) as archive:
-        for member in archive.infolist():
-            total += member.file_size
-            if total > MAX_BYTES:
-                raise ValueError(f"it holds more than {MAX_BYTES >> 30} GiB")
-            check_array(archive, member)
-
-
-def check_array(archive: ZipFile, member: ZipInfo) -> None:
-    """That an array in a zip file is as long as it says, before memory is taken for it.
-
-    Raises:
-        ValueError: It is not, or its format's version is unknown.
-    """
-    with archive.open(member) as file:
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(np.lib.format.read_magic(file))
-        if read_header is None:
-            raise ValueError(f"{member.filename} is of an unknown version")
-        shape, _, dtype = read_header(file)
-        # Values without a width would make any shape fit.
-        if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != member.file_size:
-            raise ValueError(f"{member.filename} is not as long as its header says")
-
-
-@contextmanager
-def _as_damaged(path: Path) -> Iterator[None]:
-    """Says of every error in reading a parameter file that the file is damaged."""
     try:
-        yield
-    except (OSError, ValueError, EOFError, BadZipFile, RuntimeError, zlib.error) as error:
-        raise InputError(
-            f"{path} cannot be read as parameters ({error}): get the file again with "
-            "`foldry weights get`."
-        ) from error
+        check_file(path)
+    except ValueError as error:
+        raise _damaged(path, error) from error
 
 
-def sha256(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _damaged(path: Path, error: ValueError) -> InputError:
+    what = f"cannot be read as parameters ({error})"
+    return InputError(what, "get the file again", where=path, code=OFFICIAL)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from foldry.errors import InputError
 from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
-from foldry.model.weights import check_npz, from_official, load, load_config, read_npz, sha256
+from foldry.model.weights import OFFICIAL, check_npz, from_official, load, load_config, read_npz
+from foldry.store.hashes import file_sha256
 
 MINI_NOTICE = (
-    "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold. "
-    "For AlphaFold's own parameters run `foldry weights get`, then fold with `--weights FOLDER`."
+    "Made with mini, the small model that ships with Foldry: far less accurate than AlphaFold, "
+    "whose own parameters Foldry can use as well."
 )
 OWN_NOTICE = (
     "Made with a network of mini's shape, trained by whoever made this: how accurate it is, and "
@@ -70,7 +71,7 @@ class NetworkFile:
 
 @lru_cache
 def _sha256(path: Path, _size: int, _changed: int) -> str:
-    return sha256(path)
+    return file_sha256(path)
 
 
 def find_networks(
@@ -91,8 +92,9 @@ def find_networks(
     if weights == "mini":
         if models not in (None, ("mini",)):
             raise InputError(
-                f"mini has no model {', '.join(models or ())}: leave --models out, or give a "
-                "folder of AlphaFold's parameters with --weights."
+                f"mini has no model {', '.join(models or ())}",
+                "leave `models` out, or set `weights` to a folder of AlphaFold's parameters",
+                code=OFFICIAL,
             )
         return [
             NetworkFile("mini", Path(str(files("foldry") / "weights" / MINI_FILE)), MINI_NOTICE)
@@ -105,14 +107,17 @@ def find_networks(
         found = {network.name: network for network in map(_network_or_none, known) if network}
     else:
         raise InputError(
-            f"{weights} is no file or folder: give --weights mini, a file, or the folder that "
-            "`foldry weights get` made."
+            "is not a file or folder",
+            "set `weights` to mini, a file, or a folder of AlphaFold's parameters",
+            where=weights,
+            code=OFFICIAL,
         )
     if not found:
         raise InputError(
-            f"{weights} holds no parameters that Foldry reads: it looks for params_model_1.npz, "
-            "params_model_1_ptm.npz, params_model_1_multimer_v3.npz and the like, and for "
-            ".safetensors files of its own."
+            "holds no parameters that Foldry reads",
+            "it looks for params_model_1.npz, params_model_1_ptm.npz, "
+            "params_model_1_multimer_v3.npz and the like, and for .safetensors files of its own",
+            where=weights,
         )
     kinds = ("_multimer_v3", "_multimer_v2", "_multimer") if of_complexes else ("_ptm", "")
     if models is not None:
@@ -147,9 +152,11 @@ def _network(path: Path) -> NetworkFile:
     name = path.stem.removeprefix("params_")
     if path.suffix != ".npz" or name not in OFFICIAL_MODELS + MULTIMER_MODELS:
         raise InputError(
-            f"{path} is not named as a file of parameters: Foldry reads params_model_1.npz, "
-            "params_model_1_ptm.npz, params_model_1_multimer_v3.npz and the like, and "
-            ".safetensors; `foldry weights convert` makes one of these from an OpenFold checkpoint."
+            "is not named as a file of parameters",
+            "give params_model_1.npz, params_model_1_ptm.npz, params_model_1_multimer_v3.npz and "
+            "the like, or .safetensors",
+            where=path,
+            code="foreign_weights",
         )
     return NetworkFile(name, path)
 

@@ -7,12 +7,13 @@ whose hashes it names.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from string import Template
 from typing import Final
+
+from foldry.store.hashes import sha256
 
 _HERE: Final = files("foldry") / "predict"
 _POLICY: Final = {
@@ -48,7 +49,7 @@ def resource(name: str) -> str:
 
 def script_source(script: str) -> str:
     """What a policy calls this script: the hash of it."""
-    return hash_source(hashlib.sha256(script.encode()).digest())
+    return hash_source(bytes.fromhex(sha256(script.encode())))
 
 
 def hash_source(digest: bytes) -> str:

@@ -38,7 +38,7 @@ def warn_of_unused_pairing(queries: Sequence[Query], pairing: Pairing) -> None:
     if by_file and pairing != DEFAULT_PAIRING:
         more = f" and {len(by_file) - 1} more queries" if by_file[1:] else ""
         logger.warning(
-            "--pairing %s changes nothing for %s: the file itself pairs the rows.",
+            "`pairing` %s changes nothing for %s: the file itself pairs the rows.",
             pairing,
             by_file[0] + more,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -15,7 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldry.errors import InputError
+from foldry.errors import (
+    DiskFullError,
+    FaultError,
+    FoldryError,
+    InputError,
+    MemoryShortError,
+    MissingError,
+    as_foldry_error,
+    is_memory_error,
+)
 from foldry.features.features import FeatureConfig
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import check_chains, make_features
@@ -32,13 +42,15 @@ from foldry.predict.prediction import Prediction, Provenance
 from foldry.predict.rank import confidence, ranked
 from foldry.predict.recycle import recycle
 from foldry.predict.relaxed import num_to_relax, relaxed
-from foldry.predict.resume import Store
+from foldry.predict.resume import UNRANKED, Store
 from foldry.predict.settings import Settings
 from foldry.predict.write import write_query
 from foldry.query import Query, TemplateHit
 from foldry.relax.platforms import find_platform
 from foldry.relax.relaxation import Relaxation
 from foldry.residues import ATOM37_MASK
+from foldry.store.files import check_folder
+from foldry.store.locks import hold
 from foldry.structure import Structure
 
 logger = logging.getLogger(__name__)
@@ -61,6 +73,7 @@ class Outcome:
         mean_plddt: That of the best prediction; None where the query failed or was found finished.
         ptm, iptm: Those of the best prediction; None also where its network has none.
         reason: Why it failed, in one sentence.
+        exit_code: That of its error, 0 where there was none.
         notice: What every reader of the predictions must be told, or "".
         relaxations: How those of the best predictions ended, that of ranked_0 first; none where
             the query was found finished.
@@ -73,6 +86,7 @@ class Outcome:
     ptm: float | None = None
     iptm: float | None = None
     reason: str = ""
+    exit_code: int = 0
     notice: str = ""
     relaxations: tuple[Relaxation, ...] = ()
 
@@ -91,11 +105,12 @@ def fold(
         query: A `Query`, or the path of a FASTA, a3m or JSON file with one query.
         weights: `mini`, a file of parameters or a folder of them.
         templates: Known structures, or their files, to start from; they are aligned to the query.
-        out: Folder for the files that `foldry fold` writes; None writes nothing.
+        out: Folder for a folder of files, named after the query; None writes nothing.
         settings: Fields of `foldry.predict.settings.Settings`, such as `num_recycles=3`.
 
     Raises:
         InputError: The query, a template, the weights or a setting is not usable.
+        BusyError: Another process writes the files of this query.
     """
     chosen = Settings(weights=str(weights), **settings)
     queries = [query] if isinstance(query, Query) else read_queries([Path(query)])
@@ -106,9 +121,11 @@ def fold(
     ]
     asked = with_templates(queries[0], known)
     networks = networks_for(asked, chosen)
-    predictions = _ranked_and_relaxed(predict(asked, networks, chosen), chosen)
-    if out is not None:
-        write_query(predictions, Path(out) / asked.name)
+    folder = None if out is None else Path(out) / asked.name
+    with nullcontext() if folder is None else hold(folder, (UNRANKED,)):
+        predictions = _ranked_and_relaxed(predict(asked, networks, chosen), chosen)
+        if folder is not None:
+            write_query(predictions, folder)
     return predictions
 
 
@@ -127,6 +144,7 @@ def run(
     Raises:
         InputError: A template or the weights are not usable, or not for as many chains; nothing has
             been written by then.
+        DiskFullError: No space is left for the results.
     """
     queries = [with_templates(query, templates) for query in queries]
     found = [networks_for(query, settings) for query in queries]
@@ -135,10 +153,14 @@ def run(
         folder = out / query.name
         try:
             outcomes.append(_run_one(query, networks, folder, settings, progress))
+        except DiskFullError:  # nothing that follows could be kept
+            raise
         except Exception as error:  # one query's failure, whatever it is, must not stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
-            reason = explain(error, query)
-            outcomes.append(Outcome(query.name, "failed", folder, reason=reason))
+            known = explain(error, query)
+            outcomes.append(
+                Outcome(query.name, "failed", folder, reason=str(known), exit_code=known.exit_code)
+            )
     return outcomes
 
 
@@ -167,18 +189,20 @@ def _run_one(
     settings: Settings,
     progress: Progress | None,
 ) -> Outcome:
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file in the way of the results: name another --out.")
+    check_folder(folder)
     store = Store(folder, query, settings, networks)
-    if store.is_finished() and not settings.force:
-        return Outcome(query.name, "resumed", folder, notice=networks[0].notice)
-    if store.is_other():
-        logger.warning("Results of other inputs or settings in %s are replaced.", folder)
-    predictions = _ranked_and_relaxed(
-        predict(query, networks, settings, progress, store), settings, progress, store
-    )
-    written = write_query(predictions, folder, store.begin)
-    store.finish(written)
+    with hold(folder, (UNRANKED,)):
+        if store.is_finished() and not settings.force:
+            store.tidy()
+            return Outcome(query.name, "resumed", folder, notice=networks[0].notice)
+        if store.is_other():
+            logger.warning("Results of other inputs or settings in %s are replaced.", folder)
+        if store.holds_earlier_version():
+            logger.warning("What an earlier version kept in %s is computed again.", folder)
+        predictions = _ranked_and_relaxed(
+            predict(query, networks, settings, progress, store), settings, progress, store
+        )
+        store.finish(write_query(predictions, folder, store.begin))
     best = predictions[0]
     return Outcome(
         query.name,
@@ -208,17 +232,17 @@ def _ranked_and_relaxed(
     return best_first
 
 
-def explain(error: Exception, query: Query) -> str:
-    """One sentence of what went wrong, for people."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return (
-            f"{query.num_residues} residues do not fit into memory: fold a shorter sequence, lower "
-            "--max-msa, or use a machine with more."
+def explain(error: Exception, query: Query) -> FoldryError:
+    """What went wrong with a query, for people."""
+    if is_memory_error(error):
+        return MemoryShortError(
+            f"{query.num_residues} residues do not fit into memory",
+            "fold a shorter sequence, lower `max_msa`, or use a machine with more",
+            where=query.name,
         )
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename} cannot be used ({error.strerror}): check the path and the disk."
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, ArithmeticError):
+        return FaultError(f"failed, {error}", "try another network or dtype", where=query.name)
+    return as_foldry_error(error)
 
 
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
@@ -284,7 +308,8 @@ def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:
     """A network with its parameters, ready to predict; the last `MAX_LOADED` are kept.
 
     Raises:
-        InputError: The parameters, the device or the dtype are not usable.
+        InputError: The parameters are not usable.
+        MissingError: There is no such device here.
     """
     config = with_settings(network.config(), settings)
     return _load_model(network, network.sha256(), config, runtime(settings), settings.dropout)
@@ -309,14 +334,14 @@ def runtime(settings: Settings) -> Runtime:
     """The device and dtype that the settings ask for.
 
     Raises:
-        InputError: There is no such device here.
+        MissingError: There is no such device here.
     """
     name = settings.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"there is no CUDA device for --device {name}: use --device cpu.")
+        raise MissingError(f"There is no CUDA device {name!r} here", "set `device` to cpu")
     # Few large pieces keep a GPU busy; small ones stay in a processor's cache.
     chunk_size = 256 if device.type == "cuda" else 64
     return Runtime(device=device, dtype=getattr(torch, settings.dtype), chunk_size=chunk_size)

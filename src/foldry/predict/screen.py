@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
-from foldry.formats.files import read_text
 from foldry.formats.screen import Pair
 from foldry.formats.sequence import chain_names
 from foldry.formats.table import read_table
@@ -24,6 +23,8 @@ from foldry.predict.runner import Outcome, Progress
 from foldry.predict.screen_table import FOLDER, TABLE, ScreenRow, write_screen
 from foldry.predict.settings import Settings
 from foldry.score.confidence import QUOTED, quoted
+from foldry.store.files import read_text
+from foldry.store.locks import hold
 
 WHOLE = ("ranking_confidence", "iptm", "ptm", "mean_plddt", "has_clash")
 """Measures of all chains together."""
@@ -51,9 +52,17 @@ def run_screen(
 
     Raises:
         InputError: The weights are not usable for complexes; nothing has been written by then.
+        BusyError: Another screen is at work in the folder.
+        DiskFullError: No space is left for the results.
     """
     runner.networks_for(pairs[0].query, settings)
-    out.mkdir(parents=True, exist_ok=True)
+    with hold(out):
+        return _run_screen(pairs, out, settings, progress)
+
+
+def _run_screen(
+    pairs: Sequence[Pair], out: Path, settings: Settings, progress: Progress | None
+) -> list[ScreenRow]:
     seconds = _seconds(out / TABLE)
     names = [pair.query.name for pair in pairs]
     rows = {
@@ -94,7 +103,13 @@ def _fold(
 
 def _ended(row: ScreenRow, pair: Pair, outcome: Outcome, seconds: float | None) -> ScreenRow:
     if outcome.status == "failed":
-        return replace(row, state="failed", reason=outcome.reason, seconds=seconds)
+        return replace(
+            row,
+            state="failed",
+            reason=outcome.reason,
+            exit_code=outcome.exit_code,
+            seconds=seconds,
+        )
     return replace(row, state="done", seconds=seconds, measures=measures(outcome.folder, pair))
 
 

@@ -14,14 +14,16 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from foldry.formats.files import whole_file
 from foldry.predict.page import page_html, resource, script_source
+from foldry.store.files import new_text_file
 
 TABLE: Final = "screen.csv"
 PAGE: Final = "screen.html"
 FOLDER: Final = "pairs"
-"""Where each pair has its folder, with the files of `foldry fold`."""
+"""Where each pair has its folder, with the files of a query."""
 
+_SHARE: Final = "--share"
+"""The CSS variable that a bar's length follows."""
 _STATES: Final = ("done", "failed", "waiting")
 
 
@@ -85,6 +87,7 @@ class ScreenRow:
         residues: Of all chains.
         state: `done`, `failed` or `waiting`.
         reason: Why it failed, in one sentence.
+        exit_code: That of its error, 0 where there was none.
         seconds: What it took, or None.
         measures: Of the best prediction, by the key of `MEASURES`; None where there is none.
     """
@@ -95,6 +98,7 @@ class ScreenRow:
     residues: int
     state: str = "waiting"
     reason: str = ""
+    exit_code: int = 0
     seconds: float | None = None
     measures: dict[str, float | None] = field(default_factory=dict)
 
@@ -124,7 +128,7 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
         out: Folder; it exists.
         notice: What every reader must be told of the predictions, or "".
     """
-    with whole_file(out / TABLE) as file:
+    with new_text_file(out / TABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
         proteins = ("a", "b") if any(row.a for row in rows) else ()
         keys = (each.key for each in NUMBERS)
@@ -133,7 +137,7 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
             names = (getattr(row, each) for each in proteins)
             numbers = (_plain(row.number(each)) for each in NUMBERS)
             writer.writerow([row.name, *names, *numbers, row.state, row.reason])
-    with whole_file(out / PAGE) as file:
+    with new_text_file(out / PAGE) as file:
         file.write(screen_html(rows, notice))
 
 
@@ -189,7 +193,7 @@ def _cell(value: float | None, column: Column) -> str:
         return f'<td data-value="">{column.text(value)}</td>'
     look = ""
     if column.is_share:
-        look = f' class="share" style="--share:{min(max(value, 0), 1):.3f}"'
+        look = f' class="share" style="{_SHARE}:{min(max(value, 0), 1):.3f}"'
     elif column.is_yes and value:
         look = ' class="bad"'
     return f'<td data-value="{_plain(value)}"{look}>{column.text(value)}</td>'

@@ -19,7 +19,7 @@ _OF_RELAXATION: Final = ("relax", "relax_platform", "relax_rounds", "relax_secon
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of `foldry fold`; None leaves a choice to the network's own configuration.
+    """The choices of a prediction; None leaves a choice to the network's own configuration.
 
     Attributes:
         weights: `mini`, or the path of a file or folder of parameters.

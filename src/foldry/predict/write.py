@@ -1,4 +1,4 @@
-"""Predictions → files, each written under a temporary name and then renamed.
+"""Predictions → files.
 
 Where the official program has a name for a file, it is that name; docs/outputs.md lists them.
 """
@@ -27,6 +27,7 @@ from foldry.predict.chains import (
 )
 from foldry.predict.prediction import Prediction
 from foldry.predict.report import report_html
+from foldry.store.files import make_folder, write_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ def write_query(
     chains = [chain_confidence(prediction) for prediction in predictions]
     models = [modelcif_text(*each) for each in zip(predictions, chains, strict=True)]
     report = report_html(predictions, models, chains)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = [
         path
         for rank, prediction in enumerate(predictions)
@@ -185,6 +186,4 @@ def ranking_json(predictions: Sequence[Prediction]) -> str:
 
 
 def _write(path: Path, content: str | bytes) -> Path:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    return partial.replace(path)
+    return write_bytes(path, content.encode() if isinstance(content, str) else content)

@@ -39,7 +39,7 @@ from foldry.structure import Structure
 
 @dataclass(frozen=True)
 class ScoreSettings:
-    """What the user of `foldry score` may choose.
+    """How a model is scored.
 
     Attributes:
         align: Match residues by sequence alignment instead of by number.

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, TextIO
 
 from foldry.errors import InputError
-from foldry.formats.files import whole_file
 from foldry.formats.table import read_table
+from foldry.processes.pool import worker_pool
 from foldry.score.assess import ScoreSettings, assess_files
 from foldry.score.table import NUMBERS, numbers
+from foldry.store.files import new_text_file
 
 COLUMNS: Final = ("name", "model", "reference", *(each.key for each in NUMBERS), "error")
 """Of the table of scores."""
@@ -109,7 +108,7 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
 
 def save_rows(rows: Iterable[Row], path: Path) -> int:
     """As `write_rows`, to a file that is there only when it is whole."""
-    with whole_file(path) as file:
+    with new_text_file(path) as file:
         return write_rows(rows, file)
 
 
@@ -146,7 +145,7 @@ def _failed(pair: Pair, error: str) -> Row:
 def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Iterator[Row]:
     waiting: deque[tuple[Pair, Future[Row]]] = deque()
     while rest:
-        executor = _executor(min(num, len(rest)))
+        executor = worker_pool(min(num, len(rest)))
         try:
             while rest or waiting:
                 while rest and len(waiting) < _AHEAD * num:
@@ -163,7 +162,7 @@ def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Itera
 
 
 def _alone(pair: Pair, settings: ScoreSettings) -> Row:
-    executor = _executor(1)
+    executor = worker_pool(1)
     try:
         return _submit(executor, pair, settings).result()
     except BrokenProcessPool:
@@ -183,13 +182,3 @@ def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) 
     finally:
         if given is None:
             del os.environ[_THREADS]
-
-
-def _executor(num_processes: int) -> ProcessPoolExecutor:
-    # Fresh processes: a copy of one that has threads may lock up.
-    return ProcessPoolExecutor(num_processes, get_context("spawn"), _start_process)
-
-
-def _start_process() -> None:
-    """Ctrl-C ends a process at once and in silence."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from foldry.errors import InputError
 from foldry.formats.chains import read_named, split_name
 from foldry.formats.coordinates import read_structure
-from foldry.formats.files import read_text
 from foldry.formats.pae import read_pae
 from foldry.residues import CA
+from foldry.store.files import read_text
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
@@ -42,7 +42,7 @@ class Model:
 
 
 def read_model(name: str, pae: Path | None = None) -> Model:
-    """A model of a file, of chains of one (`FILE:A,B`), or of a folder that `foldry fold` wrote.
+    """A model of a file, of chains of one (`FILE:A,B`), or of a query's results.
 
     Of a folder it is the best prediction, with its PAE.
 
@@ -97,8 +97,9 @@ def _best_of(folder: Path, pae: Path | None) -> tuple[str, Path | None]:
         best = str(json.loads(read_text(folder / "ranking_debug.json"))["order"][0])
     except (InputError, ValueError, LookupError, TypeError):
         raise InputError(
-            f"{folder} is no folder of one query that `foldry fold` wrote: give such a folder, or "
-            "a structure file."
+            "is not a folder of one query's results",
+            "give such a folder, or a structure file",
+            where=folder,
         ) from None
     found = folder / f"pae_{Path(best).name}.json"
     return str(folder / "ranked_0.cif"), found if pae is None and found.exists() else pae

@@ -51,7 +51,7 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
     pairs = mapping.residues
     if not len(pairs):
         how = "sequence alignment" if align else "residue number"
-        advice = "compare another reference" if align else "match them by sequence with --align"
+        advice = "compare another reference" if align else "set `align` to match by sequence"
         raise InputError(
             f"No residue of {model.name!r} has a partner in {reference.name!r} by {how}: {advice}."
         )

@@ -1,7 +1,7 @@
 """Everything that a training run needs in a few files of bounded size, and back.
 
 A bundle is a folder with `manifest.json` and the parts of one zip archive of NumPy arrays, tables
-and weights. Coordinates are kept to 0.02 Å, alignments to their most diverse rows. The parts can be
+and weights. Coordinates are rounded to 0.02 Å, alignments cut to their most diverse rows. The parts can be
 carried one after the other; unpacked, they are a folder of packs as `foldry.train.packs` reads it.
 """
 
@@ -24,11 +24,12 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
+from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
 from foldry.formats.files import write_bytes
-from foldry.model.weights import check_array, load
+from foldry.formats.npz import check_array
+from foldry.model.weights import load
 from foldry.residues import ATOM37_MASK
 from foldry.train.diverse import diverse_rows
-from foldry.train.internal import KINDS, Chains, decode, encode
 from foldry.train.packs import (
     CLUSTERS,
     KnownChain,
@@ -43,8 +44,10 @@ MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "start.safetensors"
 MAX_UNPACKED: Final = 16 * 1024**3
 """Bytes that a bundle may hold, unpacked."""
+STEP: Final = 0.02
+"""Å to which a bundle's atoms are rounded, in each direction."""
 _MAX_MANIFEST: Final = 16 * 1024**2
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _UNFINISHED: Final = re.compile(rf"part-\d+\.bin|\.{re.escape(MANIFEST)}\.partial")
 """Files of a bundle that has no manifest yet."""
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
@@ -223,45 +226,41 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
 
 def _structures(library: Library, names: list[str]) -> dict[str, np.ndarray]:
     chains = [library.chain(name) for name in names]
-    known = Chains(
-        aatype=np.concatenate([chain.aatype for chain in chains]),
-        residue_index=np.concatenate([chain.residue_index for chain in chains]),
-        mask=np.concatenate([chain.mask for chain in chains]) > 0,
-        offsets=np.cumsum([0, *map(len, chains)]),
-    )
-    start, planes = encode(np.concatenate([chain.positions for chain in chains]), known)
+    aatype = np.concatenate([chain.aatype for chain in chains])
+    mask = np.concatenate([chain.mask for chain in chains]) > 0
+    try:
+        atoms = encode_atoms(np.concatenate([chain.positions for chain in chains]), mask, STEP)
+    except ValueError as error:
+        raise InputError(f"The packs are damaged ({error}): make them again.") from error
     return {
         "ids": np.array(names),
         "lengths": np.array([len(chain) for chain in chains], np.int32),
         "resolution": np.array([chain.resolution for chain in chains], np.float32),
         "plddt": np.concatenate([chain.plddt for chain in chains]).astype(np.uint8),
-        "aatype": known.aatype.astype(np.uint8),
-        "residue_step": np.diff(known.residue_index, prepend=0).astype(np.int32),
+        "aatype": aatype.astype(np.uint8),
+        "residue_step": np.diff(
+            np.concatenate([chain.residue_index for chain in chains]), prepend=0
+        ).astype(np.int32),
         # Few residues have other atoms than their kind: the difference is nearly all zero.
-        "mask": np.packbits(known.mask ^ (ATOM37_MASK[known.aatype] > 0), axis=1),
-        "start": start,
-        **planes,
+        "mask": np.packbits(mask ^ (ATOM37_MASK[aatype] > 0), axis=1),
+        **atoms,
     }
 
 
 def _chains(arrays: dict[str, np.ndarray]) -> dict[str, KnownChain]:
     aatype = arrays["aatype"].astype(np.int64)
-    different = np.unpackbits(arrays["mask"], axis=1, count=37) > 0
-    known = Chains(
-        aatype=aatype,
-        residue_index=np.cumsum(arrays["residue_step"]),
-        mask=different ^ (ATOM37_MASK[aatype] > 0),
-        offsets=np.cumsum([0, *arrays["lengths"]]),
-    )
-    positions = decode(arrays["start"], {kind: arrays[kind] for kind in KINDS}, known)
+    residue_index = np.cumsum(arrays["residue_step"])
+    mask = unpack_mask(arrays["mask"]) ^ (ATOM37_MASK[aatype] > 0)
+    positions = decode_atoms(arrays, mask).astype(np.float32)
+    offsets = np.cumsum([0, *arrays["lengths"]])
     chains = {}
     for number, name in enumerate(arrays["ids"].tolist()):
-        own = slice(*known.offsets[number : number + 2])
+        own = slice(*offsets[number : number + 2])
         chains[name] = KnownChain(
             aatype=aatype[own],
-            residue_index=known.residue_index[own],
+            residue_index=residue_index[own],
             positions=positions[own],
-            mask=known.mask[own].astype(np.float32),
+            mask=mask[own].astype(np.float32),
             resolution=float(arrays["resolution"][number]),
             plddt=arrays["plddt"][own].astype(np.float32),
         )

@@ -11,12 +11,12 @@ from typing import Any, Final
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from foldry.errors import InputError
-from foldry.formats.files import write_bytes
 from foldry.model.config import ModelConfig
+from foldry.model.weights import safetensors_bytes
+from foldry.store.files import write_bytes
 from foldry.train.config import StageConfig
 from foldry.train.distributed import like, whole
 from foldry.train.ema import EMA
@@ -90,9 +90,9 @@ def save_checkpoint(
         return
     data = safetensors_bytes(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={"progress": json.dumps(asdict(progress)), "settings": json.dumps(told)},
+        {"progress": json.dumps(asdict(progress)), "settings": json.dumps(told)},
     )
-    write_bytes(folder / NAME, data)
+    write_bytes(folder / NAME, data, sync=True)
 
 
 def read_progress(folder: Path) -> Progress | None:
@@ -161,8 +161,8 @@ def _check_same(folder: Path, before: Mapping[str, object], told: Mapping[str, o
     if changed:
         more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
         raise InputError(
-            f"the run in {folder} was begun with {', '.join(changed[:3])}{more}: give the "
-            "same settings, or another --out."
+            f"the run in {folder} was begun with {', '.join(changed[:3])}{more}",
+            "give the same settings, or another `out`",
         )
 
 
@@ -177,6 +177,5 @@ def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:
 
 
 def _refused(path: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{path} cannot be resumed ({error}): give another --out or remove the folder."
-    )
+    what = f"cannot be resumed ({error})"
+    return InputError(what, "give another `out` or remove the folder", where=path)

@@ -217,15 +217,15 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
             known = [*_names(stage), *_names(stage.losses, "losses.")]
             like = get_close_matches(name, known, 1)
             hint = f"the nearest is {like[0]}" if like else "docs/train.md says where they are"
-            raise InputError(f"--set {setting}: a stage has no value {name!r}, {hint}.")
+            raise InputError(f"cannot be set: a stage has no value {name!r}", hint, where=setting)
         try:
             (weights if of_losses else values)[field] = _value(text, getattr(owner, field))
         except ValueError as error:
-            raise InputError(f"--set {setting}: this cannot be ({error}).") from error
+            raise InputError(f"cannot be set ({error})", where=setting) from error
     try:
         return replace(stage, losses=replace(stage.losses, **weights), **values)
     except ValueError as error:
-        raise InputError(f"--set {' '.join(settings)}: this cannot be ({error}).") from error
+        raise InputError(f"cannot be set ({error})", where=" ".join(settings)) from error
 
 
 def _names(owner: StageConfig | LossConfig, prefix: str = "") -> list[str]:

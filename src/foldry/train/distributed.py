@@ -97,7 +97,7 @@ class Workers:
 
 
 def is_worker() -> bool:
-    """Whether `torchrun` or `foldry train --workers` started this process as one of several."""
+    """Whether `torchrun` or a supervisor started this process as one of several."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
@@ -110,7 +110,9 @@ def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Worke
     """
     if not is_worker():
         if shard:
-            raise InputError("one process has nothing to shard: start several, or leave --shard.")
+            raise InputError(
+                "one process has nothing to shard", "start several, or leave `shard` out"
+            )
         yield Workers()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -23,7 +23,8 @@ from types import FrameType
 from typing import Any, Final
 
 from foldry.errors import InputError
-from foldry.train.lock import only_command
+from foldry.store.files import write_text
+from foldry.store.locks import hold
 from foldry.train.power import Meter, Slot, slot_at
 
 logger = logging.getLogger(__name__)
@@ -47,9 +48,7 @@ def read_wanted(folder: Path) -> int | None:
 
 def write_wanted(folder: Path, workers: int) -> None:
     """Ask for a number of workers; 0 pauses."""
-    partial = folder / f"{CONTROL}.partial"
-    partial.write_text(f"{workers}\n", "utf-8")
-    partial.replace(folder / CONTROL)
+    write_text(folder / CONTROL, f"{workers}\n")
 
 
 def is_supervised() -> bool:
@@ -91,10 +90,10 @@ class Supervisor:
             Whether the run is done.
 
         Raises:
-            InputError: A worker failed, or another command runs in the folder.
+            OutsideError: A worker failed.
+            BusyError: Another command runs in the folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with only_command(self.folder) as lock:
+        with hold(self.folder) as lock:
             return self._run(lock)
 
     def _run(self, lock: tuple[int, ...]) -> bool:

@@ -15,11 +15,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
 from foldry.model.weights import save
+from foldry.store.files import append_line, make_folder
+from foldry.store.locks import hold
 from foldry.train.checkpoint import (
     NAME,
     Progress,
@@ -34,8 +36,6 @@ from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.elastic import is_supervised
 from foldry.train.ema import EMA
 from foldry.train.gradient import Gradient
-from foldry.train.lock import only_command
-from foldry.train.logs import append_line
 from foldry.train.losses import Losses, total_loss
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
@@ -103,10 +103,9 @@ def train_stages(
     started = time.monotonic()
     for stage in stages:
         data.chains(stage)  # what has none is said now, not hours later
-    run.folder.mkdir(parents=True, exist_ok=True)
     # A supervisor holds the folder for its workers.
     ours = (workers is None or workers.rank == 0) and not is_supervised()
-    with only_command(run.folder) if ours else nullcontext():
+    with hold(run.folder) if ours else nullcontext():
         progress = read_progress(run.folder)
         names = [stage.name for stage in stages]
         first = names.index(progress.stage) if progress and progress.stage in names else 0
@@ -152,7 +151,7 @@ def train(
     """
     started = time.monotonic()
     runtime, workers = runtime or Runtime(), workers or Workers()
-    run.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(run.folder)
     model = build(config, stage, run, runtime, workers)
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
@@ -198,8 +197,9 @@ def train(
             skipped_in_a_row = skipped_in_a_row + 1 if skipped == stage.batch_size else 0
             if skipped_in_a_row == MAX_SKIPPED:
                 raise InputError(
-                    f"the last {MAX_SKIPPED} steps had no finite gradient: begin another run, "
-                    "from earlier weights with --start or with a lower learning rate."
+                    f"the last {MAX_SKIPPED} steps had no finite gradient",
+                    "begin another run, with `start` set to earlier weights or with a lower "
+                    "learning rate",
                 )
             if validating:
                 copy = averaged(config, ema.whole(), model)
@@ -226,11 +226,13 @@ def build(
     if workers.shard:
         if stage.clipping == "sample":
             raise InputError(
-                "clipping by sample needs each sample's whole gradient: leave --shard, or clip "
-                "by batch."
+                "clipping by sample needs each sample's whole gradient",
+                "leave `shard` out, or clip by batch",
             )
         if stage.optimizer == "muon":
-            raise InputError("Muon needs whole matrices: leave --shard, or set optimizer=adam.")
+            raise InputError(
+                "Muon needs whole matrices", "leave `shard` out, or set optimizer=adam"
+            )
         shard_blocks(model)
     return model
 
@@ -368,7 +370,8 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
-        raise InputError(
-            "TensorBoard is not installed: `pip install tensorboard`, or leave --tensorboard out."
+        raise MissingError(
+            "TensorBoard is not installed",
+            "run `pip install tensorboard`, or leave `tensorboard` out",
         ) from error
     return SummaryWriter(folder / "tensorboard")

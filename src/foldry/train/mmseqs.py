@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError
+from foldry.processes.program import find_program, run_program
+from foldry.store.files import scratch_folder, write_text
 from foldry.train.packs import Hit
 
 PROGRAM: Final = "mmseqs"
@@ -30,17 +28,26 @@ def is_here() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
+def find() -> str:
+    """The program's path.
+
+    Raises:
+        MissingError: It is not installed.
+    """
+    return find_program(PROGRAM, "install MMseqs2 (Debian: apt install mmseqs2)")
+
+
 def cluster(sequences: Mapping[str, str], identity: float, workers: int) -> dict[str, str]:
     """The cluster of each sequence, named after one member.
 
     Members cover 80 % of each other with at least this identity (0–1).
 
     Raises:
-        InputError: The program is missing or failed.
+        MissingError: The program is not installed.
+        OutsideError: It failed.
     """
     names = list(sequences)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         _write(folder / "all.fasta", sequences)
         options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
         options += ["--cluster-reassign", 1, "--threads", workers]
@@ -66,15 +73,15 @@ def search(
         max_hits: Of a query; None has every target considered and all hits kept.
 
     Raises:
-        InputError: The program is missing or failed.
+        MissingError: The program is not installed.
+        OutsideError: It failed.
     """
     names, others = list(queries), list(targets)
     hits: dict[str, list[Hit]] = {name: [] for name in names}
     if not names:
         return hits
     prefiltered = max(PREFILTERED, 0 if max_hits else len(others))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         _write(folder / "queries.fasta", queries)
         _write(folder / "targets.fasta", targets)
         columns = "query,target,qstart,tstart,cigar"
@@ -99,17 +106,8 @@ def search(
 def _write(path: Path, sequences: Mapping[str, str]) -> None:
     """FASTA with numbers for names, which the program leaves as they are."""
     records = (f">{number}\n{letters}\n" for number, letters in enumerate(sequences.values()))
-    path.write_text("".join(records), "utf-8")
+    write_text(path, "".join(records))
 
 
 def _run(*arguments: object) -> None:
-    if not is_here():
-        raise InputError(
-            "MMseqs2 is not installed: install it (Debian: apt install mmseqs2), or give "
-            "--clusters FILE."
-        )
-    command = [PROGRAM, *map(str, arguments), "-v", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = " ".join(re.findall(r"[^\n]+", done.stderr + done.stdout)[-2:])
-        raise InputError(f"MMseqs2 failed ({reason}): check that there is room on the disk.")
+    run_program([find(), *map(str, arguments), "-v", "1"])

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from foldry.errors import InputError
+from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
 from foldry.query import Alignment, Chain, Query, TemplateHit
 from foldry.residues import CA, GAP, RESTYPES_WITH_X, UNKNOWN
 from foldry.structure import Structure
@@ -29,6 +30,10 @@ CLUSTERS: Final = "clusters30_joint"
 """The table of all chains' clusters, among those of the splits."""
 MAX_IDENTITY: Final = 0.9
 """Templates of so much or more are copies, which tell nothing of a prediction."""
+LAYOUT: Final = "compact-1"
+"""How a pack keeps its atoms; packs of the first layout name none."""
+STEP: Final = 0.001
+"""Å to which a pack's atoms are rounded."""
 _LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
 _DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 """What NumPy raises for archives with wrong bytes."""
@@ -261,23 +266,15 @@ def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:
     """A row of a pack of structures."""
     residues = slice(*arrays["offsets"][row : row + 2])
     others = slice(*arrays["atom_offsets"][row : row + 2])
-    mask = np.unpackbits(arrays["atom_mask"][residues], axis=1, count=37).astype(bool)
-    # Cα atoms are kept as steps of 0.001 Å, the others as 0.005 Å from their Cα in two bytes.
-    ca = (np.cumsum(arrays["ca_delta"][residues], axis=0) * 0.001).astype(np.float32)
-    high, low = arrays["atom_coords_high"][others], arrays["atom_coords_low"][others]
-    from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
-    beside_ca = mask.copy()
-    beside_ca[:, CA] = False
-    positions = np.zeros((*mask.shape, 3), np.float32)
-    positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
-    positions[:, CA] = ca
+    mask = unpack_mask(arrays["atom_mask"][residues])
+    read = _first_layout if "layout" not in arrays else _compact_layout
     resolution = float(arrays["resolution"][row])
     if np.isnan(resolution) and "method" in arrays and "NMR" in str(arrays["method"][row]).upper():
         resolution = 0.0
     return KnownChain(
         aatype=arrays["aatype"][residues].astype(np.int64),
         residue_index=arrays["residue_index"][residues].astype(np.int64),
-        positions=positions,
+        positions=read(arrays, mask, residues, others),
         mask=mask.astype(np.float32),
         resolution=resolution,
         plddt=(
@@ -286,6 +283,34 @@ def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:
             else np.full(len(mask), 100, np.float32)
         ),
     )
+
+
+def _compact_layout(
+    arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"], residues: slice, others: slice
+) -> Float[np.ndarray, "N 37 3"]:
+    if str(arrays["layout"]) != LAYOUT:
+        raise ValueError("of another version of Foldry")
+    planes = {
+        "step": arrays["step"],
+        "anchors": arrays["anchors"][..., residues],
+        "others": arrays["others"][..., others],
+    }
+    return decode_atoms(planes, mask).astype(np.float32)
+
+
+def _first_layout(
+    arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"], residues: slice, others: slice
+) -> Float[np.ndarray, "N 37 3"]:
+    """Cα atoms as steps of 0.001 Å, the others as 0.005 Å from their Cα in two bytes."""
+    ca = (np.cumsum(arrays["ca_delta"][residues], axis=0) * 0.001).astype(np.float32)
+    high, low = arrays["atom_coords_high"][others], arrays["atom_coords_low"][others]
+    from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
+    beside_ca = mask.copy()
+    beside_ca[:, CA] = False
+    positions = np.zeros((*mask.shape, 3), np.float32)
+    positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
+    positions[:, CA] = ca
+    return positions
 
 
 def read_alignment(
@@ -304,30 +329,28 @@ def read_alignment(
 
 
 def structure_arrays(chains: Mapping[str, KnownChain]) -> dict[str, np.ndarray]:
-    """A pack of structures, by id; every residue has a Cα, and no atom is 160 Å from its own."""
-    mask = np.concatenate([chain.mask for chain in chains.values()]) > 0
-    others = mask.copy()
-    others[:, CA] = False
-    steps, from_ca = [], []
-    for chain in chains.values():
-        ca = np.round(chain.positions[:, CA].astype(float) * 1000).astype(np.int32)
-        steps.append(np.diff(ca, axis=0, prepend=np.zeros((1, 3), np.int32)))
-        from_ca.append(chain.positions - ca[:, None] * 0.001)
-    short = np.round(np.concatenate(from_ca)[others] / 0.005).astype(np.int16)
+    """A pack of structures, by id.
+
+    Each chain's atoms are encoded by themselves, so that one is read without the others.
+    """
+    masks = [chain.mask > 0 for chain in chains.values()]
+    atoms = [
+        encode_atoms(chain.positions, mask, STEP)
+        for chain, mask in zip(chains.values(), masks, strict=True)
+    ]
     return {
+        "layout": np.array(LAYOUT),
         "ids": np.array(list(chains)),
         "offsets": _offsets(len(chain) for chain in chains.values()),
-        "atom_offsets": _offsets(
-            int(chain.mask.sum() - chain.mask[:, CA].sum()) for chain in chains.values()
-        ),
+        "atom_offsets": _offsets(planes["others"].shape[2] for planes in atoms),
         "aatype": np.concatenate([chain.aatype for chain in chains.values()]).astype(np.uint8),
         "residue_index": np.concatenate([chain.residue_index for chain in chains.values()]).astype(
             np.int32
         ),
-        "atom_mask": np.packbits(mask, axis=1),
-        "ca_delta": np.concatenate(steps),
-        "atom_coords_low": (short & 255).astype(np.uint8),
-        "atom_coords_high": (short >> 8).astype(np.int8),
+        "atom_mask": np.packbits(np.concatenate(masks), axis=1),
+        "step": np.array(STEP),
+        "anchors": join_planes([planes["anchors"] for planes in atoms]),
+        "others": join_planes([planes["others"] for planes in atoms]),
         "plddt": np.concatenate([chain.plddt for chain in chains.values()]).astype(np.uint8),
         "resolution": np.array([chain.resolution for chain in chains.values()], np.float32),
     }

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from foldry.errors import InputError
-from foldry.train.logs import append_line, last_line
+from foldry.store.files import append_line, last_line
 
 SLOT: Final = timedelta(minutes=15)
 LOG: Final = "power.jsonl"
@@ -172,7 +172,7 @@ class Meter:
         if slot is not None and slot.watts_per_worker is not None:
             return workers * slot.watts_per_worker, "plan"
         if self.watts_per_worker is not None:
-            return workers * self.watts_per_worker, "--watts"
+            return workers * self.watts_per_worker, "given"
         if self.measure is None:
             return None, "unknown"
         if (

@@ -6,12 +6,10 @@ run that was stopped goes on from there. No file stops a run; the report says wh
 
 from __future__ import annotations
 
-import hashlib
 import json
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +18,11 @@ from typing import Final
 import numpy as np
 
 from foldry.errors import InputError
+from foldry.formats.npz import read_arrays
+from foldry.processes.pool import worker_pool
 from foldry.residues import RESTYPES_WITH_X
+from foldry.store.files import check_folder, make_folder, names, remove, stem, write_text
+from foldry.store.hashes import sha256
 from foldry.train import mmseqs
 from foldry.train.packs import (
     CLUSTERS,
@@ -52,6 +54,7 @@ SHARD: Final = 500
 NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
 """Of the shorter one: a training chain so near to a validation chain is not trained on."""
+_FOLDERS: Final = (WORK, "structures", "msas", "templates", "splits")
 _VERSION: Final = 3
 _REPORTS: Final = ("tsv", "json")
 
@@ -130,14 +133,37 @@ def prepare(
         watch: Told how many files of how many are done.
 
     Raises:
-        InputError: There are no structures, nothing is left of them, or they cannot be clustered.
+        InputError: There are no structures, or nothing is left of them.
+        MissingError: They are to be clustered, and MMseqs2 is not installed.
+        BusyError: Another process prepares data in the folder.
+        OutsideError: MMseqs2 failed.
     """
     split = split or SplitConfig()
     ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
-    if out.exists() and any(out.iterdir()) and not ours:
-        raise InputError(f"{out} holds something else than a run of prepare: give another folder.")
+    if names(out) and not ours:
+        raise InputError(f"{out} holds something else than prepared data: give another folder.")
+    check_folder(out)
+    if split.clusters is None:
+        mmseqs.find()
     tasks = _tasks(structures, alignments, out / WORK, config or PrepareConfig())
-    (out / WORK).mkdir(parents=True, exist_ok=True)
+    with hold(out, _FOLDERS):
+        return _prepare(out, tasks, structures, config or PrepareConfig(), split, workers, watch)
+
+
+def _prepare(
+    out: Path,
+    tasks: Sequence[_Task],
+    structures: Path,
+    config: PrepareConfig,
+    split: SplitConfig,
+    workers: int,
+    watch: Callable[[int, int], None],
+) -> list[Row]:
+    """As `prepare`, in a folder that is held."""
+    make_folder(out / WORK)
+    for task in tasks:
+        if task.record.exists() and not _is_whole(task.record):
+            remove(task.record)
     run_all(_read, tasks, workers, watch)
     table = _drop_copies([row for task in tasks for row in _rows(task)])
     kept = [row for row in table if not row.reason]
@@ -162,7 +188,7 @@ def prepare(
     _write(out, kept, hits, {task.file: task.record for task in tasks})
     new = {row.id: row for row in kept}
     table = [row if row.reason else new[row.id] for row in table]
-    _report(out, table, asdict(config or PrepareConfig()), split)
+    _report(out, table, asdict(config), split)
     return table
 
 
@@ -176,12 +202,11 @@ def run_all(
 
     Where a process ends abruptly, the tasks that were begun are each done in one of their own.
     """
-    context = multiprocessing.get_context("spawn")
     left = [task for task in tasks if not task.record.exists()]
     while left:
         done = len(tasks) - len(left)
         try:
-            with ProcessPoolExecutor(min(workers, len(left)), context) as pool:
+            with worker_pool(min(workers, len(left))) as pool:
                 for future in as_completed([pool.submit(work, task) for task in left]):
                     future.result()
                     done += 1
@@ -190,7 +215,7 @@ def run_all(
             begun = [task for task in left if task.started.exists() and not task.record.exists()]
             for task in begun:
                 try:
-                    with ProcessPoolExecutor(1, context) as pool:
+                    with worker_pool(1) as pool:
                         pool.submit(work, task).result()
                 except BrokenProcessPool:
                     _keep(task, [Row("", task.file, reason="reading it ended its process")])
@@ -200,8 +225,6 @@ def run_all(
 
 
 def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
-    from foldry.formats.files import stem  # noqa: PLC0415
-
     for folder in (structures, alignments):
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder: check the path.")
@@ -215,7 +238,7 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
         own = known.get(structure_name(path), {})
         stamps = [(str(each), *_stamp(each)) for each in (path, *own.values())]
         key = json.dumps([_VERSION, asdict(config), stamps])
-        record = work / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
+        record = work / f"{sha256(key.encode())[:32]}.npz"
         file = path.relative_to(structures).as_posix()
         tasks.append(_Task(path, file, own, config, record))
     if not tasks:
@@ -225,8 +248,6 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
 
 def _structures(folder: Path) -> list[Path]:
     """All structure files, of a query's predictions the best alone."""
-    from foldry.formats.files import stem  # noqa: PLC0415
-
     kept: dict[Path, Path] = {}
     for path in _files(folder, STRUCTURE_SUFFIXES):
         if not is_result(path):
@@ -248,7 +269,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 def _read(task: _Task) -> None:
     """Read one file and keep what came of it."""
-    task.started.touch()
+    write_text(task.started, "")
     try:
         candidates = read_candidates(task.path, task.alignments, task.config)
     except InputError as error:
@@ -286,7 +307,16 @@ def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
 def _keep(task: _Task, rows: Sequence[Row], arrays: Mapping[str, np.ndarray] | None = None) -> None:
     text = np.array(json.dumps([asdict(row) for row in rows]))
     write_pack(task.record, {"rows": text, **(arrays or {})})
-    task.started.unlink(missing_ok=True)
+    remove(task.started)
+
+
+def _is_whole(record: Path) -> bool:
+    """Whether a record that an earlier run kept is undamaged."""
+    try:
+        read_arrays(record)
+    except ValueError:
+        return False
+    return True
 
 
 def _rows(task: _Task) -> list[Row]:
@@ -356,7 +386,7 @@ def _write(
 ) -> None:
     """All packs and tables, those of an earlier run removed first."""
     for old in [*out.glob("*/*-*.npz"), *out.glob("splits/*.tsv"), *out.glob(f"{REPORT}.*")]:
-        old.unlink()
+        remove(old)
     near = _near(kept, hits)
     for split in SPLITS:
         rows = [row for row in kept if row.split == split]
@@ -425,4 +455,4 @@ def _report(
         "split": asdict(split) | {"clusters": split.clusters and str(split.clusters)},
         "template_hits": mmseqs.is_here(),
     }
-    (out / f"{REPORT}.json").write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
+    write_text(out / f"{REPORT}.json", json.dumps(summary, indent=1) + "\n")

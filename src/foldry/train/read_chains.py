@@ -32,7 +32,7 @@ CIS: Final = (2.7, 3.2)
 MAX_FROM_CA: Final = 20.0
 """Å from any atom of a residue to its Cα."""
 RANKING: Final = "ranking_debug.json"
-"""What `foldry fold` and AlphaFold write into the folder of a query's predictions."""
+"""What Foldry and AlphaFold write into the folder of a query's predictions."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def is_result(path: Path) -> bool:
 
 def structure_name(path: Path) -> str:
     """The name of a file without suffix or, of a query's prediction, of its folder."""
-    from foldry.formats.files import stem  # noqa: PLC0415
+    from foldry.store.files import stem  # noqa: PLC0415
 
     return path.resolve().parent.name if is_result(path) else stem(path)
 
@@ -208,8 +208,8 @@ def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.nda
 
 def _read_alignment(path: Path) -> Alignment:
     from foldry.formats.a3m import parse_a3m  # noqa: PLC0415
-    from foldry.formats.files import read_text  # noqa: PLC0415
     from foldry.formats.stockholm import parse_stockholm  # noqa: PLC0415
+    from foldry.store.files import read_text  # noqa: PLC0415
 
     name = path.name.lower().removesuffix(".gz")
     parse = parse_stockholm if name.endswith(STOCKHOLM_SUFFIXES) else parse_a3m

@@ -14,7 +14,7 @@ import pytest
 from foldry.errors import InputError
 from foldry.train import loop
 from foldry.train.data import TrainingSet
-from foldry.train.lock import only_command
+from foldry.store.locks import hold
 from tests.train.synthetic import write_world
 from tests.train.tiny import tiny_config
 
@@ -65,7 +65,7 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
         except InputError:  # the kernel has not ended it yet
             assert time.monotonic() < deadline
             time.sleep(0.02)
-    with only_command(folder):
+    with hold(folder):
         second = [sys.executable, "-c", SUPERVISOR, str(folder)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
     assert "in use by another command" in refused.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from foldry.errors import InputError
-from foldry.formats.files import read_bytes, read_text, write_bytes
+from foldry.store.files import read_bytes, read_text, write_bytes
 
 
 def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
-    monkeypatch.setattr("foldry.formats.files.MAX_BYTES", 1000)
+    monkeypatch.setattr("foldry.store.files.MAX_BYTES", 1000)
     file = tmp_path / "a"
     for size, fits in ((1000, True), (1001, False)):
         data = b"x" * size

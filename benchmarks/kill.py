@@ -1,0 +1,583 @@
+"""Ends commands by SIGKILL at random moments, runs them again and compares what is there at last.
+
+    python benchmarks/kill.py [--moments 30] [--writes 10] [--commands fold,screen,prepare]
+                              [--seed 0] [--no-mmseqs] [--work FOLDER]
+
+Every command first runs undisturbed. Then, for each moment, it starts anew, its main process alone
+is killed, and the same command runs again to its end. Of the moments `--moments` are uniform over
+the command's duration, and `--writes` are just before one of the main process's file operations in
+the output folder, where the time between two of them is too short for a clock. Checked each time:
+
+- Two seconds after the kill no process of the run is left.
+- The rerun succeeds, and every file of the output, hidden ones included, has the bytes and the mode
+  that it has after the undisturbed run, but for the fields that the program lists.
+- Both runs together computed every pass of the network of the undisturbed run, and twice only
+  passes of one prediction. `train prepare` has no network: the records of structures that had been
+  read by the time of the kill are not written again.
+- A program that `train prepare` runs, MMseqs2, ends with it too, however long it would take.
+
+The exit code is 1 where anything of this fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import gzip
+import hashlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, Final
+
+MARK: Final = "FOLDRY_KILL_RUN"
+"""Environment variable that all processes of a run share, whatever their session."""
+GRACE: Final = 2.0
+"""Seconds after a kill until no process of the run may be left."""
+LONGEST: Final = 300.0
+"""Seconds of a run at most."""
+NUM_RECYCLES: Final = 7
+CHANGES: Final = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate")
+"""Audit events of operations that change a folder; `open` is counted where it may write."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to disturb.
+
+    Attributes:
+        name: For people.
+        arguments: Those of `foldry`, for an output folder.
+        passes: Of the network for one prediction; 0 where there is no network.
+        kept: Files of work done, which a rerun leaves as they are; "" for none.
+        path: The search path of the programs that it runs; None is that of this process.
+    """
+
+    name: str
+    arguments: Callable[[Path], list[str]]
+    passes: int = 0
+    kept: str = ""
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When a run is killed: `seconds` after it began to work, or before its operation `write`."""
+
+    seconds: float = LONGEST
+    write: int = 0
+
+    def __str__(self) -> str:
+        return f"file operation {self.write}" if self.write else f"{self.seconds:.3f} s"
+
+
+@dataclass(frozen=True)
+class Done:
+    """A run that ended or was killed.
+
+    Attributes:
+        code: The exit code, -9 of a killed one.
+        seconds: From the beginning of its work.
+        passes: A hash of the inputs of each pass of the network.
+        writes: File operations of the main process in the output folder; 0 if killed.
+        output: What it printed.
+        left: Command lines of the processes of the run that were there `GRACE` later.
+    """
+
+    code: int
+    seconds: float
+    passes: list[str]
+    writes: int
+    output: str
+    left: list[str]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one moment led to."""
+
+    moment: Moment
+    killed: bool
+    left: int
+    files: int
+    different: int
+    again: int
+    faults: list[str]
+
+
+# The process that is killed
+
+
+def launch(log: str, out: str, stop_at: int, arguments: Sequence[str], *, counted: bool) -> int:
+    """Run a command in this process, which notes passes and file operations in a log.
+
+    Args:
+        log: The file: `ready` once the command begins, then a line for each pass, then `writes N`.
+        out: The command's output folder.
+        stop_at: The file operation before which the process kills itself; 0 for none.
+        arguments: Those of `foldry`.
+        counted: Whether the command has passes to count.
+
+    Returns:
+        The command's exit code.
+    """
+    from foldry.cli.main import main  # noqa: PLC0415
+
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    if counted:
+        from foldry.model.alphafold import AlphaFold  # noqa: PLC0415
+
+        forward = AlphaFold.forward
+
+        def noted(self: AlphaFold, *inputs: Any) -> Any:
+            os.write(file, f"pass {self.config.name}:{_hash_of(inputs)}\n".encode())
+            return forward(self, *inputs)
+
+        AlphaFold.forward = noted  # type: ignore[method-assign]
+    writes = 0
+
+    def count(event: str, details: tuple[Any, ...]) -> None:
+        nonlocal writes
+        if _changes(event, details, out):
+            writes += 1
+            if writes == stop_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    os.write(file, b"ready\n")
+    code = main(arguments)
+    os.write(file, f"writes {writes}\n".encode())
+    return code
+
+
+def _hash_of(values: object) -> str:
+    digest = hashlib.sha256()
+    for tensor in _tensors(values):
+        digest.update(tensor.numpy(force=True).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _tensors(value: Any) -> Iterator[Any]:
+    if is_dataclass(value):
+        value = [getattr(value, field.name) for field in fields(value)]
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
+    elif value is not None:
+        yield value
+
+
+def _changes(event: str, details: tuple[Any, ...], out: str) -> bool:
+    """Whether an audit event is of a change in the output folder, or of a lock."""
+    if event in ("fcntl.flock", "fcntl.lockf"):
+        return True
+    if event == "open":
+        path, _, flags = details
+        if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            return False
+    elif event in CHANGES:
+        path, last = details[0], details[-1]
+        if isinstance(last, int) and last >= 0 and event in ("os.remove", "os.rmdir"):
+            return True  # relative to an open folder: one of those that are removed with all in it
+    else:
+        return False
+    return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(out)
+
+
+# The processes that kill
+
+
+def run(
+    command: Command,
+    folder: Path,
+    moment: Moment | None = None,
+    at: Callable[[], bool] = lambda: False,
+) -> Done:
+    """Run a command with the output `folder / "out"`, and kill it at a moment.
+
+    Args:
+        command: What to run.
+        folder: For the output, the log and temporary files.
+        moment: When to kill it; None is never.
+        at: Whether that moment has come, if something else than the clock says so.
+    """
+    mark, log, out = uuid.uuid4().hex, folder / "log", folder / "out"
+    log.unlink(missing_ok=True)
+    (folder / "tmp").mkdir(exist_ok=True)
+    moment = moment or Moment()
+    arguments = [str(log), str(out), moment.write, command.arguments(out)]
+    program = (
+        f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent)!r}); "
+        f"from kill import launch; sys.exit(launch(*{arguments!r}, counted={command.passes > 0}))"
+    )
+    variables = {"OMP_NUM_THREADS": "1", MARK: mark, "TMPDIR": str(folder / "tmp")}
+    if command.path is not None:
+        variables["PATH"] = command.path
+    with (folder / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=os.environ | variables,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    while not log.exists() and process.poll() is None:
+        time.sleep(0.002)
+    begun = time.monotonic()
+    while process.poll() is None and time.monotonic() < begun + moment.seconds and not at():
+        time.sleep(0.001)
+    if process.poll() is None:
+        process.kill()
+    code = process.wait()
+    seconds = time.monotonic() - begun
+    left = end_all(mark)
+    lines = log.read_text().splitlines() if log.exists() else []
+    words = [line.split() for line in lines]
+    return Done(
+        code,
+        seconds,
+        [word[1] for word in words if word[0] == "pass"],
+        next((int(word[1]) for word in words if word[0] == "writes"), 0),
+        (folder / "output").read_text("utf-8", "replace"),
+        left,
+    )
+
+
+def end_all(mark: str, grace: float = GRACE) -> list[str]:
+    """End what is left of a run after so many seconds; its command lines are returned."""
+    end = time.monotonic() + grace
+    while (found := processes(mark)) and time.monotonic() < end:
+        time.sleep(0.02)
+    for number in found:
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return list(found.values())
+
+
+def processes(mark: str) -> dict[int, str]:
+    """The command lines of all living processes of a run, by number."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it has ended, or is another user's
+            continue
+        if f"{MARK}={mark}".encode() in variables:
+            found[int(folder.name)] = words.strip()
+    return found
+
+
+# What must be equal
+
+
+def _without(pattern: bytes) -> Callable[[bytes], bytes]:
+    """What replaces by a dash whatever follows the pattern's first group."""
+    return lambda content: re.sub(pattern, rb"\1-", content)
+
+
+def _model_texts(page: bytes) -> bytes:
+    """A page with its packed ModelCIF texts unpacked, and their dates left out."""
+
+    def unpacked(found: re.Match[bytes]) -> bytes:
+        text = gzip.decompress(base64.b64decode(found[1]))
+        return b'"model":' + json.dumps(_cif_date(text).decode()).encode()
+
+    return re.sub(rb'"model":"(H4sI[^"]*)"', unpacked, page)
+
+
+def _no_seconds(table: bytes) -> bytes:
+    rows = list(csv.reader(io.StringIO(table.decode())))
+    place = rows[0].index("seconds")
+    return json.dumps([row[:place] + row[place + 1 :] for row in rows]).encode()
+
+
+def _no_hashes(record: bytes) -> bytes:
+    """A query's record without the hashes of its files, which `wrong_hashes` checks."""
+    known = json.loads(record)
+    return json.dumps({**known, "files": sorted(known["files"])}).encode()
+
+
+_cif_date = _without(rb"(\bcreated )\S+")
+LEFT_OUT: Final[Sequence[tuple[str, str, Callable[[bytes], bytes]]]] = (
+    ("*.cif", "created", _cif_date),
+    ("scores_*.json", "provenance.created", _without(rb'("created": )"[^"]*"')),
+    ("report.html", "created in each provenance", _without(rb'("created":)"[^"]*"')),
+    ("report.html", "created in each packed ModelCIF text", _model_texts),
+    ("fold.json", "files: SHA-256 (of files with dates; checked apart)", _no_hashes),
+    ("screen.csv", "seconds", _no_seconds),
+    (
+        "screen.html",
+        "Seconds",
+        _without(rb'(<td data-value=)"[^"]*">[^<]*(?=</td><td class="state)'),
+    ),
+)
+"""Files, fields that are not compared, and what removes these."""
+
+
+def tree(folder: Path) -> dict[str, tuple[str, bytes]]:
+    """Type, mode and contents, but for `LEFT_OUT`, of everything in a folder."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        for pattern, _, clean in LEFT_OUT:
+            if fnmatch(path.name, pattern) and content:
+                content = clean(content)
+        found[str(path.relative_to(folder))] = (f"{path.lstat().st_mode:o}", content)
+    return found
+
+
+def differences(
+    expected: dict[str, tuple[str, bytes]], found: dict[str, tuple[str, bytes]]
+) -> list[str]:
+    """A sentence for each file that is missing, left over or not the same."""
+    sentences = [f"{name} is missing" for name in expected if name not in found]
+    sentences += [f"{name} is left over" for name in found if name not in expected]
+    for name, (mode, content) in expected.items():
+        if name not in found:
+            continue
+        if found[name][0] != mode:
+            sentences.append(f"{name} has the mode {found[name][0]} and not {mode}")
+        elif found[name][1] != content:
+            sentences.append(f"{name} differs")
+    return sentences
+
+
+def wrong_hashes(folder: Path) -> list[str]:
+    """A sentence for each file whose hash in the record of its query is not its own."""
+    sentences = []
+    for record in folder.rglob("fold.json"):
+        for name, digest in json.loads(record.read_bytes())["files"].items():
+            path = record.parent / name
+            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+                sentences.append(f"{path.relative_to(folder)} does not have the hash in fold.json")
+    return sentences
+
+
+def pass_faults(per_prediction: int, whole: list[str], first: list[str], again: list[str]) -> str:
+    """What is wrong with the passes of a killed run and of its rerun; "" if nothing is.
+
+    Args:
+        per_prediction: Passes of a prediction.
+        whole: Those of the undisturbed run.
+        first, again: Those of the killed run and of the rerun.
+    """
+    computed = Counter(first) + Counter(again)
+    if set(computed) != set(whole):
+        strange, missing = len(set(computed) - set(whole)), len(set(whole) - set(computed))
+        return f"{strange} passes are not of the undisturbed run, {missing} were not computed"
+    twice = {place // per_prediction for place, each in enumerate(whole) if computed[each] > 1}
+    if len(twice) > 1 or max(computed.values(), default=0) > 2:
+        return f"passes of {len(twice)} predictions were computed again"
+    return ""
+
+
+# The study
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A command's run that nothing disturbed, and its output."""
+
+    done: Done
+    tree: dict[str, tuple[str, bytes]]
+
+
+def undisturbed(command: Command, folder: Path) -> Undisturbed:
+    """Run a command as the others are compared with.
+
+    Raises:
+        RuntimeError: It failed, or its passes cannot be told apart.
+    """
+    done = run(command, folder)
+    if done.code or done.left:
+        raise RuntimeError(
+            f"{command.name} ended with {done.code}, left {done.left}: {done.output}"
+        )
+    if len(set(done.passes)) != len(done.passes) or bool(done.passes) != bool(command.passes):
+        raise RuntimeError(f"{command.name} had {len(done.passes)} passes, not all of them unique")
+    found = tree(folder / "out")
+    _clear(folder)
+    return Undisturbed(done, found)
+
+
+def examine(command: Command, expected: Undisturbed, moment: Moment, folder: Path) -> Result:
+    """Kill a command at a moment, run it again, and say what is not as it must be."""
+    out = folder / "out"
+    first = run(command, folder, moment)
+    faults = [f"still there {GRACE:.0f} s later: {words}" for words in first.left]
+    kept = {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in (out.glob(command.kept) if command.kept else ())
+        if str(path.relative_to(out)) in expected.tree
+    }
+    again = run(command, folder)
+    if again.code:
+        faults.append(f"the rerun ended with {again.code}: {again.output[-500:]}")
+    different = differences(expected.tree, tree(out)) + wrong_hashes(out)
+    faults += different
+    faults += [
+        f"{path.name} was written again"
+        for path, known in kept.items()
+        if not path.exists() or (path.stat().st_ino, path.stat().st_mtime_ns) != known
+    ]
+    if command.passes:
+        wrong = pass_faults(command.passes, expected.done.passes, first.passes, again.passes)
+        faults += [wrong] if wrong else []
+    more = len(first.passes) + len(again.passes) - len(expected.done.passes)
+    _clear(folder, f"fault at {moment}" if faults else "")
+    return Result(
+        moment, first.code == -9, len(first.left), len(expected.tree), len(different), more, faults
+    )
+
+
+def _clear(folder: Path, keep_as: str = "") -> None:
+    """Remove a run's files, or keep the output under another name."""
+    if keep_as:
+        shutil.rmtree(folder / keep_as, ignore_errors=True)
+        (folder / "out").rename(folder / keep_as)
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    shutil.rmtree(folder / "tmp", ignore_errors=True)
+
+
+def moments(expected: Undisturbed, number: int, writes: int, seed: int) -> list[Moment]:
+    """Random moments of a run: so many by the clock, and so many before file operations."""
+    draw = random.Random(seed)
+    by_clock = [Moment(seconds=draw.uniform(0, expected.done.seconds)) for _ in range(number)]
+    return by_clock + [Moment(write=draw.randint(1, expected.done.writes)) for _ in range(writes)]
+
+
+def left_by_tool(command: Command, folder: Path) -> list[str]:
+    """What is left of a command that is killed while a program that it runs takes long.
+
+    Raises:
+        RuntimeError: The command ended without running it.
+    """
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    started, program = folder / "started", programs / "mmseqs"
+    # Debian's own is a script too, which runs scripts that run programs.
+    lines = ["#!/bin/sh", f"touch '{started}'", "sh -c 'sleep 60; true'", "true"]
+    program.write_text("\n".join(lines) + "\n", "utf-8")
+    program.chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    done = run(replace(command, path=path), folder, at=started.exists)
+    _clear(folder)
+    if done.code != -signal.SIGKILL:
+        raise RuntimeError(f"{command.name} ended with {done.code}: {done.output}")
+    return done.left
+
+
+def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
+    """The commands, with their inputs written below a folder.
+
+    Args:
+        folder: Made where it is missing.
+        mmseqs: Whether `train prepare` uses MMseqs2, where it is installed.
+    """
+    # Brings PyTorch, which the process that is killed need not have.
+    from commands import Inputs  # noqa: PLC0415
+
+    inputs = Inputs(folder)
+    recycles = ["--num-recycles", str(NUM_RECYCLES)]
+
+    def prepare(out: Path) -> list[str]:
+        arguments = inputs.prepare(out, workers=2)
+        if mmseqs and shutil.which("mmseqs"):  # which then clusters too
+            place = arguments.index("--clusters")
+            del arguments[place : place + 2]
+        return arguments
+
+    known = (
+        Command(
+            "fold",
+            lambda out: inputs.fold(out, "alpha", "beta", seeds="0,1", more=recycles),
+            NUM_RECYCLES + 1,
+        ),
+        Command(
+            "screen", lambda out: inputs.screen(out, seeds="0", more=recycles), NUM_RECYCLES + 1
+        ),
+        Command("prepare", prepare, kept="work/*", path=None if mmseqs else ""),
+    )
+    return {command.name: command for command in known}
+
+
+def study(command: Command, folder: Path, number: int, writes: int, seed: int) -> list[str]:
+    """Disturb a command at random moments and print a line; the faults are returned."""
+    expected = undisturbed(command, folder)
+    results = [
+        examine(command, expected, moment, folder)
+        for moment in moments(expected, number, writes, seed)
+    ]
+    faults = [f"{command.name}, killed at {r.moment}: {each}" for r in results for each in r.faults]
+    killed = sum(each.killed for each in results)
+    if 2 * killed < len(results):
+        faults.append(f"{command.name} was running at {killed} of {len(results)} moments only")
+    left = sum(each.left for each in results)
+    if command.name == "prepare":
+        by_tool = left_by_tool(command, folder)
+        left += len(by_tool)
+        faults += [f"prepare, killed while MMseqs2 ran: still there: {each}" for each in by_tool]
+    passes = again = "–"
+    if command.passes:
+        passes = str(len(expected.done.passes))
+        again = f"{max(each.again for each in results)} of {command.passes}"
+    files = sum(each.files for each in results)
+    print(
+        f"{command.name:8} {expected.done.seconds:>8.2f} {len(results):>8} {killed:>7} {left:>6} "
+        f"{files:>9} {sum(each.different for each in results):>10} {passes:>7} {again:>14}",
+        flush=True,
+    )
+    return faults
+
+
+def main() -> int:
+    """Print the fields that are left out, a table and the faults."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moments", type=int, default=30, help="by the clock, per command")
+    parser.add_argument("--writes", type=int, default=10, help="before file operations")
+    parser.add_argument("--commands", default="fold,screen,prepare")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, help="new folder, kept; faulty outputs stay in it")
+    parser.add_argument("--no-mmseqs", action="store_true", help="prepare without MMseqs2")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.work or Path(temporary)
+        commands = made_commands((folder / "inputs").resolve(), mmseqs=not given.no_mmseqs)
+        print("Not compared:")
+        for pattern, field, _ in LEFT_OUT:
+            print(f"  {pattern:14} {field}")
+        print(
+            f"\n{'command':8} {'seconds':>8} {'moments':>8} {'killed':>7} {'left':>6} "
+            f"{'compared':>9} {'different':>10} {'passes':>7} {'again at most':>14}"
+        )
+        faults = []
+        for name in given.commands.split(","):
+            place = (folder / name).resolve()
+            place.mkdir(parents=True)
+            faults += study(commands[name], place, given.moments, given.writes, given.seed)
+    for fault in faults:
+        print(fault)
+    return int(bool(faults))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Errors as the command line says them: settings become its flags, some gain a command that helps.
+
+The rooms below know neither. A message names a setting in backquotes, such as `max_length`, and an
+error that one of our commands can cure has a code that is listed here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from foldry.errors import SOME_FAILED, FoldryError
+
+HINTS: Final = {
+    "download_address": "`--mirror ADDRESS` names another server.",
+    "foreign_weights": "`foldry weights convert` makes one from an OpenFold checkpoint.",
+    "multimer_weights": "`foldry weights get --models multimer` downloads such parameters.",
+    "official_weights": "`foldry weights get` downloads AlphaFold's parameters.",
+    "pairs_of_screen": "`--bait NAME` and `--all` choose pairs.",
+    "table_of_queries": "`foldry screen` folds what a table lists.",
+}
+"""What else to do about an error, by its code."""
+
+_FLAGS: Final = {"num_ensemble": "--ensemble", "stage_settings": "--set"}
+"""Flags that are not called as the setting."""
+_SETTINGS: Final = frozenset(
+    [
+        "align",
+        "bait",
+        "clusters",
+        "device",
+        "dtype",
+        "folder",
+        "max_length",
+        "max_msa",
+        "model",
+        "models",
+        "num_ensemble",
+        "num_recycles",
+        "out",
+        "pairing",
+        "relax",
+        "seeds",
+        "sha256",
+        "shard",
+        "stage_settings",
+        "start",
+        "templates",
+        "tensorboard",
+        "together",
+        "val_share",
+        "watts",
+        "weights",
+        "workers",
+    ]
+)
+
+
+def sentence(error: FoldryError) -> str:
+    """What is printed of an error: its sentence in terms of the command line, and a hint.
+
+    Example:
+        >>> from foldry.errors import InputError
+        >>> sentence(InputError("600 residues are too many", "raise `max_length`"))
+        '600 residues are too many: raise --max-length.'
+    """
+    hint = HINTS.get(error.code, "")
+    return f"{as_flags(str(error))} {hint}".rstrip()
+
+
+def as_flags(text: str) -> str:
+    """A text with the settings that it names in backquotes as flags."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", _flag, text)
+
+
+def _flag(match: re.Match[str]) -> str:
+    name = match[1]
+    if name not in _SETTINGS:
+        return match[0]
+    return _FLAGS.get(name, f"--{name.replace('_', '-')}")
+
+
+def exit_code(codes: Iterable[int]) -> int:
+    """The exit code of a command by those of its queries.
+
+    0 where none failed; where all failed in one way, that of their error; else 1.
+    """
+    found = set(codes)
+    if found <= {0}:
+        return 0
+    return found.pop() if len(found) == 1 else SOME_FAILED

@@ -1,0 +1,30 @@
+"""Worker processes that end when the process that started them does, however that ends."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import ProcessPoolExecutor
+
+
+def worker_pool(num_workers: int) -> ProcessPoolExecutor:
+    """A pool of fresh processes: a copy of one that has threads may lock up.
+
+    A program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
+    """
+    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin)
+
+
+def _begin() -> None:
+    """Ctrl-C ends a worker at once and in silence, and so does the end of its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Data at rest: whatever other processes may be reading or writing at the same time."""

@@ -1,0 +1,333 @@
+"""Files: read within a bound, written whole or not at all.
+
+A file is written under a temporary name of its own and renamed when it is whole, so that another
+process sees the file before or the file after and nothing between. What a killed process leaves
+under a temporary name is removed by whoever next holds the place (`foldry.store.locks`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TextIO
+
+from foldry.errors import InputError, write_error
+
+MAX_BYTES: Final = 512 * 1024**2
+"""The most that is read of one file, after decompression."""
+
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+_PARTIAL: Final = ".partial"
+_MAX_NAME_BYTES: Final = 200
+"""Of a file's name in its temporary one, which must not be longer than file systems allow."""
+
+
+def stem(path: Path) -> str:
+    """A file's name without folder, `.gz` and suffix."""
+    return Path(path.name.removesuffix(".gz")).stem
+
+
+# Reading
+
+
+def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
+    """The content of a file; gzip is recognised by its first two bytes and decompressed.
+
+    Args:
+        path: The file.
+        max_bytes: The most to read, after decompression; `MAX_BYTES` if left out.
+
+    Raises:
+        InputError: The file is missing, a folder, unreadable, damaged, or too large.
+    """
+    max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            if packed:
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    data = unpacked.read(max_bytes + 1)
+            else:
+                data = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        raise InputError("does not exist", "check the path", where=path) from None
+    except IsADirectoryError:
+        raise InputError("is a folder", "give a file", where=path) from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise InputError("is a damaged gzip file", "compress it again", where=path) from None
+    except OSError as error:
+        reason = error.strerror or "it cannot be opened"
+        raise InputError(f"cannot be read ({reason})", "check the file", where=path) from None
+    if len(data) > max_bytes:
+        raise InputError(
+            f"holds more than {max_bytes // 1024**2} MiB after decompression",
+            "give a smaller file",
+            where=path,
+        )
+    return data
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file, without a byte-order mark and with Unix line ends.
+
+    Raises:
+        InputError: As `read_bytes`, or the file is binary or not UTF-8.
+    """
+    return decode(read_bytes(path), str(path))
+
+
+def decode(data: bytes, source: str) -> str:
+    """Text of UTF-8 bytes, without a byte-order mark and with Unix line ends.
+
+    Raises:
+        InputError: The bytes are binary or not UTF-8.
+    """
+    if b"\0" in data:
+        raise InputError("is a binary file", "give a text file", where=source)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        where = f"{source}, line {line}"
+        raise InputError("is not UTF-8", "save the file as UTF-8", where=where) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+# Writing
+
+
+@contextmanager
+def new_file(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+    """A binary file to write, which takes its name when it is whole.
+
+    On an exception nothing of it stays, and what was at the path before is still there. Where the
+    path is a symbolic link, the file that it names is written.
+
+    Args:
+        path: The file, in a folder that exists.
+        sync: Wait until it is on the disk: then it is whole even after a power cut.
+
+    Raises:
+        InputError: The file cannot be written there.
+        DiskFullError: No space is left.
+    """
+    target = Path(os.path.realpath(path))
+    partial = _partial(target)
+    try:
+        with partial.open("xb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(target)
+        if sync:
+            _sync_folder(target.parent)
+    except OSError as error:
+        # A file that the caller reads meanwhile is not the one that is written.
+        if error.filename not in (None, str(partial), str(target)):
+            raise
+        raise write_error(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_text_file(path: Path) -> Iterator[TextIO]:
+    """As `new_file`, for UTF-8 text with the line ends that are written."""
+    with new_file(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+        yield text
+        text.flush()
+        text.detach()
+
+
+def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> Path:
+    """Write a file as `new_file` does; returns its path."""
+    with new_file(path, sync=sync) as file:
+        file.write(data)
+    return path
+
+
+def write_text(path: Path, text: str, *, sync: bool = False) -> Path:
+    """Write UTF-8 text as `new_file` does; returns the path."""
+    return write_bytes(path, text.encode(), sync=sync)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name, which takes its name when it is whole.
+
+    Args:
+        path: What it is called then; missing, or an empty folder.
+
+    Raises:
+        InputError: The folder cannot be made there.
+        DiskFullError: No space is left.
+    """
+    target = Path(os.path.realpath(path))
+    partial = _partial(target)
+    try:
+        make_folder(target.parent)
+        partial.mkdir()
+        yield partial
+        partial.replace(target)
+    except OSError as error:
+        raise write_error(error, path) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder among the system's temporary ones, removed in the end."""
+    with tempfile.TemporaryDirectory(prefix="foldry-") as name:
+        yield Path(name)
+
+
+def keep_log(text: str) -> Path:
+    """Write text to a new file in the system's temporary folder, for the user to find."""
+    folder = Path(tempfile.gettempdir())
+    return write_text(folder / f"foldry-{secrets.token_hex(4)}.log", text)
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it, where they are missing; returns its path.
+
+    Raises:
+        InputError: It cannot be made.
+        DiskFullError: No space is left.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(error, path) from error
+    return path
+
+
+def append_line(path: Path, line: Mapping[str, object]) -> None:
+    """Add a line of JSON to a log; the part of one that a killed process left is taken out first.
+
+    Raises:
+        InputError: The file cannot be written.
+        DiskFullError: No space is left.
+    """
+    try:
+        with path.open("ab+") as file:
+            file.seek(max(file.tell() - 1, 0))
+            if file.read(1) not in (b"", b"\n"):
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(json.dumps(line).encode() + b"\n")
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
+def last_line(path: Path) -> dict[str, Any]:
+    """The last line of a log that is whole; empty where there is none."""
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    for line in reversed(lines):
+        try:
+            read: dict[str, Any] = json.loads(line)
+        except ValueError:
+            continue
+        return read
+    return {}
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it; what is not there is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder under temporary names.
+
+    Only whoever holds the folder (`foldry.store.locks.hold`) knows that nobody is writing there.
+    """
+    for path in folder.glob(f".*{_PARTIAL}"):
+        remove(path)
+
+
+# Whether it can be written, before anything is computed
+
+
+def check_folder(path: Path) -> None:
+    """Make sure that a folder of this name can be made and written.
+
+    Raises:
+        InputError: A file or a dangling link is in the way, or the place is read-only.
+    """
+    for each in (path, *path.absolute().parents):
+        if each.is_dir():
+            break
+        if each.is_symlink() and not each.exists():
+            raise InputError(f"leads through {each}, a link to nothing", _ELSEWHERE, where=path)
+        if each.exists():
+            raise InputError(f"cannot be a folder, {each} is a file", _ELSEWHERE, where=path)
+    if not os.access(each, os.W_OK | os.X_OK):
+        raise InputError(f"cannot be written, {each} is read-only", _ELSEWHERE, where=path)
+
+
+def check_file(path: Path) -> None:
+    """Make sure that a file of this name can be written, or replaced.
+
+    Raises:
+        InputError: It is a folder, a device or read-only, or its own folder is missing or
+            read-only.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError("is a folder", "name a file to write in it", where=path)
+    if not target.parent.is_dir():
+        raise InputError(f"has no folder to be in, {target.parent}", "make it first", where=path)
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        raise InputError("is not a regular file", "name a file", where=path)
+    for each, needed in ((target.parent, os.W_OK | os.X_OK), (target, os.W_OK)):
+        if each.exists() and not os.access(each, needed):
+            raise InputError(f"cannot be written, {each} is read-only", _ELSEWHERE, where=path)
+
+
+_ELSEWHERE: Final = "name another place"
+
+
+def _partial(target: Path) -> Path:
+    name = os.fsdecode(os.fsencode(target.name)[:_MAX_NAME_BYTES])
+    return target.with_name(f".{name}.{secrets.token_hex(4)}{_PARTIAL}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until a folder's names are on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that are free on a folder's disk."""
+    return shutil.disk_usage(folder).free
+
+
+def names(folder: Path) -> Sequence[str]:
+    """The names in a folder but for hidden ones; none where there is no such folder."""
+    if not folder.is_dir():
+        return ()
+    return sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))

@@ -1,0 +1,117 @@
+"""One process at a time in a place; the lock ends with its process, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from foldry.errors import BusyError, write_error
+from foldry.store.files import sweep
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, and nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+NAME: Final = ".lock"
+_ATTEMPTS: Final = 100
+
+
+@contextmanager
+def hold(folder: Path, inner: Sequence[str] = ()) -> Iterator[tuple[int, ...]]:
+    """Hold a folder for this process alone; it is made where it is missing.
+
+    What killed processes left there under temporary names is removed. A folder that was made here
+    and is empty in the end is removed too.
+
+    Args:
+        folder: The folder.
+        inner: Folders in it that are held with it.
+
+    Yields:
+        The lock's file descriptors: while a process that was given them lives, the place is held.
+
+    Raises:
+        BusyError: Another process holds it; nothing was changed.
+        InputError: The folder cannot be made or written.
+        DiskFullError: No space is left.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        with _hold(folder / NAME, folder) as handles:
+            for each in (folder, *(folder / name for name in inner)):
+                sweep(each)
+            yield handles
+    finally:
+        with contextlib.suppress(OSError):
+            for each in missing:
+                each.rmdir()
+
+
+@contextmanager
+def hold_file(path: Path) -> Iterator[None]:
+    """Hold the name of a file that will be written, in a folder that exists.
+
+    Raises:
+        BusyError: Another process holds it.
+        InputError: Nothing can be written in its folder.
+        DiskFullError: No space is left.
+    """
+    target = Path(os.path.realpath(path))
+    with _hold(target.with_name(f".{target.name}{NAME}"), path):
+        yield
+
+
+@contextmanager
+def _hold(lock: Path, place: Path) -> Iterator[tuple[int, ...]]:
+    handle = _acquire(lock, place)
+    try:
+        yield () if fcntl is None else (handle,)
+    finally:
+        # Removed while it is held: whoever opens the name from now on finds another file.
+        with contextlib.suppress(OSError):
+            lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _acquire(lock: Path, place: Path) -> int:
+    """A locked file of this name."""
+    for attempt in count():
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            # Its folder may have been removed in between by who held it before.
+            if isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
+                continue
+            raise write_error(error, place) from error
+        if fcntl is None:
+            return handle
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise BusyError(
+                "is busy, another process is at work there",
+                "wait until it ends, or choose another place",
+                where=place,
+            ) from None
+        except OSError:  # the file system has no locks
+            return handle
+        if _is_named(handle, lock):
+            return handle
+        os.close(handle)  # who held it before removed this one when it ended
+    raise AssertionError("count() does not end")
+
+
+def _is_named(handle: int, lock: Path) -> bool:
+    """Whether the name still leads to the file that was opened."""
+    try:
+        return os.path.samestat(os.fstat(handle), lock.stat())
+    except FileNotFoundError:
+        return False
