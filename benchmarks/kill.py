@@ -40,6 +40,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -77,13 +78,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a run is killed: `seconds` after it began to work, or before its operation `write`."""
+    """When a run is killed: after a share of its duration, or before its operation `write`."""
 
-    seconds: float = LONGEST
+    share: float = 0.0
     write: int = 0
 
     def __str__(self) -> str:
-        return f"file operation {self.write}" if self.write else f"{self.seconds:.3f} s"
+        return f"file operation {self.write}" if self.write else f"{self.share:.1%}"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Done:
     """A run that ended or was killed.
 
     Attributes:
-        code: The exit code, -9 of a killed one.
+        code: The exit code.
         seconds: From the beginning of its work.
         passes: A hash of the inputs of each pass of the network.
         writes: File operations of the main process in the output folder; 0 if killed.
@@ -106,15 +107,17 @@ class Done:
     output: str
     left: list[str]
 
+    @property
+    def killed(self) -> bool:
+        return self.code == -signal.SIGKILL
+
 
 @dataclass(frozen=True)
 class Result:
-    """What one moment led to."""
+    """What one moment led to: files that differ, passes computed again, and all faults."""
 
     moment: Moment
-    killed: bool
-    left: int
-    files: int
+    first: Done
     different: int
     again: int
     faults: list[str]
@@ -148,7 +151,7 @@ def launch(log: str, out: str, stop_at: int, arguments: Sequence[str], *, counte
             os.write(file, f"pass {self.config.name}:{_hash_of(inputs)}\n".encode())
             return forward(self, *inputs)
 
-        AlphaFold.forward = noted  # type: ignore[method-assign]
+        AlphaFold.forward = noted  # type: ignore[assignment, method-assign]
     writes = 0
 
     def count(event: str, details: tuple[Any, ...]) -> None:
@@ -205,22 +208,23 @@ def _changes(event: str, details: tuple[Any, ...], out: str) -> bool:
 def run(
     command: Command,
     folder: Path,
-    moment: Moment | None = None,
+    seconds: float = LONGEST,
+    write: int = 0,
     at: Callable[[], bool] = lambda: False,
 ) -> Done:
-    """Run a command with the output `folder / "out"`, and kill it at a moment.
+    """Run a command with the output `folder / "out"`, and kill it if a moment comes before its end.
 
     Args:
         command: What to run.
         folder: For the output, the log and temporary files.
-        moment: When to kill it; None is never.
-        at: Whether that moment has come, if something else than the clock says so.
+        seconds: The moment, from the beginning of its work.
+        write: The file operation before which it is killed; 0 for none.
+        at: Whether the moment has come.
     """
     mark, log, out = uuid.uuid4().hex, folder / "log", folder / "out"
     log.unlink(missing_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
-    moment = moment or Moment()
-    arguments = [str(log), str(out), moment.write, command.arguments(out)]
+    arguments = [str(log), str(out), write, command.arguments(out)]
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent)!r}); "
         f"from kill import launch; sys.exit(launch(*{arguments!r}, counted={command.passes > 0}))"
@@ -240,18 +244,18 @@ def run(
     while not log.exists() and process.poll() is None:
         time.sleep(0.002)
     begun = time.monotonic()
-    while process.poll() is None and time.monotonic() < begun + moment.seconds and not at():
+    while process.poll() is None and time.monotonic() < begun + seconds and not at():
         time.sleep(0.001)
     if process.poll() is None:
         process.kill()
     code = process.wait()
-    seconds = time.monotonic() - begun
+    took = time.monotonic() - begun
     left = end_all(mark)
     lines = log.read_text().splitlines() if log.exists() else []
     words = [line.split() for line in lines]
     return Done(
         code,
-        seconds,
+        took,
         [word[1] for word in words if word[0] == "pass"],
         next((int(word[1]) for word in words if word[0] == "writes"), 0),
         (folder / "output").read_text("utf-8", "replace"),
@@ -265,10 +269,8 @@ def end_all(mark: str, grace: float = GRACE) -> list[str]:
     while (found := processes(mark)) and time.monotonic() < end:
         time.sleep(0.02)
     for number in found:
-        try:
+        with suppress(ProcessLookupError):
             os.kill(number, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
     return list(found.values())
 
 
@@ -340,7 +342,8 @@ def tree(folder: Path) -> dict[str, tuple[str, bytes]]:
         content = path.read_bytes() if path.is_file() else b""
         for pattern, _, clean in LEFT_OUT:
             if fnmatch(path.name, pattern) and content:
-                content = clean(content)
+                with suppress(ValueError, LookupError):  # a damaged file is compared as it is
+                    content = clean(content)
         found[str(path.relative_to(folder))] = (f"{path.lstat().st_mode:o}", content)
     return found
 
@@ -365,7 +368,12 @@ def wrong_hashes(folder: Path) -> list[str]:
     """A sentence for each file whose hash in the record of its query is not its own."""
     sentences = []
     for record in folder.rglob("fold.json"):
-        for name, digest in json.loads(record.read_bytes())["files"].items():
+        try:
+            known = json.loads(record.read_bytes())["files"]
+        except (ValueError, LookupError):
+            sentences.append(f"{record.relative_to(folder)} is damaged")
+            continue
+        for name, digest in known.items():
             path = record.parent / name
             if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 sentences.append(f"{path.relative_to(folder)} does not have the hash in fold.json")
@@ -419,10 +427,21 @@ def undisturbed(command: Command, folder: Path) -> Undisturbed:
     return Undisturbed(done, found)
 
 
-def examine(command: Command, expected: Undisturbed, moment: Moment, folder: Path) -> Result:
-    """Kill a command at a moment, run it again, and say what is not as it must be."""
+def examine(
+    command: Command, expected: Undisturbed, moment: Moment, seconds: float, folder: Path
+) -> Result:
+    """Kill a command at a moment, run it again, and say what is not as it must be.
+
+    Args:
+        command: The command.
+        expected: What it does undisturbed.
+        moment: When it is killed.
+        seconds: What it takes at present.
+        folder: As of `run`.
+    """
     out = folder / "out"
-    first = run(command, folder, moment)
+    at = LONGEST if moment.write else moment.share * seconds
+    first = run(command, folder, at, moment.write)
     faults = [f"still there {GRACE:.0f} s later: {words}" for words in first.left]
     kept = {
         path: (path.stat().st_ino, path.stat().st_mtime_ns)
@@ -444,14 +463,12 @@ def examine(command: Command, expected: Undisturbed, moment: Moment, folder: Pat
         faults += [wrong] if wrong else []
     more = len(first.passes) + len(again.passes) - len(expected.done.passes)
     _clear(folder, f"fault at {moment}" if faults else "")
-    return Result(
-        moment, first.code == -9, len(first.left), len(expected.tree), len(different), more, faults
-    )
+    return Result(moment, first, len(different), more, faults)
 
 
 def _clear(folder: Path, keep_as: str = "") -> None:
     """Remove a run's files, or keep the output under another name."""
-    if keep_as:
+    if keep_as and (folder / "out").exists():
         shutil.rmtree(folder / keep_as, ignore_errors=True)
         (folder / "out").rename(folder / keep_as)
     shutil.rmtree(folder / "out", ignore_errors=True)
@@ -461,7 +478,7 @@ def _clear(folder: Path, keep_as: str = "") -> None:
 def moments(expected: Undisturbed, number: int, writes: int, seed: int) -> list[Moment]:
     """Random moments of a run: so many by the clock, and so many before file operations."""
     draw = random.Random(seed)
-    by_clock = [Moment(seconds=draw.uniform(0, expected.done.seconds)) for _ in range(number)]
+    by_clock = [Moment(share=draw.random()) for _ in range(number)]
     return by_clock + [Moment(write=draw.randint(1, expected.done.writes)) for _ in range(writes)]
 
 
@@ -481,7 +498,7 @@ def left_by_tool(command: Command, folder: Path) -> list[str]:
     path = f"{programs}:{os.environ['PATH']}"
     done = run(replace(command, path=path), folder, at=started.exists)
     _clear(folder)
-    if done.code != -signal.SIGKILL:
+    if not done.killed:
         raise RuntimeError(f"{command.name} ended with {done.code}: {done.output}")
     return done.left
 
@@ -499,6 +516,9 @@ def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
     inputs = Inputs(folder)
     recycles = ["--num-recycles", str(NUM_RECYCLES)]
 
+    def fold(out: Path) -> list[str]:
+        return inputs.fold(out, "alpha", "beta", seeds="0,1", more=recycles)
+
     def prepare(out: Path) -> list[str]:
         arguments = inputs.prepare(out, workers=2)
         if mmseqs and shutil.which("mmseqs"):  # which then clusters too
@@ -507,14 +527,8 @@ def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
         return arguments
 
     known = (
-        Command(
-            "fold",
-            lambda out: inputs.fold(out, "alpha", "beta", seeds="0,1", more=recycles),
-            NUM_RECYCLES + 1,
-        ),
-        Command(
-            "screen", lambda out: inputs.screen(out, seeds="0", more=recycles), NUM_RECYCLES + 1
-        ),
+        Command("fold", fold, NUM_RECYCLES + 1),
+        Command("screen", lambda out: inputs.screen(out, more=recycles), NUM_RECYCLES + 1),
         Command("prepare", prepare, kept="work/*", path=None if mmseqs else ""),
     )
     return {command.name: command for command in known}
@@ -523,15 +537,17 @@ def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
 def study(command: Command, folder: Path, number: int, writes: int, seed: int) -> list[str]:
     """Disturb a command at random moments and print a line; the faults are returned."""
     expected = undisturbed(command, folder)
-    results = [
-        examine(command, expected, moment, folder)
-        for moment in moments(expected, number, writes, seed)
-    ]
+    seconds, results = expected.done.seconds, []
+    for moment in moments(expected, number, writes, seed):
+        results.append(examine(command, expected, moment, seconds, folder))
+        if not results[-1].first.killed:  # the machine is less busy than it was
+            seconds = min(seconds, results[-1].first.seconds)
     faults = [f"{command.name}, killed at {r.moment}: {each}" for r in results for each in r.faults]
-    killed = sum(each.killed for each in results)
+    killed = sum(each.first.killed for each in results)
     if 2 * killed < len(results):
         faults.append(f"{command.name} was running at {killed} of {len(results)} moments only")
-    left = sum(each.left for each in results)
+    left = sum(len(each.first.left) for each in results)
+    different = sum(each.different for each in results)
     if command.name == "prepare":
         by_tool = left_by_tool(command, folder)
         left += len(by_tool)
@@ -540,10 +556,9 @@ def study(command: Command, folder: Path, number: int, writes: int, seed: int) -
     if command.passes:
         passes = str(len(expected.done.passes))
         again = f"{max(each.again for each in results)} of {command.passes}"
-    files = sum(each.files for each in results)
     print(
         f"{command.name:8} {expected.done.seconds:>8.2f} {len(results):>8} {killed:>7} {left:>6} "
-        f"{files:>9} {sum(each.different for each in results):>10} {passes:>7} {again:>14}",
+        f"{len(expected.tree) * len(results):>9} {different:>10} {passes:>7} {again:>14}",
         flush=True,
     )
     return faults

@@ -386,7 +386,8 @@ def study(case: Case, alone: Undisturbed, folder: Path, rounds: int, seed: int =
         place, gate = folder / "place", folder / "gate"
         place.mkdir(parents=True)
         gate.mkdir()
-        delay = draw.uniform(0, min(MAX_DELAY, min(alone.seconds) / 2))
+        # Mostly short: what two processes do to each other they do in the same few milliseconds.
+        delay = draw.random() ** 3 * min(MAX_DELAY, min(alone.seconds))
         delays = draw.sample([0.0, delay], 2)
         commands = zip(delays, case.commands(place), strict=True)
         processes = [start(gate, after, case.tiny, [each]) for after, each in commands]

@@ -49,7 +49,7 @@ class FoldryError(Exception):
         super().__init__(what, advice)
         self.what = what
         self.advice = advice
-        self.where = str(where)
+        self.where = str(where).rstrip(",")
         if code:
             self.code = code
 

@@ -165,7 +165,7 @@ def test_a_strange_manifest_is_refused(manifest: str, message: str, tmp_path: Pa
 
 def test_weights_that_are_none_are_not_packed(world: World, tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"the network")
-    with pytest.raises(InputError, match="is no Foldry weights file"):
+    with pytest.raises(InputError, match="is not a weights file"):
         pack(world.folder, tmp_path / "bundle", tmp_path / "weights")
     assert not (tmp_path / "bundle").exists()
 

@@ -190,8 +190,9 @@ def read_input(files: Sequence[str], max_length: int, together: bool = False) ->
         if query.num_residues > max_length:
             raise InputError(
                 f"{path}: {query.name} has {query.num_residues} residues and the limit is "
-                f"{max_length}: cut it into overlapping pieces, at domain borders if they are "
-                "known, or raise --max-length if the memory allows."
+                f"{max_length}",
+                "cut it into overlapping pieces, at domain borders if they are known, or raise "
+                "--max-length if the memory allows",
             )
     return [query for query, _ in queries]
 
@@ -201,8 +202,8 @@ def _check_joined(queries: Sequence[Query]) -> None:
     alone = [query.name for query in queries if query.num_chains == 1]
     if len(alone) == len(queries):
         raise InputError(
-            "--together joins the records of one FASTA file, and here every file has one chain: "
-            "put the chains into one file, or into a JSON file with their alignments."
+            "--together joins the records of one FASTA file, and here every file has one chain",
+            "put the chains into one file, or into a JSON file with their alignments",
         )
     if alone:
         more = f" and {len(alone) - 1} more queries are" if alone[1:] else " is"
@@ -219,11 +220,11 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
     files = [name for name in queries if name not in structures]
     if structures and not templates:
         raise InputError(
-            f"{structures[0]} is a structure and no query: give it with --templates, or its "
-            "sequence as FASTA."
+            f"{structures[0]} is a structure and no query",
+            "give it with --templates, or its sequence as FASTA",
         )
     if not files:
-        raise InputError("There is no query: give a FASTA, a3m or JSON file.")
+        raise InputError("There is no query", "give a FASTA, a3m or JSON file")
     return files, [*templates, *structures]
 
 
@@ -254,8 +255,8 @@ def parse_models(text: str | None) -> tuple[str, ...] | None:
             names = [str(number) for number in range(int(numbers[1]), int(numbers[2]) + 1)]
         if not names or not all(re.fullmatch(r"[1-5]|[A-Za-z]\w*", name) for name in names):
             raise InputError(
-                f"--models {text!r} is not understood: write numbers from 1 to 5 as 1-5 or 1,3, or "
-                "names such as model_1_ptm."
+                f"--models {text!r} is not understood",
+                "write numbers from 1 to 5 as 1-5 or 1,3, or names such as model_1_ptm",
             )
         chosen += names
     return tuple(dict.fromkeys(chosen))
@@ -277,8 +278,9 @@ def parse_seeds(text: str | None) -> tuple[int, ...]:
         first, last = (int(numbers[1]), int(numbers[2] or numbers[1])) if numbers else (1, 0)
         if not first <= last <= MAX_SEED or len(chosen) + last - first >= MAX_SEEDS:
             raise InputError(
-                f"--seeds {text!r} is not understood: write whole numbers from 0 to {MAX_SEED} as "
-                f"7, 1,2,3 or 0-4, at most {MAX_SEEDS} of them."
+                f"--seeds {text!r} is not understood",
+                f"write whole numbers from 0 to {MAX_SEED} as 7, 1,2,3 or 0-4, at most "
+                f"{MAX_SEEDS} of them",
             )
         chosen += range(first, last + 1)
     return tuple(dict.fromkeys(chosen))
@@ -295,7 +297,7 @@ def parse_max_msa(text: str | None) -> tuple[int, int] | None:
     numbers = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
     if numbers is None or not int(numbers[1]):
         raise InputError(
-            f"--max-msa {text!r} is not understood: write clusters:extra, such as 512:1024."
+            f"--max-msa {text!r} is not understood", "write clusters:extra, such as 512:1024"
         )
     return int(numbers[1]), int(numbers[2])
 

@@ -41,12 +41,12 @@ def relax(
     from foldry.store.locks import hold_file
 
     if out.suffix.lower() not in (".pdb", ".ent"):
-        raise InputError(f"--out {out} is no PDB file: give it a name that ends in .pdb.")
+        raise InputError(f"--out {out} is no PDB file", "give it a name that ends in .pdb")
     check_file(out)
     structure = read_named(model)
     if out.exists() and out.samefile(split_name(model)[0]):
         raise InputError(
-            f"--out {out} is the model itself: name another file, or it would be lost."
+            f"--out {out} is the model itself", "name another file, or it would be lost"
         )
     to_pdb(structure)  # refuses now what the format cannot hold
     with hold_file(out):

@@ -79,11 +79,11 @@ def score(
         _score_batch(batch, out or Path(), settings, jobs)
         return
     if model is None:
-        raise InputError("A MODEL is needed, or --batch: see `foldry score --help`.")
+        raise InputError("A MODEL is needed, or --batch", "see `foldry score --help`")
     if out is not None or jobs is not None:
-        raise InputError("--out and --jobs belong to --batch: leave them out for one pair.")
+        raise InputError("--out and --jobs belong to --batch", "leave them out for one pair")
     if json and csv:
-        raise InputError("--json and --csv are two forms of the same: choose one.")
+        raise InputError("--json and --csv are two forms of the same", "choose one")
     needy = {"--align": align, "--stereochemistry": stereochemistry, "--plot": plot}
     if reference is None:
         _check_alone([name for name, given in needy.items() if given])
@@ -104,7 +104,7 @@ def score(
 
 def _check_alone(needy: Sequence[str]) -> None:
     if needy:
-        raise InputError(f"{needy[0]} needs a REFERENCE: give one, or leave {needy[0]} out.")
+        raise InputError(f"{needy[0]} needs a REFERENCE", f"give one, or leave {needy[0]} out")
 
 
 def _check_files(inputs: Iterable[str]) -> None:
@@ -112,20 +112,20 @@ def _check_files(inputs: Iterable[str]) -> None:
 
     for path, _ in map(split_name, inputs):
         if _PDB_ENTRY.fullmatch(str(path)) and not path.exists():
-            raise InputError(f"{path} is no file: download the entry and give its path.")
+            raise InputError("is no file", "download the entry and give its path", where=path)
 
 
 def _check_plot(plot: Path, inputs: Iterable[str]) -> None:
     if plot.suffix.lower() != ".svg":
-        raise InputError(f"--plot writes SVG and {plot} is no name for it: end it in .svg.")
+        raise InputError(f"--plot writes SVG and {plot} is no name for it", "end it in .svg")
     _check_target("--plot", plot, inputs)
 
 
 def _check_batch(useless: Sequence[str], batch: Path, out: Path | None) -> None:
     if useless:
-        raise InputError(f"--batch writes CSV of the pairs in its file: leave out {useless[0]}.")
+        raise InputError("--batch writes CSV of the pairs in its file", f"leave out {useless[0]}")
     if out is None:
-        raise InputError("--batch needs --out: name the CSV file for the scores.")
+        raise InputError("--batch needs --out", "name the CSV file for the scores")
     _check_target("--out", out, [str(batch)])
 
 
@@ -140,7 +140,7 @@ def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
     for name in inputs:
         source = split_name(name)[0]
         if source.exists() and path.samefile(source):
-            raise InputError(f"{option} {path} would replace an input: name another file.")
+            raise InputError(f"{option} {path} would replace an input", "name another file")
 
 
 def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | None) -> None:

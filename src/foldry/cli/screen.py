@@ -100,7 +100,7 @@ def screen(
     )
     _check_places(out)
     if bait and every:
-        raise InputError("--bait and --all are two choices of pairs: give one of them.")
+        raise InputError("--bait and --all are two choices of pairs", "give one of them")
     pairs = read_screen(inputs, bait or (), every=every)
     _check_lengths(pairs, max_length)
     runner.runtime(settings)
@@ -130,8 +130,8 @@ def _check_lengths(pairs: Sequence[Pair], max_length: int) -> None:
         if pair.query.num_residues > max_length:
             raise InputError(
                 f"{pair.place.rstrip(',')}: {pair.query.name} has {pair.query.num_residues} "
-                f"residues and the limit is {max_length}: leave the pair out, or raise "
-                "--max-length if the memory allows."
+                f"residues and the limit is {max_length}",
+                "leave the pair out, or raise --max-length if the memory allows",
             )
 
 

@@ -179,7 +179,7 @@ def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, M
     try:
         return None, preset(name)
     except ValueError as error:
-        raise InputError(f"--network: {error}.") from error
+        raise InputError(str(error), where="--network") from error
 
 
 def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
@@ -194,10 +194,10 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
         place = device_of_worker(torch.device(device))
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"there is no --device {device!r} here: use --device cpu.") from error
+        raise InputError(f"there is no --device {device!r} here", "use --device cpu") from error
     name = dtype or ("bfloat16" if place.type == "cuda" else "float32")
     if name not in ("float32", "bfloat16"):
-        raise InputError(f"--dtype {name} is unknown: choose float32 or bfloat16.")
+        raise InputError(f"--dtype {name} is unknown", "choose float32 or bfloat16")
     half = name == "bfloat16"
     return Runtime(
         device=place,
@@ -221,8 +221,8 @@ def _supervisor(
     wanted = 1 if workers is None else workers
     if max([wanted, *(slot.workers for slot in plan)]) > most:
         raise InputError(
-            f"a step has {most} micro-batches and so at most {most} workers: make them smaller "
-            "with --set micro_batch=1, or ask for fewer workers."
+            f"a step has {most} micro-batches and so at most {most} workers",
+            "make them smaller with --set micro_batch=1, or ask for fewer workers",
         )
     return Supervisor(
         command=(sys.executable, "-m", "foldry.cli.main", *sys.argv[1:]),

@@ -40,7 +40,7 @@ def get(
     from foldry.model import download
 
     if mirror is not None and tar is not None:
-        raise InputError("--mirror and --tar both say where the archive is: give one of them.")
+        raise InputError("--mirror and --tar both say where the archive is", "give one of them")
     groups = {
         "ptm": download.DEFAULT_MODELS,
         "multimer": download.COMPLEX_MODELS,

@@ -55,8 +55,8 @@ def merge_alignments(
             if len(sequence) != length:
                 raise InputError(
                     f"Row {number + 1} of the alignment ({alignment.headers[number]!r}) has "
-                    f"{len(sequence)} aligned letters and the query has {length}: "
-                    "align every row to the whole query."
+                    f"{len(sequence)} aligned letters and the query has {length}",
+                    "align every row to the whole query",
                 )
             rows.setdefault(sequence, alignment.deletions[number])
     letters = np.frombuffer("".join(rows).encode("latin-1", "replace"), np.uint8)
@@ -64,8 +64,8 @@ def merge_alignments(
     if (codes == _NO_LETTER).any():
         row, column = np.argwhere(codes == _NO_LETTER)[0]
         raise InputError(
-            f"The alignment has {list(rows)[row][column]!r} at residue {column + 1} of a row: "
-            "only capital letters of amino acids and '-' can stand there."
+            f"The alignment has {list(rows)[row][column]!r} at residue {column + 1} of a row",
+            "only capital letters of amino acids and '-' can stand there",
         )
     return codes, np.stack(list(rows.values())).astype(np.float32)
 

@@ -308,8 +308,8 @@ def _paired_by_row(query: Query) -> _Paired:
     depths = {len(part.sequences) for part in parts}
     if len(depths) > 1:
         raise InputError(
-            f"{query.name!r} has chains with {min(depths)} and with {max(depths)} paired rows: "
-            "rows that are paired by their number must be as many in every chain."
+            f"{query.name!r} has chains with {min(depths)} and with {max(depths)} paired rows",
+            "rows that are paired by their number must be as many in every chain",
         )
     whole = Alignment(
         headers=parts[0].headers,

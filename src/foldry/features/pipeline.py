@@ -73,12 +73,14 @@ def _check_query_row(chain: Chain, alignment: Alignment) -> None:
     first = alignment.sequences[0]
     if len(first) != len(chain.sequence):
         raise InputError(
-            f"The alignment of chain {chain.ids[0]} starts with a row of {len(first)} residues and "
-            f"the chain has {len(chain.sequence)}: its first row must be the query without gaps."
+            f"The alignment of chain {chain.ids[0]} starts with a row of {len(first)} residues "
+            f"and the chain has {len(chain.sequence)}",
+            "its first row must be the query without gaps",
         )
     for number, (ours, theirs) in enumerate(zip(chain.sequence, first, strict=True), start=1):
         if ours != theirs and RESTYPE_ORDER.get(ours, UNKNOWN) != UNKNOWN:
             raise InputError(
-                f"The alignment of chain {chain.ids[0]} starts with another sequence ({theirs} for "
-                f"{ours} at residue {number}): its first row must be the query."
+                f"The alignment of chain {chain.ids[0]} starts with another sequence ({theirs} "
+                f"for {ours} at residue {number})",
+                "its first row must be the query",
             )

@@ -122,7 +122,8 @@ def align_template(query_sequence: str, structure: Structure) -> TemplateHit:
     if best is None or len(aligned[best].pairs) < MIN_PAIRS:
         raise UnlikeError(
             f"Fewer than {MIN_PAIRS} residues of the template {structure.name!r} can be aligned "
-            "with the query: give a homologous chain, or leave the template out."
+            "with the query",
+            "give a homologous chain, or leave the template out",
         )
     name = f"{structure.name}_{structure.chains[best]}"
     hit = TemplateHit(name, replace(chains[best], name=name), aligned[best].pairs)
@@ -149,7 +150,7 @@ def index_pairs(
     start = query_sequence.find(hit_query.replace("-", ""))
     if start < 0:
         raise InputError(
-            "A template hit was found with another query sequence: search templates again."
+            "A template hit was found with another query sequence", "search templates again"
         )
     columns = np.array([query_indices, hit_indices]).T
     columns = columns[(columns >= 0).any(axis=1)]
@@ -162,13 +163,13 @@ def _check(query_sequence: str, hit: TemplateHit) -> None:
     limits = len(query_sequence), len(hit.structure)
     if (hit.pairs < 0).any() or (hit.pairs >= limits).any():
         raise InputError(
-            f"The template {hit.name!r} is aligned to a residue that does not exist: "
-            f"count from 0 to {limits[0] - 1} in the query and to {limits[1] - 1} in the template."
+            f"The template {hit.name!r} is aligned to a residue that does not exist",
+            f"count from 0 to {limits[0] - 1} in the query and to {limits[1] - 1} in the template",
         )
     if hit.structure.atom_mask[hit.pairs[:, 1]].sum() < MIN_ATOMS:
         raise InputError(
-            f"The template {hit.name!r} has no coordinates where it is aligned to the query: "
-            "leave it out."
+            f"The template {hit.name!r} has no coordinates where it is aligned to the query",
+            "leave it out",
         )
     known = hit.structure.atom_mask[:, CA]
     steps = np.diff(hit.structure.atom_positions[:, CA], axis=0)
@@ -176,6 +177,7 @@ def _check(query_sequence: str, hit: TemplateHit) -> None:
     if torn.any():
         number = hit.structure.residue_number[1:][torn][0]
         raise InputError(
-            f"Residue {number} of the template {hit.name!r} is more than "
-            f"{MAX_CA_DISTANCE:.0f} Å from the one before it: mend the file or leave it out."
+            f"Residue {number} of the template {hit.name!r} is more than {MAX_CA_DISTANCE:.0f} Å "
+            "from the one before it",
+            "mend the file or leave it out",
         )

@@ -52,7 +52,7 @@ def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
     records = parse_fasta(text, source)
     if not records:
         raise InputError(
-            f"{source} has no rows: give the query first, then the rows aligned to it."
+            "has no rows", "give the query first, then the rows aligned to it", where=source
         )
     rows = [record.sequence.translate(_NO_DOTS) for record in records]
     aligned = [row.translate(_NO_INSERTIONS) for row in rows]
@@ -61,13 +61,15 @@ def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
         if not _LETTERS.fullmatch(row):
             strange = next(letter for letter in row if not _LETTERS.fullmatch(letter))
             raise InputError(
-                f"{source}, line {record.line}, is a row with {strange!r}: use letters, "
-                "and '-' for gaps."
+                f"is a row with {strange!r}",
+                "use letters, and '-' for gaps",
+                where=f"{source}, line {record.line}",
             )
         if len(columns) != length:
             raise InputError(
-                f"{source}, line {record.line}, is a row of {len(columns)} aligned letters and the "
-                f"first row has {length}: make all rows equally long, insertions in lower case."
+                f"is a row of {len(columns)} aligned letters and the first row has {length}",
+                "make all rows equally long, insertions in lower case",
+                where=f"{source}, line {record.line}",
             )
     return Alignment(
         headers=tuple(record.header for record in records),
@@ -105,13 +107,15 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
     if len(lengths) != len(copies) or 0 in (*lengths, *copies) or sum(copies) > MAX_CHAINS:
         raise InputError(
             f"{source}, line 1, needs a length and a number of copies for every distinct chain, "
-            f"such as '#110,85<tab>2,1', and at most {MAX_CHAINS} chains: mend it."
+            f"such as '#110,85<tab>2,1', and at most {MAX_CHAINS} chains",
+            "mend it",
         )
     rows = parse_a3m("\n" + rest, source)
     if sum(lengths) != len(rows.sequences[0]):
         raise InputError(
             f"{source}, line 1, tells of {sum(lengths)} residues and the rows have "
-            f"{len(rows.sequences[0])}: give the length of every distinct chain once."
+            f"{len(rows.sequences[0])}",
+            "give the length of every distinct chain once",
         )
     begins = [0, *accumulate(lengths[:-1])]
     letters = np.frombuffer("".join(rows.sequences).encode("ascii"), np.uint8)
@@ -126,8 +130,9 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
         whole = {part.sequences[row] for row in first}
         if len(whole) != 1 or "-" in "".join(whole) or part.deletions[first].any():
             raise InputError(
-                f"{source}: chain {number + 1} does not begin with its whole sequence, or the rows "
-                "of several chains do not begin with all of them: put the queries first."
+                f"{source}: chain {number + 1} does not begin with its whole sequence, or the "
+                "rows of several chains do not begin with all of them",
+                "put the queries first",
             )
         alone = np.flatnonzero(own & ~several)
         # The query is the first row of its own alignment too.

@@ -17,7 +17,7 @@ def confidence_category(plddt: float) -> str:
         InputError: The value is no pLDDT.
     """
     if not 0 <= plddt <= 100:
-        raise InputError(f"pLDDT {plddt} is not between 0 and 100: give per-residue pLDDT.")
+        raise InputError(f"pLDDT {plddt} is not between 0 and 100", "give per-residue pLDDT")
     return "DLMH"[(plddt >= 50) + (plddt >= 70) + (plddt >= 90)]
 
 
@@ -47,7 +47,7 @@ def pae_json(pae: Float[np.ndarray, "N N"], max_pae: float) -> str:
         InputError: The matrix is not square.
     """
     if pae.ndim != 2 or pae.shape[0] != pae.shape[1]:
-        raise InputError(f"a PAE matrix of shape {pae.shape} is not square: give N by N errors.")
+        raise InputError(f"a PAE matrix of shape {pae.shape} is not square", "give N by N errors")
     rounded = np.round(pae.astype(np.float64), 1).tolist()
     return _compact(
         [{"predicted_aligned_error": rounded, "max_predicted_aligned_error": float(max_pae)}]

@@ -52,8 +52,9 @@ def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gem
                 block.set_mmcif_category(category["name"] + ".", columns)
     except _DAMAGE as error:
         raise InputError(
-            f"{source} is not a BinaryCIF file that can be read ({type(error).__name__}): give "
-            "mmCIF or PDB."
+            f"is not a BinaryCIF file that can be read ({type(error).__name__})",
+            "give mmCIF or PDB",
+            where=source,
         ) from None
     return block
 

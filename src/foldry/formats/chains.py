@@ -22,7 +22,9 @@ def read_named(name: str) -> Structure:
     missing = [chain for chain in chains if chain not in structure.chains]
     if missing:
         raise InputError(
-            f"{path} has no protein chain {missing[0]!r}: it has {', '.join(structure.chains)}."
+            f"has no protein chain {missing[0]!r}",
+            f"it has {', '.join(structure.chains)}",
+            where=path,
         )
     return structure.select(np.isin(structure.chain_id, chains)) if chains else structure
 
@@ -38,5 +40,5 @@ def split_name(name: str) -> tuple[Path, tuple[str, ...]]:
         return Path(name), ()
     found = tuple(map(str.strip, chains.split(",")))
     if len(found) > 1 and not all(found):
-        raise InputError(f"{name!r} names no chain beside a comma: write FILE:A,B without spaces.")
+        raise InputError(f"{name!r} names no chain beside a comma", "write FILE:A,B without spaces")
     return Path(path), found

@@ -109,7 +109,7 @@ def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
     _check_numbers(rows, source)
     if not rows:
         raise InputError(
-            f"{source} has no amino acid with coordinates: give a file with a protein in it."
+            "has no amino acid with coordinates", "give a file with a protein in it", where=source
         )
     return _structure(rows, _flat(parsed, source), stem(Path(source)), source)
 
@@ -142,7 +142,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             for number, monomer in enumerate(sequence, start=1)
         ]
     if not chains:
-        raise InputError(f"{source} has no protein: give a file with a protein in it.")
+        raise InputError("has no protein", "give a file with a protein in it", where=source)
     atoms = _flat(parsed, source)
     dates = list(block.find_values("_pdbx_audit_revision_history.revision_date")) if block else []
     return Deposition(
@@ -199,7 +199,8 @@ def to_pdb(structure: Structure) -> str:
     if max(map(len, lines)) > _PDB_WIDTH:
         raise InputError(
             f"{structure.name} does not fit into the PDB format (chain names of one letter, "
-            "residue numbers and atoms up to 9999 and 99999): use its mmCIF file."
+            "residue numbers and atoms up to 9999 and 99999)",
+            "use its mmCIF file",
         )
     return "".join(f"{line:<80}\n" for line in lines)
 
@@ -229,16 +230,17 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     except (RuntimeError, ValueError, IndexError) as error:
         raise _damaged(source, error) from None
     if not len(parsed):
-        raise InputError(f"{source} has no atoms: give a file with coordinates.")
+        raise InputError("has no atoms", "give a file with coordinates", where=source)
     if not 0 <= model < len(parsed):
-        raise InputError(f"{source} has {len(parsed)} models: there is no model {model}.")
+        raise InputError(f"has {len(parsed)} models", f"there is no model {model}", where=source)
     for other in range(len(parsed) - 1, -1, -1):
         if other != model:
             del parsed[other]
     if sum(map(len, parsed[0])) > _MAX_RESIDUES:
         raise InputError(
-            f"{source} has more than {_MAX_RESIDUES} residues and molecules: give some of its "
-            "chains in a file of their own."
+            f"has more than {_MAX_RESIDUES} residues and molecules",
+            "give some of its chains in a file of their own",
+            where=source,
         )
     parsed.merge_chain_parts()
     parsed.setup_entities()
@@ -254,7 +256,7 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
     else:
         text = decode(data, source)
         if not text.strip():
-            raise InputError(f"{source} is empty: give a PDB, mmCIF or BinaryCIF file.")
+            raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
         if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
             blocks = gemmi.cif.read_string(text)
             block = next((each for each in blocks if each.find_values("_atom_site.id")), blocks[0])
@@ -263,13 +265,13 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
         _check_coordinates(text, source)
         return _read_pdb(text), None
-    raise InputError(f"{source} is no PDB, mmCIF or BinaryCIF file: give one of these.")
+    raise InputError("is no PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
 
 
 def _damaged(source: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split()).rstrip(".")
     reason = re.sub(r"^string:(\d+):\d+\(\d+\): ", r"line \1: ", reason)
-    return InputError(f"{source} is a damaged structure file ({reason}): mend it.")
+    return InputError(f"is a damaged structure file ({reason})", "mend it", where=source)
 
 
 def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
@@ -292,7 +294,8 @@ def _check_coordinates(text: str, source: str) -> None:
                 if not _DECIMAL.fullmatch(line[start : start + 8].strip()):
                     raise InputError(
                         f"{source}, line {number}: {line[start : start + 8].strip()!r} in columns "
-                        f"{start + 1} to {start + 8} is no coordinate: mend the line."
+                        f"{start + 1} to {start + 8} is no coordinate",
+                        "mend the line",
                     )
 
 
@@ -324,8 +327,9 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
         twice = twice and [atom.altloc for atom in residue["CA"]].count("\0") > 1
         if place in seen or twice:
             raise InputError(
-                f"{source} has residue {place[1]} of chain {name!r} twice: give each chain a name "
-                "of its own."
+                f"has residue {place[1]} of chain {name!r} twice",
+                "give each chain a name of its own",
+                where=source,
             )
         seen.add(place)
 
@@ -377,8 +381,10 @@ def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: 
     broken = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
     if len(broken):
         raise InputError(
-            f"{source} has an atom without finite coordinates in residue {seqids[broken[0]]} of "
-            f"chain {rows[broken[0]][0]}: mend the file."
+            f"has an atom without finite coordinates in residue {seqids[broken[0]]} of chain "
+            f"{rows[broken[0]][0]}",
+            "mend the file",
+            where=source,
         )
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
     distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)

@@ -36,8 +36,9 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
             parts.append([])
         elif stripped and not headers:
             raise InputError(
-                f"{source}, line {number}, is not a FASTA header: begin with a line such "
-                "as '>name'."
+                "is not a FASTA header",
+                "begin with a line such as '>name'",
+                where=f"{source}, line {number}",
             )
         elif stripped:
             parts[-1].append(stripped)

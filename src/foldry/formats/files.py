@@ -39,18 +39,19 @@ def read_bytes(path: Path) -> bytes:
             else:
                 data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the path.") from None
+        raise InputError("does not exist", "check the path", where=path) from None
     except IsADirectoryError:
-        raise InputError(f"{path} is a folder: give a file.") from None
+        raise InputError("is a folder", "give a file", where=path) from None
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise InputError(f"{path} is a damaged gzip file: compress it again.") from None
+        raise InputError("is a damaged gzip file", "compress it again", where=path) from None
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
-        raise InputError(f"{path} cannot be read ({reason}): check the file.") from None
+        raise InputError(f"cannot be read ({reason})", "check the file", where=path) from None
     if len(data) > MAX_BYTES:
         raise InputError(
-            f"{path} holds more than {MAX_BYTES // 1024**2} MiB after decompression: give a "
-            "smaller file."
+            f"holds more than {MAX_BYTES // 1024**2} MiB after decompression",
+            "give a smaller file",
+            where=path,
         )
     return data
 
@@ -71,12 +72,14 @@ def decode(data: bytes, source: str) -> str:
         InputError: The bytes are binary or not UTF-8.
     """
     if b"\0" in data:
-        raise InputError(f"{source} is a binary file: give a text file.")
+        raise InputError("is a binary file", "give a text file", where=source)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{source}, line {line}, is not UTF-8: save the file as UTF-8.") from None
+        raise InputError(
+            "is not UTF-8", "save the file as UTF-8", where=f"{source}, line {line}"
+        ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

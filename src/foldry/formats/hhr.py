@@ -53,15 +53,17 @@ def _hit(lines: list[str], start: int, end: int, source: str) -> HhrHit:
     summary = _SUMMARY.search(lines[start + 2]) if end > start + 2 else None
     if summary is None or not lines[start + 1].startswith(">"):
         raise InputError(
-            f"{source}, line {start + 1}, is a hit without its title and scores: run "
-            "HHsearch again."
+            "is a hit without its title and scores",
+            "run HHsearch again",
+            where=f"{source}, line {start + 1}",
         )
     query, indices_query = _row("Q ", lines, start, end, source)
     hit_sequence, indices_hit = _row("T ", lines, start, end, source)
     if not query or len(query) != len(hit_sequence):
         raise InputError(
-            f"{source}, line {start + 1}, is a hit whose two rows differ in length: run HHsearch "
-            "again."
+            "is a hit whose two rows differ in length",
+            "run HHsearch again",
+            where=f"{source}, line {start + 1}",
         )
     return HhrHit(
         index=int(lines[start].split()[1]),
@@ -89,7 +91,9 @@ def _row(
         first, letters, last = block.groups() if block else ("0", "", "0")
         if not letters or int(last) - int(first) + 1 != len(letters) - letters.count("-"):
             raise InputError(
-                f"{source}, line {number + 1}, is not a row of an alignment: run HHsearch again."
+                "is not a row of an alignment",
+                "run HHsearch again",
+                where=f"{source}, line {number + 1}",
             )
         sequence += letters
         indices += _count(letters, int(first) - 1)

@@ -79,16 +79,19 @@ def parse_jobs(text: str, path: Path) -> list[Job]:
     except json.JSONDecodeError as error:
         reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
         raise InputError(
-            f"{path}, line {error.lineno}, column {error.colno}, is not JSON ({reason}): mend it "
-            "there."
+            f"column {error.colno}, is not JSON ({reason})",
+            "mend it there",
+            where=f"{path}, line {error.lineno}",
         ) from None
     except RecursionError:
-        raise InputError(f"{path} is nested too deeply for JSON of this kind: mend it.") from None
+        raise InputError(
+            "is nested too deeply for JSON of this kind", "mend it", where=path
+        ) from None
     except ValueError as error:
-        raise InputError(f"{path} is not JSON that can be read ({error}): mend it.") from None
+        raise InputError(f"is not JSON that can be read ({error})", "mend it", where=path) from None
     jobs = content if isinstance(content, list) else [content]
     if not jobs:
-        raise InputError(f"{path} has no job: give at least one.")
+        raise InputError("has no job", "give at least one", where=path)
     return [
         _job(job, path, f"{path}, job {i}," if jobs[1:] else f"{path}")
         for i, job in enumerate(jobs, 1)
@@ -108,21 +111,21 @@ def _job(job: Any, path: Path, place: str) -> Job:
     _check_keys(job, _JOB | set(_NOT_YET), place)
     for key in _NOT_YET:
         if job.get(key):
-            raise InputError(f"{place} has {key}, and only proteins are folded: remove it.")
+            raise InputError(f"has {key}, and only proteins are folded", "remove it", where=place)
     _version(job, place)
     name = job.get("name")
     sequences = job.get("sequences")
     if not isinstance(name, str) or not name.strip():
-        raise InputError(f"{place} has no name: give the job a name.")
+        raise InputError("has no name", "give the job a name", where=place)
     if not isinstance(sequences, list) or not sequences:
-        raise InputError(f"{place} has no sequences: give a list with at least one protein.")
+        raise InputError("has no sequences", "give a list with at least one protein", where=place)
     chains: list[Chain] = []
     for number, entry in enumerate(sequences, start=1):
         chains.append(_chain(entry, path, f"{place} sequence {number}", chains))
         check_number_of_chains(sum(len(chain.ids) for chain in chains), place)
     ids = [each for chain in chains for each in chain.ids]
     if len(set(ids)) < len(ids):
-        raise InputError(f"{place} names two chains alike: give every chain an id of its own.")
+        raise InputError("names two chains alike", "give every chain an id of its own", where=place)
     return Job(name.strip(), tuple(chains), _seeds(job, place))
 
 
@@ -131,11 +134,15 @@ def _version(job: Mapping[str, Any], place: str) -> None:
     versions = {"alphafold3": (1, 2, 3, 4), "alphafoldserver": (1, 2)}.get(str(dialect))
     if versions is None:
         raise InputError(
-            f"{place} is of the dialect {dialect!r}: Foldry reads alphafold3 and alphafoldserver."
+            f"is of the dialect {dialect!r}",
+            "Foldry reads alphafold3 and alphafoldserver",
+            where=place,
         )
     if job.get("version", 1) not in versions:
         raise InputError(
-            f"{place} is of version {job['version']!r}: Foldry reads versions 1 to {versions[-1]}."
+            f"is of version {job['version']!r}",
+            f"Foldry reads versions 1 to {versions[-1]}",
+            where=place,
         )
 
 
@@ -147,26 +154,30 @@ def _seeds(job: Mapping[str, Any], place: str) -> tuple[int, ...]:
         ]
         if all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in seeds):
             return tuple(dict.fromkeys(seeds))
-    raise InputError(f"{place} has strange modelSeeds: give whole numbers from 0 to {MAX_SEED}.")
+    raise InputError(
+        "has strange modelSeeds", f"give whole numbers from 0 to {MAX_SEED}", where=place
+    )
 
 
 def _chain(entry: Any, path: Path, place: str, before: list[Chain]) -> Chain:
     """One entry of `sequences`; `before` are the chains that have their names already."""
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise InputError(f'{place} is not an object with one key: write {{"protein": …}}.')
+        raise InputError('is not an object with one key: write {"protein"', "…}", where=place)
     kind, protein = next(iter(entry.items()))
     if kind in _OTHERS:
-        raise InputError(f"{place} is {_OTHERS[kind]}, and only proteins are folded: remove it.")
+        raise InputError(
+            f"is {_OTHERS[kind]}, and only proteins are folded", "remove it", where=place
+        )
     if kind not in ("protein", "proteinChain"):
-        raise InputError(f"{place} is of the unknown kind {kind!r}: Foldry reads protein.")
+        raise InputError(f"is of the unknown kind {kind!r}", "Foldry reads protein", where=place)
     known = _PROTEIN if kind == "protein" else _SERVER_PROTEIN
     _check_keys(protein, known | {"modifications", "glycans"}, place)
     for key in ("modifications", "glycans"):
         if protein.get(key):
-            raise InputError(f"{place} has {key}, which are not folded: remove them.")
+            raise InputError(f"has {key}, which are not folded", "remove them", where=place)
     sequence = protein.get("sequence")
     if not isinstance(sequence, str):
-        raise InputError(f"{place} has no sequence: give the protein's amino acids.")
+        raise InputError("has no sequence", "give the protein's amino acids", where=place)
     sequence = clean_sequence(sequence, place)
     return Chain(
         ids=_ids(protein, place, sum(len(chain.ids) for chain in before)),
@@ -181,7 +192,9 @@ def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, 
     if "id" not in protein:
         copies = protein.get("count", 1)
         if type(copies) is not int or not 1 <= copies <= MAX_CHAINS:
-            raise InputError(f"{place} has a strange count: give a number from 1 to {MAX_CHAINS}.")
+            raise InputError(
+                "has a strange count", f"give a number from 1 to {MAX_CHAINS}", where=place
+            )
         return tuple(chain_names(num_before + copies)[num_before:])
     ids = [protein["id"]] if isinstance(protein["id"], str) else protein["id"]
     if (
@@ -193,8 +206,9 @@ def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, 
         )
     ):
         raise InputError(
-            f"{place} has a strange id: give a letter such as 'A', at most {MAX_ID} letters and "
-            "digits, or a list of such."
+            "has a strange id",
+            f"give a letter such as 'A', at most {MAX_ID} letters and digits, or a list of such",
+            where=place,
         )
     return tuple(ids)
 
@@ -212,7 +226,7 @@ def _alignment(
     alignment = parse_a3m(text, source)
     first = alignment.sequences[0]
     if alignment.deletions[0].any() or "-" in first or clean_sequence(first, source) != sequence:
-        raise InputError(f"{source} does not begin with the chain's sequence: put it first.")
+        raise InputError("does not begin with the chain's sequence", "put it first", where=source)
     return alignment
 
 
@@ -221,12 +235,14 @@ def _text_or_file(
 ) -> tuple[str | None, Path | None]:
     text, name = entry.get(key), entry.get(f"{key}Path")
     if not isinstance(text, str | None) or not isinstance(name, str | None):
-        raise InputError(f"{place} has a {key} that is not text: write it in quotes.")
+        raise InputError(f"has a {key} that is not text", "write it in quotes", where=place)
     if text is not None and name is not None:
-        raise InputError(f"{place} has both {key} and {key}Path: give one of them.")
+        raise InputError(f"has both {key} and {key}Path", "give one of them", where=place)
     file = None if name is None else path.parent / name
     if file is not None and not file.is_file():
-        raise InputError(f"{place} names a file {name!r} that does not exist: check {key}Path.")
+        raise InputError(
+            f"names a file {name!r} that does not exist", f"check {key}Path", where=place
+        )
     return text, file
 
 
@@ -235,7 +251,7 @@ def _templates(
 ) -> tuple[TemplateHit, ...]:
     entries = protein.get("templates") or []
     if not isinstance(entries, list):
-        raise InputError(f"{place} has templates that are not a list: write [] for none.")
+        raise InputError("has templates that are not a list", "write [] for none", where=place)
     return tuple(
         _template(entry, path, f"{place} template {number}", len(sequence))
         for number, entry in enumerate(entries, start=1)
@@ -250,10 +266,12 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Template
     elif text:
         deposition = parse_deposition(text.encode(errors="replace"), f"{place} mmcif")
     else:
-        raise InputError(f"{place} has no mmcif: give its text, or its file as mmcifPath.")
+        raise InputError("has no mmcif", "give its text, or its file as mmcifPath", where=place)
     if len(deposition.chains) != 1:
         raise InputError(
-            f"{place} has {len(deposition.chains)} protein chains: give a file with one chain."
+            f"has {len(deposition.chains)} protein chains",
+            "give a file with one chain",
+            where=place,
         )
     structure = next(iter(deposition.chains.values()))
     columns = [entry.get("queryIndices"), entry.get("templateIndices")]
@@ -263,23 +281,28 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Template
             type(index) is int and 0 <= index < limit for index in indices
         ):
             raise InputError(
-                f"{place} has strange indices: queryIndices count from 0 to {limits[0] - 1}, "
-                f"templateIndices from 0 to {limits[1] - 1}, unseen residues counted."
+                "has strange indices",
+                f"queryIndices count from 0 to {limits[0] - 1}, templateIndices from 0 to "
+                f"{limits[1] - 1}, unseen residues counted",
+                where=place,
             )
     pairs = [len(indices) for indices in columns if indices is not None]
     if pairs[0] != pairs[1] or not pairs[0] or len(set(columns[0] or ())) < pairs[0]:
         raise InputError(
-            f"{place} needs queryIndices and templateIndices of the same length, no query residue "
-            "twice: mend them."
+            "needs queryIndices and templateIndices of the same length, no query residue twice",
+            "mend them",
+            where=place,
         )
     return TemplateHit(structure.name, structure, np.array(columns, np.int64).T)
 
 
 def _check_keys(entry: Any, known: set[str], place: str) -> None:
     if not isinstance(entry, dict):
-        raise InputError(f"{place} is not a JSON object: write it in braces.")
+        raise InputError("is not a JSON object", "write it in braces", where=place)
     unknown = sorted(set(entry) - known)
     if unknown:
         raise InputError(
-            f"{place} has the unknown key {unknown[0]!r}: Foldry reads {', '.join(sorted(known))}."
+            f"has the unknown key {unknown[0]!r}",
+            f"Foldry reads {', '.join(sorted(known))}",
+            where=place,
         )

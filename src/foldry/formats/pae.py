@@ -30,7 +30,9 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no JSON: give the file of predicted aligned errors.") from None
+        raise InputError(
+            "is no JSON", "give the file of predicted aligned errors", where=path
+        ) from None
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     try:
@@ -39,11 +41,12 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
         pae = None
     if pae is None or pae.ndim != 2 or pae.shape[0] != pae.shape[1] or not len(pae):
         raise InputError(
-            f"{path} has no square matrix called predicted_aligned_error or pae: give the file of "
-            "predicted aligned errors."
+            "has no square matrix called predicted_aligned_error or pae",
+            "give the file of predicted aligned errors",
+            where=path,
         )
     if not (np.isfinite(pae) & (pae >= 0)).all():
-        raise InputError(f"{path} has an error that is not a number from 0 up: mend the file.")
+        raise InputError("has an error that is not a number from 0 up", "mend the file", where=path)
     return pae
 
 

@@ -55,11 +55,13 @@ def locate_queries(paths: Sequence[Path], *, together: bool = False) -> list[tup
             first, before = found.setdefault(query.name.casefold(), (query, path))
             if first is not query:
                 raise InputError(
-                    f"{path} has a query {query.name!r} and so has {before}: give every query a "
-                    "name of its own (characters that are not safe in a file's name count as _)."
+                    f"has a query {query.name!r} and so has {before}",
+                    "give every query a name of its own (characters that are not safe in a "
+                    "file's name count as _)",
+                    where=path,
                 )
     if not found:
-        raise InputError("There is no query: give a FASTA, a3m or JSON file.")
+        raise InputError("There is no query", "give a FASTA, a3m or JSON file")
     return list(found.values())
 
 
@@ -80,7 +82,9 @@ def safe_name(name: str, source: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:MAX_NAME].rstrip("._-")
     if not safe:
         raise InputError(
-            f"{source} has the name {name!r}, which cannot name a file: use letters and digits."
+            f"has the name {name!r}, which cannot name a file",
+            "use letters and digits",
+            where=source,
         )
     return safe
 
@@ -94,7 +98,9 @@ def _files(paths: Sequence[Path]) -> list[Path]:
         found = [each for each in sorted(path.iterdir()) if each.is_file() and _suffix(each)]
         if not found:
             raise InputError(
-                f"{path} is a folder without a FASTA, a3m, Stockholm or JSON file: check the path."
+                "is a folder without a FASTA, a3m, Stockholm or JSON file",
+                "check the path",
+                where=path,
             )
         files += found
     return files
@@ -118,7 +124,7 @@ def _read(path: Path, together: bool) -> list[Query]:
     if is_table(path):
         raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
     if not text.strip():
-        raise InputError(f"{source} is empty: give a FASTA, a3m or JSON file.")
+        raise InputError("is empty", "give a FASTA, a3m or JSON file", where=source)
     suffix = _suffix(path)
     if suffix in JSON_SUFFIXES or (not suffix and text.lstrip().startswith(("{", "["))):
         jobs = parse_jobs(text, path)
@@ -129,8 +135,9 @@ def _read(path: Path, together: bool) -> list[Query]:
         return [_aligned(parse_stockholm(text, source), path)]
     if not text.lstrip().startswith(">"):
         raise InputError(
-            f"{source}, line 1, is not a FASTA header: begin with a line such as '>name', or name "
-            "the file .a3m, .sto or .json after its format."
+            f"{source}, line 1, is not a FASTA header",
+            "begin with a line such as '>name', or name the file .a3m, .sto or .json after its "
+            "format",
         )
     records = parse_fasta(text, source)
     if together and len(records) > 1:
@@ -149,7 +156,7 @@ def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
     place = f"{path}, line {record.line},"
     name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
-        raise InputError(f"{place} is a header without a name: write one after '>'.")
+        raise InputError("is a header without a name", "write one after '>'", where=place)
     return Query(safe_name(name, place), named_chains(split_chains(record.sequence, place)))
 
 
@@ -202,7 +209,7 @@ def _aligned(alignment: Alignment, path: Path) -> Query:
     first = alignment.sequences[0]
     if "-" in first or alignment.deletions[0].any():
         raise InputError(
-            f"{place} has gaps or insertions: put the query itself first, in upper case."
+            "has gaps or insertions", "put the query itself first, in upper case", where=place
         )
     chain = Chain(("A",), clean_sequence(first, place), alignment)
     return Query(safe_name(name, place), (chain,))

@@ -68,8 +68,9 @@ class _Proteins:
         found = self.by_name.get(safe_name(name, place).casefold()) if name else None
         if found is None:
             raise InputError(
-                f"{place} names {name!r}, which no file here defines: give its FASTA or a3m file "
-                "too, or write its sequence."
+                f"names {name!r}, which no file here defines",
+                "give its FASTA or a3m file too, or write its sequence",
+                where=place,
             )
         return found
 
@@ -98,7 +99,7 @@ def read_screen(
     tables = [path for path in paths if is_table(path)]
     files = [path for path in paths if path not in tables]
     if tables[1:]:
-        raise InputError(f"{tables[1]} is a second table: give one, and files of proteins.")
+        raise InputError(f"{tables[1]} is a second table", "give one, and files of proteins")
     queries = [query for query, _ in locate_queries(files)] if files else []
     proteins = _Proteins(
         {query.name.casefold(): query for query in queries},
@@ -123,7 +124,7 @@ def read_screen(
     else:
         pairs = _checked(_complexes(bounded, proteins, source))
     if not pairs:
-        raise InputError(f"{source} has no pair: give two proteins or more.")
+        raise InputError("has no pair", "give two proteins or more", where=source)
     return pairs
 
 
@@ -136,8 +137,9 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
     for part in parts:
         if part.paired_by_row:
             raise InputError(
-                f"{place} has {part.name!r}, a complex whose file pairs the rows of its chains: "
-                "give the alignment of each chain in a file of its own."
+                f"has {part.name!r}, a complex whose file pairs the rows of its chains",
+                "give the alignment of each chain in a file of its own",
+                where=place,
             )
     names = iter(chain_names(sum(part.num_chains for part in parts)))
     copies: dict[Chain, list[str]] = {}
@@ -152,8 +154,10 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
 def _check_columns(source: str, columns: Sequence[str]) -> None:
     if set(columns) not in (*PROTEINS, *PAIRS) or len(set(columns)) < len(columns):
         raise InputError(
-            f"{source} has the columns {', '.join(columns)!r}: name them id and sequence, id alone "
-            "for proteins of other files, or a and b for pairs of these."
+            f"has the columns {', '.join(columns)!r}",
+            "name them id and sequence, id alone for proteins of other files, or a and b for "
+            "pairs of these",
+            where=source,
         )
 
 
@@ -161,8 +165,9 @@ def _bounded(rows: Iterator[TableRow], source: str) -> Iterator[TableRow]:
     for number, row in enumerate(rows):
         if number == MAX_PAIRS:
             raise InputError(
-                f"{source}, line {row.line}, is beyond the {MAX_PAIRS} rows of one screen: cut the "
-                "table."
+                f"is beyond the {MAX_PAIRS} rows of one screen",
+                "cut the table",
+                where=f"{source}, line {row.line}",
             )
         yield row
 
@@ -172,7 +177,7 @@ def _protein(row: TableRow, proteins: _Proteins, source: str) -> tuple[Query, st
     place = f"{source}, line {row.line},"
     name, sequences = row.cells.get("id", ""), row.cells.get("sequence", "")
     if not name:
-        raise InputError(f"{place} has no id: give every row a name.")
+        raise InputError("has no id", "give every row a name", where=place)
     if sequences:
         return proteins.written(name, sequences, place), place
     return proteins.named(name, place), place
@@ -207,7 +212,7 @@ def _chosen_pairs(
     if len(by_name) < len(members):
         names = [member.name.casefold() for member in members]
         twice = next(member for member in members if names.count(member.name.casefold()) > 1)
-        raise InputError(f"The screen has the protein {twice.name!r} twice: name it once.")
+        raise InputError(f"The screen has the protein {twice.name!r} twice", "name it once")
     everything = replace(proteins, by_name={**proteins.by_name, **by_name})
     chosen = {bait.name: bait for bait in (everything.named(name, "The bait") for name in baits)}
     others = [member for member in members if member.name not in chosen]
@@ -216,7 +221,7 @@ def _chosen_pairs(
         number = len(others) * (len(others) - 1) // 2
     if number > MAX_PAIRS:
         raise InputError(
-            f"The screen has {number} pairs and the limit is {MAX_PAIRS}: cut it into several."
+            f"The screen has {number} pairs and the limit is {MAX_PAIRS}", "cut it into several"
         )
     two: Iterator[tuple[Query, Query]] = combinations(chosen.values() if baits else others, 2)
     yield from (_pair(a, b, _CHOSEN) for a, b in two)
@@ -246,11 +251,11 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:
             if pair.place == _CHOSEN:
                 raise InputError(
-                    f"The screen has two pairs called {pair.query.name!r}: name one of their "
-                    "proteins otherwise."
+                    f"The screen has two pairs called {pair.query.name!r}",
+                    "name one of their proteins otherwise",
                 )
             raise InputError(
-                f"{pair.place} is called {pair.query.name!r} as an earlier pair is: give every "
-                "pair an id of its own."
+                f"{pair.place} is called {pair.query.name!r} as an earlier pair is",
+                "give every pair an id of its own",
             )
     return list(found.values())

@@ -28,19 +28,21 @@ def clean_sequence(sequence: str, place: str) -> str:
     """
     letters = "".join(sequence.split()).removesuffix("*")
     if not letters:
-        raise InputError(f"{place} has no sequence: write the amino acids after the header.")
+        raise InputError("has no sequence", "write the amino acids after the header", where=place)
     strange = re.search(r"[^A-Za-z]", letters)
     if strange is None:
         known = re.sub(r"[UOBZJ]", "X", letters.upper())
         if not known.strip("X"):
-            raise InputError(f"{place} has no known amino acid: there are no atoms to place for X.")
+            raise InputError(
+                "has no known amino acid", "there are no atoms to place for X", where=place
+            )
         return known
     what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
     if strange[0] in "-.":
         what, advice = "a gap", "remove the gaps, or name an alignment .a3m"
     elif strange[0] == "*":
         what, advice = "a stop codon", "cut the sequence there"
-    raise InputError(f"{place} has {what} at residue {strange.start() + 1}: {advice}.")
+    raise InputError(f"has {what} at residue {strange.start() + 1}", f"{advice}", where=place)
 
 
 def check_number_of_chains(number: int, place: str) -> None:
@@ -50,7 +52,7 @@ def check_number_of_chains(number: int, place: str) -> None:
         InputError: There are more than `MAX_CHAINS`.
     """
     if number > MAX_CHAINS:
-        raise InputError(f"{place} has {number} chains: fold at most {MAX_CHAINS} together.")
+        raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS} together", where=place)
 
 
 def chain_names(number: int) -> list[str]:

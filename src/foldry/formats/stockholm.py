@@ -105,26 +105,29 @@ def _rows(text: str, source: str) -> dict[str, str]:
             name, *letters = line.split()
             if len(letters) != 1:
                 raise InputError(
-                    f"{source}, line {number}, is not a name and an aligned sequence: write the "
-                    "alignment again."
+                    "is not a name and an aligned sequence",
+                    "write the alignment again",
+                    where=f"{source}, line {number}",
                 )
             strange = re.search(r"[^A-Za-z.-]", letters[0])
             if strange is not None:
                 raise InputError(
-                    f"{source}, line {number}, is a row with {strange[0]!r}: use letters, and '-' "
-                    "or '.' for gaps."
+                    f"is a row with {strange[0]!r}",
+                    "use letters, and '-' or '.' for gaps",
+                    where=f"{source}, line {number}",
                 )
             rows[name] = rows.get(name, "") + letters[0]
     if not rows:
         raise InputError(
-            f"{source} has no rows: give the query first, then the rows aligned to it."
+            "has no rows", "give the query first, then the rows aligned to it", where=source
         )
     length = len(next(iter(rows.values())))
     for name, row in rows.items():
         if len(row) != length:
             raise InputError(
-                f"{source} has a row {name} of {len(row)} columns and a first row of {length}: "
-                "make all rows equally long."
+                f"has a row {name} of {len(row)} columns and a first row of {length}",
+                "make all rows equally long",
+                where=source,
             )
     return rows
 

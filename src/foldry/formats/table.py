@@ -40,8 +40,9 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
         for row in cells:
             if len(row) > len(columns):
                 raise InputError(
-                    f"{path}, line {rows.line_num}, has {len(row)} cells in {len(columns)} "
-                    "columns: mend it."
+                    f"has {len(row)} cells in {len(columns)} columns",
+                    "mend it",
+                    where=f"{path}, line {rows.line_num}",
                 )
             if any(row):
                 yield TableRow(rows.line_num, dict(zip(columns, row, strict=False)))
@@ -56,4 +57,6 @@ def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
             yield [cell.strip() for cell in row]
     except csv.Error as error:
         number = rows.line_num  # type: ignore[attr-defined]
-        raise InputError(f"{path}, line {number}, is no CSV ({error}): mend it.") from None
+        raise InputError(
+            f"is no CSV ({error})", "mend it", where=f"{path}, line {number}"
+        ) from None

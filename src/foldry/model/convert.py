@@ -69,9 +69,9 @@ def read(path: Path, model: str | None = None) -> Weights:
         InputError: The file is damaged, of another kind or of another network.
     """
     if not path.is_file():
-        raise InputError(f"{path} is no file: give the path of a weights file.")
+        raise InputError("is no file", "give the path of a weights file", where=path)
     if model is not None and model not in MODELS:
-        raise InputError(f"no model is called {model!r}: choose from {', '.join(MODELS)}.")
+        raise InputError(f"no model is called {model!r}", f"choose from {', '.join(MODELS)}")
     if path.suffix == ".npz":
         weights = read_official(path, model)
     elif path.suffix in OPENFOLD:
@@ -80,8 +80,9 @@ def read(path: Path, model: str | None = None) -> Weights:
         weights = _read_ours(path, model)
     else:
         raise InputError(
-            f"{path} ends in {path.suffix or 'nothing'}: a weights file ends in .npz (official), "
-            ".pt (OpenFold) or .safetensors (Foldry)."
+            f"ends in {path.suffix or 'nothing'}",
+            "a weights file ends in .npz (official), .pt (OpenFold) or .safetensors (Foldry)",
+            where=path,
         )
     return _finite(path, weights)
 
@@ -90,7 +91,7 @@ def _finite(path: Path, weights: Weights) -> Weights:
     for name, tensor in weights.state.items():
         if not torch.isfinite(tensor).all():
             raise InputError(
-                f"{path} holds numbers that are not finite, in {name!r}: get it again."
+                f"holds numbers that are not finite, in {name!r}", "get it again", where=path
             )
     return weights
 
@@ -104,7 +105,9 @@ def read_official(path: Path, model: str | None) -> Weights:
     params = read_npz(path)
     for name, array in params.items():
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-            raise InputError(f"{path} holds {name!r} as {array.dtype}: parameters are floats.")
+            raise InputError(
+                f"holds {name!r} as {array.dtype}", "parameters are floats", where=path
+            )
     stem = path.stem.removeprefix("params_")
     named = model or (stem if stem in MODELS else None)
     if any("/~_relative_encoding/" in name for name in params):
@@ -129,8 +132,9 @@ def read_official(path: Path, model: str | None) -> Weights:
 def _read_openfold(path: Path, model: str | None) -> Weights:
     if model in MULTIMER_MODELS:
         raise InputError(
-            f"{path} cannot be read as {model}: Foldry reads no multimer networks from OpenFold's "
-            "files; give the official .npz."
+            f"cannot be read as {model}",
+            "Foldry reads no multimer networks from OpenFold's files; give the official .npz",
+            where=path,
         )
     params = openfold.read_checkpoint(path)
     guess = _model(
@@ -186,15 +190,16 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
         InputError: The source is not usable, or the target cannot be made.
     """
     if target.suffix not in (".safetensors", ".npz"):
-        raise InputError(f"{target} must end in .safetensors (Foldry) or .npz (official).")
+        raise InputError("must end in .safetensors (Foldry) or .npz (official)", where=target)
     if target.exists():
-        raise InputError(f"{target} exists: delete it first, or choose another name.")
+        raise InputError("exists", "delete it first, or choose another name", where=target)
     check_folder(target.parent)
     weights = read(source, model)
     if target.suffix == ".npz" and weights.config.name not in MODELS:
         raise InputError(
             f"{weights.config.name} is no official model, and nothing reads its parameters from a "
-            "file of the official kind: name a .safetensors file."
+            "file of the official kind",
+            "name a .safetensors file",
         )
     make_folder(target.parent)
     with hold_file(target):

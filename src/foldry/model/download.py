@@ -196,7 +196,9 @@ def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
             members = _members(tar, archive)
             missing = [name for name in models if f"params_{name}.npz" not in members]
             if missing:
-                raise InputError(f"{archive} has no {missing[0]}: is it AlphaFold's archive?")
+                raise InputError(
+                    f"has no {missing[0]}", "give AlphaFold's own archive", where=archive
+                )
             if "LICENSE" in members:
                 _extract(tar, members["LICENSE"], folder / "LICENSE")
             for name in models:
@@ -204,7 +206,7 @@ def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
                 _extract(tar, members[path.name], path, model=name)
     except (tarfile.TarError, EOFError) as error:
         raise InputError(
-            f"{archive} is no whole tar archive ({error}): fetch it again, or give another."
+            f"is no whole tar archive ({error})", "fetch it again, or give another", where=archive
         ) from error
 
 
@@ -214,13 +216,14 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
     for count, member in enumerate(tar):
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
-            raise InputError(f"{archive} holds {member.name!r}, which leads out of its folder.")
+            raise InputError(f"holds {member.name!r}, which leads out of its folder", where=archive)
         if not member.isdir() and (not member.isfile() or member.issparse()):
-            raise InputError(f"{archive} holds {member.name!r}, which is a link or a device.")
+            raise InputError(f"holds {member.name!r}, which is a link or a device", where=archive)
         if member.size > MAX_MEMBER or count >= MAX_MEMBERS or path.name in members:
             raise InputError(
-                f"{archive} is not AlphaFold's archive: {member.name!r} is too large, twice "
-                "there, or one file too many."
+                "is not AlphaFold's archive",
+                f"{member.name!r} is too large, twice there, or one file too many",
+                where=archive,
             )
         if member.isfile():
             members[path.name] = member

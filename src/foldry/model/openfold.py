@@ -194,16 +194,18 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # the reader's errors have no common class
         raise InputError(
-            f"{path} cannot be read as an OpenFold checkpoint ({_first_line(error)}): only a file "
-            "that torch.save made of plain tensors is accepted."
+            f"cannot be read as an OpenFold checkpoint ({_first_line(error)})",
+            "only a file that torch.save made of plain tensors is accepted",
+            where=path,
         ) from error
     params = content.get("ema", content) if isinstance(content, dict) else None
     if isinstance(params, dict) and isinstance(params.get("params"), dict):
         params = params["params"]
     if not isinstance(params, dict) or not params or not all(map(_is_array, params.items())):
         raise InputError(
-            f"{path} is no OpenFold checkpoint: it must hold names and tensors, or the same under "
-            "'ema' and 'params'."
+            "is no OpenFold checkpoint",
+            "it must hold names and tensors, or the same under 'ema' and 'params'",
+            where=path,
         )
     return {_current_name(name): tensor for name, tensor in params.items()}
 
@@ -234,14 +236,14 @@ def from_openfold(params: Mapping[str, Tensor], config: ModelConfig) -> dict[str
     missing = [theirs for theirs in names.values() if theirs not in params]
     if missing:
         raise InputError(
-            f"this is no OpenFold checkpoint of {config.name}: {len(missing)} of {len(names)} "
-            f"arrays are missing, {missing[0]!r} the first."
+            f"this is no OpenFold checkpoint of {config.name}",
+            f"{len(missing)} of {len(names)} arrays are missing, {missing[0]!r} the first",
         )
     for ours, shape in state_shapes(config).items():
         found = tuple(params[names[ours]].shape)
         if found != shape:
             raise InputError(
-                f"this is no OpenFold checkpoint of {config.name}: {names[ours]!r} has shape "
-                f"{found} and not {shape}."
+                f"this is no OpenFold checkpoint of {config.name}",
+                f"{names[ours]!r} has shape {found} and not {shape}",
             )
     return {ours: params[theirs].float().clone() for ours, theirs in names.items()}

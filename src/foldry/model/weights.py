@@ -414,14 +414,14 @@ def _check(
     missing = [key for key in shapes if key not in arrays]
     if missing:
         raise InputError(
-            f"these are not the parameters of {name}: {len(missing)} of {len(shapes)} arrays are "
-            f"missing, {missing[0]!r} the first."
+            f"these are not the parameters of {name}",
+            f"{len(missing)} of {len(shapes)} arrays are missing, {missing[0]!r} the first",
         )
     for key, shape in shapes.items():
         if tuple(arrays[key].shape) != shape:
             raise InputError(
-                f"these are not the parameters of {name}: {key!r} has shape "
-                f"{tuple(arrays[key].shape)} and not {shape}."
+                f"these are not the parameters of {name}",
+                f"{key!r} has shape {tuple(arrays[key].shape)} and not {shape}",
             )
 
 
@@ -470,7 +470,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path} is damaged ({error}): get or make the file again.") from error
+        raise InputError(
+            f"is damaged ({error})", "get or make the file again", where=path
+        ) from error
     _check(state, state_shapes(config), f"{config.name} in {path}")
     return state, config, notes
 

@@ -137,7 +137,7 @@ def _pick(
     for name in names:
         if name in found:
             return found[name]
-    raise InputError(f"{weights} has no {names[0]}: it has {', '.join(sorted(found))}.")
+    raise InputError(f"{weights} has no {names[0]}", f"it has {', '.join(sorted(found))}")
 
 
 def _network(path: Path) -> NetworkFile:

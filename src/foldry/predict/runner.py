@@ -115,7 +115,7 @@ def fold(
     chosen = Settings(weights=str(weights), **settings)
     queries = [query] if isinstance(query, Query) else read_queries([Path(query)])
     if len(queries) != 1:
-        raise InputError(f"{query} has {len(queries)} queries: fold them one by one.")
+        raise InputError(f"{query} has {len(queries)} queries", "fold them one by one")
     known = [
         each if isinstance(each, Structure) else read_structure(Path(each)) for each in templates
     ]

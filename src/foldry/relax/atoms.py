@@ -107,8 +107,8 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     runs = bonded_runs(structure)
     if not runs:
         raise InputError(
-            "no two residues with N, CA and C follow each other, and Amber has no parameters of a "
-            "single one."
+            "no two residues with N, CA and C follow each other, and Amber has no parameters of "
+            "a single one"
         )
     topology, positions = _topology(structure, runs)
     text = io.StringIO()
@@ -148,7 +148,7 @@ def _check_apart(structure: Structure) -> None:
         row, slot = rows[shared.min()], slots[shared.min()]
         residue = f"{structure.chain_id[row]} {structure.residue_number[row]}"
         raise InputError(
-            f"another atom lies where {ATOM37[slot]} of residue {residue} is: remove one of them."
+            f"another atom lies where {ATOM37[slot]} of residue {residue} is", "remove one of them"
         )
 
 

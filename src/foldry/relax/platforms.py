@@ -22,10 +22,10 @@ def find_platform(name: str) -> Any:
         import pdbfixer  # noqa: F401, PLC0415
     except ImportError as error:
         raise InputError(
-            f"relaxation needs OpenMM and PDBFixer ({error}): pip install openmm pdbfixer."
+            f"relaxation needs OpenMM and PDBFixer ({error})", "pip install openmm pdbfixer"
         ) from None
     if name != "auto" and name not in PLATFORMS:
-        raise InputError(f"the platform {name!r} is unknown: write auto, {', '.join(PLATFORMS)}.")
+        raise InputError(f"the platform {name!r} is unknown", f"write auto, {', '.join(PLATFORMS)}")
     reason = ""
     for each in PLATFORMS if name == "auto" else (name,):
         try:
@@ -38,4 +38,4 @@ def find_platform(name: str) -> Any:
             reason = " ".join(str(error).split())
         else:
             return platform
-    raise InputError(f"OpenMM cannot compute on {name} here ({reason}): write cpu.")
+    raise InputError(f"OpenMM cannot compute on {name} here ({reason})", "write cpu")

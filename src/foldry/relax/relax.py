@@ -128,11 +128,11 @@ def _check(before: tuple[Violations, float], after: tuple[Violations, float], ro
         InputError: It is not.
     """
     if not rounds:
-        raise InputError("the bound on time was reached before the first minimisation.")
+        raise InputError("the bound on time was reached before the first minimisation")
     for what, old, new in zip(MEASURES, _measured(*before), _measured(*after), strict=True):
         if new > old or not math.isfinite(new):
             raise InputError(
-                f"minimisation made it worse ({what}: {old:.6g} before, {new:.6g} after)."
+                f"minimisation made it worse ({what}", f"{old:.6g} before, {new:.6g} after)"
             )
 
 

@@ -63,7 +63,7 @@ def read_pairs(path: Path) -> list[Pair]:
     _check_header(path, header)
     pairs = [_pair(path, row.cells) for row in rows]
     if not pairs:
-        raise InputError(f"{path} has no pair: write one a line below the header.")
+        raise InputError("has no pair", "write one a line below the header", where=path)
     return pairs
 
 
@@ -128,8 +128,9 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     wanted = {"model", "reference"}
     if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
         raise InputError(
-            f"{path} has the columns {', '.join(header)!r}: name them model, reference and, if you "
-            "like, name in its first line."
+            f"has the columns {', '.join(header)!r}",
+            "name them model, reference and, if you like, name in its first line",
+            where=path,
         )
 
 

@@ -96,7 +96,7 @@ def calibrate(
         if not values.size:
             continue
         if not ((values[0] >= edges[0]) & (values[0] <= edges[-1])).all():
-            raise InputError(f"A prediction is not between {edges[0]:g} and {edges[-1]:g}.")
+            raise InputError(f"A prediction is not between {edges[0]:g} and {edges[-1]:g}")
         bins = np.minimum(np.searchsorted(edges, values[0], side="right"), num_bins) - 1
         count += np.bincount(bins, minlength=num_bins)
         sums += [np.bincount(bins, each, num_bins) for each in values]
@@ -108,7 +108,7 @@ def calibrate(
         spread += values @ values.T
     total = int(count.sum())
     if not total:
-        raise InputError("No prediction has a true value to compare it with.")
+        raise InputError("No prediction has a true value to compare it with")
     some = count > 0
     means = np.divide(sums, count, out=np.full((2, num_bins), np.nan), where=some)
     gaps = np.abs(means[0] - means[1])
@@ -294,10 +294,11 @@ def interface_confidence(
     if pae.shape != (len(structure), len(structure)):
         raise InputError(
             f"The PAE matrix is {' × '.join(map(str, pae.shape))}, but {structure.name!r} has "
-            f"{len(structure)} residues: give the PAE of this prediction."
+            f"{len(structure)} residues",
+            "give the PAE of this prediction",
         )
     if not np.isfinite(pae).all():
-        raise InputError("The PAE matrix holds a value that is not a finite number.")
+        raise InputError("The PAE matrix holds a value that is not a finite number")
     pae = np.asarray(pae, np.float64)
     chains = structure.chains
     members = [np.flatnonzero(structure.chain_id == chain) for chain in chains]

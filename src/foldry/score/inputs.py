@@ -113,8 +113,9 @@ def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"
     whole = read_structure(split_name(name)[0])
     if len(pae) != len(whole):
         raise InputError(
-            f"{path} has {len(pae)} rows and the model {len(whole)} residues: give the errors of "
-            "this prediction."
+            f"has {len(pae)} rows and the model {len(whole)} residues",
+            "give the errors of this prediction",
+            where=path,
         )
     chosen = np.isin(whole.chain_id, structure.chains)
     return pae[np.ix_(chosen, chosen)]
@@ -123,8 +124,8 @@ def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"
 def _check_size(structure: Structure) -> None:
     if len(structure) > MAX_RESIDUES:
         raise InputError(
-            f"{structure.name!r} has {len(structure)} residues and the limit is {MAX_RESIDUES}: "
-            "choose chains of it as FILE:CHAIN,CHAIN."
+            f"{structure.name!r} has {len(structure)} residues and the limit is {MAX_RESIDUES}",
+            "choose chains of it as FILE:CHAIN,CHAIN",
         )
     points = structure.atom_positions[structure.atom_mask]
     if len(points) ** 2 <= _MAX_CROWDING:
@@ -133,6 +134,6 @@ def _check_size(structure: Structure) -> None:
     _, counts = np.unique(cells, axis=0, return_counts=True)
     if (counts.astype(np.float64) ** 2).sum() > _MAX_CROWDING:
         raise InputError(
-            f"The {len(points)} atoms of {structure.name!r} lie nearly all in one place: check the "
-            "coordinates."
+            f"The {len(points)} atoms of {structure.name!r} lie nearly all in one place",
+            "check the coordinates",
         )

@@ -53,7 +53,8 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
         how = "sequence alignment" if align else "residue number"
         advice = "compare another reference" if align else "set `align` to match by sequence"
         raise InputError(
-            f"No residue of {model.name!r} has a partner in {reference.name!r} by {how}: {advice}."
+            f"No residue of {model.name!r} has a partner in {reference.name!r} by {how}",
+            f"{advice}",
         )
     types = model.aatype[pairs[:, 0]], reference.aatype[pairs[:, 1]]
     differ = (types[0] != types[1]) & (types[0] != UNKNOWN) & (types[1] != UNKNOWN)

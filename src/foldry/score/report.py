@@ -71,14 +71,14 @@ def compare_ca(
     both = there & known
     if not both.any():
         raise InputError(
-            "Model and reference have no Cα atom of the same residue: nothing to score."
+            "Model and reference have no Cα atom of the same residue", "nothing to score"
         )
     for name, points, mask in (("model", model, both), ("reference", reference, there)):
         broken = np.flatnonzero(mask & ~np.isfinite(points).all(axis=1))
         if len(broken):
             raise InputError(
-                f"The Cα position of residue {broken[0] + 1} of the {name} is not a finite number: "
-                "mend the coordinates or leave the residue out."
+                f"The Cα position of residue {broken[0] + 1} of the {name} is not a finite number",
+                "mend the coordinates or leave the residue out",
             )
     local = lddt(np.where(known[:, None], model, 0)[there], reference[there], known[there])
     per_residue = np.full(len(reference), np.nan)
@@ -186,6 +186,6 @@ def _check_finite(structure: Structure) -> None:
     if broken.any():
         label = residue_label(structure, int(np.nonzero(broken)[0][0]))
         raise InputError(
-            f"Residue {label} of {structure.name!r} has a coordinate that is not a finite number: "
-            "mend the file."
+            f"Residue {label} of {structure.name!r} has a coordinate that is not a finite number",
+            "mend the file",
         )

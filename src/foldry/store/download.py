@@ -61,7 +61,7 @@ def check_digest(digest: str | None) -> None:
         InputError: It is not one.
     """
     if digest is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-        raise InputError(f"{digest!r} is not a SHA-256: it has 64 hexadecimal digits")
+        raise InputError(f"{digest!r} is not a SHA-256", "it has 64 hexadecimal digits")
 
 
 def check_space(folder: Path, needed: int) -> None:

@@ -1,8 +1,9 @@
 """Everything that a training run needs in a few files of bounded size, and back.
 
 A bundle is a folder with `manifest.json` and the parts of one zip archive of NumPy arrays, tables
-and weights. Coordinates are rounded to 0.02 Å, alignments cut to their most diverse rows. The parts can be
-carried one after the other; unpacked, they are a folder of packs as `foldry.train.packs` reads it.
+and weights. Coordinates are rounded to 0.02 Å, alignments cut to their most diverse rows. The parts
+can be carried one after the other; unpacked, they are a folder of packs as `foldry.train.packs`
+reads it.
 """
 
 from __future__ import annotations
@@ -231,7 +232,7 @@ def _structures(library: Library, names: list[str]) -> dict[str, np.ndarray]:
     try:
         atoms = encode_atoms(np.concatenate([chain.positions for chain in chains]), mask, STEP)
     except ValueError as error:
-        raise InputError(f"The packs are damaged ({error}): make them again.") from error
+        raise InputError(f"The packs are damaged ({error})", "make them again") from error
     return {
         "ids": np.array(names),
         "lengths": np.array([len(chain) for chain in chains], np.int32),

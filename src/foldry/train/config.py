@@ -196,7 +196,7 @@ def choose_stages(
     elif name is None and from_weights:
         names = [each for each in names if each != FROM_NOTHING]
     elif name not in (None, "all"):
-        raise InputError(f"there is no stage {name!r}: choose {', '.join(names)} or all.")
+        raise InputError(f"there is no stage {name!r}", f"choose {', '.join(names)} or all")
     return [with_values(stage, settings) for stage in stages if stage.name in names]
 
 

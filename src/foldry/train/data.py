@@ -109,8 +109,9 @@ class TrainingSet:
         missing = sorted(set(lengths) - set(clusters))
         if missing:
             raise InputError(
-                f"{table} has no cluster for {len(missing)} chains, {missing[0]} among them: add "
-                "them."
+                f"has no cluster for {len(missing)} chains, {missing[0]} among them",
+                "add them",
+                where=table,
             )
         self.parts = partition(lengths, clusters)
         self.held_back = frozenset(self.parts["selection"] + self.parts["confidence"])
@@ -144,7 +145,7 @@ class TrainingSet:
         names, weights = self.parts[stage.chains], self.weights[stage.chains]
         if not names:
             raise InputError(
-                f"Stage {stage.name} has no chain to train on: give chains of more clusters."
+                f"Stage {stage.name} has no chain to train on", "give chains of more clusters"
             )
         if not stage.min_plddt:
             return names, weights
@@ -155,8 +156,8 @@ class TrainingSet:
             if not kept.any():
                 raise InputError(
                     f"Stage {stage.name} has no residue of pLDDT {stage.min_plddt:g} to train on, "
-                    f"the best has {best.max():.0f}: set a lower min_plddt, or give predictions "
-                    "of more confidence."
+                    f"the best has {best.max():.0f}",
+                    "set a lower min_plddt, or give predictions of more confidence",
                 )
             names = [name for name, confident in zip(names, kept, strict=True) if confident]
             self._confident[key] = names, weights[kept] / weights[kept].sum()
@@ -177,7 +178,7 @@ class TrainingSet:
             except InputError as error:
                 logger.warning("%s is left out once: %s", name, error)
                 [name] = self._choose(stage, rng, 1)
-        raise InputError(f"{MAX_DAMAGED} chains in a row are damaged: make the data again.")
+        raise InputError(f"{MAX_DAMAGED} chains in a row are damaged", "make the data again")
 
     def sample(self, name: str, stage: StageConfig, rng: np.random.Generator) -> Sample:
         """A crop of one chain, its alignment's draws and its templates, as training shows them.
@@ -225,12 +226,12 @@ class TrainingSet:
         msa, deletions = self.library.alignment(name)
         if not (np.isfinite(chain.positions).all() and np.array_equal(msa[0], chain.aatype)):
             raise InputError(
-                f"{name} has an atom that is nowhere, or an alignment of another sequence: "
-                "make its pack again."
+                f"{name} has an atom that is nowhere, or an alignment of another sequence",
+                "make its pack again",
             )
         confident = chain.confident(stage.min_plddt)
         if not confident.mask.any():
-            raise InputError(f"{name} has no residue of pLDDT {stage.min_plddt:g}: leave it out.")
+            raise InputError(f"{name} has no residue of pLDDT {stage.min_plddt:g}", "leave it out")
         while True:
             window = crop(chain, stage, rng)
             truth = confident.window(window)

@@ -63,8 +63,8 @@ class Workers:
         """
         if len(groups) < self.size:
             raise InputError(
-                f"{self.size} workers share {len(groups)} micro-batches a step: start fewer, or "
-                "make the micro-batches smaller."
+                f"{self.size} workers share {len(groups)} micro-batches a step",
+                "start fewer, or make the micro-batches smaller",
             )
         total = sum(map(len, groups))
         mine = [

@@ -144,8 +144,8 @@ class Supervisor:
         failed = [code for code in codes if code not in (None, 0, STOPPED)]
         if failed:
             raise InputError(
-                f"a worker ended with code {failed[0]}: see its message above; the same command "
-                "goes on from the last checkpoint."
+                f"a worker ended with code {failed[0]}",
+                "see its message above; the same command goes on from the last checkpoint",
             )
         if None in codes:
             return crew, False

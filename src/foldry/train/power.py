@@ -59,36 +59,41 @@ def read_plan(path: Path) -> tuple[Slot, ...]:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path} has more than {MAX_BYTES // 10**6} MB: plan fewer slots.")
+            raise InputError(
+                f"has more than {MAX_BYTES // 10**6} MB", "plan fewer slots", where=path
+            )
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} is not a readable power plan ({error}).") from error
+        raise InputError(f"is not a readable power plan ({error})", where=path) from error
     slots = [_slot(path, number, row) for number, row in enumerate(rows, 2)]
     if not slots:
-        raise InputError(f"{path} has no slot: its lines begin with start and workers.")
+        raise InputError("has no slot", "its lines begin with start and workers", where=path)
     for number, (before, after) in enumerate(pairwise(slots), 3):
         if after.start <= before.start:
-            raise InputError(f"{path}, line {number}: the slot does not begin after the last one.")
+            raise InputError(f"{path}, line {number}", "the slot does not begin after the last one")
     return tuple(slots)
 
 
 def _slot(path: Path, line: int, row: dict[str, Any]) -> Slot:
     unknown = [str(name) for name in row if name not in COLUMNS]
     if unknown:
-        raise InputError(f"{path} has a column {unknown[0]}: name them {', '.join(COLUMNS)}.")
+        raise InputError(
+            f"has a column {unknown[0]}", f"name them {', '.join(COLUMNS)}", where=path
+        )
     try:
         start = datetime.fromisoformat(row["start"].strip()).astimezone()
         workers = int(row["workers"])
         carbon, watts = (float(row.get(name) or "nan") for name in COLUMNS[2:])
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path}, line {line}: give a start such as 2026-03-01T00:15, a number of workers, "
-            "and numbers for carbon and watts or nothing."
+            f"{path}, line {line}",
+            "give a start such as 2026-03-01T00:15, a number of workers, and numbers for carbon "
+            "and watts or nothing",
         ) from error
     if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
         raise InputError(
-            f"{path}, line {line}: workers are 0 to {MAX_WORKERS}, carbon and watts not negative."
+            f"{path}, line {line}", f"workers are 0 to {MAX_WORKERS}, carbon and watts not negative"
         )
     known = [None if math.isnan(value) else value for value in (carbon, watts)]
     return Slot(start, workers, *known)

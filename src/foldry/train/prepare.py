@@ -23,6 +23,7 @@ from foldry.processes.pool import worker_pool
 from foldry.residues import RESTYPES_WITH_X
 from foldry.store.files import check_folder, make_folder, names, remove, stem, write_text
 from foldry.store.hashes import sha256
+from foldry.store.locks import hold
 from foldry.train import mmseqs
 from foldry.train.packs import (
     CLUSTERS,
@@ -141,7 +142,9 @@ def prepare(
     split = split or SplitConfig()
     ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
     if names(out) and not ours:
-        raise InputError(f"{out} holds something else than prepared data: give another folder.")
+        raise InputError(
+            "holds something else than prepared data", "give another folder", where=out
+        )
     check_folder(out)
     if split.clusters is None:
         mmseqs.find()
@@ -169,7 +172,7 @@ def _prepare(
     kept = [row for row in table if not row.reason]
     if not kept:
         [(reason, count)] = Counter(row.reason for row in table).most_common(1)
-        raise InputError(f"{structures} has no chain to train on; {count} times: {reason}.")
+        raise InputError(f"{structures} has no chain to train on; {count} times", f"{reason}")
     sequences = {row.id: row.sequence for row in kept}
     clusters = _clusters(sequences, split, workers)
     chosen = _validation(clusters, split)
@@ -227,7 +230,7 @@ def run_all(
 def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
     for folder in (structures, alignments):
         if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder: check the path.")
+            raise InputError("is not a folder", "check the path", where=folder)
     known: dict[str, dict[str, Path]] = {}
     for path in _files(alignments, A3M_SUFFIXES + STOCKHOLM_SUFFIXES):
         name = stem(path)
@@ -242,7 +245,7 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
         file = path.relative_to(structures).as_posix()
         tasks.append(_Task(path, file, own, config, record))
     if not tasks:
-        raise InputError(f"{structures} has no mmCIF, BinaryCIF or PDB file: check the path.")
+        raise InputError(f"{structures} has no mmCIF, BinaryCIF or PDB file", "check the path")
     return tasks
 
 
@@ -361,13 +364,14 @@ def _clusters(sequences: Mapping[str, str], split: SplitConfig, workers: int) ->
         known = {member: cluster for cluster, member, *_ in pairs}
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{split.clusters} is no table of clusters and chains ({error}): mend it."
+            f"is no table of clusters and chains ({error})", "mend it", where=split.clusters
         ) from error
     missing = sorted(set(sequences) - set(known))
     if missing:
         raise InputError(
-            f"{split.clusters} has no cluster for {missing[0]} and {len(missing) - 1} other "
-            "chains: add them."
+            f"has no cluster for {missing[0]} and {len(missing) - 1} other chains",
+            "add them",
+            where=split.clusters,
         )
     return {name: known[name] for name in sequences}
 
