@@ -1,17 +1,18 @@
-"""Whether two checkouts of Foldry give the same numbers, by command.
+"""Whether two checkouts of Foldry give the same numbers.
 
     python benchmarks/compare_checkouts.py BEFORE AFTER [--data ../shared/data]
         [--runs fold-sequence,score] [--work FOLDER]
 
-Twelve runs of one or two commands each: predictions of proteins and complexes, a screen,
+There are twelve runs of one to three commands: predictions of proteins and complexes, a screen,
 relaxation on the reference platform, scores, training. Both checkouts get the same inputs, made
-from the examples of AFTER, and run with this Python on one thread, each run in a new folder. The
-run `train` needs the packs in `--data`. FOLDER, new or empty, keeps inputs and outputs.
+from the examples of AFTER and, for the run `train`, the packs in `--data`. Commands run with this
+Python on one thread, each run in a new folder. FOLDER, new or empty, keeps inputs and outputs.
 
-Numbers in JSON, CSV, mmCIF and PDB files are compared as they are printed, arrays of NumPy and
-safetensors files bit by bit. All else is text: a difference in it is mentioned and is no failure.
-Fields that a run cannot repeat are left out; they are listed below the table. The exit code is 1 if
-a number differs, a number or file is missing on one side, or a command fails.
+Numbers in JSON, CSV, mmCIF and PDB files are compared as printed, arrays in NumPy and safetensors
+files bit by bit. Everything else is text: where it differs, a line below the table says so.
+Fields that cannot be the same in two runs are left out; they are listed below the table.
+The exit code is 1 if a number differs, a number or a file is missing on one side, or a command
+fails.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ RUNS = {
     "score": (
         f"score {INPUTS}/model.pdb {INPUTS}/structures/1adz.cif --plot plot.svg",
         f"score {INPUTS}/model.pdb {INPUTS}/structures/1adz.cif --csv --stereochemistry",
+        f"score {INPUTS}/model.pdb {INPUTS}/structures/1adz.cif --json --align",
     ),
     "score-batch": (f"score --batch {INPUTS}/pairs.csv -o scores.csv --jobs 1",),
     "score-complex": (
@@ -86,7 +88,7 @@ LEFT_OUT = (
     ("screen.csv", r"^seconds\b", "durations"),
     ("log.jsonl", r"\.seconds$", "durations"),
     ("packs/structures/*", ".*", "atoms as packed: the losses of training on them are compared"),
-    ("packs/work/*", ".*", "what was read of each file, named by hashes"),
+    ("packs/work/*", ".*", "intermediate files, named by hashes"),
 )
 """Files, the fields in them that are not compared, and what these hold."""
 OF_ONE_SIDE = (".*", "*/.*", "lock", "*/lock", "*.lock", "packs/work/*")
@@ -124,7 +126,7 @@ save(Path(sys.argv[1]), state, config)
 
 @dataclass(frozen=True)
 class Value:
-    """What a file has in one place: a text, or numbers, as printed or as bytes."""
+    """The content at one place of a file: text, or numbers as printed or as bytes."""
 
     content: str | bytes
     num_numbers: int = 0
@@ -139,7 +141,7 @@ class Printed(str):
 
 @dataclass
 class Outcome:
-    """What came of one run on both sides."""
+    """The result of one run on both sides."""
 
     num_files: int = 0
     num_numbers: int = 0
@@ -150,14 +152,14 @@ class Outcome:
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    """That of a command of this checkout: one thread, tables of one width."""
+    """The environment of a command of this checkout: one thread, tables of a fixed width."""
     given = {name: text for name, text in os.environ.items() if not name.startswith("FOLDRY_")}
     source = str((checkout / "src").resolve())
     return {**given, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
 
 
 def check_checkout(checkout: Path) -> None:
-    """That this Python imports Foldry from the checkout, not an installed one."""
+    """Check that Foldry is imported from the checkout, not from an installed package."""
     command = [sys.executable, "-c", "import foldry; print(foldry.__file__)"]
     found = subprocess.run(
         command, env=environment(checkout), capture_output=True, text=True, check=False
@@ -167,7 +169,7 @@ def check_checkout(checkout: Path) -> None:
 
 
 def make_inputs(folder: Path, after: Path, data: Path) -> None:
-    """Everything that the runs read."""
+    """Write everything that the runs read."""
     examples = after / "examples"
     for name in ("structures", "alignments"):
         (folder / name).mkdir(parents=True)
@@ -190,7 +192,7 @@ def make_inputs(folder: Path, after: Path, data: Path) -> None:
 
 
 def make_queries(folder: Path, alignment: str) -> None:
-    """Pieces of an alignment as proteins and as chains of complexes."""
+    """Write pieces of an alignment as proteins and as chains of complexes."""
     first, second, third = (columns(alignment, *part) for part in ((0, 60), (60, 95), (95, 125)))
     (folder / "trypsin.a3m").write_text(first)
     query, a, b = (text.split("\n")[1] for text in (first, second, third))
@@ -206,7 +208,7 @@ def make_queries(folder: Path, alignment: str) -> None:
 
 
 def columns(alignment: str, start: int, end: int) -> str:
-    """Some columns of an a3m with the insertions between them; rows of gaps alone are left out."""
+    """Some columns of an a3m with their insertions, without rows that have only gaps."""
     kept = []
     for record in alignment.removeprefix(">").split("\n>"):
         header, _, letters = record.partition("\n")
@@ -218,7 +220,7 @@ def columns(alignment: str, start: int, end: int) -> str:
 
 
 def make_models(folder: Path, kunitz: Path, dimer: Path) -> None:
-    """Shaken experiments, and what a prediction says of itself, at a fixed seed."""
+    """Write distorted experiments, pLDDT and PAE, with a fixed seed."""
     rng = np.random.default_rng(0)
     structure = read_experiment(kunitz)
     peptide = structure.clone()
@@ -227,10 +229,10 @@ def make_models(folder: Path, kunitz: Path, dimer: Path) -> None:
         if not 20 <= index < 28:
             del residues[index]
     peptide.write_pdb(str(folder / "peptide.pdb"))
-    shake(structure, rng)
+    distort(structure, rng)
     structure.write_pdb(str(folder / "model.pdb"))
     pair = read_experiment(dimer)
-    shake(pair, rng)
+    distort(pair, rng)
     pair.write_pdb(str(folder / "dimer.pdb"))
     size = sum(len(chain) for chain in pair[0])
     errors = np.round(rng.uniform(0.5, 20, (size, size)), 1).tolist()
@@ -249,7 +251,7 @@ def read_experiment(path: Path) -> gemmi.Structure:
     return structure
 
 
-def shake(structure: gemmi.Structure, rng: np.random.Generator) -> None:
+def distort(structure: gemmi.Structure, rng: np.random.Generator) -> None:
     """Bends a structure, displaces some residues and gives each a pLDDT."""
     for number, residue in enumerate(itertools.chain.from_iterable(structure[0])):
         jump = rng.normal(size=3) if rng.random() < 0.1 else np.zeros(3)
@@ -261,10 +263,10 @@ def shake(structure: gemmi.Structure, rng: np.random.Generator) -> None:
 
 
 def run_commands(name: str, checkout: Path, folder: Path) -> str:
-    """Runs the commands of one run; the outputs stay in the folder.
+    """Runs the commands of one run and keeps what they print.
 
     Returns:
-        What failed; empty if nothing did.
+        Which command failed and how; empty if none did.
     """
     folder.mkdir(parents=True)
     for number, command in enumerate(RUNS[name], 1):
@@ -387,7 +389,7 @@ def of_safetensors(path: Path) -> Values:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a file's path or its last part is one of these."""
+    """Whether the path of a file, or its name, matches a pattern."""
     ends = (name, name.rpartition("/")[2])
     return any(fnmatch(end, pattern) for end in ends for pattern in patterns)
 
@@ -438,7 +440,7 @@ def compare_files(name: str, paths: Iterable[Path], found: Outcome) -> None:
 
 
 def shown(value: Value | None) -> str:
-    """A number as it is printed, an array by its checksum."""
+    """A number as printed, or the checksum of an array."""
     if value is None:
         return "none"
     if isinstance(value.content, str):
@@ -474,7 +476,7 @@ def show(name: str, found: Outcome) -> None:
 
 
 def show_remarks(outcomes: Mapping[str, Outcome]) -> None:
-    """What is no failure, and what was not compared."""
+    """Differences that do not fail, and what was not compared."""
     for name, found in outcomes.items():
         if found.texts:
             print(f"text differs in {name}: {', '.join(found.texts)}")

@@ -2,8 +2,8 @@
 
     python benchmarks/two_at_once.py [--rounds 40] [--commands fold,queries,screen,…] [--seed 0]
 
-Both processes import everything, wait for one file and begin at the same moment, one of them up to
-0.3 s later. While they run, a thread reads every result file again and again. A round is right if
+Both processes are forked from one that has imported everything; they begin at the same moment, or
+one of them up to 0.3 s later. While they run, a thread reads every result file again and again. A round is right if
 
 - each process is done, exit code 0, or says that the place is busy, exit code 4;
 - every file is that of one undisturbed run, of a command that was done and, where both were, of the
@@ -33,6 +33,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,13 +42,14 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
-from kill import differences, tree, wrong_hashes
+from kill import LEFT_OUT, differences, wrong_hashes
 
 if TYPE_CHECKING:
     from commands import Inputs
@@ -59,16 +61,19 @@ MAX_DELAY: Final = 0.3
 """Seconds that the second process begins later at most."""
 LEAST: Final = 0.3
 """Share of its time that a command needs at least once it has found its place free."""
-WAIT: Final = 120.0
-"""Seconds that a process waits for the others, and a round may last."""
+HEAD_START: Final = 0.05
+"""Seconds until two processes have been forked and begin."""
+LONGEST: Final = 120
+"""Seconds that a process may run."""
 SHOWN: Final = 5
-ROOMS: Final = {
-    "fold": ("foldry.predict.runner",),
-    "screen": ("foldry.predict.screen",),
-    "weights": ("foldry.model.download",),
-    "train": ("foldry.train.loop", "foldry.train.prepare"),
-    "score": ("foldry.score.batch",),
-}
+ROOMS: Final = (
+    "commands",
+    "foldry.predict.runner",
+    "foldry.predict.screen",
+    "foldry.score.batch",
+    "foldry.train.loop",
+    "foldry.train.prepare",
+)
 """What the commands import when they run."""
 
 Tree = dict[str, tuple[str, bytes]]
@@ -108,9 +113,9 @@ class Ended:
     """How one process ended: its exit code, when it began and ended, and what it printed."""
 
     code: int
-    begun: float
-    ended: float
-    output: str
+    begun: float = 0.0
+    ended: float = 0.0
+    output: str = ""
 
     @property
     def done(self) -> bool:
@@ -134,87 +139,123 @@ class Result:
 # The processes
 
 
-def launch(gate: str, delay: float, tiny: bool, commands: Sequence[Sequence[str]]) -> int:
-    """Import what the commands need, wait for the gate, run them one after the other.
+@dataclass(frozen=True)
+class Planned:
+    """Commands that one process runs one after the other: argument lists, and how much later."""
+
+    commands: Sequence[Sequence[str]]
+    delay: float = 0.0
+    tiny: bool = False
+
+
+class Launcher:
+    """A process that has imported everything and forks those that run commands.
+
+    It has a single thread and has computed nothing, and so a copy of it is as good as a new one;
+    importing in each of thousands of processes would take far longer than the commands.
+    """
+
+    def __enter__(self) -> Launcher:
+        from commands import environment  # noqa: PLC0415
+
+        here = str(Path(__file__).resolve().parent)
+        program = f"import sys; sys.path.insert(0, {here!r}); import two_at_once as program; "
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program + "program.launch_all()"],
+            # Without MMseqs2 the packs are the same everywhere, and made sooner.
+            env=environment(PATH="", COLUMNS="200"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.communicate()
+
+    def run(self, folder: Path, plans: Sequence[Planned]) -> list[list[Ended]]:
+        """Run processes at once and wait for their ends; a list for each, of its commands' ends.
+
+        Args:
+            folder: For what they print; new.
+            plans: What each of them runs.
+        """
+        folder.mkdir(parents=True)
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        request = {"folder": str(folder), "plans": [asdict(plan) for plan in plans]}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError("the process that launches commands has ended")
+        return [_ended(folder, number, code) for number, code in enumerate(json.loads(answer))]
+
+
+def launch_all() -> None:
+    """Fork the processes that lines of standard input ask for; print their exit codes."""
+    for room in ROOMS:
+        import_module(room)
+    if len(list(Path("/proc/self/task").glob("*"))) > 1:
+        sys.exit("A process of several threads cannot be copied.")
+    for line in sys.stdin:
+        request = json.loads(line)
+        begin = time.monotonic() + HEAD_START
+        children = []
+        for number, plan in enumerate(request["plans"]):
+            child = os.fork()
+            if not child:
+                sys.exit(launch(Path(request["folder"]), number, begin, Planned(**plan)))
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)
+
+
+def launch(folder: Path, number: int, begin: float, plan: Planned) -> int:
+    """Run commands in this process from a moment on, and note how each of them ends.
 
     Args:
-        gate: A folder: gets `PID.ready`, then `PID.times` with a line of two times a command.
-        delay: Seconds between the opening of the gate and the first command.
-        tiny: As of `Case`.
-        commands: Argument lists of `foldry`.
+        folder: Gets `NUMBER.K.output`, and `NUMBER.K.json` once command K has ended.
+        number: Which of the processes this is.
+        begin: When all processes begin, as `time.monotonic` counts.
+        plan: What to run.
 
     Returns:
         The highest exit code.
     """
+    from commands import use_tiny_networks  # noqa: PLC0415
+
     from foldry.cli.main import main  # noqa: PLC0415
 
-    for room in {room for each in commands for room in ROOMS[each[0]]}:
-        import_module(room)
-    if tiny:
-        from commands import use_tiny_networks  # noqa: PLC0415
-
+    signal.alarm(LONGEST)
+    if plan.tiny:
         use_tiny_networks()
-    Path(gate, f"{os.getpid()}.ready").touch()
-    end = time.monotonic() + WAIT
-    while not Path(gate, "go").exists() and time.monotonic() < end:
-        time.sleep(0.001)
-    time.sleep(delay)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    time.sleep(max(begin + plan.delay - time.monotonic(), 0))
     codes = []
-    for arguments in commands:
+    for place, arguments in enumerate(plan.commands):
+        output = os.open(folder / f"{number}.{place}.output", os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
         begun = time.monotonic()
         codes.append(main(arguments))
-        with Path(gate, f"{os.getpid()}.times").open("a") as file:
-            file.write(f"{begun} {time.monotonic()}\n")
+        ended = {"code": codes[-1], "begun": begun, "ended": time.monotonic()}
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        (folder / f"{number}.{place}.json").write_text(json.dumps(ended), "utf-8")
     return max(codes)
 
 
-def start(
-    gate: Path, delay: float, tiny: bool, commands: Sequence[Sequence[str]]
-) -> subprocess.Popen[str]:
-    """A process that waits at a gate to `launch` the commands."""
-    from commands import environment  # noqa: PLC0415
-
-    given = (str(gate), delay, tiny, [list(each) for each in commands])
-    program = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent)!r}); "
-        f"from two_at_once import launch; sys.exit(launch(*{given!r}))"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", program],
-        # Without MMseqs2 the packs are the same everywhere, and made sooner.
-        env=environment(PATH="", COLUMNS="200"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def run_together(gate: Path, processes: Sequence[subprocess.Popen[str]]) -> list[Ended]:
-    """Open the gate once all processes are at it, and wait until all have ended."""
-    end = time.monotonic() + WAIT
-    for process in processes:
-        ready = gate / f"{process.pid}.ready"
-        while not ready.exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.002)
-    (gate / "go").touch()
+def _ended(folder: Path, number: int, code: int) -> list[Ended]:
+    """How the commands of a process ended, the last one by the process's exit code."""
     ended = []
-    for process in processes:
-        try:
-            output, _ = process.communicate(timeout=WAIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            output, _ = process.communicate()
-        times = _times(gate, process)[-1:] or [(0.0, 0.0)]
-        ended.append(Ended(process.returncode, *times[0], output))
+    while (output := folder / f"{number}.{len(ended)}.output").exists():
+        said, notes = output.read_text("utf-8", "replace"), output.with_suffix(".json")
+        known = json.loads(notes.read_text("utf-8")) if notes.exists() else {"code": code}
+        ended.append(Ended(**known, output=said))
+    if code != max((each.code for each in ended), default=-1):
+        ended[-1:] = [replace(ended[-1], code=code) if ended else Ended(code)]
     return ended
-
-
-def _times(gate: Path, process: subprocess.Popen[str]) -> list[tuple[float, float]]:
-    path = gate / f"{process.pid}.times"
-    lines = path.read_text().splitlines() if path.exists() else []
-    pairs = (line.split() for line in lines)
-    return [(float(begun), float(ended)) for begun, ended in pairs]
 
 
 # What is read
@@ -273,7 +314,7 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
     ended = Event()
 
     def read() -> None:
-        while not ended.wait(0.001):
+        while not ended.wait(0.005):
             with suppress(OSError):  # a folder that was there is not any more
                 for path in folder.rglob("*"):
                     name = str(path.relative_to(folder))
@@ -294,49 +335,60 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def contents(folder: Path) -> Tree:
-    """`kill.tree`, with the seconds of logs and the order of a file's notes left out too."""
-    found = tree(folder)
-    for name, (mode, data) in found.items():
-        cleaned = data
-        if name.endswith(".jsonl"):
-            lines = [json.loads(line) for line in data.splitlines()]
-            cleaned = json.dumps([{**line, "seconds": None} for line in lines]).encode()
-        elif name.endswith(".safetensors") and not fault_of(name, data):
-            header, size = _header(data)
-            cleaned = json.dumps(header, sort_keys=True).encode() + data[size:]
-        found[name] = mode, cleaned
-    # What `train prepare` keeps of each structure stays for the next run, whatever its settings.
-    return {name: each for name, each in found.items() if "/work/" not in name}
+    """As `kill.tree`; the seconds of logs and the order of a file's notes are left out too.
+
+    So is what `train prepare` keeps of each structure for the next run, whatever its settings.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if "/work/" not in name:
+            data = path.read_bytes() if path.is_file() else b""
+            found[name] = f"{path.lstat().st_mode:o}", _cleaned(name, data)
+    return found
+
+
+def _cleaned(name: str, data: bytes) -> bytes:
+    """What is compared of a file; all of it where it is torn."""
+    if not data or fault_of(name, data):
+        return data
+    for pattern, _, clean in LEFT_OUT:
+        if fnmatch(Path(name).name, pattern):
+            data = clean(data)
+    if name.endswith(".jsonl"):
+        lines = [json.loads(line) for line in data.splitlines()]
+        data = json.dumps([{**line, "seconds": None} for line in lines]).encode()
+    elif name.endswith(".safetensors"):
+        header, size = _header(data)
+        data = json.dumps(header, sort_keys=True).encode() + data[size:]
+    return data
 
 
 # What is compared
 
 
-def undisturbed(cases: Sequence[Case], folder: Path) -> dict[str, Undisturbed]:
-    """Run all commands one after the other, in one process.
+def undisturbed(launcher: Launcher, cases: Sequence[Case], folder: Path) -> dict[str, Undisturbed]:
+    """Run all commands one after the other.
 
     Raises:
         RuntimeError: One failed.
     """
-    places = [folder / f"{case.name}_{number}" for case in cases for number in (0, 1)]
-    for place in [*places, gate := folder / "gate"]:
-        place.mkdir(parents=True)
-    commands = [
-        case.commands(folder / f"{case.name}_{number}")[number]
-        for case in cases
-        for number in (0, 1)
-    ]
-    process = start(gate, 0.0, True, commands)
-    [ended] = run_together(gate, [process])
-    if not ended.done:
-        raise RuntimeError(f"the undisturbed runs ended with {ended.code}: {ended.output}")
+    places, commands = [], []
+    for case in cases:
+        for number in (0, 1):
+            places.append(folder / f"{case.name}_{number}")
+            places[-1].mkdir(parents=True)
+            commands.append(case.commands(places[-1])[number])
+    [ended] = launcher.run(folder / "output", [Planned(commands, tiny=True)])
+    if len(ended) < len(commands) or not all(each.done for each in ended):
+        raise RuntimeError(f"an undisturbed run ended with {ended[-1].code}: {ended[-1].output}")
     trees = [contents(place) for place in places]
-    seconds = [ended - begun for begun, ended in _times(gate, process)]
+    seconds = [each.ended - each.begun for each in ended]
     return {
         case.name: Undisturbed(
-            (trees[2 * place], trees[2 * place + 1]), (seconds[2 * place], seconds[2 * place + 1])
+            (trees[place], trees[place + 1]), (seconds[place], seconds[place + 1])
         )
-        for place, case in enumerate(cases)
+        for place, case in zip(range(0, len(places), 2), cases, strict=True)
     }
 
 
@@ -374,33 +426,39 @@ def judge(
         else:
             whose = "the other's" if found[name] == other.get(name) else "of neither"
             yield "mixture", f"{sentence}: {whose}"
-    for sentence in wrong_hashes(folder):
-        yield "mixture", sentence
+    try:
+        yield from (("mixture", sentence) for sentence in wrong_hashes(folder))
+    except ValueError as error:
+        yield "torn", f"fold.json: {error}"
 
 
-def study(case: Case, alone: Undisturbed, folder: Path, rounds: int, seed: int = 0) -> Result:
-    """So many rounds of a case; the folder is left empty."""
+def study(
+    launcher: Launcher, case: Case, alone: Undisturbed, folder: Path, rounds: int, seed: int = 0
+) -> Result:
+    """So many rounds of a case; the folder, which is new, is left empty."""
     draw = random.Random(f"{seed} {case.name}")
     result = Result()
     for number in range(rounds):
-        place, gate = folder / "place", folder / "gate"
+        place, output = folder / "place", folder / "output"
         place.mkdir(parents=True)
-        gate.mkdir()
         # Mostly short: what two processes do to each other they do in the same few milliseconds.
-        delay = draw.random() ** 3 * min(MAX_DELAY, min(alone.seconds))
+        delay = draw.random() ** 3 * min(MAX_DELAY, *alone.seconds)
         delays = draw.sample([0.0, delay], 2)
         commands = zip(delays, case.commands(place), strict=True)
-        processes = [start(gate, after, case.tiny, [each]) for after, each in commands]
+        plans = [Planned([each], after, case.tiny) for after, each in commands]
         with watching(place) as torn:
-            ended = run_together(gate, processes)
+            ended = [each[-1] for each in launcher.run(output, plans)]
         faults = [("torn", f"{name}: {why}") for name, why in torn.items()]
         faults += judge(case, alone, ended, place)
         result.rounds += 1
         result.both_done += all(each.done for each in ended)
-        result.one_busy += sum(each.busy for each in ended) == 1 and any(e.done for e in ended)
+        result.one_busy += sorted((each.done, each.busy) for each in ended) == [
+            (False, True),
+            (True, False),
+        ]
         result.faults += [(kind, f"round {number}: {sentence}") for kind, sentence in faults]
         shutil.rmtree(place)
-        shutil.rmtree(gate)
+        shutil.rmtree(output)
     return result
 
 
@@ -469,14 +527,16 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary).resolve()
         inputs = Inputs(folder / "inputs")
-        with serve(inputs.archive.parent) as address:
+        with serve(inputs.archive.parent) as address, Launcher() as launcher:
             known = made_cases(inputs, f"{address}/{inputs.archive.name}")
             cases = [known[name] for name in given.commands.split(",")]
-            alone = undisturbed(cases, folder / "undisturbed")
+            alone = undisturbed(launcher, cases, folder / "undisturbed")
             print(f"{'command':9}{'rounds':>7}{'both done':>10}{'one busy':>9}", end="")
             print("".join(f"{kind:>9}" for kind in FAULTS))
             for case in cases:
-                result = study(case, alone[case.name], folder / case.name, given.rounds, given.seed)
+                result = study(
+                    launcher, case, alone[case.name], folder / case.name, given.rounds, given.seed
+                )
                 print(f"{case.name:9}{result.rounds:7}{result.both_done:10}", end="")
                 print(f"{result.one_busy:9}", end="")
                 # A round counts once for each kind of fault.

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
-from typing import ClassVar
 
 
 class FoldryError(Exception):
@@ -42,8 +41,8 @@ class FoldryError(Exception):
     """
 
     code: str = "error"
-    exit_code: ClassVar[int] = 70
-    http_status: ClassVar[int] = 500
+    exit_code: int = 70
+    http_status: int = 500
 
     def __init__(self, what: str, advice: str = "", *, where: object = "", code: str = "") -> None:
         super().__init__(what, advice)
@@ -128,7 +127,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNUSABLE = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-        *(errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EBADF),
+        *(errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTEMPTY),
     }
 )
 _ALLOCATION_FAILED = (

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from foldry.errors import InputError
+from foldry.errors import BusyError, DiskFullError, InputError, OutsideError
 from foldry.model import download
-from foldry.model.download import DownloadError, get, unpack
+from foldry.model.download import get, unpack
 from tests.model.archive import (
     Site,
     md5,
@@ -40,8 +40,8 @@ def archive() -> bytes:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "PAUSES", (0.0, 0.0))
-    monkeypatch.setattr(download, "CHUNK", 1000)
+    monkeypatch.setattr("foldry.store.download.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("foldry.store.download.CHUNK", 1000)
 
 
 def same_parameters(path: Path, model: str) -> bool:
@@ -123,7 +123,7 @@ def test_a_transfer_that_breaks_off_goes_on_by_itself(tmp_path: Path, archive: b
 def test_a_transfer_that_keeps_breaking_off_goes_on_later(tmp_path: Path, archive: bytes) -> None:
     site = Site(archive, hash_header=md5(archive), break_after=[3000, 2000, 1000])
     with serve(site):
-        with pytest.raises(DownloadError, match=r"broke off after .* bytes.*go on where it stop"):
+        with pytest.raises(OutsideError, match=r"broke off after .* bytes.*go on where it stop"):
             fetch_from(site, tmp_path)
         part = tmp_path / (download.ARCHIVE_NAME + ".part")
         assert part.read_bytes() == archive[:5998]
@@ -166,7 +166,7 @@ def test_a_server_that_ignores_range_sends_all_of_it(tmp_path: Path, archive: by
 def broken_off(site: Site, folder: Path) -> None:
     """Leave a part of the site's archive in the folder."""
     site.break_after = [3000] * 3
-    with pytest.raises(DownloadError):
+    with pytest.raises(OutsideError):
         fetch_from(site, folder)
     site.break_after = []
 
@@ -200,7 +200,7 @@ def test_parts_of_two_files_are_never_joined(tmp_path: Path, archive: bytes, lie
         broken_off(site, tmp_path)
         for name, value in lie.change.items():
             setattr(site, name, value)
-        with pytest.raises(DownloadError, match=lie.sentence):
+        with pytest.raises(OutsideError, match=lie.sentence):
             fetch_from(site, tmp_path)
     assert not any(name.endswith(".part") for name in names(tmp_path))
 
@@ -219,7 +219,7 @@ def test_parts_of_two_files_are_never_joined(tmp_path: Path, archive: bytes, lie
 def test_an_answer_that_is_no_archive_leaves_nothing(
     tmp_path: Path, archive: bytes, lie: Lie
 ) -> None:
-    with serve(Site(archive, **lie.change)) as site, pytest.raises(DownloadError) as caught:
+    with serve(Site(archive, **lie.change)) as site, pytest.raises(OutsideError) as caught:
         fetch_from(site, tmp_path)
     assert lie.sentence in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -232,7 +232,7 @@ def test_a_content_length_that_is_too_long_is_a_broken_transfer(
 ) -> None:
     with (
         serve(Site(archive, wrong_length=10)) as site,
-        pytest.raises(DownloadError, match=r"has changed|broke off"),
+        pytest.raises(OutsideError, match=r"has changed|broke off"),
     ):
         fetch_from(site, tmp_path)
     assert FILE not in names(tmp_path)
@@ -251,7 +251,7 @@ def test_a_content_length_that_is_too_short_is_no_whole_archive(
 
 def test_a_wrong_hash_header_removes_what_came(tmp_path: Path, archive: bytes) -> None:
     with serve(Site(archive, hash_header=md5(b"another"))) as site:
-        with pytest.raises(DownloadError, match="is not what the server says it is"):
+        with pytest.raises(OutsideError, match="is not what the server says it is"):
             fetch_from(site, tmp_path)
         assert names(tmp_path) == []
         site.hash_header = md5(archive)
@@ -271,7 +271,7 @@ def test_a_web_page_that_is_called_an_archive(tmp_path: Path) -> None:
 def test_no_server(tmp_path: Path) -> None:
     with serve(Site(b"")) as site:
         pass
-    with pytest.raises(DownloadError, match="could not be fetched"):
+    with pytest.raises(OutsideError, match="could not be fetched"):
         fetch_from(site, tmp_path)
     assert names(tmp_path) == []
 

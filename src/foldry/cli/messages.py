@@ -13,12 +13,13 @@ from typing import Final
 from foldry.errors import SOME_FAILED, FoldryError
 
 HINTS: Final = {
-    "download_address": "`--mirror ADDRESS` names another server.",
-    "foreign_weights": "`foldry weights convert` makes one from an OpenFold checkpoint.",
-    "multimer_weights": "`foldry weights get --models multimer` downloads such parameters.",
-    "official_weights": "`foldry weights get` downloads AlphaFold's parameters.",
-    "pairs_of_screen": "`--bait NAME` and `--all` choose pairs.",
-    "table_of_queries": "`foldry screen` folds what a table lists.",
+    "download_address": "--mirror ADDRESS names another server",
+    "foreign_weights": "`foldry weights convert` makes one from an OpenFold checkpoint",
+    "listed_pairs": "leave out --bait and --all",
+    "multimer_weights": "`foldry weights get --models multimer` downloads such parameters",
+    "official_weights": "`foldry weights get` downloads AlphaFold's parameters",
+    "pairs_of_screen": "--bait NAME and --all choose pairs",
+    "table_of_queries": "`foldry screen` folds what a table lists",
 }
 """What else to do about an error, by its code."""
 
@@ -65,8 +66,9 @@ def sentence(error: FoldryError) -> str:
         >>> sentence(InputError("600 residues are too many", "raise `max_length`"))
         '600 residues are too many: raise --max-length.'
     """
-    hint = HINTS.get(error.code, "")
-    return f"{as_flags(str(error))} {hint}".rstrip()
+    said = as_flags(str(error))
+    hint = HINTS.get(error.code)
+    return f"{said.rstrip('.')}; {hint}." if hint else said
 
 
 def as_flags(text: str) -> str:

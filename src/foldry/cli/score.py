@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
+from foldry.cli.messages import as_flags
 from foldry.errors import InputError
 
 if TYPE_CHECKING:
@@ -163,7 +165,7 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
         disable=not console.is_terminal,
     )
     with hold_file(out):
-        failed = save_rows(rows, out)
+        failed = save_rows((replace(row, error=as_flags(row.error)) for row in rows), out)
     typer.echo(f"{len(pairs) - failed} of {len(pairs)} pairs scored: {out}")
     if failed:
         typer.echo(f"{failed} could not be scored: the column error says why.", err=True)

@@ -112,7 +112,9 @@ def read_screen(
     choosing = bool(baits) or every
     if set(columns) in PAIRS:
         if choosing:
-            raise InputError("lists pairs already", "choose no others", where=source)
+            raise InputError(
+                "lists pairs already", "choose no others", where=source, code="listed_pairs"
+            )
         pairs = _checked(_listed_pairs(bounded, proteins, source))
     elif choosing:
         members = [_protein(row, proteins, source)[0] for row in bounded] if tables else queries

@@ -23,7 +23,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from foldry.errors import InputError
-from foldry.formats.npz import check_array, check_file, read_arrays  # noqa: F401
+from foldry.formats.npz import check_file, read_arrays
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
 from foldry.model.embedders import template_groups

@@ -238,10 +238,9 @@ def explain(error: Exception, query: Query) -> FoldryError:
         return MemoryShortError(
             f"{query.num_residues} residues do not fit into memory",
             "fold a shorter sequence, lower `max_msa`, or use a machine with more",
-            where=query.name,
         )
     if isinstance(error, ArithmeticError):
-        return FaultError(f"failed, {error}", "try another network or dtype", where=query.name)
+        return FaultError(str(error), "try another network, or `dtype` float32")
     return as_foldry_error(error)
 
 
@@ -382,7 +381,7 @@ def predict_one(
         sure = confidence(model.predict_heads(result), features.asym_id, config)
         atoms = result.atom37[0].double().cpu().numpy()
     if not np.isfinite(atoms).all() or not np.isfinite(sure.plddt).all():
-        raise ArithmeticError("the network gave numbers that are not finite")
+        raise ArithmeticError("The network gave numbers that are not finite")
     representations: dict[str, Any] = {}
     if settings.save_representations:
         final = result.representations

@@ -279,7 +279,7 @@ def check_folder(path: Path) -> None:
         if each.is_symlink() and not each.exists():
             raise InputError(f"leads through {each}, a link to nothing", _ELSEWHERE, where=path)
         if each.exists():
-            raise InputError(f"cannot be a folder, {each} is a file", _ELSEWHERE, where=path)
+            raise InputError("is a file", "name a folder", where=each)
     if not os.access(each, os.W_OK | os.X_OK):
         raise InputError(f"cannot be written, {each} is read-only", _ELSEWHERE, where=path)
 
@@ -294,8 +294,9 @@ def check_file(path: Path) -> None:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise InputError("is a folder", "name a file to write in it", where=path)
-    if not target.parent.is_dir():
-        raise InputError(f"has no folder to be in, {target.parent}", "make it first", where=path)
+    parent = target.parent if path.is_symlink() else path.parent
+    if not parent.is_dir():
+        raise InputError(f"has no folder to be in: {parent} is missing", "make it", where=path)
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         raise InputError("is not a regular file", "name a file", where=path)
     for each, needed in ((target.parent, os.W_OK | os.X_OK), (target, os.W_OK)):

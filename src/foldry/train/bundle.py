@@ -8,16 +8,14 @@ reads it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import lzma
 import re
 import shutil
-import tempfile
 import tokenize
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +24,21 @@ import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
-from foldry.formats.files import write_bytes
 from foldry.formats.npz import check_array
 from foldry.model.weights import load
 from foldry.residues import ATOM37_MASK
+from foldry.store.files import (
+    check_folder,
+    make_folder,
+    new_file,
+    new_folder,
+    remove,
+    write_bytes,
+    write_text,
+)
+from foldry.store.files import names as names_in
+from foldry.store.hashes import sha256
+from foldry.store.locks import hold, hold_file
 from foldry.train.diverse import diverse_rows
 from foldry.train.packs import (
     CLUSTERS,
@@ -49,7 +58,7 @@ STEP: Final = 0.02
 """Å to which a bundle's atoms are rounded, in each direction."""
 _MAX_MANIFEST: Final = 16 * 1024**2
 _FORMAT: Final = 2
-_UNFINISHED: Final = re.compile(rf"part-\d+\.bin|\.{re.escape(MANIFEST)}\.partial")
+_UNFINISHED: Final = re.compile(r"part-\d+\.bin")
 """Files of a bundle that has no manifest yet."""
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
 _DAMAGED: Final = (
@@ -89,6 +98,7 @@ def pack(
         max_rows: Rows of an alignment at most, the chain itself among them.
 
     Raises:
+        BusyError: Another process writes a bundle there.
         InputError: The packs or the weights are damaged, a split has a name that `unpack` would
             refuse, all is more than `MAX_UNPACKED`, or `out` holds something else.
     """
@@ -97,31 +107,38 @@ def pack(
     splits = [split for split in splits if split != CLUSTERS]
     strange = [split for split in splits if not _SPLIT.fullmatch(split)]
     if not splits:
-        raise InputError(f"{folder / 'splits'} holds no split's table: give the folder of packs.")
+        raise InputError(
+            "holds no split's table", "give the folder of packs", where=folder / "splits"
+        )
     if strange:
         raise InputError(
-            f"{folder / 'splits' / strange[0]}.tsv cannot be packed: a split's name has letters, "
-            "digits, - and _ alone."
+            f"{folder / 'splits' / strange[0]}.tsv cannot be packed",
+            "a split's name has letters, digits, - and _ alone",
         )
-    there = [path.name for path in out.iterdir()] if out.exists() else []
+    there = names_in(out)
     if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
-        raise InputError(f"{out} holds something else than a bundle: give another folder.")
+        raise InputError("holds something else than a bundle", "give another folder", where=out)
+    check_folder(out)
+    with hold(out):
+        data = _pack(folder, splits, weights, max_rows)
+        return write_parts(data, out, max_part_size, {"splits": splits})
+
+
+def _pack(folder: Path, splits: Sequence[str], weights: Path, max_rows: int) -> bytes:
+    """The archive of a folder of packs."""
     library = Library(folder, splits)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=out) as file:
-        with zipfile.ZipFile(file, "w") as archive:
-            for split, hits in zip(splits, library.templates.shards, strict=True):
-                names = [row["id"] for row in read_table(folder / "splits" / f"{split}.tsv")]
-                _add(archive, f"structures/{split}", _structures(library, names))
-                _add(archive, f"msas/{split}", _alignments(library, names, max_rows))
-                _add(archive, f"templates/{split}", hits)
-            for table in (*splits, CLUSTERS):
-                _add_file(archive, folder / "splits" / f"{table}.tsv", f"splits/{table}.tsv")
-            _add_file(archive, weights, WEIGHTS)
-            _check_size(archive, folder)
-        file.seek(0)
-        data = file.read()
-    return write_parts(data, out, max_part_size, {"splits": splits})
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for split, hits in zip(splits, library.templates.shards, strict=True):
+            names = [row["id"] for row in read_table(folder / "splits" / f"{split}.tsv")]
+            _add(archive, f"structures/{split}", _structures(library, names))
+            _add(archive, f"msas/{split}", _alignments(library, names, max_rows))
+            _add(archive, f"templates/{split}", hits)
+        for table in (*splits, CLUSTERS):
+            _add_file(archive, folder / "splits" / f"{table}.tsv", f"splits/{table}.tsv")
+        _add_file(archive, weights, WEIGHTS)
+        _check_size(archive, folder)
+    return file.getvalue()
 
 
 def unpack(bundle: Path, out: Path) -> None:
@@ -130,30 +147,31 @@ def unpack(bundle: Path, out: Path) -> None:
     It is written under a temporary name first: a folder that is there is whole.
 
     Raises:
-        InputError: A part is missing or is not what the manifest says, or `out` is in use.
+        InputError: A part is missing or is not what the manifest says, or `out` is not empty.
+        BusyError: Another process unpacks a bundle there.
     """
     if out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty: give another folder.")
+        raise InputError("is not empty", "give another folder", where=out)
     data, notes = read_parts(bundle)
     splits = notes.get("splits")
     known = isinstance(splits, list) and all(_SPLIT.fullmatch(str(name)) for name in splits)
     if not known or not splits:
-        raise InputError(f"{bundle / MANIFEST} names no splits: pack the bundle again.")
-    whole = out.resolve()
-    partial = whole.with_name(f"{whole.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+        raise InputError("names no splits", "pack the bundle again", where=bundle / MANIFEST)
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with (
+            zipfile.ZipFile(io.BytesIO(data)) as archive,
+            hold_file(out),
+            new_folder(out) as partial,
+        ):
             _check_size(archive, bundle)
             _unpack(archive, splits, partial)
-        partial.replace(whole)
     except InputError:
         raise
     except _DAMAGED as error:
         why = str(error) or type(error).__name__
-        raise InputError(f"{bundle} is not a readable bundle ({why}): pack it again.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(
+            f"is not a readable bundle ({why})", "pack it again", where=bundle
+        ) from error
 
 
 def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
@@ -164,7 +182,7 @@ def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
         write_pack(out / "msas" / f"msas-{split}.npz", columns)
         hits = _take(archive, f"templates/{split}")
         write_pack(out / "templates" / f"templates-{split}.npz", hits)
-    (out / "splits").mkdir(exist_ok=True)
+    make_folder(out / "splits")
     for table in (*splits, CLUSTERS):
         _take_file(archive, f"splits/{table}.tsv", out / "splits" / f"{table}.tsv")
     _take_file(archive, WEIGHTS, out / WEIGHTS)
@@ -178,17 +196,17 @@ def write_parts(
     The manifest goes first and comes last: a bundle that has one is whole.
     """
     size = max_part_size * 1024**2
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     for old in (out / MANIFEST, *out.glob("part-*.bin")):
-        old.unlink(missing_ok=True)
+        remove(old)
     parts = []
     for number, start in enumerate(range(0, len(data), size)):
         piece = data[start : start + size]
         name = f"part-{number}.bin"
-        (out / name).write_bytes(piece)
-        parts.append(Part(name, len(piece), hashlib.sha256(piece).hexdigest()))
+        write_bytes(out / name, piece)
+        parts.append(Part(name, len(piece), sha256(piece)))
     manifest = {"format": _FORMAT, "parts": [asdict(part) for part in parts], **(notes or {})}
-    write_bytes(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n", sync=True)
     return parts
 
 
@@ -206,21 +224,23 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
         parts = [Part(**part) for part in manifest["parts"]]
         known = manifest["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is not a readable manifest ({error}): carry it too.") from error
+        raise InputError(
+            f"is not a readable manifest ({error})", "carry it too", where=path
+        ) from error
     if not known:
-        raise InputError(f"{path} is of another version of Foldry: pack the bundle again.")
+        raise InputError("is of another version of Foldry", "pack the bundle again", where=path)
     data, total = [], 0
     for number, part in enumerate(parts):
         file = bundle / f"part-{number}.bin"
         if not file.is_file():
-            raise InputError(f"{file} is missing, of {len(parts)} parts: carry it too.")
+            raise InputError(f"is missing, of {len(parts)} parts", "carry it too", where=file)
         size = file.stat().st_size
         total += size
         if total > MAX_UNPACKED:
             raise _too_large(bundle)
         piece = file.read_bytes() if size == part.size else b""
-        if size != part.size or hashlib.sha256(piece).hexdigest() != part.sha256:
-            raise InputError(f"{file} is not the part that was packed: carry it again.")
+        if size != part.size or sha256(piece) != part.sha256:
+            raise InputError("is not the part that was packed", "carry it again", where=file)
         data.append(piece)
     return b"".join(data), manifest
 
@@ -309,11 +329,13 @@ def _check_size(archive: zipfile.ZipFile, source: Path) -> None:
 
 
 def _too_large(source: Path) -> InputError:
-    return InputError(f"{source} holds more than {MAX_UNPACKED >> 30} GiB: take fewer chains.")
+    return InputError(
+        f"holds more than {MAX_UNPACKED >> 30} GiB", "take fewer chains", where=source
+    )
 
 
 def _take_file(archive: zipfile.ZipFile, name: str, path: Path) -> None:
-    with archive.open(_checked(archive, name)) as packed, path.open("wb") as file:
+    with archive.open(_checked(archive, name)) as packed, new_file(path) as file:
         shutil.copyfileobj(packed, file)
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from foldry.errors import InputError
+from foldry.errors import FaultError, FoldryError
 from foldry.store.files import write_text
 from foldry.store.locks import hold
 from foldry.train.power import Meter, Slot, slot_at
@@ -61,6 +61,20 @@ def asked_to_stop(folder: Path, size: int) -> bool:
     return read_wanted(folder) not in (None, size) or str(os.getppid()) != os.environ[SUPERVISOR]
 
 
+class WorkerError(FoldryError):
+    """A worker failed, and has said why; the exit code is its own where it is one of ours."""
+
+    code = "worker"
+
+    def __init__(self, code: int) -> None:
+        super().__init__(
+            f"A worker ended with code {code}",
+            "see its message above; the same command goes on from the last checkpoint",
+        )
+        if 0 < code < FaultError.exit_code:
+            self.exit_code = code
+
+
 @dataclass(frozen=True)
 class Supervisor:
     """Keeps as many workers running as are wanted, until the run is done.
@@ -90,7 +104,7 @@ class Supervisor:
             Whether the run is done.
 
         Raises:
-            OutsideError: A worker failed.
+            WorkerError: A worker failed.
             BusyError: Another command runs in the folder.
         """
         with hold(self.folder) as lock:
@@ -138,15 +152,12 @@ class Supervisor:
         """The workers after a look at them, started anew where that is due; whether all are done.
 
         Raises:
-            InputError: A worker failed.
+            WorkerError: A worker failed.
         """
         codes = [worker.poll() for worker in crew]
         failed = [code for code in codes if code not in (None, 0, STOPPED)]
         if failed:
-            raise InputError(
-                f"a worker ended with code {failed[0]}",
-                "see its message above; the same command goes on from the last checkpoint",
-            )
+            raise WorkerError(failed[0])
         if None in codes:
             return crew, False
         if codes and set(codes) == {0}:

@@ -8,9 +8,6 @@ NumPy alone. Everything stays packed in memory; one chain is unpacked when it is
 from __future__ import annotations
 
 import re
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,8 +19,10 @@ from jaxtyping import Bool, Float, Int
 
 from foldry.errors import InputError
 from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
+from foldry.formats.npz import read_arrays, write_arrays
 from foldry.query import Alignment, Chain, Query, TemplateHit
 from foldry.residues import CA, GAP, RESTYPES_WITH_X, UNKNOWN
+from foldry.store.files import make_folder, new_file, write_text
 from foldry.structure import Structure
 
 CLUSTERS: Final = "clusters30_joint"
@@ -35,8 +34,8 @@ LAYOUT: Final = "compact-1"
 STEP: Final = 0.001
 """Å to which a pack's atoms are rounded."""
 _LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
-_DAMAGED = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
-"""What NumPy raises for archives with wrong bytes."""
+MAX_PACK: Final = 16 * 1024**3
+"""Bytes of a pack at most, unpacked."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ class Library:
         paths = sorted((folder / "structures").glob("structures-*.npz"))
         if not paths:
             raise InputError(
-                f"{folder} holds no structures/structures-*.npz: give the folder of the packs."
+                "holds no structures/structures-*.npz", "give the folder of the packs", where=folder
             )
         self.structures = Pack(paths)
         self.alignments = Pack([folder / "msas" / f"msas-{split}.npz" for split in splits])
@@ -254,7 +253,9 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, ValueError) as error:
-        raise InputError(f"{name} is missing or damaged ({error}): make its pack again.") from error
+        raise InputError(
+            f"{name} is missing or damaged ({error})", "make its pack again"
+        ) from error
 
 
 def _check_codes(codes: Int[np.ndarray, "*M N"], last: int) -> None:
@@ -399,20 +400,16 @@ def hit_arrays(hits: Mapping[str, Sequence[Hit]]) -> dict[str, np.ndarray]:
 
 def write_pack(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write a pack, compressed, under a temporary name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
-    partial.replace(path)
+    make_folder(path.parent)
+    with new_file(path) as file:
+        write_arrays(file, arrays)
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a tab-separated file whose header is the first row's keys."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("\n".join(lines) + "\n", "utf-8")
-    partial.replace(path)
+    write_text(path, "\n".join(lines) + "\n")
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -427,7 +424,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return [dict(zip(names, row.split("\t"), strict=True)) for row in rows]
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path} is not a readable table ({error}): mend or replace it."
+            f"is not a readable table ({error})", "mend or replace it", where=path
         ) from error
 
 
@@ -437,8 +434,7 @@ def _offsets(sizes: Iterable[int]) -> Int[np.ndarray, " C1"]:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except _DAMAGED as error:
-        why = str(error) or type(error).__name__
-        raise InputError(f"{path} is not a readable pack ({why}): replace it.") from error
+        return read_arrays(path, MAX_PACK)
+    except ValueError as error:
+        what = f"is not a readable pack ({error})"
+        raise InputError(what, "replace it", where=path) from error
