@@ -51,8 +51,8 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
-vendor:
-	$(PYTHON) src/foldry/server/web/vendor/fetch.py
+vendor: $(VENV)/.foldry
+	$(BIN)/python src/foldry/server/web/vendor/fetch.py
 
 clean:
 	rm -rf $(VENV) demo-out

@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 
 from foldry.errors import InputError
-from foldry.store.files import write_bytes
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
 from foldry.model.weights import load
+from foldry.store.files import write_bytes
 from foldry.train import bundle, loop
 from foldry.train.checkpoint import NAME
 from foldry.train.config import StageConfig, choose_stages

@@ -5,8 +5,8 @@
 
 Every command first runs undisturbed. Then, for each moment, it starts anew, its main process alone
 is killed, and the same command runs again to its end. Of the moments `--moments` are uniform over
-the command's duration, and `--writes` are just before one of the main process's file operations in
-the output folder, where the time between two of them is too short for a clock. Checked each time:
+the command's duration, and `--writes` are just before a file operation in the output folder, be it
+the main process's or a worker's: the time between two of them is too short for a clock. Checked:
 
 - Two seconds after the kill no process of the run is left.
 - The rerun succeeds, and every file of the output, hidden ones included, has the bytes and the mode
@@ -48,6 +48,9 @@ from typing import Any, Final
 
 MARK: Final = "FOLDRY_KILL_RUN"
 """Environment variable that all processes of a run share, whatever their session."""
+WATCH: Final = "FOLDRY_KILL_WATCH"
+MAIN: Final = "FOLDRY_KILL_MAIN"
+"""Environment variables: what `watch_writes` needs to know, and the main process's number."""
 GRACE: Final = 2.0
 """Seconds after a kill until no process of the run may be left."""
 LONGEST: Final = 300.0
@@ -95,7 +98,7 @@ class Done:
         code: The exit code.
         seconds: From the beginning of its work.
         passes: A hash of the inputs of each pass of the network.
-        writes: File operations of the main process in the output folder; 0 if killed.
+        writes: File operations in the output folder.
         output: What it printed.
         left: Command lines of the processes of the run that were there `GRACE` later.
     """
@@ -126,13 +129,11 @@ class Result:
 # The process that is killed
 
 
-def launch(log: str, out: str, stop_at: int, arguments: Sequence[str], *, counted: bool) -> int:
-    """Run a command in this process, which notes passes and file operations in a log.
+def launch(log: str, arguments: Sequence[str], *, counted: bool) -> int:
+    """Run a command in this process.
 
     Args:
-        log: The file: `ready` once the command begins, then a line for each pass, then `writes N`.
-        out: The command's output folder.
-        stop_at: The file operation before which the process kills itself; 0 for none.
+        log: A file to which each pass of the network adds a line; made once the command begins.
         arguments: Those of `foldry`.
         counted: Whether the command has passes to count.
 
@@ -141,31 +142,37 @@ def launch(log: str, out: str, stop_at: int, arguments: Sequence[str], *, counte
     """
     from foldry.cli.main import main  # noqa: PLC0415
 
-    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     if counted:
         from foldry.model.alphafold import AlphaFold  # noqa: PLC0415
 
         forward = AlphaFold.forward
 
         def noted(self: AlphaFold, *inputs: Any) -> Any:
-            os.write(file, f"pass {self.config.name}:{_hash_of(inputs)}\n".encode())
+            os.write(file, f"{self.config.name}:{_hash_of(inputs)}\n".encode())
             return forward(self, *inputs)
 
         AlphaFold.forward = noted  # type: ignore[assignment, method-assign]
-    writes = 0
+    sys.modules["__main__"].__file__ = __file__  # whose end workers of multiprocessing run
+    os.environ[MAIN] = str(os.getpid())
+    watch_writes()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    return main(arguments)
+
+
+def watch_writes() -> None:
+    """Count the file operations of all processes of a run, and kill the main one before one."""
+    writes, out, stop_at = json.loads(os.environ[WATCH])
+    file = os.open(writes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def count(event: str, details: tuple[Any, ...]) -> None:
-        nonlocal writes
-        if _changes(event, details, out):
-            writes += 1
-            if writes == stop_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if not _changes(event, details, out):
+            return
+        os.write(file, b".")
+        if os.lseek(file, 0, os.SEEK_CUR) == stop_at:
+            os.kill(int(os.environ[MAIN]), signal.SIGKILL)
+            time.sleep(GRACE)  # a worker ends meanwhile, before its operation
 
     sys.addaudithook(count)
-    os.write(file, b"ready\n")
-    code = main(arguments)
-    os.write(file, f"writes {writes}\n".encode())
-    return code
 
 
 def _hash_of(values: object) -> str:
@@ -222,14 +229,21 @@ def run(
         at: Whether the moment has come.
     """
     mark, log, out = uuid.uuid4().hex, folder / "log", folder / "out"
-    log.unlink(missing_ok=True)
+    writes = folder / "writes"
+    for each in (log, writes):
+        each.unlink(missing_ok=True)
     (folder / "tmp").mkdir(exist_ok=True)
-    arguments = [str(log), str(out), write, command.arguments(out)]
+    arguments = [str(log), command.arguments(out)]
     program = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).resolve().parent)!r}); "
         f"from kill import launch; sys.exit(launch(*{arguments!r}, counted={command.passes > 0}))"
     )
-    variables = {"OMP_NUM_THREADS": "1", MARK: mark, "TMPDIR": str(folder / "tmp")}
+    variables = {
+        "OMP_NUM_THREADS": "1",
+        "TMPDIR": str(folder / "tmp"),
+        MARK: mark,
+        WATCH: json.dumps([str(writes), str(out), write]),
+    }
     if command.path is not None:
         variables["PATH"] = command.path
     with (folder / "output").open("wb") as output:
@@ -251,13 +265,11 @@ def run(
     code = process.wait()
     took = time.monotonic() - begun
     left = end_all(mark)
-    lines = log.read_text().splitlines() if log.exists() else []
-    words = [line.split() for line in lines]
     return Done(
         code,
         took,
-        [word[1] for word in words if word[0] == "pass"],
-        next((int(word[1]) for word in words if word[0] == "writes"), 0),
+        log.read_text().split() if log.exists() else [],
+        writes.stat().st_size if writes.exists() else 0,
         (folder / "output").read_text("utf-8", "replace"),
         left,
     )
@@ -381,13 +393,7 @@ def wrong_hashes(folder: Path) -> list[str]:
 
 
 def pass_faults(per_prediction: int, whole: list[str], first: list[str], again: list[str]) -> str:
-    """What is wrong with the passes of a killed run and of its rerun; "" if nothing is.
-
-    Args:
-        per_prediction: Passes of a prediction.
-        whole: Those of the undisturbed run.
-        first, again: Those of the killed run and of the rerun.
-    """
+    """What is wrong with the passes of a killed run and of its rerun; "" if nothing is."""
     computed = Counter(first) + Counter(again)
     if set(computed) != set(whole):
         strange, missing = len(set(computed) - set(whole)), len(set(whole) - set(computed))
@@ -430,15 +436,7 @@ def undisturbed(command: Command, folder: Path) -> Undisturbed:
 def examine(
     command: Command, expected: Undisturbed, moment: Moment, seconds: float, folder: Path
 ) -> Result:
-    """Kill a command at a moment, run it again, and say what is not as it must be.
-
-    Args:
-        command: The command.
-        expected: What it does undisturbed.
-        moment: When it is killed.
-        seconds: What it takes at present.
-        folder: As of `run`.
-    """
+    """Kill a command, which takes so many seconds at present, and run it again."""
     out = folder / "out"
     at = LONGEST if moment.write else moment.share * seconds
     first = run(command, folder, at, moment.write)
@@ -476,10 +474,11 @@ def _clear(folder: Path, keep_as: str = "") -> None:
 
 
 def moments(expected: Undisturbed, number: int, writes: int, seed: int) -> list[Moment]:
-    """Random moments of a run: so many by the clock, and so many before file operations."""
+    """Random moments: so many by the clock, and so many before different file operations."""
     draw = random.Random(seed)
     by_clock = [Moment(share=draw.random()) for _ in range(number)]
-    return by_clock + [Moment(write=draw.randint(1, expected.done.writes)) for _ in range(writes)]
+    known = range(1, expected.done.writes + 1)
+    return by_clock + [Moment(write=each) for each in draw.sample(known, min(writes, len(known)))]
 
 
 def left_by_tool(command: Command, folder: Path) -> list[str]:
@@ -504,12 +503,7 @@ def left_by_tool(command: Command, folder: Path) -> list[str]:
 
 
 def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
-    """The commands, with their inputs written below a folder.
-
-    Args:
-        folder: Made where it is missing.
-        mmseqs: Whether `train prepare` uses MMseqs2, where it is installed.
-    """
+    """The commands, by name; `mmseqs` has `train prepare` use MMseqs2 where it is installed."""
     # Brings PyTorch, which the process that is killed need not have.
     from commands import Inputs  # noqa: PLC0415
 
@@ -594,5 +588,7 @@ def main() -> int:
     return int(bool(faults))
 
 
+if __name__ == "__mp_main__" and WATCH in os.environ:
+    watch_writes()
 if __name__ == "__main__":
     sys.exit(main())

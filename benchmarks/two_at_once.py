@@ -3,7 +3,8 @@
     python benchmarks/two_at_once.py [--rounds 40] [--commands fold,queries,screen,…] [--seed 0]
 
 Both processes are forked from one that has imported everything; they begin at the same moment, or
-one of them up to 0.3 s later. While they run, a thread reads every result file again and again. A round is right if
+one of them up to 0.3 s later. While they run, a thread reads every result file again and again. A
+round is right if
 
 - each process is done, exit code 0, or says that the place is busy, exit code 4;
 - every file is that of one undisturbed run, of a command that was done and, where both were, of the
@@ -28,6 +29,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gc
 import io
 import json
 import os
@@ -60,7 +62,7 @@ FAULTS: Final = ("torn", "lost", "mixture", "at once", "failed", "left")
 MAX_DELAY: Final = 0.3
 """Seconds that the second process begins later at most."""
 LEAST: Final = 0.3
-"""Share of its time that a command needs at least once it has found its place free."""
+"""Share of its computing that a command has still to do once it has found its place free."""
 HEAD_START: Final = 0.05
 """Seconds until two processes have been forked and begin."""
 LONGEST: Final = 120
@@ -68,11 +70,15 @@ LONGEST: Final = 120
 SHOWN: Final = 5
 ROOMS: Final = (
     "commands",
+    "foldry.model.download",
     "foldry.predict.runner",
     "foldry.predict.screen",
     "foldry.score.batch",
     "foldry.train.loop",
     "foldry.train.prepare",
+    "rich.progress",
+    "rich.table",
+    "torch._dynamo",
 )
 """What the commands import when they run."""
 
@@ -102,7 +108,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What each of two commands writes alone, and how long it takes."""
+    """What each of two commands writes alone, and how long its process computes."""
 
     trees: tuple[Tree, Tree]
     seconds: tuple[float, float]
@@ -110,11 +116,11 @@ class Undisturbed:
 
 @dataclass(frozen=True)
 class Ended:
-    """How one process ended: its exit code, when it began and ended, and what it printed."""
+    """How a command ended: its exit code, when, the processor's seconds, and what it printed."""
 
     code: int
-    begun: float = 0.0
     ended: float = 0.0
+    seconds: float = 0.0
     output: str = ""
 
     @property
@@ -198,6 +204,7 @@ def launch_all() -> None:
         import_module(room)
     if len(list(Path("/proc/self/task").glob("*"))) > 1:
         sys.exit("A process of several threads cannot be copied.")
+    gc.freeze()  # or each copy, at its end, would go through all that was imported
     for line in sys.stdin:
         request = json.loads(line)
         begin = time.monotonic() + HEAD_START
@@ -224,7 +231,6 @@ def launch(folder: Path, number: int, begin: float, plan: Planned) -> int:
         The highest exit code.
     """
     from commands import use_tiny_networks  # noqa: PLC0415
-
     from foldry.cli.main import main  # noqa: PLC0415
 
     signal.alarm(LONGEST)
@@ -237,9 +243,10 @@ def launch(folder: Path, number: int, begin: float, plan: Planned) -> int:
         output = os.open(folder / f"{number}.{place}.output", os.O_WRONLY | os.O_CREAT)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        begun = time.monotonic()
+        begun = time.process_time()
         codes.append(main(arguments))
-        ended = {"code": codes[-1], "begun": begun, "ended": time.monotonic()}
+        seconds = time.process_time() - begun
+        ended = {"code": codes[-1], "ended": time.monotonic(), "seconds": seconds}
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         (folder / f"{number}.{place}.json").write_text(json.dumps(ended), "utf-8")
@@ -314,7 +321,7 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
     ended = Event()
 
     def read() -> None:
-        while not ended.wait(0.005):
+        while not ended.wait(0.01):
             with suppress(OSError):  # a folder that was there is not any more
                 for path in folder.rglob("*"):
                     name = str(path.relative_to(folder))
@@ -383,7 +390,7 @@ def undisturbed(launcher: Launcher, cases: Sequence[Case], folder: Path) -> dict
     if len(ended) < len(commands) or not all(each.done for each in ended):
         raise RuntimeError(f"an undisturbed run ended with {ended[-1].code}: {ended[-1].output}")
     trees = [contents(place) for place in places]
-    seconds = [each.ended - each.begun for each in ended]
+    seconds = [each.seconds for each in ended]
     return {
         case.name: Undisturbed(
             (trees[place], trees[place + 1]), (seconds[place], seconds[place + 1])

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
+
+from foldry.cli.main import app
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "foldry"
@@ -18,6 +23,8 @@ PACKAGE = ROOT / "src" / "foldry"
 # Data flows down this list, and a room imports only rooms above itself.
 ROOMS = (
     "errors",
+    "store",
+    "processes",
     "residues",
     "structure",
     "query",
@@ -37,7 +44,17 @@ ROOMS = (
     "cli",
 )
 DOORS = ("", "cli")  # the package itself and the command line import what they open
-WITHOUT_TORCH = ("errors", "residues", "structure", "query", "formats", "search", "features")
+WITHOUT_TORCH = (
+    "errors",
+    "store",
+    "processes",
+    "residues",
+    "structure",
+    "query",
+    "formats",
+    "search",
+    "features",
+)
 WITHOUT_TORCH += ("score", "relax", "database", "server", "cli")
 ON_A_BARE_GPU_MACHINE = {"torch", "triton", "numpy", "jaxtyping", "safetensors"}
 MAX_FILE_LINES = 600
@@ -190,6 +207,126 @@ def test_functions_stay_small(module: str) -> None:
         names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         count = len([name for name in names if name.arg not in ("self", "cls")])
         assert count <= MAX_PARAMETERS, f"{where}: {count} parameters"
+
+
+WRITING_METHODS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmdir"}
+WRITING_METHODS |= {"symlink_to", "hardlink_to", "chmod"}
+WRITING_FUNCTIONS = {
+    "shutil.rmtree",
+    "shutil.move",
+    "shutil.copy",
+    "shutil.copy2",
+    "shutil.copyfile",
+}
+WRITING_FUNCTIONS |= {
+    "shutil.copytree",
+    "np.save",
+    "os.open",
+    "os.replace",
+    "os.rename",
+    "os.remove",
+}
+WRITING_FUNCTIONS |= {"os.unlink", "os.mkdir", "os.makedirs", "os.rmdir", "os.link", "os.symlink"}
+ONLY_IN_THE_STORE = {"hashlib", "fcntl", "tempfile", "filelock", "xxhash"}
+
+
+def writes(call: ast.Call) -> bool:
+    """Whether a call opens a file for writing, or makes, renames or removes one."""
+    name = ast.unparse(call.func)
+    if name in WRITING_FUNCTIONS:
+        return True
+    named = {keyword.arg: keyword.value for keyword in call.keywords}
+    if name == "open" or name.endswith(".open"):
+        place = 1 if name in ("open", "gzip.open", "bz2.open", "lzma.open", "io.open") else 0
+        mode = call.args[place] if len(call.args) > place else named.get("mode")
+        text = mode.value if isinstance(mode, ast.Constant) else ""
+        return (
+            isinstance(text, str) and set(text) <= set("rwaxbt+") and bool(set(text) & set("wax+"))
+        )
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    if name in ("np.savez", "np.savez_compressed", "numpy.savez"):
+        # Into a file that is open already; a path would be opened.
+        return not (call.args and ast.unparse(call.args[0]) in ("file", "data"))
+    renames = call.func.attr == "replace" and len(call.args) == 1 and not call.keywords
+    return renames or call.func.attr in WRITING_METHODS
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if room(name) != "store"])
+def test_only_the_store_writes_renames_locks_and_hashes(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        where = f"{module}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found = set(imported(module, node)) & ONLY_IN_THE_STORE
+            assert not found, f"{where} imports {found}"
+        elif isinstance(node, ast.Call):
+            assert not writes(node), f"{where}: {ast.unparse(node)[:80]}"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("open(path, 'w')", True),
+        ("open(path)", False),
+        ("path.open('xb')", True),
+        ("path.open('rb')", False),
+        ("path.open(mode='r+b')", True),
+        ("gzip.open(path, 'wt')", True),
+        ("tarfile.open(package)", False),
+        ("archive.open(member)", False),
+        ("partial.replace(path)", True),
+        ("text.replace('a', 'b')", False),
+        ("dataclasses.replace(row)", True),  # the name alone is imported
+        ("np.savez(path, a=a)", True),
+        ("np.savez(file, a=a)", False),
+        ("path.write_text('a')", True),
+    ],
+)
+def test_writing_is_recognised(code: str, expected: bool) -> None:
+    [statement] = ast.parse(code).body
+    assert isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
+    assert writes(statement.value) is expected
+
+
+def our_flags_and_commands() -> re.Pattern[str]:
+    """Finds `foldry WORD` with a command of ours, and any long flag of ours."""
+    flags: set[str] = set()
+    words: set[str] = set()
+    waiting: list[Any] = [typer.main.get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        flags |= {flag for each in command.params for flag in each.opts if flag.startswith("--")}
+        words |= set(getattr(command, "commands", {}))
+        waiting += getattr(command, "commands", {}).values()
+    names = "|".join(sorted(words))
+    return re.compile(rf"\bfoldry ({names})\b|(?<![\w-])({'|'.join(sorted(flags))})(?![\w-])")
+
+
+OURS = our_flags_and_commands()
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if room(name) not in DOORS])
+def test_no_text_below_the_command_line_names_its_flags_or_commands(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found = OURS.search(node.value)
+            assert found is None, f"{module}:{node.lineno} says {found and found[0]!r}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("run `foldry weights get` first", True),
+        ("foldry fold", True),
+        ("another --out", True),
+        ("--max-seqs", False),
+        ("the Foldry authors", False),
+        ("pip install foldry", False),
+        ("--outer", False),
+    ],
+)
+def test_flags_and_commands_are_recognised(text: str, found: bool) -> None:
+    assert bool(OURS.search(text)) is found
 
 
 @pytest.mark.parametrize("module", FILES)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -81,7 +82,7 @@ COMMANDS: Final = {
     ),
     "screen": Command(
         f"screen pairs.csv --bait bait {_SCREEN}",
-        product="screen.html",
+        product="pairs/bait_and_b/report.html",
         heavy=f"screen heavy.csv --all {_SCREEN}",
         room=3 << 20,
     ),
@@ -165,11 +166,18 @@ def _write(path: Path, text: str) -> None:
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder of inputs, which no command may change."""
+    """A folder of inputs."""
     folder = tmp_path_factory.mktemp("inputs")
     write_inputs(folder)
+    with unchanged(folder):
+        yield folder
+
+
+@contextmanager
+def unchanged(folder: Path) -> Iterator[None]:
+    """No command changes a folder of inputs."""
     before = tree(folder)
-    yield folder
+    yield
     assert tree(folder) == before
 
 
@@ -260,10 +268,9 @@ class Shell:
 
 
 @pytest.fixture
-def foldry(inputs: Path, tmp_path: Path) -> Shell:
+def foldry(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     """Types a command in the folder of the inputs."""
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
+    scratch = tmp_path_factory.mktemp("scratch")
     scratch.chmod(0o777)
     return Shell(inputs, scratch)
 

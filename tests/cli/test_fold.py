@@ -52,7 +52,12 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         reason = "it is [cursed]" if seen.status == "failed" else ""
         return [
             runner.Outcome(
-                q.name, seen.status, out / q.name, reason=reason, relaxations=seen.relaxations
+                q.name,
+                seen.status,
+                out / q.name,
+                reason=reason,
+                exit_code=3 if reason else 0,
+                relaxations=seen.relaxations,
             )
             for q in queries
         ]
@@ -144,9 +149,11 @@ def test_a_long_name_is_shown_whole(call: Call, capsys: pytest.CaptureFixture[st
     assert "…" not in capsys.readouterr().out
 
 
-def test_a_failed_query_ends_with_code_1(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_only_query_ends_with_the_code_of_its_error(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
     call.status = "failed"
-    assert main(["fold", "q.fasta", "-o", "out"]) == 1
+    assert main(["fold", "q.fasta", "-o", "out"]) == 3
     out = capsys.readouterr().out
     assert "failed" in out
     assert "it is [cursed]" in out

@@ -183,7 +183,7 @@ MODELS: dict[str, tuple[str, str | bytes, str]] = {
     "no common number": ("m.pdb", atoms("ALA", "GLY", first=50), "--align"),
     "no Cα": ("m.pdb", atoms("ALA", "GLY", name="N"), "nothing to score"),
     "no such chain": ("m.pdb:Z", ALA_GLY, "'Z'"),
-    "folder of something else": ("empty", "", "no folder of one query"),
+    "folder of something else": ("empty", "", "not a folder of one query"),
 }
 """Scored against `ALA_GLY`."""
 
@@ -213,13 +213,19 @@ SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "no such table": (["--batch", "none.csv", "-o", "s.csv"], "none.csv does not exist"),
     "a structure as a table": (["--batch", "good.pdb", "-o", "s.csv"], "columns"),
     "scores over the pairs": (["--batch", "pairs.csv", "-o", "pairs.csv"], "replace"),
-    "scores over a folder": (["--batch", "pairs.csv", "-o", "empty"], "replace"),
+    "scores over a folder": (["--batch", "pairs.csv", "-o", "empty"], "is a folder"),
     "scores over a model": (["--batch", "pairs.csv", "-o", "good.pdb"], "replace an input"),
-    "scores into nowhere": (["--batch", "pairs.csv", "-o", "none/s.csv"], "no folder none"),
+    "scores into nowhere": (
+        ["--batch", "pairs.csv", "-o", "none/s.csv"],
+        "no folder to be in: none",
+    ),
     "no processes": (["--batch", "pairs.csv", "-o", "s.csv", "--jobs", "0"], "--jobs"),
     "output without a batch": (["good.pdb", "good.pdb", "-o", "s.csv"], "--batch"),
     "a plot of nothing": (["good.pdb", "--plot", "p.svg"], "REFERENCE"),
-    "a plot into nowhere": (["good.pdb", "good.pdb", "--plot", "none/p.svg"], "no folder none"),
+    "a plot into nowhere": (
+        ["good.pdb", "good.pdb", "--plot", "none/p.svg"],
+        "no folder to be in: none",
+    ),
     "a plot of another kind": (["good.pdb", "good.pdb", "--plot", "p.png"], "end it in .svg"),
     "a plot over the model": (["good.svg", "good.pdb", "--plot", "good.svg"], "replace an input"),
     "a plot over the reference": (["good.pdb", "good.svg:A", "--plot", "good.svg"], "an input"),

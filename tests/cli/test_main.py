@@ -51,7 +51,7 @@ def test_a_fault_is_one_line_and_its_traceback_a_file(
     query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fold, "read_input", fail)
-    assert main(["fold", query, "-o", "out"]) == 1
+    assert main(["fold", query, "-o", "out"]) == 70
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert err[:-1].isprintable()
@@ -64,11 +64,11 @@ def test_debug_shows_the_traceback(
     query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fold, "read_input", fail)
-    assert main(["--debug", "fold", query, "-o", "out"]) == 1
+    assert main(["--debug", "fold", query, "-o", "out"]) == 70
     assert "Traceback (most recent call last)" in capsys.readouterr().err
     assert sorted(Path().iterdir()) == [Path(query)]
     monkeypatch.setenv("FOLDRY_DEBUG", "1")
-    assert main(["fold", query, "-o", "out"]) == 1
+    assert main(["fold", query, "-o", "out"]) == 70
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 

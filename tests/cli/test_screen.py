@@ -92,7 +92,9 @@ def test_a_pair_that_fails_is_a_row(
     with monkeypatch.context() as patched:
         patched.setattr(runner, "predict_one", failing)
         assert main([*command, "--all"]) == 1
-    assert "bait_and_a failed: 24 residues do not fit" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "bait_and_a failed: 24 residues do not fit" in said
+    assert "lower --max-msa" in said
     rows = table(Path("out"))
     assert [row["state"] for row in rows.values()] == ["failed", "done", "done"]
     assert rows["bait_and_a"]["reason"].startswith("24 residues do not fit into memory")

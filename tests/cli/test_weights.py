@@ -32,7 +32,7 @@ def foldry(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Typed:
     """Type a command; the exit code, the output and what went to standard error."""
-    monkeypatch.setattr(download, "PAUSES", ())
+    monkeypatch.setattr("foldry.store.download.PAUSES", ())
     monkeypatch.setenv("FOLDRY_WEIGHTS", str(tmp_path / "weights"))
 
     def typed(*arguments: object) -> tuple[int, str, str]:
@@ -72,11 +72,11 @@ def test_get_from_a_local_archive(foldry: Typed, tmp_path: Path) -> None:
     assert archive.exists()
 
 
-def test_a_broken_download_exits_with_1_and_goes_on(foldry: Typed, tmp_path: Path) -> None:
+def test_a_broken_download_exits_with_5_and_goes_on(foldry: Typed, tmp_path: Path) -> None:
     models = ("get", "--models", "model_3", "--mirror")
     with serve(Site(official_archive("model_3"), break_after=[3000])) as site:
         code, _, error = foldry(*models, site.url)
-        assert code == 1
+        assert code == 5
         assert "run the same command again to go on" in error
         assert error.count("\n") == 1
         assert not (tmp_path / "weights" / "params_model_3.npz").exists()
@@ -89,18 +89,18 @@ def test_a_broken_download_exits_with_1_and_goes_on(foldry: Typed, tmp_path: Pat
     [
         (("get", "--models", "model_7"), "no model 'model_7'"),
         (("get", "--models", ""), "no model ''"),
-        (("get", "--sha256", "abc"), "no SHA-256"),
-        (("get", "--mirror", "ftp://example.org/a"), "no address"),
+        (("get", "--sha256", "abc"), "is not a SHA-256"),
+        (("get", "--mirror", "ftp://example.org/a"), "is not an address"),
         (("get", "--mirror", "http://example.org/a", "--tar", "a.tar"), "give one of them"),
-        (("get", "--tar", "/nowhere/a.tar"), "is no file"),
-        (("verify", "/nowhere/a.npz"), "is no file"),
+        (("get", "--tar", "/nowhere/a.tar"), "is not a file"),
+        (("verify", "/nowhere/a.npz"), "is not a file"),
         (("verify", __file__), "ends in .py"),
         (("verify", "FILE", "--model", "model_9"), "no model is called 'model_9'"),
         (("get", "--models", "model_1_multimer"), "no model 'model_1_multimer'"),
         (("verify", "FILE", "--model", "model_1_multimer_v3"), "relative_encoding"),
         (("convert", "FILE", "a.pt"), "must end in .safetensors"),
         (("convert", "FILE", "FILE"), "exists: delete it first"),
-        (("convert", "FILE", "FILE/a.npz"), "cannot be written"),
+        (("convert", "FILE", "FILE/a.npz"), "is a file: name a folder"),
     ],
 )
 def test_bad_input_exits_with_2_and_one_sentence(

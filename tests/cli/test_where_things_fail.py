@@ -189,13 +189,15 @@ def assert_refused(foldry: Shell, words: list[str], folder: Path, *, says: str =
 def stranger() -> list[str]:
     """A program that runs another as a user whom the system does not know.
 
-    The user may read everything, since Python itself may be in root's home, but not write.
+    The user may read everything, since Python itself may be in root's home, but write nothing that
+    is another's; this also holds where a program only asks whether it may.
     """
     program = shutil.which("setpriv")
     if program is None:
         pytest.skip("needs setpriv")
     may_read = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    return [program, f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups", *may_read]
+    user = [f"--reuid={STRANGER}", f"--regid={STRANGER}", "--clear-groups"]
+    return [program, "--securebits=+no_setuid_fixup", *user, *may_read]
 
 
 def test_read_only_folder(foldry: Shell, command: Command, tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from foldry.errors import BusyError, DiskFullError, InputError, OutsideError
 from foldry.model import download
 from foldry.model.download import get, unpack
+from foldry.store.locks import hold
 from tests.model.archive import (
     Site,
     md5,
@@ -53,7 +52,8 @@ def same_parameters(path: Path, model: str) -> bool:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """What is in a folder, but for the note of what the archive is fetched for."""
+    return sorted(path.name for path in folder.iterdir() if path.name != download.WANTED_NAME)
 
 
 def fetch_from(site: Site, folder: Path, **more: Any) -> download.Fetched:
@@ -280,7 +280,7 @@ def test_no_server(tmp_path: Path) -> None:
     "url", ["", "example.org/a.tar", "file:///etc/passwd", "http://", "http://a b/", "http://[::1"]
 )
 def test_no_address(tmp_path: Path, url: str) -> None:
-    with pytest.raises(InputError, match="is no address"):
+    with pytest.raises(InputError, match="is not an address"):
         get([MODEL], tmp_path, url=url)
     assert names(tmp_path) == []
 
@@ -291,12 +291,12 @@ def test_a_full_disk_is_seen_before_anything_is_written(
     free = len(archive) + 1000
     usage = type(shutil.disk_usage(tmp_path))(free, 0, free)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with serve(Site(archive)) as site, pytest.raises(InputError, match="GB are needed"):
+    with serve(Site(archive)) as site, pytest.raises(DiskFullError, match="GB are needed"):
         fetch_from(site, tmp_path)
     local = tmp_path / "local.tar"
     local.write_bytes(archive)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type(usage)(10, 0, 10))
-    with pytest.raises(InputError, match="GB are needed"):
+    with pytest.raises(DiskFullError, match="GB are needed"):
         get([MODEL], tmp_path, tar=local)
     assert names(tmp_path) == ["local.tar"]
 
@@ -310,7 +310,7 @@ def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
     with serve(Site(archive)) as site:
         with monkeypatch.context() as patch:
             patch.setattr(shutil, "copyfileobj", full)
-            with pytest.raises(InputError, match="No space left on device"):
+            with pytest.raises(DiskFullError, match="LICENSE cannot be written, no space is left"):
                 fetch_from(site, tmp_path)
         assert names(tmp_path) == [download.ARCHIVE_NAME]
         fetched = fetch_from(site, tmp_path)
@@ -320,11 +320,25 @@ def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    handle = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="another `foldry weights get`"):
+    with hold(tmp_path), pytest.raises(BusyError, match="is busy"):
         get([MODEL], tmp_path, url="http://127.0.0.1:1/")
-    os.close(handle)
+
+
+def test_a_process_killed_at_its_end_leaves_no_archive_for_ever(
+    tmp_path: Path, archive: bytes
+) -> None:
+    with serve(Site(archive)) as site:
+        fetch_from(site, tmp_path)
+        (tmp_path / download.ARCHIVE_NAME).write_bytes(archive)
+        wanted = tmp_path / download.WANTED_NAME
+        wanted.write_text(f'["{MODEL}", "model_1_ptm"]')
+        fetch_from(site, tmp_path)
+        assert names(tmp_path) == ["LICENSE", download.ARCHIVE_NAME, FILE], "model_1_ptm needs it"
+        wanted.write_text(f'["{MODEL}"]')
+        with hold(tmp_path):
+            assert fetch_from(site, tmp_path).new == [], "what is there needs no lock"
+        fetch_from(site, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["LICENSE", FILE]
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
@@ -413,8 +427,8 @@ def test_folders_in_the_archive_are_not_kept(tmp_path: Path) -> None:
     [
         ({"models": ["model_9"]}, "no model 'model_9'"),
         ({"models": ["../x"]}, "no model '../x'"),
-        ({"models": [MODEL], "sha256": "12"}, "no SHA-256"),
-        ({"models": [MODEL], "tar": Path("/nowhere/x.tar")}, "is no file"),
+        ({"models": [MODEL], "sha256": "12"}, "is not a SHA-256"),
+        ({"models": [MODEL], "tar": Path("/nowhere/x.tar")}, "is not a file"),
     ],
 )
 def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], sentence: str) -> None:
@@ -425,7 +439,7 @@ def test_bad_arguments(tmp_path: Path, arguments: dict[str, Any], sentence: str)
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written to"):
+    with pytest.raises(InputError, match=r"(is a file: name a folder|Not a directory)"):
         get([MODEL], tmp_path / "file" / "weights")
 
 

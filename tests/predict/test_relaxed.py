@@ -97,7 +97,7 @@ def test_relaxation_asks_no_network_again(
     assert runner.run([QUERY], tmp_path, other)[0].status == "done"
     assert len(predicted) == 2
     kept = [path.name for path in (tmp_path / "q" / ".unranked").iterdir()]
-    relaxations = [name for name in kept if name.endswith(".relaxed.npz")]
+    relaxations = [name for name in kept if name.endswith(".relaxed.kept")]
     assert (len(kept), len(relaxations)) == (4, 2), "the others were removed"
 
 

@@ -78,5 +78,5 @@ def test_a_pairing_that_a_file_leaves_no_say_is_told(caplog: pytest.LogCaptureFi
     assert caplog.messages == []
     warn_of_unused_pairing([TWO, replace(paired, name="c"), paired], "greedy")
     assert caplog.messages == [
-        "--pairing greedy changes nothing for c and 1 more queries: the file itself pairs the rows."
+        "`pairing` greedy changes nothing for c and 1 more queries: the file itself pairs the rows."
     ]

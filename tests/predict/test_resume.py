@@ -46,7 +46,6 @@ def test_what_a_killed_run_wrote_is_removed_by_the_next(
     first.finish(write_query([prediction], folder, first.begin))
     killed = Store(folder, prediction.query, Settings(seeds=(1, 2)), [network])
     write_query([fake_prediction(seed=1), fake_prediction(seed=2)], folder, killed.begin)
-    (folder / ".ranked_1.cif.partial").touch()
     (folder / "mine.txt").touch()
     assert not killed.is_finished() and killed.is_other()
     last = Store(folder, prediction.query, Settings(), [network])
@@ -96,7 +95,7 @@ def test_a_kept_prediction_with_flipped_bits_is_computed_again(
     [path] = store.unranked.iterdir()
     content = bytearray(path.read_bytes())
     # An entry of the archive's directory has its name 46 bytes after its begin.
-    entry = content.rindex(b"structure.atom_positions.npy") - 46
+    entry = content.rindex(b"structure.aatype.npy") - 46
     content[entry + offset] = value
     path.write_bytes(content)
     assert store.load(network, 0) is None

@@ -227,7 +227,7 @@ def test_recycling_stops_when_nothing_changes(weights: str) -> None:
 
 def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     for weights, models, message in (
-        (str(tmp_path / "none"), None, "is no file or folder"),
+        (str(tmp_path / "none"), None, "is not a file or folder"),
         (str(tmp_path), None, "holds no parameters"),
         ("mini", ("1",), "mini has no model 1"),
     ):
@@ -294,4 +294,4 @@ def test_a_place_that_cannot_be_written_is_named(weights: str, tmp_path: Path) -
     [outcome] = run([query("q")], tmp_path, Settings(weights=weights, device="cpu"))
     assert outcome.status == "failed"
     assert outcome.reason.startswith(f"{tmp_path / 'q'}")
-    assert "is a file in the way" in outcome.reason
+    assert "is a file: name a folder" in outcome.reason

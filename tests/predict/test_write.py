@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import gemmi
 import numpy as np
 import pytest
 
+from foldry.errors import DiskFullError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import read_structure
 from foldry.predict.chains import chain_confidence, chains_json
@@ -232,13 +234,11 @@ def test_a_file_is_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.Monkey
     write_query([prediction], tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[: len(data) // 2])
-        raise OSError("No space left on device")
+    def full(self: Path, _: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DiskFullError, match=r"ranked_0.cif cannot be written, no space is left"):
         write_query([replace(prediction, ptm=0.1)], tmp_path)
-    after = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name in before}
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert after == before

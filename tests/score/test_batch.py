@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from foldry.errors import InputError
+from foldry.errors import DiskFullError, InputError
 from foldry.formats.coordinates import to_pdb
 from foldry.score import batch
 from foldry.score.assess import ScoreSettings
@@ -147,11 +147,16 @@ def rows_then(error: BaseException) -> Iterator[Row]:
     raise error
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left")])
-def test_what_is_broken_off_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left"), DiskFullError)],
+)
+def test_what_is_broken_off_leaves_the_old_file(
+    tmp_path: Path, error: BaseException, raised: type[BaseException]
+) -> None:
     path = tmp_path / "scores.csv"
     path.write_text("old")
-    with pytest.raises(type(error)):
+    with pytest.raises(raised):
         save_rows(rows_then(error), path)
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "old"
@@ -184,8 +189,9 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
         text=True,
         start_new_session=True,
     )
-    partial = folder / ".scores.csv.partial"
-    while running.poll() is None and not (partial.exists() and partial.stat().st_size):
+    while running.poll() is None:
+        if any(path.stat().st_size for path in folder.glob(".scores.csv.*.partial")):
+            break
         time.sleep(0.05)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to the processes too
     _, said = running.communicate(timeout=60)

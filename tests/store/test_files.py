@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from foldry.errors import InputError
+from foldry.errors import DiskFullError, InputError
 from foldry.store.files import read_bytes, read_text, write_bytes
 
 
@@ -46,13 +48,14 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
     seen = []
 
     def fsync(number: int) -> None:
-        seen.append((os.fstat(number).st_size, file.read_bytes()))
+        if not stat.S_ISDIR(os.fstat(number).st_mode):
+            seen.append((os.fstat(number).st_size, file.read_bytes()))
         if len(seen) == 2:
-            raise OSError("the disk is full")
+            raise OSError(errno.ENOSPC, "the disk is full")
 
     monkeypatch.setattr(os, "fsync", fsync)
-    write_bytes(file, b"after it")
-    with pytest.raises(OSError, match="full"):
-        write_bytes(file, b"and again")
+    write_bytes(file, b"after it", sync=True)
+    with pytest.raises(DiskFullError, match="no space is left"):
+        write_bytes(file, b"and again", sync=True)
     assert seen == [(8, b"before"), (9, b"after it")]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"after it"]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from foldry.errors import InputError
+from foldry.errors import BusyError
+from foldry.store.locks import hold
 from foldry.train import loop
 from foldry.train.data import TrainingSet
-from foldry.store.locks import hold
 from tests.train.synthetic import write_world
 from tests.train.tiny import tiny_config
 
@@ -50,11 +50,11 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
     def train() -> bool:
         return loop.train_stages(tiny_config(), [], data, loop.Run(folder))
 
-    with pytest.raises(InputError, match="in use by another command"):
+    with pytest.raises(BusyError, match="is busy"):
         train()
     supervisor.kill()
     supervisor.wait()
-    with pytest.raises(InputError, match="in use by another command"):
+    with pytest.raises(BusyError, match="is busy"):
         train()
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 30
@@ -62,10 +62,10 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
         try:
             assert train()
             break
-        except InputError:  # the kernel has not ended it yet
+        except BusyError:  # the kernel has not ended it yet
             assert time.monotonic() < deadline
             time.sleep(0.02)
     with hold(folder):
         second = [sys.executable, "-c", SUPERVISOR, str(folder)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
-    assert "in use by another command" in refused.stderr
+    assert "is busy" in refused.stderr

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from foldry.errors import (
     as_foldry_error,
     write_error,
 )
-from foldry.store.files import keep_log
+from foldry.store.files import discard_output, keep_log
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """What Typer raises on wrong arguments; it gives no public name to it."""
@@ -119,20 +118,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(error: Exception) -> int:
     """Say what went wrong, and return its exit code."""
     if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STDOUT:
-        _drop_stdout()
+        discard_output()
         if isinstance(error, BrokenPipeError):  # its reader has seen enough
             return SOME_FAILED
         error = write_error(error, Path("Standard output"))
     known = as_foldry_error(error)
     _say(sentence(known) if known.exit_code != FaultError.exit_code else _fault(known, error))
     return known.exit_code
-
-
-def _drop_stdout() -> None:
-    """Send what is still to be printed nowhere: at exit it would fail once more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
 
 
 def _say(line: str) -> None:

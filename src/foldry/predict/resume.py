@@ -99,14 +99,14 @@ class Store:
             remove(self.folder / Path(stale).name)
         self._record({"key": self.key, "files": written})
         self.tidy()
-
-    def tidy(self) -> None:
-        """Remove what was kept for a query that is finished and that no later run will read."""
-        if self.settings.relax == "none":
-            remove(self.unranked)
-        elif self.unranked.is_dir():
+        if self.unranked.is_dir():
             for stale in set(self.unranked.iterdir()) - self._paths:
                 remove(stale)
+
+    def tidy(self) -> None:
+        """Remove what was kept for a query that is finished, unless another relaxation may ask."""
+        if self.settings.relax == "none":
+            remove(self.unranked)
 
     def _path(self, network: NetworkFile, seed: int) -> Path:
         of_network = [network.name, network.sha256(), seed, version("foldry")]

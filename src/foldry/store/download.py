@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import time
@@ -15,7 +16,7 @@ from typing import Final, cast
 
 from foldry.errors import DiskFullError, InputError, OutsideError, write_error
 from foldry.store.files import free_space, remove, write_text
-from foldry.store.hashes import file_md5_base64, file_sha256
+from foldry.store.hashes import file_digest, file_sha256
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0)
 """Seconds before each further attempt after the connection broke off."""
@@ -296,8 +297,8 @@ def _check_stated(remote: _Remote, part: Path) -> str:
     if remote.md5 is None:
         other = "only a CRC-32C, which is not checked" if remote.crc32c else "none"
         return f"unknown: the server states {other}"
-    found = file_md5_base64(part)
-    if found != remote.md5:
+    digest = file_digest(part, "md5")
+    if base64.b64encode(digest).decode() != remote.md5:
         remove(part)
         remove(_notes(part))
         raise OutsideError(
@@ -306,4 +307,4 @@ def _check_stated(remote: _Remote, part: Path) -> str:
             "run the command again, or give another address",
             code=NO_ADDRESS,
         )
-    return f"md5 {found} in base64, as the server states it"
+    return f"md5 {digest.hex()}, as the server states it"

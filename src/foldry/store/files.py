@@ -203,6 +203,13 @@ def keep_log(text: str) -> Path:
     return write_text(folder / f"foldry-{secrets.token_hex(4)}.log", text)
 
 
+def discard_output() -> None:
+    """Send what is still to be printed nowhere: standard output fails, and at exit it would again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder and those above it, where they are missing; returns its path.
 

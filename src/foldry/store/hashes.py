@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 
@@ -15,15 +15,14 @@ def sha256(data: bytes | memoryview) -> str:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_digest(path, "sha256").hex()
 
 
-def file_md5_base64(path: Path) -> str:
-    """MD5 of a file in base64, as some servers state it; it shows damage, not malice."""
+def file_digest(path: Path, algorithm: str) -> bytes:
+    """Digest of a file as others state it, such as `md5`, which shows damage, not malice."""
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
-    return base64.b64encode(digest).decode()
+        new = partial(hashlib.new, algorithm, usedforsecurity=False)
+        return hashlib.file_digest(file, new).digest()
 
 
 def content_key(parts: object) -> str:

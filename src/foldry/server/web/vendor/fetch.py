@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
+
+from foldry.store.files import scratch_folder, write_bytes, write_text
+from foldry.store.hashes import file_digest, sha256
 
 VERSION = "5.11.0"
 INTEGRITY = (
@@ -28,22 +29,21 @@ def fetch(folder: Path) -> None:
     Raises:
         ValueError: The package is not the one its publisher stated.
     """
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         command = ["npm", "pack", "--silent", f"molstar@{VERSION}"]
         subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
-        package = Path(scratch) / f"molstar-{VERSION}.tgz"
-        digest = hashlib.sha512(package.read_bytes()).digest()
-        if base64.b64encode(digest).decode() != INTEGRITY:
+        package = scratch / f"molstar-{VERSION}.tgz"
+        if base64.b64encode(file_digest(package, "sha512")).decode() != INTEGRITY:
             raise ValueError(f"molstar {VERSION} does not have the SHA-512 of its publisher")
         with tarfile.open(package) as archive:
             assets = {name: _member(archive, path) for name, path in ASSETS.items()}
             licence = _member(archive, LICENSE)
     for name, data in assets.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(data, 9, mtime=0))
-    (folder / "LICENSE").write_bytes(licence)
-    (folder / "VERSION").write_text(f"molstar {VERSION}\n", "utf-8")
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in assets.items())
-    (folder / "SHA256SUMS").write_text(sums, "utf-8")
+        write_bytes(folder / f"{name}.gz", gzip.compress(data, 9, mtime=0))
+    write_bytes(folder / "LICENSE", licence)
+    write_text(folder / "VERSION", f"molstar {VERSION}\n")
+    sums = "".join(f"{sha256(data)}  {name}\n" for name, data in assets.items())
+    write_text(folder / "SHA256SUMS", sums)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
