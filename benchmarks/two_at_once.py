@@ -426,17 +426,17 @@ def judge(
         return
     for sentence in wrong:
         name = sentence.split()[0]
+        path = folder / name
         if name not in found:
             yield "lost", sentence
+        elif path.is_file() and (why := fault_of(name, path.read_bytes())):
+            yield "torn", f"{name}: {why}"
         elif name not in expected and found[name] != other.get(name):
             yield "left", sentence
         else:
             whose = "the other's" if found[name] == other.get(name) else "of neither"
             yield "mixture", f"{sentence}: {whose}"
-    try:
-        yield from (("mixture", sentence) for sentence in wrong_hashes(folder))
-    except ValueError as error:
-        yield "torn", f"fold.json: {error}"
+    yield from (("mixture", sentence) for sentence in wrong_hashes(folder))
 
 
 def study(

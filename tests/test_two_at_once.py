@@ -2,54 +2,215 @@
 
 from __future__ import annotations
 
-import sys
+import io
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.conftest import ROOT
 
 ROUNDS = 3
 NAMES = ("fold", "queries", "screen", "weights", "prepare", "train", "score")
+DONE, BUSY, FAILED = (0, "done"), (4, "out is busy"), (1, "No such file or directory")
+
+
+@pytest.fixture(scope="module")
+def program() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import two_at_once  # noqa: PLC0415
+
+        yield two_at_once
 
 
 @dataclass
-class Program:
-    """The benchmark, its cases, and what their commands write undisturbed."""
+class Study:
+    """A process that launches commands, all cases, and what their commands write undisturbed."""
 
-    module: Any
     launcher: Any
     cases: dict[str, Any]
     alone: dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
-    folder = tmp_path_factory.mktemp("two")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "benchmarks"))
-        import commands  # noqa: PLC0415
-        import two_at_once  # noqa: PLC0415
+def study(program: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
+    from commands import Inputs, serve  # noqa: PLC0415
 
-        inputs = commands.Inputs(folder / "inputs")
-        with commands.serve(inputs.archive.parent) as address, two_at_once.Launcher() as launcher:
-            cases = two_at_once.made_cases(inputs, f"{address}/{inputs.archive.name}")
-            alone = two_at_once.undisturbed(launcher, list(cases.values()), folder / "alone")
-            yield Program(two_at_once, launcher, cases, alone)
-    for name in ("commands", "two_at_once", "kill"):
-        sys.modules.pop(name, None)
+    folder = tmp_path_factory.mktemp("study")
+    inputs = Inputs(folder / "inputs")
+    with serve(inputs.archive.parent) as address, program.Launcher() as launcher:
+        cases = program.made_cases(inputs, f"{address}/{inputs.archive.name}")
+        alone = program.undisturbed(launcher, list(cases.values()), folder / "alone")
+        yield Study(launcher, cases, alone)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_two_at_once_leave_the_files_of_one_or_of_both(
-    program: Program, name: str, tmp_path: Path
+    program: ModuleType, study: Study, name: str, tmp_path: Path
 ) -> None:
-    case, alone = program.cases[name], program.alone[name]
-    result = program.module.study(program.launcher, case, alone, tmp_path / name, ROUNDS)
+    case, alone = study.cases[name], study.alone[name]
+    result = program.study(study.launcher, case, alone, tmp_path / name, ROUNDS)
     assert result.faults == []
     assert result.both_done + result.one_busy == ROUNDS
     assert case.exclusive or result.both_done == ROUNDS
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    """Files as `fold` leaves them, their hashes beside them."""
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+    hashes = {name: sha256(content.encode()).hexdigest() for name, content in files.items()}
+    (folder / "fold.json").write_text(json.dumps({"key": "", "files": hashes}))
+    return folder
+
+
+@dataclass
+class Judged:
+    """What two invented commands write, each alone."""
+
+    program: ModuleType
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.first, self.second = {"a.pdb": "1\nEND\n"}, {"a.pdb": "2\nEND\n", "b.pdb": "END\n"}
+        trees = [
+            self.program.contents(write(self.folder / name, files))
+            for name, files in (("first", self.first), ("second", self.second))
+        ]
+        self.alone = self.program.Undisturbed(tuple(trees), (1.0, 1.0))
+
+    def faults(
+        self,
+        files: dict[str, str],
+        ended: tuple[tuple[int, str], tuple[int, str]],
+        after: float = 1.0,
+        **case: Any,
+    ) -> list[str]:
+        """The kinds of fault of a round; its second command ends so many seconds after the first.
+
+        The files of the first are there, those of the second, or whatever is given.
+        """
+        place = self.folder / "place"
+        if not place.exists():
+            write(place, files)
+        both = [
+            self.program.Ended(code, ended=10 + number * after, output=said)
+            for number, (code, said) in enumerate(ended)
+        ]
+        judged = self.program.Case("invented", lambda out: ([], []), **case)
+        return sorted({kind for kind, _ in self.program.judge(judged, self.alone, both, place)})
+
+
+@pytest.fixture
+def judged(program: ModuleType, tmp_path: Path) -> Judged:
+    return Judged(program, tmp_path)
+
+
+def test_one_busy_or_one_after_the_other_is_right(judged: Judged) -> None:
+    assert judged.faults(judged.second, (BUSY, DONE)) == []
+    assert judged.faults(judged.second, (DONE, DONE)) == []
+
+
+def test_two_that_add_are_both_there(judged: Judged) -> None:
+    both = {"exclusive": False, "adds": True}
+    assert judged.faults(judged.second, (DONE, DONE), 0.0, **both) == []
+    assert judged.faults(judged.second, (DONE, BUSY), **both) == ["failed", "mixture"]
+
+
+def test_both_done_at_once_is_a_fault(judged: Judged) -> None:
+    assert judged.faults(judged.second, (DONE, DONE), after=0.1) == ["at once"]
+
+
+def test_files_of_another_than_the_last_are_lost(judged: Judged) -> None:
+    assert judged.faults(judged.first, (DONE, DONE)) == ["lost"]
+    assert judged.faults(judged.first, (BUSY, DONE)) == ["lost"]
+
+
+def test_files_of_both_are_a_mixture(judged: Judged) -> None:
+    assert judged.faults({**judged.second, **judged.first}, (BUSY, DONE)) == ["mixture"]
+
+
+def test_a_file_that_changed_after_its_hash_is_a_mixture(judged: Judged) -> None:
+    place = write(judged.folder / "place", judged.second)
+    record = (place / "fold.json").read_text()
+    (place / "fold.json").write_text(record.replace(sha256(b"END\n").hexdigest(), "0" * 64))
+    assert judged.faults({}, (BUSY, DONE)) == ["mixture"]
+
+
+def test_a_torn_record_is_torn(judged: Judged) -> None:
+    place = write(judged.folder / "place", judged.second)
+    (place / "fold.json").write_text('{"key": "", "files": {')
+    assert judged.faults({}, (BUSY, DONE)) == ["mixture", "torn"]
+
+
+@pytest.mark.parametrize("name", [".lock", ".fold.json.partial", "notes"])
+def test_what_no_command_writes_is_left(judged: Judged, name: str) -> None:
+    write(judged.folder / "place", judged.second)
+    (judged.folder / "place" / name).touch()
+    assert judged.faults({}, (BUSY, DONE)) == ["left"]
+
+
+@pytest.mark.parametrize("ended", [FAILED, (4, "out is used"), (2, "out is busy")])
+def test_another_end_than_done_or_busy_has_failed(judged: Judged, ended: tuple[int, str]) -> None:
+    assert judged.faults(judged.second, (ended, DONE)) == ["failed"]
+
+
+def test_none_done_has_failed(judged: Judged) -> None:
+    assert judged.faults(judged.second, (BUSY, BUSY)) == ["failed"]
+
+
+def npz() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, a=np.arange(9))
+    return file.getvalue()
+
+
+def safetensors() -> bytes:
+    header = json.dumps({"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    return len(header).to_bytes(8, "little") + header + b"abcd"
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.json", b'{"a": 1}\n'),
+        ("a.cif", b"data_a\nloop_\n#\n"),
+        ("a.pdb", b"ATOM\nEND   \n"),
+        ("a.html", b"<html>\n</html>\n"),
+        ("a.csv", b"a,b\n1,2\n"),
+        ("a.tsv", b"a\tb\n1\t2\n"),
+        ("a.npz", npz()),
+        ("a.safetensors", safetensors()),
+    ],
+)
+def test_a_file_without_its_end_is_torn(program: ModuleType, name: str, data: bytes) -> None:
+    assert program.fault_of(name, data) == ""
+    assert program.fault_of(name, data.rstrip()[:-1])
+    assert program.fault_of(name, b"")
+
+
+def test_only_whole_lines_of_a_log_are_read(program: ModuleType) -> None:
+    assert program.fault_of("log.jsonl", b'{"a": 1}\n{"a":') == ""
+    assert program.fault_of("log.jsonl", b'{"a": 1}\n{"a":\n')
+
+
+def test_a_reader_sees_a_file_that_is_torn_for_a_moment(
+    program: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.json"
+    with program.watching(tmp_path) as torn:
+        (tmp_path / ".b.json").write_text("{")
+        path.write_text("{")
+        while not torn:
+            pass
+        path.write_text("{}")
+    assert list(torn) == ["a.json"]

@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from foldry.errors import DiskFullError, InputError
-from foldry.store.files import read_bytes, read_text, write_bytes
+from foldry.store.files import (
+    append_line,
+    check_file,
+    check_folder,
+    last_line,
+    names,
+    new_file,
+    new_folder,
+    read_bytes,
+    read_text,
+    write_bytes,
+    write_text,
+)
 
 
 def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
@@ -59,3 +71,108 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
         write_bytes(file, b"and again", sync=True)
     assert seen == [(8, b"before"), (9, b"after it")]
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"after it"]
+
+
+def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    write_text(file, "before")
+
+    def interrupted() -> None:
+        with new_file(file) as new:
+            new.write(b"half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_link_is_written_through(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real" / "a")
+    write_text(link, "text")
+    assert link.is_symlink()
+    assert (tmp_path / "real" / "a").read_text() == "text"
+
+
+def test_reserved_space_is_given_back(tmp_path: Path) -> None:
+    with new_file(tmp_path / "a", reserve=100_000) as file:
+        assert os.fstat(file.fileno()).st_size == 100_000
+        file.write(b"short")
+    assert (tmp_path / "a").read_bytes() == b"short"
+
+
+def test_the_error_of_another_file_is_not_that_of_the_one_written(tmp_path: Path) -> None:
+    def reads_another() -> None:
+        with new_file(tmp_path / "a"):
+            (tmp_path / "missing").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        reads_another()
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 120, "a b\n"])
+def test_any_name_that_a_file_may_have(tmp_path: Path, name: str) -> None:
+    assert write_text(tmp_path / name, "text").read_text() == "text"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
+    def broken_off() -> None:
+        with new_folder(tmp_path / "a") as folder:
+            (folder / "file").touch()
+            raise ValueError("broken off")
+
+    with pytest.raises(ValueError, match="broken off"):
+        broken_off()
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(tmp_path / "a") as folder:
+        (folder / "file").touch()
+        assert not (tmp_path / "a").exists()
+    assert names(tmp_path / "a") == ["file"]
+
+
+def test_a_torn_line_is_taken_out_of_a_log(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    append_line(log, {"step": 1})
+    with log.open("a") as file:
+        file.write('{"step": 2')
+    assert last_line(log) == {"step": 1}
+    append_line(log, {"step": 2})
+    assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert last_line(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("file", "is a file"),
+        ("file/inner", "is a file"),
+        ("dangling", "a link to nothing"),
+        ("dangling/inner", "a link to nothing"),
+    ],
+)
+def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, says: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "none" / "none")
+    with pytest.raises(InputError, match=says):
+        check_folder(tmp_path / place)
+    check_folder(tmp_path / "new" / "inner")
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("folder", "is a folder"),
+        ("none/a", "no folder to be in"),
+        ("dangling", "no folder to be in"),
+        ("/dev/null", "is not a regular file"),
+    ],
+)
+def test_a_file_that_cannot_be_written(tmp_path: Path, place: str, says: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "dangling").symlink_to(tmp_path / "none" / "none")
+    with pytest.raises(InputError, match=says):
+        check_file(tmp_path / place)
+    check_file(tmp_path / "new")

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from foldry.errors import BusyError
-from foldry.store.locks import hold
+from foldry.store.locks import NAME, hold, hold_file
 from foldry.train import loop
 from foldry.train.data import TrainingSet
 from tests.train.synthetic import write_world
@@ -69,3 +70,83 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
         second = [sys.executable, "-c", SUPERVISOR, str(folder)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
     assert "is busy" in refused.stderr
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from foldry.store.locks import NAME, hold, hold_file
+with hold(Path(sys.argv[1])):
+    sys.stdout.write("held\\n")
+    sys.stdout.flush()
+    time.sleep(600)
+"""
+
+
+def test_no_lock_outlives_its_process(tmp_path: Path) -> None:
+    folder = tmp_path / "q"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+
+    def take() -> None:
+        with hold(folder):
+            assert [path.name for path in folder.iterdir()] == [NAME], "leftovers are removed"
+
+    with pytest.raises(BusyError) as busy:
+        take()
+    assert str(busy.value).startswith(f"{folder} is busy")
+    (folder / ".ranked_0.cif.0123abcd.partial").touch()
+    holder.kill()
+    holder.communicate()
+    take()
+    assert not (folder / NAME).exists()
+
+
+def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
+    with hold(tmp_path / "a" / "b"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with hold(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "b" / "file").touch()
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["file"]
+
+
+def test_an_output_file_is_held_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    (tmp_path / "link.csv").symlink_to(path)
+
+    def take(name: str) -> None:
+        with hold_file(tmp_path / name):
+            pass
+
+    with hold_file(path):
+        take("other.csv")
+        for name in ("scores.csv", "link.csv"):
+            with pytest.raises(BusyError, match=name):
+                take(name)
+    assert [each.name for each in tmp_path.iterdir()] == ["link.csv"]
+
+
+def take_turns(folder: Path, rounds: int) -> int:
+    """Count in a file as often as the folder could be held; returns how often that was."""
+    counted = 0
+    for _ in range(rounds):
+        try:
+            with hold(folder):
+                file = folder / "count"
+                before = int(file.read_text()) if file.exists() else 0
+                time.sleep(0.0005)
+                file.write_text(str(before + 1))
+                counted += 1
+        except BusyError:
+            time.sleep(0.0002)
+    return counted
+
+
+def test_a_lock_that_is_removed_and_made_again_excludes_all_the_same(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:  # each opens the lock for itself, as processes do
+        turns = list(pool.map(lambda _: take_turns(tmp_path, 300), range(4)))
+    assert int((tmp_path / "count").read_text()) == sum(turns) > 100

@@ -37,7 +37,7 @@ def relax(
     from foldry.formats.chains import read_named, split_name
     from foldry.formats.coordinates import to_pdb
     from foldry.relax.relax import relax as run
-    from foldry.store.files import check_file, write_text
+    from foldry.store.files import check_file, new_file
     from foldry.store.locks import hold_file
 
     if out.suffix.lower() not in (".pdb", ".ent"):
@@ -48,10 +48,11 @@ def relax(
         raise InputError(
             f"--out {out} is the model itself", "name another file, or it would be lost"
         )
-    to_pdb(structure)  # refuses now what the format cannot hold
-    with hold_file(out):
+    text = to_pdb(structure)  # refuses now what the format cannot hold
+    # Relaxing may add atoms, and its result must not be lost for want of space.
+    with hold_file(out), new_file(out, reserve=2 * len(text)) as file:
         relaxed, result = run(structure, platform, rounds, seconds)
-        write_text(out, to_pdb(relaxed))
+        file.write(to_pdb(relaxed).encode())
     _show(result, rounds, out)
     if not result.relaxed:
         raise typer.Exit(1)

@@ -109,7 +109,7 @@ def decode(data: bytes, source: str) -> str:
 
 
 @contextmanager
-def new_file(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
+def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[BinaryIO]:
     """A binary file to write, which takes its name when it is whole.
 
     On an exception nothing of it stays, and what was at the path before is still there. Where the
@@ -118,6 +118,8 @@ def new_file(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
     Args:
         path: The file, in a folder that exists.
         sync: Wait until it is on the disk: then it is whole even after a power cut.
+        reserve: Bytes that are taken from the disk at once, so that what is computed before it is
+            written finds room.
 
     Raises:
         InputError: The file cannot be written there.
@@ -127,7 +129,11 @@ def new_file(path: Path, *, sync: bool = False) -> Iterator[BinaryIO]:
     partial = _partial(target)
     try:
         with partial.open("xb") as file:
+            if reserve and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, reserve)
             yield file
+            if reserve:
+                file.truncate(file.tell())
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
@@ -204,7 +210,7 @@ def keep_log(text: str) -> Path:
 
 
 def discard_output() -> None:
-    """Send what is still to be printed nowhere: standard output fails, and at exit it would again."""
+    """Send what is still to be printed nowhere: it failed, and would fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

@@ -1,0 +1,87 @@
+"""Workers and programs end with the process that started them, and say why they failed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from foldry.errors import MissingError, OutsideError
+from foldry.processes.program import find_program, run_program
+
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from foldry.processes.pool import worker_pool
+from foldry.processes.program import run_program
+
+folder = Path(sys.argv[1])
+
+def note(name):
+    partial = folder / f"{name}.new"
+    partial.write_text(str(os.getpid()))
+    partial.rename(folder / name)
+
+def sleep(name):
+    note(name)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    if sys.argv[2] == "pool":
+        with worker_pool(2) as pool:
+            list(pool.map(sleep, ["a", "b"]))
+    else:
+        shell = 'sleep 600 & echo $! > a.new; mv a.new a; echo $$ > b.new; mv b.new b; wait'
+        os.chdir(folder)
+        run_program(["/bin/sh", "-c", shell])
+"""
+
+
+def lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads processes from /proc")
+@pytest.mark.parametrize("kind", ["pool", "program"])
+@pytest.mark.parametrize("signal", [9, 15])
+def test_nothing_outlives_a_killed_parent(tmp_path: Path, kind: str, signal: int) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    parent = subprocess.Popen([sys.executable, str(program), str(tmp_path), kind])
+    deadline = time.monotonic() + 60
+    while not ((tmp_path / "a").exists() and (tmp_path / "b").exists()):
+        assert parent.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    children = [int((tmp_path / name).read_text()) for name in "ab"]
+    assert all(map(lives, children))
+    os.kill(parent.pid, signal)
+    parent.wait()
+    deadline = time.monotonic() + 2
+    while any(map(lives, children)):
+        assert time.monotonic() < deadline, "a process lives on"
+        time.sleep(0.05)
+
+
+def test_what_a_program_prints_is_returned() -> None:
+    assert run_program([sys.executable, "-c", "print('MKTAYIAKQR')"]) == "MKTAYIAKQR\n"
+
+
+def test_a_program_that_fails_is_quoted() -> None:
+    program = "import sys; print('line'); sys.exit('no such\\ndatabase')"
+    with pytest.raises(OutsideError, match=r"failed \(no such database\)"):
+        run_program([sys.executable, "-c", program])
+    with pytest.raises(OutsideError, match="exit code 137"):
+        run_program([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+
+
+def test_a_program_that_is_missing_is_named_with_its_cure() -> None:
+    with pytest.raises(MissingError, match="hhblits is not installed: install HH-suite"):
+        find_program("hhblits", "install HH-suite")
