@@ -254,7 +254,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "unknown device": (["--device", "abacus"], "device 'abacus'"),
     "unknown pairing": (["--pairing", "best"], "pairing 'best'"),
     "unknown dtype": (["--dtype", "int4"], "dtype 'int4'"),
-    "no such weights": (["--weights", "nothing"], "nothing is no file or folder"),
+    "no such weights": (["--weights", "nothing"], "nothing is not a file or folder"),
     "weights of a name too long": (["--weights", "a" * 300], "cannot be used"),
     "folder without weights": (["--weights", "empty"], "empty holds no parameters"),
     "weights of another kind": (["--weights", "good.fasta"], "good.fasta is not named"),

@@ -104,7 +104,7 @@ def test_a_run_that_dies_while_it_saves_goes_on(
     torch.set_num_threads(1)
     loop.train_stages(tiny_config(), shared_stages(2), data, loop.Run(whole, save_every=1))
     # Each time the second save: of the weights, between them and the checkpoint, of the checkpoint.
-    for step, moment in enumerate((("fsync", 3), ("save_checkpoint", 2), ("replace", 4)), 1):
+    for step, moment in enumerate((("fsync", 5), ("save_checkpoint", 2), ("replace", 4)), 1):
         words = [*map(str, moment), str(folder.parent / "world"), str(killed)]
         program = [sys.executable, "-c", DIES, *words, "--steps=2", "--save-every=1"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -147,7 +147,7 @@ def test_a_run_goes_on_as_it_began(
     if said is None:
         assert loop.train(config, stage, data, run).step == stage.num_steps
         return
-    whole = rf"^the run in \S+ was begun with {said}: give the same settings, or another --out\.$"
+    whole = rf"^the run in \S+ was begun with {said}: give the same settings, or another `out`\.$"
     with pytest.raises(InputError, match=whole):
         loop.train(config, stage, data, run)
 

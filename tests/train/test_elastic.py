@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 
 from foldry.cli.main import main
-from foldry.errors import InputError
 from foldry.train import loop
 from foldry.train.data import TrainingSet
 from foldry.train.elastic import (
     STOPPED,
     SUPERVISOR,
     Supervisor,
+    WorkerError,
     asked_to_stop,
     read_wanted,
     write_wanted,
@@ -143,7 +143,7 @@ def test_the_command_keeps_workers_running(
     (line,) = read_log(run)
     assert (line["step"], line["num_samples"]) == (1, 2)
     assert (run / loop.WEIGHTS).is_file()
-    assert power_lines(run)[0]["watts_from"] == "--watts"
+    assert power_lines(run)[0]["watts_from"] == "given"
     assert main([*arguments, "--set", "batch_size=1"]) == 2
     refused = capsys.readouterr().err
     assert refused.count("\n") == 1
@@ -233,7 +233,7 @@ def test_a_plan_sets_the_workers_and_more_than_can_work_are_not_started(tmp_path
 
 
 def test_a_worker_that_fails_ends_the_run(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="ended with code 2"):
+    with pytest.raises(WorkerError, match="ended with code 2"):
         supervisor(tmp_path, steps=1, code=2).run()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError
 from foldry.formats.coordinates import to_pdb
 from foldry.residues import CA, CB, GAP, RESNAMES, RESTYPE_ORDER, C, N, O
 from foldry.structure import Structure
@@ -334,7 +334,7 @@ def test_input_that_cannot_be_used(
     with pytest.raises(InputError, match=r"has no cluster for copy_A and 3 other"):
         prepare.prepare(structures, alignments, out, split=own_clusters(tmp_path, []))
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(InputError, match=r"MMseqs2 is not installed: .*--clusters"):
+    with pytest.raises(MissingError, match="mmseqs is not installed: .*`clusters`"):
         prepare.prepare(structures, alignments, out)
     with pytest.raises(InputError, match="holds something else"):
         prepare.prepare(structures, alignments, structures)

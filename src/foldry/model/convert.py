@@ -69,7 +69,7 @@ def read(path: Path, model: str | None = None) -> Weights:
         InputError: The file is damaged, of another kind or of another network.
     """
     if not path.is_file():
-        raise InputError("is no file", "give the path of a weights file", where=path)
+        raise InputError("is not a file", "give the path of a weights file", where=path)
     if model is not None and model not in MODELS:
         raise InputError(f"no model is called {model!r}", f"choose from {', '.join(MODELS)}")
     if path.suffix == ".npz":

@@ -34,7 +34,7 @@ def find() -> str:
     Raises:
         MissingError: It is not installed.
     """
-    return find_program(PROGRAM, "install MMseqs2 (Debian: apt install mmseqs2)")
+    return find_program(PROGRAM, "install MMseqs2 (Debian: apt install mmseqs2), or set `clusters`")
 
 
 def cluster(sequences: Mapping[str, str], identity: float, workers: int) -> dict[str, str]:
