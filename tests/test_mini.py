@@ -12,9 +12,10 @@ import foldry
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
-from foldry.model.weights import load, save, sha256
+from foldry.model.weights import load, save
 from foldry.predict.networks import MINI_NOTICE, OWN_NOTICE
 from foldry.score.report import compare
+from foldry.store.hashes import file_sha256
 from foldry.train.data import excluded_chains
 from tests.conftest import ROOT
 
@@ -28,7 +29,7 @@ def test_the_file_is_small_and_is_the_preset() -> None:
     _, config, notes = load(WEIGHTS)
     assert config == preset("mini")
     assert notes["licence"] == "CC BY 4.0"
-    assert sha256(WEIGHTS) in CARD
+    assert file_sha256(WEIGHTS) in CARD
     assert notes["samples"] in CARD.replace(",", "")
 
 

@@ -112,3 +112,17 @@ def test_unknown_config_keys_are_an_error() -> None:
         ModelConfig.from_dict(values)
     with pytest.raises(ValueError, match="no model is called 'model_6'"):
         preset("model_6")
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    config = preset("mini")
+    state = AlphaFold(config).state_dict()
+    notes = {f"note {number}": "é" * number for number in range(8)}
+    files = []
+    for number, order in enumerate((notes, dict(reversed(notes.items()))) * 3):
+        save(tmp_path / str(number), state, config, order)
+        files.append((tmp_path / str(number)).read_bytes())
+    assert len(set(files)) == 1
+    kept, same, known = load(tmp_path / "0")
+    assert (same, known) == (config, notes)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in state.items())

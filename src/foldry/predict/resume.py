@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from foldry.formats.compact import decode_structure, encode_structure
+from foldry.formats.compact import decode_pae, decode_structure, encode_pae, encode_structure
 from foldry.formats.npz import read_arrays, write_arrays
 from foldry.predict.networks import NetworkFile
 from foldry.predict.prediction import Prediction, Provenance
@@ -30,7 +30,7 @@ from foldry.store.files import make_folder, new_file, remove, write_text
 from foldry.store.hashes import content_key, file_sha256, sha256
 from foldry.structure import Structure
 
-ARRAYS = ("plddt", "pae", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
+ARRAYS = ("plddt", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
 NUMBERS = ("max_pae", "ptm", "iptm", "ranking_confidence")
 RECORD: Final = "fold.json"
 UNRANKED: Final = ".unranked"
@@ -126,7 +126,8 @@ class Store:
             self._path(network, seed),
             {**numbers, "provenance": asdict(prediction.provenance)},
             prediction.structure,
-            {name: array for name, array in arrays.items() if array is not None},
+            {name: array for name, array in arrays.items() if array is not None}
+            | ({} if prediction.pae is None else encode_pae(prediction.pae, None)),
         )
 
     def load(self, network: NetworkFile, seed: int) -> Prediction | None:
@@ -137,6 +138,7 @@ class Store:
                 query=self.query,
                 structure=structure,
                 provenance=Provenance(**record.pop("provenance")),
+                pae=decode_pae(arrays) if "pae.exact" in arrays else None,
                 **{name: arrays.get(name) for name in ARRAYS},  # type: ignore[arg-type]
                 **record,
             )

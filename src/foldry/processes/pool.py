@@ -9,12 +9,19 @@ import threading
 from concurrent.futures import ProcessPoolExecutor
 
 
+class _Pool(ProcessPoolExecutor):
+    """A pool that, left by an exception, does not begin what still waits."""
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown(cancel_futures=True)
+
+
 def worker_pool(num_workers: int) -> ProcessPoolExecutor:
     """A pool of fresh processes: a copy of one that has threads may lock up.
 
     A program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
     """
-    return ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), _begin)
+    return _Pool(num_workers, multiprocessing.get_context("spawn"), _begin)
 
 
 def _begin() -> None:
