@@ -350,7 +350,7 @@ def changed(sequence: str) -> str:
     return "".join("A" if place % 4 == 0 else letter for place, letter in enumerate(sequence))
 
 
-def align_all(program: str, *arguments: object) -> None:
+def align_all(folder: Path, program: str, *arguments: object) -> None:
     """Does what MMseqs2 would where every sequence resembles every other, end to end."""
     assert program == "easy-search"
     queries, targets, out = (Path(str(path)) for path in arguments[:3])
@@ -366,16 +366,18 @@ def align_all(program: str, *arguments: object) -> None:
     out.write_text("".join(rows))
 
 
-def test_a_search_may_find_more_than_templates_need(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_may_find_more_than_templates_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(mmseqs, "_run", align_all)
     targets = {f"t{number}": letters(number) for number in range(310)}
     queries = {"q": letters(0), "t5": letters(5)}
-    found = mmseqs.search(queries, targets, 1)
+    found = mmseqs.search(queries, targets, 1, tmp_path)
     assert [hit.target for hit in found["q"]] == list(targets)
     assert [hit.target for hit in found["t5"]] == [name for name in targets if name != "t5"]
-    best = mmseqs.search(queries, targets, 1, mmseqs.MAX_HITS)
+    best = mmseqs.search(queries, targets, 1, tmp_path, mmseqs.MAX_HITS)
     assert best == {name: hits[:20] for name, hits in found.items()}
-    assert mmseqs.search({}, targets, 1) == {}
+    assert mmseqs.search({}, targets, 1, tmp_path) == {}
 
 
 def test_all_chains_near_to_a_held_out_one_are_marked(
@@ -399,13 +401,13 @@ def test_all_chains_near_to_a_held_out_one_are_marked(
 
 
 @pytest.mark.tools
-def test_mmseqs_finds_templates() -> None:
+def test_mmseqs_finds_templates(tmp_path: Path) -> None:
     if not mmseqs.is_here():
         pytest.skip("MMseqs2 is not installed: Debian's package is mmseqs2")
     one, other = letters(1, 120), letters(2, 120)
     gapped = changed(one[:50] + one[56:])
     sequences = {"one": one, "other": other, "gapped": gapped}
-    hits = mmseqs.search({"one": one}, sequences, 1)["one"]
+    hits = mmseqs.search({"one": one}, sequences, 1, tmp_path)["one"]
     assert [hit.target for hit in hits] == ["gapped"]
     here, there = hits[0].pairs.T
     equal = [one[a] == gapped[b] for a, b in zip(here, there, strict=True)]

@@ -8,6 +8,7 @@ under a temporary name is removed by whoever next holds the place (`foldry.store
 from __future__ import annotations
 
 import contextlib
+import glob
 import gzip
 import io
 import json
@@ -197,9 +198,14 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """A new folder among the system's temporary ones, removed in the end."""
-    with tempfile.TemporaryDirectory(prefix="foldry-") as name:
+def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A new folder for temporary files, removed in the end.
+
+    Args:
+        parent: A folder that is held, so that the next holder removes what a killed process leaves
+            there. None takes the system's folder for temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix=".scratch-", suffix=_PARTIAL, dir=parent) as name:
         yield Path(name)
 
 
@@ -268,12 +274,17 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes left in a folder under temporary names.
 
-    Only whoever holds the folder (`foldry.store.locks.hold`) knows that nobody is writing there.
+    Only whoever holds the place (`foldry.store.locks`) knows that nobody is writing there.
+
+    Args:
+        folder: The folder.
+        name: What a file or folder was to be called; None removes all temporary ones.
     """
-    for path in folder.glob(f".*{_PARTIAL}"):
+    of_name = "*" if name is None else f"{glob.escape(_clipped(name))}.*"
+    for path in folder.glob(f".{of_name}{_PARTIAL}"):
         remove(path)
 
 
@@ -321,8 +332,11 @@ _ELSEWHERE: Final = "name another place"
 
 
 def _partial(target: Path) -> Path:
-    name = os.fsdecode(os.fsencode(target.name)[:_MAX_NAME_BYTES])
-    return target.with_name(f".{name}.{secrets.token_hex(4)}{_PARTIAL}")
+    return target.with_name(f".{_clipped(target.name)}.{secrets.token_hex(4)}{_PARTIAL}")
+
+
+def _clipped(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_MAX_NAME_BYTES])
 
 
 def _sync_folder(folder: Path) -> None:

@@ -55,7 +55,9 @@ def hold(folder: Path, inner: Sequence[str] = ()) -> Iterator[tuple[int, ...]]:
 
 @contextmanager
 def hold_file(path: Path) -> Iterator[None]:
-    """Hold the name of a file that will be written, in a folder that exists.
+    """Hold the name of a file or folder that will be written, in a folder that exists.
+
+    What killed processes left under its temporary names is removed.
 
     Raises:
         BusyError: Another process holds it.
@@ -64,6 +66,7 @@ def hold_file(path: Path) -> Iterator[None]:
     """
     target = Path(os.path.realpath(path))
     with _hold(target.with_name(f".{target.name}{NAME}"), path):
+        sweep(target.parent, target.name)
         yield
 
 

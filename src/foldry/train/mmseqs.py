@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from foldry.errors import DiskFullError, OutsideError
 from foldry.processes.program import find_program, run_program
-from foldry.store.files import scratch_folder, write_text
+from foldry.store.files import free_space, scratch_folder, write_text
 from foldry.train.packs import Hit
 
 PROGRAM: Final = "mmseqs"
@@ -21,6 +22,8 @@ MAX_HITS: Final = 20
 """Template hits of one chain that are kept."""
 PREFILTERED: Final = 300
 """Targets of a query that are aligned where only the best hits are wanted."""
+FULL: Final = 1 << 20
+"""Bytes: with less left, the disk is full for MMseqs2."""
 
 
 def is_here() -> bool:
@@ -37,21 +40,30 @@ def find() -> str:
     return find_program(PROGRAM, "install MMseqs2 (Debian: apt install mmseqs2), or set `clusters`")
 
 
-def cluster(sequences: Mapping[str, str], identity: float, workers: int) -> dict[str, str]:
+def cluster(
+    sequences: Mapping[str, str], identity: float, workers: int, scratch: Path
+) -> dict[str, str]:
     """The cluster of each sequence, named after one member.
 
     Members cover 80 % of each other with at least this identity (0–1).
 
+    Args:
+        sequences: Sequences by name.
+        identity: Share of equal residues, 0–1.
+        workers: Threads.
+        scratch: A folder that is held, for temporary files.
+
     Raises:
         MissingError: The program is not installed.
+        DiskFullError: No space is left for its files.
         OutsideError: It failed.
     """
     names = list(sequences)
-    with scratch_folder() as folder:
+    with scratch_folder(scratch) as folder:
         _write(folder / "all.fasta", sequences)
         options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
         options += ["--cluster-reassign", 1, "--threads", workers]
-        _run("easy-cluster", folder / "all.fasta", folder / "out", folder / "tmp", *options)
+        _run(folder, "easy-cluster", folder / "all.fasta", folder / "out", folder / "tmp", *options)
         rows = (folder / "out_cluster.tsv").read_text("utf-8").splitlines()
     pairs = (row.split("\t") for row in rows)
     return {names[int(member)]: names[int(first)] for first, member in pairs}
@@ -61,6 +73,7 @@ def search(
     queries: Mapping[str, str],
     targets: Mapping[str, str],
     workers: int,
+    scratch: Path,
     max_hits: int | None = None,
 ) -> dict[str, list[Hit]]:
     """Template hits of each query among other sequences, best first.
@@ -70,10 +83,12 @@ def search(
     Args:
         queries, targets: Sequences by name; a query is no hit of itself.
         workers: Threads.
+        scratch: A folder that is held, for temporary files.
         max_hits: Of a query; None has every target considered and all hits kept.
 
     Raises:
         MissingError: The program is not installed.
+        DiskFullError: No space is left for its files.
         OutsideError: It failed.
     """
     names, others = list(queries), list(targets)
@@ -81,14 +96,14 @@ def search(
     if not names:
         return hits
     prefiltered = max(PREFILTERED, 0 if max_hits else len(others))
-    with scratch_folder() as folder:
+    with scratch_folder(scratch) as folder:
         _write(folder / "queries.fasta", queries)
         _write(folder / "targets.fasta", targets)
         columns = "query,target,qstart,tstart,cigar"
         options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", prefiltered, "-a", 1]
         options += ["--format-output", columns, "--threads", workers]
         files = [folder / each for each in ("queries.fasta", "targets.fasta", "out.tsv", "tmp")]
-        _run("easy-search", *files, *options)
+        _run(folder, "easy-search", *files, *options)
         rows = (folder / "out.tsv").read_text("utf-8").splitlines()
     for row in rows:
         query, target, query_start, target_start, cigar = row.split("\t")
@@ -109,5 +124,14 @@ def _write(path: Path, sequences: Mapping[str, str]) -> None:
     write_text(path, "".join(records))
 
 
-def _run(*arguments: object) -> None:
-    run_program([find(), *map(str, arguments), "-v", "1"])
+def _run(folder: Path, *arguments: object) -> None:
+    try:
+        run_program([find(), *map(str, arguments), "-v", "1"])
+    except OutsideError as error:
+        if free_space(folder) < FULL:
+            raise DiskFullError(
+                "has no space left for MMseqs2",
+                "free some and run the same command again",
+                where=folder,
+            ) from error
+        raise

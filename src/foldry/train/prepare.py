@@ -167,6 +167,7 @@ def _prepare(
     for task in tasks:
         if task.record.exists() and not _is_whole(task.record):
             remove(task.record)
+        remove(task.started)  # of a run that was killed
     run_all(_read, tasks, workers, watch)
     table = _drop_copies([row for task in tasks for row in _rows(task)])
     kept = [row for row in table if not row.reason]
@@ -174,7 +175,7 @@ def _prepare(
         [(reason, count)] = Counter(row.reason for row in table).most_common(1)
         raise InputError(f"{structures} has no chain to train on; {count} times", f"{reason}")
     sequences = {row.id: row.sequence for row in kept}
-    clusters = _clusters(sequences, split, workers)
+    clusters = _clusters(sequences, split, workers, out / WORK)
     chosen = _validation(clusters, split)
     kept = [
         replace(row, cluster=clusters[row.id], split="val" if row.id in chosen else "train")
@@ -185,9 +186,9 @@ def _prepare(
         training, held_out = (
             {row.id: row.sequence for row in kept if row.split == split} for split in SPLITS
         )
-        hits = mmseqs.search(training, training, workers, mmseqs.MAX_HITS)
+        hits = mmseqs.search(training, training, workers, out / WORK, mmseqs.MAX_HITS)
         # All of them, however many: what is not found here is trained on.
-        hits |= mmseqs.search(held_out, training, workers)
+        hits |= mmseqs.search(held_out, training, workers, out / WORK)
     _write(out, kept, hits, {task.file: task.record for task in tasks})
     new = {row.id: row for row in kept}
     table = [row if row.reason else new[row.id] for row in table]
@@ -355,9 +356,11 @@ def _rank(row: Row) -> tuple[float, float, int, str]:
     return resolution, -row.plddt, -row.atoms, row.id
 
 
-def _clusters(sequences: Mapping[str, str], split: SplitConfig, workers: int) -> dict[str, str]:
+def _clusters(
+    sequences: Mapping[str, str], split: SplitConfig, workers: int, scratch: Path
+) -> dict[str, str]:
     if split.clusters is None:
-        return mmseqs.cluster(sequences, split.identity, workers)
+        return mmseqs.cluster(sequences, split.identity, workers, scratch)
     try:
         lines = split.clusters.read_text("utf-8").splitlines()
         pairs = [line.split("\t") for line in lines if line.strip()]
