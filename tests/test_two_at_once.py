@@ -170,7 +170,7 @@ def test_none_done_has_failed(judged: Judged) -> None:
 
 def npz() -> bytes:
     file = io.BytesIO()
-    np.savez(file, a=np.arange(9))
+    np.savez_compressed(file, a=np.arange(99))
     return file.getvalue()
 
 
@@ -196,6 +196,13 @@ def test_a_file_without_its_end_is_torn(program: ModuleType, name: str, data: by
     assert program.fault_of(name, data) == ""
     assert program.fault_of(name, data.rstrip()[:-1])
     assert program.fault_of(name, b"")
+
+
+def test_an_archive_of_two_halves_is_torn(program: ModuleType) -> None:
+    data = npz()
+    places = range(60, len(data) // 2)  # past the header, which the directory says again
+    changed = (data[:k] + bytes([data[k] ^ 255]) + data[k + 1 :] for k in places)
+    assert all(program.fault_of("a.npz", each) for each in changed)
 
 
 def test_only_whole_lines_of_a_log_are_read(program: ModuleType) -> None:
