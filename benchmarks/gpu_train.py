@@ -117,7 +117,7 @@ def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
     if given.resume is not None and not (run / NAME).is_file():
         whole = given.resume.is_file()
         data = given.resume.read_bytes() if whole else bundle.read_parts(given.resume)[0]
-        write_bytes(run / NAME, data)
+        write_bytes(run / NAME, data, sync=True)
     state, config, _ = load(given.start or work / "data" / bundle.WEIGHTS)
     fresh = not (run / NAME).is_file()
     stages = choose_stages(config, given.stage, given.settings, from_weights=fresh)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from foldry.errors import InputError
-from foldry.model import weights
+from foldry.formats import npz as arrays
 from foldry.model.convert import alike, read
 from tests.model.archive import npz, parameters, small_models
 
@@ -85,7 +85,7 @@ def test_a_hostile_file_gets_one_sentence(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(weights, "MAX_BYTES", 1 << 19)
+    monkeypatch.setattr(arrays, "MAX_BYTES", 1 << 19)
     path = tmp_path / "params_model_3.npz"
     path.write_bytes(FILES[case]())
     with pytest.raises(InputError, match="cannot be read as parameters") as caught:

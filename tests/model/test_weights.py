@@ -85,7 +85,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     text = tmp_path / "w.safetensors"
     text.write_text("no weights at all")
-    with pytest.raises(InputError, match=r"w\.safetensors is no Foldry weights file"):
+    with pytest.raises(InputError, match=r"w\.safetensors is not a weights file of Foldry"):
         load(text)
     config = preset("mini")
     state = AlphaFold(config).state_dict()

@@ -53,7 +53,7 @@ def test_errors_of_another_prediction(folder: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"order": []}', '{"order": 7}'])
 def test_a_folder_of_something_else(folder: Path, content: str) -> None:
     (folder / "ranking_debug.json").write_text(content)
-    with pytest.raises(InputError, match="no folder of one query"):
+    with pytest.raises(InputError, match="not a folder of one query"):
         read_model(str(folder))
 
 

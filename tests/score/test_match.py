@@ -123,7 +123,7 @@ def test_a_residue_twice_is_told() -> None:
 @pytest.mark.parametrize(
     ("model", "reference", "align", "said"),
     [
-        (chain(first=900), chain(), False, "by residue number: match them by sequence"),
+        (chain(first=900), chain(), False, "by residue number: set `align` to match by sequence"),
         (chain("AAAA"), chain("WWWW"), True, "by sequence alignment"),
         (
             joined(chain("AAAA", chain_id="A"), chain("AAAA", chain_id="B")),

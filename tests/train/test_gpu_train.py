@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ from types import ModuleType
 
 import pytest
 
+from foldry.errors import DiskFullError
 from foldry.model.runtime import Runtime
 from foldry.model.weights import load
 from foldry.train.bundle import MANIFEST, pack, read_parts, write_parts
@@ -111,14 +113,14 @@ def test_a_resumed_checkpoint_is_never_half_there(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
-        raise OSError("the disk is full")
+        raise OSError(errno.ENOSPC, "the disk is full")
 
     resumed = tmp_path / "checkpoint"
     resumed.write_bytes(b"all that was handed back")
     folders = ["--work", str(tmp_path), "--out", str(tmp_path), "--resume", str(resumed)]
     monkeypatch.setattr(sys, "argv", ["gpu_train.py", *folders])
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="full"):
+    with pytest.raises(DiskFullError, match="checkpoint"):
         program.train(program.arguments(), Runtime())
     assert list((tmp_path / "run").iterdir()) == []
 

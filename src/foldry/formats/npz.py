@@ -37,12 +37,12 @@ def write_arrays(
                 np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def read_arrays(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarray]:
     """All arrays of a file, by name.
 
     Raises:
         ValueError: The file is missing, damaged, holds something else than plain arrays, or more
-            than `max_bytes`.
+            than `max_bytes` (`MAX_BYTES` if left out).
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -57,7 +57,7 @@ def read_arrays(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def check_file(path: Path, max_bytes: int = MAX_BYTES) -> None:
+def check_file(path: Path, max_bytes: int | None = None) -> None:
     """Make sure, by the headers, that a file of arrays is whole and within a bound.
 
     Raises:
@@ -70,12 +70,13 @@ def check_file(path: Path, max_bytes: int = MAX_BYTES) -> None:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def check_arrays(archive: zipfile.ZipFile, max_bytes: int = MAX_BYTES) -> None:
+def check_arrays(archive: zipfile.ZipFile, max_bytes: int | None = None) -> None:
     """Make sure that every array is as long as it says, and that all are within a bound.
 
     Raises:
         ValueError: They are not.
     """
+    max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     total = 0
     for member in archive.infolist():
         total += member.file_size
