@@ -127,7 +127,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _UNUSABLE = frozenset(
     {
         *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-        *(errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.ENOTEMPTY),
+        *(
+            errno.EEXIST,
+            errno.ELOOP,
+            errno.ENAMETOOLONG,
+            errno.EINVAL,
+            errno.ENOTEMPTY,
+            errno.EBUSY,
+        ),
     }
 )
 _ALLOCATION_FAILED = (

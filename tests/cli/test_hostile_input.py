@@ -217,14 +217,14 @@ SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "scores over a model": (["--batch", "pairs.csv", "-o", "good.pdb"], "replace an input"),
     "scores into nowhere": (
         ["--batch", "pairs.csv", "-o", "none/s.csv"],
-        "no folder to be in: none",
+        "none is missing",
     ),
     "no processes": (["--batch", "pairs.csv", "-o", "s.csv", "--jobs", "0"], "--jobs"),
     "output without a batch": (["good.pdb", "good.pdb", "-o", "s.csv"], "--batch"),
     "a plot of nothing": (["good.pdb", "--plot", "p.svg"], "REFERENCE"),
     "a plot into nowhere": (
         ["good.pdb", "good.pdb", "--plot", "none/p.svg"],
-        "no folder to be in: none",
+        "none is missing",
     ),
     "a plot of another kind": (["good.pdb", "good.pdb", "--plot", "p.png"], "end it in .svg"),
     "a plot over the model": (["good.svg", "good.pdb", "--plot", "good.svg"], "replace an input"),

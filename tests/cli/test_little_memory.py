@@ -38,9 +38,12 @@ from tests.cli.commands import (
 from tests.train.test_prepare import helix, letters
 
 __all__ = ["foldry"]
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").is_file(), reason="needs Linux to measure the address space"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").is_file(), reason="needs Linux to measure the address space"
+    ),
+]
 MIB: Final = 1 << 20
 WITHOUT_TORCH: Final = 200 * MIB
 """Room for Python and NumPy, but not for PyTorch."""
@@ -175,7 +178,7 @@ def table(path: Path) -> dict[str, dict[str, str]]:
 
 def test_training_samples_that_do_not_fit(foldry: Shell, tmp_path: Path) -> None:
     words = "train run --data world -o OUT --stage main --steps 1"
-    words += " --set crop_size=96 --set batch_size=4"
+    words += " --set crop_size=96 --set batch_size=2"
     out = tmp_path / "out"
     sentence = with_little(foldry, words, out, "foldry.train.loop", 150).sentence(3)
     assert_says_memory(sentence)

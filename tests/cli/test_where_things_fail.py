@@ -31,12 +31,11 @@ from tests.cli.commands import (
 )
 
 __all__ = ["command", "foldry", "inputs"]
+pytestmark = pytest.mark.slow
 COMPUTING = 25.0
 """Seconds after which a command that must refuse its output is taken to be computing."""
 PAGE = 4096
 STRANGER = 12345
-FILES = [name for name, known in COMMANDS.items() if known.suffix]
-FOLDERS = [name for name, known in COMMANDS.items() if not known.suffix]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs the rights of root")
 
 
@@ -251,7 +250,7 @@ def test_output_of_the_wrong_kind(foldry: Shell, command: Command, tmp_path: Pat
     assert_refused(foldry, command.typed(out, heavy=True), tmp_path, says=str(out))
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", ["fold", "weights get", "train prepare", "train unpack"])
 def test_folder_below_a_file(foldry: Shell, name: str, tmp_path: Path) -> None:
     command = chosen(name)
     file = tmp_path / "file"
@@ -300,9 +299,7 @@ def test_weights_have_no_place_without_a_home(foldry: Shell, words: str) -> None
 
 
 @needs_root
-@pytest.mark.parametrize(
-    "name", ["fold", "screen", "relax", "score --plot", "weights get", "train run", "train prepare"]
-)
+@pytest.mark.parametrize("name", ["fold", "relax", "score --plot", "train run", "train prepare"])
 def test_all_else_needs_no_home(foldry: Shell, name: str, tmp_path: Path) -> None:
     command = chosen(name)
     tmp_path.chmod(0o777)

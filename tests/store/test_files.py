@@ -89,6 +89,7 @@ def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a").touch()
     link = tmp_path / "link"
     link.symlink_to(tmp_path / "real" / "a")
     write_text(link, "text")
@@ -149,8 +150,8 @@ def test_a_torn_line_is_taken_out_of_a_log(tmp_path: Path) -> None:
     [
         ("file", "is a file"),
         ("file/inner", "is a file"),
-        ("dangling", "a link to nothing"),
-        ("dangling/inner", "a link to nothing"),
+        ("dangling", "which is missing"),
+        ("dangling/inner", "which is missing"),
     ],
 )
 def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, says: str) -> None:
@@ -165,8 +166,8 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, says: str) -> 
     ("place", "says"),
     [
         ("folder", "is a folder"),
-        ("none/a", "no folder to be in"),
-        ("dangling", "no folder to be in"),
+        ("none/a", "none is missing"),
+        ("dangling", "which is missing"),
         ("/dev/null", "is not a regular file"),
     ],
 )

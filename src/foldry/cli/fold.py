@@ -165,6 +165,8 @@ def fold(
     for query, report in zip(complexes, reports, strict=True):
         remarks.tell_pairing(query, report)
         _show_species(query, report)
+    for query in asked:
+        check_folder(out / query.name)
     with progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)

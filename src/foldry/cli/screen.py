@@ -98,10 +98,10 @@ def screen(
         dtype=dtype,
         force=force,
     )
-    _check_places(out)
     if bait and every:
         raise InputError("--bait and --all are two choices of pairs", "give one of them")
     pairs = read_screen(inputs, bait or (), every=every)
+    _check_places(out, pairs)
     _check_lengths(pairs, max_length)
     runner.runtime(settings)
     runner.networks_for(pairs[0].query, settings)
@@ -115,11 +115,12 @@ def screen(
         raise typer.Exit(code)
 
 
-def _check_places(out: Path) -> None:
-    """Whether the folder of the pairs can be made, and nothing is in the tables' place."""
+def _check_places(out: Path, pairs: Sequence[Pair]) -> None:
+    """Make sure that the folders of the pairs and the tables can be written."""
     from foldry.predict.screen_table import FOLDER, PAGE, TABLE
 
-    check_folder(out / FOLDER)
+    for pair in pairs:
+        check_folder(out / FOLDER / pair.query.name)
     for path in (out / TABLE, out / PAGE):
         if path.is_dir():
             raise InputError("is a folder in the way of a table", "name another `out`", where=path)

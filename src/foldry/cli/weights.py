@@ -48,7 +48,6 @@ def get(
     }
     names = groups.get(models) or tuple(models.replace(" ", "").split(","))
     folder = folder or download.default_folder()
-    typer.echo(download.NOTICE)
     with _progress_bar() as progress:
         fetched = download.get(
             names,
@@ -63,6 +62,7 @@ def get(
     if fetched.new:
         typer.echo(f"Checksum of the archive: {fetched.checksum}.")
         typer.echo("Every array has the name and the shape of its network, and finite numbers.")
+    typer.echo(download.NOTICE)
     typer.echo(f"Fold with them: foldry fold QUERY --weights {folder}")
 
 

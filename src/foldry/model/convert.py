@@ -21,7 +21,7 @@ from foldry.model.weights import (
     save,
     to_official,
 )
-from foldry.store.files import check_folder, make_folder, new_file
+from foldry.store.files import check_file, check_folder, make_folder, new_file
 from foldry.store.hashes import file_sha256
 from foldry.store.locks import hold_file
 
@@ -194,6 +194,8 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
     if target.exists():
         raise InputError("exists", "delete it first, or choose another name", where=target)
     check_folder(target.parent)
+    if target.parent.is_dir():
+        check_file(target)
     weights = read(source, model)
     if target.suffix == ".npz" and weights.config.name not in MODELS:
         raise InputError(

@@ -29,7 +29,7 @@ from foldry.store.download import (
     check_space,
     fetch,
 )
-from foldry.store.files import new_file, remove, write_text
+from foldry.store.files import check_folder, new_file, remove, write_text
 from foldry.store.locks import hold
 
 ARCHIVE_URL: Final = "https://storage.googleapis.com/alphafold/alphafold_params_2022-12-06.tar"
@@ -122,11 +122,15 @@ def get(
     check_digest(sha256)
     folder = folder or default_folder()
     paths = {name: folder / f"params_{name}.npz" for name in models}
+    for path in paths.values():
+        if path.is_dir():
+            raise InputError("is a folder", "remove it, or choose another `folder`", where=path)
     if all(path.exists() for path in paths.values()):
         if (folder / ARCHIVE_NAME).exists():
             with suppress(BusyError), hold(folder):
                 _drop_archive(folder)
         return Fetched(list(paths.values()), [], "unknown: nothing was fetched")
+    check_folder(folder)
     with hold(folder):
         absent = [name for name, path in paths.items() if not path.exists()]
         checksum = _get(absent, folder, url, tar, sha256, progress)

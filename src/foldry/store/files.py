@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
-from foldry.errors import InputError, write_error
+from foldry.errors import FoldryError, InputError, write_error
 
 MAX_BYTES: Final = 512 * 1024**2
 """The most that is read of one file, after decompression."""
@@ -186,11 +186,16 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     partial = _partial(target)
+    if target.is_mount():  # nothing can take its place
+        raise InputError("is where a disk is mounted", "name a folder in it", where=path)
     try:
         make_folder(target.parent)
         partial.mkdir()
         yield partial
         partial.replace(target)
+    except FoldryError as error:  # users know nothing of the temporary name
+        error.where = error.where.replace(str(partial), str(path))
+        raise
     except OSError as error:
         raise write_error(error, path) from error
     finally:
@@ -300,8 +305,7 @@ def check_folder(path: Path) -> None:
     for each in (path, *path.absolute().parents):
         if each.is_dir():
             break
-        if each.is_symlink() and not each.exists():
-            raise InputError(f"leads through {each}, a link to nothing", _ELSEWHERE, where=path)
+        _check_link(each)
         if each.exists():
             raise InputError("is a file", "name a folder", where=each)
     if not os.access(each, os.W_OK | os.X_OK):
@@ -315,12 +319,14 @@ def check_file(path: Path) -> None:
         InputError: It is a folder, a device or read-only, or its own folder is missing or
             read-only.
     """
+    _check_link(path)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise InputError("is a folder", "name a file to write in it", where=path)
-    parent = target.parent if path.is_symlink() else path.parent
-    if not parent.is_dir():
-        raise InputError(f"has no folder to be in: {parent} is missing", "make it", where=path)
+    if not path.parent.is_dir():
+        raise InputError(
+            f"cannot be written, {path.parent} is missing", "make it first", where=path
+        )
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         raise InputError("is not a regular file", "name a file", where=path)
     for each, needed in ((target.parent, os.W_OK | os.X_OK), (target, os.W_OK)):
@@ -329,6 +335,12 @@ def check_file(path: Path) -> None:
 
 
 _ELSEWHERE: Final = "name another place"
+
+
+def _check_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        what = f"is a link to {path.readlink()}, which is missing"
+        raise InputError(what, "remove the link, or name another place", where=path)
 
 
 def _partial(target: Path) -> Path:

@@ -43,7 +43,7 @@ def hold(folder: Path, inner: Sequence[str] = ()) -> Iterator[tuple[int, ...]]:
     """
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     try:
-        with _hold(folder / NAME, folder) as handles:
+        with _hold(folder / NAME, folder, make=True) as handles:
             for each in (folder, *(folder / name for name in inner)):
                 sweep(each)
             yield handles
@@ -65,14 +65,14 @@ def hold_file(path: Path) -> Iterator[None]:
         DiskFullError: No space is left.
     """
     target = Path(os.path.realpath(path))
-    with _hold(target.with_name(f".{target.name}{NAME}"), path):
+    with _hold(target.with_name(f".{target.name}{NAME}"), path, make=False):
         sweep(target.parent, target.name)
         yield
 
 
 @contextmanager
-def _hold(lock: Path, place: Path) -> Iterator[tuple[int, ...]]:
-    handle = _acquire(lock, place)
+def _hold(lock: Path, place: Path, *, make: bool) -> Iterator[tuple[int, ...]]:
+    handle = _acquire(lock, place, make)
     try:
         yield () if fcntl is None else (handle,)
     finally:
@@ -82,15 +82,16 @@ def _hold(lock: Path, place: Path) -> Iterator[tuple[int, ...]]:
         os.close(handle)
 
 
-def _acquire(lock: Path, place: Path) -> int:
-    """A locked file of this name."""
+def _acquire(lock: Path, place: Path, make: bool) -> int:
+    """A locked file of this name, in a folder that is made if need be."""
     for attempt in count():
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
+            if make:
+                lock.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             # Its folder may have been removed in between by who held it before.
-            if isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
+            if make and isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
                 continue
             raise write_error(error, place) from error
         if fcntl is None:

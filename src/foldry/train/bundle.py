@@ -152,6 +152,7 @@ def unpack(bundle: Path, out: Path) -> None:
     """
     if out.exists() and any(out.iterdir()):
         raise InputError("is not empty", "give another folder", where=out)
+    check_folder(out)
     data, notes = read_parts(bundle)
     splits = notes.get("splits")
     known = isinstance(splits, list) and all(_SPLIT.fullmatch(str(name)) for name in splits)

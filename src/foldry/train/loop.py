@@ -20,7 +20,7 @@ from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
 from foldry.model.weights import save
-from foldry.store.files import append_line, make_folder
+from foldry.store.files import append_line, check_file, make_folder
 from foldry.store.locks import hold
 from foldry.train.checkpoint import (
     NAME,
@@ -152,6 +152,8 @@ def train(
     started = time.monotonic()
     runtime, workers = runtime or Runtime(), workers or Workers()
     make_folder(run.folder)
+    for name in (NAME, WEIGHTS, LOG):
+        check_file(run.folder / name)
     model = build(config, stage, run, runtime, workers)
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
