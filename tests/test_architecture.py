@@ -16,6 +16,7 @@ import pytest
 import typer.main
 
 from foldry.cli.main import app
+from foldry.cli.messages import as_flags
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "foldry"
@@ -311,6 +312,29 @@ def test_no_text_below_the_command_line_names_its_flags_or_commands(module: str)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found = OURS.search(node.value)
             assert found is None, f"{module}:{node.lineno} says {found and found[0]!r}"
+
+
+def options() -> set[str]:
+    """Every setting of ours as the command line calls it, and what it is called elsewhere."""
+    known: set[str] = set()
+    waiting: list[Any] = [typer.main.get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        known |= {flag for each in command.params for flag in each.opts}
+        waiting += getattr(command, "commands", {}).values()
+    return known
+
+
+@pytest.mark.parametrize("module", [name for name in FILES if room(name) not in DOORS])
+def test_a_setting_that_a_message_names_is_a_flag(module: str) -> None:
+    for node in ast.walk(tree(module)):
+        if not (isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Error")):
+            continue
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                for name in re.findall(r"`([a-z][a-z0-9_]*)`", part.value):
+                    flag = as_flags(f"`{name}`").split()[0]
+                    assert flag in options(), f"{module}:{part.lineno} names {name}"
 
 
 @pytest.mark.parametrize(

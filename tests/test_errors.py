@@ -18,7 +18,6 @@ from foldry.errors import (
     InputError,
     MemoryShortError,
     MissingError,
-    NotFoundError,
     OutsideError,
     as_foldry_error,
     write_error,
@@ -27,7 +26,6 @@ from foldry.features.templates import UnlikeError
 
 CODES = {
     InputError: (2, 400, "input"),
-    NotFoundError: (2, 404, "not_found"),
     UnlikeError: (2, 400, "input"),
     MissingError: (3, 503, "missing"),
     DiskFullError: (3, 503, "disk_full"),
@@ -35,7 +33,7 @@ CODES = {
     BusyError: (4, 409, "busy"),
     OutsideError: (5, 503, "outside"),
     FaultError: (70, 500, "fault"),
-    foldry.train.elastic.WorkerError: (70, 500, "worker"),
+    foldry.train.elastic.WorkerError: (5, 500, "worker"),
 }
 
 
@@ -52,7 +50,7 @@ def test_every_error_has_its_exit_code_and_its_status() -> None:
 
 def test_a_worker_that_fails_hands_its_exit_code_on() -> None:
     assert foldry.train.elastic.WorkerError(3).exit_code == 3
-    assert foldry.train.elastic.WorkerError(-9).exit_code == 70
+    assert foldry.train.elastic.WorkerError(-9).exit_code == 5
 
 
 @pytest.mark.parametrize(
@@ -123,7 +121,15 @@ def test_the_command_line_speaks_of_its_flags() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codes", "code"), [([], 0), ([0, 0], 0), ([4], 4), ([3, 3], 3), ([0, 4], 1), ([2, 3], 1)]
+    ("errors", "code"),
+    [
+        ([], 0),
+        ([None, None], 0),
+        ([BusyError("a")], 4),
+        ([MissingError("a"), DiskFullError("b")], 3),
+        ([None, BusyError("a")], 1),
+        ([InputError("a"), MissingError("b")], 1),
+    ],
 )
-def test_the_exit_code_of_several_queries(codes: list[int], code: int) -> None:
-    assert exit_code(codes) == code
+def test_the_exit_code_of_several_queries(errors: list[FoldryError | None], code: int) -> None:
+    assert exit_code(errors) == code

@@ -3,18 +3,18 @@
 ```
 FoldryError              what, where, advice, code               exit code   HTTP
 ├── InputError           wrong input, an unusable output              2       400
-│   └── NotFoundError    something asked for by name is not there     2       404
 ├── MissingError         a program, package, device or file           3       503
 │   ├── DiskFullError    no space is left                             3       503
 │   └── MemoryShortError too little memory                            3       503
 ├── BusyError            another process is at work there             4       409
 ├── OutsideError         a network or a tool failed: try again        5       503
+├── WorkerError          a worker of a training run failed    the worker's    500
 └── FaultError           a fault of Foldry's own                     70       500
 ```
 
-`what` and `advice` are parts of one sentence, `where: what: advice.` A message never names a flag
-or a command: it names a setting in backquotes, as `max_length`, and the command line, which knows
-its own flags, shows it as one.
+`where`, `what` and `advice` are parts of one sentence, "where what: advice." A message never names
+a flag or a command: it names a setting in backquotes, as `max_length`, and the command line, which
+knows its own flags, shows it as one.
 """
 
 from __future__ import annotations
@@ -60,18 +60,11 @@ class FoldryError(Exception):
 
 
 class InputError(FoldryError, ValueError):
-    """Wrong input, or an output that cannot be written; nothing has been computed by then."""
+    """Wrong input or settings, or an output that cannot be written."""
 
     code = "input"
     exit_code = 2
     http_status = 400
-
-
-class NotFoundError(InputError):
-    """Something that was asked for by its name is not there."""
-
-    code = "not_found"
-    http_status = 404
 
 
 class MissingError(FoldryError):
@@ -137,6 +130,10 @@ _UNUSABLE = frozenset(
         ),
     }
 )
+_TOO_LITTLE_MEMORY = (
+    "The memory of this machine is too small for the task",
+    "close other programs, take smaller input, or use a machine with more memory",
+)
 _ALLOCATION_FAILED = (
     "can't allocate memory",  # PyTorch's allocator on a CPU
     "not enough memory",
@@ -148,6 +145,8 @@ _ALLOCATION_FAILED = (
 
 def write_error(error: OSError, path: Path) -> FoldryError:
     """The error of a file that cannot be written."""
+    if is_memory_error(error):
+        return MemoryShortError(*_TOO_LITTLE_MEMORY)
     if error.errno in _FULL:
         advice = "free some space and run the same command again"
         return DiskFullError("cannot be written, no space is left on its disk", advice, where=path)
@@ -172,10 +171,7 @@ def as_foldry_error(error: BaseException) -> FoldryError:
     if isinstance(error, FoldryError):
         return error
     if is_memory_error(error):
-        return MemoryShortError(
-            "the memory of this machine is too small for the task",
-            "close other programs, take smaller input, or use a machine with more memory",
-        )
+        return MemoryShortError(*_TOO_LITTLE_MEMORY)
     if isinstance(error, OSError) and error.errno in _FULL:
         return write_error(error, Path(error.filename or "A file"))
     if isinstance(error, OSError) and error.filename:

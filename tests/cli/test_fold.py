@@ -11,6 +11,7 @@ import pytest
 
 from foldry.cli.fold import parse_max_msa, parse_models, parse_seeds, read_template, split_inputs
 from foldry.cli.main import main
+from foldry.errors import MissingError
 from foldry.predict import runner
 from foldry.predict.settings import Settings
 from foldry.relax.relaxation import Relaxation
@@ -49,14 +50,13 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     ) -> list[runner.Outcome]:
         seen.queries, seen.out, seen.settings = queries, out, settings
         progress("working", 0, 1)
-        reason = "it is [cursed]" if seen.status == "failed" else ""
+        error = MissingError("it is [cursed]") if seen.status == "failed" else None
         return [
             runner.Outcome(
                 q.name,
                 seen.status,
                 out / q.name,
-                reason=reason,
-                exit_code=3 if reason else 0,
+                error=error,
                 relaxations=seen.relaxations,
             )
             for q in queries

@@ -160,7 +160,7 @@ def test_a_failing_query_does_not_stop_the_batch(
     settings = Settings(weights=weights, device="cpu")
     outcomes = run([query("one"), query("bad"), query("two")], tmp_path, settings)
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
-    assert "do not fit into memory" in outcomes[1].reason
+    assert "do not fit into memory" in str(outcomes[1].error)
     assert calls == ["one", "two"]
     assert not list(tmp_path.glob("bad/*"))
 
@@ -293,5 +293,5 @@ def test_a_place_that_cannot_be_written_is_named(weights: str, tmp_path: Path) -
     (tmp_path / "q").write_text("in the way")
     [outcome] = run([query("q")], tmp_path, Settings(weights=weights, device="cpu"))
     assert outcome.status == "failed"
-    assert outcome.reason.startswith(f"{tmp_path / 'q'}")
-    assert "is a file: name a folder" in outcome.reason
+    assert str(outcome.error).startswith(f"{tmp_path / 'q'}")
+    assert "is a file: name a folder" in str(outcome.error)

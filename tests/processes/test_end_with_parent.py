@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,13 @@ if __name__ == "__main__":
 """
 
 
+def wait_until(reached: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def lives(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -51,23 +60,31 @@ def lives(pid: int) -> bool:
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads processes from /proc")
 @pytest.mark.parametrize("kind", ["pool", "program"])
-@pytest.mark.parametrize("signal", [9, 15])
-def test_nothing_outlives_a_killed_parent(tmp_path: Path, kind: str, signal: int) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_a_killed_parent(tmp_path: Path, kind: str, number: int) -> None:
     program = tmp_path / "parent.py"
     program.write_text(PARENT)
     parent = subprocess.Popen([sys.executable, str(program), str(tmp_path), kind])
-    deadline = time.monotonic() + 60
-    while not ((tmp_path / "a").exists() and (tmp_path / "b").exists()):
-        assert parent.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists(), 60)
     children = [int((tmp_path / name).read_text()) for name in "ab"]
     assert all(map(lives, children))
-    os.kill(parent.pid, signal)
+    os.kill(parent.pid, number)
     parent.wait()
-    deadline = time.monotonic() + 2
-    while any(map(lives, children)):
-        assert time.monotonic() < deadline, "a process lives on"
-        time.sleep(0.05)
+    wait_until(lambda: not any(map(lives, children)), 2)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads processes from /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_to_the_whole_group_ends_the_program_too(tmp_path: Path, number: int) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    command = [sys.executable, str(program), str(tmp_path), "program"]
+    parent = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    wait_until(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists(), 60)
+    children = [int((tmp_path / name).read_text()) for name in "ab"]
+    os.killpg(parent.pid, number)
+    parent.wait()
+    wait_until(lambda: not any(map(lives, children)), 2)
 
 
 def test_what_a_program_prints_is_returned() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from foldry.errors import BusyError
+from foldry.store.files import new_file, new_folder
 from foldry.store.locks import NAME, hold, hold_file
 from foldry.train import loop
 from foldry.train.data import TrainingSet
@@ -75,6 +76,7 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
 HOLDER = """
 import sys, time
 from pathlib import Path
+from foldry.store.files import new_file, new_folder
 from foldry.store.locks import NAME, hold, hold_file
 with hold(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
@@ -105,6 +107,20 @@ def test_no_lock_outlives_its_process(tmp_path: Path) -> None:
     assert not (folder / NAME).exists()
 
 
+def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
+    with new_file(tmp_path / "ranked_0.pdb") as file, new_folder(tmp_path / "data") as folder:
+        file.write(b"half")
+        (folder / "half").touch()
+        (tmp_path / ".left.cif.0123abcd.partial").touch()
+        (tmp_path / ".my notes.partial").mkdir()
+        with hold(tmp_path):
+            pass
+        file.write(b" and whole")
+    assert (tmp_path / "ranked_0.pdb").read_bytes() == b"half and whole"
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"ranked_0.pdb", "data", ".my notes.partial"}
+
+
 def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
     with hold(tmp_path / "a" / "b"):
         pass
@@ -123,14 +139,14 @@ def test_an_output_file_is_held_by_its_name(tmp_path: Path) -> None:
             pass
 
     (tmp_path / ".scores.csv.0123abcd.partial").touch()
-    (tmp_path / ".others.csv.0123abcd.partial").touch()
+    (tmp_path / ".scores.csv.gz.0123abcd.partial").touch()
     with hold_file(path):
         take("other.csv")
         for name in ("scores.csv", "link.csv"):
             with pytest.raises(BusyError, match=name):
                 take(name)
     left = {each.name for each in tmp_path.iterdir()}
-    assert left == {"link.csv", ".others.csv.0123abcd.partial"}, "another may be writing that"
+    assert left == {"link.csv", ".scores.csv.gz.0123abcd.partial"}, "another may be writing that"
 
 
 def take_turns(folder: Path, rounds: int) -> int:

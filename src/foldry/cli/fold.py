@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.messages import as_flags, exit_code
+from foldry.cli.messages import exit_code, sentence
 from foldry.errors import InputError
 from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 from foldry.store.files import check_folder
@@ -170,7 +170,7 @@ def fold(
     with progress_bar() as progress:
         outcomes = runner.run(asked, out, settings, progress=progress)
     _show(outcomes)
-    if code := exit_code(outcome.exit_code for outcome in outcomes):
+    if code := exit_code(outcome.error for outcome in outcomes):
         raise typer.Exit(code)
 
 
@@ -372,7 +372,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
             "" if value is None else f"{value:.{1 if name == 'pLDDT' else 2}f}"
             for name, value in zip(measures, numbers, strict=True)
         )
-        last = Text(as_flags(outcome.reason) or str(outcome.folder))
+        last = Text(sentence(outcome.error) if outcome.error else str(outcome.folder))
         table.add_row(Text(outcome.name), outcome.status, *cells, last)
     console = Console()
     console.print(table)

@@ -6,12 +6,12 @@ its rooms when it runs, so that help is quick.
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -33,8 +33,6 @@ from foldry.store.files import discard_output, keep_log
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """What Typer raises on wrong arguments; it gives no public name to it."""
-_OF_STDOUT: Final = (errno.ENOSPC, errno.EDQUOT, errno.EPIPE, errno.EIO)
-"""What printing fails with: every other file names itself."""
 
 app = typer.Typer(
     name="foldry",
@@ -117,20 +115,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fail(error: Exception) -> int:
     """Say what went wrong, and return its exit code."""
-    if isinstance(error, OSError) and error.filename is None and error.errno in _OF_STDOUT:
+    if isinstance(error, OSError) and _stdout_fails():
         discard_output()
         if isinstance(error, BrokenPipeError):  # its reader has seen enough
             return SOME_FAILED
         error = write_error(error, Path("Standard output"))
     known = as_foldry_error(error)
-    _say(sentence(known) if known.exit_code != FaultError.exit_code else _fault(known, error))
+    ours = known is error or not isinstance(known, FaultError)
+    _say(sentence(known) if ours else _fault(known, error))
     return known.exit_code
+
+
+def _stdout_fails() -> bool:
+    """Whether standard output still has what it could not write."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _say(line: str) -> None:
     """Print one line on standard error, without what could steer a terminal."""
     line = " ".join(line.split())
-    typer.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
+    with suppress(OSError):  # standard error may be full too
+        typer.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
 
 
 def _fault(known: FoldryError, error: Exception) -> str:
@@ -138,7 +147,10 @@ def _fault(known: FoldryError, error: Exception) -> str:
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
         return f"{known.what}: the traceback is above."
-    log = keep_log("".join(traceback.format_exception(error)))
+    try:
+        log = keep_log("".join(traceback.format_exception(error)))
+    except FoldryError:
+        return f"{known.what}: {known.advice}; --debug shows the traceback."
     return f"{known.what}: {known.advice} with the traceback in {log}."
 
 

@@ -23,39 +23,8 @@ HINTS: Final = {
 }
 """What else to do about an error, by its code."""
 
-_FLAGS: Final = {"num_ensemble": "--ensemble", "stage_settings": "--set"}
+_FLAGS: Final = {"num_ensemble": "--ensemble", "min_plddt": "--set min_plddt="}
 """Flags that are not called as the setting."""
-_SETTINGS: Final = frozenset(
-    [
-        "align",
-        "bait",
-        "clusters",
-        "device",
-        "dtype",
-        "folder",
-        "max_length",
-        "max_msa",
-        "model",
-        "models",
-        "num_ensemble",
-        "num_recycles",
-        "out",
-        "pairing",
-        "relax",
-        "seeds",
-        "sha256",
-        "shard",
-        "stage_settings",
-        "start",
-        "templates",
-        "tensorboard",
-        "together",
-        "val_share",
-        "watts",
-        "weights",
-        "workers",
-    ]
-)
 
 
 def sentence(error: FoldryError) -> str:
@@ -78,17 +47,15 @@ def as_flags(text: str) -> str:
 
 def _flag(match: re.Match[str]) -> str:
     name = match[1]
-    if name not in _SETTINGS:
-        return match[0]
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
-def exit_code(codes: Iterable[int]) -> int:
-    """The exit code of a command by those of its queries.
+def exit_code(errors: Iterable[FoldryError | None]) -> int:
+    """The exit code of a command by how each of its queries ended.
 
     0 where none failed; where all failed in one way, that of their error; else 1.
     """
-    found = set(codes)
+    found = {error.exit_code if error else 0 for error in errors}
     if found <= {0}:
         return 0
     return found.pop() if len(found) == 1 else SOME_FAILED

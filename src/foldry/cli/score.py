@@ -175,13 +175,15 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 def _write_plot(assessment: Assessment, path: Path) -> None:
     from foldry.score.plot import to_svg, tracks
     from foldry.store.files import write_text
+    from foldry.store.locks import hold_file
 
     if assessment.agreement is None:
         return
     scores = assessment.agreement.scores
     names = scores.model_name, scores.reference_name
     drawn = tracks(assessment.model, assessment.agreement)
-    write_text(path, to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
+    with hold_file(path):
+        write_text(path, to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
 
 
 def _print_json(assessment: Assessment, model: str, reference: str | None) -> None:

@@ -27,7 +27,7 @@ from foldry.cli.fold import (
     parse_seeds,
     progress_bar,
 )
-from foldry.cli.messages import as_flags, exit_code
+from foldry.cli.messages import exit_code, sentence
 from foldry.errors import InputError
 from foldry.store.files import check_folder
 
@@ -109,9 +109,9 @@ def screen(
     warn_of_single_sequences(queries)
     warn_of_unused_pairing(queries, settings.pairing)
     with progress_bar() as progress:
-        rows = run_screen(pairs, out, settings, progress)
+        rows = run_screen(pairs, out, settings, progress, sentence)
     _show(rows, out)
-    if code := exit_code(row.exit_code for row in rows):
+    if code := exit_code(row.error for row in rows):
         raise typer.Exit(code)
 
 
@@ -157,5 +157,5 @@ def _show(rows: Sequence[ScreenRow], out: Path) -> None:
         console.print(table)
     for row in rows:
         if row.state == "failed":
-            console.print(Text(f"{row.name} failed: {as_flags(row.reason)}"))
+            console.print(Text(f"{row.name} failed: {row.reason}"))
     console.print(Text(f"{len(done)} of {len(rows)} pairs are in {out / TABLE} and {out / PAGE}"))

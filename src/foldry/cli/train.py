@@ -186,7 +186,7 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
     """How the network is run, from what the user asked for."""
     import torch
 
-    from foldry.errors import InputError
+    from foldry.errors import InputError, MissingError
     from foldry.model.runtime import Runtime
     from foldry.train.distributed import device_of_worker
 
@@ -194,7 +194,7 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
         place = device_of_worker(torch.device(device))
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"there is no --device {device!r} here", "use --device cpu") from error
+        raise MissingError(f"There is no --device {device!r} here", "use --device cpu") from error
     name = dtype or ("bfloat16" if place.type == "cuda" else "float32")
     if name not in ("float32", "bfloat16"):
         raise InputError(f"--dtype {name} is unknown", "choose float32 or bfloat16")

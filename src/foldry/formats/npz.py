@@ -57,7 +57,7 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarra
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def check_file(path: Path, max_bytes: int | None = None) -> None:
+def check_headers(path: Path, max_bytes: int | None = None) -> None:
     """Make sure, by the headers, that a file of arrays is whole and within a bound.
 
     Raises:
@@ -66,6 +66,8 @@ def check_file(path: Path, max_bytes: int | None = None) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             check_arrays(archive, max_bytes)
+    except MemoryError:
+        raise
     except Exception as error:  # as in `read_arrays`
         raise ValueError(str(error) or type(error).__name__) from error
 

@@ -240,7 +240,7 @@ def _extract(
     """Write one member, compare it with its network, and only then give it its name."""
     source = tar.extractfile(member)
     assert source is not None  # it is a regular file
-    with source, new_file(path) as target:
+    with source, new_file(path, sync=True) as target:
         shutil.copyfileobj(source, target, _CHUNK)
         target.flush()
         if model is not None:

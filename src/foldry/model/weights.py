@@ -23,7 +23,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from foldry.errors import InputError
-from foldry.formats.npz import check_file, read_arrays
+from foldry.formats.npz import check_headers, read_arrays
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, StackConfig, StructureConfig, TemplateConfig
 from foldry.model.embedders import template_groups
@@ -515,7 +515,7 @@ def check_npz(path: Path) -> None:
         InputError: It is cut off, or an array claims more bytes than the file holds.
     """
     try:
-        check_file(path)
+        check_headers(path)
     except ValueError as error:
         raise _damaged(path, error) from error
 

@@ -22,7 +22,7 @@ def relaxed(prediction: Prediction, settings: Settings, store: Store | None = No
     What the store has kept is not relaxed again, unless `settings.force` says so.
 
     Raises:
-        InputError: OpenMM or PDBFixer is not installed, or the platform is not there.
+        MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
     """
     model = prediction.structure
     kept = store.load_relaxed(model, _versions()) if store and not settings.force else None

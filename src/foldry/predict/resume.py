@@ -26,7 +26,7 @@ from foldry.predict.prediction import Prediction, Provenance
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Query
 from foldry.relax.relaxation import Relaxation
-from foldry.store.files import make_folder, new_file, remove, write_text
+from foldry.store.files import make_folder, new_file, remove, write_json
 from foldry.store.hashes import content_key, file_sha256, sha256
 from foldry.structure import Structure
 
@@ -84,7 +84,7 @@ class Store:
         return record if whole else {}
 
     def _record(self, record: Mapping[str, Any]) -> None:
-        write_text(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
+        write_json(self.folder / RECORD, record)
 
     def begin(self, names: Collection[str]) -> None:
         """Note files that will be written: what a run leaves that never finishes is then known."""

@@ -72,8 +72,7 @@ class Outcome:
         folder: Where its files are.
         mean_plddt: That of the best prediction; None where the query failed or was found finished.
         ptm, iptm: Those of the best prediction; None also where its network has none.
-        reason: Why it failed, in one sentence.
-        exit_code: That of its error, 0 where there was none.
+        error: Why it failed.
         notice: What every reader of the predictions must be told, or "".
         relaxations: How those of the best predictions ended, that of ranked_0 first; none where
             the query was found finished.
@@ -85,8 +84,7 @@ class Outcome:
     mean_plddt: float | None = None
     ptm: float | None = None
     iptm: float | None = None
-    reason: str = ""
-    exit_code: int = 0
+    error: FoldryError | None = None
     notice: str = ""
     relaxations: tuple[Relaxation, ...] = ()
 
@@ -153,14 +151,12 @@ def run(
         folder = out / query.name
         try:
             outcomes.append(_run_one(query, networks, folder, settings, progress))
-        except DiskFullError:  # nothing that follows could be kept
-            raise
         except Exception as error:  # one query's failure, whatever it is, must not stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
-            outcomes.append(
-                Outcome(query.name, "failed", folder, reason=str(known), exit_code=known.exit_code)
-            )
+            if isinstance(known, DiskFullError):  # nothing that follows could be kept
+                raise known from error
+            outcomes.append(Outcome(query.name, "failed", folder, error=known))
     return outcomes
 
 

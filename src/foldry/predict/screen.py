@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from foldry.errors import InputError
+from foldry.errors import FoldryError, InputError
 from foldry.formats.screen import Pair
 from foldry.formats.sequence import chain_names
 from foldry.formats.table import read_table
@@ -34,7 +34,11 @@ WRITE_EVERY: Final = 10.0
 
 
 def run_screen(
-    pairs: Sequence[Pair], out: Path, settings: Settings, progress: Progress | None = None
+    pairs: Sequence[Pair],
+    out: Path,
+    settings: Settings,
+    progress: Progress | None = None,
+    say: Callable[[FoldryError], str] = str,
 ) -> list[ScreenRow]:
     """Predict every pair; one that fails is a row that says why and stops nothing.
 
@@ -45,7 +49,8 @@ def run_screen(
         pairs: Of different names.
         out: Folder; made where it is missing.
         settings: As of `runner.run`.
-        progress: Told which pair is computed, and of how many.
+        progress: Called with the pair that is computed, and of how many.
+        say: What the table says of an error.
 
     Returns:
         A row for each pair, in their order.
@@ -57,12 +62,17 @@ def run_screen(
     """
     runner.networks_for(pairs[0].query, settings)
     with hold(out):
-        return _run_screen(pairs, out, settings, progress)
+        return _run_screen(pairs, out, settings, progress, say)
 
 
 def _run_screen(
-    pairs: Sequence[Pair], out: Path, settings: Settings, progress: Progress | None
+    pairs: Sequence[Pair],
+    out: Path,
+    settings: Settings,
+    progress: Progress | None,
+    say: Callable[[FoldryError], str],
 ) -> list[ScreenRow]:
+    """As `run_screen`, in a folder that is held."""
     seconds = _seconds(out / TABLE)
     names = [pair.query.name for pair in pairs]
     rows = {
@@ -78,7 +88,8 @@ def _run_screen(
             computed = outcome.status != "resumed"
             took = time.monotonic() - start if computed else seconds.get(name)
             notice = outcome.notice or notice
-            rows[name] = _ended(rows[name], pair, outcome, took)
+            ended = _ended(rows[name], pair, outcome, took)
+            rows[name] = replace(ended, reason=say(ended.error)) if ended.error else ended
             is_new = True
             if computed and time.monotonic() - written >= WRITE_EVERY:
                 write_screen(list(rows.values()), out, notice)
@@ -102,15 +113,14 @@ def _fold(
 
 
 def _ended(row: ScreenRow, pair: Pair, outcome: Outcome, seconds: float | None) -> ScreenRow:
-    if outcome.status == "failed":
-        return replace(
-            row,
-            state="failed",
-            reason=outcome.reason,
-            exit_code=outcome.exit_code,
-            seconds=seconds,
-        )
-    return replace(row, state="done", seconds=seconds, measures=measures(outcome.folder, pair))
+    try:
+        if outcome.error is None:
+            found = measures(outcome.folder, pair)
+            return replace(row, state="done", seconds=seconds, measures=found)
+        error = outcome.error
+    except FoldryError as fault:  # another process may be replacing the files
+        error = fault
+    return replace(row, state="failed", error=error, seconds=seconds)
 
 
 def measures(folder: Path, pair: Pair) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+from foldry.errors import FoldryError
 from foldry.predict.page import page_html, resource, script_source
 from foldry.store.files import new_text_file
 
@@ -87,7 +88,7 @@ class ScreenRow:
         residues: Of all chains.
         state: `done`, `failed` or `waiting`.
         reason: Why it failed, in one sentence.
-        exit_code: That of its error, 0 where there was none.
+        error: Why it failed.
         seconds: What it took, or None.
         measures: Of the best prediction, by the key of `MEASURES`; None where there is none.
     """
@@ -98,7 +99,7 @@ class ScreenRow:
     residues: int
     state: str = "waiting"
     reason: str = ""
-    exit_code: int = 0
+    error: FoldryError | None = None
     seconds: float | None = None
     measures: dict[str, float | None] = field(default_factory=dict)
 

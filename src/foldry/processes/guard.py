@@ -17,7 +17,9 @@ import threading
 
 def main() -> int:
     """Guard the program; its exit code is returned, 128 and more for a signal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches it through the pipe
+    # What ends the parent reaches this process through the pipe; it must first end the program.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, lambda *_: None)
     alive = int(sys.argv[1])
     with subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, start_new_session=True) as child:
 

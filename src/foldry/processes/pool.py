@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 class _Pool(ProcessPoolExecutor):
     """A pool that, left by an exception, does not begin what still waits."""
 
-    def __exit__(self, *_: object) -> None:
-        self.shutdown(cancel_futures=True)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.shutdown(cancel_futures=kind is not None)
 
 
 def worker_pool(num_workers: int) -> ProcessPoolExecutor:

@@ -39,9 +39,9 @@ def run_program(command: Sequence[str]) -> str:
         OutsideError: It failed; the sentence has the last two lines that it printed.
     """
     alive, held = os.pipe()  # closed by the system when this process ends
+    guard = [sys.executable, "-I", "-S", str(_GUARD), str(alive), *command]
     try:
-        guard = [sys.executable, "-I", "-S", str(_GUARD), str(alive), *command]
-        with subprocess.Popen(
+        process = subprocess.Popen(
             guard,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -49,19 +49,21 @@ def run_program(command: Sequence[str]) -> str:
             pass_fds=(alive,),
             encoding="utf-8",
             errors="replace",
-        ) as process:
-            os.close(alive)
-            try:
-                printed, errors = process.communicate()
-            finally:  # on Ctrl-C the guard is to end the program before it ends itself
-                os.close(held)
-                held = -1
+        )
+    except BaseException:
+        os.close(held)
+        raise
     finally:
-        if held >= 0:
+        os.close(alive)
+    with process:
+        try:
+            printed, errors = process.communicate()
+        finally:  # on Ctrl-C the guard ends the program, and then itself
             os.close(held)
+            process.wait()
     if process.returncode:
         lines = [line for line in (printed + errors).splitlines() if line.strip()]
         reason = " ".join(" ".join(lines[-2:]).split()) or f"exit code {process.returncode}"
         name = Path(command[0]).name
-        raise OutsideError(f"{name} failed ({reason})", "check that there is room on the disk")
+        raise OutsideError(f"{name} failed ({reason})", "run the same command again")
     return printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError, is_memory_error
 
 PLATFORMS: Final = {"cuda": "CUDA", "cpu": "CPU", "reference": "Reference"}
 """Our names and OpenMM's, the quickest first."""
@@ -14,15 +14,17 @@ def find_platform(name: str) -> Any:
     """The OpenMM platform of this name; for `auto` the first of CUDA, CPU and Reference that works.
 
     Raises:
-        InputError: OpenMM or PDBFixer is not installed, the name is unknown, or the platform does
-            not work here.
+        InputError: The name is unknown.
+        MissingError: OpenMM or PDBFixer is not installed, or the platform does not work here.
     """
     try:
         import openmm  # noqa: PLC0415
         import pdbfixer  # noqa: F401, PLC0415
     except ImportError as error:
-        raise InputError(
-            f"relaxation needs OpenMM and PDBFixer ({error})", "pip install openmm pdbfixer"
+        if is_memory_error(error):
+            raise
+        raise MissingError(
+            f"relaxation needs OpenMM and PDBFixer ({error})", "run `pip install openmm pdbfixer`"
         ) from None
     if name != "auto" and name not in PLATFORMS:
         raise InputError(f"the platform {name!r} is unknown", f"write auto, {', '.join(PLATFORMS)}")
@@ -38,4 +40,4 @@ def find_platform(name: str) -> Any:
             reason = " ".join(str(error).split())
         else:
             return platform
-    raise InputError(f"OpenMM cannot compute on {name} here ({reason})", "write cpu")
+    raise MissingError(f"OpenMM cannot compute on {name} here ({reason})", "choose cpu")

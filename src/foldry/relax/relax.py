@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Bool
 
-from foldry.errors import InputError
+from foldry.errors import FoldryError, InputError, is_memory_error
 from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import complete
 from foldry.relax.platforms import find_platform
@@ -46,13 +46,17 @@ def relax(
         max_seconds: Time after which it ends with what it has.
 
     Raises:
-        InputError: OpenMM or PDBFixer is not installed, or the platform is not there.
+        InputError: The platform is unknown.
+        MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
+        MemoryError: Memory ran out.
     """
     found = find_platform(platform)
     start = time.monotonic()
     try:
         relaxed, result = _relax(structure, found, max_rounds, start + max_seconds)
     except Exception as error:  # whatever fails, the model that was there stays
+        if is_memory_error(error):
+            raise
         logger.debug("%s is not relaxed", structure.name, exc_info=True)
         relaxed, result = structure, Relaxation(False, _explain(error))
     return relaxed, replace(result, seconds=time.monotonic() - start)
@@ -77,7 +81,7 @@ def _relax(
         try:
             in_time = minimiser.minimise(deadline)
         except Exception as error:  # what earlier rounds found is kept
-            if not rounds:
+            if not rounds or is_memory_error(error):
                 raise
             reason = f"Round {rounds + 1} failed and the one before counts: {_explain(error)}"
             break
@@ -132,7 +136,7 @@ def _check(before: tuple[Violations, float], after: tuple[Violations, float], ro
     for what, old, new in zip(MEASURES, _measured(*before), _measured(*after), strict=True):
         if new > old or not math.isfinite(new):
             raise InputError(
-                f"minimisation made it worse ({what}", f"{old:.6g} before, {new:.6g} after)"
+                f"minimisation made it worse ({what}: {old:.6g} before, {new:.6g} after)"
             )
 
 
@@ -144,5 +148,5 @@ def _measured(found: Violations, energy: float) -> tuple[float, float, float]:
 def _explain(error: Exception) -> str:
     """Why a model is not relaxed, in one sentence."""
     text = " ".join(str(error).split()) or type(error).__name__
-    why = text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    why = text if isinstance(error, FoldryError) else f"{type(error).__name__}: {text}"
     return f"{why[0].upper()}{why[1:].rstrip('.')}."

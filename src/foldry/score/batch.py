@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
 
-from foldry.errors import InputError
+from foldry.errors import InputError, as_foldry_error
 from foldry.formats.table import read_table
 from foldry.processes.pool import worker_pool
 from foldry.score.assess import ScoreSettings, assess_files
@@ -97,13 +97,8 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
     try:
         return Row(pair, numbers(assess_files(model, reference, settings)))
-    except InputError as error:
-        return _failed(pair, str(error))
-    except OSError as error:  # of a name that no file can have
-        return _failed(pair, f"A file cannot be used ({error.strerror}): check the paths.")
-    except Exception as error:  # a fault of ours must not end the batch
-        what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
-        return _failed(pair, f"Foldry failed ({what}): score the pair alone and report it.")
+    except Exception as error:  # whatever it is, it must not end the batch
+        return _failed(pair, str(as_foldry_error(error)))
 
 
 def save_rows(rows: Iterable[Row], path: Path) -> int:

@@ -8,11 +8,11 @@ under a temporary name is removed by whoever next holds the place (`foldry.store
 from __future__ import annotations
 
 import contextlib
-import glob
 import gzip
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -24,12 +24,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, TextIO
 
 from foldry.errors import FoldryError, InputError, write_error
+from foldry.store import flock
 
 MAX_BYTES: Final = 512 * 1024**2
 """The most that is read of one file, after decompression."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _PARTIAL: Final = ".partial"
+_CHUNK: Final = 1 << 20
 _MAX_NAME_BYTES: Final = 200
 """Of a file's name in its temporary one, which must not be longer than file systems allow."""
 
@@ -59,9 +61,9 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
             file.seek(0)
             if packed:
                 with gzip.GzipFile(fileobj=file) as unpacked:
-                    data = unpacked.read(max_bytes + 1)
+                    data = _read(unpacked, max_bytes)
             else:
-                data = file.read(max_bytes + 1)
+                data = _read(file, max_bytes)
     except FileNotFoundError:
         raise InputError("does not exist", "check the path", where=path) from None
     except IsADirectoryError:
@@ -78,6 +80,15 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
             where=path,
         )
     return data
+
+
+def _read(file: BinaryIO | gzip.GzipFile, max_bytes: int) -> bytes:
+    """All of a file, or a little more than the bound; memory is taken for what is there alone."""
+    chunks, size = [], 0
+    while size <= max_bytes and (chunk := file.read(min(_CHUNK, max_bytes + 1 - size))):
+        chunks.append(chunk)
+        size += len(chunk)
+    return b"".join(chunks)
 
 
 def read_text(path: Path) -> str:
@@ -126,19 +137,19 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
         InputError: The file cannot be written there.
         DiskFullError: No space is left.
     """
-    target = Path(os.path.realpath(path))
-    partial = _partial(target)
+    target = partial = Path(os.path.realpath(path))
     try:
-        with partial.open("xb") as file:
+        partial, file = _open_partial(target)
+        with file:
             if reserve and hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, reserve)
             yield file
             if reserve:
                 file.truncate(file.tell())
+            file.flush()
             if sync:
-                file.flush()
                 os.fsync(file.fileno())
-        partial.replace(target)
+            partial.replace(target)
         if sync:
             _sync_folder(target.parent)
     except OSError as error:
@@ -147,8 +158,20 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
             raise
         raise write_error(error, path) from error
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        if partial != target:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _open_partial(target: Path) -> tuple[Path, BinaryIO]:
+    """A new file under a temporary name, locked so that nobody sweeps it."""
+    while True:
+        partial = _partial(target)
+        file = partial.open("xb")
+        flock.lock(file.fileno(), shared=True)
+        if partial.exists():  # nobody swept it before it was locked
+            return partial, file
+        file.close()
 
 
 @contextmanager
@@ -168,6 +191,11 @@ def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> Path:
     return path
 
 
+def write_json(path: Path, value: object, *, sync: bool = False) -> Path:
+    """Write a value as JSON, as `new_file` does; returns the path."""
+    return write_text(path, json.dumps(value, indent=1) + "\n", sync=sync)
+
+
 def write_text(path: Path, text: str, *, sync: bool = False) -> Path:
     """Write UTF-8 text as `new_file` does; returns the path."""
     return write_bytes(path, text.encode(), sync=sync)
@@ -185,21 +213,18 @@ def new_folder(path: Path) -> Iterator[Path]:
         DiskFullError: No space is left.
     """
     target = Path(os.path.realpath(path))
-    partial = _partial(target)
     if target.is_mount():  # nothing can take its place
         raise InputError("is where a disk is mounted", "name a folder in it", where=path)
-    try:
-        make_folder(target.parent)
-        partial.mkdir()
-        yield partial
-        partial.replace(target)
-    except FoldryError as error:  # users know nothing of the temporary name
-        error.where = error.where.replace(str(partial), str(path))
-        raise
-    except OSError as error:
-        raise write_error(error, path) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    make_folder(target.parent)
+    with _temporary_folder(target) as partial:
+        try:
+            yield partial
+            partial.replace(target)
+        except FoldryError as error:  # users know nothing of the temporary name
+            error.where = error.where.replace(str(partial), str(path))
+            raise
+        except OSError as error:
+            raise write_error(error, path) from error
 
 
 @contextmanager
@@ -210,8 +235,24 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
         parent: A folder that is held, so that the next holder removes what a killed process leaves
             there. None takes the system's folder for temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix=".scratch-", suffix=_PARTIAL, dir=parent) as name:
-        yield Path(name)
+    with _temporary_folder((parent or Path(tempfile.gettempdir())) / "foldry") as folder:
+        yield folder
+
+
+@contextmanager
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    folder = _partial(target)
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise write_error(error, target) from error
+    handle = os.open(folder, os.O_RDONLY)
+    flock.lock(handle, shared=True)  # so that nobody sweeps it
+    try:
+        yield folder
+    finally:
+        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_log(text: str) -> Path:
@@ -282,15 +323,27 @@ def remove(path: Path) -> None:
 def sweep(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes left in a folder under temporary names.
 
-    Only whoever holds the place (`foldry.store.locks`) knows that nobody is writing there.
+    What a process still writes is locked, and stays.
 
     Args:
         folder: The folder.
         name: What a file or folder was to be called; None removes all temporary ones.
     """
-    of_name = "*" if name is None else f"{glob.escape(_clipped(name))}.*"
-    for path in folder.glob(f".{of_name}{_PARTIAL}"):
-        remove(path)
+    of_name = ".+" if name is None else re.escape(_clipped(name))
+    temporary = re.compile(rf"\.{of_name}\.[0-9a-f]{{8}}{re.escape(_PARTIAL)}", re.DOTALL)
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if temporary.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                _remove_unless_locked(path)
+
+
+def _remove_unless_locked(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        if flock.lock(handle):
+            remove(path)
+    finally:
+        os.close(handle)
 
 
 # Whether it can be written, before anything is computed

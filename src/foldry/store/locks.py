@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from foldry.errors import BusyError, write_error
+from foldry.store import flock
 from foldry.store.files import sweep
-
-try:
-    import fcntl
-except ImportError:  # Windows has none, and nothing is locked
-    fcntl = None  # type: ignore[assignment]
 
 NAME: Final = ".lock"
 _ATTEMPTS: Final = 100
@@ -74,7 +70,7 @@ def hold_file(path: Path) -> Iterator[None]:
 def _hold(lock: Path, place: Path, *, make: bool) -> Iterator[tuple[int, ...]]:
     handle = _acquire(lock, place, make)
     try:
-        yield () if fcntl is None else (handle,)
+        yield (handle,)
     finally:
         # Removed while it is held: whoever opens the name from now on finds another file.
         with contextlib.suppress(OSError):
@@ -94,20 +90,15 @@ def _acquire(lock: Path, place: Path, make: bool) -> int:
             if make and isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
                 continue
             raise write_error(error, place) from error
-        if fcntl is None:
-            return handle
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        held = flock.lock(handle)
+        if held is False:
             os.close(handle)
             raise BusyError(
                 "is busy, another process is at work there",
                 "wait until it ends, or choose another place",
                 where=place,
-            ) from None
-        except OSError:  # the file system has no locks
-            return handle
-        if _is_named(handle, lock):
+            )
+        if held is None or _is_named(handle, lock):
             return handle
         os.close(handle)  # who held it before removed this one when it ended
     raise AssertionError("count() does not end")

@@ -16,14 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from foldry.errors import FaultError
-from foldry.store.files import MAX_BYTES, make_folder, write_bytes
+from foldry.errors import FaultError, InputError
+from foldry.store import flock
+from foldry.store.files import MAX_BYTES, make_folder, sweep, write_bytes
 from foldry.store.hashes import sha256
-
-try:
-    import fcntl
-except ImportError:  # Windows has none, and nothing is locked
-    fcntl = None  # type: ignore[assignment]
 
 GRACE_SECONDS: Final = 3600.0
 """An object so young may have been put by a process that has yet to write down its name."""
@@ -95,9 +91,11 @@ class ObjectStore:
         """Keep bytes, once however often they are put; returns their SHA-256.
 
         Raises:
-            InputError: The folder cannot be written.
+            InputError: The folder cannot be written, or these are more than `MAX_BYTES`.
             DiskFullError: No space is left.
         """
+        if len(data) > MAX_BYTES:
+            raise InputError(f"holds no object of {len(data)} bytes", "split it", where=self.folder)
         digest = sha256(data)
         path = self._path(digest)
         make_folder(path.parent)
@@ -143,6 +141,8 @@ class ObjectStore:
         removed = 0
         oldest = time.time() - grace
         with self._lock(exclusive=True):
+            for folder in self.folder.glob("??"):
+                sweep(folder)
             for digest in list(self.digests()):
                 path = self._path(digest)
                 if digest not in named and path.stat().st_mtime <= oldest:
@@ -158,12 +158,12 @@ class ObjectStore:
     @contextmanager
     def _lock(self, *, exclusive: bool) -> Iterator[None]:
         """Many may put at once, but none while objects are removed."""
-        if fcntl is None or not self.folder.is_dir():
+        if not self.folder.is_dir():
             yield
             return
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+            flock.lock(handle, shared=not exclusive, wait=True)
             yield
         finally:
             os.close(handle)

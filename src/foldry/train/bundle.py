@@ -34,7 +34,7 @@ from foldry.store.files import (
     new_folder,
     remove,
     write_bytes,
-    write_text,
+    write_json,
 )
 from foldry.store.files import names as names_in
 from foldry.store.hashes import sha256
@@ -65,7 +65,6 @@ _DAMAGED: Final = (
     ArithmeticError,
     EOFError,
     LookupError,
-    MemoryError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -207,7 +206,7 @@ def write_parts(
         write_bytes(out / name, piece)
         parts.append(Part(name, len(piece), sha256(piece)))
     manifest = {"format": _FORMAT, "parts": [asdict(part) for part in parts], **(notes or {})}
-    write_text(out / MANIFEST, json.dumps(manifest, indent=1) + "\n", sync=True)
+    write_json(out / MANIFEST, manifest, sync=True)
     return parts
 
 

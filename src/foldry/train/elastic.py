@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from foldry.errors import FaultError, FoldryError
+from foldry.errors import INTERRUPTED, FaultError, FoldryError, OutsideError
 from foldry.store.files import write_text
 from foldry.store.locks import hold
 from foldry.train.power import Meter, Slot, slot_at
@@ -65,13 +65,14 @@ class WorkerError(FoldryError):
     """A worker failed, and has said why; the exit code is its own where it is one of ours."""
 
     code = "worker"
+    exit_code = OutsideError.exit_code
 
     def __init__(self, code: int) -> None:
         super().__init__(
             f"A worker ended with code {code}",
             "see its message above; the same command goes on from the last checkpoint",
         )
-        if 0 < code < FaultError.exit_code:
+        if code in (*range(1, 6), FaultError.exit_code, INTERRUPTED):
             self.exit_code = code
 
 

@@ -151,9 +151,7 @@ def train(
     """
     started = time.monotonic()
     runtime, workers = runtime or Runtime(), workers or Workers()
-    make_folder(run.folder)
-    for name in (NAME, WEIGHTS, LOG):
-        check_file(run.folder / name)
+    _check_folder(run.folder)
     model = build(config, stage, run, runtime, workers)
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
@@ -210,6 +208,13 @@ def train(
             if over:
                 break
     return progress
+
+
+def _check_folder(folder: Path) -> None:
+    """Make a run's folder, and make sure that its files can be written."""
+    make_folder(folder)
+    for name in (NAME, WEIGHTS, LOG):
+        check_file(folder / name)
 
 
 def build(

@@ -17,12 +17,20 @@ from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError, OutsideError, as_foldry_error
 from foldry.formats.npz import read_arrays
 from foldry.processes.pool import worker_pool
 from foldry.residues import RESTYPES_WITH_X
-from foldry.store.files import check_folder, make_folder, names, remove, stem, write_text
-from foldry.store.hashes import sha256
+from foldry.store.files import (
+    check_folder,
+    make_folder,
+    names,
+    remove,
+    stem,
+    write_json,
+    write_text,
+)
+from foldry.store.hashes import content_key
 from foldry.store.locks import hold
 from foldry.train import mmseqs
 from foldry.train.packs import (
@@ -168,12 +176,26 @@ def _prepare(
         if task.record.exists() and not _is_whole(task.record):
             remove(task.record)
         remove(task.started)  # of a run that was killed
-    run_all(_read, tasks, workers, watch)
-    table = _drop_copies([row for task in tasks for row in _rows(task)])
+    failed = run_all(_read, tasks, workers, watch)
+    table = _drop_copies(
+        [
+            row
+            for task in tasks
+            for row in (
+                _rows(task)
+                if task.file not in failed
+                else [Row("", task.file, reason=failed[task.file])]
+            )
+        ]
+    )
     kept = [row for row in table if not row.reason]
     if not kept:
         [(reason, count)] = Counter(row.reason for row in table).most_common(1)
-        raise InputError(f"{structures} has no chain to train on; {count} times", f"{reason}")
+        raise InputError(
+            f"has no chain to train on; {count} of {len(table)} were dropped for this reason, "
+            f"{reason.rstrip('.')}",
+            where=structures,
+        )
     sequences = {row.id: row.sequence for row in kept}
     clusters = _clusters(sequences, split, workers, out / WORK)
     chosen = _validation(clusters, split)
@@ -197,35 +219,49 @@ def _prepare(
 
 
 def run_all(
-    work: Callable[[_Task], None],
+    work: Callable[[_Task], str],
     tasks: Sequence[_Task],
     workers: int,
     watch: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
-    """Do the work of all tasks that have no record, in processes; one that crashes is noted.
+) -> dict[str, str]:
+    """Do the work of all tasks that have no record, in processes.
 
     Where a process ends abruptly, the tasks that were begun are each done in one of their own.
+
+    Returns:
+        Files that have no record now, since another run may read them, and why.
     """
+    failed: dict[str, str] = {}
     left = [task for task in tasks if not task.record.exists()]
     while left:
         done = len(tasks) - len(left)
         try:
             with worker_pool(min(workers, len(left))) as pool:
-                for future in as_completed([pool.submit(work, task) for task in left]):
-                    future.result()
+                futures = {pool.submit(work, task): task for task in left}
+                for future in as_completed(futures):
+                    if reason := future.result():
+                        failed[futures[future].file] = reason
                     done += 1
                     watch(done, len(tasks))
         except BrokenProcessPool:
             begun = [task for task in left if task.started.exists() and not task.record.exists()]
             for task in begun:
-                try:
-                    with worker_pool(1) as pool:
-                        pool.submit(work, task).result()
-                except BrokenProcessPool:
-                    _keep(task, [Row("", task.file, reason="reading it ended its process")])
+                if reason := _alone(work, task):
+                    failed[task.file] = reason
+                    remove(task.started)
             if not begun:
                 raise
-        left = [task for task in left if not task.record.exists()]
+        left = [task for task in left if not task.record.exists() and task.file not in failed]
+    return failed
+
+
+def _alone(work: Callable[[_Task], str], task: _Task) -> str:
+    """Do the work of one task in a process of its own; why there is no record, or ""."""
+    try:
+        with worker_pool(1) as pool:
+            return pool.submit(work, task).result()
+    except BrokenProcessPool:
+        return "reading it ended its process"
 
 
 def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
@@ -241,8 +277,8 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
     for path in _structures(structures):
         own = known.get(structure_name(path), {})
         stamps = [(str(each), *_stamp(each)) for each in (path, *own.values())]
-        key = json.dumps([_VERSION, asdict(config), stamps])
-        record = work / f"{sha256(key.encode())[:32]}.npz"
+        key = content_key([_VERSION, asdict(config), stamps])
+        record = work / f"{key[:32]}.npz"
         file = path.relative_to(structures).as_posix()
         tasks.append(_Task(path, file, own, config, record))
     if not tasks:
@@ -271,17 +307,20 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _read(task: _Task) -> None:
-    """Read one file and keep what came of it."""
+def _read(task: _Task) -> str:
+    """Read one file and keep what came of it; why nothing is kept, or ""."""
     write_text(task.started, "")
     try:
         candidates = read_candidates(task.path, task.alignments, task.config)
-    except InputError as error:
-        _keep(task, [Row("", task.file, reason=str(error))])
     except Exception as error:  # no file stops a run
-        _keep(task, [Row("", task.file, reason=f"{type(error).__name__}: {error}")])
+        known = as_foldry_error(error)
+        if isinstance(known, MissingError | OutsideError) or isinstance(error, OSError):
+            remove(task.started)
+            return str(known)  # another run may have the memory, or the disk, for it
+        _keep(task, [Row("", task.file, reason=str(known))])
     else:
         _keep_candidates(task, candidates)
+    return ""
 
 
 def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
@@ -462,4 +501,4 @@ def _report(
         "split": asdict(split) | {"clusters": split.clusters and str(split.clusters)},
         "template_hits": mmseqs.is_here(),
     }
-    write_text(out / f"{REPORT}.json", json.dumps(summary, indent=1) + "\n")
+    write_json(out / f"{REPORT}.json", summary)
