@@ -112,7 +112,9 @@ class FaultError(FoldryError):
 
 
 INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C ended."""
+"""Exit code of a command that Ctrl-C or a scheduler ended."""
+BROKEN_PIPE = 141
+"""Exit code of a command whose standard output nobody reads any more."""
 SOME_FAILED = 1
 """Exit code where some of several queries failed."""
 

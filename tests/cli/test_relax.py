@@ -41,7 +41,7 @@ def test_a_model_that_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixt
     ("arguments", "said"),
     [
         (["-o", "b.cif"], "ends in .pdb"),
-        (["-o", "no/where/b.pdb"], "has no folder"),
+        (["-o", "no/where/b.pdb"], "no/where is missing"),
         (["-o", "b.pdb", "--platform", "tpu"], "'tpu' is unknown"),
     ],
 )

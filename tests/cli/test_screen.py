@@ -169,7 +169,11 @@ WRONG: dict[str, tuple[str, list[str], str]] = {
     "a binary file": ("\0\1\2", [], "q.csv is a binary file"),
     "a table of another kind": ("model,reference\na,b\n", [], "q.csv has the columns"),
     "both choices": ("id\nx\n", ["--bait", "x", "--all"], "give one of them"),
-    "too long": ("id,sequence\nx,MKTA:MKTA\n", ["--max-length", "7"], "q.csv, line 2: x has 8"),
+    "too long": (
+        "id,sequence\nx,MKTA:MKTA\n",
+        ["--max-length", "7"],
+        "q.csv, line 2, pair x, has 8",
+    ),
     "weights of one chain": ("id,sequence\nx,MKT:MKT\n", ["--weights", "mini"], "has 2 chains"),
     "no file of proteins": ("a,b\nx,y\n", [], "q.csv, line 2, names 'x'"),
     "a number": ("id,sequence\nx,MKT:MKT\n", ["--seeds", "lucky"], "--seeds"),

@@ -54,7 +54,7 @@ def test_get_brings_the_ptm_models(foldry: Typed, tmp_path: Path) -> None:
     with serve(Site(official_archive("model_1", *download.DEFAULT_MODELS))) as site:
         code, output, _ = foldry("get", "--mirror", site.url)
     assert code == 0
-    assert output.startswith("AlphaFold's parameters are by DeepMind")
+    assert "AlphaFold's parameters are by DeepMind" in output
     assert "CC BY 4.0" in output
     assert "Checksum of the archive: unknown: the server states none." in output
     expected = {"LICENSE"} | {f"params_model_{k}_ptm.npz" for k in range(1, 6)}

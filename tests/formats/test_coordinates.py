@@ -224,7 +224,7 @@ def test_names_of_any_length() -> None:
     structure = parse_structure(parsed.make_mmcif_document().as_string().encode(), "x.cif")
     assert (structure.chains, structure.sequence) == (("protein-chain-1",), "AMR")
     parsed[0][0][0][0].name = "NITROGEN-1"
-    with pytest.raises(InputError, match=r"damaged structure file \(.*NITROGEN-1\): mend it"):
+    with pytest.raises(InputError, match=r"damaged structure file \(.*NITROGEN-1\): fix it"):
         parse_structure(parsed.make_mmcif_document().as_string().encode(), "x.cif")
 
 
@@ -270,7 +270,7 @@ def test_a_deposition_without_entities_has_the_residues_seen() -> None:
 )
 def test_what_is_no_coordinate_is_named_with_its_line(line: str, field: str) -> None:
     text = f"REMARK\n{line}\n"
-    with pytest.raises(InputError, match=f"bad.pdb, line 2: {field}.* is no coordinate"):
+    with pytest.raises(InputError, match=f"bad.pdb, line 2, has {field}.* is not a coordinate"):
         parse_structure(text.encode(), "bad.pdb")
 
 

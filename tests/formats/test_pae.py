@@ -39,8 +39,8 @@ def test_every_form(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
+        ("", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "no square matrix"),
         ("7", "no square matrix"),
         ('{"plddt": [1]}', "no square matrix"),

@@ -260,15 +260,18 @@ class Runs:
 
 HOSTILE = {
     "code": (lambda: {"weight": Runs()}, "cannot be read as an OpenFold checkpoint"),
-    "list": (lambda: [1, 2], "is no OpenFold checkpoint"),
-    "empty": (lambda: {}, "is no OpenFold checkpoint"),
-    "numbers": (lambda: {"a": 1}, "is no OpenFold checkpoint"),
-    "lightning": (lambda: {"state_dict": {}, "ema": 3}, "is no OpenFold checkpoint"),
-    "other network": (lambda: {"weight": torch.zeros(2)}, "arrays are missing"),
+    "list": (lambda: [1, 2], "is not an OpenFold checkpoint"),
+    "empty": (lambda: {}, "is not an OpenFold checkpoint"),
+    "numbers": (lambda: {"a": 1}, "is not an OpenFold checkpoint"),
+    "lightning": (lambda: {"state_dict": {}, "ema": 3}, "is not an OpenFold checkpoint"),
+    "other network": (
+        lambda: {"weight": torch.zeros(2)},
+        "a.pt is not an OpenFold checkpoint of model_",
+    ),
     "missing": (lambda: broken("missing"), "1 of "),
     "shape": (lambda: broken("shape"), "has shape (11, 8) and not (12, 8)"),
     "not finite": (lambda: broken("nan"), "not finite"),
-    "sparse": (lambda: broken("sparse"), "is no OpenFold checkpoint"),
+    "sparse": (lambda: broken("sparse"), "is not an OpenFold checkpoint"),
 }
 
 

@@ -238,7 +238,7 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     assert [network.name for network in find_networks(str(tmp_path))] == ["model_3_ptm"]
     chosen = find_networks(str(tmp_path), ("3", "1", "model_3_ptm"))
     assert [network.name for network in chosen] == ["model_3_ptm", "model_1", "model_3_ptm"]
-    with pytest.raises(InputError, match="has no model_2_ptm: it has model_1, model_3_ptm"):
+    with pytest.raises(InputError, match="has no model_2_ptm: choose from model_1, model_3_ptm"):
         find_networks(str(tmp_path), ("2",))
 
 
@@ -254,7 +254,7 @@ def test_complexes_have_networks_of_their_own(tmp_path: Path) -> None:
     assert names(of_complexes=True) == ["model_1_multimer_v3", "model_2_multimer_v3"]
     assert names("1", "3", of_complexes=True) == ["model_1_multimer_v3", "model_3_multimer_v2"]
     assert names(of_complexes=False) == names("4", of_complexes=False) == ["model_4"]
-    with pytest.raises(InputError, match="has no model_4_multimer_v3: it has"):
+    with pytest.raises(InputError, match="has no model_4_multimer_v3: choose from"):
         names("4", of_complexes=True)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from Bio.PDB import PDBParser
 
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError
 from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.relax import relax as room
 from foldry.relax.amber import Minimiser
@@ -329,7 +329,7 @@ def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.Monk
 
 def test_without_the_extra(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pdbfixer", None)
-    with pytest.raises(InputError, match="pip install openmm pdbfixer"):
+    with pytest.raises(MissingError, match="pip install openmm pdbfixer"):
         relax(hairpin)
 
 
@@ -339,7 +339,7 @@ def test_platforms() -> None:
     with pytest.raises(InputError, match="'tpu' is unknown"):
         find_platform("tpu")
     if find_platform("auto").getName() != "CUDA":
-        with pytest.raises(InputError, match="write cpu"):
+        with pytest.raises(MissingError, match="choose cpu"):
             find_platform("cuda")
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
+from foldry.errors import FoldryError
 from foldry.train import prepare
 
 
-def end_abruptly(task: prepare._Task) -> str:
+def end_abruptly(task: prepare._Task) -> FoldryError | None:
     """Read a structure, or die of it."""
     task.started.touch()
     if task.path.name in ("torn.pdb", "far.pdb"):

@@ -147,7 +147,9 @@ def test_a_run_goes_on_as_it_began(
     if said is None:
         assert loop.train(config, stage, data, run).step == stage.num_steps
         return
-    whole = rf"^the run in \S+ was begun with {said}: give the same settings, or another `out`\.$"
+    whole = (
+        rf"^\S+ holds a run that was begun with {said}: give the same settings, or another `out`\.$"
+    )
     with pytest.raises(InputError, match=whole):
         loop.train(config, stage, data, run)
 

@@ -40,16 +40,19 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
     [
         ("", "has no slot"),
         ("start,workers\n", "has no slot"),
-        ("start,workers\nnoon,1\n", "line 2"),
+        ("start,workers\nnoon,1\n", "line 2, is not a slot: give a start"),
         ("start,workers\n2026-03-01T12:00,1.5\n", "line 2"),
-        ("start,workers\n2026-03-01T12:00,-1\n", "line 2"),
+        ("start,workers\n2026-03-01T12:00,-1\n", "line 2, has a number out of range: give 0 to"),
         ("start,workers\n2026-03-01T12:00,99999\n", "line 2"),
         ("start,workers\n2026-03-01T12:00\n", "line 2"),
         ("start,workers\n2026-03-01T12:00,1,5\n", "column None"),
         ("start,workers,price\n2026-03-01T12:00,1,5\n", "column price"),
         ("start,workers,gco2_per_kwh\n2026-03-01T12:00,1,-5\n", "line 2"),
         ("start,workers,gco2_per_kwh\n2026-03-01T12:00,1,inf\n", "line 2"),
-        ("start,workers\n2026-03-01T12:00,1\n2026-03-01T12:00,2\n", "line 3"),
+        (
+            "start,workers\n2026-03-01T12:00,1\n2026-03-01T12:00,2\n",
+            "line 3, does not begin after the slot above it",
+        ),
         ("\x00", "plan.csv"),
     ],
 )

@@ -191,10 +191,10 @@ def read_input(files: Sequence[str], max_length: int, together: bool = False) ->
     for query, path in queries:
         if query.num_residues > max_length:
             raise InputError(
-                f"{path}: {query.name} has {query.num_residues} residues and the limit is "
-                f"{max_length}",
+                f"has {query.num_residues} residues and the limit is {max_length}",
                 "cut it into overlapping pieces, at domain borders if they are known, or raise "
                 "--max-length if the memory allows",
+                where=f"{path}, query {query.name}",
             )
     return [query for query, _ in queries]
 
@@ -222,8 +222,9 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
     files = [name for name in queries if name not in structures]
     if structures and not templates:
         raise InputError(
-            f"{structures[0]} is a structure and no query",
+            "is a structure and not a query",
             "give it with --templates, or its sequence as FASTA",
+            where=structures[0],
         )
     if not files:
         raise InputError("There is no query", "give a FASTA, a3m or JSON file")

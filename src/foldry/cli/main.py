@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,8 +23,8 @@ import foldry
 from foldry.cli import fold, relax, score, screen, train, weights
 from foldry.cli.messages import as_flags, sentence
 from foldry.errors import (
+    BROKEN_PIPE,
     INTERRUPTED,
-    SOME_FAILED,
     FaultError,
     FoldryError,
     InputError,
@@ -87,11 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: some of several queries failed. 2: wrong input, or an output that cannot be
     written; nothing was computed. 3: a program, package, device or file is missing, or the disk or
     the memory is too small. 4: another process is at work in the same place. 5: a network or a
-    tool failed. 70: a fault of Foldry's own. 130: interrupted.
+    tool failed. 70: a fault of Foldry's own. 130: interrupted. 141: nobody reads what it prints.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that has no Å shows ? instead
             stream.reconfigure(errors="replace")
+    with suppress(ValueError):  # only the main thread may set it
+        # Schedulers send SIGTERM: what was begun is left in order, as after Ctrl-C.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if sys.stdout is None:  # what is asked for could not be shown
             raise InputError("Standard output is closed", "send it to a file or to /dev/null")
@@ -102,23 +107,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "\n" in message:  # help, where there were no arguments
             typer.echo(message)
         else:
-            _say(f"{message.rstrip('.')}: see `{error.ctx.command_path} --help`.")
+            command = error.ctx.command_path if error.ctx else "foldry"
+            _say(f"{message.rstrip('.?')}: see `{command} --help`.")
         return InputError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except SystemExit as end:  # Rich ends with 1 where standard output is a closed pipe
+        return BROKEN_PIPE if end.code == 1 else _code(end.code)
     except Exception as error:  # no traceback reaches a user
         return _fail(error)
     if code == INTERRUPTED:  # which Typer itself may return
         _say("Interrupted: run the same command again to go on.")
+    return _code(code)
+
+
+def _code(code: object) -> int:
     return code if isinstance(code, int) else 0
 
 
 def _fail(error: Exception) -> int:
     """Say what went wrong, and return its exit code."""
-    if isinstance(error, OSError) and _stdout_fails():
+    if isinstance(error, OSError) and error.filename is None and _stdout_fails():
         discard_output()
         if isinstance(error, BrokenPipeError):  # its reader has seen enough
-            return SOME_FAILED
+            return BROKEN_PIPE
         error = write_error(error, Path("Standard output"))
     known = as_foldry_error(error)
     ours = known is error or not isinstance(known, FaultError)
@@ -127,9 +139,9 @@ def _fail(error: Exception) -> int:
 
 
 def _stdout_fails() -> bool:
-    """Whether standard output still has what it could not write."""
+    """Whether standard output takes nothing; where it does, it now has an empty line more."""
     try:
-        sys.stdout.flush()
+        os.write(1, b"\n")
     except OSError:
         return True
     return False

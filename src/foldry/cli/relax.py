@@ -41,7 +41,9 @@ def relax(
     from foldry.store.locks import hold_file
 
     if out.suffix.lower() not in (".pdb", ".ent"):
-        raise InputError(f"--out {out} is no PDB file", "give it a name that ends in .pdb")
+        raise InputError(
+            "is not a PDB file", "give it a name that ends in .pdb", where=f"--out {out}"
+        )
     check_file(out)
     structure = read_named(model)
     if out.exists() and out.samefile(split_name(model)[0]):

@@ -114,12 +114,12 @@ def _check_files(inputs: Iterable[str]) -> None:
 
     for path, _ in map(split_name, inputs):
         if _PDB_ENTRY.fullmatch(str(path)) and not path.exists():
-            raise InputError("is no file", "download the entry and give its path", where=path)
+            raise InputError("is not a file", "download the entry and give its path", where=path)
 
 
 def _check_plot(plot: Path, inputs: Iterable[str]) -> None:
     if plot.suffix.lower() != ".svg":
-        raise InputError(f"--plot writes SVG and {plot} is no name for it", "end it in .svg")
+        raise InputError("is not an SVG file", "end its name in .svg", where=f"--plot {plot}")
     _check_target("--plot", plot, inputs)
 
 

@@ -130,9 +130,9 @@ def _check_lengths(pairs: Sequence[Pair], max_length: int) -> None:
     for pair in pairs:
         if pair.query.num_residues > max_length:
             raise InputError(
-                f"{pair.place.rstrip(',')}: {pair.query.name} has {pair.query.num_residues} "
-                f"residues and the limit is {max_length}",
+                f"has {pair.query.num_residues} residues and the limit is {max_length}",
                 "leave the pair out, or raise --max-length if the memory allows",
+                where=f"{pair.place.rstrip(',')}, pair {pair.query.name}",
             )
 
 

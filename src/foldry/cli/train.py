@@ -116,11 +116,13 @@ def run(
 
     from rich.console import Console
 
+    from foldry.store.files import check_folder
     from foldry.train import elastic, loop
     from foldry.train.config import choose_stages
     from foldry.train.data import TrainingSet
     from foldry.train.distributed import join_workers
 
+    check_folder(out)
     console = Console(stderr=True)
     runtime = _runtime(device, dtype, recompute)
     state, config = _network(network, start)
@@ -179,7 +181,7 @@ def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, M
     try:
         return None, preset(name)
     except ValueError as error:
-        raise InputError(str(error), where="--network") from error
+        raise InputError(str(error)) from error
 
 
 def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:

@@ -113,7 +113,7 @@ def pack(
 
     start = weights or Path(str(files("foldry") / "weights" / "mini.safetensors"))
     if not start.is_file():
-        raise InputError(f"{start} does not exist", "check --weights")
+        raise InputError("does not exist", "check --weights", where=start)
     parts = bundle.pack(data, out, start, max_part_size, rows)
     for part in parts:
         typer.echo(f"{out / part.name}  {part.size / 2**20:.1f} MiB  sha256 {part.sha256}")

@@ -65,7 +65,7 @@ def merge_alignments(
         row, column = np.argwhere(codes == _NO_LETTER)[0]
         raise InputError(
             f"The alignment has {list(rows)[row][column]!r} at residue {column + 1} of a row",
-            "only capital letters of amino acids and '-' can stand there",
+            "use only capital letters of amino acids and '-'",
         )
     return codes, np.stack(list(rows.values())).astype(np.float32)
 

@@ -179,5 +179,5 @@ def _check(query_sequence: str, hit: TemplateHit) -> None:
         raise InputError(
             f"Residue {number} of the template {hit.name!r} is more than {MAX_CA_DISTANCE:.0f} Å "
             "from the one before it",
-            "mend the file or leave it out",
+            "fix the file or leave it out",
         )

@@ -106,16 +106,18 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
     )
     if len(lengths) != len(copies) or 0 in (*lengths, *copies) or sum(copies) > MAX_CHAINS:
         raise InputError(
-            f"{source}, line 1, needs a length and a number of copies for every distinct chain, "
-            f"such as '#110,85<tab>2,1', and at most {MAX_CHAINS} chains",
-            "mend it",
+            "does not give a length and a number of copies for every distinct chain, or has more "
+            f"than {MAX_CHAINS} chains",
+            "write them as in '#110,85<tab>2,1'",
+            where=f"{source}, line 1",
         )
     rows = parse_a3m("\n" + rest, source)
     if sum(lengths) != len(rows.sequences[0]):
         raise InputError(
-            f"{source}, line 1, tells of {sum(lengths)} residues and the rows have "
+            f"gives lengths of {sum(lengths)} residues in total and the rows have "
             f"{len(rows.sequences[0])}",
             "give the length of every distinct chain once",
+            where=f"{source}, line 1",
         )
     begins = [0, *accumulate(lengths[:-1])]
     letters = np.frombuffer("".join(rows.sequences).encode("ascii"), np.uint8)
@@ -130,9 +132,10 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
         whole = {part.sequences[row] for row in first}
         if len(whole) != 1 or "-" in "".join(whole) or part.deletions[first].any():
             raise InputError(
-                f"{source}: chain {number + 1} does not begin with its whole sequence, or the "
-                "rows of several chains do not begin with all of them",
+                "does not begin with its whole sequence, or the rows of several chains do not "
+                "begin with all of them",
                 "put the queries first",
+                where=f"{source}, chain {number + 1}",
             )
         alone = np.flatnonzero(own & ~several)
         # The query is the first row of its own alignment too.

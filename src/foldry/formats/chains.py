@@ -23,7 +23,7 @@ def read_named(name: str) -> Structure:
     if missing:
         raise InputError(
             f"has no protein chain {missing[0]!r}",
-            f"it has {', '.join(structure.chains)}",
+            f"choose from {', '.join(structure.chains)}",
             where=path,
         )
     return structure.select(np.isin(structure.chain_id, chains)) if chains else structure

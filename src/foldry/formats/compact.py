@@ -178,7 +178,7 @@ def encode_structure(structure: Structure, step: float | None) -> dict[str, np.n
     names = {"insertion_code": structure.insertion_code, "chain_id": structure.chain_id}
     for name, array in names.items():
         if array.dtype.kind != "U":
-            raise ValueError(f"{name} is no array of text")
+            raise ValueError(f"{name} is not an array of text")
     mask, values = structure.atom_mask, structure.b_factor[..., None]
     numbers = structure.residue_number
     positions = encode_atoms(structure.atom_positions, mask, step)
@@ -207,7 +207,7 @@ def decode_structure(arrays: Mapping[str, np.ndarray], name: str) -> Structure:
     mask = unpack_mask(packed)
     aatype = _of_residues(arrays, "aatype", "iu", size)
     if size and (aatype.min() < 0 or aatype.max() > UNKNOWN):
-        raise ValueError("aatype has residues that are none")
+        raise ValueError("aatype has codes that are not residues")
     steps = _of_residues(arrays, "residue_step", "iu", size)
     positions = decode_atoms(_within(arrays, "atom_positions"), mask)
     b_factor = _within(arrays, "b_factor")
@@ -258,7 +258,7 @@ def join_floats(planes: UInt8[np.ndarray, "P ..."]) -> Float[np.ndarray, "*shape
         ValueError: These are no planes of float32 or float64.
     """
     if planes.dtype != np.uint8 or not planes.ndim or len(planes) not in _FLOATS:
-        raise ValueError("these are no bytes of floating-point numbers")
+        raise ValueError("these are not the bytes of floating-point numbers")
     rows = np.ascontiguousarray(planes.reshape(len(planes), -1).T)
     return rows.view(_FLOATS[len(planes)]).reshape(planes.shape[1:])
 
@@ -362,7 +362,7 @@ def _split(values: Float[np.ndarray, "*shape"]) -> Int8[np.ndarray, "P ..."]:
 
 def _join(planes: Int8[np.ndarray, "P ..."]) -> Int[np.ndarray, "*shape"]:
     if planes.dtype != np.int8 or not 1 <= len(planes) <= _MAX_PLANES:
-        raise ValueError("these are no digits of whole numbers")
+        raise ValueError("these are not the digits of whole numbers")
     values: np.ndarray = planes[-1].astype(np.int64)
     for plane in planes[-2::-1]:
         values = (values << 8) + plane
@@ -372,7 +372,7 @@ def _join(planes: Int8[np.ndarray, "P ..."]) -> Int[np.ndarray, "*shape"]:
 def _step(arrays: Mapping[str, np.ndarray], name: str) -> float:
     step = _get(arrays, name)
     if step.dtype.kind != "f" or step.shape or not 0 < float(step) <= _MAX_STEP:
-        raise ValueError(f"{name} is no step")
+        raise ValueError(f"{name} is not a step")
     return float(step)
 
 

@@ -232,7 +232,11 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     if not len(parsed):
         raise InputError("has no atoms", "give a file with coordinates", where=source)
     if not 0 <= model < len(parsed):
-        raise InputError(f"has {len(parsed)} models", f"there is no model {model}", where=source)
+        raise InputError(
+            f"has {len(parsed)} models, counted from 0, and no model {model}",
+            "choose one of its models",
+            where=source,
+        )
     for other in range(len(parsed) - 1, -1, -1):
         if other != model:
             del parsed[other]
@@ -265,13 +269,13 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
         _check_coordinates(text, source)
         return _read_pdb(text), None
-    raise InputError("is no PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
+    raise InputError("is not a PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
 
 
 def _damaged(source: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split()).rstrip(".")
     reason = re.sub(r"^string:(\d+):\d+\(\d+\): ", r"line \1: ", reason)
-    return InputError(f"is a damaged structure file ({reason})", "mend it", where=source)
+    return InputError(f"is a damaged structure file ({reason})", "fix it", where=source)
 
 
 def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
@@ -293,9 +297,10 @@ def _check_coordinates(text: str, source: str) -> None:
             for start in (30, 38, 46):
                 if not _DECIMAL.fullmatch(line[start : start + 8].strip()):
                     raise InputError(
-                        f"{source}, line {number}: {line[start : start + 8].strip()!r} in columns "
-                        f"{start + 1} to {start + 8} is no coordinate",
-                        "mend the line",
+                        f"has {line[start : start + 8].strip()!r} in columns {start + 1} to "
+                        f"{start + 8}, which is not a coordinate",
+                        "fix the line",
+                        where=f"{source}, line {number}",
                     )
 
 
@@ -383,7 +388,7 @@ def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: 
         raise InputError(
             f"has an atom without finite coordinates in residue {seqids[broken[0]]} of chain "
             f"{rows[broken[0]][0]}",
-            "mend the file",
+            "fix the file",
             where=source,
         )
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)

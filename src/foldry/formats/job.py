@@ -79,16 +79,16 @@ def parse_jobs(text: str, path: Path) -> list[Job]:
     except json.JSONDecodeError as error:
         reason = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
         raise InputError(
-            f"column {error.colno}, is not JSON ({reason})",
-            "mend it there",
-            where=f"{path}, line {error.lineno}",
+            f"is not valid JSON ({reason})",
+            "fix it",
+            where=f"{path}, line {error.lineno}, column {error.colno}",
         ) from None
     except RecursionError:
         raise InputError(
-            "is nested too deeply for JSON of this kind", "mend it", where=path
+            "is nested too deeply for JSON of this kind", "fix it", where=path
         ) from None
     except ValueError as error:
-        raise InputError(f"is not JSON that can be read ({error})", "mend it", where=path) from None
+        raise InputError(f"is not valid JSON ({error})", "fix it", where=path) from None
     jobs = content if isinstance(content, list) else [content]
     if not jobs:
         raise InputError("has no job", "give at least one", where=path)
@@ -134,14 +134,14 @@ def _version(job: Mapping[str, Any], place: str) -> None:
     versions = {"alphafold3": (1, 2, 3, 4), "alphafoldserver": (1, 2)}.get(str(dialect))
     if versions is None:
         raise InputError(
-            f"is of the dialect {dialect!r}",
-            "Foldry reads alphafold3 and alphafoldserver",
+            f"has the unknown dialect {dialect!r}",
+            "set it to alphafold3 or alphafoldserver",
             where=place,
         )
     if job.get("version", 1) not in versions:
         raise InputError(
-            f"is of version {job['version']!r}",
-            f"Foldry reads versions 1 to {versions[-1]}",
+            f"has the unknown version {job['version']!r}",
+            f"set it to a number from 1 to {versions[-1]}",
             where=place,
         )
 
@@ -162,14 +162,14 @@ def _seeds(job: Mapping[str, Any], place: str) -> tuple[int, ...]:
 def _chain(entry: Any, path: Path, place: str, before: list[Chain]) -> Chain:
     """One entry of `sequences`; `before` are the chains that have their names already."""
     if not isinstance(entry, dict) or len(entry) != 1:
-        raise InputError('is not an object with one key: write {"protein"', "…}", where=place)
+        raise InputError("is not an object with one key", 'write {"protein": …}', where=place)
     kind, protein = next(iter(entry.items()))
     if kind in _OTHERS:
         raise InputError(
             f"is {_OTHERS[kind]}, and only proteins are folded", "remove it", where=place
         )
     if kind not in ("protein", "proteinChain"):
-        raise InputError(f"is of the unknown kind {kind!r}", "Foldry reads protein", where=place)
+        raise InputError(f"is of the unknown kind {kind!r}", "give a protein", where=place)
     known = _PROTEIN if kind == "protein" else _SERVER_PROTEIN
     _check_keys(protein, known | {"modifications", "glycans"}, place)
     for key in ("modifications", "glycans"):
@@ -282,7 +282,7 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Template
         ):
             raise InputError(
                 "has strange indices",
-                f"queryIndices count from 0 to {limits[0] - 1}, templateIndices from 0 to "
+                f"give queryIndices from 0 to {limits[0] - 1} and templateIndices from 0 to "
                 f"{limits[1] - 1}, unseen residues counted",
                 where=place,
             )
@@ -290,7 +290,7 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Template
     if pairs[0] != pairs[1] or not pairs[0] or len(set(columns[0] or ())) < pairs[0]:
         raise InputError(
             "needs queryIndices and templateIndices of the same length, no query residue twice",
-            "mend them",
+            "fix them",
             where=place,
         )
     return TemplateHit(structure.name, structure, np.array(columns, np.int64).T)

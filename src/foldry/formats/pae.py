@@ -31,7 +31,7 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            "is no JSON", "give the file of predicted aligned errors", where=path
+            "is not valid JSON", "give the file of predicted aligned errors", where=path
         ) from None
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
@@ -46,7 +46,7 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
             where=path,
         )
     if not (np.isfinite(pae) & (pae >= 0)).all():
-        raise InputError("has an error that is not a number from 0 up", "mend the file", where=path)
+        raise InputError("has an error that is not a number from 0 up", "fix the file", where=path)
     return pae
 
 

@@ -135,9 +135,10 @@ def _read(path: Path, together: bool) -> list[Query]:
         return [_aligned(parse_stockholm(text, source), path)]
     if not text.lstrip().startswith(">"):
         raise InputError(
-            f"{source}, line 1, is not a FASTA header",
+            "is not a FASTA header",
             "begin with a line such as '>name', or name the file .a3m, .sto or .json after its "
             "format",
+            where=f"{source}, line 1",
         )
     records = parse_fasta(text, source)
     if together and len(records) > 1:

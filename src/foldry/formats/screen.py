@@ -257,7 +257,8 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
                     "name one of their proteins otherwise",
                 )
             raise InputError(
-                f"{pair.place} is called {pair.query.name!r} as an earlier pair is",
+                f"is called {pair.query.name!r} as an earlier pair is",
                 "give every pair an id of its own",
+                where=pair.place,
             )
     return list(found.values())

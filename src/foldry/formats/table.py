@@ -41,7 +41,7 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
             if len(row) > len(columns):
                 raise InputError(
                     f"has {len(row)} cells in {len(columns)} columns",
-                    "mend it",
+                    "fix it",
                     where=f"{path}, line {rows.line_num}",
                 )
             if any(row):
@@ -58,5 +58,5 @@ def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
     except csv.Error as error:
         number = rows.line_num  # type: ignore[attr-defined]
         raise InputError(
-            f"is no CSV ({error})", "mend it", where=f"{path}, line {number}"
+            f"is not valid CSV ({error})", "fix it", where=f"{path}, line {number}"
         ) from None

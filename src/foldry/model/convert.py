@@ -81,7 +81,7 @@ def read(path: Path, model: str | None = None) -> Weights:
     else:
         raise InputError(
             f"ends in {path.suffix or 'nothing'}",
-            "a weights file ends in .npz (official), .pt (OpenFold) or .safetensors (Foldry)",
+            "give an .npz (official), .pt (OpenFold) or .safetensors file (Foldry)",
             where=path,
         )
     return _finite(path, weights)
@@ -106,7 +106,7 @@ def read_official(path: Path, model: str | None) -> Weights:
     for name, array in params.items():
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
             raise InputError(
-                f"holds {name!r} as {array.dtype}", "parameters are floats", where=path
+                f"holds {name!r} as {array.dtype}", "give float parameters", where=path
             )
     stem = path.stem.removeprefix("params_")
     named = model or (stem if stem in MODELS else None)
@@ -120,7 +120,7 @@ def read_official(path: Path, model: str | None) -> Weights:
         )
     config = preset(named or guess)
     weights = Weights(
-        state=from_official(params, config),
+        state=from_official(params, config, path),
         config=config,
         named=named is not None,
         dtypes=tuple(sorted({str(array.dtype) for array in params.values()})),
@@ -132,8 +132,8 @@ def read_official(path: Path, model: str | None) -> Weights:
 def _read_openfold(path: Path, model: str | None) -> Weights:
     if model in MULTIMER_MODELS:
         raise InputError(
-            f"cannot be read as {model}",
-            "Foldry reads no multimer networks from OpenFold's files; give the official .npz",
+            f"cannot be read as {model}, Foldry reads no multimer networks from OpenFold's files",
+            "give the official .npz",
             where=path,
         )
     params = openfold.read_checkpoint(path)
@@ -143,7 +143,7 @@ def _read_openfold(path: Path, model: str | None) -> Weights:
     )
     config = preset(model or guess)
     return Weights(
-        state=openfold.from_openfold(params, config),
+        state=openfold.from_openfold(params, config, path),
         config=config,
         named=model is not None,
         dtypes=_dtypes(params),
@@ -191,22 +191,27 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
     """
     if target.suffix not in (".safetensors", ".npz"):
         raise InputError("must end in .safetensors (Foldry) or .npz (official)", where=target)
-    if target.exists():
-        raise InputError("exists", "delete it first, or choose another name", where=target)
+    _check_new(target)
     check_folder(target.parent)
     if target.parent.is_dir():
         check_file(target)
     weights = read(source, model)
     if target.suffix == ".npz" and weights.config.name not in MODELS:
         raise InputError(
-            f"{weights.config.name} is no official model, and nothing reads its parameters from a "
-            "file of the official kind",
+            f"cannot hold {weights.config.name}, which is not an official model",
             "name a .safetensors file",
+            where=target,
         )
     make_folder(target.parent)
     with hold_file(target):
+        _check_new(target)
         _write(target, weights, source)
     return weights
+
+
+def _check_new(target: Path) -> None:
+    if target.exists():
+        raise InputError("exists", "delete it first, or choose another name", where=target)
 
 
 def _write(target: Path, weights: Weights, source: Path) -> None:

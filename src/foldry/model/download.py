@@ -28,6 +28,7 @@ from foldry.store.download import (
     check_sha256,
     check_space,
     fetch,
+    part_of,
 )
 from foldry.store.files import check_folder, new_file, remove, write_text
 from foldry.store.locks import hold
@@ -50,6 +51,7 @@ MAX_ARCHIVE = 16 << 30
 MAX_MEMBER = 1 << 30
 MAX_MEMBERS = 1000
 _CHUNK: Final = 1 << 20
+_ANOTHER: Final = "give AlphaFold's own archive"
 
 
 @dataclass(frozen=True)
@@ -154,19 +156,27 @@ def _get(
         return checksum
     archive = folder / ARCHIVE_NAME
     write_text(folder / WANTED_NAME, json.dumps(list(models)))
-    if archive.exists():  # unpacking was interrupted
-        checksum = check_sha256(archive, sha256) or "unknown: fetched earlier"
-    else:
-        checksum = fetch(
-            url, archive, max_bytes=MAX_ARCHIVE, sha256=sha256, spare=unpacked, progress=progress
-        )
     try:
-        unpack(archive, folder, models)
-    except InputError:
-        # It is whole and yet wrong, so that keeping it would only repeat the error.
-        remove(archive)
-        remove(folder / WANTED_NAME)
-        raise
+        if archive.exists():  # unpacking was interrupted
+            checksum = check_sha256(archive, sha256) or "unknown: fetched earlier"
+        else:
+            checksum = fetch(
+                url,
+                archive,
+                max_bytes=MAX_ARCHIVE,
+                sha256=sha256,
+                spare=unpacked,
+                progress=progress,
+            )
+        try:
+            unpack(archive, folder, models)
+        except InputError:
+            # It is whole and yet wrong, so that keeping it would only repeat the error.
+            remove(archive)
+            raise
+    finally:
+        if not archive.exists() and not part_of(archive).exists():
+            remove(folder / WANTED_NAME)  # nothing has arrived
     _drop_archive(folder)
     return checksum
 
@@ -200,17 +210,17 @@ def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
             members = _members(tar, archive)
             missing = [name for name in models if f"params_{name}.npz" not in members]
             if missing:
-                raise InputError(
-                    f"has no {missing[0]}", "give AlphaFold's own archive", where=archive
-                )
+                raise InputError(f"has no {missing[0]}", _ANOTHER, where=archive)
             if "LICENSE" in members:
-                _extract(tar, members["LICENSE"], folder / "LICENSE")
+                _extract(tar, archive, members["LICENSE"], folder / "LICENSE")
             for name in models:
                 path = folder / f"params_{name}.npz"
-                _extract(tar, members[path.name], path, model=name)
+                _extract(tar, archive, members[path.name], path, model=name)
     except (tarfile.TarError, EOFError) as error:
         raise InputError(
-            f"is no whole tar archive ({error})", "fetch it again, or give another", where=archive
+            f"is not a complete tar archive ({error})",
+            "fetch it again, or give another",
+            where=archive,
         ) from error
 
 
@@ -220,13 +230,18 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
     for count, member in enumerate(tar):
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
-            raise InputError(f"holds {member.name!r}, which leads out of its folder", where=archive)
+            raise InputError(
+                f"holds {member.name!r}, which leads out of its folder", _ANOTHER, where=archive
+            )
         if not member.isdir() and (not member.isfile() or member.issparse()):
-            raise InputError(f"holds {member.name!r}, which is a link or a device", where=archive)
+            raise InputError(
+                f"holds {member.name!r}, which is a link or a device", _ANOTHER, where=archive
+            )
         if member.size > MAX_MEMBER or count >= MAX_MEMBERS or path.name in members:
             raise InputError(
-                "is not AlphaFold's archive",
-                f"{member.name!r} is too large, twice there, or one file too many",
+                f"is not AlphaFold's archive ({member.name!r} is too large, there twice, or one "
+                "file too many)",
+                _ANOTHER,
                 where=archive,
             )
         if member.isfile():
@@ -235,7 +250,12 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def _extract(
-    tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, *, model: str | None = None
+    tar: tarfile.TarFile,
+    archive: Path,
+    member: tarfile.TarInfo,
+    path: Path,
+    *,
+    model: str | None = None,
 ) -> None:
     """Write one member, compare it with its network, and only then give it its name."""
     source = tar.extractfile(member)
@@ -244,4 +264,8 @@ def _extract(
         shutil.copyfileobj(source, target, _CHUNK)
         target.flush()
         if model is not None:
-            read_official(Path(target.name), model)
+            try:
+                read_official(Path(target.name), model)
+            except InputError as error:  # it names the file under its temporary name
+                where = f"{archive}, {path.name}"
+                raise InputError(error.what, _ANOTHER, where=where, code=error.code) from error

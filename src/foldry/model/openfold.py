@@ -195,7 +195,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # the reader's errors have no common class
         raise InputError(
             f"cannot be read as an OpenFold checkpoint ({_first_line(error)})",
-            "only a file that torch.save made of plain tensors is accepted",
+            "give a file that torch.save made of plain tensors",
             where=path,
         ) from error
     params = content.get("ema", content) if isinstance(content, dict) else None
@@ -203,8 +203,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         params = params["params"]
     if not isinstance(params, dict) or not params or not all(map(_is_array, params.items())):
         raise InputError(
-            "is no OpenFold checkpoint",
-            "it must hold names and tensors, or the same under 'ema' and 'params'",
+            "is not an OpenFold checkpoint",
+            "give a file with names and tensors, or with these under 'ema' or 'params'",
             where=path,
         )
     return {_current_name(name): tensor for name, tensor in params.items()}
@@ -226,8 +226,15 @@ def _current_name(name: str) -> str:
     return name
 
 
-def from_openfold(params: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
+def from_openfold(
+    params: Mapping[str, Tensor], config: ModelConfig, source: object = "The input"
+) -> dict[str, Tensor]:
     """Our state from OpenFold's arrays, without loss.
+
+    Args:
+        params: The arrays by OpenFold's names.
+        config: The network that they are of.
+        source: The file that they come from; errors begin with it.
 
     Raises:
         InputError: An array is missing or has another shape than this network's.
@@ -236,14 +243,18 @@ def from_openfold(params: Mapping[str, Tensor], config: ModelConfig) -> dict[str
     missing = [theirs for theirs in names.values() if theirs not in params]
     if missing:
         raise InputError(
-            f"this is no OpenFold checkpoint of {config.name}",
-            f"{len(missing)} of {len(names)} arrays are missing, {missing[0]!r} the first",
+            f"is not an OpenFold checkpoint of {config.name} ({len(missing)} of {len(names)} "
+            f"arrays are missing, {missing[0]!r} the first)",
+            "give one of this model",
+            where=source,
         )
     for ours, shape in state_shapes(config).items():
         found = tuple(params[names[ours]].shape)
         if found != shape:
             raise InputError(
-                f"this is no OpenFold checkpoint of {config.name}",
-                f"{names[ours]!r} has shape {found} and not {shape}",
+                f"is not an OpenFold checkpoint of {config.name} ({names[ours]!r} has shape "
+                f"{found} and not {shape})",
+                "give one of this model",
+                where=source,
             )
     return {ours: params[theirs].float().clone() for ours, theirs in names.items()}

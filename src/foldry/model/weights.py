@@ -325,13 +325,20 @@ def table(config: ModelConfig) -> list[Row]:
     return [*rows, *_structure_module(config.structure), *_heads(config)]
 
 
-def from_official(params: Mapping[str, np.ndarray], config: ModelConfig) -> dict[str, Tensor]:
+def from_official(
+    params: Mapping[str, np.ndarray], config: ModelConfig, source: object = "The input"
+) -> dict[str, Tensor]:
     """Our state from the official arrays, without loss.
+
+    Args:
+        params: The arrays by their official names.
+        config: The network that they are of.
+        source: The file that they come from; errors begin with it.
 
     Raises:
         InputError: An array is missing or has another shape than this network's.
     """
-    _check(params, official_shapes(config), config.name)
+    _check(params, official_shapes(config), config.name, source)
     shapes = state_shapes(config)
     state: dict[str, np.ndarray] = {}
     columns_read: Counter[str] = Counter()
@@ -408,20 +415,27 @@ def state_shapes(config: ModelConfig) -> Mapping[str, tuple[int, ...]]:
 
 
 def _check(
-    arrays: Mapping[str, np.ndarray | Tensor], shapes: Mapping[str, tuple[int, ...]], name: str
+    arrays: Mapping[str, np.ndarray | Tensor],
+    shapes: Mapping[str, tuple[int, ...]],
+    name: str,
+    source: object,
 ) -> None:
     """That the arrays are those of the network: every one, and in its shape."""
     missing = [key for key in shapes if key not in arrays]
     if missing:
         raise InputError(
-            f"these are not the parameters of {name}",
-            f"{len(missing)} of {len(shapes)} arrays are missing, {missing[0]!r} the first",
+            f"does not hold the parameters of {name} ({len(missing)} of {len(shapes)} arrays are "
+            f"missing, {missing[0]!r} the first)",
+            "give the file of this model",
+            where=source,
         )
     for key, shape in shapes.items():
         if tuple(arrays[key].shape) != shape:
             raise InputError(
-                f"these are not the parameters of {name}",
-                f"{key!r} has shape {tuple(arrays[key].shape)} and not {shape}",
+                f"does not hold the parameters of {name} ({key!r} has shape "
+                f"{tuple(arrays[key].shape)} and not {shape})",
+                "give the file of this model",
+                where=source,
             )
 
 
@@ -473,7 +487,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
         raise InputError(
             f"is damaged ({error})", "get or make the file again", where=path
         ) from error
-    _check(state, state_shapes(config), f"{config.name} in {path}")
+    _check(state, state_shapes(config), config.name, path)
     return state, config, notes
 
 

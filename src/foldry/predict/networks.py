@@ -48,7 +48,7 @@ class NetworkFile:
         """
         if self.path.suffix == ".npz":
             config = preset(self.name)
-            return from_official(read_npz(self.path), config), config
+            return from_official(read_npz(self.path), config, self.path), config
         state, config, _ = load(self.path)
         return state, config
 
@@ -137,7 +137,7 @@ def _pick(
     for name in names:
         if name in found:
             return found[name]
-    raise InputError(f"{weights} has no {names[0]}", f"it has {', '.join(sorted(found))}")
+    raise InputError(f"has no {names[0]}", f"choose from {', '.join(sorted(found))}", where=weights)
 
 
 def _network(path: Path) -> NetworkFile:

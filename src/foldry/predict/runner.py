@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from foldry.errors import (
+    BusyError,
     DiskFullError,
     FaultError,
     FoldryError,
@@ -68,7 +69,7 @@ class Outcome:
 
     Attributes:
         name: The query's name.
-        status: `done`, `resumed` (found finished) or `failed`.
+        status: `done`, `resumed` (found finished), `busy` (another process is at it) or `failed`.
         folder: Where its files are.
         mean_plddt: That of the best prediction; None where the query failed or was found finished.
         ptm, iptm: Those of the best prediction; None also where its network has none.
@@ -156,7 +157,8 @@ def run(
             known = explain(error, query)
             if isinstance(known, DiskFullError):  # nothing that follows could be kept
                 raise known from error
-            outcomes.append(Outcome(query.name, "failed", folder, error=known))
+            status = "busy" if isinstance(known, BusyError) else "failed"
+            outcomes.append(Outcome(query.name, status, folder, error=known))
     return outcomes
 
 
@@ -233,7 +235,7 @@ def explain(error: Exception, query: Query) -> FoldryError:
     if is_memory_error(error):
         return MemoryShortError(
             f"{query.num_residues} residues do not fit into memory",
-            "fold a shorter sequence, lower `max_msa`, or use a machine with more",
+            "fold a shorter sequence, lower `max_msa`, or use a machine with more memory",
         )
     if isinstance(error, ArithmeticError):
         return FaultError(str(error), "try another network, or `dtype` float32")

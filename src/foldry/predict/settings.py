@@ -67,7 +67,7 @@ class Settings:
         for name, value in vars(self).items():
             numbers = value if isinstance(value, tuple | list) else (value,)
             if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
-                raise InputError(f"{name} is {value}", "give a finite number")
+                raise InputError(f"`{name}` is {value!r}", "give a finite number")
         least_values = {
             "num_recycles": 0,
             "recycle_tolerance": 0,
@@ -78,32 +78,30 @@ class Settings:
         for name, least in least_values.items():
             value = getattr(self, name)
             if value is not None and not value >= least:
-                raise InputError(f"{name} is {value}", f"give {least} or more")
+                raise InputError(f"`{name}` is {value!r}", f"give {least} or more")
         for name in ("seeds", "models"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, tuple | list):
                 raise InputError(
-                    f"{name} is {value!r}", "give several, such as (0, 1) or ('1', '2')"
+                    f"`{name}` is {value!r}", "give several, such as (0, 1) or ('1', '2')"
                 )
         if self.max_msa is not None and (self.max_msa[0] < 1 or self.max_msa[1] < 0):
             raise InputError(
-                f"max_msa is {self.max_msa}", "give at least 1 cluster and 0 extra rows"
+                f"`max_msa` is {self.max_msa!r}", "give at least 1 cluster and 0 extra rows"
             )
         if self.pairing not in get_args(Pairing):
             raise InputError(
-                f"the pairing {self.pairing!r} is unknown", f"write {', '.join(get_args(Pairing))}"
+                f"`pairing` is {self.pairing!r}", f"write {', '.join(get_args(Pairing))}"
             )
         if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
-            raise InputError(
-                f"the device {self.device!r} is unknown", "write auto, cpu, cuda or cuda:1"
-            )
+            raise InputError(f"`device` is {self.device!r}", "write auto, cpu, cuda or cuda:1")
         if self.dtype not in DTYPES:
-            raise InputError(f"the dtype {self.dtype!r} is unknown", f"write {' or '.join(DTYPES)}")
+            raise InputError(f"`dtype` is {self.dtype!r}", f"write {' or '.join(DTYPES)}")
         if self.relax not in RELAX:
-            raise InputError(f"relax is {self.relax!r}", f"write {', '.join(RELAX)}")
+            raise InputError(f"`relax` is {self.relax!r}", f"write {', '.join(RELAX)}")
         if self.relax_platform not in ("auto", *PLATFORMS):
             raise InputError(
-                f"the platform {self.relax_platform!r} is unknown",
+                f"`relax_platform` is {self.relax_platform!r}",
                 f"write auto, {', '.join(PLATFORMS)}",
             )
 

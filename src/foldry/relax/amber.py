@@ -76,7 +76,7 @@ class Minimiser:
         ½ k (s − r)² below s = 0.9 × the mean σ.
 
         From atoms on top of each other the true repulsion drives bonds through rings and chains,
-        which no minimisation mends.
+        which no minimisation corrects.
         """
         import openmm  # noqa: PLC0415
 

@@ -24,7 +24,8 @@ def find_platform(name: str) -> Any:
         if is_memory_error(error):
             raise
         raise MissingError(
-            f"relaxation needs OpenMM and PDBFixer ({error})", "run `pip install openmm pdbfixer`"
+            f"Relaxing needs OpenMM and PDBFixer, which are not installed ({error})",
+            "run `pip install openmm pdbfixer`",
         ) from None
     if name != "auto" and name not in PLATFORMS:
         raise InputError(f"the platform {name!r} is unknown", f"write auto, {', '.join(PLATFORMS)}")

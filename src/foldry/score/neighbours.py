@@ -35,11 +35,11 @@ def near_pairs(
     """
     points = np.asarray(points, np.float64)
     if not np.isfinite(points).all():
-        raise InputError("A coordinate is not a finite number", "mend the structure")
+        raise InputError("A coordinate is not a finite number", "fix the structure")
     order, starts, ends = _candidates(points, cutoff)
     if (ends - starts).sum() > _MAX_CANDIDATES:
         raise InputError(
-            f"Too many of the {len(points)} atoms lie on top of each other", "mend the structure"
+            f"Too many of the {len(points)} atoms lie on top of each other", "fix the structure"
         )
     points, group = points[order], None if group is None else group[order]
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]

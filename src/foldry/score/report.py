@@ -78,7 +78,7 @@ def compare_ca(
         if len(broken):
             raise InputError(
                 f"The Cα position of residue {broken[0] + 1} of the {name} is not a finite number",
-                "mend the coordinates or leave the residue out",
+                "fix the coordinates or leave the residue out",
             )
     local = lddt(np.where(known[:, None], model, 0)[there], reference[there], known[there])
     per_residue = np.full(len(reference), np.nan)
@@ -187,5 +187,5 @@ def _check_finite(structure: Structure) -> None:
         label = residue_label(structure, int(np.nonzero(broken)[0][0]))
         raise InputError(
             f"Residue {label} of {structure.name!r} has a coordinate that is not a finite number",
-            "mend the file",
+            "fix the file",
         )

@@ -62,7 +62,7 @@ def check_digest(digest: str | None) -> None:
         InputError: It is not one.
     """
     if digest is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-        raise InputError(f"{digest!r} is not a SHA-256", "it has 64 hexadecimal digits")
+        raise InputError(f"{digest!r} is not a SHA-256", "give 64 hexadecimal digits")
 
 
 def check_space(folder: Path, needed: int) -> None:
@@ -255,7 +255,12 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
         raise _BrokenError(str(error) or type(error).__name__) from error
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        raise OutsideError(f"leads to {response.url}, which is not encrypted", where=url)
+        raise OutsideError(
+            f"leads to {response.url}, which is not encrypted",
+            "give another address",
+            where=url,
+            code=NO_ADDRESS,
+        )
     return response
 
 

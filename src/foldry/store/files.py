@@ -152,6 +152,9 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
             partial.replace(target)
         if sync:
             _sync_folder(target.parent)
+    except FoldryError as error:
+        _name_finally(error, partial, path)
+        raise
     except OSError as error:
         # A file that the caller reads meanwhile is not the one that is written.
         if error.filename not in (None, str(partial), str(target)):
@@ -161,6 +164,11 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
         if partial != target:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
+
+
+def _name_finally(error: FoldryError, partial: Path, path: Path) -> None:
+    """Let an error speak of the path that the user knows, not of the temporary one."""
+    error.where = error.where.replace(str(partial), str(path))
 
 
 def _open_partial(target: Path) -> tuple[Path, BinaryIO]:
@@ -220,8 +228,8 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             yield partial
             partial.replace(target)
-        except FoldryError as error:  # users know nothing of the temporary name
-            error.where = error.where.replace(str(partial), str(path))
+        except FoldryError as error:
+            _name_finally(error, partial, path)
             raise
         except OSError as error:
             raise write_error(error, path) from error
@@ -373,6 +381,9 @@ def check_file(path: Path) -> None:
             read-only.
     """
     _check_link(path)
+    if str(path) == "-" or path.absolute().is_relative_to("/dev"):
+        # /dev/stdout may lead to a file, which would be replaced.
+        raise InputError("is not a regular file", "name a file", where=path)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise InputError("is a folder", "name a file to write in it", where=path)

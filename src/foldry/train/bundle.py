@@ -111,13 +111,14 @@ def pack(
         )
     if strange:
         raise InputError(
-            f"{folder / 'splits' / strange[0]}.tsv cannot be packed",
-            "a split's name has letters, digits, - and _ alone",
+            "cannot be packed",
+            "rename it with letters, digits, - and _ alone",
+            where=folder / "splits" / f"{strange[0]}.tsv",
         )
+    check_folder(out)
     there = names_in(out)
     if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
         raise InputError("holds something else than a bundle", "give another folder", where=out)
-    check_folder(out)
     with hold(out):
         data = _pack(folder, splits, weights, max_rows)
         return write_parts(data, out, max_part_size, {"splits": splits})
@@ -225,7 +226,7 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
         known = manifest["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
-            f"is not a readable manifest ({error})", "carry it too", where=path
+            f"is not a readable manifest ({error})", "carry it again", where=path
         ) from error
     if not known:
         raise InputError("is of another version of Foldry", "pack the bundle again", where=path)

@@ -161,8 +161,9 @@ def _check_same(folder: Path, before: Mapping[str, object], told: Mapping[str, o
     if changed:
         more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
         raise InputError(
-            f"the run in {folder} was begun with {', '.join(changed[:3])}{more}",
+            f"holds a run that was begun with {', '.join(changed[:3])}{more}",
             "give the same settings, or another `out`",
+            where=folder,
         )
 
 

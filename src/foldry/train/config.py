@@ -217,7 +217,7 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
             known = [*_names(stage), *_names(stage.losses, "losses.")]
             like = get_close_matches(name, known, 1)
             hint = f"the nearest is {like[0]}" if like else "docs/train.md says where they are"
-            raise InputError(f"cannot be set: a stage has no value {name!r}", hint, where=setting)
+            raise InputError(f"cannot be set, a stage has no value {name!r}", hint, where=setting)
         try:
             (weights if of_losses else values)[field] = _value(text, getattr(owner, field))
         except ValueError as error:

@@ -157,7 +157,7 @@ class TrainingSet:
                 raise InputError(
                     f"Stage {stage.name} has no residue of pLDDT {stage.min_plddt:g} to train on, "
                     f"the best has {best.max():.0f}",
-                    "set a lower min_plddt, or give predictions of more confidence",
+                    "lower `min_plddt`, or give predictions of more confidence",
                 )
             names = [name for name, confident in zip(names, kept, strict=True) if confident]
             self._confident[key] = names, weights[kept] / weights[kept].sum()

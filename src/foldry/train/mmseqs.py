@@ -132,6 +132,6 @@ def _run(folder: Path, *arguments: object) -> None:
             raise DiskFullError(
                 "has no space left for MMseqs2",
                 "free some and run the same command again",
-                where=folder,
+                where=folder.parent,
             ) from error
         raise

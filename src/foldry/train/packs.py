@@ -260,7 +260,7 @@ def _reading(name: str) -> Iterator[None]:
 
 def _check_codes(codes: Int[np.ndarray, "*M N"], last: int) -> None:
     if not codes.size or codes.max() > last:
-        raise ValueError("residues that are none")
+        raise ValueError("codes that are not residues")
 
 
 def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:
@@ -424,7 +424,7 @@ def read_table(path: Path) -> list[dict[str, str]]:
         return [dict(zip(names, row.split("\t"), strict=True)) for row in rows]
     except (OSError, ValueError) as error:
         raise InputError(
-            f"is not a readable table ({error})", "mend or replace it", where=path
+            f"is not a readable table ({error})", "fix or replace it", where=path
         ) from error
 
 

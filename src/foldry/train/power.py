@@ -68,10 +68,16 @@ def read_plan(path: Path) -> tuple[Slot, ...]:
         raise InputError(f"is not a readable power plan ({error})", where=path) from error
     slots = [_slot(path, number, row) for number, row in enumerate(rows, 2)]
     if not slots:
-        raise InputError("has no slot", "its lines begin with start and workers", where=path)
+        raise InputError(
+            "has no slot", "give lines with a start and a number of workers", where=path
+        )
     for number, (before, after) in enumerate(pairwise(slots), 3):
         if after.start <= before.start:
-            raise InputError(f"{path}, line {number}", "the slot does not begin after the last one")
+            raise InputError(
+                "does not begin after the slot above it",
+                "sort the slots by start, and give each start once",
+                where=f"{path}, line {number}",
+            )
     return tuple(slots)
 
 
@@ -87,13 +93,16 @@ def _slot(path: Path, line: int, row: dict[str, Any]) -> Slot:
         carbon, watts = (float(row.get(name) or "nan") for name in COLUMNS[2:])
     except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
-            f"{path}, line {line}",
+            "is not a slot",
             "give a start such as 2026-03-01T00:15, a number of workers, and numbers for carbon "
             "and watts or nothing",
+            where=f"{path}, line {line}",
         ) from error
     if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
         raise InputError(
-            f"{path}, line {line}", f"workers are 0 to {MAX_WORKERS}, carbon and watts not negative"
+            "has a number out of range",
+            f"give 0 to {MAX_WORKERS} workers, and carbon and watts that are not negative",
+            where=f"{path}, line {line}",
         )
     known = [None if math.isnan(value) else value for value in (carbon, watts)]
     return Slot(start, workers, *known)

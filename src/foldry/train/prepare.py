@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError, MissingError, OutsideError, as_foldry_error
+from foldry.errors import FoldryError, InputError, MissingError, OutsideError, as_foldry_error
 from foldry.formats.npz import read_arrays
 from foldry.processes.pool import worker_pool
 from foldry.residues import RESTYPES_WITH_X
@@ -148,6 +148,7 @@ def prepare(
         OutsideError: MMseqs2 failed.
     """
     split = split or SplitConfig()
+    check_folder(out)
     ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
     if names(out) and not ours:
         raise InputError(
@@ -184,12 +185,14 @@ def _prepare(
             for row in (
                 _rows(task)
                 if task.file not in failed
-                else [Row("", task.file, reason=failed[task.file])]
+                else [Row("", task.file, reason=str(failed[task.file]))]
             )
         ]
     )
     kept = [row for row in table if not row.reason]
     if not kept:
+        for error in failed.values():
+            raise error
         [(reason, count)] = Counter(row.reason for row in table).most_common(1)
         raise InputError(
             f"has no chain to train on; {count} of {len(table)} were dropped for this reason, "
@@ -219,11 +222,11 @@ def _prepare(
 
 
 def run_all(
-    work: Callable[[_Task], str],
+    work: Callable[[_Task], FoldryError | None],
     tasks: Sequence[_Task],
     workers: int,
     watch: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, str]:
+) -> dict[str, FoldryError]:
     """Do the work of all tasks that have no record, in processes.
 
     Where a process ends abruptly, the tasks that were begun are each done in one of their own.
@@ -231,7 +234,7 @@ def run_all(
     Returns:
         Files that have no record now, since another run may read them, and why.
     """
-    failed: dict[str, str] = {}
+    failed: dict[str, FoldryError] = {}
     left = [task for task in tasks if not task.record.exists()]
     while left:
         done = len(tasks) - len(left)
@@ -239,15 +242,15 @@ def run_all(
             with worker_pool(min(workers, len(left))) as pool:
                 futures = {pool.submit(work, task): task for task in left}
                 for future in as_completed(futures):
-                    if reason := future.result():
-                        failed[futures[future].file] = reason
+                    if error := future.result():
+                        failed[futures[future].file] = error
                     done += 1
                     watch(done, len(tasks))
         except BrokenProcessPool:
             begun = [task for task in left if task.started.exists() and not task.record.exists()]
             for task in begun:
-                if reason := _alone(work, task):
-                    failed[task.file] = reason
+                if error := _alone(work, task):
+                    failed[task.file] = error
                     remove(task.started)
             if not begun:
                 raise
@@ -255,13 +258,13 @@ def run_all(
     return failed
 
 
-def _alone(work: Callable[[_Task], str], task: _Task) -> str:
-    """Do the work of one task in a process of its own; why there is no record, or ""."""
+def _alone(work: Callable[[_Task], FoldryError | None], task: _Task) -> FoldryError | None:
+    """Do the work of one task in a process of its own; why there is no record, or None."""
     try:
         with worker_pool(1) as pool:
             return pool.submit(work, task).result()
     except BrokenProcessPool:
-        return "reading it ended its process"
+        return OutsideError("reading it ended its process", "try again", where=task.file)
 
 
 def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
@@ -282,7 +285,7 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
         file = path.relative_to(structures).as_posix()
         tasks.append(_Task(path, file, own, config, record))
     if not tasks:
-        raise InputError(f"{structures} has no mmCIF, BinaryCIF or PDB file", "check the path")
+        raise InputError("has no mmCIF, BinaryCIF or PDB file", "check the path", where=structures)
     return tasks
 
 
@@ -307,8 +310,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _read(task: _Task) -> str:
-    """Read one file and keep what came of it; why nothing is kept, or ""."""
+def _read(task: _Task) -> FoldryError | None:
+    """Read one file and keep what came of it; why nothing is kept, or None."""
     write_text(task.started, "")
     try:
         candidates = read_candidates(task.path, task.alignments, task.config)
@@ -316,11 +319,11 @@ def _read(task: _Task) -> str:
         known = as_foldry_error(error)
         if isinstance(known, MissingError | OutsideError) or isinstance(error, OSError):
             remove(task.started)
-            return str(known)  # another run may have the memory, or the disk, for it
+            return known  # another run may have the memory, or the disk, for it
         _keep(task, [Row("", task.file, reason=str(known))])
     else:
         _keep_candidates(task, candidates)
-    return ""
+    return None
 
 
 def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
@@ -406,7 +409,7 @@ def _clusters(
         known = {member: cluster for cluster, member, *_ in pairs}
     except (OSError, ValueError) as error:
         raise InputError(
-            f"is no table of clusters and chains ({error})", "mend it", where=split.clusters
+            f"is not a table of clusters and chains ({error})", "fix it", where=split.clusters
         ) from error
     missing = sorted(set(sequences) - set(known))
     if missing:
