@@ -58,8 +58,8 @@ def test_paths_are_relative_to_the_table(folder: Path) -> None:
         ("model,reference,colour\na,b,red\n", "columns"),
         ("model,reference\n", "no pair"),
         ("model,reference\na.pdb,b.pdb,c.pdb\n", "line 2"),
-        ('model,reference\n"a.pdb,b.pdb\n', "no CSV"),
-        ("model,reference\n" + "a" * 200_000 + ",b\n", "no CSV"),
+        ('model,reference\n"a.pdb,b.pdb\n', "not valid CSV"),
+        ("model,reference\n" + "a" * 200_000 + ",b\n", "not valid CSV"),
         ("model\0,reference\n", "binary"),
     ],
 )
@@ -175,7 +175,7 @@ def test_the_file(folder: Path) -> None:
     assert table[0]["num_matched"] == "4"
     assert float(table[5]["tm_score"]) == 1
     assert table[2]["tm_score"] == ""
-    assert "no PDB, mmCIF" in table[2]["error"]
+    assert "not a PDB, mmCIF" in table[2]["error"]
 
 
 @pytest.mark.slow
