@@ -86,3 +86,25 @@ def test_a_terminal_without_the_letters(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(written, "latin-1", write_through=True))
     assert main(["fold", "日.fasta", "-o", "out"]) == 2
     assert written.getvalue().startswith(b"?.fasta does not exist")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fold", "q.fasta", "-o"],
+        ["fold", "q.fasta", "--seeds"],
+        ["score", "--batch", "b.csv", "--out"],
+        ["weights", "get", "--tar"],
+        ["train", "--data"],
+        ["flod"],
+        ["fold", "--foo"],
+    ],
+)
+def test_wrong_arguments_are_one_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith("--help`.\n")
+    assert "?:" not in said

@@ -169,6 +169,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, says: str) -> 
         ("none/a", "none is missing"),
         ("dangling", "which is missing"),
         ("/dev/null", "is not a regular file"),
+        ("/dev/stdout", "is not a regular file"),
     ],
 )
 def test_a_file_that_cannot_be_written(tmp_path: Path, place: str, says: str) -> None:
