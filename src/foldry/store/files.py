@@ -243,8 +243,12 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
         parent: A folder that is held, so that the next holder removes what a killed process leaves
             there. None takes the system's folder for temporary files.
     """
-    with _temporary_folder((parent or Path(tempfile.gettempdir())) / "foldry") as folder:
-        yield folder
+    if parent is None:
+        with tempfile.TemporaryDirectory(prefix="foldry-") as name:
+            yield Path(name)
+    else:
+        with _temporary_folder(parent / "scratch") as folder:
+            yield folder
 
 
 @contextmanager
@@ -264,9 +268,14 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
 
 
 def keep_log(text: str) -> Path:
-    """Write text to a new file in the system's temporary folder, for the user to find."""
-    folder = Path(tempfile.gettempdir())
-    return write_text(folder / f"foldry-{secrets.token_hex(4)}.log", text)
+    """Write text to a new file in the system's temporary folder, for this user alone to read."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="foldry-", suffix=".log", text=True)
+        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  (a handle)
+            file.write(text)
+    except OSError as error:
+        raise write_error(error, Path(tempfile.gettempdir())) from error
+    return Path(name)
 
 
 def discard_output() -> None:
