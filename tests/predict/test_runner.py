@@ -225,6 +225,20 @@ def test_recycling_stops_when_nothing_changes(weights: str) -> None:
         assert recycle(model, inputs, draw, 2, tolerance=-1).num_recycles == 2
 
 
+def test_one_copy_of_a_network_serves_all_settings(weights: str) -> None:
+    [network] = find_networks(weights)
+    plain = Settings(weights=weights, device="cpu", num_recycles=0)
+    others = (replace(plain, num_recycles=2), replace(plain, max_msa=(1, 0), dropout=True))
+    model = runner.load_model(network, plain)
+    assert all(runner.load_model(network, each) is model for each in others)
+    before = runner.predict_one(query("q"), model, network, 0, plain)
+    sampled = runner.predict_one(query("q"), model, network, 0, others[1])
+    again = runner.predict_one(query("q"), model, network, 0, plain)
+    assert sampled.provenance.config["features"]["num_msa"] == 1
+    assert not np.array_equal(sampled.plddt, before.plddt)
+    np.testing.assert_array_equal(again.structure.atom_positions, before.structure.atom_positions)
+
+
 def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
     for weights, models, message in (
         (str(tmp_path / "none"), None, "is not a file or folder"),

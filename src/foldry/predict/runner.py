@@ -308,23 +308,22 @@ def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:
         InputError: The parameters are not usable.
         MissingError: There is no such device here.
     """
-    config = with_settings(network.config(), settings)
-    return _load_model(network, network.sha256(), config, runtime(settings), settings.dropout)
+    return _load_model(network, network.sha256(), runtime(settings))
 
 
 @lru_cache(maxsize=MAX_LOADED)
-def _load_model(
-    network: NetworkFile, _sha256: str, config: ModelConfig, runtime: Runtime, dropout: bool
-) -> AlphaFold:
-    state, _ = network.read()
+def _load_model(network: NetworkFile, _sha256: str, runtime: Runtime) -> AlphaFold:
+    """One copy of the parameters for all settings that leave them alone."""
+    state, config = network.read()
     model = AlphaFold(config, runtime)
     model.load_state_dict(state)
-    model.eval()
-    if dropout:
-        for module in model.modules():
-            if isinstance(module, SharedDropout | nn.Dropout):
-                module.train()
-    return model
+    return model.eval()
+
+
+def _set_dropout(model: AlphaFold, on: bool) -> None:
+    for module in model.modules():
+        if isinstance(module, SharedDropout | nn.Dropout):
+            module.train(on)
 
 
 def runtime(settings: Settings) -> Runtime:
@@ -363,7 +362,7 @@ def predict_one(
     query: Query, model: AlphaFold, network: NetworkFile, seed: int, settings: Settings
 ) -> Prediction:
     """One network's prediction with one seed."""
-    config, device = model.config, model.runtime.device
+    config, device = with_settings(model.config, settings), model.runtime.device
     features = make_features(query, config.features, seed, settings.pairing)
     inputs = stack_features([features], device)
 
@@ -371,6 +370,7 @@ def predict_one(
         members = range(config.features.num_ensemble)
         return [stack_draws([draw_msa(features, cycle, member)], device) for member in members]
 
+    _set_dropout(model, settings.dropout)
     torch.manual_seed(seed)
     with torch.inference_mode():
         result, num_recycles = recycle(
@@ -391,7 +391,7 @@ def predict_one(
         query=query,
         structure=_structure(query, features.aatype, atoms, sure.plddt),
         **vars(sure),
-        provenance=_provenance(model, network, seed, num_recycles, settings),
+        provenance=_provenance(network, config, model.runtime, seed, num_recycles, settings),
         **representations,
     )
 
@@ -414,7 +414,12 @@ def _structure(
 
 
 def _provenance(
-    model: AlphaFold, network: NetworkFile, seed: int, num_recycles: int, settings: Settings
+    network: NetworkFile,
+    config: ModelConfig,
+    runtime: Runtime,
+    seed: int,
+    num_recycles: int,
+    settings: Settings,
 ) -> Provenance:
     packages = ("foldry", "torch", "numpy")
     return Provenance(
@@ -423,11 +428,11 @@ def _provenance(
         weights_sha256=network.sha256(),
         seed=seed,
         num_recycles=num_recycles,
-        config=model.config.to_dict(),
+        config=config.to_dict(),
         settings=settings.numbers(),
-        kernels=model.runtime.kernels,
-        device=str(model.runtime.device),
-        dtype=str(model.runtime.dtype).removeprefix("torch."),
+        kernels=runtime.kernels,
+        device=str(runtime.device),
+        dtype=str(runtime.dtype).removeprefix("torch."),
         versions={package: version(package) for package in packages},
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         notice=network.notice,
