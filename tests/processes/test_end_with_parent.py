@@ -16,12 +16,16 @@ from foldry.errors import MissingError, OutsideError
 from foldry.processes.program import find_program, run_program
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from foldry.processes.pool import worker_pool
 from foldry.processes.program import run_program
 
 folder = Path(sys.argv[1])
+# Whoever started the tests may have had them ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 
 def note(name):
     partial = folder / f"{name}.new"
@@ -69,7 +73,7 @@ def test_nothing_outlives_a_killed_parent(tmp_path: Path, kind: str, number: int
     children = [int((tmp_path / name).read_text()) for name in "ab"]
     assert all(map(lives, children))
     os.kill(parent.pid, number)
-    parent.wait()
+    parent.wait(timeout=60)
     wait_until(lambda: not any(map(lives, children)), 2)
 
 
@@ -83,7 +87,7 @@ def test_a_signal_to_the_whole_group_ends_the_program_too(tmp_path: Path, number
     wait_until(lambda: (tmp_path / "a").exists() and (tmp_path / "b").exists(), 60)
     children = [int((tmp_path / name).read_text()) for name in "ab"]
     os.killpg(parent.pid, number)
-    parent.wait()
+    parent.wait(timeout=60)
     wait_until(lambda: not any(map(lives, children)), 2)
 
 
