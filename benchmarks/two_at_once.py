@@ -349,7 +349,7 @@ def contents(folder: Path) -> Tree:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if "/work/" not in name:
+        if "work" not in Path(name).parts:
             data = path.read_bytes() if path.is_file() else b""
             found[name] = f"{path.lstat().st_mode:o}", _cleaned(name, data)
     return found

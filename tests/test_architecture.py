@@ -289,18 +289,23 @@ def test_writing_is_recognised(code: str, expected: bool) -> None:
     assert writes(statement.value) is expected
 
 
-def our_flags_and_commands() -> re.Pattern[str]:
-    """Finds `foldry WORD` with a command of ours, and any long flag of ours."""
-    flags: set[str] = set()
-    words: set[str] = set()
+def our_commands() -> Iterator[Any]:
+    """Every command of ours, groups included."""
     waiting: list[Any] = [typer.main.get_command(app)]
     while waiting:
         command = waiting.pop()
-        flags |= {flag for each in command.params for flag in each.opts if flag.startswith("--")}
-        words |= set(getattr(command, "commands", {}))
+        yield command
         waiting += getattr(command, "commands", {}).values()
-    names = "|".join(sorted(words))
-    return re.compile(rf"\bfoldry ({names})\b|(?<![\w-])({'|'.join(sorted(flags))})(?![\w-])")
+
+
+FLAGS = {flag for command in our_commands() for each in command.params for flag in each.opts}
+
+
+def our_flags_and_commands() -> re.Pattern[str]:
+    """Finds `foldry WORD` with a command of ours, and any long flag of ours."""
+    words = {word for command in our_commands() for word in getattr(command, "commands", {})}
+    flags = "|".join(sorted(flag for flag in FLAGS if flag.startswith("--")))
+    return re.compile(rf"\bfoldry ({'|'.join(sorted(words))})\b|(?<![\w-])({flags})(?![\w-])")
 
 
 OURS = our_flags_and_commands()
@@ -314,17 +319,6 @@ def test_no_text_below_the_command_line_names_its_flags_or_commands(module: str)
             assert found is None, f"{module}:{node.lineno} says {found and found[0]!r}"
 
 
-def options() -> set[str]:
-    """Every setting of ours as the command line calls it, and what it is called elsewhere."""
-    known: set[str] = set()
-    waiting: list[Any] = [typer.main.get_command(app)]
-    while waiting:
-        command = waiting.pop()
-        known |= {flag for each in command.params for flag in each.opts}
-        waiting += getattr(command, "commands", {}).values()
-    return known
-
-
 @pytest.mark.parametrize("module", [name for name in FILES if room(name) not in DOORS])
 def test_a_setting_that_a_message_names_is_a_flag(module: str) -> None:
     for node in ast.walk(tree(module)):
@@ -334,7 +328,7 @@ def test_a_setting_that_a_message_names_is_a_flag(module: str) -> None:
             if isinstance(part, ast.Constant) and isinstance(part.value, str):
                 for name in re.findall(r"`([a-z][a-z0-9_]*)`", part.value):
                     flag = as_flags(f"`{name}`").split()[0]
-                    assert flag in options(), f"{module}:{part.lineno} names {name}"
+                    assert flag in FLAGS, f"{module}:{part.lineno} names {name}"
 
 
 @pytest.mark.parametrize(

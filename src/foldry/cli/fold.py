@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.messages import exit_code, sentence
+from foldry.cli.messages import HINTS, exit_code, sentence
 from foldry.errors import InputError
 from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
 from foldry.store.files import check_folder
@@ -359,6 +359,8 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from foldry.predict.networks import MINI_NOTICE
+
     table = Table(box=None)
     known = {
         "pLDDT": [outcome.mean_plddt for outcome in outcomes],
@@ -382,6 +384,8 @@ def _show(outcomes: Sequence[Outcome]) -> None:
         console.print(_relaxed(outcomes))
     for notice in dict.fromkeys(outcome.notice for outcome in outcomes if outcome.notice):
         console.print(Text(notice))
+        if notice == MINI_NOTICE:
+            console.print(Text(f"{HINTS['official_weights']}; name their folder by --weights."))
 
 
 def _relaxed(outcomes: Sequence[Outcome]) -> Table:
