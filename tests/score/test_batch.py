@@ -189,6 +189,8 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever started the tests may have had it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     while running.poll() is None:
         if any(path.stat().st_size for path in folder.glob(".scores.csv.*.partial")):
