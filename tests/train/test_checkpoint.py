@@ -118,6 +118,23 @@ def test_a_run_that_dies_while_it_saves_goes_on(
     check_same(killed, whole)
 
 
+def test_a_damaged_checkpoint_counts_as_absent_and_is_kept(
+    begun: tuple[TrainingSet, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data, _ = begun
+    whole, folder = tmp_path / "whole", tmp_path / "damaged"
+    for each in (whole, folder):
+        loop.train_stages(tiny_config(), shared_stages(1), data, loop.Run(each))
+    torn = (folder / NAME).read_bytes()[:-100]
+    weights = (folder / loop.WEIGHTS).read_bytes()
+    (folder / NAME).write_bytes(torn)
+    assert loop.train_stages(tiny_config(), shared_stages(1), data, loop.Run(folder))
+    assert "is damaged, and the run begins anew" in caplog.text
+    assert (folder / f"{NAME}.damaged").read_bytes() == torn
+    assert (folder / f"{loop.WEIGHTS}.damaged").read_bytes() == weights
+    check_same(folder, whole)
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -337,6 +337,12 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def set_aside(path: Path) -> None:
+    """Give a file that is damaged, or belongs to one, a name under which nothing looks for it."""
+    if path.exists():
+        path.replace(path.with_name(f"{path.name}.damaged"))
+
+
 def sweep(folder: Path, name: str | None = None) -> None:
     """Remove what killed processes left in a folder under temporary names.
 

@@ -105,6 +105,15 @@ def read_progress(folder: Path) -> Progress | None:
     return _read_notes(path)[0] if path.is_file() else None
 
 
+def is_damaged(folder: Path) -> bool:
+    """Whether the run in a folder has a checkpoint that is not whole."""
+    try:
+        read_progress(folder)
+    except InputError:
+        return True
+    return False
+
+
 def load_checkpoint(
     folder: Path,
     model: nn.Module,

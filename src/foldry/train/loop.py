@@ -20,11 +20,12 @@ from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
 from foldry.model.weights import save
-from foldry.store.files import append_line, check_file, make_folder
+from foldry.store.files import append_line, check_file, make_folder, set_aside
 from foldry.store.locks import hold
 from foldry.train.checkpoint import (
     NAME,
     Progress,
+    is_damaged,
     load_checkpoint,
     read_progress,
     save_checkpoint,
@@ -97,8 +98,9 @@ def train_stages(
         Whether all stages are done; not so where the time was over or a stop was asked for.
 
     Raises:
-        InputError: The folder's checkpoint cannot be resumed, another command runs in the folder,
-            a stage has nothing to train on, or gradients are no longer finite.
+        InputError: The run was begun with other settings, a stage has nothing to train on, or
+            gradients are no longer finite.
+        BusyError: Another command runs in the folder.
     """
     started = time.monotonic()
     for stage in stages:
@@ -106,6 +108,10 @@ def train_stages(
     # A supervisor holds the folder for its workers.
     ours = (workers is None or workers.rank == 0) and not is_supervised()
     with hold(run.folder) if ours else nullcontext():
+        if workers is None or workers.rank == 0:
+            _set_damaged_aside(run.folder)
+        if workers is not None:
+            workers.wait()  # all read what is there now
         progress = read_progress(run.folder)
         names = [stage.name for stage in stages]
         first = names.index(progress.stage) if progress and progress.stage in names else 0
@@ -208,6 +214,18 @@ def train(
             if over:
                 break
     return progress
+
+
+def _set_damaged_aside(folder: Path) -> None:
+    """Let a damaged checkpoint count as absent, and lose neither it nor the weights beside it."""
+    if is_damaged(folder):
+        for name in (NAME, WEIGHTS):
+            set_aside(folder / name)
+        logger.warning(
+            "The checkpoint in %s is damaged, and the run begins anew: it and its weights are kept "
+            "there as *.damaged.",
+            folder,
+        )
 
 
 def _check_folder(folder: Path) -> None:
