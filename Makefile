@@ -52,7 +52,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 vendor: $(VENV)/.foldry
-	$(BIN)/python src/foldry/server/web/vendor/fetch.py
+	$(BIN)/python src/foldry/results/viewer/fetch.py
 
 clean:
 	rm -rf $(VENV) demo-out

@@ -8,20 +8,20 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 
+from foldry.dataset.packs import Library
 from foldry.train.bundle import pack, unpack
-from foldry.train.packs import Library
+from foldry.weights.bundled import MINI
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of packs")
     data = parser.parse_args().data
-    weights = Path(str(files("foldry") / "weights" / "mini.safetensors"))
+    weights = MINI
     with tempfile.TemporaryDirectory() as name:
         bundle, back = Path(name) / "bundle", Path(name) / "data"
         began = time.process_time()

@@ -39,9 +39,9 @@ from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.model import config as configs
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
-from foldry.model.weights import official_shapes, save
 from foldry.residues import ATOM37_MASK, RESTYPES
 from foldry.structure import Structure
+from foldry.weights.official import official_shapes, save
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXAMPLE: Final = ROOT / "examples" / "kunitz"

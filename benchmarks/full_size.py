@@ -28,7 +28,7 @@ def one_pass(length: int, device: str) -> None:
     from foldry.model.config import preset  # noqa: PLC0415
     from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs  # noqa: PLC0415
     from foldry.model.runtime import Runtime  # noqa: PLC0415
-    from foldry.model.weights import from_official, official_shapes  # noqa: PLC0415
+    from foldry.weights.official import from_official, official_shapes  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     config = preset("model_1_ptm")

@@ -25,7 +25,6 @@ import torch
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
-from foldry.model.weights import load
 from foldry.store.files import write_bytes
 from foldry.train import bundle, loop
 from foldry.train.checkpoint import NAME
@@ -33,6 +32,7 @@ from foldry.train.config import StageConfig, choose_stages
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.validate import PART, validate
+from foldry.weights.official import load
 
 SHARD = 16
 """MiB of a file that is handed back."""

@@ -24,16 +24,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from foldry.dataset.packs import Library
 from foldry.model.alphafold import AlphaFold
-from foldry.predict.networks import NetworkFile, find_networks
 from foldry.predict.runner import load_model, predict_one
 from foldry.predict.settings import Settings
 from foldry.residues import CA
+from foldry.score.compare import compare_ca
 from foldry.score.foldscore import foldscore
-from foldry.score.report import compare_ca
 from foldry.train.data import TrainingSet
-from foldry.train.packs import Library
 from foldry.train.validate import radius_of_gyration
+from foldry.weights.networks import NetworkFile, find_networks
 
 DEPTHS = ((0, 4), (5, 29), (30, 10**9))
 PLDDT_EDGES = np.arange(11) / 10

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from foldry.dataset.packs import KnownChain
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.formats.coordinates import read_structure
@@ -33,7 +34,6 @@ from foldry.train.config import StageConfig, mini_stages
 from foldry.train.data import Sample, collate
 from foldry.train.distributed import MicroBatch, Workers
 from foldry.train.loop import make_optimizer, train_step
-from foldry.train.packs import KnownChain
 from foldry.train.targets import Batch
 
 EXAMPLE = Path(__file__).parents[1] / "examples/kunitz/1adz.cif"

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from foldry.predict.networks import find_networks
+from foldry.dataset.packs import Library
 from foldry.predict.runner import load_model, predict_one
 from foldry.predict.settings import Settings
 from foldry.relax.relax import relax
-from foldry.relax.relaxation import MAX_ROUNDS, Relaxation
+from foldry.relax.result import MAX_ROUNDS, Relaxation
 from foldry.structure import Structure
-from foldry.train.packs import Library
+from foldry.weights.networks import find_networks
 
 SHORTEST, LONGEST = 60, 200
 COLUMNS = ("residues", "seconds", "CPU s", "rounds", "violate", "clashes", "median Å", "max Å")

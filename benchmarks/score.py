@@ -33,10 +33,10 @@ from pathlib import Path
 
 import numpy as np
 
+from foldry.dataset.packs import Library
 from foldry.formats.coordinates import to_pdb
 from foldry.residues import CA
 from foldry.structure import Structure
-from foldry.train.packs import Library
 
 ROUNDS = 2
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
@@ -51,7 +51,7 @@ if __name__ == "__main__":
 """
 COMPARE = """
 from foldry.formats.coordinates import read_structure
-from foldry.score.report import compare
+from foldry.score.compare import compare
 from pathlib import Path
 def score(model, reference):
     compare(read_structure(Path(model)), read_structure(Path(reference)))

@@ -70,12 +70,12 @@ LONGEST: Final = 120
 SHOWN: Final = 5
 ROOMS: Final = (
     "commands",
-    "foldry.model.download",
+    "foldry.weights.download",
     "foldry.predict.runner",
     "foldry.predict.screen",
-    "foldry.score.batch",
+    "foldry.assess.batch",
     "foldry.train.loop",
-    "foldry.train.prepare",
+    "foldry.dataset.prepare",
     "rich.progress",
     "rich.table",
     "torch._dynamo",

@@ -27,36 +27,36 @@ ROOMS = (
     "store",
     "processes",
     "residues",
+    "measures",
     "structure",
     "query",
     "formats",
+    "align",
+    "inputs",
     "search",
     "features",
+    "cost",
     "geometry",
     "kernels",
     "model",
+    "weights",
     "score",
     "relax",
+    "results",
+    "assess",
     "predict",
+    "dataset",
     "train",
     "design",
     "database",
+    "jobs",
     "server",
+    "campaign",
     "cli",
 )
 DOORS = ("", "cli")  # the package itself and the command line import what they open
-WITHOUT_TORCH = (
-    "errors",
-    "store",
-    "processes",
-    "residues",
-    "structure",
-    "query",
-    "formats",
-    "search",
-    "features",
-)
-WITHOUT_TORCH += ("score", "relax", "database", "server", "cli")
+WITH_TORCH = ("geometry", "kernels", "model", "weights", "predict", "train", "design")
+WITHOUT_TORCH = tuple(room for room in ROOMS if room not in WITH_TORCH)
 ON_A_BARE_GPU_MACHINE = {"torch", "triton", "numpy", "jaxtyping", "safetensors"}
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80  # without its signature, which for a command holds the help of its flags

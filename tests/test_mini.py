@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,14 @@ import foldry
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
-from foldry.model.weights import load, save
-from foldry.predict.networks import MINI_NOTICE, OWN_NOTICE
-from foldry.score.report import compare
+from foldry.score.compare import compare
 from foldry.store.hashes import file_sha256
-from foldry.train.data import excluded_chains
+from foldry.weights.bundled import MINI as WEIGHTS
+from foldry.weights.bundled import MINI_NOTICE, excluded_chains
+from foldry.weights.networks import OWN_NOTICE
+from foldry.weights.official import load, save
 from tests.conftest import ROOT
 
-WEIGHTS = Path(str(files("foldry") / "weights" / "mini.safetensors"))
 CARD = WEIGHTS.with_suffix(".md").read_text("utf-8")
 KUNITZ = ROOT / "examples" / "kunitz"
 

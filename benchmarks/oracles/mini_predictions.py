@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from foldry.predict.networks import find_networks
+from foldry.dataset.packs import Library
 from foldry.predict.runner import load_model, predict_one
 from foldry.predict.settings import Settings
 from foldry.score.lddt import BACKBONE
-from foldry.train.packs import Library
+from foldry.weights.networks import find_networks
 
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/mini_predictions.npz"
 

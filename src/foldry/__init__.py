@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foldry.errors import InputError as InputError
-    from foldry.predict.prediction import Prediction as Prediction
     from foldry.predict.runner import fold as fold
     from foldry.query import Query as Query
+    from foldry.results.prediction import Prediction as Prediction
     from foldry.structure import Structure as Structure
 
 __version__ = "0.1.0"
@@ -20,7 +20,7 @@ __all__ = ["InputError", "Prediction", "Query", "Structure", "fold"]
 
 _HOME = {
     "InputError": "foldry.errors",
-    "Prediction": "foldry.predict.prediction",
+    "Prediction": "foldry.results.prediction",
     "Query": "foldry.query",
     "Structure": "foldry.structure",
     "fold": "foldry.predict.runner",

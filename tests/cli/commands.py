@@ -24,12 +24,12 @@ from safetensors import safe_open
 from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
-from foldry.model.weights import official_shapes, save
 from foldry.train import bundle
-from tests.model.archive import small, tar
+from foldry.weights.official import official_shapes, save
 from tests.train.synthetic import write_world
 from tests.train.test_prepare import helix, letters
 from tests.train.tiny import tiny_config
+from tests.weights.archive import small, tar
 
 EXAMPLE: Final = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
 QUERIES: Final = ("one", "two", "three")

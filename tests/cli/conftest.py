@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foldry.model.weights import from_official, save
+from foldry.weights.official import from_official, save
 from tests.model.parity import Case, arrays
 
 

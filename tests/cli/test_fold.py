@@ -14,7 +14,7 @@ from foldry.cli.main import main
 from foldry.errors import MissingError
 from foldry.predict import runner
 from foldry.predict.settings import Settings
-from foldry.relax.relaxation import Relaxation
+from foldry.relax.result import Relaxation
 from foldry.residues import RESNAMES, encode_sequence
 
 SEQUENCE = "MKTAYIAKQR"

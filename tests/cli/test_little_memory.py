@@ -21,7 +21,7 @@ import pytest
 
 from foldry.formats.coordinates import to_pdb
 from foldry.model.config import preset
-from foldry.model.weights import official_shapes
+from foldry.weights.official import official_shapes
 from tests.cli.commands import (
     COMMANDS,
     MISSING,
@@ -35,7 +35,7 @@ from tests.cli.commands import (
     unchanged,
     write_inputs,
 )
-from tests.train.test_prepare import helix, letters
+from tests.dataset.test_prepare import helix, letters
 
 __all__ = ["foldry"]
 pytestmark = [
@@ -195,7 +195,7 @@ def test_training_samples_that_do_not_fit(foldry: Shell, tmp_path: Path) -> None
     ],
 )
 def test_parameters_that_do_not_fit(foldry: Shell, words: str, made: str, tmp_path: Path) -> None:
-    sentence = with_little(foldry, words, tmp_path, "foldry.model.download", 150).sentence(3)
+    sentence = with_little(foldry, words, tmp_path, "foldry.weights.download", 150).sentence(3)
     assert_says_memory(sentence)
     assert not (tmp_path / made).exists()
     assert_whole(tmp_path)
@@ -206,7 +206,7 @@ def test_parameters_that_do_not_fit(foldry: Shell, words: str, made: str, tmp_pa
 
 def test_a_structure_that_does_not_fit(foldry: Shell, tmp_path: Path) -> None:
     words, out = "score large.pdb large.pdb --plot OUT", tmp_path / "out.svg"
-    sentence = with_little(foldry, words, out, "foldry.score.assess", 20).sentence(3)
+    sentence = with_little(foldry, words, out, "foldry.assess.assess", 20).sentence(3)
     assert_says_memory(sentence)
     assert tree(tmp_path) == {}
     foldry(typed(words, out)).done()
@@ -215,7 +215,7 @@ def test_a_structure_that_does_not_fit(foldry: Shell, tmp_path: Path) -> None:
 
 def test_one_of_two_pairs_does_not_fit(foldry: Shell, tmp_path: Path) -> None:
     words, out = "score --batch large_batch.csv -o OUT --jobs 1", tmp_path / "out.csv"
-    ended = with_little(foldry, words, out, "foldry.score.assess", 80)
+    ended = with_little(foldry, words, out, "foldry.assess.assess", 80)
     assert ended.code == 1, (ended.out, ended.err)
     with out.open(newline="") as file:
         small, large = csv.DictReader(file)
@@ -230,7 +230,7 @@ def test_a_structure_too_large_to_relax(foldry: Shell, room: int, tmp_path: Path
     """When it is read, when OpenMM is imported, when it is relaxed."""
     pytest.importorskip("openmm", reason=MISSING)
     words, out = "relax large.pdb -o OUT --platform reference", tmp_path / "out.pdb"
-    sentence = with_little(foldry, words, out, "foldry.score.assess", room).sentence(3)
+    sentence = with_little(foldry, words, out, "foldry.assess.assess", room).sentence(3)
     assert_says_memory(sentence)
     assert "pip install" not in sentence
     assert tree(tmp_path) == {}
@@ -241,7 +241,7 @@ def test_a_structure_too_large_to_prepare(foldry: Shell, tmp_path: Path) -> None
     words = "train prepare large_structures alignments -o OUT --clusters large_clusters.tsv"
     words += " --workers 1 --max-length 4000 --val-share 0"
     out = tmp_path / "out"
-    modules = "foldry.train.prepare, foldry.train.read_chains"
+    modules = "foldry.dataset.prepare, foldry.dataset.chains"
     ended = with_little(foldry, words, out, modules, 20)
     assert ended.code == 3, (ended.out, ended.err)
     assert_says_memory(ended.err.splitlines()[-1])  # Python may say so too, before

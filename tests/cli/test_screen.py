@@ -12,8 +12,8 @@ import pytest
 from foldry.cli.main import main
 from foldry.formats.coordinates import read_structure
 from foldry.predict import runner, screen
-from foldry.predict.screen_table import ScreenRow
 from foldry.query import Query
+from foldry.results.screen import ScreenRow
 from tests.cli.test_hostile_input import assert_one_sentence
 
 BAIT, A, B = "MKTAYIAKQRQISF", "MKVLAAGIVG", "GGSAYWQRKMLN"

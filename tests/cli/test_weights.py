@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from foldry.cli.main import main
-from foldry.model import download
-from foldry.model.weights import from_official, load, read_npz, save
-from tests.model.archive import (
+from foldry.weights import download
+from foldry.weights.official import from_official, load, read_npz, save
+from tests.weights.archive import (
     Site,
     npz,
     official_archive,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.formats.a3m import parse_complex_a3m
-from foldry.formats.query import read_queries, stoichiometry
+from foldry.inputs.queries import read_queries, stoichiometry
 from foldry.query import Chain, Query
 
 TRIMER = """#4,3\t2,1

@@ -21,10 +21,10 @@ from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, from_official
 from foldry.model.inputs import Inputs, MSAInputs, stack_draws, stack_features, stack_templates
 from foldry.model.runtime import Runtime
-from foldry.model.weights import from_official as parameters_from_official
-from foldry.predict.rank import confidence
+from foldry.predict.confidence import confidence
 from foldry.predict.recycle import recycle
 from foldry.residues import ATOM37_MASK
+from foldry.weights.official import from_official as parameters_from_official
 
 FED = ("index_order", "msa", "bert_mask")
 """What was drawn in each pass of a complex; all else of an alignment follows from it."""

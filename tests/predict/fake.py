@@ -9,9 +9,9 @@ import numpy as np
 
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import read_structure
-from foldry.predict.prediction import Prediction, Provenance
 from foldry.query import Chain, Query
 from foldry.residues import CA
+from foldry.results.prediction import Prediction, Provenance
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLE, DIMER = EXAMPLES / "kunitz", EXAMPLES / "malate_dehydrogenase"

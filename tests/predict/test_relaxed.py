@@ -14,7 +14,7 @@ from foldry.predict import runner
 from foldry.predict.relaxed import relaxed
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Query
-from foldry.relax.relaxation import Relaxation
+from foldry.relax.result import Relaxation
 from foldry.structure import Structure
 from tests.predict.fake import fake_prediction
 

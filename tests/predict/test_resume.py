@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldry.predict.networks import NetworkFile
 from foldry.predict.resume import RECORD, Store, query_hash
 from foldry.predict.settings import Settings
-from foldry.predict.write import write_query
 from foldry.query import TemplateHit
+from foldry.results.folder import write_query
+from foldry.weights.networks import NetworkFile
 from tests.predict.fake import fake_prediction
 
 

@@ -20,14 +20,14 @@ from foldry.formats.afdb import pae_json
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
-from foldry.model.weights import save
 from foldry.predict import runner
-from foldry.predict.networks import NetworkFile, find_networks
 from foldry.predict.recycle import distance_change, recycle
 from foldry.predict.runner import fold, run
 from foldry.predict.settings import Settings
-from foldry.predict.write import pdb_text, prediction_name
 from foldry.query import Alignment, Chain, Query
+from foldry.results.folder import pdb_text, prediction_name
+from foldry.weights.networks import NetworkFile, find_networks
+from foldry.weights.official import save
 
 SEQUENCE = "MKVLAAGIVGLCAKYWE"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from foldry.formats.screen import Pair
+from foldry.inputs.pairs import Pair
 from foldry.predict.screen import measures
-from foldry.predict.screen_table import MEASURES, NUMBERS, ScreenRow, screen_html, write_screen
 from foldry.query import Chain, Query
+from foldry.results.screen import MEASURES, NUMBERS, ScreenRow, screen_html, write_screen
 from tests.browser import Page
 
 EVIL = '</td><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"'

@@ -21,7 +21,7 @@ from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import bonded_runs, complete
 from foldry.relax.platforms import find_platform
 from foldry.relax.relax import relax
-from foldry.relax.relaxation import Relaxation
+from foldry.relax.result import Relaxation
 from foldry.residues import ATOM37_MASK, ATOM37_ORDER, CA, CB, UNKNOWN, C, N, O
 from foldry.score.stereochemistry import find_violations
 from foldry.structure import Structure

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldry.score.report import CaScores, compare_ca
+from foldry.score.compare import CaScores, compare_ca
 from foldry.structure import Structure
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foldry.score.compare import CaScores
 from foldry.score.gdt import CUTOFFS, gdt
-from foldry.score.report import CaScores
 from tests.score.conftest import Pair, helix, moved
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldry.score.report import CaScores
+from foldry.score.compare import CaScores
 from foldry.score.tm import tm_d0, tm_score
 from tests.score.conftest import Pair, helix, moved
 

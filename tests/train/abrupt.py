@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from foldry.dataset import prepare
 from foldry.errors import FoldryError
-from foldry.train import prepare
 
 
 def end_abruptly(task: prepare._Task) -> FoldryError | None:

@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foldry.dataset.diverse import diverse_rows
+from foldry.dataset.packs import CLUSTERS, Library
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
-from foldry.model.weights import save
 from foldry.residues import GAP
 from foldry.train.bundle import MANIFEST, WEIGHTS, pack, read_parts, unpack, write_parts
-from foldry.train.diverse import diverse_rows
-from foldry.train.packs import CLUSTERS, Library
+from foldry.weights.official import save
 from tests.conftest import ROOT
 from tests.test_architecture import ON_A_BARE_GPU_MACHINE
 from tests.train.synthetic import World, write_world

@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 
 from foldry.errors import InputError
-from foldry.model.weights import load
 from foldry.train import loop
 from foldry.train.checkpoint import NAME, read_progress
 from foldry.train.data import TrainingSet
 from foldry.train.losses import LossConfig
+from foldry.weights.official import load
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, shared_stages, tiny_config, tiny_stage
 

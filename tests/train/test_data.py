@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from foldry.dataset.packs import read_table
 from foldry.errors import InputError
 from foldry.features.features import FeatureConfig, Features, MSADraw
 from foldry.model.inputs import MSAInputs
@@ -21,13 +22,12 @@ from foldry.train.data import (
     collate,
     crop,
     damage,
-    excluded_chains,
     partition,
     sampling_weights,
 )
 from foldry.train.losses import LossConfig
-from foldry.train.packs import read_table
 from foldry.train.targets import Batch
+from foldry.weights.bundled import excluded_chains
 from tests.train.synthetic import NEAR, World, write_world
 
 EXCLUDED = ("c11", "c50")

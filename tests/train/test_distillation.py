@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from foldry.cli.main import main
+from foldry.dataset.packs import Library, read_table, structure_arrays, write_pack
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
-from foldry.model.weights import save
 from foldry.residues import CA
-from foldry.train.packs import Library, read_table, structure_arrays, write_pack
-from tests.train.test_prepare import letters
+from foldry.weights.official import save
+from tests.dataset.test_prepare import letters
 from tests.train.tiny import read_log, tiny_config
 
 NAMES = ("one", "two", "three", "four")

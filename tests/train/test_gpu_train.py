@@ -14,12 +14,12 @@ from types import ModuleType
 
 import pytest
 
+from foldry.dataset.packs import Library, alignment_arrays, hit_arrays, write_pack, write_table
 from foldry.errors import DiskFullError
 from foldry.model.runtime import Runtime
-from foldry.model.weights import load
 from foldry.train.bundle import MANIFEST, pack, read_parts, write_parts
 from foldry.train.checkpoint import NAME
-from foldry.train.packs import Library, alignment_arrays, hit_arrays, write_pack, write_table
+from foldry.weights.official import load
 from tests.conftest import ROOT
 from tests.train.synthetic import write_world
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from foldry.geometry import Rigid
-from foldry.model.weights import ROOT, to_official
 from foldry.train import losses as our_losses
 from foldry.train.losses import Losses, aligned_error_bins, fine_tuning, total_loss
 from foldry.train.targets import Batch, make_targets
+from foldry.weights.official import ROOT, to_official
 from tests.model.parity import Case, arrays, relative_error
 
 pytestmark = pytest.mark.parity

@@ -17,7 +17,6 @@ from foldry.errors import InputError, MissingError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, preset
 from foldry.model.runtime import Runtime
-from foldry.model.weights import load
 from foldry.predict.recycle import recycle
 from foldry.train import loop
 from foldry.train.checkpoint import NAME
@@ -25,6 +24,7 @@ from foldry.train.config import StageConfig, choose_stages, paper_stages
 from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.losses import total_loss
+from foldry.weights.official import load
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 

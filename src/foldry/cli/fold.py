@@ -13,7 +13,7 @@ import typer
 
 from foldry.cli.messages import HINTS, exit_code, sentence
 from foldry.errors import InputError
-from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
+from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 from foldry.store.files import check_folder
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def read_input(files: Sequence[str], max_length: int, together: bool = False) ->
     Raises:
         InputError: A file is wrong, or a query is too long.
     """
-    from foldry.formats.query import locate_queries
+    from foldry.inputs.queries import locate_queries
 
     queries = locate_queries([Path(file) for file in files], together=together)
     for query, path in queries:
@@ -237,7 +237,7 @@ def read_template(name: str) -> Structure:
     Raises:
         InputError: The file is no structure, or has no such chain.
     """
-    from foldry.formats.chains import read_named
+    from foldry.inputs.structures import read_named
 
     return read_named(name)
 
@@ -359,7 +359,7 @@ def _show(outcomes: Sequence[Outcome]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from foldry.predict.networks import MINI_NOTICE
+    from foldry.weights.bundled import MINI_NOTICE
 
     table = Table(box=None)
     known = {

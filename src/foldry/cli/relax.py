@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foldry.errors import InputError
-from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
+from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
 if TYPE_CHECKING:
-    from foldry.relax.relaxation import Relaxation
+    from foldry.relax.result import Relaxation
 
 Platform = Annotated[str, typer.Option(metavar="NAME", help="auto, cuda, cpu or reference.")]
 Rounds = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Minimisations at most.")]
@@ -34,8 +34,8 @@ def relax(
     Where that fails, the structure is written as it was, a sentence says why, and the exit code
     is 1.
     """
-    from foldry.formats.chains import read_named, split_name
     from foldry.formats.coordinates import to_pdb
+    from foldry.inputs.structures import read_named, split_name
     from foldry.relax.relax import relax as run
     from foldry.store.files import check_file, new_file
     from foldry.store.locks import hold_file

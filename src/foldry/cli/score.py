@@ -19,7 +19,7 @@ from foldry.errors import InputError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from foldry.score.assess import Agreement, Assessment, ScoreSettings
+    from foldry.assess.assess import Agreement, Assessment, ScoreSettings
     from foldry.score.confidence import InterfaceConfidence
     from foldry.score.dockq import DockQ
 
@@ -72,7 +72,7 @@ def score(
     Structures are PDB, mmCIF or BinaryCIF, gzipped or not. With --batch the exit code is 1 if a
     pair could not be scored.
     """
-    from foldry.score.assess import ScoreSettings, assess_files
+    from foldry.assess.assess import ScoreSettings, assess_files
 
     settings = ScoreSettings(align=align, stereochemistry=stereochemistry)
     if batch is not None:
@@ -110,7 +110,7 @@ def _check_alone(needy: Sequence[str]) -> None:
 
 
 def _check_files(inputs: Iterable[str]) -> None:
-    from foldry.formats.chains import split_name
+    from foldry.inputs.structures import split_name
 
     for path, _ in map(split_name, inputs):
         if _PDB_ENTRY.fullmatch(str(path)) and not path.exists():
@@ -133,7 +133,7 @@ def _check_batch(useless: Sequence[str], batch: Path, out: Path | None) -> None:
 
 def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
     """Refuses a file that cannot be written, or is one of these structures or tables."""
-    from foldry.formats.chains import split_name
+    from foldry.inputs.structures import split_name
     from foldry.store.files import check_file
 
     check_file(path)
@@ -149,7 +149,7 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
     from rich.console import Console
     from rich.progress import track
 
-    from foldry.score.batch import read_pairs, save_rows, score_pairs
+    from foldry.assess.batch import read_pairs, save_rows, score_pairs
     from foldry.store.locks import hold_file
 
     pairs = read_pairs(batch)
@@ -173,7 +173,7 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 
 
 def _write_plot(assessment: Assessment, path: Path) -> None:
-    from foldry.score.plot import to_svg, tracks
+    from foldry.assess.plot import to_svg, tracks
     from foldry.store.files import write_text
     from foldry.store.locks import hold_file
 
@@ -189,14 +189,14 @@ def _write_plot(assessment: Assessment, path: Path) -> None:
 def _print_json(assessment: Assessment, model: str, reference: str | None) -> None:
     from json import dumps
 
-    from foldry.score.table import to_json
+    from foldry.assess.table import to_json
 
     typer.echo(dumps(to_json(assessment, model, reference), indent=1))
 
 
 def _print_csv(assessment: Assessment, model: str, reference: str) -> None:
-    from foldry.score.batch import Pair, Row, write_rows
-    from foldry.score.table import numbers
+    from foldry.assess.batch import Pair, Row, write_rows
+    from foldry.assess.table import numbers
 
     row = Row(Pair(model, model, reference), numbers(assessment))
     write_rows([row], sys.stdout)
@@ -206,7 +206,7 @@ def _print_tables(assessment: Assessment, settings: ScoreSettings) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from foldry.score.table import NUMBERS, value
+    from foldry.assess.table import NUMBERS, value
 
     console = Console(soft_wrap=True, highlight=False)
     table = Table("score", "value", "of what", box=None)
@@ -290,7 +290,7 @@ def _matching(agreement: Agreement) -> list[str]:
 
 def _hints(assessment: Assessment, settings: ScoreSettings) -> Iterator[str]:
     """What may be wrong with the comparison."""
-    from foldry.score.inputs import plddt_of
+    from foldry.assess.inputs import plddt_of
     from foldry.score.stereochemistry import keep_mask
 
     agreement, model = assessment.agreement, assessment.model

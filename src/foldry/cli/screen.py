@@ -32,8 +32,8 @@ from foldry.errors import InputError
 from foldry.store.files import check_folder
 
 if TYPE_CHECKING:
-    from foldry.formats.screen import Pair
-    from foldry.predict.screen_table import ScreenRow
+    from foldry.inputs.pairs import Pair
+    from foldry.results.screen import ScreenRow
 
 SHOWN: Final = 10
 
@@ -78,7 +78,7 @@ def screen(
 
     All input is checked before anything is computed. Running the same command again resumes.
     """
-    from foldry.formats.screen import read_screen
+    from foldry.inputs.pairs import read_screen
     from foldry.predict import runner
     from foldry.predict.remarks import warn_of_single_sequences, warn_of_unused_pairing
     from foldry.predict.screen import run_screen
@@ -117,7 +117,7 @@ def screen(
 
 def _check_places(out: Path, pairs: Sequence[Pair]) -> None:
     """Make sure that the folders of the pairs and the tables can be written."""
-    from foldry.predict.screen_table import FOLDER, PAGE, TABLE
+    from foldry.results.screen import FOLDER, PAGE, TABLE
 
     for pair in pairs:
         check_folder(out / FOLDER / pair.query.name)
@@ -142,7 +142,7 @@ def _show(rows: Sequence[ScreenRow], out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from foldry.predict.screen_table import MEASURES, PAGE, TABLE, best_first
+    from foldry.results.screen import MEASURES, PAGE, TABLE, best_first
 
     table = Table(box=None)
     keys = ("iptm", "ptm", "ipsae", "pdockq2", "lis", "has_clash")

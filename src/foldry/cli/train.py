@@ -172,8 +172,8 @@ def run(
 def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, ModelConfig]:
     """The weights to start from, if any, and the network."""
     from foldry.errors import InputError
-    from foldry.model import convert
     from foldry.model.config import preset
+    from foldry.weights import convert
 
     if start is not None:
         weights = convert.read(start)

@@ -63,8 +63,8 @@ def prepare(
     from rich.console import Console
     from rich.progress import Progress
 
-    from foldry.train import prepare as preparing
-    from foldry.train.read_chains import PrepareConfig
+    from foldry.dataset import prepare as preparing
+    from foldry.dataset.chains import PrepareConfig
 
     config = PrepareConfig(
         min_length=min_length,
@@ -106,12 +106,11 @@ def pack(
     rows: Annotated[int, typer.Option(min=1, help="Rows of an alignment at most.")] = 48,
 ) -> None:
     """Bundle data and weights into a few files that a machine without network can be given."""
-    from importlib.resources import files
-
     from foldry.errors import InputError
     from foldry.train import bundle
+    from foldry.weights.bundled import MINI
 
-    start = weights or Path(str(files("foldry") / "weights" / "mini.safetensors"))
+    start = weights or MINI
     if not start.is_file():
         raise InputError("does not exist", "check --weights", where=start)
     parts = bundle.pack(data, out, start, max_part_size, rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from foldry.model.convert import Weights
+    from foldry.weights.convert import Weights
 
 app = typer.Typer(help="Get, list, convert and verify model parameters.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def get(
 ) -> None:
     """Download AlphaFold's parameters (5.3 GB; CC BY 4.0) and check them. Run again to resume."""
     from foldry.errors import InputError
-    from foldry.model import download
+    from foldry.weights import download
 
     if mirror is not None and tar is not None:
         raise InputError("--mirror and --tar both say where the archive is", "give one of them")
@@ -96,8 +96,8 @@ def list_weights(
 ) -> None:
     """Show which parameters are here: the bundled ones and a folder's."""
     from foldry.errors import InputError
-    from foldry.model.download import default_folder
-    from foldry.predict.networks import find_networks
+    from foldry.weights.download import default_folder
+    from foldry.weights.networks import find_networks
 
     folder = folder or default_folder()
     networks = find_networks("mini")
@@ -113,7 +113,7 @@ def list_weights(
 
 
 def _licence(path: Path) -> str:
-    from foldry.model.weights import load_config
+    from foldry.weights.official import load_config
 
     if path.suffix == ".npz":
         return "CC BY 4.0 (AlphaFold's own)"
@@ -128,7 +128,7 @@ def convert(
     model: Model = None,
 ) -> None:
     """Write a weights file as another kind, without loss."""
-    from foldry.model.convert import convert as convert_file
+    from foldry.weights.convert import convert as convert_file
 
     weights = convert_file(source, target, model)
     _describe(source, weights)
@@ -141,15 +141,15 @@ def verify(
     model: Model = None,
 ) -> None:
     """Compare a file with its network: names, shapes, finite numbers."""
-    from foldry.model.convert import read
     from foldry.store.hashes import file_sha256
+    from foldry.weights.convert import read
 
     _describe(file, read(file, model))
     typer.echo(f"sha256 {file_sha256(file)}")
 
 
 def _describe(path: Path, weights: Weights) -> None:
-    from foldry.model.convert import alike
+    from foldry.weights.convert import alike
 
     name = weights.config.name
     typer.echo(

@@ -11,13 +11,12 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from foldry.align.weights import row_weights
 from foldry.features.features import FeatureConfig
-from foldry.residues import GAP, UNKNOWN
+from foldry.residues import GAP, UNKNOWN, one_hot
 
 MAX_ROWS: Final = 256
 """More rows are thinned out evenly: they cost time, and networks were trained on so many."""
-LIKE: Final = 0.8
-"""Rows that agree in this share of their residues count as one together."""
 RIDGE: Final = 0.5
 """Added to every amino acid's variance, before the covariance is inverted."""
 MAX_SCORE: Final = 8.0
@@ -50,27 +49,12 @@ def alignment_statistics(
     return found
 
 
-def row_weights(msa: Int[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:
-    """One over the number of rows like each row, itself counted; they sum to Neff.
-
-    A row of gaps alone, as crops of an alignment have them, counts for nothing, the query's apart.
-    """
-    letters = _one_hot(msa, UNKNOWN + 1).reshape(len(msa), -1)
-    known = (msa != GAP).sum(axis=1)
-    shorter = np.maximum(np.minimum(known[:, None], known), 1)
-    alike = letters @ letters.T >= LIKE * shorter
-    counts = known > 0
-    counts[0] = True
-    weights: Float[np.ndarray, " M"] = counts / np.maximum(alike.sum(axis=1), 1).astype(np.float32)
-    return weights
-
-
 def column_profile(
     msa: Int[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
 ) -> Float[np.ndarray, "N 22"]:
     """Frequencies of the 20 amino acids, X and the gap in each column, rows by their weight."""
     share = (weights / weights.sum()).astype(np.float32)
-    profile: Float[np.ndarray, "N 22"] = np.einsum("m,mnc->nc", share, _one_hot(msa, GAP + 1))
+    profile: Float[np.ndarray, "N 22"] = np.einsum("m,mnc->nc", share, one_hot(msa, GAP + 1))
     return profile
 
 
@@ -89,7 +73,7 @@ def coevolution(
     """
     num_rows, length = msa.shape
     neff = float(weights.sum())
-    letters = _one_hot(msa, UNKNOWN)
+    letters = one_hot(msa, UNKNOWN)
     mean = np.einsum("m,mnc->nc", weights / neff, letters)
     varied = (letters - mean) * np.sqrt(weights / neff)[:, None, None]
     rows = varied.reshape(num_rows, -1).astype(np.float32)
@@ -107,10 +91,3 @@ def coevolution(
     score = corrected / max(float(corrected.std()), LEAST_DEVIATION)
     score = np.clip((score + score.T) / 2, -MAX_SCORE, MAX_SCORE)
     return np.stack([score, np.full_like(score, np.log(neff))], axis=-1).astype(np.float32)
-
-
-def _one_hot(msa: Int[np.ndarray, "M N"], count: int) -> Float[np.ndarray, "M N K"]:
-    """One-hot letters; codes from `count` on are all 0."""
-    table = np.eye(GAP + 1, count, dtype=np.float32)
-    one_hot: Float[np.ndarray, "M N K"] = table[msa]
-    return one_hot

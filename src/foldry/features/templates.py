@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from foldry.align.pairwise import align_local
 from foldry.errors import InputError
 from foldry.features.features import TemplateFeatures
 from foldry.features.known_atoms import pseudo_beta, torsion_angles
-from foldry.features.pairwise import align_local
 from foldry.query import Chain, TemplateHit
 from foldry.residues import CA, GAP, encode_sequence
 from foldry.structure import Structure

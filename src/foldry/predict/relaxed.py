@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 
-from foldry.predict.prediction import Prediction
 from foldry.predict.resume import Store
 from foldry.predict.settings import Settings
 from foldry.relax.relax import relax
-from foldry.relax.relaxation import Relaxation
+from foldry.relax.result import Relaxation
+from foldry.results.prediction import Prediction
 from foldry.structure import Structure
 
 PACKAGES = ("openmm", "pdbfixer")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from foldry.features.pairing import DEFAULT_PAIRING, Pairing, PairingReport
-from foldry.formats.query import stoichiometry
+from foldry.inputs.queries import stoichiometry
 from foldry.query import Query
 
 MIN_NUCLEOTIDES: Final = 12

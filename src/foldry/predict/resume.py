@@ -21,14 +21,14 @@ import numpy as np
 
 from foldry.formats.compact import decode_pae, decode_structure, encode_pae, encode_structure
 from foldry.formats.npz import read_arrays, write_arrays
-from foldry.predict.networks import NetworkFile
-from foldry.predict.prediction import Prediction, Provenance
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Query
-from foldry.relax.relaxation import Relaxation
+from foldry.relax.result import Relaxation
+from foldry.results.prediction import Prediction, Provenance
 from foldry.store.files import make_folder, new_file, remove, write_json
 from foldry.store.hashes import content_key, file_sha256, sha256
 from foldry.structure import Structure
+from foldry.weights.networks import NetworkFile
 
 ARRAYS = ("plddt", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
 NUMBERS = ("max_pae", "ptm", "iptm", "ranking_confidence")

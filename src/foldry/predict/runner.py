@@ -32,27 +32,27 @@ from foldry.features.msa import draw_msa
 from foldry.features.pipeline import check_chains, make_features
 from foldry.features.templates import UnlikeError, align_template
 from foldry.formats.coordinates import read_structure
-from foldry.formats.query import read_queries
+from foldry.inputs.queries import read_queries
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.model.layers import SharedDropout
 from foldry.model.runtime import Runtime
-from foldry.predict.networks import NetworkFile, find_networks
-from foldry.predict.prediction import Prediction, Provenance
-from foldry.predict.rank import confidence, ranked
+from foldry.predict.confidence import confidence, ranked
 from foldry.predict.recycle import recycle
 from foldry.predict.relaxed import num_to_relax, relaxed
 from foldry.predict.resume import UNRANKED, Store
 from foldry.predict.settings import Settings
-from foldry.predict.write import write_query
 from foldry.query import Query, TemplateHit
 from foldry.relax.platforms import find_platform
-from foldry.relax.relaxation import Relaxation
+from foldry.relax.result import Relaxation
 from foldry.residues import ATOM37_MASK
+from foldry.results.folder import write_query
+from foldry.results.prediction import Prediction, Provenance
 from foldry.store.files import check_folder
 from foldry.store.locks import hold
 from foldry.structure import Structure
+from foldry.weights.networks import NetworkFile, find_networks
 
 logger = logging.getLogger(__name__)
 

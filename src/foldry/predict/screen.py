@@ -13,15 +13,15 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import FoldryError, InputError
-from foldry.formats.screen import Pair
 from foldry.formats.sequence import chain_names
 from foldry.formats.table import read_table
+from foldry.inputs.pairs import Pair
 from foldry.predict import runner
-from foldry.predict.rank import of_complex
+from foldry.predict.confidence import of_complex
 from foldry.predict.resume import RECORD
 from foldry.predict.runner import Outcome, Progress
-from foldry.predict.screen_table import FOLDER, TABLE, ScreenRow, write_screen
 from foldry.predict.settings import Settings
+from foldry.results.screen import FOLDER, TABLE, ScreenRow, write_screen
 from foldry.score.confidence import QUOTED, quoted
 from foldry.store.files import read_text
 from foldry.store.locks import hold

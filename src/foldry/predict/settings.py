@@ -10,7 +10,7 @@ from typing import Final, get_args
 from foldry.errors import InputError
 from foldry.features.pairing import DEFAULT_PAIRING, Pairing
 from foldry.relax.platforms import PLATFORMS
-from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS
+from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
 DTYPES: Final = ("float32", "bfloat16")
 RELAX: Final = ("none", "best", "all")

@@ -15,7 +15,7 @@ from foldry.errors import FoldryError, InputError, is_memory_error
 from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import complete
 from foldry.relax.platforms import find_platform
-from foldry.relax.relaxation import MAX_ROUNDS, MAX_SECONDS, Relaxation
+from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, Relaxation
 from foldry.residues import CA
 from foldry.score.stereochemistry import Violations, find_violations
 from foldry.structure import Structure

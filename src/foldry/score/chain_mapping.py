@@ -23,7 +23,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from foldry.features.pairwise import align_local
+from foldry.align.pairwise import align_local
 from foldry.residues import CA, UNKNOWN
 from foldry.score.dockq import InterfaceScorer
 from foldry.score.superpose import nearest_rotation, superpose

@@ -2,7 +2,7 @@
 
 A bundle is a folder with `manifest.json` and the parts of one zip archive of NumPy arrays, tables
 and weights. Coordinates are rounded to 0.02 Å, alignments cut to their most diverse rows. The parts
-can be carried one after the other; unpacked, they are a folder of packs as `foldry.train.packs`
+can be carried one after the other; unpacked, they are a folder of packs as `foldry.dataset.packs`
 reads it.
 """
 
@@ -22,10 +22,19 @@ from typing import Any, Final
 
 import numpy as np
 
+from foldry.dataset.diverse import diverse_rows
+from foldry.dataset.packs import (
+    CLUSTERS,
+    KnownChain,
+    Library,
+    alignment_arrays,
+    read_table,
+    structure_arrays,
+    write_pack,
+)
 from foldry.errors import InputError
 from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
 from foldry.formats.npz import check_array
-from foldry.model.weights import load
 from foldry.residues import ATOM37_MASK
 from foldry.store.files import (
     check_folder,
@@ -39,16 +48,7 @@ from foldry.store.files import (
 from foldry.store.files import names as names_in
 from foldry.store.hashes import sha256
 from foldry.store.locks import hold, hold_file
-from foldry.train.diverse import diverse_rows
-from foldry.train.packs import (
-    CLUSTERS,
-    KnownChain,
-    Library,
-    alignment_arrays,
-    read_table,
-    structure_arrays,
-    write_pack,
-)
+from foldry.weights.official import load
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "start.safetensors"
@@ -90,7 +90,7 @@ def pack(
     """Write a folder of packs as a bundle.
 
     Args:
-        folder: The packs, see `foldry.train.packs`.
+        folder: The packs, see `foldry.dataset.packs`.
         out: The bundle's folder.
         weights: The network to start from.
         max_part_size: MiB of one part at most.

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from foldry.errors import InputError
 from foldry.model.config import ModelConfig
-from foldry.model.weights import safetensors_bytes
 from foldry.store.files import write_bytes
 from foldry.train.config import StageConfig
 from foldry.train.distributed import like, whole
 from foldry.train.ema import EMA
+from foldry.weights.official import safetensors_bytes
 
 NAME = "checkpoint.safetensors"
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")

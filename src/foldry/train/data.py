@@ -10,7 +10,6 @@ import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from importlib.resources import files
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from foldry.dataset.packs import CLUSTERS, Hit, KnownChain, Library, read_table
 from foldry.errors import InputError
 from foldry.features.coevolution import alignment_statistics
 from foldry.features.crop import contiguous_crop, spatial_crop
@@ -31,8 +31,8 @@ from foldry.model.inputs import stack_draws, stack_features
 from foldry.query import Chain, Query
 from foldry.residues import CA, GAP, RESTYPES_WITH_X
 from foldry.train.config import StageConfig
-from foldry.train.packs import CLUSTERS, Hit, KnownChain, Library, read_table
 from foldry.train.targets import Batch, make_targets
+from foldry.weights.bundled import excluded_chains
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class TrainingSet:
     of `exclude` are in no part.
 
     Args:
-        folder: The folder of packs, see `foldry.train.packs`.
+        folder: The folder of packs, see `foldry.dataset.packs`.
         splits: The splits to train on; None stands for all whose name begins with `train`.
         exclude: Ids never to be trained on; None stands for those that resemble an example.
         features: How alignments and templates are drawn; None stands for mini's way.
@@ -314,12 +314,6 @@ class TrainingSet:
             return []
         drawn = strata[int(rng.choice(sorted(strata)))]
         return [drawn[int(rng.integers(len(drawn)))]]
-
-
-def excluded_chains() -> frozenset[str]:
-    """Ids of the chains that resemble the protein of an example."""
-    lines = files("foldry").joinpath("weights/mini_excluded.txt").read_text("utf-8").splitlines()
-    return frozenset(line.split("\t")[0] for line in lines if line and not line.startswith("#"))
 
 
 def partition(lengths: Mapping[str, int], clusters: Mapping[str, str]) -> dict[str, list[str]]:

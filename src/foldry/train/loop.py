@@ -19,7 +19,6 @@ from foldry.errors import InputError, MissingError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
-from foldry.model.weights import save
 from foldry.store.files import append_line, check_file, make_folder, set_aside
 from foldry.store.locks import hold
 from foldry.train.checkpoint import (
@@ -41,6 +40,7 @@ from foldry.train.losses import Losses, total_loss
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
 from foldry.train.validate import averaged, validate
+from foldry.weights.official import save
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from foldry.features.known_atoms import torsion_sin_cos
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.residues import CA
-from foldry.score.report import compare_ca
+from foldry.score.compare import compare_ca
 from foldry.train.config import StageConfig
 from foldry.train.data import TrainingSet, collate
 from foldry.train.distributed import Workers

@@ -1,0 +1,1 @@
+"""Pairwise alignment and sequence weights."""

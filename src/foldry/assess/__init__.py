@@ -1,0 +1,1 @@
+"""Files of models and experiments → tables of scores."""

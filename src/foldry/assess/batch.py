@@ -1,0 +1,180 @@
+"""Many pairs at once: a table of files → a table of scores, over all cores."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+
+from foldry.assess.assess import ScoreSettings, assess_files
+from foldry.assess.table import NUMBERS, numbers
+from foldry.errors import InputError, as_foldry_error
+from foldry.formats.table import read_table
+from foldry.processes.pool import worker_pool
+from foldry.store.files import new_text_file
+
+COLUMNS: Final = ("name", "model", "reference", *(each.key for each in NUMBERS), "error")
+"""Of the table of scores."""
+_THREADS: Final = "OMP_NUM_THREADS"
+_AHEAD: Final = 4
+"""Pairs in hand for each process: enough to keep it busy, few enough to forget."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What to score: a model and a reference as `assess_files` takes them, seen from a folder."""
+
+    name: str
+    model: str
+    reference: str
+    folder: Path = Path()
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one pair ended.
+
+    Attributes:
+        pair: What was scored.
+        values: One of each of `NUMBERS`, None where it has no meaning; all None on an error.
+        error: Why there are no scores, in one sentence, or "".
+    """
+
+    pair: Pair
+    values: tuple[float | None, ...]
+    error: str = ""
+
+
+def read_pairs(path: Path) -> list[Pair]:
+    """The pairs of a CSV file with the columns `model`, `reference` and, if wished, `name`.
+
+    Paths are relative to the file's own folder. A pair without a name is called as its model.
+
+    Raises:
+        InputError: The file is no such table, or a row has more cells than it has columns.
+    """
+    header, rows = read_table(path)
+    _check_header(path, header)
+    pairs = [_pair(path, row.cells) for row in rows]
+    if not pairs:
+        raise InputError("has no pair", "write one a line below the header", where=path)
+    return pairs
+
+
+def score_pairs(
+    pairs: Iterable[Pair], settings: ScoreSettings, num_processes: int | None = None
+) -> Iterator[Row]:
+    """Scores every pair, in their order; what fails is a row with its error.
+
+    Few pairs are in hand at any time, so their number is not bounded by memory.
+
+    Args:
+        num_processes: One a core if left out. With 1 everything runs in this process; otherwise
+            a program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
+    """
+    num_processes = num_processes or num_cores()
+    if num_processes == 1:
+        return (score_pair(pair, settings) for pair in pairs)
+    return _in_processes(deque(pairs), settings, num_processes)
+
+
+def num_cores() -> int:
+    """The cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
+    """Scores one pair; one that lacks a file is a row with an error."""
+    if not (pair.model and pair.reference):
+        return _failed(pair, "This row lacks its model or its reference: give both.")
+    model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
+    try:
+        return Row(pair, numbers(assess_files(model, reference, settings)))
+    except Exception as error:  # whatever it is, it must not end the batch
+        return _failed(pair, str(as_foldry_error(error)))
+
+
+def save_rows(rows: Iterable[Row], path: Path) -> int:
+    """As `write_rows`, to a file that is there only when it is whole."""
+    with new_text_file(path) as file:
+        return write_rows(rows, file)
+
+
+def write_rows(rows: Iterable[Row], file: TextIO) -> int:
+    """Writes the rows as CSV, numbers with four decimals; returns how many have an error."""
+    failed = 0
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        failed += bool(row.error)
+        names = row.pair.name, row.pair.model, row.pair.reference
+        writer.writerow([*names, *row.values, row.error])
+    return failed
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    wanted = {"model", "reference"}
+    if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
+        raise InputError(
+            f"has the columns {', '.join(header)!r}",
+            "name them model, reference and, if you like, name in its first line",
+            where=path,
+        )
+
+
+def _pair(path: Path, cells: dict[str, str]) -> Pair:
+    model, reference = cells.get("model", ""), cells.get("reference", "")
+    return Pair(cells.get("name") or model, model, reference, path.parent)
+
+
+def _failed(pair: Pair, error: str) -> Row:
+    return Row(pair, (None,) * len(NUMBERS), error)
+
+
+def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Iterator[Row]:
+    waiting: deque[tuple[Pair, Future[Row]]] = deque()
+    while rest:
+        executor = worker_pool(min(num, len(rest)))
+        try:
+            while rest or waiting:
+                while rest and len(waiting) < _AHEAD * num:
+                    future = _submit(executor, rest[0], settings)
+                    waiting.append((rest.popleft(), future))
+                row = waiting[0][1].result()
+                waiting.popleft()
+                yield row
+        except BrokenProcessPool:  # one of the pairs in hand ended a process; which is not known
+            yield from (_alone(pair, settings) for pair, _ in waiting)
+            waiting.clear()
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _alone(pair: Pair, settings: ScoreSettings) -> Row:
+    executor = worker_pool(1)
+    try:
+        return _submit(executor, pair, settings).result()
+    except BrokenProcessPool:
+        return _failed(
+            pair, "Its process was ended from outside, mostly for want of memory: score it alone."
+        )
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) -> Future[Row]:
+    """As `submit`, which may start a process: its NumPy is to have one thread."""
+    given = os.environ.get(_THREADS)
+    os.environ[_THREADS] = given or "1"
+    try:
+        return executor.submit(score_pair, pair, settings)
+    finally:
+        if given is None:
+            del os.environ[_THREADS]

@@ -1,0 +1,1 @@
+"""Structures and alignments → indexed training data; free of torch."""

@@ -1,0 +1,223 @@
+"""A structure file and the alignments of its chains → chains to train on, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from foldry.dataset.diverse import diverse_rows
+from foldry.dataset.packs import KnownChain
+from foldry.errors import InputError
+from foldry.features.msa import merge_alignments
+from foldry.query import Alignment
+from foldry.residues import CA, UNKNOWN, C, N
+
+if TYPE_CHECKING:
+    from foldry.formats.coordinates import Deposition
+    from foldry.structure import Structure
+
+STRUCTURE_SUFFIXES: Final = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
+A3M_SUFFIXES: Final = (".a3m",)
+STOCKHOLM_SUFFIXES: Final = (".sto", ".stk", ".stockholm")
+MAX_BOND: Final = 2.5
+"""Å from C to the next N, up to which two residues are joined."""
+TRANS: Final = (3.5, 4.1)
+CIS: Final = (2.7, 3.2)
+"""Å between the Cα of joined residues, by the peptide bond's turn."""
+MAX_FROM_CA: Final = 20.0
+"""Å from any atom of a residue to its Cα."""
+RANKING: Final = "ranking_debug.json"
+"""What Foldry and AlphaFold write into the folder of a query's predictions."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Which chains are good enough to train on.
+
+    Attributes:
+        min_length, max_length: Residues with a Cα.
+        max_resolution: Å; a structure whose resolution is unknown is taken.
+        max_unknown: Share of residues that are X.
+        min_backbone: Share of residues with N, Cα and C.
+        min_steps: Share of neighbours whose Cα are 3.5–4.1 Å apart, or 2.7–3.2 Å as in cis
+            peptides.
+        max_rows: Rows of an alignment; of more the most diverse are kept.
+        predictions: The B factors are pLDDT, also where a file does not say so.
+    """
+
+    min_length: int = 30
+    max_length: int = 2000
+    max_resolution: float = 3.5
+    max_unknown: float = 0.05
+    min_backbone: float = 0.8
+    min_steps: float = 0.95
+    max_rows: int = 256
+    predictions: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One chain of a file.
+
+    Attributes:
+        name: The structure's and the chain's.
+        reason: Why it is dropped; empty where it is not.
+        chain: Its atoms, unless dropped.
+        msa, deletions: Its alignment, the chain first; the chain alone where there is none.
+    """
+
+    name: str
+    reason: str = ""
+    chain: KnownChain | None = None
+    msa: Int[np.ndarray, "M N"] | None = None
+    deletions: Float[np.ndarray, "M N"] | None = None
+
+
+def read_candidates(
+    path: Path, alignments: Mapping[str, Path], config: PrepareConfig
+) -> list[Candidate]:
+    """All protein chains of a file.
+
+    Args:
+        path: mmCIF, BinaryCIF or PDB; may be gzipped.
+        alignments: a3m and Stockholm files by the name of a chain or, for files of one chain, of
+            the structure. Their first row is the chain's whole sequence or the observed one.
+        config: What is dropped.
+
+    Raises:
+        InputError: The file cannot be read, or has no protein.
+    """
+    from foldry.formats.coordinates import read_deposition  # noqa: PLC0415  gemmi
+
+    deposition = read_deposition(path)
+    structure = structure_name(path)
+    candidates = []
+    for chain in deposition.chains:
+        name = f"{structure}_{chain}"
+        alignment = alignments.get(name)
+        if alignment is None and len(deposition.chains) == 1:
+            alignment = alignments.get(structure)
+        try:
+            candidates.append(_candidate(name, deposition, chain, alignment, config))
+        except InputError as error:
+            candidates.append(Candidate(name, str(error)))
+    return candidates
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file is one of a query's predictions."""
+    return (path.parent / RANKING).is_file()
+
+
+def structure_name(path: Path) -> str:
+    """The name of a file without suffix or, of a query's prediction, of its folder."""
+    from foldry.store.files import stem  # noqa: PLC0415
+
+    return path.resolve().parent.name if is_result(path) else stem(path)
+
+
+def _candidate(
+    name: str, deposition: Deposition, chain: str, path: Path | None, config: PrepareConfig
+) -> Candidate:
+    whole = deposition.chains[chain]
+    places = np.flatnonzero(whole.atom_mask[:, CA])
+    seen = whole.select(places)
+    reason = next(_faults(seen, places, deposition.resolution, config), "")
+    if reason:
+        return Candidate(name, reason)
+    predicted = config.predictions or deposition.predicted
+    known = KnownChain(
+        aatype=seen.aatype,
+        residue_index=_numbers(seen, places, predicted),
+        positions=seen.atom_positions.astype(np.float32),
+        mask=seen.atom_mask.astype(np.float32),
+        resolution=deposition.resolution or (0.0 if "nmr" in deposition.method else np.nan),
+        plddt=(
+            np.clip(seen.b_factor[:, CA], 0, 100).astype(np.float32)
+            if predicted
+            else np.full(len(seen), 100, np.float32)
+        ),
+    )
+    if path is None:
+        msa = known.aatype[None]
+        return Candidate(name, "", known, msa, np.zeros(msa.shape, np.float32))
+    msa, deletions = merge_alignments([_read_alignment(path)])
+    if msa.shape[1] == len(whole) and _same(msa[0], whole.aatype):
+        msa, deletions = msa[:, places], deletions[:, places]
+    elif not (msa.shape[1] == len(seen) and _same(msa[0], seen.aatype)):
+        return Candidate(name, f"{path.name} is an alignment to another sequence")
+    msa = np.concatenate([known.aatype[None], msa[1:]])
+    kept = diverse_rows(msa, config.max_rows)
+    return Candidate(name, "", known, msa[kept], deletions[kept])
+
+
+def _faults(
+    seen: Structure, places: np.ndarray, resolution: float, config: PrepareConfig
+) -> Iterator[str]:
+    """Why a chain is dropped, the first reason first."""
+    size = len(seen)
+    if not config.min_length <= size <= config.max_length:
+        yield f"{size} residues, not {config.min_length} to {config.max_length}"
+    if resolution > config.max_resolution:
+        yield f"a resolution of {resolution:.1f} Å, above {config.max_resolution}"
+    unknown = (seen.aatype == UNKNOWN).mean()
+    if unknown > config.max_unknown:
+        yield f"{unknown:.0%} of the residues are X, above {config.max_unknown:.0%}"
+    backbone = seen.atom_mask[:, [N, CA, C]].all(axis=1).mean()
+    if backbone < config.min_backbone:
+        yield f"{backbone:.0%} of the residues have N, CA and C, below {config.min_backbone:.0%}"
+    ca = seen.atom_positions[:, CA]
+    step = np.linalg.norm(np.diff(ca, axis=0), axis=1)
+    neighbours = _joined(seen) | (np.diff(places) == 1) & (np.diff(seen.residue_number) == 1)
+    good = np.logical_or.reduce([(low <= step) & (step <= high) for low, high in (TRANS, CIS)])
+    share = good[neighbours].mean() if neighbours.any() else 0.0
+    if share < config.min_steps:
+        yield (
+            f"{share:.0%} of neighbours have CA as far apart as in a peptide, "
+            f"below {config.min_steps:.0%}"
+        )
+    from_ca = np.linalg.norm(seen.atom_positions - ca[:, None], axis=-1)[seen.atom_mask]
+    if from_ca.max() > MAX_FROM_CA:
+        yield f"an atom {from_ca.max():.0f} Å from its CA"
+
+
+def _joined(seen: Structure) -> np.ndarray:
+    """Whether a peptide bond, or for want of its atoms the distance of the Cα, joins neighbours."""
+    xyz, known = seen.atom_positions, seen.atom_mask
+    bond = np.linalg.norm(xyz[1:, N] - xyz[:-1, C], axis=1)
+    step = np.linalg.norm(xyz[1:, CA] - xyz[:-1, CA], axis=1)
+    joined: np.ndarray = np.where(known[1:, N] & known[:-1, C], bond < MAX_BOND, step < TRANS[1])
+    return joined
+
+
+def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.ndarray, " N"]:
+    """Residue indices: one more along a bond, else by the sequence, the author's numbers, or 2.
+
+    A broken bond of a prediction is bad geometry, not a missing residue.
+    """
+    by_sequence, by_author = np.diff(places), np.diff(seen.residue_number)
+    gap = np.where(by_sequence > 1, by_sequence, np.maximum(by_author, 1 if predicted else 2))
+    steps = np.where(_joined(seen), 1, gap)
+    return np.cumsum([int(seen.residue_number[0]), *steps])
+
+
+def _read_alignment(path: Path) -> Alignment:
+    from foldry.formats.a3m import parse_a3m  # noqa: PLC0415
+    from foldry.formats.stockholm import parse_stockholm  # noqa: PLC0415
+    from foldry.store.files import read_text  # noqa: PLC0415
+
+    name = path.name.lower().removesuffix(".gz")
+    parse = parse_stockholm if name.endswith(STOCKHOLM_SUFFIXES) else parse_a3m
+    read = parse(read_text(path), str(path))
+    upper = tuple(row.upper() for row in read.sequences)
+    return replace(read, sequences=upper)
+
+
+def _same(first: np.ndarray, second: np.ndarray) -> bool:
+    """Whether two sequences are equal but for X."""
+    return bool(((first == second) | (first == UNKNOWN) | (second == UNKNOWN)).all())

@@ -1,0 +1,1 @@
+"""What a person hands in → queries."""

@@ -1,0 +1,123 @@
+"""How sure a network is of its prediction, and which prediction is best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from foldry.model.config import ModelConfig
+from foldry.model.heads import HeadLogits, expectation, pae_bin_centers, plddt
+from foldry.results.prediction import Prediction
+from foldry.score.confidence import (
+    CONTACT,
+    CONTACT_PROBABILITY,
+    chain_pair_tm,
+    predicted_tm,
+    predicted_tm_d0,
+)
+from foldry.score.tm import tm_term
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What the confidence heads say of one prediction; see `Prediction`.
+
+    Attributes:
+        plddt: 0–100.
+        pae, max_pae: Å; None without the head.
+        ptm: 0–1; None without the head.
+        iptm: 0–1; None without the head or with a single chain.
+        chain_ptm: Of each chain alone, 0–1; None as `iptm`.
+        chain_pair_iptm, actifptm: Of each two chains (`chain_pair_tm`), 0–1; None as `iptm`.
+        ranking_confidence: `of_complex` where there is an ipTM, else the mean pLDDT: so a single
+            chain's is on one scale, whatever the network.
+    """
+
+    plddt: Float[np.ndarray, " N"]
+    pae: Float[np.ndarray, "N N"] | None
+    max_pae: float | None
+    ptm: float | None
+    iptm: float | None
+    ranking_confidence: float
+    chain_ptm: Float[np.ndarray, " C"] | None = None
+    chain_pair_iptm: Float[np.ndarray, "C C"] | None = None
+    actifptm: Float[np.ndarray, "C C"] | None = None
+
+
+def of_complex(iptm: float, ptm: float) -> float:
+    """0.8 ipTM + 0.2 pTM (Evans 2021, section 2.6)."""
+    return 0.8 * iptm + 0.2 * ptm
+
+
+def confidence(
+    logits: HeadLogits, asym_id: Int[np.ndarray, " N"], config: ModelConfig
+) -> Confidence:
+    """Confidence of the first of a batch; `asym_id` numbers the chain of each residue."""
+    per_residue = plddt(logits.plddt[0]).double().cpu().numpy()
+    if logits.pae is None:
+        return Confidence(per_residue, None, None, None, None, float(per_residue.mean()))
+    errors = logits.pae[0]
+    centers = pae_bin_centers(config.heads.num_pae_bins, config.heads.max_pae_break)
+    terms = _tm_terms(errors, centers)
+    ptm = predicted_tm(terms)
+    several = len(np.unique(asym_id)) > 1
+    iptm = predicted_tm(terms, asym_id) if several else None
+    ranking = per_residue.mean() if iptm is None else of_complex(iptm, ptm)
+    return Confidence(
+        plddt=per_residue,
+        pae=expectation(errors, centers).cpu().numpy(),
+        max_pae=float(centers[-1]),
+        ptm=ptm,
+        iptm=iptm,
+        ranking_confidence=float(ranking),
+        chain_ptm=_chain_ptm(errors, centers, asym_id) if several else None,
+        chain_pair_iptm=chain_pair_tm(terms, asym_id) if several else None,
+        actifptm=chain_pair_tm(terms, asym_id, _contacts(logits, config)) if several else None,
+    )
+
+
+def _tm_terms(
+    errors: Float[Tensor, "N N bins"], centers: Float[Tensor, " bins"]
+) -> Float[np.ndarray, "N N"]:
+    """The expected `tm_term` of each pair, with d₀ of as many residues as there are."""
+    of_bin = tm_term(centers.numpy(), predicted_tm_d0(len(errors)))
+    terms: Float[np.ndarray, "N N"] = (
+        expectation(errors, torch.from_numpy(of_bin)).double().cpu().numpy()
+    )
+    return terms
+
+
+def _chain_ptm(
+    errors: Float[Tensor, "N N bins"],
+    centers: Float[Tensor, " bins"],
+    asym_id: Int[np.ndarray, " N"],
+) -> Float[np.ndarray, " C"]:
+    """pTM of each chain alone, with its own d₀, in the order in which the chains begin."""
+    found = []
+    for chain in dict.fromkeys(asym_id.tolist()):
+        of_chain = torch.from_numpy(np.flatnonzero(asym_id == chain)).to(errors.device)
+        found.append(predicted_tm(_tm_terms(errors[of_chain][:, of_chain], centers)))
+    return np.array(found)
+
+
+def _contacts(logits: HeadLogits, config: ModelConfig) -> Bool[np.ndarray, "N N"]:
+    """Residues that the distogram puts within 8 Å: bins that begin below it, as in ColabFold."""
+    heads = config.heads
+    breaks = torch.linspace(
+        heads.distogram_first_break, heads.distogram_last_break, heads.num_distogram_bins - 1
+    )
+    near = torch.cat([torch.ones(1), (breaks < CONTACT).float()])
+    likely: Bool[np.ndarray, "N N"] = (
+        (expectation(logits.distogram[0], near) >= CONTACT_PROBABILITY).cpu().numpy()
+    )
+    return likely
+
+
+def ranked(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Best first, by ranking confidence; equals keep their order."""
+    return sorted(predictions, key=lambda prediction: -prediction.ranking_confidence)

@@ -1,0 +1,57 @@
+"""What the report and a screen's page have in common: one file that asks for nothing.
+
+The head is page.html; its content security policy forbids every request, and every script but those
+whose hashes it names.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from string import Template
+from typing import Final
+
+from foldry.store.hashes import sha256
+
+_HERE: Final = files("foldry") / "results"
+_POLICY: Final = {
+    "default-src": "'none'",
+    "style-src": "'unsafe-inline'",
+    "img-src": "data:",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+}
+
+
+def page_html(title: str, body: str, *, styles: Sequence[str], policy: Mapping[str, str]) -> str:
+    """A whole page.
+
+    Args:
+        title: Of the window, as text.
+        body: HTML.
+        styles: Files of this room.
+        policy: Directives of the content security policy, beside or instead of every page's.
+    """
+    return Template(resource("page.html")).substitute(
+        title=html.escape(f"{title} · Foldry"),
+        policy="; ".join(f"{name} {allowed}" for name, allowed in {**_POLICY, **policy}.items()),
+        style="".join(map(resource, styles)),
+        body=body,
+    )
+
+
+def resource(name: str) -> str:
+    """The text of a file of this room."""
+    return (_HERE / name).read_text("utf-8")
+
+
+def script_source(script: str) -> str:
+    """What a policy calls this script: the hash of it."""
+    return hash_source(bytes.fromhex(sha256(script.encode())))
+
+
+def hash_source(digest: bytes) -> str:
+    """What a policy calls a script with this SHA-256."""
+    return f"'sha256-{base64.b64encode(digest).decode()}'"

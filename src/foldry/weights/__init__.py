@@ -1,0 +1,1 @@
+"""Parameters: official and OpenFold tables, conversion, download, the bundled network."""

@@ -1,0 +1,130 @@
+"""Files, chains of files and folders of predictions, as people name them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.assess import inputs
+from foldry.assess.inputs import plddt_of, read_model, read_reference
+from foldry.errors import InputError
+from foldry.formats.afdb import pae_json
+from foldry.formats.coordinates import to_pdb
+from tests.score.test_match import chain, joined
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """As `foldry fold` leaves it: the best prediction has two chains, of 4 and 3 residues."""
+    model = joined(chain("ACDE"), chain("FGH", chain_id="B"))
+    (tmp_path / "ranked_0.cif").write_text(to_pdb(model))  # PDB is recognised by what is in it
+    (tmp_path / "ranking_debug.json").write_text('{"plddts": {}, "order": ["m_pred_1", "m"]}')
+    (tmp_path / "pae_m_pred_1.json").write_text(pae_json(np.arange(49.0).reshape(7, 7), 31.75))
+    (tmp_path / "pae_m.json").write_text(pae_json(np.zeros((7, 7)), 31.75))
+    return tmp_path
+
+
+def test_a_folder_is_its_best_prediction(folder: Path) -> None:
+    model = read_model(str(folder))
+    assert model.structure.sequence == "ACDEFGH"
+    assert model.pae is not None
+    assert model.pae[6].tolist() == list(range(42, 49))
+    (folder / "pae_m_pred_1.json").unlink()
+    assert read_model(str(folder)).pae is None
+    assert read_model(str(folder), folder / "pae_m.json").pae is not None
+
+
+def test_errors_of_the_chains_that_are_chosen(folder: Path) -> None:
+    model = read_model(f"{folder}/ranked_0.cif:B", folder / "pae_m_pred_1.json")
+    assert model.structure.sequence == "FGH"
+    assert model.pae is not None
+    assert model.pae.tolist() == [[32, 33, 34], [39, 40, 41], [46, 47, 48]]
+
+
+def test_errors_of_another_prediction(folder: Path) -> None:
+    (folder / "other.pdb").write_text(to_pdb(chain("ACD")))
+    with pytest.raises(InputError, match="7 rows and the model 3 residues"):
+        read_model(f"{folder}/other.pdb", folder / "pae_m.json")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"order": []}', '{"order": 7}'])
+def test_a_folder_of_something_else(folder: Path, content: str) -> None:
+    (folder / "ranking_debug.json").write_text(content)
+    with pytest.raises(InputError, match="not a folder of one query"):
+        read_model(str(folder))
+
+
+def test_a_ranking_that_climbs_out(folder: Path) -> None:
+    (folder / "ranking_debug.json").write_text('{"order": ["../../m"]}')
+    (folder / "inner").mkdir()
+    assert read_model(str(folder)).pae is not None  # pae_m.json of this folder
+
+
+def test_a_reference_is_no_folder(folder: Path) -> None:
+    with pytest.raises(InputError, match="is a folder"):
+        read_reference(str(folder))
+
+
+def test_size_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldry.assess.inputs.MAX_RESIDUES", 6)
+    with pytest.raises(InputError, match="7 residues and the limit is 6"):
+        read_reference(f"{folder}/ranked_0.cif")
+    assert len(read_reference(f"{folder}/ranked_0.cif:A")) == 4
+
+
+def test_atoms_in_one_place_are_refused() -> None:
+    num = 40_000
+    heap = dataclasses.replace(
+        chain("A" * 10),
+        atom_positions=np.zeros((num, 37, 3)),
+        atom_mask=np.ones((num, 37), bool),
+    )
+    with pytest.raises(InputError, match=r"1480000 atoms .* in one place"):
+        inputs._check_size(heap)
+    heap.atom_positions[:, :, 0] = np.arange(num)[:, None] * 4.0  # as a stretched chain
+    inputs._check_size(heap)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([50, 60, 70], [50, 60, 70]),
+        ([0.5, 0.6, 1.0], [50, 60, 100]),
+        ([50, 50, 50], None),  # nothing was put there
+        ([0, 0, 0], None),
+        ([50, 60, 101], None),
+        ([-1, 60, 70], None),
+    ],
+)
+def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | None) -> None:
+    structure = chain("ACD")
+    structure.atom_mask[:, 2] = True
+    structure.b_factor[:, 1:3] = np.array(values)[:, None]
+    found = plddt_of(structure)
+    assert (found is None) == (expected is None)
+    assert found is None or found.tolist() == expected
+    structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
+    assert plddt_of(structure) is None
+    structure.atom_mask[:, 2] = False  # of one atom a residue no one can tell
+    assert plddt_of(structure) is None
+
+
+def test_a_prediction_of_atoms_has_that_of_its_alpha_carbons(folder: Path) -> None:
+    """As AlphaFold 3 writes it; what tells that it is a prediction is its PAE."""
+    model = joined(chain("ACDE"), chain("FGH", chain_id="B"))
+    model.atom_mask[:, 2] = True
+    model.atom_positions[:, 2] = model.atom_positions[:, 1] + 1.5
+    model.b_factor[:, 1], model.b_factor[:, 2] = np.arange(40, 47), 90
+    model.atom_mask[3, 1] = False
+    model.atom_mask[3, :1] = True
+    model.b_factor[3, 0] = 50
+    (folder / "ranked_0.cif").write_text(to_pdb(model))
+    known = read_model(str(folder), folder / "pae_m.json").plddt
+    assert known is not None
+    assert known.tolist() == [40, 41, 42, 70, 44, 45, 46]
+    assert read_model(f"{folder}/ranked_0.cif").plddt is None
+    model.b_factor[5, 1] = 101
+    assert plddt_of(model, predicted=True) is None

@@ -1,0 +1,212 @@
+"""Packs read back as what was written, and as their own readers read them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from foldry.dataset.packs import (
+    STEP,
+    Library,
+    Pack,
+    read_chain,
+    read_table,
+    structure_arrays,
+    write_pack,
+)
+from foldry.errors import InputError
+from foldry.residues import CA, GAP
+from tests.train.synthetic import World, write_world
+
+FIRST_LAYOUT = "3cf0d02df3436cfdb86611880b935fc128193c4a7fca2a434e864e3f325c6ed2"
+"""SHA-256 of all positions of the validation split as the first version read them."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return write_world(tmp_path_factory.mktemp("packs"))
+
+
+@pytest.fixture(scope="module")
+def library(world: World) -> Library:
+    return Library(world.folder, ["train"])
+
+
+def test_chains_and_alignments_come_back(world: World, library: Library) -> None:
+    for name in world.lengths:
+        chain = library.chain(name)
+        assert np.array_equal(chain.aatype, world.aatype[name])
+        assert np.array_equal(chain.mask, world.mask[name])
+        np.testing.assert_allclose(chain.positions, world.positions[name], atol=0.003)
+        msa, deletions = library.alignment(name)
+        assert np.array_equal(msa, world.msa[name])
+        assert np.array_equal(deletions, world.deletions[name])
+
+
+def test_chains_that_are_packed_come_back(library: Library, tmp_path: Path) -> None:
+    chains = {name: library.chain(name) for name in library.structures.place}
+    whole, none = chains["c1"], np.arange(3) == 1
+    far = whole.positions[:3] + np.float32(900)
+    scarce = whole.mask[:3] * ~none[:, None] * (np.arange(37) != CA)
+    first = whole.window(np.arange(3))
+    # One of its residues has no atoms, none has Cα.
+    chains = {
+        "scarce": replace(first, positions=far * (scarce > 0)[..., None], mask=scarce)
+    } | chains
+    path = tmp_path / "structures.npz"
+    write_pack(path, structure_arrays(chains))
+    pack = Pack([path])
+    for name, chain in chains.items():
+        back = read_chain(*pack.find(name))
+        for field in ("aatype", "residue_index", "mask", "plddt"):
+            assert np.array_equal(getattr(back, field), getattr(chain, field))
+        assert back.positions.dtype == np.float32
+        np.testing.assert_allclose(back.positions, chain.positions, atol=STEP / 2 + 1e-4, rtol=0)
+    again = structure_arrays({name: read_chain(*pack.find(name)) for name in chains})
+    np.testing.assert_equal(again, pack.shards[0])
+
+
+def test_packs_of_the_first_layout_are_read_as_ever(data_dir: Path) -> None:
+    pack = Pack([data_dir / "structures" / "structures-val.npz"])
+    digest = hashlib.sha256()
+    for name in pack.place:
+        digest.update(read_chain(*pack.find(name)).positions.tobytes())
+    assert digest.hexdigest() == FIRST_LAYOUT
+
+
+def test_a_pack_of_another_layout_is_refused(library: Library) -> None:
+    arrays = structure_arrays({"c1": library.chain("c1")})
+    with pytest.raises(ValueError, match="another version"):
+        read_chain(arrays | {"layout": np.array("compact-9")}, 0)
+    with pytest.raises(ValueError, match="as many as the mask"):
+        read_chain(arrays | {"atom_offsets": np.array([0, 1])}, 0)
+
+
+def test_nmr_is_known_by_its_method(tmp_path: Path) -> None:
+    library = Library(write_world(tmp_path).folder, ["train"])
+    for arrays in library.structures.shards:
+        methods = ("", "SOLUTION NMR", "NMR, 20 STRUCTURES", "X-RAY DIFFRACTION", "NMR; X-RAY")
+        arrays["method"] = np.array([methods[k % 5] for k in range(len(arrays["ids"]))])
+        arrays["resolution"][4] = 2.0
+    expected = [np.nan, 0, 0, np.nan, 2]
+    np.testing.assert_equal([library.chain(f"c{k}").resolution for k in range(5)], expected)
+
+
+def test_a_hit_is_laid_on_its_query(world: World, library: Library) -> None:
+    hit = library.hits("c0")[1]
+    assert (hit.target, round(hit.identity, 6)) == ("c2", 0.4)
+    here = [*range(2, 22), *range(25, 28)]
+    assert hit.pairs.tolist() == [
+        *([query, query - 2] for query in range(2, 22)),
+        *([query, query] for query in range(25, 28)),
+    ]
+    laid = library.lay_hit("c0", hit)
+    assert np.flatnonzero(laid.aatype != GAP).tolist() == here
+    assert np.array_equal(laid.aatype[here], world.aatype["c2"][hit.pairs[:, 1]])
+    np.testing.assert_allclose(
+        laid.positions[here], world.positions["c2"][hit.pairs[:, 1]], atol=0.003
+    )
+    assert laid.mask.sum() == world.mask["c2"][hit.pairs[:, 1]].sum()
+
+
+def test_a_query_of_a_chain(world: World, library: Library) -> None:
+    query = library.query("c4", num_templates=2)
+    (chain,) = query.chains
+    assert chain.sequence == library.structure("c4").sequence
+    assert chain.alignment is not None
+    assert chain.alignment.sequences[0] == chain.sequence
+    assert len(chain.alignment.sequences) == len(world.msa["c4"])
+    assert [hit.name for hit in chain.templates] == ["c5", "c6"]
+    # The third is a copy.
+    assert library.query("c4", num_templates=3).chains[0].templates[2:] == ()
+    alone = library.query("c4", alignment=False).chains[0]
+    assert alone.alignment is not None
+    assert alone.alignment.sequences == (chain.sequence,)
+
+
+def test_missing_and_damaged_packs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give the folder of the packs"):
+        Library(tmp_path, ["train"])
+    world = write_world(tmp_path)
+    broken = world.folder / "msas" / "msas-train.npz"
+    broken.write_bytes(broken.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"msas-train\.npz is not a readable pack"):
+        Library(tmp_path, ["train"])
+    table = tmp_path / "ragged.tsv"
+    table.write_text("a\tb\n1\n", "utf-8")
+    with pytest.raises(InputError, match=r"ragged\.tsv is not a readable table"):
+        read_table(table)
+
+
+def test_a_byte_that_is_wrong_is_no_traceback(tmp_path: Path) -> None:
+    world = write_world(tmp_path)
+    path = world.folder / "templates" / "templates-train.npz"
+    with np.load(path) as archive:
+        np.savez_compressed(path, **dict(archive))
+    sound = path.read_bytes()
+    refused = 0
+    for place in range(0, len(sound), len(sound) // 40):
+        path.write_bytes(sound[:place] + bytes([sound[place] ^ 0xFF]) + sound[place + 1 :])
+        try:
+            Library(tmp_path, ["train"])
+        except InputError:
+            refused += 1
+    assert refused > 20
+
+
+def test_a_damaged_record_is_named(tmp_path: Path) -> None:
+    library = Library(write_world(tmp_path).folder, ["train"])
+    structures, row = library.structures.find("c4")
+    structures["aatype"][structures["offsets"][row]] = 99
+    library.alignments.find("c4")[0]["depth"][row] = 0
+    hit = library.hits("c5")[0]
+    library.templates.find("c4")[0]["target"][12] = 999
+    for read, name in (
+        (library.chain, "c4"),
+        (library.alignment, "c4"),
+        (library.hits, "c4"),
+        (library.chain, "none"),
+        (library.alignment, "none"),
+        (library.hits, "none"),
+        (lambda name: library.lay_hit(name, replace(hit, cigar="2D")), "c5"),
+        (lambda name: library.lay_hit(name, replace(hit, target_start=999)), "c5"),
+    ):
+        with pytest.raises(InputError, match=f"{name} is missing or damaged .*make its pack again"):
+            read(name)
+
+
+def reader(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_packs_own_readers_agree(data_dir: Path) -> None:
+    library = Library(data_dir, ["val"])
+    shard = reader(data_dir / "structures" / "read_structures.py").load_shard(
+        data_dir / "structures" / "structures-val.npz"
+    )
+    msas = reader(data_dir / "msas" / "read_msas.py").MsaPack(data_dir / "msas" / "msas-val.npz")
+    hits = reader(data_dir / "templates" / "read_templates.py").TemplateHits(
+        data_dir / "templates" / "templates-val.npz"
+    )
+    for name in shard.ids[::7]:
+        chain, theirs = library.chain(name), shard[name]
+        assert np.array_equal(chain.mask, theirs["atom_mask"])
+        assert np.array_equal(chain.residue_index, theirs["residue_index"])
+        np.testing.assert_allclose(chain.positions, theirs["atom_positions"], atol=2e-5)
+        msa, deletions = library.alignment(name)
+        assert np.array_equal(msa, msas[name]["msa"])
+        assert np.array_equal(deletions, msas[name]["deletion_matrix"])
+        for ours, other in zip(library.hits(name), hits[name], strict=True):
+            assert ours.target == other["target"]
+            assert np.array_equal(ours.pairs, other["pairs"])

@@ -1,0 +1,166 @@
+"""Which pairs a screen is of, and what its tables may say."""
+
+from __future__ import annotations
+
+import gzip
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from foldry.errors import InputError
+from foldry.inputs import pairs as module
+from foldry.inputs.pairs import Pair, pair_name, read_screen
+from foldry.inputs.queries import safe_name
+from foldry.query import Query
+
+SEQUENCES = {"a": "MKTAY", "b": "MKVLA", "c": "GGSAYW", "d": "MKTAY"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Proteins a (with an alignment), b and c, and d, which is like a."""
+    monkeypatch.chdir(tmp_path)
+    Path("msas").mkdir()
+    Path("msas/a.a3m").write_text(">a\nMKTAY\n>r\nMK-AY\n")
+    Path("msas/rest.fasta").write_text(">b\nMKVLA\n>c\nGGSAYW\n>d\nMKTAY\n")
+    return tmp_path
+
+
+def table(text: str) -> Path:
+    path = Path("t.csv")
+    path.write_text(text)
+    return path
+
+
+def chains(query: Query) -> list[tuple[str, str]]:
+    return [(name, chain.sequence) for chain in query.chains for name in chain.ids]
+
+
+def names(pairs: list[Pair]) -> list[str]:
+    return [pair.query.name for pair in pairs]
+
+
+@pytest.mark.usefixtures("folder")
+def test_all_against_all() -> None:
+    pairs = read_screen([Path("msas")], every=True)
+    assert [(pair.a, pair.b) for pair in pairs] == list(combinations("abcd", 2))
+    by_name = {pair.query.name: pair.query for pair in pairs}
+    assert chains(by_name["a_and_b"]) == [("A", "MKTAY"), ("B", "MKVLA")]
+    assert chains(by_name["b_and_c"]) == [("A", "MKVLA"), ("B", "GGSAYW")]
+    alignments = {
+        id(chain.alignment)
+        for query in by_name.values()
+        for chain in query.chains
+        if chain.alignment is not None
+    }
+    assert len(alignments) == 1, "of a, read once for its three pairs"
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_bait_and_several() -> None:
+    assert names(read_screen([Path("msas")], ["b"])) == ["b_and_a", "b_and_c", "b_and_d"]
+    several = names(read_screen([Path("msas")], ["b", "c", "B"]))
+    assert several == ["b_and_c", "b_and_a", "b_and_d", "c_and_a", "c_and_d"]
+    listed = read_screen([table("id\nc\nd\n"), Path("msas")], ["a"])
+    assert names(listed) == ["a_and_c", "a_and_d"], "the table has the candidates alone"
+
+
+@pytest.mark.usefixtures("folder")
+def test_pairs_by_name() -> None:
+    pairs = read_screen([table("\n , \nid, a ,b\n, a , A\n\nmine,b,c\n"), Path("msas")])
+    assert names(pairs) == ["a_and_a", "mine"]
+    assert [pair.place for pair in pairs] == ["t.csv, line 4,", "t.csv, line 6,"]
+    [dimer] = pairs[0].query.chains
+    assert dimer.ids == ("A", "B")
+    assert dimer.alignment is not None
+
+
+@pytest.mark.usefixtures("folder")
+def test_sequences_in_the_table() -> None:
+    text = 'id,sequence\nx,"mktay:MKVLA"\ny,GGSAYW:GGSAYW:MKTAY\n'
+    first, second = read_screen([table(text), Path("msas")])
+    assert chains(first.query) == [("A", "MKTAY"), ("B", "MKVLA")]
+    assert first.query.chains[0].alignment is not None, "that of a, which is the same protein"
+    assert [chain.ids for chain in second.query.chains] == [("A", "B"), ("C",)]
+    assert (first.a, first.b, first.num_first) == ("", "", 0)
+    Path("t.csv.gz").write_bytes(gzip.compress(text.encode()))
+    assert names(read_screen([Path("t.csv.gz")])) == ["x", "y"]
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_bait_of_two_chains() -> None:
+    [pair] = read_screen([table("id,sequence\nab,MKTAY:MKVLA\nc,GGSAYW\n")], ["ab"])
+    assert chains(pair.query) == [("A", "MKTAY"), ("B", "MKVLA"), ("C", "GGSAYW")]
+    assert pair.num_first == 2
+
+
+def test_long_names_make_names_that_differ() -> None:
+    long = [f"{'protein_' * 11}{k}" for k in range(4)]
+    made = [pair_name(a, b) for a, b in combinations([*long, "b"], 2)]
+    assert len({name.casefold() for name in made}) == 10
+    assert all(len(name) <= 100 and safe_name(name, "") == name for name in made)
+    assert pair_name("a" * 47, "b" * 48) == "a" * 47 + "_and_" + "b" * 48, "just fits"
+
+
+WRONG: dict[str, tuple[str, dict[str, object], str]] = {
+    # what is wrong: (the table, how pairs are chosen, what the sentence must say)
+    "empty": ("", {}, "the columns ''"),
+    "no rows": ("id,sequence\n", {}, "no pair"),
+    "other columns": ("name,seq\nx,MKT\n", {}, "t.csv has the columns 'name, seq'"),
+    "a column twice": ("a,b,b\na,b,c\n", {}, "columns"),
+    "too many cells": ("a,b\na,b\nb,c,d,e\n", {}, "t.csv, line 3, has 4 cells in 2 columns"),
+    "an open quote": ('a,b\na,b\n"b,c\n', {}, "t.csv, line 3, is not valid CSV"),
+    "a cell without end": (
+        "id,sequence\nx," + "A" * 200_000 + "\n",
+        {},
+        "line 2, is not valid CSV",
+    ),
+    "an unknown name": ("a,b\na,b\na,zz\n", {}, "t.csv, line 3, names 'zz', which no file"),
+    "a name left out": ("a,b\na\n", {}, "t.csv, line 2, names ''"),
+    "a name that climbs out": ("a,b\na,../..\n", {}, "line 2, has the name '../..'"),
+    "an id left out": ("id,sequence\n,MKT:MKT\n", {}, "line 2, has no id"),
+    "an id that climbs out": ("id,sequence\n/,MKT:MKT\n", {}, "line 2, has the name '/'"),
+    "a digit": ("id,sequence\nx,MKT:MKV\ny,MK7:MKT\n", {}, "line 3, has '7' at residue 3"),
+    "an empty chain": ("id,sequence\nx,MKT:\n", {}, "line 2, has no sequence"),
+    "one chain": ("id,sequence\nx,MKT\n", {}, "t.csv, line 2, is one chain: write A:B"),
+    "pairs of one name": ("a,b\na,b\nA,b\n", {}, "line 3, is called 'a_and_b' as an earlier"),
+    "ids equal but for case": ("id,a,b\nx,a,b\nX,a,c\n", {}, "line 3, is called 'X'"),
+    "pairs and a bait": ("a,b\na,b\n", {"baits": ["a"]}, "lists pairs already"),
+    "pairs and all": ("a,b\na,b\n", {"every": True}, "lists pairs already"),
+    "an unknown bait": ("id\na\nb\n", {"baits": ["q"]}, "The bait names 'q'"),
+    "a bait alone": ("id\na\n", {"baits": ["a"]}, "no pair"),
+    "one protein": ("id\na\n", {"every": True}, "no pair"),
+    "a protein twice": ("id\na\nb\nA\n", {"every": True}, "the protein 'a' twice"),
+    "pairs of one joined name": (
+        "id,sequence\nx,MK\nx_and_y,MKT\ny_and_z,MKV\nz,MKA\n",
+        {"baits": ["x", "x_and_y"]},
+        "The screen has two pairs called 'x_and_y_and_z': name one",
+    ),
+    "too many chains": ("id,sequence\nx," + "A:" * 1000 + "A\n", {}, "1001 chains"),
+    "too many rows": ("id\n" + "a\n" * 6, {"every": True}, "t.csv, line 7, is beyond the 5 rows"),
+    "too many pairs": ("id\na\nb\nc\nd\n", {"every": True}, "has 6 pairs and the limit is 5"),
+}
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_table(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PAIRS", 5)
+    text, chosen, says = WRONG[case]
+    with pytest.raises(InputError) as caught:
+        read_screen([table(text), Path("msas")], **chosen)  # type: ignore[arg-type]
+    assert says in str(caught.value)
+
+
+@pytest.mark.usefixtures("folder")
+def test_wrong_files() -> None:
+    with pytest.raises(InputError, match="There are no pairs"):
+        read_screen([Path("msas")])
+    with pytest.raises(InputError, match=r"two\.csv is a second table"):
+        read_screen([table("a,b\n"), Path("two.csv")])
+    with pytest.raises(InputError, match=r"none\.csv does not exist"):
+        read_screen([Path("none.csv")])
+    Path("two.a3m").write_text("#5,5\t1,1\n>101\t102\nMKTAYMKVLA\n")
+    with pytest.raises(InputError, match="pairs the rows of its chains"):
+        read_screen([Path("two.a3m"), Path("msas")], ["b"])

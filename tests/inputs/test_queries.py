@@ -1,0 +1,278 @@
+"""What input files mean: names, letters, chains, alignments, templates."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldry.errors import InputError
+from foldry.formats.sequence import chain_names, clean_sequence
+from foldry.inputs.queries import read_queries, safe_name
+from foldry.query import Query
+
+SEQUENCE = "MKTAYIAKQR"
+CIF = """data_t
+loop_
+_entity_poly_seq.entity_id
+_entity_poly_seq.num
+_entity_poly_seq.mon_id
+1 1 GLY
+1 2 ALA
+1 3 MET
+loop_
+_atom_site.group_PDB
+_atom_site.id
+_atom_site.type_symbol
+_atom_site.label_atom_id
+_atom_site.label_alt_id
+_atom_site.label_comp_id
+_atom_site.label_asym_id
+_atom_site.label_entity_id
+_atom_site.label_seq_id
+_atom_site.pdbx_PDB_ins_code
+_atom_site.Cartn_x
+_atom_site.Cartn_y
+_atom_site.Cartn_z
+_atom_site.occupancy
+_atom_site.B_iso_or_equiv
+_atom_site.auth_seq_id
+_atom_site.auth_asym_id
+_atom_site.pdbx_PDB_model_num
+ATOM 1 C CA . ALA A 1 2 ? 1.0 2.0 3.0 1.0 5.0 20 A 1
+ATOM 2 C CA . MET A 1 3 ? 4.0 5.0 6.0 1.0 5.0 21 A 1
+loop_
+_entity.id
+_entity.type
+1 polymer
+loop_
+_entity_poly.entity_id
+_entity_poly.type
+1 polypeptide(L)
+"""
+
+
+def read(folder: Path, name: str, content: str | bytes) -> list[Query]:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return read_queries([path])
+
+
+def test_fasta_records_are_queries(tmp_path: Path) -> None:
+    text = ">sp|P00974|BPT1_BOVIN Pancreatic\nMKTAYI\nAKQR\n\n>two\nmktayiakqr*\n"
+    one, two = read(tmp_path, "q.fasta", text)
+    assert (one.name, two.name) == ("sp_P00974_BPT1_BOVIN", "two")
+    for query in (one, two):
+        assert [chain.sequence for chain in query.chains] == [SEQUENCE]
+        assert query.chains[0].ids == ("A",)
+        assert query.chains[0].alignment is None
+        assert query.seeds == ()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f">a\r\n{SEQUENCE[:4]}\r\n{SEQUENCE[4:]}\r\n",
+        f">a\r{SEQUENCE}",
+        f"\ufeff>a\n{SEQUENCE}\n\n\n",
+        f"\n\n>a\n  {SEQUENCE[:5]} {SEQUENCE[5:]}\t\n",
+        gzip.compress(f">a\n{SEQUENCE}\n".encode()),
+    ],
+    ids=["Windows", "old Mac", "byte-order mark", "spaces", "gzip"],
+)
+def test_fasta_in_other_clothes(tmp_path: Path, content: str | bytes) -> None:
+    (query,) = read(tmp_path, "a.fa", content)
+    assert (query.name, query.chains[0].sequence) == ("a", SEQUENCE)
+
+
+def test_rare_letters_become_x() -> None:
+    assert clean_sequence("muobzjx", "here") == "MXXXXXX"
+    with pytest.raises(InputError, match="here has no known amino acid"):
+        clean_sequence("XXUX", "here")
+
+
+def test_a_lone_record_without_a_name_takes_the_files(tmp_path: Path) -> None:
+    assert read(tmp_path, "my protein.v2.fasta", f">\n{SEQUENCE}\n")[0].name == "my_protein.v2"
+
+
+def test_chains_of_a_fasta_record(tmp_path: Path) -> None:
+    (query,) = read(tmp_path, "q.fasta", f">dimer\n{SEQUENCE}:MKV:{SEQUENCE}\n")
+    assert [(chain.ids, chain.sequence) for chain in query.chains] == [
+        (("A", "C"), SEQUENCE),
+        (("B",), "MKV"),
+    ]
+    assert (query.num_chains, query.num_residues) == (3, 23)
+
+
+def test_chain_names() -> None:
+    names = chain_names(26 + 26**2 + 1)
+    assert names[:2] == ["A", "B"]
+    assert names[25:29] == ["Z", "AA", "BA", "CA"]
+    assert names[26 + 26 - 1 : 26 + 28] == ["ZA", "AB", "BB"]
+    assert names[-1] == "AAA"
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("q.a3m", ">q some words\nMKTAYIAKQR\n>r/1-9 OX=9606\nMK-AYIAKaaQR\n"),
+        ("q.a3m", "#10\t1\n>q\nMKTAYIAKQR\n>r/1-9 OX=9606\nMK-AYIAKaaQR\n"),
+        ("q.sto", "# STOCKHOLM 1.0\nq MKTAYIAK--QR\nr MK-AYIAKAAQR\n//\n"),
+    ],
+)
+def test_the_first_row_of_an_alignment_is_the_query(tmp_path: Path, name: str, text: str) -> None:
+    (query,) = read(tmp_path, name, text)
+    (chain,) = query.chains
+    assert (query.name, chain.sequence) == ("q", SEQUENCE)
+    assert chain.alignment is not None
+    assert chain.alignment.sequences == (SEQUENCE, "MK-AYIAKQR")
+    assert chain.alignment.deletions.tolist() == [[0] * 10, [0] * 8 + [2, 0]]
+    assert chain.alignment.headers[1].startswith("r")
+
+
+def test_alignment_keeps_the_species(tmp_path: Path) -> None:
+    (query,) = read(tmp_path, "q.a3m", ">q\nMK\n>tr|A|A_HUMAN x OX=9606\nM-\n")
+    assert query.chains[0].alignment is not None
+    assert query.chains[0].alignment.headers == ("q", "tr|A|A_HUMAN x OX=9606")
+
+
+def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
+    (tmp_path / "b.fasta").write_text(">b\nMK\n")
+    (tmp_path / "a.a3m").write_text(">a\nMK\n")
+    (tmp_path / "notes.txt").write_text("not a query\n")
+    assert [query.name for query in read_queries([tmp_path])] == ["a", "b"]
+
+
+def test_json_job(tmp_path: Path) -> None:
+    (tmp_path / "msa").mkdir()
+    (tmp_path / "msa" / "m.a3m").write_text(f">q\n{SEQUENCE}\n>r\nMK-AYIAKQR\n")
+    (tmp_path / "t.cif.gz").write_bytes(gzip.compress(CIF.encode()))
+    indices = {"queryIndices": [0, 3], "templateIndices": [2, 1]}
+    protein = {
+        "id": ["A"],
+        "sequence": SEQUENCE,
+        "modifications": [],
+        "description": "a protein",
+        "unpairedMsaPath": "msa/m.a3m",
+        "pairedMsa": "",
+        "templates": [{"mmcif": CIF, **indices}, {"mmcifPath": "t.cif.gz", **indices}],
+    }
+    job = {
+        "name": "My job: 1",
+        "modelSeeds": [7, 1],
+        "sequences": [{"protein": protein}],
+        "bondedAtomPairs": None,
+        "dialect": "alphafold3",
+        "version": 4,
+    }
+    (query,) = read(tmp_path, "job.json", json.dumps(job))
+    (chain,) = query.chains
+    assert (query.name, query.seeds) == ("My_job_1", (7, 1))
+    assert (chain.ids, chain.sequence, chain.paired) == (("A",), SEQUENCE, None)
+    assert chain.alignment is not None
+    assert len(chain.alignment.sequences) == 2
+    assert len(chain.templates) == 2
+    for hit in chain.templates:
+        assert hit.pairs.tolist() == [[0, 2], [3, 1]]
+        assert hit.structure.sequence == "GAM"  # the residue that was not seen counts
+        assert hit.structure.atom_mask.any(axis=1).tolist() == [False, True, True]
+
+
+def test_json_jobs_of_the_server(tmp_path: Path) -> None:
+    jobs = [
+        {
+            "name": f"job {number}",
+            "modelSeeds": ["1593933729"],
+            "sequences": [
+                {"proteinChain": {"sequence": SEQUENCE, "count": 2, "glycans": []}},
+                {"proteinChain": {"sequence": "MKV", "count": 1, "modifications": []}},
+            ],
+            "dialect": "alphafoldserver",
+            "version": 1,
+        }
+        for number in (1, 2)
+    ]
+    one, two = read(tmp_path, "jobs.json", json.dumps(jobs))
+    assert (one.name, two.name, one.seeds) == ("job_1", "job_2", (1593933729,))
+    assert [chain.ids for chain in one.chains] == [("A", "B"), ("C",)]
+
+
+@pytest.mark.parametrize(
+    ("indices", "says"),
+    [
+        (([0], [3]), "strange indices"),
+        (([10], [0]), "strange indices"),
+        (([-1], [0]), "strange indices"),
+        (([0.5], [0]), "strange indices"),
+        (([True], [0]), "strange indices"),
+        ((None, [0]), "strange indices"),
+        (([0, 1], [0]), "same length"),
+        (([0, 0], [0, 1]), "twice"),
+        (([], []), "same length"),
+    ],
+)
+def test_json_template_indices(tmp_path: Path, indices: tuple[object, object], says: str) -> None:
+    template = {"mmcif": CIF, "queryIndices": indices[0], "templateIndices": indices[1]}
+    protein = {"id": "A", "sequence": SEQUENCE, "templates": [template]}
+    job = {"name": "x", "sequences": [{"protein": protein}]}
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, "job.json", json.dumps(job))
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200) | st.text("a.-/", min_size=90, max_size=110))
+def test_a_name_is_safe_or_refused(name: str) -> None:
+    try:
+        safe = safe_name(name, "here")
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    assert safe == Path(safe).name
+    assert safe == safe.strip("._-")
+    assert safe.isascii()
+    assert safe.isprintable()
+    assert 0 < len(safe) <= 100
+    assert safe_name(safe, "here") == safe
+
+
+KEYS = ["name", "sequences", "protein", "id", "sequence", "templates", "modelSeeds", "mmcif"]
+KEYS += ["unpairedMsa", "pairedMsaPath", "queryIndices", "templateIndices", "proteinChain"]
+KEYS += ["count", "dialect", "version", "modifications"]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(KEYS),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(content=JSON)
+def test_any_json_is_a_query_or_bad_input(
+    tmp_path_factory: pytest.TempPathFactory, content: object
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    for job in (
+        content,
+        {"name": "x", "sequences": content},
+        {"name": "x", "sequences": [{"protein": content}]},
+        {"name": "x", "sequences": [{"protein": {"sequence": "MK", "templates": content}}]},
+    ):
+        path.write_text(json.dumps(job))
+        try:
+            queries = read_queries([path])
+        except InputError as error:
+            assert str(error).endswith(".")
+        else:
+            assert all(query.chains for query in queries)

@@ -1,0 +1,244 @@
+"""The files of a query: names, content, and what happens when writing fails."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from unittest.mock import patch
+
+import gemmi
+import numpy as np
+import pytest
+
+from foldry.errors import DiskFullError
+from foldry.formats.afdb import confidence_json, pae_json
+from foldry.formats.coordinates import read_structure
+from foldry.relax.result import Relaxation
+from foldry.results.chain_confidence import chain_confidence, chains_json
+from foldry.results.folder import (
+    modelcif_text,
+    prediction_name,
+    write_prediction,
+    write_query,
+)
+from foldry.score.confidence import interface_confidence
+from tests.predict.fake import MAX_PAE, fake_complex, fake_prediction
+
+
+def test_the_files_of_a_query(tmp_path: Path) -> None:
+    best, other = fake_prediction(seed=3), fake_prediction(model_name="model_4", pae=False)
+    written = write_query([best, other], tmp_path / "new" / "1adz")
+    assert [path.name for path in written] == [
+        "ranked_0.cif",
+        "ranked_0.pdb",
+        "confidence_model_1_ptm_pred_3.json",
+        "pae_model_1_ptm_pred_3.json",
+        "scores_model_1_ptm_pred_3.json",
+        "ranked_1.cif",
+        "ranked_1.pdb",
+        "confidence_model_4_pred_0.json",
+        "scores_model_4_pred_0.json",
+        "ranking_debug.json",
+        "report.html",
+    ]
+    assert sorted(written) == sorted((tmp_path / "new" / "1adz").iterdir())
+
+
+def test_nothing_is_written_where_the_report_cannot_be(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_query([replace(fake_prediction(), ptm=float("inf"))], tmp_path / "q")
+    assert not (tmp_path / "q").exists()
+
+
+@pytest.mark.parametrize("suffix", ["cif", "pdb"])
+def test_the_structure_is_read_back(tmp_path: Path, suffix: str) -> None:
+    prediction = fake_prediction()
+    write_prediction(prediction, tmp_path, 0)
+    again = read_structure(tmp_path / f"ranked_0.{suffix}")
+    wanted = prediction.structure
+    assert again.sequence == prediction.query.chains[0].sequence
+    np.testing.assert_array_equal(again.residue_number, wanted.residue_number)
+    np.testing.assert_array_equal(again.atom_mask, wanted.atom_mask)
+    np.testing.assert_allclose(again.atom_positions, wanted.atom_positions, atol=6e-4)
+    np.testing.assert_allclose(again.b_factor, wanted.b_factor, atol=6e-3)
+
+
+def test_json_files(tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    assert prediction.pae is not None
+    write_prediction(prediction, tmp_path, 2)
+    name = prediction_name(prediction)
+    text = (tmp_path / f"confidence_{name}.json").read_text()
+    assert text == confidence_json(prediction.plddt)
+    assert (tmp_path / f"pae_{name}.json").read_text() == pae_json(prediction.pae, MAX_PAE)
+    scores = json.loads((tmp_path / f"scores_{name}.json").read_text())
+    np.testing.assert_allclose(scores.pop("plddt"), prediction.plddt, atol=0.0051)
+    assert scores == {
+        "name": "1adz",
+        "prediction": "model_1_ptm_pred_0",
+        "rank": 2,
+        "ranking_confidence": prediction.ranking_confidence,
+        "mean_plddt": pytest.approx(prediction.plddt.mean()),
+        "ptm": 0.8123,
+        "iptm": None,
+        "provenance": asdict(prediction.provenance),
+    }
+
+
+def test_scores_of_a_complex(tmp_path: Path) -> None:
+    prediction = fake_complex()
+    write_query([prediction], tmp_path)
+    text = (tmp_path / f"scores_{prediction_name(prediction)}.json").read_text()
+    scores = json.loads(text)
+    assert scores["has_clash"] is False
+    assert [each["chain"] for each in scores["chains"]] == ["A", "B"]
+    assert [each["residues"] for each in scores["chains"]] == [313, 313]
+    assert [each["ptm"] for each in scores["chains"]] == [0.91, 0.92]
+    [pair] = scores["interfaces"]
+    assert pair["chains"] == ["A", "B"]
+    assert pair["iptm"] == [0.8765, 0.8612]
+    assert pair["actifptm"] == [0.93, 0.94]
+    assert prediction.pae is not None
+    found = interface_confidence(prediction.structure, prediction.pae, prediction.plddt)
+    for name in ("ipsae", "lis", "interface_pae"):
+        values = getattr(found, name)
+        assert pair[name] == pytest.approx([values[0, 1], values[1, 0]], abs=6e-5)
+    assert pair["pdockq"] == pytest.approx(found.pdockq[0, 1], abs=6e-5)
+    assert (pair["contacts"], pair["clashing_atoms"]) == (126, [0, 0])
+
+
+def test_chains_on_top_of_each_other_clash() -> None:
+    prediction = fake_complex()
+    atoms = prediction.structure.atom_positions.copy()
+    atoms[313:] = atoms[:313] + 0.3
+    heap = replace(prediction, structure=replace(prediction.structure, atom_positions=atoms))
+    found = chain_confidence(heap)
+    assert found is not None and found.clashing.all()
+    assert chains_json(found)["has_clash"] is True
+
+
+def test_a_heap_of_atoms_is_written_without_its_interfaces(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All atoms of a network that has not learnt lie at the origin."""
+    prediction = fake_complex()
+    atoms = 0 * prediction.structure.atom_positions
+    heap = replace(prediction, structure=replace(prediction.structure, atom_positions=atoms))
+    with patch("foldry.score.neighbours._MAX_CANDIDATES", 10**6):
+        write_query([heap], tmp_path)
+    scores = json.loads((tmp_path / f"scores_{prediction_name(heap)}.json").read_text())
+    assert scores["iptm"] == heap.iptm
+    assert "interfaces" not in scores
+    assert "are not judged" in caplog.text
+
+
+def test_modelcif_of_a_complex_names_chains_and_pairs() -> None:
+    prediction = fake_complex()
+    block = gemmi.cif.read_string(modelcif_text(prediction, chain_confidence(prediction)))[0]
+    names = {row[0]: row.str(1) for row in block.find("_ma_qa_metric.", ["id", "name"])}
+    chains = dict(
+        list(row)
+        for row in block.find("_ma_entity_instance_feature.", ["feature_id", "label_asym_id"])
+    )
+    columns = ["feature_id_1", "feature_id_2", "metric_id", "metric_value"]
+    pairs = {
+        (names[row[2]], chains[row[0]], chains[row[1]]): float(row[3])
+        for row in block.find("_ma_qa_metric_feature_pairwise.", columns)
+    }
+    assert pairs["ipTM", "A", "B"] == pytest.approx(0.8765, abs=6e-4)
+    assert pairs["ipTM", "B", "A"] == pytest.approx(0.8612, abs=6e-4)
+    assert ("pDockQ", "A", "B") in pairs and ("pDockQ", "B", "A") not in pairs
+    assert {name for name, *_ in pairs} == {
+        "ipTM",
+        "actifpTM",
+        "ipSAE",
+        "LIS",
+        "pDockQ",
+        "Interface PAE",
+    }
+
+
+def test_relaxation_and_the_structure_before_it(tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    relaxation = Relaxation(True, "", "CPU", 1, 2.5, 10.0, -20.0, 3, 0, 5, 1, 0.1, 0.4)
+    atoms = prediction.structure.atom_positions + prediction.structure.atom_mask[..., None]
+    versions = {**prediction.provenance.versions, "openmm": "8.1", "pdbfixer": "1.9"}
+    relaxed = replace(
+        prediction,
+        structure=replace(prediction.structure, atom_positions=atoms),
+        provenance=replace(prediction.provenance, versions=versions),
+        relaxation=relaxation,
+        unrelaxed=prediction,
+    )
+    written = {path.name for path in write_prediction(relaxed, tmp_path, 0)}
+    name = prediction_name(prediction)
+    assert {f"unrelaxed_{name}.cif", f"unrelaxed_{name}.pdb"} <= written
+    scores = json.loads((tmp_path / f"scores_{name}.json").read_text())
+    assert scores["relaxation"] == asdict(relaxation)
+    assert scores["provenance"]["versions"] == versions
+
+    kept, moved = (
+        gemmi.cif.read_file(str(tmp_path / file))[0]
+        for file in (f"unrelaxed_{name}.cif", "ranked_0.cif")
+    )
+    step = "_ma_protocol_step."
+    assert list(kept.find_values(f"{step}step_name")) == ["Prediction"]
+    assert list(moved.find_values(f"{step}step_name")) == ["Prediction", "Relaxation"]
+    assert list(kept.find_values("_software.name")) == ["foldry", "torch", "numpy"]
+    assert list(moved.find_values("_software.name"))[3:] == ["openmm", "pdbfixer"]
+    assert "clashes_before" not in list(kept.find_values("_ma_software_parameter.name"))
+    assert "clashes_before" in list(moved.find_values("_ma_software_parameter.name"))
+    assert (tmp_path / f"unrelaxed_{name}.cif").read_text() == modelcif_text(prediction)
+    for file, said in ((f"unrelaxed_{name}.pdb", False), ("ranked_0.pdb", True)):
+        assert ("REMARK 999 Relaxed" in (tmp_path / file).read_text()) is said
+
+
+def test_ranking_names_the_best_first(tmp_path: Path) -> None:
+    best = fake_prediction(seed=1)
+    other = replace(fake_prediction(seed=2), ranking_confidence=12.5)
+    write_query([best, other], tmp_path)
+    assert json.loads((tmp_path / "ranking_debug.json").read_text()) == {
+        "plddts": {"model_1_ptm_pred_1": best.ranking_confidence, "model_1_ptm_pred_2": 12.5},
+        "order": ["model_1_ptm_pred_1", "model_1_ptm_pred_2"],
+    }
+
+
+def test_representations_are_kept(tmp_path: Path) -> None:
+    single, pair = np.ones((63, 4), np.float32), np.zeros((63, 63, 2), np.float32)
+    write_prediction(replace(fake_prediction(), single=single, pair=pair), tmp_path, 0)
+    with np.load(tmp_path / "representations_model_1_ptm_pred_0.npz") as kept:
+        np.testing.assert_array_equal(kept["single"], single)
+        np.testing.assert_array_equal(kept["pair"], pair)
+
+
+def test_what_pdb_cannot_hold_has_no_pdb_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    prediction = fake_prediction()
+    (chain,) = prediction.query.chains
+    prediction = replace(
+        prediction,
+        query=replace(prediction.query, chains=(replace(chain, ids=("LONG",)),)),
+        structure=replace(prediction.structure, chain_id=np.full(63, "LONG")),
+    )
+    names = [path.name for path in write_prediction(prediction, tmp_path, 0)]
+    assert "ranked_0.cif" in names
+    assert "ranked_0.pdb" not in names
+    assert "does not fit into the PDB format" in caplog.text
+
+
+def test_a_file_is_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prediction = fake_prediction()
+    write_query([prediction], tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self: Path, _: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DiskFullError, match=r"ranked_0.cif cannot be written, no space is left"):
+        write_query([replace(prediction, ptm=0.1)], tmp_path)
+    after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert after == before

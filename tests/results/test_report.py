@@ -1,0 +1,417 @@
+"""The report: what is in the page, and what a browser makes of it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foldry.relax.result import Relaxation
+from foldry.residues import CA
+from foldry.results import report
+from foldry.results.chain_confidence import chain_confidence
+from foldry.results.folder import modelcif_text, write_query
+from foldry.results.prediction import Prediction
+from foldry.results.report import identity_map, quantise, report_html
+from tests.browser import Page
+from tests.predict.fake import fake_complex, fake_prediction
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
+NOTICE = "Made with a small model <b>only</b>: run `foldry <i>` first."
+VENDOR = files("foldry") / "results" / "viewer"
+
+
+def page(predictions: list[Prediction]) -> str:
+    chains = [chain_confidence(each) for each in predictions]
+    return report_html(predictions, [modelcif_text(each) for each in predictions], chains)
+
+
+class Elements(HTMLParser):
+    """The elements of a page, and the text of its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.cdata_elem == "script":
+            self.scripts[-1] += data
+
+
+def embedded(text: str) -> dict[str, object]:
+    match = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    assert match
+    data: dict[str, object] = json.loads(match[1])
+    return data
+
+
+def test_names_are_only_text() -> None:
+    calm = Elements(page([fake_prediction()]))
+    prediction = fake_prediction(name=EVIL)
+    provenance = replace(prediction.provenance, notice=NOTICE, model_name=EVIL)
+    evil = page([replace(prediction, provenance=provenance)])
+    assert Elements(evil).tags == calm.tags
+    assert embedded(evil)["name"] == EVIL
+
+
+def test_the_policy_admits_these_scripts_and_no_request() -> None:
+    elements = Elements(page([fake_prediction()]))
+    policy = next(
+        attributes["content"] or ""
+        for tag, attributes in elements.tags
+        if attributes.get("http-equiv") == "Content-Security-Policy"
+    )
+    rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";")}
+    assert rules["default-src"] == ["'none'"]
+    for kind in ("img-src", "connect-src"):
+        assert set(rules[kind]) <= {"data:", "blob:"}
+    viewer = gzip.decompress((VENDOR / "molstar.js.gz").read_bytes())
+    allowed = {
+        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+        for script in (elements.scripts[-1].encode(), viewer)
+    }
+    assert {rule for rule in rules["script-src"] if rule.startswith("'sha256-")} == allowed
+    for tag, attributes in elements.tags:
+        for name in ("src", "href"):
+            value = attributes.get(name) or "data:"
+            assert value.startswith("data:"), f"<{tag}> asks for {value}"
+
+
+def test_the_viewer_is_the_one_its_sums_name() -> None:
+    for line in (VENDOR / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split()
+        data = gzip.decompress((VENDOR / f"{name}.gz").read_bytes())
+        assert hashlib.sha256(data).hexdigest() == digest
+    assert "MIT" in (VENDOR / "LICENSE").read_text()
+    assert (VENDOR / "VERSION").read_text() == "molstar 5.11.0\n"
+
+
+def test_more_predictions_than_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_SHOWN", 2)
+    data = embedded(page([fake_prediction(seed=seed) for seed in range(3)]))
+    assert ["model" in each for each in data["predictions"]] == [True, True, False]  # type: ignore[attr-defined]
+
+
+def test_a_paired_alignment_is_an_alignment() -> None:
+    prediction = fake_prediction()
+    [chain] = prediction.query.chains
+    paired = replace(chain, alignment=None, paired=chain.alignment)
+    query = replace(prediction.query, chains=(paired,))
+    text = modelcif_text(replace(prediction, query=query))
+    assert "with an alignment of 28 sequences" in " ".join(text.split())
+    assert '"coverage":{"depth":28,' in report_html(
+        [replace(prediction, query=query)], [text], [None]
+    )
+
+
+def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_COVERAGE_ROWS", 5)
+    prediction = fake_prediction()
+    coverage = embedded(page([prediction]))["coverage"]
+    assert isinstance(coverage, dict)
+    assert (coverage["depth"], coverage["rows"]) == (28, 5)
+    cells = np.frombuffer(gzip.decompress(base64.b64decode(coverage["cells"])), np.uint8)
+    assert (cells.reshape(5, 63)[0] == 255).all(), "the query is kept, and identical to itself"
+    alignment = prediction.query.chains[0].alignment
+    assert alignment is not None
+    columns = zip(*alignment.sequences, strict=True)
+    assert coverage["perResidue"] == [28 - column.count("-") for column in columns]
+
+
+def test_contacts_are_bounded_and_the_surest_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_CONTACTS", 5)
+    prediction = fake_complex()
+    assert prediction.pae is not None
+    judged = embedded(page([prediction]))["predictions"][0]["judged"]  # type: ignore[index]
+    assert judged["numContacts"] == 126
+    ca = prediction.structure.atom_positions[:, CA]
+    errors = []
+    for one, other, distance, error in judged["contacts"]:
+        assert prediction.structure.chain_id[[one, other]].tolist() == ["A", "B"]
+        assert distance <= 8
+        assert abs(np.linalg.norm(ca[one] - ca[other]) - distance) < 4, "these residues are near"
+        mean = (prediction.pae[one, other] + prediction.pae[other, one]) / 2
+        assert error == pytest.approx(mean, abs=0.006)
+        errors.append(error)
+    assert len(errors) == 5
+    assert errors == sorted(errors)
+
+
+def test_a_single_chain_has_no_interfaces() -> None:
+    data = embedded(page([fake_prediction(), fake_prediction(pae=False)]))["predictions"]
+    assert data[0]["judged"] is None  # type: ignore[index]
+    assert "judged" not in data[1]  # type: ignore[index]
+    assert [each["relaxation"] for each in data] == [None, None]  # type: ignore[attr-defined]
+
+
+@settings(deadline=None)
+@given(
+    st.text("ACDX", min_size=4, max_size=4),
+    st.lists(st.text("ACDX-", min_size=4, max_size=4), max_size=6),
+)
+def test_identity_map(query: str, others: list[str]) -> None:
+    rows = []
+    for row in [query, *others]:
+        aligned = [letter for letter in row if letter != "-"]
+        equal = sum(a == b for a, b in zip(query, row, strict=True) if b != "-")
+        shade = round(1 + 254 * (equal / len(aligned) if aligned else 0))
+        rows.append((-equal / max(len(aligned), 1), [0 if a == "-" else shade for a in row]))
+    expected = [row for _, row in sorted(rows, key=lambda each: each[0])]
+    assert identity_map(query, [query, *others]).tolist() == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 31.75), min_size=1, max_size=9))
+def test_quantised_errors_are_near(values: list[float]) -> None:
+    array = np.array(values)
+    np.testing.assert_allclose(quantise(array, 31.75) / 255 * 31.75, array, atol=0.0623)
+
+
+@pytest.fixture(scope="module")
+def full_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("full")
+    write_query([fake_prediction(seed=seed) for seed in (0, 1)], folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module", params=[1440, 390])
+def wide(request: pytest.FixtureRequest, full_page: Path) -> Iterator[Page]:
+    """The full report at one width, loaded once for all tests of that width."""
+    with Page(request.param, 900) as opened:
+        opened.open(full_page, "document.body?.dataset.ready === 'true'")
+        yield opened
+
+
+def assert_silent(opened: Page, page: Path) -> None:
+    asked = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
+    assert asked == [page.as_uri()]
+    assert opened.errors == []
+
+
+COLOURS_SHOWN = """(async () => {
+  const { canvas, width, height } = await viewer.plugin.helpers.viewportScreenshot.getPreview(320);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const near = { blue: 0, cyan: 0, yellow: 0, orange: 0 };
+  for (let i = 0; i < data.length; i += 4) {
+    const [r, g, b] = [data[i], data[i + 1], data[i + 2]];
+    if (data[i + 3] < 128) continue;
+    if (b > 150 && r < 60 && g < 130) near.blue++;
+    else if (b > 180 && g > 140 && r < 150) near.cyan++;
+    else if (r > 200 && g > 170 && b < 90) near.yellow++;
+    else if (r > 200 && g > 80 && g < 160 && b < 120) near.orange++;
+  }
+  return near;
+})()"""
+
+
+@pytest.mark.browser
+def test_the_structure_is_shown_in_the_colours_of_plddt(wide: Page) -> None:
+    residues = (
+        "viewer.plugin.managers.structure.hierarchy.current.structures"
+        ".map(each => each.cell.obj.data.polymerResidueCount)"
+    )
+    assert wide.evaluate(residues) == [63]
+    shown = wide.evaluate(COLOURS_SHOWN)
+    assert all(pixels > 50 for pixels in shown.values()), shown
+
+
+@pytest.mark.browser
+def test_the_page_fits_and_shows_every_figure(wide: Page) -> None:
+    assert wide.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    drawn = "document.querySelectorAll('#pae svg, #plddt svg, #coverage svg').length"
+    assert wide.evaluate(drawn) == 3
+    unnamed = "document.querySelectorAll('[role=img]:not([aria-label])').length"
+    assert wide.evaluate(unnamed) == 0
+
+
+@pytest.mark.browser
+def test_pointing_at_a_plot_reads_its_values(wide: Page) -> None:
+    expected = fake_prediction().plddt
+    box = wide.evaluate("""(() => {
+      document.querySelector("#plddt").scrollIntoView();
+      const box = document.querySelector("#plddt .axis[width]").getBoundingClientRect();
+      return [box.left, box.top, box.width, box.height];
+    })()""")
+    x = box[0] + box[2] * 20.5 / 63
+    wide.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=box[1] + box[3] / 2)
+    text = wide.evaluate("document.querySelector('#plddt-readout').textContent")
+    assert f"21: pLDDT {expected[20]:.1f}, very high" in text
+    marked = "viewer.plugin.managers.interactivity.lociHighlights.prev.length"
+    assert wide.evaluate(marked) == 1, "the residue is marked in the structure"
+
+
+@pytest.mark.browser
+def test_another_prediction_can_be_shown(wide: Page) -> None:
+    wide.evaluate("document.querySelector('#ranking button').click()")
+    wide.evaluate("(async () => { await work; })()")
+    seed = "document.querySelector('tr[aria-current]').cells[2].textContent"
+    assert wide.evaluate(seed) == "1"
+    assert wide.evaluate("shown.provenance.seed") == 1
+
+
+@pytest.mark.browser
+def test_the_console_and_the_network_stay_silent(wide: Page, full_page: Path) -> None:
+    assert_silent(wide, full_page)
+
+
+@pytest.mark.browser
+def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> None:
+    prediction = fake_prediction(name=EVIL, model_name="mini", pae=False, alignment=False)
+    provenance = replace(prediction.provenance, notice=NOTICE)
+    write_query([replace(prediction, provenance=provenance)], tmp_path)
+    with Page(390, 844) as opened:
+        opened.open(tmp_path / "report.html", "document.body?.dataset.ready === 'true'")
+        assert opened.evaluate("document.querySelector('h1').textContent") == EVIL
+        assert texts(opened, "#notice") == [NOTICE.replace("`", "")]
+        assert texts(opened, "#notice code") == ["foldry <i>"]
+        assert opened.evaluate("document.querySelector('#pae-panel').hidden")
+        text = opened.evaluate("document.querySelector('#coverage').textContent")
+        assert "without an alignment" in text
+        assert opened.evaluate("document.querySelectorAll('img[src=x]').length") == 0
+        assert opened.errors == []
+        assert all(url.startswith(("data:", "blob:", tmp_path.as_uri())) for url in opened.requests)
+        refused = "fetch('http://127.0.0.1:9/').then(() => 'asked', () => 'refused')"
+        assert opened.evaluate(refused) == "refused"
+        assert "Content Security Policy" in opened.errors[0]
+
+
+LATE = "The bound on time ended it before the minimum was reached."
+RELAXED = Relaxation(True, LATE, "CPU", 2, 41.3, 1.23e7, -24512.3, 37, 0, 61, 3, 0.12, 1.9)
+FAILED = Relaxation(False, "residue A 7 is unknown.", seconds=0.2)
+
+
+@pytest.fixture(scope="module")
+def complex_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("complex")
+    best, other = (fake_complex(seed=seed) for seed in (0, 1))
+    shifted = other.structure.atom_positions.copy()
+    shifted[313:] += (shifted[:313, CA] - shifted[313:, CA]).mean(axis=0)
+    other = replace(
+        other, structure=replace(other.structure, atom_positions=shifted), relaxation=FAILED
+    )
+    write_query([replace(best, relaxation=RELAXED), other], folder)
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def shown_complex(complex_page: Path) -> Iterator[Page]:
+    """The report of a complex at the width of a phone: the smallest view is drawn the soonest."""
+    with Page(390, 900) as opened:
+        opened.open(complex_page, "document.body?.dataset.ready === 'true'")
+        yield opened
+
+
+def texts(opened: Page, selector: str) -> list[str]:
+    query = f"[...document.querySelectorAll({selector!r})].map(each => each.textContent)"
+    found: list[str] = opened.evaluate(query)
+    return found
+
+
+def assert_chains_are_shown(opened: Page) -> None:
+    assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert "626 in 2 chains" in texts(opened, "#facts dd")
+    for plot in ("pae", "plddt", "coverage"):
+        assert texts(opened, f"#{plot} .chain") == ["A", "B"]
+    borders = "document.querySelectorAll('#pae .border').length"
+    assert opened.evaluate(borders) == 2
+    header, row = texts(opened, "#pairs th"), texts(opened, "#pairs td")
+    shown = dict(zip(header, row, strict=True))
+    assert shown["Chains"] == "A – B"
+    assert (shown["ipTM"], shown["actifpTM"], shown["Contacts"]) == ("0.88", "0.94", "126")
+    assert texts(opened, "#pairs-meaning dt") == header[1:]
+    assert all(texts(opened, "#pairs-meaning dd"))
+    assert texts(opened, "#chains td:first-child") == ["A", "B"]
+    assert texts(opened, "#clash") == ["No chain clashes with another."]
+    assert texts(opened, "#relaxation-about")[0].endswith(f"1.90 Å at most. {LATE}")
+    assert texts(opened, "#relaxation tbody tr:first-child td")[1:] == [
+        "12,300,000",
+        "-24,512",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_complex_fits_a_wide_window(complex_page: Path) -> None:
+    with Page(1440, 900) as opened:
+        opened.open(complex_page, "document.body?.dataset.ready === 'true'")
+        assert_chains_are_shown(opened)
+        assert_silent(opened, complex_page)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_complex_is_shown_with_its_chains(shown_complex: Page) -> None:
+    assert_chains_are_shown(shown_complex)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_structure_can_be_coloured_by_chain(shown_complex: Page) -> None:
+    themes = (
+        "viewer.plugin.managers.structure.hierarchy.current.structures[0].components"
+        ".flatMap(each => each.representations.map(one => one.cell.obj.data.repr.theme.color))"
+    )
+    legend = "[...document.querySelectorAll('#legend span')].map(each => each.style.background)"
+    for chain in ("chain", "plddt"):
+        press = f"document.querySelector('#coloring [value={chain}]')"
+        shown_complex.evaluate(f"{press}.click()")
+        shown_complex.evaluate("(async () => { await work; })()")
+        assert shown_complex.evaluate(f"{press}.getAttribute('aria-pressed')") == "true"
+        table = shown_complex.evaluate(f"{themes}[0].legend.table ?? []")
+        if chain == "chain":
+            numbers = dict(table)
+            expected = [f"rgb({n >> 16}, {n >> 8 & 255}, {n & 255})" for n in numbers.values()]
+            assert list(numbers) == ["A", "B"]
+            assert shown_complex.evaluate(legend) == expected
+            assert texts(shown_complex, "#legend li") == ["Chain A", "Chain B"]
+    assert len(shown_complex.evaluate(legend)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_contact_is_shown_in_the_structure(shown_complex: Page) -> None:
+    text = texts(shown_complex, "#contacts button")
+    assert len(text) == 126
+    shown_complex.evaluate("document.querySelector('#contacts button').click()")
+    assert text[0] == "A P15 – B P15"
+    marked = "viewer.plugin.managers.structure.selection.elementCount()"
+    assert shown_complex.evaluate(marked) == 14, "two prolines of seven atoms"
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_clash_and_a_failed_relaxation_are_told(shown_complex: Page) -> None:
+    shown_complex.evaluate("document.querySelector('#ranking button').click()")
+    assert texts(shown_complex, "#clash") == [
+        "Clash: too many atoms of chains A, B are less than 1.1 Å from other chains."
+    ]
+    [told] = texts(shown_complex, "#relaxation-about")
+    assert told.endswith("the structure is the network's own: residue A 7 is unknown.")
+    assert texts(shown_complex, "#relaxation td") == []
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_a_complex_asks_for_nothing_and_reports_no_error(
+    shown_complex: Page, complex_page: Path
+) -> None:
+    assert_silent(shown_complex, complex_page)

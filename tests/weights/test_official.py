@@ -1,0 +1,130 @@
+"""Official names and ours: a table that loses nothing, and files that say what they hold."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from foldry.errors import InputError
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
+from foldry.weights.official import (
+    from_official,
+    load,
+    load_config,
+    official_shapes,
+    read_npz,
+    save,
+    state_shapes,
+    table,
+    to_official,
+)
+from tests.conftest import parity_root
+
+NAME_LISTS = sorted((parity_root() / "names").glob("names_*.json"))
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("path", NAME_LISTS, ids=lambda path: path.stem)
+def test_full_name_list_converts_and_converts_back(path: Path) -> None:
+    name = path.stem.removeprefix("names_")
+    config = preset(name)
+    shapes = {key: tuple(shape) for key, shape in json.loads(path.read_text()).items()}
+    assert official_shapes(config) == shapes
+    rng = np.random.default_rng(0)
+    params = {key: rng.random(shape, np.float32) for key, shape in shapes.items()}
+    back = to_official(from_official(params, config), config)
+    assert set(back) == set(params)
+    for key, array in params.items():
+        assert back[key].dtype == array.dtype, key
+        assert np.array_equal(back[key], array), key
+
+
+@pytest.mark.parametrize("name", [*OFFICIAL_MODELS, *MULTIMER_MODELS[::5], "mini"])
+def test_every_parameter_has_one_official_name(name: str) -> None:
+    config = preset(name)
+    shapes = state_shapes(config)
+    named: dict[str, list[int]] = {}
+    for row in table(config):
+        for index in range(row.num_blocks or 1):
+            ours = row.ours.format(index)
+            named.setdefault(ours, []).extend(row.outputs or range(shapes[ours][0]))
+    # What the whole alignment says is Foldry's own, and off in every official network.
+    assert set(named) == {ours for ours in shapes if not ours.startswith("alignment.")}
+    for ours, outputs in named.items():
+        assert sorted(outputs) == list(range(shapes[ours][0])), ours
+
+
+def test_presets_of_multimers_are_the_documented_table() -> None:
+    for name in MULTIMER_MODELS:
+        config, version = preset(name), name.partition("multimer")[2]
+        sizes = (508, 2048 if name[6] in "123" else 1152) if version == "_v3" else (252, 1152)
+        features = config.features
+        assert (features.num_msa, features.num_extra_msa, features.num_templates) == (*sizes, 4)
+        assert (config.num_recycles, config.recycle_tolerance) == (20, 0.5)
+        assert config.fused_triangles == (version == "_v3")
+        assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    config = preset("mini")
+    model = AlphaFold(config)
+    save(tmp_path / "w.safetensors", model.state_dict(), config, {"licence": "CC BY 4.0"})
+    state, read, notes = load(tmp_path / "w.safetensors")
+    assert read == config == load_config(tmp_path / "w.safetensors")[0]
+    assert notes == {"licence": "CC BY 4.0"}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    text = tmp_path / "w.safetensors"
+    text.write_text("no weights at all")
+    with pytest.raises(InputError, match=r"w\.safetensors is not a weights file of Foldry"):
+        load(text)
+    config = preset("mini")
+    state = AlphaFold(config).state_dict()
+    save(text, {**state, "single.bias": torch.zeros(3)}, config)
+    with pytest.raises(InputError, match=r"'single\.bias' has shape \(3,\) and not \(128,\)"):
+        load(text)
+    del state["single.bias"]
+    save(text, state, config)
+    with pytest.raises(
+        InputError, match=r"w\.safetensors does not hold .*1 of \d+ arrays are missing"
+    ):
+        load(text)
+    with pytest.raises(InputError, match=r"^a\.npz does not hold .* model_1 \("):
+        from_official({}, preset("model_1"), "a.npz")
+    objects = tmp_path / "params_model_1.npz"
+    np.savez(objects, a=np.array([{}], dtype=object))
+    with pytest.raises(InputError, match="cannot be read as parameters"):
+        read_npz(objects)
+
+
+def test_unknown_config_keys_are_an_error() -> None:
+    values = preset("mini").to_dict()
+    assert ModelConfig.from_dict(values) == preset("mini")
+    values["structure"]["num_layer"] = 3
+    with pytest.raises(ValueError, match="StructureConfig has no field 'num_layer'"):
+        ModelConfig.from_dict(values)
+    with pytest.raises(ValueError, match="no model is called 'model_6'"):
+        preset("model_6")
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    config = preset("mini")
+    state = AlphaFold(config).state_dict()
+    notes = {f"note {number}": "é" * number for number in range(8)}
+    files = []
+    for number, order in enumerate((notes, dict(reversed(notes.items()))) * 3):
+        save(tmp_path / str(number), state, config, order)
+        files.append((tmp_path / str(number)).read_bytes())
+    assert len(set(files)) == 1
+    kept, same, known = load(tmp_path / "0")
+    assert (same, known) == (config, notes)
+    assert all(torch.equal(kept[name], tensor) for name, tensor in state.items())
