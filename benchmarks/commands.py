@@ -41,7 +41,8 @@ from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.residues import ATOM37_MASK, RESTYPES
 from foldry.structure import Structure
-from foldry.weights.official import official_shapes, save
+from foldry.weights.official import official_shapes
+from foldry.weights.state_file import save
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXAMPLE: Final = ROOT / "examples" / "kunitz"

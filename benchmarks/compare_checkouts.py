@@ -101,7 +101,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from foldry.model.config import preset
-from foldry.weights.official import save, state_shapes
+from foldry.weights.layout import state_shapes
+from foldry.weights.state_file import save
 base = preset("model_1_multimer_v3")
 small = dict(num_blocks=2, num_heads_msa=4, num_heads_pair=2, c_outer=8, c_triangle=16)
 config = replace(

@@ -31,16 +31,16 @@ from typing import Any
 import torch
 
 from chart import Series, svg
+from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, mini
 from foldry.model.runtime import Runtime
 from foldry.train import loop
 from foldry.train.config import StageConfig, mini_stages
-from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.losses import LossConfig
 from foldry.train.validate import PART, validate
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 from loss_curve import read
 from training_flops import gigaflop
 

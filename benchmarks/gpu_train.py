@@ -22,6 +22,7 @@ from pathlib import Path
 
 import torch
 
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
@@ -29,10 +30,9 @@ from foldry.store.files import write_bytes
 from foldry.train import bundle, loop
 from foldry.train.checkpoint import NAME
 from foldry.train.config import StageConfig, choose_stages
-from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.validate import PART, validate
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 
 SHARD = 16
 """MiB of a file that is handed back."""

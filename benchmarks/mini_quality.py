@@ -25,13 +25,14 @@ import numpy as np
 import torch
 
 from foldry.dataset.packs import Library
+from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
-from foldry.predict.runner import load_model, predict_one
+from foldry.predict.network import load_model
+from foldry.predict.runner import predict_one
 from foldry.predict.settings import Settings
 from foldry.residues import CA
+from foldry.score.atoms import score_atoms
 from foldry.score.compare import compare_ca
-from foldry.score.foldscore import foldscore
-from foldry.train.data import TrainingSet
 from foldry.train.validate import radius_of_gyration
 from foldry.weights.networks import NetworkFile, find_networks
 
@@ -123,11 +124,12 @@ def predictor(
         query = library.query(name, 4 if templates else 0, alignment=alignment)
         made = predict_one(query, model, network, 0, Settings())
         everything = np.ones(len(made.plddt), bool)
-        atoms, atom_mask = made.structure.atom_positions, made.structure.atom_mask
+        atoms = made.structure.atom_positions, made.structure.atom_mask
         truth = library.chain(name)
+        reference = truth.positions, truth.mask > 0
         return replace(
-            judge(library, name, atoms[:, CA], everything, made.plddt / 100),
-            foldscore=foldscore(atoms, truth.positions, atom_mask, truth.mask > 0).score,
+            judge(library, name, atoms[0][:, CA], everything, made.plddt / 100),
+            foldscore=score_atoms(atoms, atoms, reference, made.structure.chain_id).foldscore,
         )
 
     return run

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from foldry.dataset.packs import KnownChain
+from foldry.dataset.samples import Sample
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.formats.coordinates import read_structure
@@ -31,7 +32,7 @@ from foldry.query import Chain, Query
 from foldry.residues import CA
 from foldry.score.superpose import rmsd, superpose
 from foldry.train.config import StageConfig, mini_stages
-from foldry.train.data import Sample, collate
+from foldry.train.data import collate
 from foldry.train.distributed import MicroBatch, Workers
 from foldry.train.loop import make_optimizer, train_step
 from foldry.train.targets import Batch
@@ -50,7 +51,7 @@ def stage(num_steps: int) -> StageConfig:
     )
 
 
-def batch() -> Batch:
+def batch(plan: StageConfig) -> Batch:
     """The protein as one training sample."""
     structure = read_structure(EXAMPLE)
     structure = structure.select(structure.atom_mask[:, CA])
@@ -65,13 +66,14 @@ def batch() -> Batch:
     )
     query = Query("1adz", (Chain(("A",), structure.sequence),))
     features = make_features(query, replace(mini().features, num_templates=0), 0)
-    sample = Sample(features, (draw_msa(features, 0),), known, clamped=True)
-    return collate([sample], len(known))
+    sample = Sample(features, (draw_msa(features, 0),), known)
+    return collate([sample], replace(plan, crop_size=len(known)))
 
 
 def learn(num_steps: int) -> Iterator[tuple[int, float]]:
     """Train, and give the steps done and the Cα RMSD (Å) every 20 of them."""
-    plan, sample = stage(num_steps), batch()
+    plan = stage(num_steps)
+    sample = batch(plan)
     config = replace(mini(), template=None)
     torch.manual_seed(0)
     model = AlphaFold(config)

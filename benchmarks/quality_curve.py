@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from chart import Series, svg
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 
 CONDITIONS = ("alignment + templates", "alignment")
 PUBLISHED = {

@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from foldry.dataset.packs import Library
-from foldry.predict.runner import load_model, predict_one
+from foldry.predict.network import load_model
+from foldry.predict.runner import predict_one
 from foldry.predict.settings import Settings
-from foldry.relax.relax import relax
+from foldry.relax.relax import relax_structure
 from foldry.relax.result import MAX_ROUNDS, Relaxation
 from foldry.structure import Structure
 from foldry.weights.networks import find_networks
@@ -50,7 +51,7 @@ def chosen(library: Library, number: int) -> list[str]:
 
 def run(work: Work) -> tuple[Relaxation, float]:
     """The relaxation of one model and the processors' seconds of this process."""
-    _, result = relax(work.structure, "cpu", work.rounds, work.seconds)
+    _, result = relax_structure(work.structure, "cpu", work.rounds, work.seconds)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return result, usage.ru_utime + usage.ru_stime
 

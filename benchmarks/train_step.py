@@ -64,12 +64,12 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     import torch  # noqa: PLC0415
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
+    from foldry.dataset.samples import TrainingSet  # noqa: PLC0415
     from foldry.model.alphafold import AlphaFold  # noqa: PLC0415
     from foldry.model.config import preset  # noqa: PLC0415
     from foldry.model.runtime import Runtime  # noqa: PLC0415
     from foldry.train import loop  # noqa: PLC0415
     from foldry.train.config import choose_stages  # noqa: PLC0415
-    from foldry.train.data import TrainingSet  # noqa: PLC0415
     from foldry.train.distributed import Workers  # noqa: PLC0415
 
     on_gpu = device != "cpu"

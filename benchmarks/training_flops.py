@@ -15,10 +15,11 @@ from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
 
+from foldry.dataset.samples import TrainingSet
 from foldry.model.config import ModelConfig, mini
 from foldry.model.runtime import Runtime
 from foldry.train.config import StageConfig, choose_stages
-from foldry.train.data import TrainingSet
+from foldry.train.data import make_batch
 from foldry.train.distributed import Workers
 from foldry.train.loop import Run, build, run_passes
 
@@ -28,7 +29,7 @@ def gigaflop(config: ModelConfig, stage: StageConfig, data: TrainingSet) -> floa
     stage = replace(stage, batch_size=1, micro_batch=None)
     # Nothing is written: the run's folder is only named.
     model = build(config, stage, Run(Path("unused")), Runtime(), Workers())
-    batch = data.batch(stage, 0, 0)
+    batch = make_batch(data, stage, 0, 0)
     with FlopCounterMode(display=False) as counter:
         total = run_passes(model, batch, 1, stage).total
         total.backward()  # type: ignore[no-untyped-call]

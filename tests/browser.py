@@ -143,12 +143,13 @@ class Page:
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def open(self, path: Path, ready: str, seconds: float = 90) -> None:
-        """Open a file and wait until a JavaScript expression is true."""
-        self.send("Page.navigate", url=path.resolve().as_uri())
+    def open(self, place: Path | str, ready: str, seconds: float = 90) -> None:
+        """Open a file or an address and wait until a JavaScript expression is true."""
+        url = place.resolve().as_uri() if isinstance(place, Path) else place
+        self.send("Page.navigate", url=url)
         until = time.monotonic() + seconds
         while not self.evaluate(ready):
-            assert time.monotonic() < until, f"{path.name} is not ready: {self.errors}"
+            assert time.monotonic() < until, f"{url} is not ready: {self.errors}"
             time.sleep(0.1)
 
     def screenshot(self, path: Path) -> None:

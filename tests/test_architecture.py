@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import tokenize
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,8 @@ ON_A_BARE_GPU_MACHINE = {"torch", "triton", "numpy", "jaxtyping", "safetensors"}
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80  # without its signature, which for a command holds the help of its flags
 MAX_PARAMETERS = 8
+MAX_REPEATED_LINES = 11
+MAX_CODE_LINES = 17_000  # of all of src, without blank lines, comments and docstrings
 
 
 def module_name(path: Path) -> str:
@@ -208,6 +212,189 @@ def test_functions_stay_small(module: str) -> None:
         names = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         count = len([name for name in names if name.arg not in ("self", "cls")])
         assert count <= MAX_PARAMETERS, f"{where}: {count} parameters"
+
+
+# A room's data files are its own
+
+
+Parts = tuple[str, ...]
+OF_A_PACKAGE = {"files", "get_data", "read_text", "read_binary", "open_text", "open_binary"}
+
+
+def located(node: ast.AST, known: Mapping[str, Parts]) -> Parts | None:
+    """Where an expression leads, as parts of a path below the package; None if it is no path.
+
+    `known` are the paths that names stand for; "?" is a part that is not constant.
+    """
+    found: Parts | None = None
+    match node:
+        case ast.Name(id=name):
+            found = known.get(name)
+        case ast.BinOp(left=start, op=ast.Div(), right=name):
+            found = joined(located(start, known), [name])
+        case ast.Attribute(value=start, attr="parent"):
+            found = up(located(start, known), 1)
+        case ast.Subscript(
+            value=ast.Attribute(value=start, attr="parents"), slice=ast.Constant(value=int(levels))
+        ):
+            found = up(located(start, known), levels + 1)
+        case ast.Call(
+            func=ast.Name(id=name) | ast.Attribute(attr=name),
+            args=[ast.Constant(value=str(package)), *names],
+        ) if name in OF_A_PACKAGE and re.fullmatch(r"foldry(\.\w+)*", package):
+            found = joined(tuple(package.split(".")[1:]), names)
+        case ast.Call(func=ast.Attribute(attr="dirname"), args=[start]):
+            found = up(located(start, known), 1)
+        case ast.Call(
+            func=ast.Name(id="Path" | "str") | ast.Attribute(attr="Path" | "join"),
+            args=[start, *names],
+        ):
+            found = joined(located(start, known), names)
+        case ast.Call(func=ast.Attribute(value=start, attr="joinpath"), args=names):
+            found = joined(located(start, known), names)
+        case ast.Call(func=ast.Attribute(value=start, attr="with_name"), args=names):
+            found = joined(up(located(start, known), 1), names)
+        case ast.Call(func=ast.Attribute(value=start, attr="resolve" | "absolute")):
+            found = located(start, known)
+    return found
+
+
+def up(start: Parts | None, levels: int) -> Parts | None:
+    """The folder so many levels above a path; ".." above the package itself."""
+    for _ in range(levels if start is not None else 0):
+        start = start[:-1] if start else ("..",)
+    return start
+
+
+def joined(start: Parts | None, names: list[ast.expr]) -> Parts | None:
+    """A path with more names after it."""
+    for name in names if start is not None else ():
+        text = name.value if isinstance(name, ast.Constant) else "?"
+        for part in str(text).split("/"):
+            start = up(start, 1) if part == ".." else (*(start or ()), part)
+    return start
+
+
+def foreign_data(module: str, code: ast.Module) -> Iterator[str]:
+    """Each expression that leads to a file of another room, or out of the package."""
+    own = tuple(FILES[module].relative_to(PACKAGE).parts)
+    known: dict[str, Parts] = {"__file__": own}
+    for node in ast.walk(code):  # statements before what is in them
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            place = located(node.value, known)
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if place is not None:
+                known |= {each.id: place for each in targets if isinstance(each, ast.Name)}
+    for node in ast.walk(code):
+        place = located(node, known)
+        if place and place[0].partition(".")[0] != own[0].partition(".")[0]:
+            yield f"{module}:{getattr(node, 'lineno', 0)} reads {'/'.join(place)}"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_room_reads_no_data_file_of_another(module: str) -> None:
+    assert list(foreign_data(module, tree(module))) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "read"),
+    [
+        ("files('foldry') / 'server' / 'viewer'", "server/viewer"),
+        ("files('foldry').joinpath('server/page.css')", "server/page.css"),
+        ("importlib.resources.files('foldry.server') / 'page.css'", "server/page.css"),
+        ("resources.read_text('foldry.server', 'page.css')", "server/page.css"),
+        ("Path(__file__).parent.parent / 'server' / 'page.css'", "server/page.css"),
+        ("Path(__file__).resolve().parents[1] / 'server/page.css'", "server/page.css"),
+        ("Path(__file__).parent / '../server/page.css'", "server/page.css"),
+        ("Path(__file__).parent.with_name('server')", "server"),
+        ("os.path.join(os.path.dirname(__file__), '..', 'server')", "server"),
+        ("HERE = Path(__file__).parent\nHERE.parent / 'server'", "server"),
+        ("Path(__file__).parent.parent / name", "?"),
+        ("Path(__file__).parents[2] / 'docs'", "../docs"),
+        ("files('foldry').joinpath('residues.json')", "residues.json"),
+        ("files('foldry') / 'score' / 'ramachandran.txt'", ""),
+        ("Path(__file__).parent / name", ""),
+        ("Path(__file__).with_name('ramachandran.txt')", ""),
+        ("Path(folder).parent / 'server'", ""),
+        ("one / other", ""),
+    ],
+)
+def test_reading_another_rooms_data_is_recognised(code: str, read: str) -> None:
+    found = [line.rpartition(" ")[2] for line in foreign_data("foldry.score.tm", ast.parse(code))]
+    assert (read in found) if read else (found == [])
+
+
+# How much code there is, and that nothing stands twice
+
+
+def code_lines(text: str) -> dict[int, list[str]]:
+    """The tokens of each line that has code: no blank line, comment, docstring or bare string."""
+    bare: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                bare.update(range(node.lineno, (node.end_lineno or 0) + 1))
+    lines: dict[int, list[str]] = {}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in NO_CODE:
+            for number in range(token.start[0], token.end[0] + 1):
+                lines.setdefault(number, []).append(token.string)
+    return {number: tokens for number, tokens in lines.items() if number not in bare}
+
+
+NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+NO_CODE |= {tokenize.ENDMARKER}
+
+
+def repeated(texts: Mapping[str, str], length: int) -> Iterator[str]:
+    """Each passage of so many code lines, imports left out, that stands in two places."""
+    seen: dict[tuple[tuple[str, ...], ...], tuple[str, int, int]] = {}
+    for name, text in texts.items():
+        lines = code_lines(text)
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                for number in range(node.lineno, (node.end_lineno or 0) + 1):
+                    lines.pop(number, None)
+        numbers = sorted(lines)
+        free = 0  # a passage of its own begins after the one that was found last
+        for place in range(len(numbers) - length + 1):
+            passage = tuple(tuple(lines[number]) for number in numbers[place : place + length])
+            other, line, start = seen.setdefault(passage, (name, numbers[place], place))
+            apart = other != name or place - start >= length
+            if apart and place >= free:
+                free = place + length
+                yield f"{name}, line {numbers[place]}, repeats {other}, line {line}"
+
+
+def test_no_passage_stands_twice() -> None:
+    texts = {module: path.read_text() for module, path in FILES.items()}
+    assert list(repeated(texts, MAX_REPEATED_LINES + 1)) == []
+
+
+def test_a_passage_that_stands_twice_is_found() -> None:
+    lines = [f"a{number} = f({number})" for number in range(12)]
+    copied = "def g():\n    '''Text.'''\n" + "".join(f"    {line}  # why\n\n" for line in lines)
+    texts = {"one": "\n".join(lines), "other": f"import re\n{copied}"}
+    assert list(repeated(texts, 12)) == ["other, line 4, repeats one, line 1"]
+    changed = texts | {"other": copied.replace("f(6)", "f(7)")}
+    assert list(repeated(changed, 12)) == []
+    imports = "\n".join(f"import a{number}" for number in range(20))
+    assert list(repeated({"one": imports, "other": imports}, 12)) == []
+    assert list(repeated({"one": "a = 1\n" * 20}, 12)) == [], "it overlaps itself alone"
+    assert list(repeated({"one": "a = 1\n" * 24}, 12)) == ["one, line 13, repeats one, line 1"]
+
+
+def test_the_code_does_not_grow() -> None:
+    count = sum(len(code_lines(path.read_text())) for path in FILES.values())
+    assert count <= MAX_CODE_LINES, f"{count} code lines: what can go?"
+
+
+def test_code_lines_are_counted() -> None:
+    text = '''"""What it is."""\n\n# Why.\na = (\n    1,\n)\n"""What a is."""\nb = """x\ny"""\n'''
+    assert sorted(code_lines(text)) == [4, 5, 6, 8, 9]
+
+
+# Who writes
 
 
 WRITING_METHODS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmdir"}

@@ -16,7 +16,7 @@ from foldry.store.hashes import file_sha256
 from foldry.weights.bundled import MINI as WEIGHTS
 from foldry.weights.bundled import MINI_NOTICE, excluded_chains
 from foldry.weights.networks import OWN_NOTICE
-from foldry.weights.official import load, save
+from foldry.weights.state_file import load, save
 from tests.conftest import ROOT
 
 CARD = WEIGHTS.with_suffix(".md").read_text("utf-8")

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from foldry.dataset.packs import Library
-from foldry.predict.runner import load_model, predict_one
+from foldry.predict.network import load_model
+from foldry.predict.runner import predict_one
 from foldry.predict.settings import Settings
 from foldry.score.lddt import BACKBONE
 from foldry.weights.networks import find_networks

@@ -107,8 +107,6 @@ class FaultError(FoldryError):
     """A fault of Foldry's own."""
 
     code = "fault"
-    exit_code = 70
-    http_status = 500
 
 
 INTERRUPTED = 130
@@ -118,20 +116,10 @@ BROKEN_PIPE = 141
 SOME_FAILED = 1
 """Exit code where some of several queries failed."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_UNUSABLE = frozenset(
-    {
-        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR),
-        *(
-            errno.EEXIST,
-            errno.ELOOP,
-            errno.ENAMETOOLONG,
-            errno.EINVAL,
-            errno.ENOTEMPTY,
-            errno.EBUSY,
-        ),
-    }
-)
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}
+_TAKEN = {errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
+_NO_PLACE = {errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
 _TOO_LITTLE_MEMORY = (
     "The memory of this machine is too small for the task",
     "close other programs, take smaller input, or use a machine with more memory",
@@ -153,7 +141,7 @@ def write_error(error: OSError, path: Path) -> FoldryError:
         advice = "free some space and run the same command again"
         return DiskFullError("cannot be written, no space is left on its disk", advice, where=path)
     reason = error.strerror or str(error) or type(error).__name__
-    if error.errno in _UNUSABLE:
+    if error.errno in _FORBIDDEN | _TAKEN | _NO_PLACE:
         return InputError(f"cannot be written ({reason})", "name another place", where=path)
     return OutsideError(f"cannot be written ({reason})", "check its disk", where=path)
 

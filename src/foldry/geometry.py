@@ -6,6 +6,7 @@ superposition is in `score`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,15 @@ class Rigid:
         """Frames that change nothing, with dtype and device of `like`."""
         rotation = torch.eye(3, dtype=like.dtype, device=like.device).expand(*shape, 3, 3)
         return Rigid(rotation, like.new_zeros(*shape, 3))
+
+    @staticmethod
+    def stack(frames: Sequence[Rigid], axis: int = 0) -> Rigid:
+        """Frames of one shape joined along a new axis; as in `unsqueeze`."""
+        axis = axis if axis >= 0 else axis + frames[0].translation.dim()
+        rotations = [frame.rotation for frame in frames]
+        return Rigid(
+            torch.stack(rotations, axis), torch.stack([frame.translation for frame in frames], axis)
+        )
 
     def __getitem__(self, index: object) -> Rigid:
         """Index the frames' axes; `...` must stand before a last index."""
@@ -73,11 +83,15 @@ def rotation_from_quaternion(
 ) -> Float[Tensor, "*frames 3 3"]:
     """Rotation matrices of unit quaternions (w, x, y, z)."""
     w, x, y, z = quaternion.unbind(-1)
-    rows = (
+    return _matrix(
         (w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)),
         (2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x)),
         (2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z),
     )
+
+
+def _matrix(*rows: tuple[Tensor, ...]) -> Tensor:
+    """Matrices from their entries, which are of one shape."""
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
@@ -128,23 +142,12 @@ def frames_from_torsions(
     sin = torch.cat([torch.zeros_like(sin[..., :1]), sin], dim=-1)
     cos = torch.cat([torch.ones_like(cos[..., :1]), cos], dim=-1)
     zero, one = torch.zeros_like(sin), torch.ones_like(sin)
-    about_x = torch.stack(
-        [
-            torch.stack([one, zero, zero], -1),
-            torch.stack([zero, cos, -sin], -1),
-            torch.stack([zero, sin, cos], -1),
-        ],
-        dim=-2,
-    )
+    about_x = _matrix((one, zero, zero), (zero, cos, -sin), (zero, sin, cos))
     to_parent = Rigid(default[..., :3, :3] @ about_x, default[..., :3, 3])
     to_backbone = [to_parent[..., group] for group in range(8)]
     for group in (5, 6, 7):
         to_backbone[group] = to_backbone[group - 1].compose(to_backbone[group])
-    stacked = Rigid(
-        torch.stack([frame.rotation for frame in to_backbone], dim=-3),
-        torch.stack([frame.translation for frame in to_backbone], dim=-2),
-    )
-    return backbone.unsqueeze(-1).compose(stacked)
+    return backbone.unsqueeze(-1).compose(Rigid.stack(to_backbone, -1))
 
 
 def atom14_from_frames(frames: Rigid, aatype: Int[Tensor, "*B N"]) -> Float[Tensor, "*B N 14 3"]:

@@ -47,14 +47,15 @@ cosines `cos_ca_c_n` and `cos_c_n_ca` of its angles."""
 
 N, CA, C, CB, O = (ATOM37_ORDER[name] for name in ("N", "CA", "C", "CB", "O"))  # noqa: E741
 
-ATOM14: Final[tuple[tuple[str, ...], ...]] = tuple(
-    tuple(_RESIDUES[name]["atoms"]) if name in _RESIDUES else () for name in RESNAMES
+ATOM14: Final[tuple[tuple[str, ...], ...]] = (
+    *(tuple(entry["atoms"]) for entry in _RESIDUES.values()),
+    (),
 )
 """The atoms that each residue has, by code, in atom14 order (no padding)."""
 
-CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = tuple(
-    tuple(tuple(chi) for chi in _RESIDUES[name]["chis"]) if name in _RESIDUES else ()
-    for name in RESNAMES
+CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
+    *(tuple(map(tuple, entry["chis"])) for entry in _RESIDUES.values()),
+    (),
 )
 """The four atoms of each chi angle, by code."""
 
@@ -72,39 +73,45 @@ BOND_ANGLES: Final = _ideals("angles")
 """By code: the same in degrees for each angle of three atoms, the second at its apex."""
 
 
-def _tables() -> dict[str, np.ndarray]:
-    tables: dict[str, np.ndarray] = {
-        "atom14_mask": np.zeros((21, 14), np.float32),
-        "atom14_to_atom37": np.zeros((21, 14), np.int64),
-        "atom37_mask": np.zeros((21, 37), np.float32),
-        "atom37_to_atom14": np.zeros((21, 37), np.int64),
-        "atom14_group": np.zeros((21, 14), np.int64),
-        "atom37_group": np.zeros((21, 37), np.int64),
-        "atom14_position": np.zeros((21, 14, 3), np.float32),
-        "atom37_position": np.zeros((21, 37, 3), np.float32),
-        "atom14_swap": np.tile(np.arange(14), (21, 1)),
-        "chi_mask": np.zeros((21, 4), np.float32),
-        "chi_atoms": np.zeros((21, 4, 4), np.int64),
-        "chi_pi_periodic": np.zeros((21, 4), np.float32),
-    }
+ATOM14_MASK: Final = np.zeros((21, 14), np.float32)
+ATOM37_MASK: Final = np.zeros((21, 37), np.float32)
+ATOM14_TO_ATOM37: Final = np.zeros((21, 14), np.int64)
+ATOM37_TO_ATOM14: Final = np.zeros((21, 37), np.int64)
+ATOM14_GROUP: Final = np.zeros((21, 14), np.int64)
+ATOM14_POSITION: Final = np.zeros((21, 14, 3), np.float32)
+"""Å, in the frame of the atom's rigid group."""
+ATOM14_RADIUS: Final = np.zeros((21, 14), np.float32)
+"""Van der Waals radii, Å; 0 where the residue has no such atom."""
+ATOM14_SWAP: Final = np.tile(np.arange(14), (21, 1))
+"""For each atom14 slot, the slot that a 180° turn of a symmetric side chain maps it to."""
+CHI_MASK: Final = np.zeros((21, 4), np.float32)
+CHI_ATOM_INDICES: Final = np.zeros((21, 4, 4), np.int64)
+"""atom37 indices [21, 4, 4] of the four atoms of each chi angle."""
+CHI_PI_PERIODIC: Final = np.zeros((21, 4), np.float32)
+
+
+def _fill_tables() -> None:
     for code, entry in enumerate(_RESIDUES.values()):
         names = ATOM14[code]
         for slot, (name, (group, *xyz)) in enumerate(entry["atoms"].items()):
             index = ATOM37_ORDER[name]
-            tables["atom14_mask"][code, slot] = 1
-            tables["atom14_to_atom37"][code, slot] = index
-            tables["atom37_mask"][code, index] = 1
-            tables["atom37_to_atom14"][code, index] = slot
-            tables["atom14_group"][code, slot] = tables["atom37_group"][code, index] = group
-            tables["atom14_position"][code, slot] = tables["atom37_position"][code, index] = xyz
+            ATOM14_MASK[code, slot] = ATOM37_MASK[code, index] = 1
+            ATOM14_TO_ATOM37[code, slot] = index
+            ATOM37_TO_ATOM14[code, index] = slot
+            ATOM14_GROUP[code, slot] = group
+            ATOM14_POSITION[code, slot] = xyz
+            ATOM14_RADIUS[code, slot] = VAN_DER_WAALS_RADIUS[name[0]]
         for one, other in entry["swaps"].items():
             first, second = names.index(one), names.index(other)
-            tables["atom14_swap"][code, [first, second]] = second, first
+            ATOM14_SWAP[code, [first, second]] = second, first
         for chi, atoms in enumerate(CHI_ATOMS[code]):
-            tables["chi_mask"][code, chi] = 1
-            tables["chi_atoms"][code, chi] = [ATOM37_ORDER[atom] for atom in atoms]
-            tables["chi_pi_periodic"][code, chi] = entry["chi_pi_periodic"][chi]
-    return tables
+            CHI_MASK[code, chi] = 1
+            CHI_ATOM_INDICES[code, chi] = [ATOM37_ORDER[atom] for atom in atoms]
+            CHI_PI_PERIODIC[code, chi] = entry["chi_pi_periodic"][chi]
+
+
+_fill_tables()
+ATOM14_AMBIGUOUS: Final = (np.arange(14) != ATOM14_SWAP).astype(np.float32)
 
 
 def _frame(x_axis: np.ndarray, y_direction: np.ndarray, origin: np.ndarray) -> np.ndarray:
@@ -130,43 +137,14 @@ def _default_frames() -> np.ndarray:
         frames[code, 2] = _frame(xyz["N"] - xyz["CA"], np.array([1.0, 0, 0]), xyz["N"])
         frames[code, 3] = _frame(xyz["C"] - xyz["CA"], xyz["CA"] - xyz["N"], xyz["C"])
         for chi, (before, second, third, _) in enumerate(CHI_ATOMS[code]):
-            origin = xyz[third]
+            x_axis, y_direction = xyz[third], np.array([-1.0, 0, 0])
             if chi == 0:
-                frames[code, 4] = _frame(origin - xyz[second], xyz[before] - xyz[second], origin)
-            else:
-                frames[code, 4 + chi] = _frame(origin, np.array([-1.0, 0, 0]), origin)
+                x_axis, y_direction = xyz[third] - xyz[second], xyz[before] - xyz[second]
+            frames[code, 4 + chi] = _frame(x_axis, y_direction, xyz[third])
     return frames.astype(np.float32)
 
 
-_TABLES: Final = _tables()
-
-ATOM14_MASK: Final = _TABLES["atom14_mask"]
-ATOM37_MASK: Final = _TABLES["atom37_mask"]
-ATOM14_TO_ATOM37: Final = _TABLES["atom14_to_atom37"]
-ATOM37_TO_ATOM14: Final = _TABLES["atom37_to_atom14"]
-ATOM14_GROUP: Final = _TABLES["atom14_group"]
-ATOM37_GROUP: Final = _TABLES["atom37_group"]
-ATOM14_POSITION: Final = _TABLES["atom14_position"]
-"""Å, in the frame of the atom's rigid group."""
-ATOM37_POSITION: Final = _TABLES["atom37_position"]
-ATOM14_SWAP: Final = _TABLES["atom14_swap"]
-"""For each atom14 slot, the slot that a 180° turn of a symmetric side chain maps it to."""
-ATOM14_AMBIGUOUS: Final = (_TABLES["atom14_swap"] != np.arange(14)).astype(np.float32)
-CHI_MASK: Final = _TABLES["chi_mask"]
-CHI_ATOM_INDICES: Final = _TABLES["chi_atoms"]
-"""atom37 indices [21, 4, 4] of the four atoms of each chi angle."""
-CHI_PI_PERIODIC: Final = _TABLES["chi_pi_periodic"]
 DEFAULT_FRAMES: Final = _default_frames()
-
-
-ATOM14_RADIUS: Final = np.array(
-    [
-        [VAN_DER_WAALS_RADIUS[name[0]] for name in names] + [0.0] * (14 - len(names))
-        for names in ATOM14
-    ],
-    np.float32,
-)
-"""Van der Waals radii, Å; 0 where the residue has no such atom."""
 
 
 def atom14_distance_bounds(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from foldry.residues import RESTYPES_WITH_X
+from foldry.store.hashes import Content
 
 
-@dataclass(frozen=True)
-class Structure:
+@dataclass(frozen=True, eq=False)
+class Structure(Content):
     """Residues of all chains in one row, atoms in AlphaFold's atom37 order.
 
     Attributes:
@@ -49,16 +50,8 @@ class Structure:
 
     def select(self, keep: np.ndarray, name: str | None = None) -> Structure:
         """The residues that a mask or an index array picks, in its order."""
-        return Structure(
-            name=self.name if name is None else name,
-            aatype=self.aatype[keep],
-            residue_number=self.residue_number[keep],
-            insertion_code=self.insertion_code[keep],
-            chain_id=self.chain_id[keep],
-            atom_positions=self.atom_positions[keep],
-            atom_mask=self.atom_mask[keep],
-            b_factor=self.b_factor[keep],
-        )
+        arrays = (getattr(self, field.name)[keep] for field in fields(self)[1:])
+        return Structure(self.name if name is None else name, *arrays)
 
     def chain(self, chain_id: str) -> Structure:
         """The residues of one chain.

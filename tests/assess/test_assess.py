@@ -9,7 +9,7 @@ import pytest
 
 from foldry.assess.assess import ScoreSettings, assess
 from foldry.assess.inputs import Model
-from foldry.assess.table import NUMBERS, value
+from foldry.assess.table import value
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, unpack
 
@@ -30,8 +30,7 @@ def test_iptm_is_of_all_chains_and_its_best_of_two(tetramer: Structure) -> None:
     chain = np.unique(tetramer.chain_id, return_inverse=True)[1]
     pae = np.where((chain[:, None] < 2) & (chain < 2), 0.0, 30.0)
     pae[chain[:, None] == chain] = 0
-    confidence = assess(Model(tetramer, None, pae), None, SETTINGS).confidence.complex
-    assert confidence is not None
+    confidence = assess(Model(tetramer, None, pae), None, SETTINGS).confidence
     assert confidence.iptm_best == 1
     # A row of the first two chains: 60 sure partners of 180; d₀ of 240 residues.
     d0 = 1.24 * np.cbrt(240 - 15) - 1.8
@@ -41,10 +40,8 @@ def test_iptm_is_of_all_chains_and_its_best_of_two(tetramer: Structure) -> None:
 def test_without_plddt_there_is_no_pdockq(tetramer: Structure) -> None:
     pae = np.full((len(tetramer), len(tetramer)), 5.0)
     plddt = np.full(len(tetramer), 90.0)
-    known = assess(Model(tetramer, plddt, pae), None, SETTINGS).confidence.complex
-    unknown = assess(Model(tetramer, None, pae), None, SETTINGS).confidence.complex
-    assert known is not None
-    assert unknown is not None
+    known = assess(Model(tetramer, plddt, pae), None, SETTINGS).confidence
+    unknown = assess(Model(tetramer, None, pae), None, SETTINGS).confidence
     assert known.pdockq is not None
     assert known.pdockq > 0.02  # more than one contact has
     assert unknown.pdockq is unknown.pdockq2 is None
@@ -57,11 +54,9 @@ def test_plddt_is_taken_whatever_the_unit_of_the_file(tetramer: Structure) -> No
     shares = replace(tetramer, b_factor=np.full((len(tetramer), 37), 0.9))
     plddt = np.full(len(tetramer), 90.0)
     found = [
-        assess(Model(structure, plddt, pae), None, SETTINGS).confidence.complex
+        assess(Model(structure, plddt, pae), None, SETTINGS).confidence
         for structure in (shares, tetramer)
     ]
-    assert found[0] is not None
-    assert found[1] is not None
     assert found[0].pdockq == found[1].pdockq
     assert found[0].pdockq2 == found[1].pdockq2
 
@@ -96,5 +91,4 @@ def test_foldscore_leaves_out_a_chain_of_one_residue(tetramer: Structure) -> Non
 
 def value_of(structure: Structure, key: str) -> float | None:
     """A score of a structure against itself."""
-    found = assess(Model(structure), structure, SETTINGS)
-    return next(value(found, number) for number in NUMBERS if number.key == key)
+    return value(assess(Model(structure), structure, SETTINGS), key)

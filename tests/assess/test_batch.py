@@ -139,7 +139,7 @@ def test_a_process_that_is_killed_takes_no_other_pair_with_it(folder: Path) -> N
     program.write_text(KILLER)
     command = [sys.executable, str(program), str(folder)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
-    ended = "8.pdb Its process was ended from out"
+    ended = "8.pdb Its process was killed, probab"
     assert shown.stdout.splitlines() == ["4.pdb ", ended, "4.pdb ", ended]
 
 

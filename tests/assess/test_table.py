@@ -13,6 +13,7 @@ import pytest
 from foldry.assess.assess import Assessment, ScoreSettings, assess
 from foldry.assess.inputs import Model
 from foldry.assess.table import NUMBERS, numbers, to_json, value
+from foldry.measures import MEASURES
 from foldry.structure import Structure
 from tests.conftest import ROOT
 from tests.score.test_match import chain, joined
@@ -45,8 +46,7 @@ def dimer(structures: list[Structure]) -> Assessment:
 
 
 def test_every_number_of_a_predicted_complex(dimer: Assessment) -> None:
-    found = dict(zip((each.key for each in NUMBERS), numbers(dimer), strict=True))
-    assert len(found) == len(NUMBERS), "two of one name"
+    found = dict(zip(NUMBERS, numbers(dimer), strict=True))
     assert [key for key, number in found.items() if number is None] == []
     assert found.keys() <= to_json(dimer, "m.pdb", "r.pdb").keys()
     agreement = dimer.agreement
@@ -121,9 +121,8 @@ def test_stereochemistry_takes_bad_atoms_from_lddt_alone(structures: list[Struct
         assess(Model(model), structure, ScoreSettings(stereochemistry=flag))
         for flag in (False, True)
     )
-    changed = {
-        number.key for number in NUMBERS if value(plain, number) != value(strict, number)
-    } - {"ilddt", *(n.key for n in NUMBERS if np.isnan(value(plain, n) or 0))}
+    changed = {key for key in NUMBERS if value(plain, key) != value(strict, key)}
+    changed -= {key for key in NUMBERS if np.isnan(value(plain, key) or 0)}
     assert changed == {"lddt"}
     assert plain.agreement is not None
     assert strict.agreement is not None
@@ -145,13 +144,28 @@ def keys(found: object) -> Iterator[str]:
             yield from keys(each)
 
 
-def test_every_name_is_documented(dimer: Assessment) -> None:
+def rows_of_docs() -> list[list[str]]:
+    """The cells of every row of the tables in docs/evaluate.md that begins with keys."""
     page = (ROOT / "docs" / "evaluate.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("|")]
-    table = "\n".join(rows)
-    names = {*keys(to_json(dimer, "m.pdb", "r.pdb")), *(number.key for number in NUMBERS)}
-    assert sorted(name for name in names if f"`{name}`" not in table) == []
-    labels = {number.label.partition(",")[0] for number in NUMBERS}
-    assert sorted(label for label in labels if label not in table) == []
-    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row.split(" | ")[0])}
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def test_every_name_is_documented(dimer: Assessment) -> None:
+    names = {*keys(to_json(dimer, "m.pdb", "r.pdb")), *NUMBERS}
+    documented = {name for first, *_ in rows_of_docs() for name in re.findall(r"`(\w+)`", first)}
+    cells = " ".join(cell for row in rows_of_docs() for cell in row)
+    assert sorted(name for name in names if f"`{name}`" not in cells) == []
     assert documented - names == set(), "documented and not there"
+
+
+def test_names_and_units_of_docs_are_those_of_the_registry() -> None:
+    found = set()
+    for first, *rest in rows_of_docs():
+        measures = [MEASURES[key] for key in re.findall(r"`(\w+)`", first) if key in MEASURES]
+        if measures:
+            found |= {each.key for each in measures}
+            names, units = ([getattr(m, field) for m in measures] for field in ("name", "unit"))
+            assert rest[0] == "; ".join(names), first
+            assert rest[1] == ", ".join(dict.fromkeys(units)), first
+    assert NUMBERS.keys() - found == set()

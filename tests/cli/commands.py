@@ -25,9 +25,10 @@ from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
 from foldry.train import bundle
-from foldry.weights.official import official_shapes, save
+from foldry.weights.official import official_shapes
+from foldry.weights.state_file import save
+from tests.dataset.test_prepare import helix, letters
 from tests.train.synthetic import write_world
-from tests.train.test_prepare import helix, letters
 from tests.train.tiny import tiny_config
 from tests.weights.archive import small, tar
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from foldry.weights.official import from_official, save
+from foldry.weights.official import from_official
+from foldry.weights.state_file import save
 from tests.model.parity import Case, arrays
 
 

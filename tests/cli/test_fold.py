@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from foldry.cli.fold import parse_max_msa, parse_models, parse_seeds, read_template, split_inputs
+from foldry.cli.fold import split_inputs
 from foldry.cli.main import main
-from foldry.errors import MissingError
-from foldry.predict import runner
+from foldry.errors import InputError, MissingError
+from foldry.inputs.structures import read_named
+from foldry.predict import network, runner
 from foldry.predict.settings import Settings
 from foldry.relax.result import Relaxation
 from foldry.residues import RESNAMES, encode_sequence
+from foldry.results.folder import ResultsFolder
 
 SEQUENCE = "MKTAYIAKQR"
 
@@ -46,16 +48,15 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     seen = Call()
 
     def run(
-        queries: Any, out: Path, settings: Settings, progress: runner.Progress
+        queries: Any, settings: Settings, folders: list[ResultsFolder], progress: runner.Progress
     ) -> list[runner.Outcome]:
-        seen.queries, seen.out, seen.settings = queries, out, settings
+        seen.queries, seen.out, seen.settings = queries, folders[0].out, settings
         progress("working", 0, 1)
         error = MissingError("it is [cursed]") if seen.status == "failed" else None
         return [
             runner.Outcome(
                 q.name,
                 seen.status,
-                out / q.name,
                 error=error,
                 relaxations=seen.relaxations,
             )
@@ -63,7 +64,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         ]
 
     monkeypatch.setattr(runner, "run", run)
-    monkeypatch.setattr(runner, "networks_for", lambda *_: [])
+    monkeypatch.setattr(network, "networks_for", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     Path("q.fasta").write_text(">q\nMKTAYIAKQR\n")
     Path("m.a3m").write_text(">m\nMKTAYIAKQR\n>r\nMK-AYIAKQR\n")
@@ -239,7 +240,7 @@ def test_a_template_torn_for_one_chain_is_told(
     Path("ab.fasta").write_text(">ab\nMKTAYIAKQR:GGPPGGPPGGPPGG:WWCCHHWWCCHHWW\n")
     assert main(["fold", "ab.fasta", "--templates", "x.pdb", "-o", "out"]) == 0
     err = capsys.readouterr().err
-    assert "Chain B of ab goes without a template: Residue 2 of the template 'x_B'" in err
+    assert "Chain B of ab goes without a template: The template 'x_B' has residue 2" in err
     assert "Chain A" not in err, "it has the template"
     assert "Chain C" not in err, "nothing can be aligned to it"
     assert [len(chain.templates) for chain in call.queries[0].chains] == [1, 0, 0]
@@ -264,20 +265,25 @@ def test_files_of_one_chain_each_are_not_joined(
 
 
 def test_lists_of_models() -> None:
-    assert parse_models(None) is parse_models("all") is None
-    assert parse_models("1-5") == ("1", "2", "3", "4", "5")
-    assert parse_models("3, 1,3") == ("3", "1")
-    assert parse_models("model_1_ptm") == ("model_1_ptm",)
+    assert Settings().models is Settings(models="all").models is None  # type: ignore[arg-type]
+    for text, names in (
+        ("1-5", ("1", "2", "3", "4", "5")),
+        ("3, 1,3", ("3", "1")),
+        ("model_1_ptm", ("model_1_ptm",)),
+    ):
+        assert Settings(models=text).models == names  # type: ignore[arg-type]
 
 
 def test_lists_of_seeds() -> None:
-    assert parse_seeds(None) == ()
-    assert parse_seeds("7") == (7,)
-    assert parse_seeds("2,0-2, 4294967295") == (2, 0, 1, 4294967295)
+    for text, seeds in (("7", (7,)), ("2,0-2, 4294967295", (2, 0, 1, 4294967295))):
+        assert Settings(seeds=text).seeds == seeds  # type: ignore[arg-type]
+    for wrong in ("-1", "4294967296", "2-1", "0-1000", "x", ""):
+        with pytest.raises(InputError, match="`seeds`"):
+            Settings(seeds=wrong)  # type: ignore[arg-type]
 
 
 def test_alignment_sizes() -> None:
-    assert parse_max_msa("512:1024") == (512, 1024)
+    assert Settings(max_msa="512:1024").max_msa == (512, 1024)  # type: ignore[arg-type]
 
 
 def test_structures_are_told_from_queries() -> None:
@@ -290,5 +296,5 @@ def test_structures_are_told_from_queries() -> None:
 @pytest.mark.usefixtures("call")
 def test_a_colon_in_a_files_name() -> None:
     Path("t:A.pdb").write_text(Path("t.pdb").read_text())
-    assert read_template("t:A.pdb").chains == ("A", "B")
-    assert read_template("t:A.pdb:B").chains == ("B",)
+    assert read_named("t:A.pdb").chains == ("A", "B")
+    assert read_named("t:A.pdb:B").chains == ("B",)

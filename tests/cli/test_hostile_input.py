@@ -118,9 +118,9 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         job(sequences=[{"protein": {"id": "CHAIN0001", "sequence": "MKT"}}]),
         "at most 8 letters",
     ),
-    "JSON: RNA": ("q.json", job(sequences=[{"rna": {"id": "A", "sequence": "ACGU"}}]), "RNA"),
-    "JSON: DNA": ("q.json", job(sequences=[{"dna": {"id": "A", "sequence": "ACGT"}}]), "DNA"),
-    "JSON: ligand": ("q.json", job(sequences=[{"ligand": {"id": "L"}}]), "a ligand"),
+    "JSON: RNA": ("q.json", job(sequences=[{"rna": {"id": "A", "sequence": "ACGU"}}]), "kind 'rna'"),
+    "JSON: DNA": ("q.json", job(sequences=[{"dna": {"id": "A", "sequence": "ACGT"}}]), "kind 'dna'"),
+    "JSON: ligand": ("q.json", job(sequences=[{"ligand": {"id": "L"}}]), "kind 'ligand'"),
     "JSON: unknown molecule": ("q.json", job(sequences=[{"sugar": {}}]), "'sugar'"),
     "JSON: bonds": ("q.json", job(bondedAtomPairs=[[["A", 1, "C"], ["A", 2, "N"]]]), "bonded"),
     "JSON: modified residue": ("q.json", protein(modifications=[{"ptmType": "SEP"}]), "modif"),
@@ -147,7 +147,7 @@ TEMPLATES: dict[str, tuple[str, str | bytes, str]] = {
     "no such chain": ("t.pdb:Z", PDB, "'Z'"),
     "damaged mmCIF": ("t.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
     "not a number": ("t.pdb", PDB.replace("11.639", "   nan"), "not a coordinate"),
-    "another protein": ("t.pdb", PDB, "Fewer than 10"),
+    "another protein": ("t.pdb", PDB, "fewer than 10"),
     "BinaryCIF": ("t.bcif", b"\x83\xaadataBlocks", "BinaryCIF"),
 }
 

@@ -119,7 +119,7 @@ def test_a_prediction_without_a_reference(capsys: Capture) -> None:
     Path("pae.json").write_text(pae_json(np.full((20, 20), 2.0), 31.75))
     out = shown(capsys, "model.pdb", "--pae", "pae.json")
     names = [line.split()[0] for line in out.splitlines()[1:]]
-    assert {"pLDDT", "ipSAE", "pDockQ2", "clashes", "A–B"} <= set(names)
+    assert {"pLDDT", "ipSAE", "pDockQ2", "Clashes", "A–B"} <= set(names)
     assert not {"lDDT", "TM-score"} & set(names)
     # 10 residues a chain, so d₀ is at its least, 1 Å: 1 / (1 + 2²) for every pair.
     assert json.loads(shown(capsys, "model.pdb", "--pae", "pae.json", "--json"))["ipsae"] == 0.2

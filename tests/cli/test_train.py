@@ -8,7 +8,7 @@ import pytest
 
 from foldry.cli.main import main
 from foldry.model.alphafold import AlphaFold
-from foldry.weights.official import save
+from foldry.weights.state_file import save
 from tests.train.synthetic import write_world
 from tests.train.tiny import tiny_config
 

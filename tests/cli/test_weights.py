@@ -11,7 +11,8 @@ import torch
 
 from foldry.cli.main import main
 from foldry.weights import download
-from foldry.weights.official import from_official, load, read_npz, save
+from foldry.weights.official import from_official, read_params
+from foldry.weights.state_file import load, save
 from tests.weights.archive import (
     Site,
     npz,
@@ -135,7 +136,7 @@ def test_convert_there_and_back(foldry: Typed, parameter_file: Path, tmp_path: P
     assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
     assert notes["source"] == parameter_file.name
     assert foldry("convert", ours, back)[0] == 0
-    arrays = read_npz(back)
+    arrays = read_params(back)
     assert all(np.array_equal(arrays[k], v) for k, v in parameters("model_1_ptm").items())
     assert foldry("verify", ours, "--model", "model_2_ptm")[0] == 2
     half = tmp_path / "half.safetensors"
@@ -150,7 +151,7 @@ def test_networks_for_complexes_there_and_back(foldry: Typed, tmp_path: Path, na
     ours, back = tmp_path / "a.safetensors", tmp_path / "back" / path.name
     assert foldry("convert", path, ours)[0] == 0
     assert foldry("convert", ours, back)[0] == 0
-    arrays = read_npz(back)
+    arrays = read_params(back)
     assert arrays.keys() == parameters(name).keys()
     assert all(np.array_equal(arrays[k], v) for k, v in parameters(name).items())
     assert {row.split()[0] for row in foldry("list", tmp_path)[1].splitlines()} == {"mini", name}

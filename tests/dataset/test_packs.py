@@ -10,11 +10,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foldry.dataset.packs import (
     STEP,
     Library,
     Pack,
+    cigar_of,
+    pairs_of,
     read_chain,
     read_table,
     structure_arrays,
@@ -98,9 +102,23 @@ def test_nmr_is_known_by_its_method(tmp_path: Path) -> None:
     np.testing.assert_equal([library.chain(f"c{k}").resolution for k in range(5)], expected)
 
 
+@given(
+    pieces=st.lists(
+        st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=5
+    )
+)
+def test_pairs_are_written_as_runs_and_read_back(pieces: list[tuple[int, int, int]]) -> None:
+    here, there = 3, 7
+    pairs = []
+    for size, query, target in pieces:
+        pairs += [[here + step, there + step] for step in range(size)]
+        here, there = here + size + query, there + size + target
+    assert pairs_of(cigar_of(np.array(pairs)), 3, 7).tolist() == pairs
+
+
 def test_a_hit_is_laid_on_its_query(world: World, library: Library) -> None:
     hit = library.hits("c0")[1]
-    assert (hit.target, round(hit.identity, 6)) == ("c2", 0.4)
+    assert (hit.name, round(hit.identity, 6)) == ("c2", 0.4)
     here = [*range(2, 22), *range(25, 28)]
     assert hit.pairs.tolist() == [
         *([query, query - 2] for query in range(2, 22)),
@@ -166,7 +184,10 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
     structures["aatype"][structures["offsets"][row]] = 99
     library.alignments.find("c4")[0]["depth"][row] = 0
     hit = library.hits("c5")[0]
-    library.templates.find("c4")[0]["target"][12] = 999
+    templates, _ = library.templates.find("c4")
+    templates["target"][12] = 999
+    cigar = slice(*templates["cigar_offsets"][[18, 19]])  # the first hit of c6
+    templates["cigar"][cigar] = np.frombuffer(b"20D3I5D3I", np.uint8)
     for read, name in (
         (library.chain, "c4"),
         (library.alignment, "c4"),
@@ -174,8 +195,8 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
         (library.chain, "none"),
         (library.alignment, "none"),
         (library.hits, "none"),
-        (lambda name: library.lay_hit(name, replace(hit, cigar="2D")), "c5"),
-        (lambda name: library.lay_hit(name, replace(hit, target_start=999)), "c5"),
+        (library.hits, "c6"),
+        (lambda name: library.lay_hit(name, replace(hit, pairs=hit.pairs + 999)), "c5"),
     ):
         with pytest.raises(InputError, match=f"{name} is missing or damaged .*make its pack again"):
             read(name)
@@ -208,5 +229,5 @@ def test_the_packs_own_readers_agree(data_dir: Path) -> None:
         assert np.array_equal(msa, msas[name]["msa"])
         assert np.array_equal(deletions, msas[name]["deletion_matrix"])
         for ours, other in zip(library.hits(name), hits[name], strict=True):
-            assert ours.target == other["target"]
+            assert ours.name == other["target"]
             assert np.array_equal(ours.pairs, other["pairs"])

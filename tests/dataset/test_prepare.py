@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from foldry.dataset import mmseqs, prepare
-from foldry.dataset.chains import PrepareConfig, read_candidates
+from foldry.dataset.chains import Candidate, read_candidates
+from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.dataset.packs import Library, read_table
-from foldry.dataset.prepare import SplitConfig, run_all
+from foldry.dataset.prepare import run_all
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError, MissingError
 from foldry.formats.coordinates import to_pdb
 from foldry.residues import CA, CB, GAP, RESNAMES, RESTYPE_ORDER, C, N, O
 from foldry.structure import Structure
-from foldry.train.data import TrainingSet
 from tests.train.abrupt import end_abruptly
 
 LETTERS = "ARNDCQEGHILKMFPSTWYV"
@@ -269,14 +270,13 @@ def test_unseen_residues(folders: tuple[Path, Path, Path]) -> None:
         for query, against in ((whole, other), ("".join(np.array(list(whole))[kept]), None)):
             against = against or "".join(np.array(list(other))[kept])  # noqa: PLW2901
             rows.write_text(f">q\n{query}\n>o\n{against}\n")
-            [found] = read_candidates(path, {"part": rows}, PrepareConfig())
+            [found] = read_candidates(path, {"part": rows}, PrepareConfig()).values()
             if not header and len(query) == 60:
-                assert "another sequence" in found.reason
+                assert isinstance(found, str) and "another sequence" in found
                 continue
-            assert found.chain is not None
-            assert found.msa is not None
+            assert isinstance(found, Candidate)
             assert np.array_equal(np.diff(found.chain.residue_index), np.diff(kept)), numbers
-            assert "".join(LETTERS[code] for code in found.msa[1]) == "".join(
+            assert "".join(LETTERS[code] for code in found.alignment[0][1]) == "".join(
                 np.array(list(other))[kept]
             )
 
@@ -285,8 +285,8 @@ def test_predictions_keep_their_plddt(folders: tuple[Path, Path, Path]) -> None:
     structures, _, _ = folders
     path = structures / "model.pdb"
     path.write_text(to_pdb(helix(letters(1))))
-    [found] = read_candidates(path, {}, PrepareConfig(predictions=True))
-    assert found.chain is not None
+    [found] = read_candidates(path, {}, PrepareConfig(predictions=True)).values()
+    assert isinstance(found, Candidate)
     np.testing.assert_allclose(found.chain.plddt, np.linspace(40, 99, 40), atol=0.01)
     confident = found.chain.confident(70)
     assert np.array_equal(confident.mask.any(axis=1), found.chain.plddt >= 70)
@@ -302,8 +302,8 @@ def test_nmr_has_no_resolution(folders: tuple[Path, Path, Path]) -> None:
         "": np.nan,
     }.items():
         path.write_text(header + to_pdb(helix(letters(1))))
-        [found] = read_candidates(path, {}, PrepareConfig())
-        assert found.chain is not None
+        [found] = read_candidates(path, {}, PrepareConfig()).values()
+        assert isinstance(found, Candidate)
         assert found.chain.resolution == pytest.approx(expected, nan_ok=True), header
 
 
@@ -337,7 +337,7 @@ def test_input_that_cannot_be_used(
     with pytest.raises(InputError, match=r"no chain to train on; 1 of 1 .* 4 residues, not 30"):
         prepare.prepare(structures, alignments, out)
     fill(structures, alignments)
-    with pytest.raises(InputError, match=r"has no cluster for copy_A and 3 other"):
+    with pytest.raises(InputError, match=r"has no cluster for 4 chains, copy_A among them"):
         prepare.prepare(structures, alignments, out, split=own_clusters(tmp_path, []))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingError, match=r"mmseqs is not installed: .*`clusters`"):
@@ -374,8 +374,8 @@ def test_a_search_may_find_more_than_templates_need(
     targets = {f"t{number}": letters(number) for number in range(310)}
     queries = {"q": letters(0), "t5": letters(5)}
     found = mmseqs.search(queries, targets, 1, tmp_path)
-    assert [hit.target for hit in found["q"]] == list(targets)
-    assert [hit.target for hit in found["t5"]] == [name for name in targets if name != "t5"]
+    assert [hit.name for hit in found["q"]] == list(targets)
+    assert [hit.name for hit in found["t5"]] == [name for name in targets if name != "t5"]
     best = mmseqs.search(queries, targets, 1, tmp_path, mmseqs.MAX_HITS)
     assert best == {name: hits[:20] for name, hits in found.items()}
     assert mmseqs.search({}, targets, 1, tmp_path) == {}
@@ -409,7 +409,7 @@ def test_mmseqs_finds_templates(tmp_path: Path) -> None:
     gapped = changed(one[:50] + one[56:])
     sequences = {"one": one, "other": other, "gapped": gapped}
     hits = mmseqs.search({"one": one}, sequences, 1, tmp_path)["one"]
-    assert [hit.target for hit in hits] == ["gapped"]
+    assert [hit.name for hit in hits] == ["gapped"]
     here, there = hits[0].pairs.T
     equal = [one[a] == gapped[b] for a, b in zip(here, there, strict=True)]
     assert hits[0].identity == pytest.approx(np.mean(equal))
@@ -441,7 +441,7 @@ def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     assert (row["id"], row["near"]) == ("b_A", "val")
     library = Library(out, ["val"])
     [hit] = library.hits("a_A")
-    assert hit.target == "b_A"
+    assert hit.name == "b_A"
     assert 0.7 < hit.identity < 0.9
     assert set((hit.pairs[:40, 0] - hit.pairs[:40, 1]).tolist()) == {1}
     assert library.hits("c_A") == []

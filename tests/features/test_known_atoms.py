@@ -19,11 +19,11 @@ from foldry.features.known_atoms import (
     torsion_angles,
 )
 from foldry.residues import (
+    ATOM14_GROUP,
     ATOM14_POSITION,
     ATOM14_TO_ATOM37,
-    ATOM37_GROUP,
     ATOM37_MASK,
-    ATOM37_POSITION,
+    ATOM37_TO_ATOM14,
     CHI_MASK,
     CHI_PI_PERIODIC,
     DEFAULT_FRAMES,
@@ -157,9 +157,10 @@ def ideal_residues(aatype: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     frames = DEFAULT_FRAMES[aatype].astype(np.float64)
     for chi in (5, 6, 7):
         frames[:, chi] = frames[:, chi - 1] @ frames[:, chi]
-    groups = np.take_along_axis(frames, ATOM37_GROUP[aatype][..., None, None], axis=1)
-    local = ATOM37_POSITION[aatype]
-    xyz = np.einsum("naij,naj->nai", groups[..., :3, :3], local) + groups[..., :3, 3]
+    groups = np.take_along_axis(frames, ATOM14_GROUP[aatype][..., None, None], axis=1)
+    local = ATOM14_POSITION[aatype]
+    atom14 = np.einsum("naij,naj->nai", groups[..., :3, :3], local) + groups[..., :3, 3]
+    xyz = np.take_along_axis(atom14, ATOM37_TO_ATOM14[aatype][..., None], axis=1)
     mask = ATOM37_MASK[aatype]
     return (xyz * mask[..., None]).astype(np.float32), mask
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.features import pairing as module
-from foldry.features.crop import crop_features
-from foldry.features.features import FeatureConfig
+from foldry.features.config import FeatureConfig
 from foldry.features.msa import draw_msa
 from foldry.features.pairing import (
     ComplexAlignment,
@@ -27,7 +26,7 @@ from foldry.features.pairing import (
     species_of,
 )
 from foldry.features.pipeline import make_features
-from foldry.query import Alignment, Chain, Query, TemplateHit
+from foldry.query import Alignment, Chain, Hit, Query
 from foldry.residues import ATOM37_MASK, GAP, HHBLITS_ORDER, RESTYPES_WITH_X
 from foldry.structure import Structure
 from tests.features.conftest import Recorded
@@ -44,16 +43,14 @@ def _forgotten() -> None:
 
 def recorded_alignment(chain: Mapping[str, np.ndarray], suffix: str) -> Alignment:
     species = chain[f"msa_species_identifiers{suffix}"].astype(str)
-    return Alignment(
-        headers=tuple(f"tr|A0A146SKV9|A0A146SKV9_{name}/1-9" if name else "q" for name in species),
-        sequences=tuple(
-            "".join(HHBLITS_ORDER[code] for code in row) for row in chain[f"msa{suffix}"]
-        ),
+    return Alignment.counted(
+        headers=[f"tr|A0A146SKV9|A0A146SKV9_{name}/1-9" if name else "q" for name in species],
+        letters=np.frombuffer(HHBLITS_ORDER.encode(), np.uint8)[chain[f"msa{suffix}"]],
         deletions=chain[f"deletion_matrix_int{suffix}"],
     )
 
 
-def recorded_templates(chain: Mapping[str, np.ndarray]) -> tuple[TemplateHit, ...]:
+def recorded_templates(chain: Mapping[str, np.ndarray]) -> tuple[Hit, ...]:
     hits = []
     for aatype, positions, mask in zip(
         *(chain[f"template_{name}"] for name in ("aatype", "all_atom_positions", "all_atom_mask")),
@@ -71,7 +68,7 @@ def recorded_templates(chain: Mapping[str, np.ndarray]) -> tuple[TemplateHit, ..
             atom_mask=mask[there] > 0,
             b_factor=np.zeros((count, 37)),
         )
-        hits.append(TemplateHit("t_A", structure, np.stack([there, np.arange(count)], axis=1)))
+        hits.append(Hit("t_A", np.stack([there, np.arange(count)], axis=1), structure))
     return tuple(hits)
 
 
@@ -183,7 +180,7 @@ def rows(*named: tuple[str, str]) -> Alignment:
     """An alignment of (species, letters)."""
     headers = tuple(f"tr|A0A146SKV9|A0A146SKV9_{name}" if name else "q" for name, _ in named)
     sequences = tuple(letters for _, letters in named)
-    return Alignment(headers, sequences, np.zeros((len(named), len(sequences[0])), np.int32))
+    return Alignment.of(headers, sequences)
 
 
 def text(aligned: ComplexAlignment) -> list[str]:
@@ -409,8 +406,6 @@ def test_nothing_is_learnt_of_the_gaps_beside_a_block() -> None:
     # The letters of A, B and C that no paired row has, each beside the gaps of the other chains.
     aligned = align_complex(trimer())
     assert beside.sum() == (aligned.covered == 0).sum() > 0
-    cropped = draw_msa(crop_features(features, 4, 3), 0)
-    assert cropped.bert_mask.sum() == aligned.covered[:, 4:7].sum()
 
 
 def test_all_seeds_share_what_was_paired_once() -> None:
@@ -436,7 +431,7 @@ def test_a_template_of_one_chain_stands_beside_nothing() -> None:
         atom_mask=mask,
         b_factor=np.zeros((length, 37)),
     )
-    hit = TemplateHit("t_A", structure, np.arange(length)[:, None] * [1, 1])
+    hit = Hit("t_A", np.arange(length)[:, None] * [1, 1], structure)
     query = Query("q", (Chain(("A",), "GG"), Chain(("B",), "ACD", templates=(hit,))))
     templates = make_features(query, CONFIG, 0).templates
     assert templates is not None

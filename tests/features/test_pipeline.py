@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from foldry.errors import InputError
-from foldry.features.features import FeatureConfig
+from foldry.features.config import FeatureConfig
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
-from foldry.query import Alignment, Chain, Query, TemplateHit
+from foldry.query import Alignment, Chain, Hit, Query
 from foldry.structure import Structure
 
 CONFIG = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=2)
@@ -17,7 +17,7 @@ CONFIG = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=2)
 
 def rows(*sequences: str) -> Alignment:
     headers = tuple(f"row{number}" for number in range(len(sequences)))
-    return Alignment(headers, sequences, np.zeros((len(sequences), len(sequences[0])), np.int32))
+    return Alignment.of(headers, sequences)
 
 
 def test_a_bare_sequence_is_its_own_alignment() -> None:
@@ -71,7 +71,7 @@ def test_templates_are_read_only_by_models_that_have_them() -> None:
         mask,
         np.zeros((length, 37)),
     )
-    hit = TemplateHit("t_A", template, np.arange(length)[:, None] * [1, 1])
+    hit = Hit("t_A", np.arange(length)[:, None] * [1, 1], template)
     query = Query("q", (Chain(("A",), "ARNDCQ", templates=(hit, hit, hit)),))
     templates = make_features(query, CONFIG, 0).templates
     assert templates is not None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foldry.features.sequence import sequence_features
+from foldry.formats.sequence import clean_sequence
 from foldry.query import Chain, Query
 from tests.features.conftest import Recorded
 
@@ -13,7 +14,7 @@ from tests.features.conftest import Recorded
 @pytest.mark.parity
 def test_codes_and_indices_are_the_official_ones(recorded: Recorded) -> None:
     official = recorded("data/pipeline_features.npz")
-    sequence = bytes(official["in_sequence"]).decode()
+    sequence = clean_sequence(bytes(official["in_sequence"]).decode(), "the record")
     ours = sequence_features(Query("q", (Chain(("A",), sequence),)))
     np.testing.assert_array_equal(ours.aatype, official["seq/aatype"].argmax(-1))
     np.testing.assert_array_equal(ours.residue_index, official["seq/residue_index"])
@@ -37,7 +38,10 @@ def test_chain_numbers_are_the_official_ones(recorded: Recorded, kind: str) -> N
     names = sorted({name.split("/")[1] for name in official if name.startswith("assembly/")})
     letters = "ARNDCQEGHILKMFPSTWYVX"
     chains = tuple(
-        Chain((name,), "".join(letters[code] for code in official[f"in_chain/{name[0]}/aatype"]))
+        Chain(
+            (name.replace("_", ""),),
+            "".join(letters[code] for code in official[f"in_chain/{name[0]}/aatype"]),
+        )
         for name in names
     )
     ours = sequence_features(Query("q", chains))

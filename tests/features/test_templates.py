@@ -10,11 +10,10 @@ import pytest
 from foldry.errors import InputError
 from foldry.features.templates import (
     align_template,
-    index_pairs,
     template_features,
     template_features_of_atoms,
 )
-from foldry.query import TemplateHit
+from foldry.query import Hit
 from foldry.residues import CA, GAP, HHBLITS_ORDER, RESTYPE_ORDER, encode_sequence
 from foldry.structure import Structure
 from tests.features.conftest import Recorded
@@ -59,7 +58,7 @@ def test_laid_atoms_are_the_official_ones(recorded: Recorded) -> None:
             atom_mask=official[f"{name}/atom_mask"].astype(bool),
         )
         pairs = official[f"{name}/extract/mapping"] + [0, seqres.index(part)]
-        ours = template_features(query, [TemplateHit(name, template, pairs)], 4)
+        ours = template_features(query, [Hit(name, pairs, template)], 4)
         one_hot = official[f"{name}/extract/out_template_aatype"]
         np.testing.assert_array_equal(ours.aatype[0], HHBLITS_TO_OURS[one_hot.argmax(-1)])
         for kind, values in (("positions", ours.atom_positions), ("masks", ours.atom_mask)):
@@ -83,34 +82,6 @@ def test_features_of_laid_atoms_are_the_official_ones(recorded: Recorded) -> Non
         "pseudo_beta_mask": ours.pseudo_beta_mask,
     }.items():
         np.testing.assert_array_equal(values, official[f"nonensembled/template_{name}"])
-
-
-@pytest.mark.parity
-def test_index_pairs_are_the_official_ones(recorded: Recorded) -> None:
-    hits = recorded("data/parsers.npz")
-    mappings = recorded("data/templates.npz")
-    query = bytes(hits["in_a3m"]).decode().split("\n")[1]
-    numbers = [int(name.split("/")[1]) for name in mappings if name.startswith("index_mapping/")]
-    assert numbers
-    for number in numbers:
-        ours = index_pairs(
-            query,
-            bytes(hits[f"hhr/{number}/query"]).decode(),
-            hits[f"hhr/{number}/indices_query"],
-            hits[f"hhr/{number}/indices_hit"],
-        )
-        np.testing.assert_array_equal(ours, mappings[f"index_mapping/{number}"])
-
-
-def test_index_pairs_leave_gaps_out() -> None:
-    # query  A C - D        hit  E - F G
-    pairs = index_pairs("MMACDK", "AC-D", [4, 5, -1, 6], [9, -1, 10, 11])
-    assert pairs.tolist() == [[2, 0], [4, 2]]
-
-
-def test_index_pairs_of_another_query_are_refused() -> None:
-    with pytest.raises(InputError, match="another query"):
-        index_pairs("MMM", "ACD", [0, 1, 2], [0, 1, 2])
 
 
 def test_first_templates_are_taken_in_order() -> None:
@@ -154,7 +125,7 @@ def test_the_best_chain_of_a_template_is_taken() -> None:
 
 
 def test_a_template_like_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="Fewer than 10 residues"):
+    with pytest.raises(InputError, match="fewer than 10 residues"):
         align_template("W" * 30, structure("A" * 30))
 
 
@@ -171,9 +142,9 @@ def torn() -> Structure:
         (structure(SEQUENCE), [[70, 0]], "count from 0 to 69 in the query"),
         (structure(SEQUENCE), [[0, -1]], "does not exist"),
         (structure(SEQUENCE), [[i, i] for i in range(4)], "no coordinates"),
-        (torn(), [[i, i] for i in range(20)], "Residue 41"),
+        (torn(), [[i, i] for i in range(20)], "residue 41"),
     ],
 )
 def test_a_bad_hit_is_refused(template: Structure, pairs: list[list[int]], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        template_features(SEQUENCE, [TemplateHit("bad", template, np.array(pairs))], 4)
+        template_features(SEQUENCE, [Hit("bad", np.array(pairs), template)], 4)

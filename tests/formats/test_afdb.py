@@ -51,8 +51,3 @@ def test_pae_keeps_one_decimal_of_float32() -> None:
     entry = json.loads(pae_json(values, 31.75))[0]
     assert entry["predicted_aligned_error"] == [[0.1, 12.3], [31.8, 7.0]]
     assert entry["max_predicted_aligned_error"] == 31.75
-
-
-def test_pae_must_be_square() -> None:
-    with pytest.raises(InputError, match="not square"):
-        pae_json(np.zeros((2, 3)), 31.75)

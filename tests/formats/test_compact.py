@@ -229,8 +229,6 @@ def test_strange_types_are_refused(trypsin: Structure) -> None:
         split_floats(np.zeros(3, np.float16))
     with pytest.raises(ValueError, match="chain_id"):
         encode_structure(replace(trypsin, chain_id=trypsin.chain_id.astype(object)), None)
-    with pytest.raises(ValueError, match="square"):
-        encode_pae(np.zeros((2, 3)), 1.0)
 
 
 def other_bytes(rng: np.random.Generator, array: np.ndarray) -> np.ndarray:

@@ -91,12 +91,12 @@ def test_an_a3m_of_copies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("#4,3\t1\n>q\nMKTAWCY\n", "line 1, does not give a length"),
-        ("#4,0\t1,1\n>q\nMKTA\n", "line 1, does not give a length"),
-        ("#4,3\t1,0\n>q\nMKTAWCY\n", "line 1, does not give a length"),
+        ("#4,3\t1\n>q\nMKTAWCY\n", "line 1, does not give length"),
+        ("#4,0\t1,1\n>q\nMKTA\n", "line 1, does not give length"),
+        ("#4,3\t1,0\n>q\nMKTAWCY\n", "line 1, does not give length"),
         ("#4,3\t999,2\n>q\nMKTAWCY\n", "1000 chains"),
-        ("#4,3\t" + "9" * 5000 + ",1\n>q\nMKTAWCY\n", "line 1, does not give a length"),
-        ("#4,4\t1,1\n>q\nMKTAWCY\n", "lengths of 8 residues in total and the rows have 7"),
+        ("#4,3\t" + "9" * 5000 + ",1\n>q\nMKTAWCY\n", "line 1, does not give length"),
+        ("#4,4\t1,1\n>q\nMKTAWCY\n", "lengths of 8 residues, the rows have 7"),
         ("#4,3\t1,1\n>q\nMKTA---\n", "chain 2, does not begin"),
         ("#4,3\t1,1\n>q\nMKTAW-Y\n", "chain 2, does not begin"),
         ("#4,3\t1,1\n>q\nMKTAWcCY\n", "chain 2, does not begin"),
@@ -125,14 +125,14 @@ def test_the_parts_of_a_complex_a3m_are_its_rows(lengths: list[int], data: st.Da
     rows = [query, *data.draw(st.lists(st.text("FG-", min_size=width, max_size=width)))]
     text = "".join(f">r{number}\n{row}\n" for number, row in enumerate(rows))
     first = ",".join(map(str, lengths)) + "\t" + ",".join("1" for _ in lengths)
-    segments = parse_complex_a3m(f"#{first}\n{text}")
-    assert "".join(segment.sequence for segment in segments) == query
-    paired = [segment.paired.sequences for segment in segments if segment.paired]
+    chains = parse_complex_a3m(f"#{first}\n{text}")
+    assert "".join(chain.sequence for chain in chains) == query
+    paired = [chain.paired.sequences for chain in chains if chain.paired]
     found = ["".join(parts) for parts in zip(*paired, strict=True)]
     begin = 0
-    for length, segment in zip(lengths, segments, strict=True):
+    for length, chain in zip(lengths, chains, strict=True):
         gaps = "-" * begin, "-" * (width - begin - length)
-        found += [gaps[0] + row + gaps[1] for row in segment.alignment.sequences[1:]]
+        found += [gaps[0] + row + gaps[1] for row in chain.alignment.sequences[1:]]
         begin += length
     queries = [query] if len(lengths) > 1 else []
     assert sorted(found) == sorted([*queries, *(row for row in rows[1:] if row.strip("-"))])

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from foldry.formats.coordinates import parse_structure
 from foldry.formats.modelcif import ChainMetric, ModelRecord, to_modelcif
-from foldry.query import Chain, Query
+from foldry.measures import MEASURES
+from foldry.query import Chain, Hit, Query
 from foldry.residues import ATOM37, RESTYPE_ORDER
 from foldry.structure import Structure
 
@@ -121,6 +122,8 @@ def test_copies_of_a_chain_are_one_entity() -> None:
     again = parse_structure(text.encode(), "again.cif")
     assert again.chain_id.tolist() == structure.chain_id.tolist()
     assert sorted(block.find_values("_ma_qa_metric.type")) == ["ipTM", "pLDDT", "pLDDT", "pTM"]
+    described = [each.strip("'") for each in block.find_values("_ma_qa_metric.description")]
+    assert "Predicted lDDT-Ca, 0-100" in described
 
 
 def test_measures_of_chains_are_read_back() -> None:
@@ -128,10 +131,10 @@ def test_measures_of_chains_are_read_back() -> None:
     nan = np.nan
     pairs = np.array([[nan, 0.5, 0.25], [0.75, nan, nan], [0.1, 0.2, nan]])
     of_chains = (
-        ChainMetric("pTM", "Of the chain.", "pTM", np.array([0.9, 0.8, nan])),
-        ChainMetric("ipSAE", "Of the pair.", "normalized score", pairs),
-        ChainMetric("Interface PAE", "Of the pair, A.", "PAE", 10 * pairs),
-        ChainMetric("pDockQ2", "Of the chain.", "other", np.array([0.1, 0.2, 0.3])),
+        ChainMetric(MEASURES["ptm"], np.array([0.9, 0.8, nan])),
+        ChainMetric(MEASURES["ipsae"], pairs),
+        ChainMetric(MEASURES["interface_pae"], 10 * pairs),
+        ChainMetric(MEASURES["pdockq2"], np.array([0.1, 0.2, 0.3])),
     )
     text = to_modelcif(query, structure, record(15, iptm=0.5, of_chains=of_chains))
     block = gemmi.cif.read_string(text).sole_block()
@@ -149,7 +152,7 @@ def test_measures_of_chains_are_read_back() -> None:
         if isinstance(each, modelcif.qa_metric.FeaturePairwise)
     }
     assert of_pairs == {
-        (metric.name, f"{'ABC'[a]}{'ABC'[b]}"): pytest.approx(metric.values[a, b], abs=6e-4)
+        (metric.measure.name, f"{'ABC'[a]}{'ABC'[b]}"): pytest.approx(metric.values[a, b], abs=6e-4)
         for metric in of_chains[1:3]
         for a, b in np.argwhere(np.isfinite(metric.values))
     }
@@ -177,7 +180,9 @@ NASTY = st.text(
 @given(name=NASTY | st.sampled_from(["data_x", "loop_", "' \"", "\n;\ndata_evil\n", "#", ""]))
 def test_no_name_breaks_the_file(name: str) -> None:
     query, structure = model()
-    asked = replace(query, name=name)
+    hit = Hit(name, np.zeros((0, 2), np.int64))
+    [chain] = query.chains
+    asked = replace(query, chains=(replace(chain, templates=(hit,)),))
     about = record(notice=f"Mind {name}", parameters={name: name}, model_name=name)
     text = to_modelcif(asked, structure, about)
     blocks = gemmi.cif.read_string(text)

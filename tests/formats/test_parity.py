@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.hhr import parse_hhr
 from foldry.formats.stockholm import (
@@ -56,13 +58,40 @@ def test_stockholm_texts(parsers: Recorded) -> None:
     assert truncate_stockholm(sto, 7) == text(parsers["sto_truncated7"])
 
 
-def test_hits(parsers: Recorded) -> None:
-    hits = parse_hhr(text(parsers["in_hhr"]))
-    assert [hit.name.encode() for hit in hits] == parsers["hhr/name"].tolist()
-    for field in ("aligned_cols", "sum_probs", "index"):
-        assert [getattr(hit, field) for hit in hits] == parsers[f"hhr/{field}"].tolist()
-    for number, hit in enumerate(hits):
-        assert hit.query == text(parsers[f"hhr/{number}/query"])
-        assert hit.hit_sequence == text(parsers[f"hhr/{number}/hit_sequence"])
-        assert list(hit.indices_query) == parsers[f"hhr/{number}/indices_query"].tolist()
-        assert list(hit.indices_hit) == parsers[f"hhr/{number}/indices_hit"].tolist()
+def test_hits(parsers: Recorded, parity_dir: Path) -> None:
+    records = parse_hhr(text(parsers["in_hhr"]))
+    assert [record.title.encode() for record in records] == parsers["hhr/name"].tolist()
+    assert [len(record.hit.pairs) for record in records] == parsers["hhr/aligned_cols"].tolist()
+    assert [record.sum_probs for record in records] == parsers["hhr/sum_probs"].tolist()
+    assert list(range(1, len(records) + 1)) == parsers["hhr/index"].tolist()
+    for number, record in enumerate(records):
+        assert record.query == text(parsers[f"hhr/{number}/query"])
+        assert record.template == text(parsers[f"hhr/{number}/hit_sequence"])
+        rows = zip((record.query, record.template), record.begins, strict=True)
+        for (row, begin), name in zip(rows, ("query", "hit"), strict=True):
+            there = np.array(list(row)) != "-"
+            indices = np.where(there, begin + np.cumsum(there) - 1, -1)
+            np.testing.assert_array_equal(indices, parsers[f"hhr/{number}/indices_{name}"])
+    with np.load(parity_dir / "data" / "templates.npz") as mappings:
+        numbers = [name.split("/")[1] for name in mappings if name.startswith("index_mapping/")]
+        assert numbers
+        for number in map(int, numbers):
+            pairs = mappings[f"index_mapping/{number}"]
+            np.testing.assert_array_equal(records[number].hit.pairs, pairs)
+
+
+def test_a_damaged_hit_is_refused(parsers: Recorded) -> None:
+    whole = text(parsers["in_hhr"])
+    assert parse_hhr("") == []
+    for damaged, said in (
+        (whole[: whole.index("No 2") + 5], "hit 2, is a hit without its title"),
+        (
+            re.sub(r"(?m)^(T (?!Cons|ss_).{14} *\d+ +)[A-Z]", r"\1-", whole, count=1),
+            "row T",
+        ),
+        (re.sub(r"(?m)^Q (?!Cons|ss_).*\n", "", whole), "hit 1, has no whole row Q"),
+        (whole.replace("Aligned_cols=", "Aligned_cols=1", 1), "hit 1, .* do not match"),
+    ):
+        assert damaged != whole
+        with pytest.raises(InputError, match=said):
+            parse_hhr(damaged)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from foldry.errors import InputError
+from foldry.formats.sequence import safe_name
 from foldry.inputs import pairs as module
 from foldry.inputs.pairs import Pair, pair_name, read_screen
-from foldry.inputs.queries import safe_name
 from foldry.query import Query
 
 SEQUENCES = {"a": "MKTAY", "b": "MKVLA", "c": "GGSAYW", "d": "MKTAY"}

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
-from foldry.formats.sequence import chain_names, clean_sequence
-from foldry.inputs.queries import read_queries, safe_name
+from foldry.formats.sequence import chain_names, clean_sequence, safe_name
+from foldry.inputs.queries import read_queries
 from foldry.query import Query
 
 SEQUENCE = "MKTAYIAKQR"

@@ -13,18 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from foldry.features.features import FeatureConfig, Features, MSADraw
+from foldry.features.config import FeatureConfig
+from foldry.features.features import Features, MSADraw
 from foldry.features.msa import read_rows
 from foldry.features.sequence import target_feat
 from foldry.features.templates import template_features_of_atoms
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import ModelConfig, from_official
+from foldry.model.config import ModelConfig
 from foldry.model.inputs import Inputs, MSAInputs, stack_draws, stack_features, stack_templates
 from foldry.model.runtime import Runtime
 from foldry.predict.confidence import confidence
 from foldry.predict.recycle import recycle
 from foldry.residues import ATOM37_MASK
-from foldry.weights.official import from_official as parameters_from_official
+from foldry.weights.official import from_official
+from tests.model.official_config import config_from_official
 
 FED = ("index_order", "msa", "bert_mask")
 """What was drawn in each pass of a complex; all else of an alignment follows from it."""
@@ -97,13 +99,13 @@ class Case:
         if not self.is_multimer:
             members = int(self.override("data.eval.num_ensemble", 1))
             features = FeatureConfig(0, 0, 0, num_ensemble=members)
-        return from_official(self.config["model"], self.config["model_config"], features)
+        return config_from_official(self.config["model"], self.config["model_config"], features)
 
     def model(self) -> AlphaFold:
         config = self.model_config()
         params = arrays(self.folder / self.config["params"])
         model = AlphaFold(config, Runtime(dtype=self.dtype))
-        model.load_state_dict(parameters_from_official(params, config))
+        model.load_state_dict(from_official(params, config))
         return model.eval()
 
     def inputs(self, torsions: dict[str, np.ndarray]) -> tuple[Inputs, Callable[[int], list]]:

@@ -61,7 +61,7 @@ def fed() -> tuple[Inputs, MSAInputs]:
     rng = np.random.default_rng(0)
     rows = ["".join(row) for row in rng.choice(list("ACDEFGHIKLMNPQRSTVWY"), (NUM_ROWS, LENGTH))]
     headers = tuple(map(str, range(NUM_ROWS)))
-    alignment = Alignment(headers, tuple(rows), np.zeros((NUM_ROWS, LENGTH), np.int32))
+    alignment = Alignment.of(headers, rows)
     query = Query("q", (Chain(("A",), rows[0], alignment),))
     features = make_features(query, tiny().features, 0)
     mask = (rng.random((2, LENGTH, 37)) > 0.5).astype(np.float32)

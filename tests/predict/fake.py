@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,13 +10,23 @@ import numpy as np
 
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import read_structure
+from foldry.predict import runner
+from foldry.predict.runner import Outcome
+from foldry.predict.settings import Settings
 from foldry.query import Chain, Query
 from foldry.residues import CA
+from foldry.results.folder import ResultsFolder
 from foldry.results.prediction import Prediction, Provenance
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 EXAMPLE, DIMER = EXAMPLES / "kunitz", EXAMPLES / "malate_dehydrogenase"
 MAX_PAE = 31.75
+
+
+def run(queries: Iterable[Query], out: Path, settings: Settings) -> list[Outcome]:
+    """Folds queries into a folder as the command line does."""
+    folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
+    return list(runner.run(queries, settings, [folder]))
 
 
 def fake_prediction(

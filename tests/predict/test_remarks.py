@@ -8,7 +8,7 @@ import pytest
 
 from foldry.features.pairing import align_complex
 from foldry.formats.a3m import parse_a3m
-from foldry.predict.remarks import tell_pairing, warn_of_single_sequences, warn_of_unused_pairing
+from foldry.predict.remarks import say_pairing, warn_of_single_sequences, warn_of_unused_pairing
 from foldry.query import Chain, Query
 
 A, B = "MKTAYIAKQR", "MKVLAAGIVG"
@@ -55,7 +55,7 @@ CASES = {
 def test_the_pairing_is_told_as_it_is(told: str, caplog: pytest.LogCaptureFixture) -> None:
     query = CASES[told]
     with caplog.at_level("INFO", "foldry"):
-        tell_pairing(query, align_complex(query).report)
+        say_pairing(query, align_complex(query).report)
     kind = "A2" if query.num_chains > len(query.chains) else "A1B1"
     assert caplog.messages[0] == f"q ({kind}): {told}."
 

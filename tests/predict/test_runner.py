@@ -21,20 +21,22 @@ from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.predict import runner
+from foldry.predict.network import load_model
 from foldry.predict.recycle import distance_change, recycle
-from foldry.predict.runner import fold, run
+from foldry.predict.runner import fold
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Chain, Query
-from foldry.results.folder import pdb_text, prediction_name
+from foldry.results.render import pdb_text
 from foldry.weights.networks import NetworkFile, find_networks
-from foldry.weights.official import save
+from foldry.weights.state_file import save
+from tests.predict.fake import run
 
 SEQUENCE = "MKVLAAGIVGLCAKYWE"
 
 
 def query(name: str, sequence: str = SEQUENCE) -> Query:
     other = sequence.replace("A", "G")
-    rows = Alignment((name, "other"), (sequence, other), np.zeros((2, len(sequence)), np.int32))
+    rows = Alignment.of([name, "other"], [sequence, other])
     return Query(name, (Chain(("A",), sequence, rows),))
 
 
@@ -128,7 +130,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     assert outcome.mean_plddt == fresh[0].plddt.mean()
     for rank, theirs in enumerate(fresh):
         files = tmp_path / "q"
-        name = prediction_name(theirs)
+        name = theirs.name
         assert theirs.pae is not None and theirs.max_pae is not None
         assert (files / f"ranked_{rank}.pdb").read_text() == pdb_text(theirs)
         assert (files / f"pae_{name}.json").read_text() == pae_json(theirs.pae, theirs.max_pae)
@@ -208,7 +210,7 @@ def test_settings_change_the_network_and_are_recorded(weights: str, tmp_path: Pa
 
 def test_recycling_stops_when_nothing_changes(weights: str) -> None:
     [network] = find_networks(weights)
-    model = runner.load_model(network, Settings(weights=weights, device="cpu"))
+    model = load_model(network, Settings(weights=weights, device="cpu"))
     features = make_features(query("q"), model.config.features, 0)
     inputs = stack_features([features])
     asked: list[int] = []
@@ -229,8 +231,8 @@ def test_one_copy_of_a_network_serves_all_settings(weights: str) -> None:
     [network] = find_networks(weights)
     plain = Settings(weights=weights, device="cpu", num_recycles=0)
     others = (replace(plain, num_recycles=2), replace(plain, max_msa=(1, 0), dropout=True))
-    model = runner.load_model(network, plain)
-    assert all(runner.load_model(network, each) is model for each in others)
+    model = load_model(network, plain)
+    assert all(load_model(network, each) is model for each in others)
     before = runner.predict_one(query("q"), model, network, 0, plain)
     sampled = runner.predict_one(query("q"), model, network, 0, others[1])
     again = runner.predict_one(query("q"), model, network, 0, plain)

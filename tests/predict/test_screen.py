@@ -6,7 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,15 @@ import pytest
 from foldry.inputs.pairs import Pair
 from foldry.predict.screen import measures
 from foldry.query import Chain, Query
-from foldry.results.screen import MEASURES, NUMBERS, ScreenRow, screen_html, write_screen
+from foldry.results.screen import (
+    NUMBERS,
+    ScreenRow,
+    read_screen_table,
+    screen_html,
+    write_screen,
+)
 from tests.browser import Page
+from tests.predict.fake import fake_prediction
 
 EVIL = '</td><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"'
 VALUES = {
@@ -26,15 +33,14 @@ VALUES = {
 
 
 def interface(
-    chains: str, ipsae: list[float], lis: list[float | None], iptm: list[float]
+    chains: str, ipsae: tuple[float, float], lis: tuple[float, float], iptm: tuple[float, float]
 ) -> dict[str, object]:
     numbers = {
-        "iptm": iptm,
         "pdockq": 0.4,
         "interface_pae": [4.0, 6.0],
         "contacts": len(chains) + 1,
     }
-    return {"chains": list(chains), "ipsae": ipsae, "lis": lis, **numbers}
+    return {"chains": list(chains), "iptm": iptm, "ipsae": ipsae, "lis": lis, **numbers}
 
 
 @pytest.mark.parametrize(
@@ -63,13 +69,15 @@ def test_measures_of_the_interface(
         ],
     }
     (tmp_path / "ranking_debug.json").write_text('{"order": ["m_pred_1", "m_pred_0"]}')
-    (tmp_path / "scores_m_pred_1.json").write_text(json.dumps(scores))
+    scores |= {"plddt": [81.5], "provenance": asdict(fake_prediction().provenance)}
+    for name in ("m_pred_1", "m_pred_0"):
+        (tmp_path / f"scores_{name}.json").write_text(json.dumps(scores))
     pair = Pair(Query("q", (Chain(("A", "B", "C"), "MKT"),)), "x", "y", "here", num_first)
     found = measures(tmp_path, pair)
     whole = {"ptm": 0.6, "mean_plddt": 81.5, "has_clash": 1}
     rest = {"pdockq": 0.4, "interface_pae": 5.0, "contacts": 3}
     assert found == pytest.approx({**whole, **rest, **expected})
-    assert set(found) == {each.key for each in MEASURES}
+    assert set(found) == {each.key for each in NUMBERS} - {"residues", "seconds"}
 
 
 def rows() -> list[ScreenRow]:
@@ -79,17 +87,17 @@ def rows() -> list[ScreenRow]:
             f"bait_and_{name}",
             "bait",
             name,
-            100 + k,
             "done",
-            seconds=10.0 * k,
-            measures={each.key: 0.5 for each in MEASURES}
-            | {key: values[k] for key, values in VALUES.items()},
+            numbers={each.key: 0.5 for each in NUMBERS}
+            | {key: values[k] for key, values in VALUES.items()}
+            | {"residues": 100 + k, "seconds": 10.0 * k},
         )
         for k, name in enumerate(("p10", "p9", "p2"))
     ]
-    done[0] = replace(done[0], measures={**done[0].measures, "interface_pae": None})
-    failed = ScreenRow("bait_and_p3", "bait", "p3", 99, "failed", EVIL, 1.5)
-    return [*done, failed, ScreenRow("bait_and_p4", "bait", "p4", 98)]
+    done[0] = replace(done[0], numbers={**done[0].numbers, "interface_pae": None})
+    taken = {"residues": 99, "seconds": 1.5}
+    failed = ScreenRow("bait_and_p3", "bait", "p3", "failed", EVIL, numbers=taken)
+    return [*done, failed, ScreenRow("bait_and_p4", "bait", "p4", numbers={"residues": 98})]
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ()])
@@ -105,6 +113,9 @@ def test_the_csv_file_names_proteins_where_there_are_any(
     assert [first[name] for name in names] == ["bait", "p10"][: len(names)]
     assert (first["iptm"], first["has_clash"], first["interface_pae"]) == ("0.5", "1", "")
     assert first["state"] == "done"
+    for row, read_back in zip(given, read_screen_table(tmp_path), strict=True):
+        numbers = {each.key: row.numbers.get(each.key) for each in NUMBERS}
+        assert read_back == replace(row, numbers=numbers)
 
 
 def test_what_is_said_is_only_text() -> None:
@@ -158,7 +169,7 @@ def test_the_table_is_sorted_by_keyboard(page: Page) -> None:
         ("ipTM", ["p2", "p10", "p9", "p3", "p4"]),
         ("Pair", ["p2", "p3", "p4", "p9", "p10"]),
         ("Pair", ["p10", "p9", "p4", "p3", "p2"]),
-        ("PAE, Å", ["p9", "p2", "p10", "p4", "p3"]),
+        ("Interface PAE, Å", ["p9", "p2", "p10", "p4", "p3"]),
         ("Clash", ["p10", "p9", "p2", "p4", "p3"]),
         ("Residues", ["p4", "p3", "p10", "p9", "p2"]),
         ("State", ["p10", "p9", "p2", "p3", "p4"]),

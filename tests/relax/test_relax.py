@@ -20,7 +20,7 @@ from foldry.relax import relax as room
 from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import bonded_runs, complete
 from foldry.relax.platforms import find_platform
-from foldry.relax.relax import relax
+from foldry.relax.relax import relax_structure
 from foldry.relax.result import Relaxation
 from foldry.residues import ATOM37_MASK, ATOM37_ORDER, CA, CB, UNKNOWN, C, N, O
 from foldry.score.stereochemistry import find_violations
@@ -45,7 +45,7 @@ def clash(hairpin: Structure) -> Structure:
 @pytest.fixture(scope="module")
 def mended(clash: Structure) -> tuple[Structure, Relaxation]:
     """It, relaxed."""
-    return relax(clash, "cpu")
+    return relax_structure(clash, "cpu")
 
 
 def test_clashes_go_and_the_rest_stays(
@@ -153,7 +153,7 @@ def test_hands_and_peptides_are_mended(hairpin: Structure) -> None:
     bent = replace(hairpin, atom_positions=xyz)
     before = find_violations(bent)
     assert np.flatnonzero(before.chirality).tolist() == [6] and before.twisted[12]
-    relaxed, result = relax(bent, "reference")
+    relaxed, result = relax_structure(bent, "reference")
     after = find_violations(relaxed)
     assert result.relaxed and not after.chirality.any() and not after.twisted.any()
     assert result.violations_after == 0
@@ -181,7 +181,7 @@ def test_a_hydroxyl_hydrogen_does_not_fall_into_another_atom(
 
 def test_the_same_model_gives_the_same_numbers(hairpin: Structure) -> None:
     state = random.getstate()
-    one, other = (relax(hairpin, "reference", max_rounds=1)[0] for _ in range(2))
+    one, other = (relax_structure(hairpin, "reference", max_rounds=1)[0] for _ in range(2))
     np.testing.assert_array_equal(one.atom_positions, other.atom_positions)
     assert random.getstate() == state
 
@@ -189,7 +189,7 @@ def test_the_same_model_gives_the_same_numbers(hairpin: Structure) -> None:
 def test_missing_atoms_are_added(hairpin: Structure) -> None:
     torn = without(hairpin, [2, 3, 9], np.setdiff1d(np.arange(37), [N, CA, C]))
     torn = without(torn, [12], [O])
-    relaxed, result = relax(torn, "reference", max_rounds=1)
+    relaxed, result = relax_structure(torn, "reference", max_rounds=1)
     assert result.relaxed, result.reason
     whole = ATOM37_MASK[hairpin.aatype] > 0
     whole[-1, OXT] = True
@@ -204,7 +204,7 @@ def test_unknown_residues_keep_their_atoms(hairpin: Structure) -> None:
     phosphorus_like = ATOM37_ORDER["CG"]
     unknown = without(replace(hairpin, aatype=aatype), [12], np.arange(37))
     assert unknown.atom_mask[4, phosphorus_like]
-    relaxed, result = relax(unknown, "reference", max_rounds=1)
+    relaxed, result = relax_structure(unknown, "reference", max_rounds=1)
     assert result.relaxed, result.reason
     assert [rows.tolist() for rows in bonded_runs(unknown)] == [[*range(12)], [*range(13, 20)]]
     np.testing.assert_array_equal(relaxed.atom_mask[[4, 12]], unknown.atom_mask[[4, 12]])
@@ -230,7 +230,7 @@ def test_chains_that_pass_through_each_other(hairpin: Structure) -> None:
             if name != "name"
         },
     )
-    relaxed, result = relax(both, "reference")
+    relaxed, result = relax_structure(both, "reference")
     assert find_violations(both).num_clashes > 5
     assert relaxed.chains == ("A", "B") and np.isfinite(relaxed.atom_positions).all()
     if result.relaxed:
@@ -263,7 +263,7 @@ def test_what_cannot_be_relaxed_stays_as_it_was(
     hairpin: Structure, broken: object, reason: str
 ) -> None:
     structure = broken(hairpin)  # type: ignore[operator]
-    relaxed, result = relax(structure, "reference")
+    relaxed, result = relax_structure(structure, "reference")
     assert relaxed is structure and not result.relaxed
     assert reason in result.reason and result.reason.endswith(".")
     assert "\n" not in result.reason and result.energy_after is None
@@ -271,7 +271,7 @@ def test_what_cannot_be_relaxed_stays_as_it_was(
 
 def test_an_isolated_residue_stays_where_it_is(hairpin: Structure) -> None:
     alone = without(hairpin, [1], [C])
-    relaxed, result = relax(alone, "reference", max_rounds=1)
+    relaxed, result = relax_structure(alone, "reference", max_rounds=1)
     assert result.relaxed, result.reason
     np.testing.assert_array_equal(relaxed.atom_positions[:2], alone.atom_positions[:2])
     np.testing.assert_array_equal(relaxed.atom_mask[:2], alone.atom_mask[:2])
@@ -282,7 +282,7 @@ def test_a_failure_of_any_kind_is_told(hairpin: Structure, monkeypatch: pytest.M
         raise openmm.OpenMMException("Particle coordinate\nis NaN")
 
     monkeypatch.setattr(room, "complete", fails)
-    relaxed, result = relax(hairpin, "reference")
+    relaxed, result = relax_structure(hairpin, "reference")
     assert relaxed is hairpin
     assert result.reason == "OpenMMException: Particle coordinate is NaN."
 
@@ -298,7 +298,7 @@ def test_a_failure_after_the_first_round(clash: Structure, monkeypatch: pytest.M
 
     monkeypatch.setattr(Minimiser, "minimise", fails_once_done)
     monkeypatch.setattr(room, "violating_residues", lambda found: found.clashes | True)
-    relaxed, result = relax(clash, "reference")
+    relaxed, result = relax_structure(clash, "reference")
     assert result.relaxed and result.rounds == 1 and result.clashes_after == 0
     assert result.reason.startswith("Round 2 failed and the one before counts: OpenMMException")
     assert relaxed is not clash
@@ -307,12 +307,12 @@ def test_a_failure_after_the_first_round(clash: Structure, monkeypatch: pytest.M
 def test_a_chain_that_is_broken_has_two_ends(hairpin: Structure) -> None:
     broken = moved(hairpin, np.arange(10, 20), [25.0, 0, 0])
     assert [rows.tolist() for rows in bonded_runs(broken)] == [[*range(10)], [*range(10, 20)]]
-    _, result = relax(broken, "reference", max_rounds=1)
+    _, result = relax_structure(broken, "reference", max_rounds=1)
     assert result.relaxed and result.max_move is not None and result.max_move < 1
 
 
 def test_the_bound_on_time(clash: Structure) -> None:
-    relaxed, result = relax(clash, "reference", max_seconds=1e-3)
+    relaxed, result = relax_structure(clash, "reference", max_seconds=1e-3)
     assert relaxed is clash
     assert result.reason == "The bound on time was reached before the first minimisation."
 
@@ -323,14 +323,14 @@ def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.Monk
         return True
 
     monkeypatch.setattr(Minimiser, "minimise", spoils)
-    relaxed, result = relax(hairpin, "reference")
+    relaxed, result = relax_structure(hairpin, "reference")
     assert relaxed is hairpin and result.reason.startswith("Minimisation made it worse (")
 
 
 def test_without_the_extra(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pdbfixer", None)
     with pytest.raises(MissingError, match="pip install openmm pdbfixer"):
-        relax(hairpin)
+        relax_structure(hairpin)
 
 
 def test_platforms() -> None:
@@ -357,7 +357,7 @@ def test_a_real_dimer() -> None:
     is_a = interface.chain_id == "A"
     apart = interface.atom_positions[is_a, CA].mean(0) - interface.atom_positions[~is_a, CA].mean(0)
     pushed = moved(interface, ~is_a, 2.5 * apart / np.linalg.norm(apart))
-    relaxed, result = relax(pushed, "reference")
+    relaxed, result = relax_structure(pushed, "reference")
     assert result.relaxed, result.reason
     assert result.clashes_after is not None
     assert find_violations(pushed).num_clashes > 5 * max(result.clashes_after, 1)

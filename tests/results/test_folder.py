@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import patch
@@ -12,19 +14,30 @@ import gemmi
 import numpy as np
 import pytest
 
-from foldry.errors import DiskFullError
+from foldry.errors import DiskFullError, InputError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import read_structure
 from foldry.relax.result import Relaxation
 from foldry.results.chain_confidence import chain_confidence, chains_json
 from foldry.results.folder import (
-    modelcif_text,
-    prediction_name,
-    write_prediction,
+    RECORD,
+    ResultsFolder,
+    read_results,
     write_query,
 )
+from foldry.results.prediction import Prediction
+from foldry.results.render import modelcif_text, prediction_files
 from foldry.score.confidence import interface_confidence
 from tests.predict.fake import MAX_PAE, fake_complex, fake_prediction
+
+
+def write_prediction(prediction: Prediction, folder: Path, rank: int) -> list[Path]:
+    """Its files alone."""
+    chains = chain_confidence(prediction)
+    files = prediction_files(rank, prediction, chains, modelcif_text(prediction, chains))
+    for name, content in files.items():
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return [folder / name for name in files]
 
 
 def test_the_files_of_a_query(tmp_path: Path) -> None:
@@ -69,7 +82,7 @@ def test_json_files(tmp_path: Path) -> None:
     prediction = fake_prediction()
     assert prediction.pae is not None
     write_prediction(prediction, tmp_path, 2)
-    name = prediction_name(prediction)
+    name = prediction.name
     text = (tmp_path / f"confidence_{name}.json").read_text()
     assert text == confidence_json(prediction.plddt)
     assert (tmp_path / f"pae_{name}.json").read_text() == pae_json(prediction.pae, MAX_PAE)
@@ -90,7 +103,7 @@ def test_json_files(tmp_path: Path) -> None:
 def test_scores_of_a_complex(tmp_path: Path) -> None:
     prediction = fake_complex()
     write_query([prediction], tmp_path)
-    text = (tmp_path / f"scores_{prediction_name(prediction)}.json").read_text()
+    text = (tmp_path / f"scores_{prediction.name}.json").read_text()
     scores = json.loads(text)
     assert scores["has_clash"] is False
     assert [each["chain"] for each in scores["chains"]] == ["A", "B"]
@@ -128,7 +141,7 @@ def test_a_heap_of_atoms_is_written_without_its_interfaces(
     heap = replace(prediction, structure=replace(prediction.structure, atom_positions=atoms))
     with patch("foldry.score.neighbours._MAX_CANDIDATES", 10**6):
         write_query([heap], tmp_path)
-    scores = json.loads((tmp_path / f"scores_{prediction_name(heap)}.json").read_text())
+    scores = json.loads((tmp_path / f"scores_{heap.name}.json").read_text())
     assert scores["iptm"] == heap.iptm
     assert "interfaces" not in scores
     assert "are not judged" in caplog.text
@@ -173,7 +186,7 @@ def test_relaxation_and_the_structure_before_it(tmp_path: Path) -> None:
         unrelaxed=prediction,
     )
     written = {path.name for path in write_prediction(relaxed, tmp_path, 0)}
-    name = prediction_name(prediction)
+    name = prediction.name
     assert {f"unrelaxed_{name}.cif", f"unrelaxed_{name}.pdb"} <= written
     scores = json.loads((tmp_path / f"scores_{name}.json").read_text())
     assert scores["relaxation"] == asdict(relaxation)
@@ -242,3 +255,113 @@ def test_a_file_is_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.Monkey
         write_query([replace(prediction, ptm=0.1)], tmp_path)
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert after == before
+
+
+class Made:
+    """Gives predictions and counts how often it was asked."""
+
+    def __init__(self, *predictions: Prediction) -> None:
+        self.predictions = predictions
+        self.asked = 0
+
+    @contextmanager
+    def predict(self, folder: Path | None) -> Iterator[tuple[Prediction, ...]]:
+        self.asked += 1
+        yield self.predictions
+
+
+def test_what_is_published_is_found_finished(tmp_path: Path) -> None:
+    made = Made(fake_prediction())
+    query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
+    assert folder.publish(query, "key", made.predict)
+    assert not folder.publish(query, "key", made.predict)
+    assert made.asked == 1
+    # As a run with other settings leaves the folder when it is ended while it writes.
+    write_query([fake_prediction(seed=1)], tmp_path / query.name)
+    assert folder.publish(query, "key", made.predict)
+    assert not folder.publish(query, "key", made.predict)
+    assert folder.publish(query, "other", made.predict)
+    assert ResultsFolder(tmp_path, force=True).publish(query, "other", made.predict)
+    assert made.asked == 4
+
+
+def test_what_a_killed_run_wrote_is_removed_by_the_next(tmp_path: Path) -> None:
+    made = Made(fake_prediction(seed=1), fake_prediction(seed=2))
+    query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
+
+    def killed(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with patch("foldry.results.folder._finish", killed), pytest.raises(KeyboardInterrupt):
+        folder.publish(query, "two", made.predict)
+    place = tmp_path / query.name
+    assert (place / "ranked_1.cif").exists()
+    (place / "mine.txt").touch()
+    assert folder.publish(query, "one", Made(fake_prediction()).predict)
+    written = json.loads((place / RECORD).read_text())["files"]
+    assert {path.name for path in place.iterdir()} == {*written, RECORD, "mine.txt"}
+    assert not (place / "ranked_1.cif").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "k", "files": ["ranked_0.cif"]}'])
+def test_a_damaged_note_means_not_finished(tmp_path: Path, text: str) -> None:
+    made = Made(fake_prediction())
+    query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
+    assert folder.publish(query, "k", made.predict)
+    (tmp_path / query.name / RECORD).write_text(text)
+    assert folder.publish(query, "k", made.predict)
+    assert not folder.publish(query, "k", made.predict)
+
+
+def test_a_note_removes_nothing_outside_its_folder(tmp_path: Path) -> None:
+    made = Made(fake_prediction())
+    query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
+    (tmp_path / "mine.txt").touch()
+    (tmp_path / query.name).mkdir()
+    note = {"key": "other", "files": {"../mine.txt": "", "/etc/hostname": ""}}
+    (tmp_path / query.name / RECORD).write_text(json.dumps(note))
+    assert folder.publish(query, "k", made.predict)
+    assert (tmp_path / "mine.txt").exists()
+
+
+@pytest.mark.parametrize("made", [fake_prediction, fake_complex])
+def test_a_folder_is_read_back(made: Callable[..., Prediction], tmp_path: Path) -> None:
+    predictions = [made(seed=1), made(seed=0)]
+    write_query(predictions, tmp_path)
+    found = read_results(tmp_path)
+    assert [each.name for each in found] == [each.name for each in predictions]
+    for rank, (stored, given) in enumerate(zip(found, predictions, strict=True)):
+        chains = chain_confidence(given)
+        assert stored.structure == tmp_path / f"ranked_{rank}.cif"
+        assert stored.pae == tmp_path / f"pae_{given.name}.json"
+        assert stored.provenance == given.provenance and stored.relaxation is None
+        assert stored.numbers["ptm"] == given.ptm and stored.numbers["iptm"] == given.iptm
+        assert stored.numbers["mean_plddt"] == given.mean_plddt
+        np.testing.assert_allclose(stored.plddt, given.plddt, atol=0.0051)
+        assert len(stored.interfaces) == (len(chains.pairs()) if chains else 0)
+        for interface, (a, b) in zip(
+            stored.interfaces, chains.pairs() if chains else [], strict=True
+        ):
+            assert chains is not None
+            for each in chains.of_pairs:
+                quoted = interface.number(each.measure.key)
+                assert quoted == pytest.approx(each.of(a, b), abs=1e-4), each.measure.key
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ranking_debug.json", "{}"),
+        ("ranking_debug.json", '{"order": "x"}'),
+        ("ranking_debug.json", '{"order": [["x"]]}'),
+        ("scores_model_1_ptm_pred_0.json", "[1]"),
+        ("scores_model_1_ptm_pred_0.json", '{"plddt": 1, "provenance": {"seed": 1}}'),
+    ],
+)
+def test_what_is_no_folder_of_results_gets_one_sentence(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    write_query([fake_prediction()], tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match="is not a folder of one query's results"):
+        read_results(tmp_path)

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -22,9 +23,10 @@ from foldry.relax.result import Relaxation
 from foldry.residues import CA
 from foldry.results import report
 from foldry.results.chain_confidence import chain_confidence
-from foldry.results.folder import modelcif_text, write_query
+from foldry.results.folder import write_query
 from foldry.results.prediction import Prediction
-from foldry.results.report import identity_map, quantise, report_html
+from foldry.results.render import modelcif_text
+from foldry.results.report import identity_map, quantise, report_html, viewer_js
 from tests.browser import Page
 from tests.predict.fake import fake_complex, fake_prediction
 
@@ -33,9 +35,15 @@ NOTICE = "Made with a small model <b>only</b>: run `foldry <i>` first."
 VENDOR = files("foldry") / "results" / "viewer"
 
 
-def page(predictions: list[Prediction]) -> str:
+def page(predictions: list[Prediction], viewer: str | None = None) -> str:
     chains = [chain_confidence(each) for each in predictions]
-    return report_html(predictions, [modelcif_text(each) for each in predictions], chains)
+    return report_html(predictions, [modelcif_text(each) for each in predictions], chains, viewer)
+
+
+def renamed(prediction: Prediction, name: str) -> Prediction:
+    """The prediction of a query with a name that a query cannot have."""
+    object.__setattr__(prediction.query, "name", name)
+    return prediction
 
 
 class Elements(HTMLParser):
@@ -66,42 +74,63 @@ def embedded(text: str) -> dict[str, object]:
 
 def test_names_are_only_text() -> None:
     calm = Elements(page([fake_prediction()]))
-    prediction = fake_prediction(name=EVIL)
+    prediction = renamed(fake_prediction(), EVIL)
     provenance = replace(prediction.provenance, notice=NOTICE, model_name=EVIL)
     evil = page([replace(prediction, provenance=provenance)])
     assert Elements(evil).tags == calm.tags
     assert embedded(evil)["name"] == EVIL
 
 
-def test_the_policy_admits_these_scripts_and_no_request() -> None:
-    elements = Elements(page([fake_prediction()]))
-    policy = next(
+def policy(elements: Elements) -> dict[str, list[str]]:
+    """The sources that a page's policy allows, by kind."""
+    content = next(
         attributes["content"] or ""
-        for tag, attributes in elements.tags
+        for _, attributes in elements.tags
         if attributes.get("http-equiv") == "Content-Security-Policy"
     )
-    rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";")}
+    return {rule.split()[0]: rule.split()[1:] for rule in content.split(";")}
+
+
+def source(script: bytes) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
+
+
+def test_the_policy_admits_these_scripts_and_no_request() -> None:
+    elements = Elements(page([fake_prediction()]))
+    rules = policy(elements)
     assert rules["default-src"] == ["'none'"]
     for kind in ("img-src", "connect-src"):
         assert set(rules[kind]) <= {"data:", "blob:"}
-    viewer = gzip.decompress((VENDOR / "molstar.js.gz").read_bytes())
-    allowed = {
-        f"'sha256-{base64.b64encode(hashlib.sha256(script).digest()).decode()}'"
-        for script in (elements.scripts[-1].encode(), viewer)
-    }
-    assert {rule for rule in rules["script-src"] if rule.startswith("'sha256-")} == allowed
+    viewer = gzip.decompress(base64.b64decode(elements.scripts[1]))
+    assert viewer == viewer_js()
+    own = source(elements.scripts[-1].encode())
+    assert rules["script-src"] == [own, "'unsafe-eval'", source(viewer)]
     for tag, attributes in elements.tags:
         for name in ("src", "href"):
             value = attributes.get(name) or "data:"
             assert value.startswith("data:"), f"<{tag}> asks for {value}"
 
 
+def test_a_report_that_shares_the_viewer_is_small_and_admits_one_more_script() -> None:
+    text = page([fake_prediction()], viewer="../../viewer.js")
+    assert len(text) < 100_000
+    rules = policy(Elements(text))
+    viewer = embedded(text)["viewer"]
+    assert isinstance(viewer, dict)
+    assert viewer["address"] == "../../viewer.js"
+    assert rules["script-src"][1:] == ["'unsafe-eval'", f"'nonce-{viewer['nonce']}'"]
+    other = embedded(page([fake_prediction(seed=1)], viewer="../../viewer.js"))["viewer"]
+    assert other != viewer, "what one page admits is of no use in another"
+
+
 def test_the_viewer_is_the_one_its_sums_name() -> None:
-    for line in (VENDOR / "SHA256SUMS").read_text().splitlines():
-        digest, name = line.split()
-        data = gzip.decompress((VENDOR / f"{name}.gz").read_bytes())
-        assert hashlib.sha256(data).hexdigest() == digest
-    assert "MIT" in (VENDOR / "LICENSE").read_text()
+    assert (VENDOR / "SHA256SUMS").read_text().split() == [
+        hashlib.sha256(viewer_js()).hexdigest(),
+        "viewer.js",
+    ]
+    licence = (VENDOR / "LICENSE").read_bytes()
+    assert b"MIT" in licence
+    assert licence in viewer_js()[:2000]
     assert (VENDOR / "VERSION").read_text() == "molstar 5.11.0\n"
 
 
@@ -142,7 +171,7 @@ def test_contacts_are_bounded_and_the_surest_come_first(monkeypatch: pytest.Monk
     prediction = fake_complex()
     assert prediction.pae is not None
     judged = embedded(page([prediction]))["predictions"][0]["judged"]  # type: ignore[index]
-    assert judged["numContacts"] == 126
+    assert judged["total"] == 126
     ca = prediction.structure.atom_positions[:, CA]
     errors = []
     for one, other, distance, error in judged["contacts"]:
@@ -176,7 +205,8 @@ def test_identity_map(query: str, others: list[str]) -> None:
         shade = round(1 + 254 * (equal / len(aligned) if aligned else 0))
         rows.append((-equal / max(len(aligned), 1), [0 if a == "-" else shade for a in row]))
     expected = [row for _, row in sorted(rows, key=lambda each: each[0])]
-    assert identity_map(query, [query, *others]).tolist() == expected
+    letters = np.array([[ord(a) for a in row] for row in [query, *others]], np.uint8)
+    assert identity_map(query, [letters[:1], letters[1:]]).tolist() == expected
 
 
 @settings(deadline=None)
@@ -253,10 +283,18 @@ def test_pointing_at_a_plot_reads_its_values(wide: Page) -> None:
     })()""")
     x = box[0] + box[2] * 20.5 / 63
     wide.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=box[1] + box[3] / 2)
-    text = wide.evaluate("document.querySelector('#plddt-readout').textContent")
+    text = wide.evaluate("document.querySelector('#plddt .readout').textContent")
     assert f"21: pLDDT {expected[20]:.1f}, very high" in text
     marked = "viewer.plugin.managers.interactivity.lociHighlights.prev.length"
     assert wide.evaluate(marked) == 1, "the residue is marked in the structure"
+    assert texts(wide, "#coverage .readout")[0].startswith(text[: text.index(":")])
+    cursors = "[...document.querySelectorAll('.cursor')].map(each => each.hasAttribute('d'))"
+    assert wide.evaluate(cursors) == [True] * 3, "the residue is marked in every plot"
+    wide.send("Input.dispatchMouseEvent", type="mouseMoved", x=x + 8, y=box[1] + box[3] / 2)
+    assert wide.evaluate(marked) == 1, "no other residue stays marked"
+    wide.send("Input.dispatchMouseEvent", type="mouseMoved", x=1, y=1)
+    assert wide.evaluate(marked) == 0
+    assert wide.evaluate(cursors) == [False] * 3
 
 
 @pytest.mark.browser
@@ -275,7 +313,8 @@ def test_the_console_and_the_network_stay_silent(wide: Page, full_page: Path) ->
 
 @pytest.mark.browser
 def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> None:
-    prediction = fake_prediction(name=EVIL, model_name="mini", pae=False, alignment=False)
+    prediction = fake_prediction(model_name="mini", pae=False, alignment=False)
+    prediction = renamed(prediction, EVIL)
     provenance = replace(prediction.provenance, notice=NOTICE)
     write_query([replace(prediction, provenance=provenance)], tmp_path)
     with Page(390, 844) as opened:
@@ -292,6 +331,45 @@ def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> N
         refused = "fetch('http://127.0.0.1:9/').then(() => 'asked', () => 'refused')"
         assert opened.evaluate(refused) == "refused"
         assert "Content Security Policy" in opened.errors[0]
+
+
+@pytest.mark.browser
+def test_reports_share_the_file_of_the_viewer(tmp_path: Path) -> None:
+    folder = tmp_path / "a screen" / "pairs" / "1"
+    folder.mkdir(parents=True)
+    report = folder / "report.html"
+    report.write_text(page([fake_prediction()], viewer="../../viewer.js"), "utf-8")
+    viewer = tmp_path / "a screen" / "viewer.js"
+    viewer.write_bytes(viewer_js())
+    with Page(800, 600) as opened:
+        opened.open(report, "document.body?.dataset.ready === 'true'")
+        asked = [url for url in opened.requests if not url.startswith(("data:", "blob:"))]
+        assert asked == [report.as_uri(), viewer.as_uri()]
+        assert opened.errors == []
+        assert all(pixels > 50 for pixels in opened.evaluate(COLOURS_SHOWN).values())
+        other = """new Promise(resolve => {
+          const script = document.createElement("script");
+          script.src = "../../viewer.js";
+          script.onerror = () => resolve("refused");
+          script.onload = () => resolve("loaded");
+          document.head.append(script);
+        })"""
+        assert opened.evaluate(other) == "refused", "the policy admits one element, not an address"
+
+
+@pytest.mark.browser
+def test_a_report_whose_viewer_is_missing_says_so(tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    report.write_text(page([fake_prediction()], viewer="../../viewer.js"), "utf-8")
+    with Page(390, 844) as opened:
+        opened.open(report, "document.body?.dataset.ready === 'true'")
+        assert texts(opened, "#structure .viewport") == [
+            "The structure cannot be shown here: the viewer's file ../../viewer.js is missing. "
+            "Open its ModelCIF file in any molecular viewer."
+        ]
+        assert opened.evaluate("document.querySelectorAll('#pae svg, #plddt svg').length") == 2
+        assert opened.evaluate("document.querySelector('#save').href").startswith("blob:")
+        assert all("ERR_FILE_NOT_FOUND" in error for error in opened.errors)
 
 
 LATE = "The bound on time ended it before the minimum was reached."
@@ -326,6 +404,13 @@ def texts(opened: Page, selector: str) -> list[str]:
     return found
 
 
+def wait_for_the_structure(opened: Page) -> None:
+    until = time.monotonic() + 60
+    while opened.evaluate("document.querySelector('[aria-busy=true]') !== null"):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 def assert_chains_are_shown(opened: Page) -> None:
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert "626 in 2 chains" in texts(opened, "#facts dd")
@@ -333,14 +418,16 @@ def assert_chains_are_shown(opened: Page) -> None:
         assert texts(opened, f"#{plot} .chain") == ["A", "B"]
     borders = "document.querySelectorAll('#pae .border').length"
     assert opened.evaluate(borders) == 2
-    header, row = texts(opened, "#pairs th"), texts(opened, "#pairs td")
+    header, row = texts(opened, "#interfaces th"), texts(opened, "#interfaces td")
     shown = dict(zip(header, row, strict=True))
     assert shown["Chains"] == "A – B"
     assert (shown["ipTM"], shown["actifpTM"], shown["Contacts"]) == ("0.88", "0.94", "126")
-    assert texts(opened, "#pairs-meaning dt") == header[1:]
-    assert all(texts(opened, "#pairs-meaning dd"))
+    assert shown["Interface PAE, Å"] == "4.3"
+    names = texts(opened, "#interfaces dt")
+    assert names == [each.removesuffix(", Å") for each in header[1:]]
+    assert all(texts(opened, "#interfaces dd"))
     assert texts(opened, "#chains td:first-child") == ["A", "B"]
-    assert texts(opened, "#clash") == ["No chain clashes with another."]
+    assert texts(opened, "#interfaces .about") == ["No chain clashes with another."]
     assert texts(opened, "#relaxation-about")[0].endswith(f"1.90 Å at most. {LATE}")
     assert texts(opened, "#relaxation tbody tr:first-child td")[1:] == [
         "12,300,000",
@@ -370,11 +457,11 @@ def test_the_structure_can_be_coloured_by_chain(shown_complex: Page) -> None:
         "viewer.plugin.managers.structure.hierarchy.current.structures[0].components"
         ".flatMap(each => each.representations.map(one => one.cell.obj.data.repr.theme.color))"
     )
-    legend = "[...document.querySelectorAll('#legend span')].map(each => each.style.background)"
+    legend = "[...document.querySelectorAll('.legend span')].map(each => each.style.background)"
     for chain in ("chain", "plddt"):
         press = f"document.querySelector('#coloring [value={chain}]')"
         shown_complex.evaluate(f"{press}.click()")
-        shown_complex.evaluate("(async () => { await work; })()")
+        wait_for_the_structure(shown_complex)
         assert shown_complex.evaluate(f"{press}.getAttribute('aria-pressed')") == "true"
         table = shown_complex.evaluate(f"{themes}[0].legend.table ?? []")
         if chain == "chain":
@@ -382,7 +469,7 @@ def test_the_structure_can_be_coloured_by_chain(shown_complex: Page) -> None:
             expected = [f"rgb({n >> 16}, {n >> 8 & 255}, {n & 255})" for n in numbers.values()]
             assert list(numbers) == ["A", "B"]
             assert shown_complex.evaluate(legend) == expected
-            assert texts(shown_complex, "#legend li") == ["Chain A", "Chain B"]
+            assert texts(shown_complex, ".legend li") == ["Chain A", "Chain B"]
     assert len(shown_complex.evaluate(legend)) == 4
 
 
@@ -401,12 +488,12 @@ def test_a_contact_is_shown_in_the_structure(shown_complex: Page) -> None:
 @pytest.mark.browser
 def test_a_clash_and_a_failed_relaxation_are_told(shown_complex: Page) -> None:
     shown_complex.evaluate("document.querySelector('#ranking button').click()")
-    assert texts(shown_complex, "#clash") == [
+    assert texts(shown_complex, "#interfaces .warning") == [
         "Clash: too many atoms of chains A, B are less than 1.1 Å from other chains."
     ]
     [told] = texts(shown_complex, "#relaxation-about")
     assert told.endswith("the structure is the network's own: residue A 7 is unknown.")
-    assert texts(shown_complex, "#relaxation td") == []
+    assert shown_complex.evaluate("document.querySelector('#relaxation').hidden")
 
 
 @pytest.mark.slow

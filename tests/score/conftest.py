@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from foldry.score.best_fit import FitSearch
 from foldry.score.compare import CaScores, compare_ca
+from foldry.score.lddt import ALL_BUT_OXT, LDDT, kept_distances, summary
+from foldry.score.tm import search_radius
 from foldry.structure import Structure
 
+Search = tuple[FitSearch, int]
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
@@ -28,6 +32,28 @@ class Pair:
     @property
     def common(self) -> tuple[np.ndarray, np.ndarray]:
         return self.model[self.known], self.reference[self.known]
+
+
+def lddt_atom37(
+    model: np.ndarray,
+    reference: np.ndarray,
+    model_mask: np.ndarray,
+    reference_mask: np.ndarray,
+    slots: Sequence[int] = ALL_BUT_OXT,
+    chain: np.ndarray | None = None,
+) -> LDDT:
+    """lDDT of some atoms of each residue; with chains, of the distances between these."""
+    residue, slot = np.nonzero(reference_mask & np.isin(np.arange(37), slots))
+    atoms = model[residue, slot], reference[residue, slot], model_mask[residue, slot]
+    group = residue if chain is None else np.unique(chain, return_inverse=True)[1][residue]
+    kept, judged = kept_distances(*atoms, group, np.ones((len(residue), 1), bool))
+    return summary(kept[:, 0], judged[:, 0], residue, len(reference))
+
+
+def search(model: np.ndarray, reference: np.ndarray, length: int | None = None) -> Search:
+    """What `tm_score` and `gdt` take: all residues of the reference, or more of them."""
+    length = length or len(reference)
+    return FitSearch(model, reference, search_radius(length)), length
 
 
 def rotation_about(axis: np.ndarray, angle: float) -> np.ndarray:

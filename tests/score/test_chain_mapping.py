@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.score import chain_mapping
-from foldry.score.chain_mapping import ChainMapping, map_chains
+from foldry.score.chain_mapping import map_chains
+from foldry.score.match import match_residues
 from foldry.score.superpose import rmsd, superpose
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, joined, unpack
@@ -37,7 +38,15 @@ def spiral(piece: Structure, num: int) -> Structure:
     return joined(*chains)
 
 
-def shuffled(structure: Structure, seed: int, noise: float = 0.1) -> tuple[Structure, ChainMapping]:
+@dataclass(frozen=True)
+class Truth:
+    """Chains (model, reference) and residues that belong together."""
+
+    chains: tuple[tuple[str, str], ...]
+    pairs: np.ndarray
+
+
+def shuffled(structure: Structure, seed: int, noise: float = 0.1) -> tuple[Structure, Truth]:
     """A noisy copy elsewhere in space, names and order of its chains changed, and the truth."""
     rng = np.random.default_rng(seed)
     old = list(structure.chains)
@@ -51,7 +60,7 @@ def shuffled(structure: Structure, seed: int, noise: float = 0.1) -> tuple[Struc
     names = np.array([new[name] for name in structure.chain_id])
     model = replace(structure, atom_positions=points, chain_id=names).select(order)
     pairs = np.stack([np.arange(len(order)), order], axis=1)
-    return model, ChainMapping(tuple((str(new[name]), name) for name in old), pairs, (), ())
+    return model, Truth(tuple((str(new[name]), name) for name in old), pairs)
 
 
 @settings(max_examples=5, deadline=None)
@@ -59,10 +68,10 @@ def shuffled(structure: Structure, seed: int, noise: float = 0.1) -> tuple[Struc
 def test_names_and_order_of_few_chains_are_undone(seed: int, piece: Structure) -> None:
     reference = spiral(piece, 4)
     model, truth = shuffled(reference, seed)
-    found = map_chains(model, reference)
+    found = match_residues(model, reference)
     assert found.chains == truth.chains
-    assert sorted(found.residues.tolist()) == sorted(truth.residues.tolist())
-    assert found.unmatched_model == found.unmatched_reference == ()
+    assert sorted(found.pairs.tolist()) == sorted(truth.pairs.tolist())
+    assert found.unmatched_model_chains == found.unmatched_reference_chains == ()
 
 
 @pytest.mark.parametrize("num", [10, 24])
@@ -70,7 +79,7 @@ def test_names_and_order_of_many_chains_are_undone(num: int, piece: Structure) -
     """More mappings than can be tried."""
     reference = spiral(piece, num)
     model, truth = shuffled(reference, num)
-    assert map_chains(model, reference).chains == truth.chains
+    assert match_residues(model, reference).chains == truth.chains
 
 
 def test_two_halves_that_stand_wrongly_to_each_other(piece: Structure) -> None:
@@ -79,7 +88,7 @@ def test_two_halves_that_stand_wrongly_to_each_other(piece: Structure) -> None:
     broken = reference.atom_positions.copy()
     broken[len(broken) // 2 :] += [25, 0, -25]
     model, truth = shuffled(replace(reference, atom_positions=broken), 8)
-    assert map_chains(model, reference).chains == truth.chains
+    assert match_residues(model, reference).chains == truth.chains
 
 
 @pytest.mark.parametrize("num", [4, 10])
@@ -87,10 +96,10 @@ def test_missing_chains_of_the_model_are_told(num: int, piece: Structure) -> Non
     reference = spiral(piece, num)
     model, truth = shuffled(reference, 1)
     gone = truth.chains[1][0], truth.chains[2][0]
-    found = map_chains(model.select(~np.isin(model.chain_id, gone)), reference)
+    found = match_residues(model.select(~np.isin(model.chain_id, gone)), reference)
     assert found.chains == tuple(names for names in truth.chains if names[0] not in gone)
-    assert found.unmatched_reference == ("c1", "c2")
-    assert found.unmatched_model == ()
+    assert found.unmatched_reference_chains == ("c1", "c2")
+    assert found.unmatched_model_chains == ()
 
 
 def test_two_ends_without_the_middle_are_not_laid_together(piece: Structure) -> None:
@@ -99,16 +108,16 @@ def test_two_ends_without_the_middle_are_not_laid_together(piece: Structure) -> 
     model, truth = shuffled(reference, 7)
     ends = truth.chains[0], truth.chains[4]
     model = model.select(np.isin(model.chain_id, [here for here, _ in ends]))
-    assert map_chains(model, reference).chains == ends
+    assert match_residues(model, reference).chains == ends
 
 
 @pytest.mark.parametrize("num", [4, 10])
 def test_chains_that_the_reference_lacks_are_told(num: int, piece: Structure) -> None:
     whole = spiral(piece, num)
     model, truth = shuffled(whole, 2)
-    found = map_chains(model, whole.select(~np.isin(whole.chain_id, ["c0", "c1"])))
+    found = match_residues(model, whole.select(~np.isin(whole.chain_id, ["c0", "c1"])))
     assert found.chains == truth.chains[2:]
-    assert sorted(found.unmatched_model) == sorted(here for here, _ in truth.chains[:2])
+    assert sorted(found.unmatched_model_chains) == sorted(here for here, _ in truth.chains[:2])
 
 
 def test_chains_that_do_not_touch_are_told_apart_by_place(piece: Structure) -> None:
@@ -124,7 +133,7 @@ def test_chains_that_do_not_touch_are_told_apart_by_place(piece: Structure) -> N
         ]
     )
     model, truth = shuffled(reference, 4)
-    assert map_chains(model, reference).chains == truth.chains
+    assert match_residues(model, reference).chains == truth.chains
 
 
 def test_equal_mappings_keep_the_names(piece: Structure) -> None:
@@ -136,7 +145,7 @@ def test_equal_mappings_keep_the_names(piece: Structure) -> None:
         replace(piece, atom_positions=points @ turn, chain_id=np.full(len(piece), "B")),
     )
     for model in (dimer, joined(dimer.chain("B"), dimer.chain("A"))):
-        assert map_chains(model, dimer).chains == (("A", "A"), ("B", "B"))
+        assert match_residues(model, dimer).chains == (("A", "A"), ("B", "B"))
 
 
 def test_an_unknown_chain_takes_no_other_s_place(piece: Structure) -> None:
@@ -152,7 +161,7 @@ def test_an_unknown_chain_takes_no_other_s_place(piece: Structure) -> None:
     first = (reference.chain_id == "A")[:, None, None]
     places = reference.atom_positions + np.where(first, step, -step)
     model = replace(reference, atom_positions=places)
-    assert map_chains(model, reference).chains == (("A", "A"), ("B", "B"))
+    assert match_residues(model, reference).chains == (("A", "A"), ("B", "B"))
 
 
 def test_sums_over_chains_give_the_rmsd(piece: Structure) -> None:
@@ -179,7 +188,7 @@ def test_chains_of_different_sequences_never_mix(piece: Structure) -> None:
     reference.aatype[others] = np.tile(piece.aatype[::-1], 2)
     model, truth = shuffled(reference, 5)
     for align in (False, True):
-        assert map_chains(model, reference, align).chains == truth.chains
+        assert match_residues(model, reference, align).chains == truth.chains
 
 
 def test_a_close_relative_stands_back(piece: Structure) -> None:
@@ -188,16 +197,16 @@ def test_a_close_relative_stands_back(piece: Structure) -> None:
     relative.aatype[::2] = (relative.aatype[::2] + 1) % 20
     model = joined(relative, replace(piece, chain_id=np.full(len(piece), "M")))
     reference = replace(piece, chain_id=np.full(len(piece), "X"))
-    found = map_chains(model, reference)
+    found = match_residues(model, reference)
     assert found.chains == (("M", "X"),)
-    assert found.unmatched_model == ("R",)
+    assert found.unmatched_model_chains == ("R",)
     # Alone it is the best there is.
-    assert map_chains(model.chain("R"), reference).chains == (("R", "X"),)
+    assert match_residues(model.chain("R"), reference).chains == (("R", "X"),)
 
 
 def test_by_sequence_whatever_the_numbers(piece: Structure) -> None:
     reference = spiral(piece, 3)
     model, truth = shuffled(reference, 6)
     model = replace(model, residue_number=model.residue_number + 1000)
-    assert map_chains(model, reference, align=True).chains == truth.chains
-    assert map_chains(model, reference).chains == ()
+    assert match_residues(model, reference, align=True).chains == truth.chains
+    assert map_chains(model, reference)[0] == ()

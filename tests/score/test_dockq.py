@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldry.score.dockq import DockQ, Interface, dockq
+from foldry.score.dockq import DockQ, Interface, InterfaceScorer, dockq
 from foldry.score.match import match_residues
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, joined, model_of, unpack
@@ -63,7 +63,17 @@ def as_made(case: Case) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def scored(cases: list[Case]) -> list[tuple[Case, DockQ]]:
-    return [(case, dockq(case.model, case.reference, as_made(case))) for case in cases]
+    return [(case, dockq_of(case.model, case.reference, as_made(case))) for case in cases]
+
+
+def dockq_of(model: Structure, reference: Structure, pairs: np.ndarray) -> DockQ:
+    """DockQ of residues whose pairing is given."""
+    names = np.stack([model.chain_id[pairs[:, 0]], reference.chain_id[pairs[:, 1]]], axis=1)
+    partners = {
+        (here, there): pairs[(names == (here, there)).all(axis=1)]
+        for here, there in dict.fromkeys(map(tuple, names.tolist()))
+    }
+    return dockq(InterfaceScorer(model, reference, partners), partners)
 
 
 def test_every_number_is_the_package_s(scored: list[tuple[Case, DockQ]]) -> None:
@@ -123,7 +133,8 @@ def renamed(structure: Structure, names: dict[str, str]) -> Structure:
 
 
 def matched_dockq(model: Structure, reference: Structure) -> DockQ:
-    return dockq(model, reference, match_residues(model, reference).pairs)
+    match = match_residues(model, reference)
+    return dockq(match.scorer, match.chains)
 
 
 def test_identical_is_one(dimer: Structure) -> None:
@@ -137,7 +148,7 @@ def test_swapped_chains_are_undone(dimer: Structure) -> None:
     model = renamed(dimer, {"A": "B", "B": "A"})
     match = match_residues(model, dimer)
     assert match.chains == (("B", "A"), ("A", "B"))
-    assert dockq(model, dimer, match.pairs).ave == pytest.approx(1)
+    assert dockq(match.scorer, match.chains).ave == pytest.approx(1)
 
 
 def test_a_ligand_moved_by_hand(dimer: Structure) -> None:
@@ -161,7 +172,7 @@ def test_equally_long_chains_take_the_first_for_the_ligand(dimer: Structure) -> 
     bent[:number] += np.linspace(0, 9, number)[:, None, None] * [1, 0, 0]
     model = replace(reference, atom_positions=bent)
     same = np.repeat(np.arange(2 * number)[:, None], 2, axis=1)
-    (interface,) = dockq(model, reference, same).interfaces
+    (interface,) = dockq_of(model, reference, same).interfaces
     atoms = reference.atom_mask[:number, :5] & ~np.eye(5, dtype=bool)[3]
     shift = np.repeat(np.linspace(0, 9, number), atoms.sum(axis=1))
     assert interface.lrmsd == pytest.approx(np.sqrt((shift**2).mean()))

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from foldry.errors import InputError
 from foldry.residues import ATOM37
 from foldry.score.interface import contact_similarity, qs_score, residue_contacts
-from foldry.score.lddt import ALL_BUT_OXT, lddt_atom37
+from foldry.score.lddt import ALL_BUT_OXT
 from foldry.score.match import match_residues
 from foldry.score.neighbours import near_pairs
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, joined, model_of, unpack
-from tests.score.conftest import rotation_about
+from tests.score.conftest import lddt_atom37, rotation_about
 
 NAN = pytest.approx(float("nan"), nan_ok=True)
 

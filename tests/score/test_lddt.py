@@ -12,14 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from foldry.residues import ATOM37_ORDER, RESNAME_TO_CODE
-from foldry.score.lddt import (
-    BACKBONE,
-    lddt,
-    lddt_atom37,
-    name_symmetric_atoms,
-)
+from foldry.score.lddt import BACKBONE, kept_distances, lddt, name_symmetric_atoms, summary
 from foldry.structure import Structure
-from tests.score.conftest import Pair, Prediction, helix, moved
+from tests.score.conftest import Pair, Prediction, helix, lddt_atom37, moved
 
 
 def _biotite(
@@ -166,8 +161,12 @@ def test_against_the_definition(seed: int, num: int, noise: float) -> None:
                 total += counted
     assume(nearest > 1e-4)  # single precision
     expected = [a / b if b else np.nan for a, b in zip(kept, total, strict=True)]
-    model, names = moved(rng, model), np.array(["A", "B", "C"])[chain]
-    whole, between = (lddt(model, reference, None, residue, chain=c) for c in (None, names))
+    model, ones = moved(rng, model), np.ones((num, 1), bool)
+    whole, between = (
+        summary(*counts[..., 0], residue, num)
+        for group in (residue, chain)
+        for counts in [kept_distances(model, reference, ones[:, 0], group, ones)]
+    )
     np.testing.assert_allclose([whole.score, between.score], expected, rtol=1e-12)
 
 
@@ -203,7 +202,7 @@ def test_exchanged_names_of_equivalent_atoms_are_found(structures: list[Structur
             model[rows, slots], mask[rows, slots] = model[rows, swapped], mask[rows, swapped]
         as_named = lddt_atom37(model, reference, mask, there)
         assert as_named.score < 1
-        best, best_mask = name_symmetric_atoms(model, reference, mask, there, structure.aatype)
+        best, best_mask = name_symmetric_atoms((model, mask), (reference, there), structure.aatype)
         assert lddt_atom37(best, reference, best_mask, there).score == 1, structure.name
         np.testing.assert_array_equal(best_mask, there)
 
@@ -214,6 +213,6 @@ def test_better_names_never_lower_lddt_much(structures: list[Structure]) -> None
     for structure in structures[::5]:
         reference, there = structure.atom_positions, structure.atom_mask
         model, mask = _worsened(rng, structure)
-        best, best_mask = name_symmetric_atoms(model, reference, mask, there, structure.aatype)
+        best, best_mask = name_symmetric_atoms((model, mask), (reference, there), structure.aatype)
         named = lddt_atom37(model, reference, mask, there).score
         assert lddt_atom37(best, reference, best_mask, there).score >= named - 1e-4

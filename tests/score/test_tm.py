@@ -12,7 +12,7 @@ import pytest
 
 from foldry.score.compare import CaScores
 from foldry.score.tm import tm_d0, tm_score
-from tests.score.conftest import Pair, helix, moved
+from tests.score.conftest import Pair, helix, moved, search
 
 
 def _write_pdb(path: Path, points: np.ndarray, known: np.ndarray) -> None:
@@ -71,7 +71,7 @@ def test_never_below_tmtools(pairs: list[Pair]) -> None:
             "A" * len(pair.reference),
             alignment=[aligned, "A" * len(pair.reference)],
         )
-        ours = tm_score(model, reference, len(pair.reference))
+        ours = tm_score(*search(model, reference, len(pair.reference)))
         assert ours.score >= theirs.tm_norm_chain2 - 0.002, pair.name
 
 
@@ -98,26 +98,28 @@ def test_d0(length: int, d0: float) -> None:
 def test_identical_half_right_and_mirrored() -> None:
     rng = np.random.default_rng(8)
     points = helix(100)
-    assert tm_score(moved(rng, points), points).score == pytest.approx(1, abs=1e-6)
-    assert tm_score(points[:50], points[:50], 100).score == pytest.approx(0.5, abs=1e-6)
+    assert tm_score(*search(moved(rng, points), points)).score == pytest.approx(1, abs=1e-6)
+    assert tm_score(*search(points[:50], points[:50], 100)).score == pytest.approx(0.5, abs=1e-6)
     half = points.copy()
     half[50:] += 500 + 100 * rng.normal(size=(50, 3))
-    assert tm_score(moved(rng, half), points).score == pytest.approx(0.5, abs=0.005)
+    assert tm_score(*search(moved(rng, half), points)).score == pytest.approx(0.5, abs=0.005)
     coil = _coil(rng, 100)
-    assert tm_score(coil * [1, 1, -1], coil).score < 0.5
+    assert tm_score(*search(coil * [1, 1, -1], coil)).score < 0.5
 
 
 def test_shifted_by_one_residue() -> None:
     """A straight line shifted by 3.8 Å comes back; a coil of random steps does not."""
     line = 3.8 * np.arange(80)[:, None] * np.array([[1.0, 0, 0]])
-    assert tm_score(line[1:], line[:-1]).score == pytest.approx(1, abs=1e-6)
+    assert tm_score(*search(line[1:], line[:-1])).score == pytest.approx(1, abs=1e-6)
     coil = _coil(np.random.default_rng(9), 80)
-    assert tm_score(coil[1:], coil[:-1]).score < 0.9
+    assert tm_score(*search(coil[1:], coil[:-1])).score < 0.9
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 4])
 def test_a_few_residues(num: int) -> None:
     rng = np.random.default_rng(10)
     points = helix(num)
-    assert tm_score(moved(rng, points), points).score == pytest.approx(1, abs=1e-6)
-    assert tm_score(moved(rng, points), points, 10).score == pytest.approx(num / 10, abs=1e-6)
+    assert tm_score(*search(moved(rng, points), points)).score == pytest.approx(1, abs=1e-6)
+    assert tm_score(*search(moved(rng, points), points, 10)).score == pytest.approx(
+        num / 10, abs=1e-6
+    )

@@ -21,7 +21,7 @@ from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.residues import GAP
 from foldry.train.bundle import MANIFEST, WEIGHTS, pack, read_parts, unpack, write_parts
-from foldry.weights.official import save
+from foldry.weights.state_file import save
 from tests.conftest import ROOT
 from tests.test_architecture import ON_A_BARE_GPU_MACHINE
 from tests.train.synthetic import World, write_world
@@ -313,7 +313,7 @@ def test_training_from_a_bundle_needs_no_other_package(bundle: Path, tmp_path: P
         "from pathlib import Path\n"
         "from foldry.train.bundle import unpack\n"
         "from foldry.train import loop\n"
-        "from foldry.train.data import TrainingSet\n"
+        "from foldry.dataset.samples import TrainingSet\n"
         "from tests.train.tiny import tiny_config, tiny_stage\n"
         "bundle, out = map(Path, sys.argv[1:])\n"
         "unpack(bundle, out / 'data')\n"

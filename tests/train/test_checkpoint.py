@@ -15,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError
 from foldry.train import loop
 from foldry.train.checkpoint import NAME, read_progress
-from foldry.train.data import TrainingSet
 from foldry.train.losses import LossConfig
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, shared_stages, tiny_config, tiny_stage
 
@@ -73,10 +73,10 @@ def test_kill_9_and_go_on(tmp_path: Path) -> None:
 DIES = """
 import os, sys
 from pathlib import Path
-from foldry.train import loop
+from foldry.train import checkpoint
 from tests.train import tiny
 
-owner = {"fsync": os, "save_checkpoint": loop, "replace": Path}[sys.argv[1]]
+owner = {"fsync": os, "save_checkpoint": checkpoint, "replace": Path}[sys.argv[1]]
 name, left = sys.argv.pop(1), int(sys.argv.pop(1))
 known = getattr(owner, name)
 

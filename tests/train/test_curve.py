@@ -12,7 +12,7 @@ import pytest
 
 import foldry
 from foldry.cli.main import main
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 from tests.conftest import ROOT
 
 STEPS = 60

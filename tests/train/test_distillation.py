@@ -15,7 +15,7 @@ from foldry.dataset.packs import Library, read_table, structure_arrays, write_pa
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
 from foldry.residues import CA
-from foldry.weights.official import save
+from foldry.weights.state_file import save
 from tests.dataset.test_prepare import letters
 from tests.train.tiny import read_log, tiny_config
 

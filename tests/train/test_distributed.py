@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError
 from foldry.train import loop
-from foldry.train.data import TrainingSet
 from foldry.train.distributed import Workers, join_workers
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, shared_stages, tiny_config

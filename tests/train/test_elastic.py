@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from foldry.cli.main import main
+from foldry.dataset.samples import TrainingSet
 from foldry.train import loop
-from foldry.train.data import TrainingSet
 from foldry.train.elastic import (
     STOPPED,
     SUPERVISOR,

@@ -19,7 +19,7 @@ from foldry.errors import DiskFullError
 from foldry.model.runtime import Runtime
 from foldry.train.bundle import MANIFEST, pack, read_parts, write_parts
 from foldry.train.checkpoint import NAME
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 from tests.conftest import ROOT
 from tests.train.synthetic import write_world
 

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from foldry.cli.main import main
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError, MissingError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, preset
@@ -21,10 +22,10 @@ from foldry.predict.recycle import recycle
 from foldry.train import loop
 from foldry.train.checkpoint import NAME
 from foldry.train.config import StageConfig, choose_stages, paper_stages
-from foldry.train.data import TrainingSet
+from foldry.train.data import make_batch
 from foldry.train.distributed import Workers
 from foldry.train.losses import total_loss
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 
@@ -90,8 +91,8 @@ def test_it_learns_one_batch_by_heart(
     data: TrainingSet, tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     chosen = tiny_stage("fold", 40)
-    batch = data.batch(chosen, 0, 0)
-    monkeypatch.setattr(data, "batch", lambda *_: batch)
+    batch = make_batch(data, chosen, 0, 0)
+    monkeypatch.setattr(loop, "make_batch", lambda *_: batch)
     loop.train(tiny, chosen, data, loop.Run(tmp_path))
     first, *_, last = read_log(tmp_path)
     assert last["loss"] < 0.8 * first["loss"]
@@ -149,7 +150,7 @@ def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelC
 
 def test_passes_are_those_of_a_prediction(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = replace(tiny_stage("main", 1), max_passes=3)
-    batch = data.batch(chosen, 0, 0)
+    batch = make_batch(data, chosen, 0, 0)
     assert not torch.equal(batch.draws[1].msa_feat, batch.draws[2].msa_feat)
     model = new_model(tiny).eval()
     predicted = recycle(model, batch.inputs, lambda number: [batch.draws[number]], 2)
@@ -162,13 +163,13 @@ def test_passes_are_those_of_a_prediction(data: TrainingSet, tiny: ModelConfig) 
 
 def test_a_sample_can_count_by_the_root_of_its_length(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = replace(tiny_stage("main", 1), crop_size=96)
-    batch = data.batch(chosen, 0, 0)
+    batch = make_batch(data, chosen, 0, 0)
     lengths = batch.inputs.seq_mask.sum(-1)
     assert lengths[0] != lengths[1]
     model = new_model(tiny).eval()
     total = 0.0
     for number, length in enumerate(lengths):
-        alone = data.batch(chosen, 0, 0, range(number, number + 1))
+        alone = make_batch(data, chosen, 0, 0, range(number, number + 1))
         loss = loop.run_passes(model, alone, 1, chosen).total.item()
         total += loss * length.sqrt().item() / 2
     by_length = replace(chosen, losses=replace(chosen.losses, by_length=True))
@@ -192,8 +193,7 @@ def test_damaged_chains_are_in_the_log(
 ) -> None:
     chosen = replace(tiny_stage("fold", 1), batch_size=3, micro_batch=2)
     assert run_step(data, new_model(tiny), chosen)[0]["damaged"] == 0
-    real = data.batch
-    monkeypatch.setattr(data, "batch", lambda *args: replace(real(*args), num_damaged=2))
+    monkeypatch.setattr(loop, "make_batch", lambda *args: replace(make_batch(*args), num_damaged=2))
     assert run_step(data, new_model(tiny), chosen)[0]["damaged"] == 4
 
 

@@ -191,13 +191,15 @@ def test_torsions(recorded: Recorded, truth: Targets) -> None:
 @pytest.mark.parity
 def test_distogram_and_masked_msa(recorded: Recorded, truth: Targets) -> None:
     assert_recorded(
-        losses.distogram_loss(
-            recorded["in/distogram_logits"], truth.distance_bins, truth.pseudo_beta_mask
+        losses.cross_entropy(
+            recorded["in/distogram_logits"],
+            truth.distance_bins,
+            all_pairs(truth.pseudo_beta_mask),
         ),
         recorded["distogram_loss"],
     )
     assert_recorded(
-        losses.masked_msa_loss(
+        losses.cross_entropy(
             recorded["in/masked_msa_logits"], recorded["in/true_msa"], recorded["in/bert_mask"]
         ),
         recorded["masked_msa_loss"],
@@ -237,7 +239,9 @@ def test_confidence(recorded: Recorded, resolution: float) -> None:
     bins = losses.aligned_error_bins(frames, truth.backbone, 64)
     values = {
         "plddt": losses.plddt_loss(recorded["in/lddt_logits"], lddt, truth.ca_mask),
-        "pae": losses.pae_loss(recorded["in/pae_logits"], bins, truth.backbone_mask),
+        "pae": losses.cross_entropy(
+            recorded["in/pae_logits"], bins, all_pairs(truth.backbone_mask)
+        ),
         "exp_resolved": losses.resolved_loss(
             recorded["in/exp_resolved_logits"], truth.atom37_mask, truth.atom37_exists
         ),

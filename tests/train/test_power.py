@@ -45,8 +45,8 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ("start,workers\n2026-03-01T12:00,-1\n", "line 2, has a number out of range: give 0 to"),
         ("start,workers\n2026-03-01T12:00,99999\n", "line 2"),
         ("start,workers\n2026-03-01T12:00\n", "line 2"),
-        ("start,workers\n2026-03-01T12:00,1,5\n", "column None"),
-        ("start,workers,price\n2026-03-01T12:00,1,5\n", "column price"),
+        ("start,workers\n2026-03-01T12:00,1,5\n", "line 2, has 3 cells in 2 columns"),
+        ("start,workers,price\n2026-03-01T12:00,1,5\n", "column 'price'"),
         ("start,workers,gco2_per_kwh\n2026-03-01T12:00,1,-5\n", "line 2"),
         ("start,workers,gco2_per_kwh\n2026-03-01T12:00,1,inf\n", "line 2"),
         (
@@ -67,11 +67,11 @@ def test_a_wrong_plan_is_one_sentence(tmp_path: Path, text: str, said: str) -> N
 def test_a_missing_and_a_huge_plan_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InputError, match="not a readable power plan"):
+    with pytest.raises(InputError, match="does not exist"):
         read_plan(tmp_path / "none.csv")
-    monkeypatch.setattr(power, "MAX_BYTES", 10)
+    monkeypatch.setattr("foldry.store.files.MAX_BYTES", 10)
     (tmp_path / "plan.csv").write_text("start,workers\n2026-03-01T12:00,4\n")
-    with pytest.raises(InputError, match="plan fewer slots"):
+    with pytest.raises(InputError, match="give a smaller file"):
         read_plan(tmp_path / "plan.csv")
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from foldry.dataset.samples import Sample, TrainingSet
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
 from foldry.train import loop
-from foldry.train.data import Sample, TrainingSet
 from foldry.train.distributed import Workers
 from foldry.train.validate import SCORES, radius_of_gyration, right_handed, validate
 from tests.train.synthetic import write_world

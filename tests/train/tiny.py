@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
+from foldry.dataset.samples import TrainingSet
 from foldry.model.config import ModelConfig, preset
 from foldry.train import elastic, loop
 from foldry.train.config import StageConfig, mini_stages
-from foldry.train.data import TrainingSet
 from foldry.train.distributed import join_workers
 
 IGNORED = ("seconds",)

@@ -52,7 +52,7 @@ def small(name: str) -> ModelConfig:
 @pytest.fixture
 def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the official names mean small networks."""
-    for module in ("download", "convert"):
+    for module in ("download", "read"):
         monkeypatch.setattr(f"foldry.weights.{module}.preset", small)
 
 

@@ -212,7 +212,7 @@ def test_parts_of_two_files_are_never_joined(tmp_path: Path, archive: bytes, lie
         Lie({"status": 403}, "answers 403 Forbidden for"),
         Lie({"status": 503}, "answers 503 Service Unavailable"),
         Lie({"content_type": "text/html; charset=utf-8"}, "is a web page"),
-        Lie({"wrong_length": 1 << 40}, "as the size of"),
+        Lie({"wrong_length": 1 << 40}, "of the size that its server states"),
         Lie({"redirect": "ftp://127.0.0.1:1/"}, "could not be fetched"),
     ],
 )

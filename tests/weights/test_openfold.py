@@ -13,9 +13,10 @@ import torch
 
 from foldry.errors import InputError
 from foldry.model.config import preset
-from foldry.weights.convert import convert, read
-from foldry.weights.official import from_official, official_shapes, read_npz, to_official
+from foldry.weights.convert import convert
+from foldry.weights.official import from_official, official_shapes, read_params, to_official
 from foldry.weights.openfold import from_openfold, read_checkpoint, table
+from foldry.weights.read import load_weights
 from tests.weights.archive import parameters, small, small_models
 
 __all__ = ["small_models"]
@@ -230,11 +231,11 @@ def test_from_openfold_to_ours_to_official(model: str, tmp_path: Path) -> None:
     first = convert(source, ours)
     assert (first.config.name, first.named, first.unread) == (model, False, ())
     assert convert(ours, official).named
-    back = read_npz(official)
+    back = read_params(official)
     assert sorted(back) == sorted(params)
     assert all(np.array_equal(back[name], array) for name, array in params.items())
-    assert to_official(read(ours).state, small(model)).keys() == params.keys()
-    assert read(source, "model_5" if model == "model_3" else "model_2_ptm").named
+    assert to_official(load_weights(ours).state, small(model)).keys() == params.keys()
+    assert load_weights(source, "model_5" if model == "model_3" else "model_2_ptm").named
 
 
 def broken(change: str) -> Any:
@@ -266,7 +267,7 @@ HOSTILE = {
     "lightning": (lambda: {"state_dict": {}, "ema": 3}, "is not an OpenFold checkpoint"),
     "other network": (
         lambda: {"weight": torch.zeros(2)},
-        "a.pt is not an OpenFold checkpoint of model_",
+        "a.pt does not hold the parameters of model_",
     ),
     "missing": (lambda: broken("missing"), "1 of "),
     "shape": (lambda: broken("shape"), "has shape (11, 8) and not (12, 8)"),
@@ -284,7 +285,7 @@ def test_a_hostile_checkpoint_gets_one_sentence(
     make, sentence = HOSTILE[case]
     torch.save(make(), "a.pt")
     with pytest.raises(InputError) as caught:
-        read(Path("a.pt"))
+        load_weights(Path("a.pt"))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path("ran").exists()
@@ -296,4 +297,4 @@ def test_a_damaged_checkpoint_gets_one_sentence(content: bytes, tmp_path: Path) 
     path = tmp_path / "a.pt"
     path.write_bytes(content)
     with pytest.raises(InputError, match="cannot be read as an OpenFold checkpoint"):
-        read(path)
+        load_weights(path)

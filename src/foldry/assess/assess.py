@@ -1,4 +1,4 @@
-"""Everything that can be told of one model, with a reference or without."""
+"""Everything that is computed for one model, with a reference or without."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class ScoreSettings:
 
 @dataclass(frozen=True)
 class Complex:
-    """How well the interfaces of a reference of several chains are kept.
+    """How well a model keeps the interfaces of a reference with several chains.
 
     Attributes:
         ilddt: lDDT of distances between chains, 0–1.
-        dockq: Of each interface.
-        qs: Of all contacts of Cβ.
-        contacts: Of all contacts of residues.
+        dockq: Each interface.
+        qs: All contacts of Cβ.
+        contacts: All contacts of residues.
     """
 
     ilddt: float
@@ -69,17 +69,17 @@ class Complex:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a reference tells of a model.
+    """How well a model agrees with a reference.
 
     Attributes:
-        reference: What was read.
-        scores: Of the whole.
-        torsions: Of torsion angles.
-        complex: Of interfaces; None if the reference has a single chain.
+        reference: The reference as it was read.
+        scores: Scores of the whole structure.
+        torsions: Agreement of torsion angles.
+        complex: Scores of interfaces; None if the reference has a single chain.
         plddt: pLDDT against lDDT-Cα; None without pLDDT or without any lDDT.
         pae: PAE against true aligned errors; None without PAE.
         num_atoms: Atoms but OXT that the reference has in the matched residues.
-        num_missing_atoms: Those of them that the model lacks.
+        num_missing_atoms: Those that the model lacks.
     """
 
     reference: Structure
@@ -93,55 +93,44 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class ComplexConfidence:
-    """What a prediction of several chains says of its interfaces, 0–1.
-
-    Attributes:
-        iptm: Of all pairs of residues of different chains.
-        iptm_best, ipsae, pdockq, lis: Of the two chains of which it is highest; of their directions
-            what `foldry.score.confidence.QUOTED` says.
-        pdockq2: Of the chain of which it is highest.
-        chains: All of them, of each two chains.
-
-    pDockQ and pDockQ2 are None without pLDDT.
-    """
-
-    iptm: float
-    iptm_best: float
-    ipsae: float
-    pdockq: float | None
-    pdockq2: float | None
-    lis: float
-    chains: InterfaceConfidence
-
-
-@dataclass(frozen=True)
 class Confidence:
-    """What a prediction says of itself.
+    """How confident a prediction is; 0–1 but for pLDDT, None where unknown.
+
+    All fields after `ptm` are None without PAE and for a single chain.
 
     Attributes:
-        plddt: The mean over its residues, 0–100; None where unknown.
-        ptm: From the expected errors of the PAE matrix, 0–1; None without PAE.
-        complex: None without PAE or of a single chain.
+        plddt: The mean over the residues, 0–100.
+        ptm: From the expected errors of the PAE matrix.
+        iptm: The same, of all pairs of residues of different chains.
+        iptm_best, ipsae, lis: The highest of any two chains (`foldry.score.confidence.quoted`).
+        pdockq: The highest of any two chains; None without pLDDT.
+        pdockq2: The highest of any chain; None without pLDDT.
+        chains: Confidence in each two chains.
     """
 
     plddt: float | None
-    ptm: float | None
-    complex: ComplexConfidence | None
+    ptm: float | None = None
+    iptm: float | None = None
+    iptm_best: float | None = None
+    ipsae: float | None = None
+    lis: float | None = None
+    pdockq: float | None = None
+    pdockq2: float | None = None
+    chains: InterfaceConfidence | None = None
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What is known of one model.
+    """Everything that is computed for one model.
 
     Attributes:
-        model: What was read.
-        violations: Of its stereochemistry.
+        model: The model as it was read.
+        violations: Faults of its stereochemistry.
         favoured: Share (0–1) of its residues in favoured regions of the Ramachandran plot; NaN if
             no residue has both angles.
-        num_outliers: Residues outside its allowed regions.
-        confidence: What it says of itself.
-        agreement: What a reference says of it; None without one.
+        num_outliers: Residues outside the allowed regions.
+        confidence: How confident the prediction is.
+        agreement: Its agreement with a reference; None without one.
     """
 
     model: Model
@@ -169,7 +158,7 @@ def assess_files(
 
 
 def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -> Assessment:
-    """Everything of a model.
+    """Assesses a model, by a reference if there is one.
 
     Raises:
         InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
@@ -196,86 +185,63 @@ def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -
 def _agreement(
     model: Model, reference: Structure, scores: Scores, torsions: TorsionAngles
 ) -> Agreement:
-    structure = model.structure
-    here, there = scores.match.pairs.T
+    structure, match = model.structure, scores.match
+    here, there = match.pairs.T
     lddt = scores.lddt_ca_per_residue[there]
-    plddt = None if model.plddt is None else model.plddt[here]
+    plddt = None if model.plddt is None or not np.isfinite(lddt).any() else model.plddt[here]
     expected = reference.atom_mask[there][:, ALL_BUT_OXT]
+    complex = None
+    if len(reference.chains) > 1:
+        complex = Complex(
+            scores.ilddt,
+            dockq(match.scorer, match.chains),
+            qs_score(structure, reference, match.pairs),
+            contact_similarity(structure, reference, match.pairs),
+        )
     return Agreement(
         reference=reference,
         scores=scores,
         torsions=torsion_agreement(
-            _laid_on(torsions, scores.match.pairs, len(reference)),
-            structure_torsions(reference),
-            reference.aatype,
+            torsions, structure_torsions(reference), match.pairs, reference.aatype
         ),
-        complex=_complex(structure, reference, scores) if len(reference.chains) > 1 else None,
-        plddt=plddt_calibration(plddt, lddt) if plddt is not None and _known(lddt) else None,
-        pae=None if model.pae is None else _pae(model.pae, structure, reference, scores),
+        complex=complex,
+        plddt=None if plddt is None else plddt_calibration(plddt, lddt),
+        pae=None if model.pae is None else _pae(model.pae, structure, reference, match.pairs),
         num_atoms=int(expected.sum()),
         num_missing_atoms=int((expected & ~structure.atom_mask[here][:, ALL_BUT_OXT]).sum()),
     )
 
 
-def _laid_on(torsions: TorsionAngles, pairs: np.ndarray, num_residues: int) -> TorsionAngles:
-    """The model's angles for each residue of the reference, NaN without a partner."""
-    here, there = pairs.T
-    laid = {}
-    for name, angles in vars(torsions).items():
-        laid[name] = np.full((num_residues, *angles.shape[1:]), np.nan)
-        laid[name][there] = angles[here]
-    return TorsionAngles(**laid)
-
-
-def _complex(structure: Structure, reference: Structure, scores: Scores) -> Complex:
-    pairs = scores.match.pairs
-    return Complex(
-        scores.ilddt,
-        dockq(structure, reference, pairs),
-        qs_score(structure, reference, pairs),
-        contact_similarity(structure, reference, pairs),
-    )
-
-
 def _pae(
-    pae: Float[np.ndarray, "N N"], structure: Structure, reference: Structure, scores: Scores
+    pae: Float[np.ndarray, "N N"], structure: Structure, reference: Structure, pairs: np.ndarray
 ) -> Calibration | None:
-    here, there = scores.match.pairs.T
+    """PAE against true errors; None where only errors of residues aligned on themselves exist."""
+    here, there = pairs.T
     known = structure.atom_mask[here] & reference.atom_mask[there]
     true = aligned_errors(structure.atom_positions[here], reference.atom_positions[there], known)
-    if not np.isfinite(true).sum() > np.isfinite(np.diag(true)).sum():
+    if np.isfinite(true).sum() == np.isfinite(np.diag(true)).sum():
         return None
     return pae_calibration(pae[np.ix_(here, here)], true, max(float(pae.max()), MAX_PAE))
 
 
-def _known(values: Float[np.ndarray, "*dims"]) -> bool:
-    return bool(np.isfinite(values).any())
-
-
 def _confidence(model: Model) -> Confidence:
+    structure, pae = model.structure, model.pae
     plddt = None if model.plddt is None else float(model.plddt.mean())
-    if model.pae is None:
-        return Confidence(plddt, ptm=None, complex=None)
-    terms = tm_term(model.pae, predicted_tm_d0(len(model.pae)))
-    several = len(model.structure.chains) > 1
+    if pae is None:
+        return Confidence(plddt)
+    terms = tm_term(pae, predicted_tm_d0(len(pae)))
+    if len(structure.chains) == 1:
+        return Confidence(plddt, predicted_tm(terms))
+    found = interface_confidence(structure, pae, model.plddt)
+    known = model.plddt is not None
     return Confidence(
         plddt=plddt,
         ptm=predicted_tm(terms),
-        complex=_complex_confidence(model, model.pae, terms) if several else None,
-    )
-
-
-def _complex_confidence(
-    model: Model, pae: Float[np.ndarray, "N N"], terms: Float[np.ndarray, "N N"]
-) -> ComplexConfidence:
-    found = interface_confidence(model.structure, pae, model.plddt)
-    known = model.plddt is not None
-    return ComplexConfidence(
-        iptm=predicted_tm(terms, model.structure.chain_id),
+        iptm=predicted_tm(terms, structure.chain_id),
         iptm_best=float(np.nanmax(quoted("iptm", found.iptm))),
         ipsae=float(np.nanmax(quoted("ipsae", found.ipsae))),
+        lis=float(np.nanmax(quoted("lis", found.lis))),
         pdockq=float(np.nanmax(found.pdockq)) if known else None,
         pdockq2=float(found.pdockq2.max()) if known else None,
-        lis=float(np.nanmax(quoted("lis", found.lis))),
         chains=found,
     )

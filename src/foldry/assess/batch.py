@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from foldry.formats.table import read_table
 from foldry.processes.pool import worker_pool
 from foldry.store.files import new_text_file
 
-COLUMNS: Final = ("name", "model", "reference", *(each.key for each in NUMBERS), "error")
+COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "error")
 """Of the table of scores."""
 _THREADS: Final = "OMP_NUM_THREADS"
 _AHEAD: Final = 4
@@ -52,18 +52,27 @@ class Row:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a CSV file with the columns `model`, `reference` and, if wished, `name`.
+    """The pairs of a CSV file with the columns `model`, `reference` and optionally `name`.
 
-    Paths are relative to the file's own folder. A pair without a name is called as its model.
+    Paths are relative to the file's own folder. Without a name, a pair has that of its model.
 
     Raises:
         InputError: The file is no such table, or a row has more cells than it has columns.
     """
     header, rows = read_table(path)
-    _check_header(path, header)
-    pairs = [_pair(path, row.cells) for row in rows]
+    wanted = {"model", "reference"}
+    if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
+        raise InputError(
+            f"has the columns {', '.join(header)!r}",
+            "name them model, reference and optionally name in its first line",
+            where=path,
+        )
+    pairs = []
+    for _, cells in rows:
+        model, reference = cells.get("model", ""), cells.get("reference", "")
+        pairs.append(Pair(cells.get("name") or model, model, reference, path.parent))
     if not pairs:
-        raise InputError("has no pair", "write one a line below the header", where=path)
+        raise InputError("has no pair", "write one per line below the header", where=path)
     return pairs
 
 
@@ -119,21 +128,6 @@ def write_rows(rows: Iterable[Row], file: TextIO) -> int:
     return failed
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    wanted = {"model", "reference"}
-    if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
-        raise InputError(
-            f"has the columns {', '.join(header)!r}",
-            "name them model, reference and, if you like, name in its first line",
-            where=path,
-        )
-
-
-def _pair(path: Path, cells: dict[str, str]) -> Pair:
-    model, reference = cells.get("model", ""), cells.get("reference", "")
-    return Pair(cells.get("name") or model, model, reference, path.parent)
-
-
 def _failed(pair: Pair, error: str) -> Row:
     return Row(pair, (None,) * len(NUMBERS), error)
 
@@ -162,9 +156,7 @@ def _alone(pair: Pair, settings: ScoreSettings) -> Row:
     try:
         return _submit(executor, pair, settings).result()
     except BrokenProcessPool:
-        return _failed(
-            pair, "Its process was ended from outside, mostly for want of memory: score it alone."
-        )
+        return _failed(pair, "Its process was killed, probably for lack of memory: score it alone.")
     finally:
         executor.shutdown(cancel_futures=True)
 

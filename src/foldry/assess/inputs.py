@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +14,7 @@ from foldry.formats.coordinates import read_structure
 from foldry.formats.pae import read_pae
 from foldry.inputs.structures import read_named, split_name
 from foldry.residues import CA
-from foldry.store.files import read_text
+from foldry.results.folder import read_results
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
@@ -53,7 +52,8 @@ def read_model(name: str, pae: Path | None = None) -> Model:
         InputError: A file is not what it should be, or the PAE is of other residues.
     """
     if Path(name).is_dir():
-        name, pae = _best_of(Path(name), pae)
+        best = read_results(Path(name))[0]
+        name, pae = str(best.structure), pae or best.pae
     structure = read_reference(name)
     errors = None if pae is None else _pae(pae, name, structure)
     return Model(structure, plddt_of(structure, predicted=pae is not None), errors)
@@ -89,20 +89,6 @@ def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray,
     mean = (values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
     plddt = highest if one_each else np.where(mask[:, CA], values[:, CA], mean)
     return np.asarray(plddt * (100 if highest.max() <= 1 else 1))
-
-
-def _best_of(folder: Path, pae: Path | None) -> tuple[str, Path | None]:
-    """The best structure in a folder of predictions, and the file of its PAE."""
-    try:
-        best = str(json.loads(read_text(folder / "ranking_debug.json"))["order"][0])
-    except (InputError, ValueError, LookupError, TypeError):
-        raise InputError(
-            "is not a folder of one query's results",
-            "give such a folder, or a structure file",
-            where=folder,
-        ) from None
-    found = folder / f"pae_{Path(best).name}.json"
-    return str(folder / "ranked_0.cif"), found if pae is None and found.exists() else pae
 
 
 def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"]:

@@ -48,13 +48,20 @@ class Track:
     plddt: Float[np.ndarray, " N"]
 
 
+def plot(model: Model, agreement: Agreement) -> str:
+    """An SVG with a panel for each chain of the reference."""
+    names = model.structure.name, agreement.reference.name
+    title = f"lDDT-Cα {agreement.scores.lddt_ca:.2f}"
+    return to_svg(title, names, tracks(model, agreement))
+
+
 def to_svg(title: str, names: tuple[str, str], tracks: list[Track]) -> str:
-    """A panel for each chain: lDDT-Cα as bars, pLDDT, where there is any, as a line.
+    """A panel for each track: lDDT-Cα as bars, pLDDT, if known, as a line.
 
     Residues that the model lacks are grey.
 
     Args:
-        names: What the model and the reference are called.
+        names: Names of the model and the reference.
     """
     height = _TOP + len(tracks) * (_PANEL + _GAP) - _GAP + _BOTTOM
     model, reference = map(_text, names)

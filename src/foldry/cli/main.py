@@ -31,7 +31,6 @@ from foldry.errors import (
     as_foldry_error,
     write_error,
 )
-from foldry.store.files import discard_output, keep_log
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """What Typer raises on wrong arguments; it gives no public name to it."""
@@ -127,6 +126,8 @@ def _code(code: object) -> int:
 
 def _fail(error: Exception) -> int:
     """Say what went wrong, and return its exit code."""
+    from foldry.store.files import discard_output
+
     if isinstance(error, OSError) and error.filename is None and _stdout_fails():
         discard_output()
         if isinstance(error, BrokenPipeError):  # its reader has seen enough
@@ -159,6 +160,8 @@ def _fault(known: FoldryError, error: Exception) -> str:
     if logger.isEnabledFor(logging.DEBUG):
         traceback.print_exception(error)
         return f"{known.what}: the traceback is above."
+    from foldry.store.files import keep_log
+
     try:
         log = keep_log("".join(traceback.format_exception(error)))
     except FoldryError:

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldry.cli.options import option
+from foldry.cli.show import show_line, show_table
 from foldry.errors import InputError
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
 if TYPE_CHECKING:
     from foldry.relax.result import Relaxation
-
-Platform = Annotated[str, typer.Option(metavar="NAME", help="auto, cuda, cpu or reference.")]
-Rounds = Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Minimisations at most.")]
-Seconds = Annotated[float, typer.Option(metavar="S", min=1, help="Time at most.")]
 
 
 def relax(
@@ -25,9 +23,9 @@ def relax(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FILE", help="The PDB file to write.")
     ],
-    platform: Platform = "auto",
-    rounds: Rounds = MAX_ROUNDS,
-    seconds: Seconds = MAX_SECONDS,
+    platform: Annotated[str, option("relax_platform", "platform")] = "auto",
+    rounds: Annotated[int, option("relax_rounds", "rounds")] = MAX_ROUNDS,
+    seconds: Annotated[float, option("relax_seconds", "seconds")] = MAX_SECONDS,
 ) -> None:
     """Relax a structure in Amber's force field, near to what it is.
 
@@ -36,7 +34,7 @@ def relax(
     """
     from foldry.formats.coordinates import to_pdb
     from foldry.inputs.structures import read_named, split_name
-    from foldry.relax.relax import relax as run
+    from foldry.relax.relax import relax_structure
     from foldry.store.files import check_file, new_file
     from foldry.store.locks import hold_file
 
@@ -53,7 +51,7 @@ def relax(
     text = to_pdb(structure)  # refuses now what the format cannot hold
     # Relaxing may add atoms, and its result must not be lost for want of space.
     with hold_file(out), new_file(out, reserve=2 * len(text)) as file:
-        relaxed, result = run(structure, platform, rounds, seconds)
+        relaxed, result = relax_structure(structure, platform, rounds, seconds)
         file.write(to_pdb(relaxed).encode())
     _show(result, rounds, out)
     if not result.relaxed:
@@ -62,31 +60,24 @@ def relax(
 
 def _show(result: Relaxation, rounds: int, out: Path) -> None:
     """What changed, or why nothing did, and where the model is."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console()
     if not result.relaxed:
-        told = f"Not relaxed: {result.reason} The model as it was is in {out}."
-        console.print(Text(told), soft_wrap=True)
+        show_line(f"Not relaxed: {result.reason} The model as it was is in {out}.", wrap=False)
         return
-    table = Table(box=None)
-    for title in ("", "before", "after"):
-        table.add_column(title)
-    rows = (
-        ("energy, kcal/mol", result.energy_before, result.energy_after),
-        ("clashes", result.clashes_before, result.clashes_after),
-        ("residues that violate", result.violations_before, result.violations_after),
-    )
-    for what, *numbers in rows:
-        table.add_row(what, *("–" if each is None else f"{each:.6g}" for each in numbers))
-    console.print(table)
-    told = (
+    numbers = {
+        "energy, kcal/mol": (result.energy_before, result.energy_after),
+        "clashes": (result.clashes_before, result.clashes_after),
+        "residues that violate": (result.violations_before, result.violations_after),
+    }
+    rows = [
+        [name, *("–" if each is None else f"{each:.6g}" for each in pair)]
+        for name, pair in numbers.items()
+    ]
+    show_table(["", "before", "after"], rows)
+    show_line(
         f"Cα moved by {result.median_move:.2f} Å in the median, {result.max_move:.2f} Å at most; "
         f"{result.rounds} of {rounds} rounds, {result.seconds:.0f} s on {result.platform}. "
-        f"The model is in {out}."
+        f"The model is in {out}.",
+        wrap=False,
     )
-    console.print(Text(told), soft_wrap=True)
     if result.reason:
-        console.print(Text(result.reason))
+        show_line(result.reason)

@@ -1,24 +1,22 @@
-"""`foldry score`: how right a model is."""
+"""`foldry score`: how well a model agrees with an experiment."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from math import isfinite
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
 from foldry.cli.messages import as_flags
+from foldry.cli.show import progress_bar, show_line, show_table
 from foldry.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from foldry.assess.assess import Agreement, Assessment, ScoreSettings
     from foldry.score.confidence import InterfaceConfidence
     from foldry.score.dockq import DockQ
@@ -27,6 +25,11 @@ _MOST_NAMED = 8
 _PDB_ENTRY = re.compile(r"[1-9][A-Za-z0-9]{3}")
 _SUSPICIOUS, _UNRELATED = 0.1, 0.5
 """Shares of partners of different amino acids, by number and by alignment."""
+_IN_FILES_ONLY = {
+    *("oligo_gdtts", "oligo_gdtha", "num_matched", "num_reference", "num_atoms"),
+    *("num_missing_atoms", "dockq_ave", "dockq_wave", "dockq_wave_full", "qs_best", "iptm_best"),
+    *("ics_precision", "ics_recall", "ips_precision", "ips_recall"),
+}
 
 
 def score(
@@ -35,7 +38,8 @@ def score(
         typer.Argument(help="Structure file, FILE:A,B for chains, or a folder of `foldry fold`."),
     ] = None,
     reference: Annotated[
-        str | None, typer.Argument(help="The experiment; without it what the model alone tells.")
+        str | None,
+        typer.Argument(help="The experiment. Default: confidence and stereochemistry only."),
     ] = None,
     align: Annotated[
         bool, typer.Option("--align", help="Match residues by sequence, not by number.")
@@ -45,7 +49,7 @@ def score(
         typer.Option("--stereochemistry", help="Atoms with bad geometry count as lost in lDDT."),
     ] = False,
     pae: Annotated[
-        Path | None, typer.Option(help="JSON of the model's predicted aligned errors.")
+        Path | None, typer.Option(help="JSON with the model's predicted aligned errors.")
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON with OpenStructure's names.")
@@ -58,13 +62,15 @@ def score(
     ] = None,
     batch: Annotated[
         Path | None,
-        typer.Option(metavar="PAIRS", help="CSV with the columns model, reference and maybe name."),
+        typer.Option(
+            metavar="PAIRS", help="CSV with the columns model, reference and optionally name."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV that --batch writes, a row a pair.")
+        Path | None, typer.Option("--out", "-o", help="CSV that --batch writes, a row per pair.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes of --batch; one a core if left out.")
+        int | None, typer.Option(min=1, help="Processes of --batch. Default: one per core.")
     ] = None,
 ) -> None:
     """Compare a model with the experiment: lDDT, TM-score, GDT, RMSD, DockQ, confidence.
@@ -75,60 +81,63 @@ def score(
     from foldry.assess.assess import ScoreSettings, assess_files
 
     settings = ScoreSettings(align=align, stereochemistry=stereochemistry)
+    needing = {"--align": align, "--stereochemistry": stereochemistry, "--plot": plot}
     if batch is not None:
         alone = {"MODEL": model, "--json": json, "--csv": csv, "--plot": plot, "--pae": pae}
-        _check_batch([name for name, given in alone.items() if given], batch, out)
-        _score_batch(batch, out or Path(), settings, jobs)
+        if name := _first(alone):
+            raise InputError("--batch writes CSV of the pairs in its file", f"leave out {name}")
+        if out is None:
+            raise InputError("--batch needs --out", "name the CSV file for the scores")
+        _score_batch(batch, out, settings, jobs)
         return
     if model is None:
         raise InputError("A MODEL is needed, or --batch", "see `foldry score --help`")
     if out is not None or jobs is not None:
         raise InputError("--out and --jobs belong to --batch", "leave them out for one pair")
     if json and csv:
-        raise InputError("--json and --csv are two forms of the same", "choose one")
-    needy = {"--align": align, "--stereochemistry": stereochemistry, "--plot": plot}
-    if reference is None:
-        _check_alone([name for name, given in needy.items() if given])
-    inputs = [model, reference or "", str(pae or "")]
-    _check_files(inputs)
-    if plot is not None:
-        _check_plot(plot, inputs)
+        raise InputError("--json and --csv exclude each other", "choose one")
+    if reference is None and (name := _first(needing)):
+        raise InputError(f"{name} needs a REFERENCE", f"give one, or leave {name} out")
+    _check_files(plot, [model, reference or "", str(pae or "")])
     assessment = assess_files(model, reference, settings, pae)
-    if plot is not None:
-        _write_plot(assessment, plot)
+    if plot is not None and assessment.agreement is not None:
+        from foldry.assess import plot as plots
+        from foldry.store.files import write_text
+        from foldry.store.locks import hold_file
+
+        with hold_file(plot):
+            write_text(plot, plots.plot(assessment.model, assessment.agreement))
     if json:
-        _print_json(assessment, model, reference)
+        from json import dumps
+
+        from foldry.assess.table import to_json
+
+        typer.echo(dumps(to_json(assessment, model, reference), indent=1))
     elif csv:
-        _print_csv(assessment, model, reference or "")
+        from foldry.assess.batch import Pair, Row, write_rows
+        from foldry.assess.table import numbers
+
+        row = Row(Pair(model, model, reference or ""), numbers(assessment))
+        write_rows([row], sys.stdout)
     else:
-        _print_tables(assessment, settings)
+        _show_tables(assessment, settings)
 
 
-def _check_alone(needy: Sequence[str]) -> None:
-    if needy:
-        raise InputError(f"{needy[0]} needs a REFERENCE", f"give one, or leave {needy[0]} out")
+def _first(options: Mapping[str, object]) -> str | None:
+    """The first option that was given."""
+    return next((name for name, value in options.items() if value), None)
 
 
-def _check_files(inputs: Iterable[str]) -> None:
+def _check_files(plot: Path | None, inputs: Sequence[str]) -> None:
     from foldry.inputs.structures import split_name
 
     for path, _ in map(split_name, inputs):
         if _PDB_ENTRY.fullmatch(str(path)) and not path.exists():
             raise InputError("is not a file", "download the entry and give its path", where=path)
-
-
-def _check_plot(plot: Path, inputs: Iterable[str]) -> None:
-    if plot.suffix.lower() != ".svg":
-        raise InputError("is not an SVG file", "end its name in .svg", where=f"--plot {plot}")
-    _check_target("--plot", plot, inputs)
-
-
-def _check_batch(useless: Sequence[str], batch: Path, out: Path | None) -> None:
-    if useless:
-        raise InputError("--batch writes CSV of the pairs in its file", f"leave out {useless[0]}")
-    if out is None:
-        raise InputError("--batch needs --out", "name the CSV file for the scores")
-    _check_target("--out", out, [str(batch)])
+    if plot is not None:
+        if plot.suffix.lower() != ".svg":
+            raise InputError("is not an SVG file", "end its name in .svg", where=f"--plot {plot}")
+        _check_target("--plot", plot, inputs)
 
 
 def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
@@ -137,129 +146,80 @@ def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
     from foldry.store.files import check_file
 
     check_file(path)
-    if not path.exists():
-        return
-    for name in inputs:
-        source = split_name(name)[0]
-        if source.exists() and path.samefile(source):
-            raise InputError(f"{option} {path} would replace an input", "name another file")
+    sources = (split_name(name)[0] for name in inputs if path.exists())
+    if any(source.exists() and path.samefile(source) for source in sources):
+        raise InputError(f"{option} {path} would replace an input", "name another file")
 
 
 def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | None) -> None:
-    from rich.console import Console
-    from rich.progress import track
-
-    from foldry.assess.batch import read_pairs, save_rows, score_pairs
+    from foldry.assess.batch import Row, read_pairs, save_rows, score_pairs
     from foldry.store.locks import hold_file
 
     pairs = read_pairs(batch)
     files = (str(each.folder / name) for each in pairs for name in (each.model, each.reference))
-    _check_target("--out", out, files)
-    console = Console(stderr=True)
-    rows = track(
-        score_pairs(pairs, settings, jobs),
-        "scoring",
-        len(pairs),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    _check_target("--out", out, [str(batch), *files])
+
+    def rows() -> Iterator[Row]:
+        with progress_bar() as show:
+            for number, row in enumerate(score_pairs(pairs, settings, jobs), start=1):
+                show("scoring", number, len(pairs))
+                yield replace(row, error=as_flags(row.error))
+
     with hold_file(out):
-        failed = save_rows((replace(row, error=as_flags(row.error)) for row in rows), out)
+        failed = save_rows(rows(), out)
     typer.echo(f"{len(pairs) - failed} of {len(pairs)} pairs scored: {out}")
     if failed:
         typer.echo(f"{failed} could not be scored: the column error says why.", err=True)
         raise typer.Exit(1)
 
 
-def _write_plot(assessment: Assessment, path: Path) -> None:
-    from foldry.assess.plot import to_svg, tracks
-    from foldry.store.files import write_text
-    from foldry.store.locks import hold_file
-
-    if assessment.agreement is None:
-        return
-    scores = assessment.agreement.scores
-    names = scores.model_name, scores.reference_name
-    drawn = tracks(assessment.model, assessment.agreement)
-    with hold_file(path):
-        write_text(path, to_svg(f"lDDT-Cα {scores.lddt_ca:.2f}", names, drawn))
-
-
-def _print_json(assessment: Assessment, model: str, reference: str | None) -> None:
-    from json import dumps
-
-    from foldry.assess.table import to_json
-
-    typer.echo(dumps(to_json(assessment, model, reference), indent=1))
-
-
-def _print_csv(assessment: Assessment, model: str, reference: str) -> None:
-    from foldry.assess.batch import Pair, Row, write_rows
-    from foldry.assess.table import numbers
-
-    row = Row(Pair(model, model, reference), numbers(assessment))
-    write_rows([row], sys.stdout)
-
-
-def _print_tables(assessment: Assessment, settings: ScoreSettings) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
+def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
     from foldry.assess.table import NUMBERS, value
+    from foldry.measures import MEASURES
 
-    console = Console(soft_wrap=True, highlight=False)
-    table = Table("score", "value", "of what", box=None)
-    for number in NUMBERS:
-        found = value(assessment, number)
-        if number.label and found is not None:
-            table.add_row(number.label, _shown(found), number.meaning)
-    console.print(table)
-    agreement, confidence = assessment.agreement, assessment.confidence.complex
+    agreement, chains = assessment.agreement, assessment.confidence.chains
+    found = {key: value(assessment, key) for key in NUMBERS if key not in _IN_FILES_ONLY}
+    shown = [(MEASURES[key], number) for key, number in found.items() if number is not None]
+    show_table(
+        ("score", "value", "unit", "meaning"),
+        ([each.name, each.text(number), each.unit, each.meaning] for each, number in shown),
+    )
     if agreement is not None and agreement.complex is not None:
-        console.print(_interface_table(agreement.complex.dockq))
-    if confidence is not None:
-        console.print(_confidence_table(confidence.chains))
+        _show_interfaces(agreement.complex.dockq)
+    if chains is not None:
+        _show_pairs(chains)
     if agreement is not None:
-        for line in (*_matching(agreement), *_hints(assessment, settings)):
-            console.print(line, markup=False)
+        for line in (*_matching(agreement), *_hints(assessment, agreement, settings)):
+            show_line(line, wrap=False)
 
 
-def _shown(number: float) -> str:
-    if isinstance(number, int):
-        return str(number)
-    return f"{number:.4f}" if isfinite(number) else "–"
-
-
-def _interface_table(dockq: DockQ) -> Table:
+def _show_interfaces(dockq: DockQ) -> None:
     """A row for each interface of the reference."""
-    from rich.table import Table
+    from foldry.measures import MEASURES
 
-    titles = ("interface", "in the model", "DockQ", "Fnat", "iRMSD", "LRMSD", "below 2 Å")
-    table = Table(*titles, box=None)
+    shown = [MEASURES[key] for key in ("dockq", "fnat", "irmsd", "lrmsd", "dockq_clashes")]
+    rows = []
     for each in dockq.interfaces:
-        numbers = each.dockq, each.fnat, each.irmsd, each.lrmsd, each.clashes
         names = ("–".join(chains) for chains in (each.reference_chains, each.model_chains))
-        table.add_row(*map(escape, names), *map(_shown, numbers))
-    for chains, _ in dockq.missing:
-        table.add_row(escape("–".join(chains)), "missing", _shown(0.0))
-    return table
+        numbers = (each.dockq, each.fnat, each.irmsd, each.lrmsd, each.clashes)
+        texts = (measure.text(number) for measure, number in zip(shown, numbers, strict=True))
+        rows.append([*names, *texts])
+    rows += [["–".join(chains), "missing", shown[0].text(0)] for chains, _ in dockq.missing]
+    show_table(("interface", "in the model", *(each.name for each in shown)), rows)
 
 
-def _confidence_table(found: InterfaceConfidence) -> Table:
-    """A row for each two chains, of the two directions the higher."""
-    from rich.table import Table
+def _show_pairs(found: InterfaceConfidence) -> None:
+    """A row for each two chains, one number for both directions."""
+    from foldry.measures import MEASURES
+    from foldry.score.confidence import quoted
 
-    table = Table("chains", "ipTM", "ipSAE", "pDockQ", "LIS", box=None)
-    for b, other in enumerate(found.chains):
-        for a, one in enumerate(found.chains[:b]):
-            numbers = [
-                max(float(matrix[a, b]), float(matrix[b, a]))
-                for matrix in (found.iptm, found.ipsae, found.pdockq)
-            ]
-            lis = float(found.lis[a, b] + found.lis[b, a]) / 2
-            table.add_row(escape(f"{one}–{other}"), *map(_shown, [*numbers, lis]))
-    return table
+    shown = [MEASURES[key] for key in ("iptm", "ipsae", "pdockq", "lis")]
+    matrices = [quoted(each.key, getattr(found, each.key)) for each in shown]
+    rows = []
+    for a, b in combinations(range(len(found.chains)), 2):
+        texts = (each.text(values[a, b]) for each, values in zip(shown, matrices, strict=True))
+        rows.append([f"{found.chains[a]}–{found.chains[b]}", *texts])
+    show_table(("chains", *(each.name for each in shown)), rows)
 
 
 def _matching(agreement: Agreement) -> list[str]:
@@ -288,14 +248,12 @@ def _matching(agreement: Agreement) -> list[str]:
     return lines
 
 
-def _hints(assessment: Assessment, settings: ScoreSettings) -> Iterator[str]:
+def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings) -> Iterator[str]:
     """What may be wrong with the comparison."""
     from foldry.assess.inputs import plddt_of
     from foldry.score.stereochemistry import keep_mask
 
-    agreement, model = assessment.agreement, assessment.model
-    if agreement is None:
-        return
+    model = assessment.model
     match = agreement.scores.match
     differing = len(match.mismatched) / len(match.pairs)
     strangers = match.unmatched_model_chains and match.unmatched_reference_chains

@@ -43,32 +43,21 @@ for command in (train_data.prepare, train_data.pack, train_data.unpack):
 
 @app.command()
 def run(
-    data: Annotated[
-        Path, typer.Option("--data", help="Folder of packed structures, alignments and splits.")
-    ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder of the run; an earlier run in it goes on.")
-    ],
+    data: Annotated[Path, typer.Option(help="Folder of packs, as prepare writes it.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run, new or begun.")],
     stage: Annotated[
         str | None,
         typer.Option(
-            help="Of mini fold, main, long or confidence, of other networks initial or "
-            "finetuning; all is the default, with --start all but fold."
+            help="fold, main, long or confidence of mini; initial or finetuning of other networks; "
+            "or all. Default: all, with --start all but fold."
         ),
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, help="Optimiser steps of each stage, in place of its own number."),
-    ] = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so many minutes, at a checkpoint.")
-    ] = None,
-    network: Annotated[
-        str, typer.Option(help="mini, or an official network such as model_1_ptm.")
-    ] = "mini",
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each stage.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long.")] = None,
+    network: Annotated[str, typer.Option(help="mini, or an official one: model_1_ptm.")] = "mini",
     start: Annotated[
         Path | None,
-        typer.Option(help="Weights to start from: ours, official .npz or OpenFold's .pt."),
+        typer.Option(help="Weights to start from: Foldry's, official .npz or OpenFold's .pt."),
     ] = None,
     settings: Annotated[
         list[str] | None,
@@ -76,35 +65,27 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
-    validate_every: Annotated[
-        int, typer.Option(min=0, help="Steps between validations; 0 for none.")
-    ] = 0,
+    validate_every: Annotated[int, typer.Option(min=0, help="Steps between validations.")] = 0,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")
     ] = False,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda or one of several, such as cuda:0.")
-    ] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
     dtype: Annotated[
         str | None,
-        typer.Option(help="float32 or bfloat16 (of the trunk); default bfloat16 on a GPU."),
+        typer.Option(help="float32 or bfloat16 (the trunk). Default: bfloat16 on a GPU."),
     ] = None,
     recompute: Annotated[
-        bool,
-        typer.Option("--recompute", help="Recompute blocks in the backward pass: less memory."),
+        bool, typer.Option("--recompute", help="Save memory in the backward pass, at more time.")
     ] = False,
     shard: Annotated[
         bool, typer.Option("--shard", help="Divide the blocks' parameters among the workers.")
     ] = False,
     workers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Processes that train together; may change as the run goes."),
+        int | None, typer.Option(min=0, help="Processes that train together; 0 pauses.")
     ] = None,
-    power_plan: Annotated[
-        Path | None, typer.Option(help="CSV file that says how many workers run when.")
-    ] = None,
+    power_plan: Annotated[Path | None, typer.Option(help="CSV: workers by the clock.")] = None,
     watts: Annotated[
-        float | None, typer.Option(min=0, help="What one worker draws, for the energy's log.")
+        float | None, typer.Option(min=0, help="Watts of one worker, to log energy.")
     ] = None,
 ) -> None:
     """Train a network, mini if none is named, and keep its averaged weights.
@@ -116,18 +97,17 @@ def run(
 
     from rich.console import Console
 
+    from foldry.dataset.samples import TrainingSet
     from foldry.store.files import check_folder
     from foldry.train import elastic, loop
     from foldry.train.config import choose_stages
-    from foldry.train.data import TrainingSet
     from foldry.train.distributed import join_workers
 
     check_folder(out)
     console = Console(stderr=True)
     runtime = _runtime(device, dtype, recompute)
     state, config = _network(network, start)
-    steps_given = [] if steps is None else [f"num_steps={steps}"]
-    values = [*(settings or ()), *steps_given]
+    values = [*(settings or ()), *([f"num_steps={steps}"] if steps else ())]
     stages = choose_stages(config, stage, values, from_weights=start is not None)
     if not elastic.is_supervised() and (workers is not None or power_plan):
         most = min(len(stage.micro_batches()) for stage in stages)
@@ -173,10 +153,10 @@ def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, M
     """The weights to start from, if any, and the network."""
     from foldry.errors import InputError
     from foldry.model.config import preset
-    from foldry.weights import convert
+    from foldry.weights.read import load_weights
 
     if start is not None:
-        weights = convert.read(start)
+        weights = load_weights(start)
         return weights.state, weights.config
     try:
         return None, preset(name)
@@ -200,13 +180,8 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
     name = dtype or ("bfloat16" if place.type == "cuda" else "float32")
     if name not in ("float32", "bfloat16"):
         raise InputError(f"--dtype {name} is unknown", "choose float32 or bfloat16")
-    half = name == "bfloat16"
-    return Runtime(
-        device=place,
-        dtype=torch.bfloat16 if half else torch.float32,
-        autocast=half,
-        checkpoint=recompute,
-    )
+    kind = getattr(torch, name)
+    return Runtime(place, kind, autocast=name == "bfloat16", checkpoint=recompute)
 
 
 def _supervisor(
@@ -217,20 +192,18 @@ def _supervisor(
 
     from foldry.errors import InputError
     from foldry.train.elastic import Supervisor
-    from foldry.train.power import Meter, gpu_watts, read_plan
+    from foldry.train.power import Meter, read_plan
 
     plan = read_plan(power_plan) if power_plan else ()
     wanted = 1 if workers is None else workers
     if max([wanted, *(slot.workers for slot in plan)]) > most:
-        raise InputError(
-            f"a step has {most} micro-batches and so at most {most} workers",
-            "make them smaller with --set micro_batch=1, or ask for fewer workers",
-        )
+        advice = "make them smaller with --set micro_batch=1, or ask for fewer workers"
+        raise InputError(f"a step has {most} micro-batches and so at most {most} workers", advice)
     return Supervisor(
         command=(sys.executable, "-m", "foldry.cli.main", *sys.argv[1:]),
         folder=out,
         workers=wanted,
         max_workers=most,
-        meter=Meter(out, watts, gpu_watts),
+        meter=Meter(out, watts),
         plan=plan,
     )

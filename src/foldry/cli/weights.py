@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from foldry.weights.convert import Weights
+    from foldry.weights.read import Weights
 
 app = typer.Typer(help="Get, list, convert and verify model parameters.", no_args_is_help=True)
 
+Source = Annotated[Path, typer.Argument(help=".npz (official), .pt (OpenFold), .safetensors.")]
 Model = Annotated[
     str | None,
     typer.Option(help="The network, such as model_1_ptm, where the file's name does not tell."),
@@ -48,15 +49,9 @@ def get(
     }
     names = groups.get(models) or tuple(models.replace(" ", "").split(","))
     folder = folder or download.default_folder()
-    with _progress_bar() as progress:
-        fetched = download.get(
-            names,
-            folder,
-            url=mirror or download.ARCHIVE_URL,
-            tar=tar,
-            sha256=sha256,
-            progress=progress,
-        )
+    url = mirror or download.ARCHIVE_URL
+    with _progress_bar() as show:
+        fetched = download.get(names, folder, url=url, tar=tar, sha256=sha256, progress=show)
     for path in fetched.paths:
         typer.echo(f"{path}: {'new' if path in fetched.new else 'was there already'}")
     if fetched.new:
@@ -69,20 +64,18 @@ def get(
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error, if that is a terminal, once there is something to show."""
+    from rich import progress
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
 
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    columns = (
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
+    disable = not console.is_terminal
+    with progress.Progress(*columns, console=console, transient=True, disable=disable) as bar:
         task = bar.add_task("", visible=False)
         yield lambda here, whole: bar.update(task, completed=here, total=whole, visible=True)
 
@@ -95,61 +88,54 @@ def list_weights(
     ] = None,
 ) -> None:
     """Show which parameters are here: the bundled ones and a folder's."""
-    from foldry.errors import InputError
     from foldry.weights.download import default_folder
-    from foldry.weights.networks import find_networks
+    from foldry.weights.networks import find_networks, networks_in
+    from foldry.weights.state_file import load_config
 
     folder = folder or default_folder()
-    networks = find_networks("mini")
-    for path in sorted(folder.glob("*.npz")) + sorted(folder.glob("*.safetensors")):
-        with suppress(InputError):  # it is something else
-            networks += find_networks(str(path))
-    for network in networks:
-        if network.path.is_file():
-            size = f"{network.path.stat().st_size / 1e6:.0f} MB"
-            typer.echo(f"{network.name:<19} {size:>7}  {_licence(network.path)}  {network.path}")
-    if len(networks) == 1:
+    found = networks_in(folder)
+    for network in (*find_networks("mini"), *found):
+        path = network.path
+        if not path.is_file():
+            continue
+        licence = "CC BY 4.0 (AlphaFold's own)"
+        if path.suffix != ".npz":
+            _, notes = load_config(path)
+            licence = notes.get("licence", f"that of {notes.get('source', 'its source')}")
+        size = f"{path.stat().st_size / 1e6:.0f} MB"
+        typer.echo(f"{network.name:<19} {size:>7}  {licence}  {path}")
+    if not found:
         typer.echo(f"{folder} holds none; `foldry weights get` brings AlphaFold's.")
-
-
-def _licence(path: Path) -> str:
-    from foldry.weights.official import load_config
-
-    if path.suffix == ".npz":
-        return "CC BY 4.0 (AlphaFold's own)"
-    _, notes = load_config(path)
-    return notes.get("licence", f"that of {notes.get('source', 'its source')}")
 
 
 @app.command()
 def convert(
-    source: Annotated[Path, typer.Argument(help=".npz (official), .pt (OpenFold), .safetensors.")],
+    source: Source,
     target: Annotated[Path, typer.Argument(help=".safetensors (Foldry) or .npz (official).")],
     model: Model = None,
 ) -> None:
     """Write a weights file as another kind, without loss."""
     from foldry.weights.convert import convert as convert_file
 
-    weights = convert_file(source, target, model)
-    _describe(source, weights)
+    _describe(source, convert_file(source, target, model))
     typer.echo(f"{target}: written")
 
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(help=".npz (official), .pt (OpenFold), .safetensors.")],
+    file: Source,
     model: Model = None,
 ) -> None:
     """Compare a file with its network: names, shapes, finite numbers."""
     from foldry.store.hashes import file_sha256
-    from foldry.weights.convert import read
+    from foldry.weights.read import load_weights
 
-    _describe(file, read(file, model))
+    _describe(file, load_weights(file, model))
     typer.echo(f"sha256 {file_sha256(file)}")
 
 
 def _describe(path: Path, weights: Weights) -> None:
-    from foldry.weights.convert import alike
+    from foldry.weights.read import alike
 
     name = weights.config.name
     typer.echo(

@@ -3,85 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
+from foldry.dataset.config import PrepareConfig
 from foldry.dataset.diverse import diverse_rows
 from foldry.dataset.packs import KnownChain
 from foldry.errors import InputError
 from foldry.features.msa import merge_alignments
-from foldry.query import Alignment
+from foldry.formats.a3m import parse_a3m
+from foldry.formats.coordinates import Deposition, read_deposition
+from foldry.formats.stockholm import parse_stockholm
+from foldry.inputs.queries import STOCKHOLM_SUFFIXES
 from foldry.residues import CA, UNKNOWN, C, N
-
-if TYPE_CHECKING:
-    from foldry.formats.coordinates import Deposition
-    from foldry.structure import Structure
+from foldry.results.folder import RANKING
+from foldry.store.files import read_text, stem
+from foldry.structure import Structure
 
 STRUCTURE_SUFFIXES: Final = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
-A3M_SUFFIXES: Final = (".a3m",)
-STOCKHOLM_SUFFIXES: Final = (".sto", ".stk", ".stockholm")
 MAX_BOND: Final = 2.5
-"""Å from C to the next N, up to which two residues are joined."""
+"""Å from C to the next N up to which two residues are joined."""
 TRANS: Final = (3.5, 4.1)
 CIS: Final = (2.7, 3.2)
 """Å between the Cα of joined residues, by the peptide bond's turn."""
 MAX_FROM_CA: Final = 20.0
-"""Å from any atom of a residue to its Cα."""
-RANKING: Final = "ranking_debug.json"
-"""What Foldry and AlphaFold write into the folder of a query's predictions."""
-
-
-@dataclass(frozen=True)
-class PrepareConfig:
-    """Which chains are good enough to train on.
-
-    Attributes:
-        min_length, max_length: Residues with a Cα.
-        max_resolution: Å; a structure whose resolution is unknown is taken.
-        max_unknown: Share of residues that are X.
-        min_backbone: Share of residues with N, Cα and C.
-        min_steps: Share of neighbours whose Cα are 3.5–4.1 Å apart, or 2.7–3.2 Å as in cis
-            peptides.
-        max_rows: Rows of an alignment; of more the most diverse are kept.
-        predictions: The B factors are pLDDT, also where a file does not say so.
-    """
-
-    min_length: int = 30
-    max_length: int = 2000
-    max_resolution: float = 3.5
-    max_unknown: float = 0.05
-    min_backbone: float = 0.8
-    min_steps: float = 0.95
-    max_rows: int = 256
-    predictions: bool = False
+"""Å from any atom of a residue to its Cα, at most."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One chain of a file.
+    """One chain of a file that is good enough.
 
     Attributes:
-        name: The structure's and the chain's.
-        reason: Why it is dropped; empty where it is not.
-        chain: Its atoms, unless dropped.
-        msa, deletions: Its alignment, the chain first; the chain alone where there is none.
+        chain: Its atoms.
+        alignment: Codes of its rows, the chain first, and their deletions; the chain alone where
+            there is none.
     """
 
-    name: str
-    reason: str = ""
-    chain: KnownChain | None = None
-    msa: Int[np.ndarray, "M N"] | None = None
-    deletions: Float[np.ndarray, "M N"] | None = None
+    chain: KnownChain
+    alignment: tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]
 
 
 def read_candidates(
     path: Path, alignments: Mapping[str, Path], config: PrepareConfig
-) -> list[Candidate]:
-    """All protein chains of a file.
+) -> dict[str, Candidate | str]:
+    """All protein chains of a file by name, or why each is dropped.
 
     Args:
         path: mmCIF, BinaryCIF or PDB; may be gzipped.
@@ -92,20 +62,18 @@ def read_candidates(
     Raises:
         InputError: The file cannot be read, or has no protein.
     """
-    from foldry.formats.coordinates import read_deposition  # noqa: PLC0415  gemmi
-
     deposition = read_deposition(path)
     structure = structure_name(path)
-    candidates = []
+    candidates: dict[str, Candidate | str] = {}
     for chain in deposition.chains:
         name = f"{structure}_{chain}"
         alignment = alignments.get(name)
         if alignment is None and len(deposition.chains) == 1:
             alignment = alignments.get(structure)
         try:
-            candidates.append(_candidate(name, deposition, chain, alignment, config))
+            candidates[name] = _candidate(deposition, chain, alignment, config)
         except InputError as error:
-            candidates.append(Candidate(name, str(error)))
+            candidates[name] = str(error)
     return candidates
 
 
@@ -116,44 +84,45 @@ def is_result(path: Path) -> bool:
 
 def structure_name(path: Path) -> str:
     """The name of a file without suffix or, of a query's prediction, of its folder."""
-    from foldry.store.files import stem  # noqa: PLC0415
-
     return path.resolve().parent.name if is_result(path) else stem(path)
 
 
+def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Whether a file's name ends so, in any case and before `.gz`."""
+    return path.name.lower().removesuffix(".gz").endswith(suffixes)
+
+
 def _candidate(
-    name: str, deposition: Deposition, chain: str, path: Path | None, config: PrepareConfig
-) -> Candidate:
+    deposition: Deposition, chain: str, path: Path | None, config: PrepareConfig
+) -> Candidate | str:
     whole = deposition.chains[chain]
     places = np.flatnonzero(whole.atom_mask[:, CA])
     seen = whole.select(places)
-    reason = next(_faults(seen, places, deposition.resolution, config), "")
-    if reason:
-        return Candidate(name, reason)
+    for fault in _faults(seen, places, deposition.resolution, config):
+        return fault
     predicted = config.predictions or deposition.predicted
+    plddt = np.clip(seen.b_factor[:, CA], 0, 100) if predicted else np.full(len(seen), 100)
     known = KnownChain(
         aatype=seen.aatype,
         residue_index=_numbers(seen, places, predicted),
         positions=seen.atom_positions.astype(np.float32),
         mask=seen.atom_mask.astype(np.float32),
         resolution=deposition.resolution or (0.0 if "nmr" in deposition.method else np.nan),
-        plddt=(
-            np.clip(seen.b_factor[:, CA], 0, 100).astype(np.float32)
-            if predicted
-            else np.full(len(seen), 100, np.float32)
-        ),
+        plddt=plddt.astype(np.float32),
     )
     if path is None:
         msa = known.aatype[None]
-        return Candidate(name, "", known, msa, np.zeros(msa.shape, np.float32))
-    msa, deletions = merge_alignments([_read_alignment(path)])
+        return Candidate(known, (msa, np.zeros(msa.shape, np.float32)))
+    parse = parse_stockholm if has_suffix(path, STOCKHOLM_SUFFIXES) else parse_a3m
+    rows = merge_alignments([parse(read_text(path), str(path))])
+    msa, deletions = rows.codes, rows.deletions
     if msa.shape[1] == len(whole) and _same(msa[0], whole.aatype):
         msa, deletions = msa[:, places], deletions[:, places]
     elif not (msa.shape[1] == len(seen) and _same(msa[0], seen.aatype)):
-        return Candidate(name, f"{path.name} is an alignment to another sequence")
+        return f"{path.name} is an alignment to another sequence"
     msa = np.concatenate([known.aatype[None], msa[1:]])
     kept = diverse_rows(msa, config.max_rows)
-    return Candidate(name, "", known, msa[kept], deletions[kept])
+    return Candidate(known, (msa[kept], deletions[kept]))
 
 
 def _faults(
@@ -186,8 +155,8 @@ def _faults(
         yield f"an atom {from_ca.max():.0f} Å from its CA"
 
 
-def _joined(seen: Structure) -> np.ndarray:
-    """Whether a peptide bond, or for want of its atoms the distance of the Cα, joins neighbours."""
+def _joined(seen: Structure) -> Bool[np.ndarray, " M"]:
+    """Whether a peptide bond, or where its atoms are missing the Cα distance, joins neighbours."""
     xyz, known = seen.atom_positions, seen.atom_mask
     bond = np.linalg.norm(xyz[1:, N] - xyz[:-1, C], axis=1)
     step = np.linalg.norm(xyz[1:, CA] - xyz[:-1, CA], axis=1)
@@ -204,18 +173,6 @@ def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.nda
     gap = np.where(by_sequence > 1, by_sequence, np.maximum(by_author, 1 if predicted else 2))
     steps = np.where(_joined(seen), 1, gap)
     return np.cumsum([int(seen.residue_number[0]), *steps])
-
-
-def _read_alignment(path: Path) -> Alignment:
-    from foldry.formats.a3m import parse_a3m  # noqa: PLC0415
-    from foldry.formats.stockholm import parse_stockholm  # noqa: PLC0415
-    from foldry.store.files import read_text  # noqa: PLC0415
-
-    name = path.name.lower().removesuffix(".gz")
-    parse = parse_stockholm if name.endswith(STOCKHOLM_SUFFIXES) else parse_a3m
-    read = parse(read_text(path), str(path))
-    upper = tuple(row.upper() for row in read.sequences)
-    return replace(read, sequences=upper)
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from foldry.dataset.packs import Hit
+from foldry.dataset.packs import pairs_of
 from foldry.errors import DiskFullError, OutsideError
 from foldry.processes.program import find_program, run_program
-from foldry.store.files import free_space, scratch_folder, write_text
+from foldry.query import Hit
+from foldry.store.files import scratch_folder, write_text
 
 PROGRAM: Final = "mmseqs"
 COVERAGE: Final = 0.8
@@ -59,14 +60,10 @@ def cluster(
         OutsideError: It failed.
     """
     names = list(sequences)
-    with scratch_folder(scratch) as folder:
-        _write(folder / "all.fasta", sequences)
-        options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
-        options += ["--cluster-reassign", 1, "--threads", workers]
-        _run(folder, "easy-cluster", folder / "all.fasta", folder / "out", folder / "tmp", *options)
-        rows = (folder / "out_cluster.tsv").read_text("utf-8").splitlines()
-    pairs = (row.split("\t") for row in rows)
-    return {names[int(member)]: names[int(first)] for first, member in pairs}
+    options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
+    options += ["--cluster-reassign", 1, "--threads", workers]
+    rows = _table(scratch, "easy-cluster", [sequences], "out_cluster.tsv", *options)
+    return {names[int(member)]: names[int(first)] for first, member in rows}
 
 
 def search(
@@ -84,7 +81,7 @@ def search(
         queries, targets: Sequences by name; a query is no hit of itself.
         workers: Threads.
         scratch: A folder that is held, for temporary files.
-        max_hits: Of a query; None has every target considered and all hits kept.
+        max_hits: Most hits of a query; None considers every target and keeps all hits.
 
     Raises:
         MissingError: The program is not installed.
@@ -96,42 +93,42 @@ def search(
     if not names:
         return hits
     prefiltered = max(PREFILTERED, 0 if max_hits else len(others))
-    with scratch_folder(scratch) as folder:
-        _write(folder / "queries.fasta", queries)
-        _write(folder / "targets.fasta", targets)
-        columns = "query,target,qstart,tstart,cigar"
-        options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", prefiltered, "-a", 1]
-        options += ["--format-output", columns, "--threads", workers]
-        files = [folder / each for each in ("queries.fasta", "targets.fasta", "out.tsv", "tmp")]
-        _run(folder, "easy-search", *files, *options)
-        rows = (folder / "out.tsv").read_text("utf-8").splitlines()
-    for row in rows:
-        query, target, query_start, target_start, cigar = row.split("\t")
+    options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", prefiltered, "-a", 1]
+    options += ["--format-output", "query,target,qstart,tstart,cigar", "--threads", workers]
+    rows = _table(scratch, "easy-search", [queries, targets], "out", *options)
+    for query, target, query_start, target_start, cigar in rows:
         one, other = names[int(query)], others[int(target)]
         if one == other or len(hits[one]) == max_hits:
             continue
-        hit = Hit(other, 0.0, int(query_start) - 1, int(target_start) - 1, cigar)
-        here, there = hit.pairs.T
-        letters = [np.array(list(text)) for text in (queries[one], targets[other])]
-        identity = float((letters[0][here] == letters[1][there]).mean())
-        hits[one].append(Hit(other, identity, hit.query_start, hit.target_start, cigar))
+        pairs = pairs_of(cigar, int(query_start) - 1, int(target_start) - 1)
+        ours, theirs = (
+            np.frombuffer(letters.encode(), np.uint8)[column]
+            for letters, column in zip((queries[one], targets[other]), pairs.T, strict=True)
+        )
+        identity = float((ours == theirs).mean())
+        hits[one].append(Hit(other, pairs, identity=identity))
     return hits
 
 
-def _write(path: Path, sequences: Mapping[str, str]) -> None:
-    """FASTA with numbers for names, which the program leaves as they are."""
-    records = (f">{number}\n{letters}\n" for number, letters in enumerate(sequences.values()))
-    write_text(path, "".join(records))
+def _table(
+    scratch: Path, command: str, fastas: Sequence[Mapping[str, str]], result: str, *options: object
+) -> list[list[str]]:
+    """The cells of the table that a command makes of sequences, which are named by number."""
+    with scratch_folder(scratch) as folder:
+        files = [folder / f"{number}.fasta" for number in range(len(fastas))]
+        for file, sequences in zip(files, fastas, strict=True):
+            records = (f">{number}\n{row}\n" for number, row in enumerate(sequences.values()))
+            write_text(file, "".join(records))
+        _run(folder, command, *files, folder / "out", folder / "tmp", *options)
+        return [row.split("\t") for row in (folder / result).read_text("utf-8").splitlines()]
 
 
 def _run(folder: Path, *arguments: object) -> None:
     try:
         run_program([find(), *map(str, arguments), "-v", "1"])
     except OutsideError as error:
-        if free_space(folder) < FULL:
-            raise DiskFullError(
-                "has no space left for MMseqs2",
-                "free some and run the same command again",
-                where=folder.parent,
-            ) from error
+        if shutil.disk_usage(folder).free < FULL:
+            advice = "free some and run the same command again"
+            what = "has no space left for MMseqs2"
+            raise DiskFullError(what, advice, where=folder.parent) from error
         raise

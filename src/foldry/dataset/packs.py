@@ -8,7 +8,7 @@ NumPy alone. Everything stays packed in memory; one chain is unpacked when it is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,8 @@ from jaxtyping import Bool, Float, Int
 from foldry.errors import InputError
 from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
 from foldry.formats.npz import read_arrays, write_arrays
-from foldry.query import Alignment, Chain, Query, TemplateHit
+from foldry.formats.sequence import safe_name
+from foldry.query import Alignment, Chain, Hit, Query
 from foldry.residues import CA, GAP, RESTYPES_WITH_X, UNKNOWN
 from foldry.store.files import make_folder, new_file, write_text
 from foldry.structure import Structure
@@ -28,14 +29,14 @@ from foldry.structure import Structure
 CLUSTERS: Final = "clusters30_joint"
 """The table of all chains' clusters, among those of the splits."""
 MAX_IDENTITY: Final = 0.9
-"""Templates of so much or more are copies, which tell nothing of a prediction."""
+"""Hits of this identity or more are copies of the chain and left out."""
 LAYOUT: Final = "compact-1"
 """How a pack keeps its atoms; packs of the first layout name none."""
 STEP: Final = 0.001
 """Å to which a pack's atoms are rounded."""
-_LETTERS = np.array(list(RESTYPES_WITH_X + "-"))
 MAX_PACK: Final = 16 * 1024**3
-"""Bytes of a pack at most, unpacked."""
+"""Most bytes of a pack, unpacked."""
+_LETTERS: Final = np.frombuffer((RESTYPES_WITH_X + "-").encode(), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -61,51 +62,20 @@ class KnownChain:
     def __len__(self) -> int:
         return len(self.aatype)
 
-    def window(self, window: Int[np.ndarray, " C"]) -> KnownChain:
-        """Some of the residues, by their indices."""
-        return KnownChain(
-            self.aatype[window],
-            self.residue_index[window],
-            self.positions[window],
-            self.mask[window],
-            self.resolution,
-            self.plddt[window],
-        )
+    @property
+    def sequence(self) -> str:
+        """One-letter codes."""
+        return "".join(RESTYPES_WITH_X[code] for code in self.aatype)
+
+    def window(self, window: Int[np.ndarray, " C"] | slice) -> KnownChain:
+        """Some of the residues."""
+        arrays = {name: array for name, array in vars(self).items() if name != "resolution"}
+        return replace(self, **{name: array[window] for name, array in arrays.items()})
 
     def confident(self, min_plddt: float) -> KnownChain:
         """The same residues, but only the atoms of those that have so much pLDDT."""
         kept = self.mask * (self.plddt >= min_plddt)[:, None]
         return replace(self, positions=self.positions * (kept > 0)[..., None], mask=kept)
-
-
-@dataclass(frozen=True)
-class Hit:
-    """One template hit of a chain.
-
-    Attributes:
-        target: The id of the template.
-        identity: Share of the aligned residues that are equal.
-        query_start, target_start: The first aligned residues, from 0.
-        cigar: Runs of M (both have a residue), I (the query alone), D (the template alone).
-    """
-
-    target: str
-    identity: float
-    query_start: int
-    target_start: int
-    cigar: str
-
-    @property
-    def pairs(self) -> Int[np.ndarray, "P 2"]:
-        """Pairs of (query residue, template residue), from 0."""
-        here, there = self.query_start, self.target_start
-        pairs = []
-        for count, kind in re.findall(r"(\d+)([MID])", self.cigar):
-            size = int(count)
-            if kind == "M":
-                pairs.append(np.stack([here + np.arange(size), there + np.arange(size)], axis=1))
-            here, there = here + size * (kind != "D"), there + size * (kind != "I")
-        return np.concatenate(pairs)
 
 
 class Pack:
@@ -118,9 +88,6 @@ class Pack:
             for shard, arrays in enumerate(self.shards)
             for row, name in enumerate(arrays["ids"])
         }
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.place
 
     def find(self, name: str) -> tuple[dict[str, np.ndarray], int]:
         """The arrays that hold an id, and its row in them."""
@@ -142,9 +109,8 @@ class Library:
     def __init__(self, folder: Path, splits: Sequence[str]) -> None:
         paths = sorted((folder / "structures").glob("structures-*.npz"))
         if not paths:
-            raise InputError(
-                "holds no structures/structures-*.npz", "give the folder of the packs", where=folder
-            )
+            what = "holds no structures/structures-*.npz"
+            raise InputError(what, "give the folder of the packs", where=folder)
         self.structures = Pack(paths)
         self.alignments = Pack([folder / "msas" / f"msas-{split}.npz" for split in splits])
         self.templates = Pack([folder / "templates" / f"templates-{split}.npz" for split in splits])
@@ -158,7 +124,7 @@ class Library:
 
     def best_plddt(self, name: str) -> float:
         """The highest pLDDT of a chain's residues; 0 where the chain is missing."""
-        if name not in self.structures:
+        if name not in self.structures.place:
             return 0.0
         arrays, row = self.structures.find(name)
         residues = slice(*arrays["offsets"][row : row + 2])
@@ -173,27 +139,25 @@ class Library:
 
     def hits(self, name: str) -> list[Hit]:
         """A chain's template hits, best E-value first, without itself and near copies of it."""
+        hits = []
         with _reading(name):
             arrays, row = self.templates.find(name)
-            cigars = arrays["cigar_offsets"]
-            hits = [
-                Hit(
-                    target=str(arrays["target_ids"][arrays["target"][number]]),
-                    identity=float(arrays["identity"][number]),
-                    query_start=int(arrays["query_start"][number]),
-                    target_start=int(arrays["target_start"][number]),
-                    cigar=arrays["cigar"][slice(*cigars[number : number + 2])].tobytes().decode(),
-                )
-                for number in range(*arrays["hit_offsets"][row : row + 2])
-            ]
-        return [hit for hit in hits if hit.identity < MAX_IDENTITY and hit.target != name]
+            for number in range(*arrays["hit_offsets"][row : row + 2]):
+                identity = float(arrays["identity"][number])
+                target = str(arrays["target_ids"][arrays["target"][number]])
+                if identity < MAX_IDENTITY and target != name:
+                    cigar = arrays["cigar"][slice(*arrays["cigar_offsets"][number : number + 2])]
+                    start = (int(arrays[f"{side}_start"][number]) for side in ("query", "target"))
+                    pairs = pairs_of(cigar.tobytes().decode(), *start)
+                    hits.append(Hit(target, pairs, identity=identity))
+        return hits
 
     def lay_hit(self, name: str, hit: Hit) -> KnownChain:
         """A template hit's atoms on the residues of its query; code 21 where it has none."""
-        query, template = self.chain(name), self.chain(hit.target)
-        laid = KnownChain(
+        query, template = self.chain(name), self.chain(hit.name)
+        laid = replace(
+            query,
             aatype=np.full(len(query), GAP),
-            residue_index=query.residue_index,
             positions=np.zeros_like(query.positions),
             mask=np.zeros_like(query.mask),
             resolution=template.resolution,
@@ -201,10 +165,8 @@ class Library:
         )
         with _reading(name):
             here, there = hit.pairs.T
-            laid.aatype[here] = template.aatype[there]
-            laid.positions[here] = template.positions[there]
-            laid.mask[here] = template.mask[there]
-            laid.plddt[here] = template.plddt[there]
+            for array in ("aatype", "positions", "mask", "plddt"):
+                getattr(laid, array)[here] = getattr(template, array)[there]
         return laid
 
     def structure(self, name: str) -> Structure:
@@ -225,26 +187,15 @@ class Library:
     def query(self, name: str, num_templates: int = 0, *, alignment: bool = True) -> Query:
         """What one would ask to predict a chain, with its best template hits."""
         msa, deletions = self.alignment(name)
-        msa, deletions = (msa, deletions) if alignment else (msa[:1], deletions[:1])
-        rows = ["".join(letters) for letters in _LETTERS[msa]]
-        return Query(
-            name,
-            (
-                Chain(
-                    ids=("A",),
-                    sequence=rows[0],
-                    alignment=Alignment(
-                        headers=(name, *(f"row{number}" for number in range(1, len(rows)))),
-                        sequences=tuple(rows),
-                        deletions=deletions.astype(np.int32),
-                    ),
-                    templates=tuple(
-                        TemplateHit(hit.target, self.structure(hit.target), hit.pairs)
-                        for hit in self.hits(name)[:num_templates]
-                    ),
-                ),
-            ),
-        )
+        rows = slice(None) if alignment else slice(1)
+        headers = [name, *(f"row{number}" for number in range(1, len(msa)))][rows]
+        aligned = Alignment.counted(headers, _LETTERS[msa[rows]], deletions[rows].astype(np.int32))
+        templates = [
+            replace(hit, structure=self.structure(hit.name))
+            for hit in self.hits(name)[:num_templates]
+        ]
+        chain = Chain(("A",), aligned.query, aligned, templates=tuple(templates))
+        return Query(safe_name(name, name), (chain,))
 
 
 @contextmanager
@@ -253,9 +204,8 @@ def _reading(name: str) -> Iterator[None]:
     try:
         yield
     except (LookupError, ValueError) as error:
-        raise InputError(
-            f"{name} is missing or damaged ({error})", "make its pack again"
-        ) from error
+        what = f"{name} is missing or damaged ({error})"
+        raise InputError(what, "make its pack again") from error
 
 
 def _check_codes(codes: Int[np.ndarray, "*M N"], last: int) -> None:
@@ -268,47 +218,36 @@ def read_chain(arrays: Mapping[str, np.ndarray], row: int) -> KnownChain:
     residues = slice(*arrays["offsets"][row : row + 2])
     others = slice(*arrays["atom_offsets"][row : row + 2])
     mask = unpack_mask(arrays["atom_mask"][residues])
-    read = _first_layout if "layout" not in arrays else _compact_layout
     resolution = float(arrays["resolution"][row])
     if np.isnan(resolution) and "method" in arrays and "NMR" in str(arrays["method"][row]).upper():
         resolution = 0.0
+    plddt = arrays["plddt"][residues] if "plddt" in arrays else np.full(len(mask), 100)
     return KnownChain(
         aatype=arrays["aatype"][residues].astype(np.int64),
         residue_index=arrays["residue_index"][residues].astype(np.int64),
-        positions=read(arrays, mask, residues, others),
+        positions=_positions(arrays, mask, residues, others),
         mask=mask.astype(np.float32),
         resolution=resolution,
-        plddt=(
-            arrays["plddt"][residues].astype(np.float32)
-            if "plddt" in arrays
-            else np.full(len(mask), 100, np.float32)
-        ),
+        plddt=plddt.astype(np.float32),
     )
 
 
-def _compact_layout(
+def _positions(
     arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"], residues: slice, others: slice
 ) -> Float[np.ndarray, "N 37 3"]:
-    if str(arrays["layout"]) != LAYOUT:
-        raise ValueError("of another version of Foldry")
-    planes = {
-        "step": arrays["step"],
-        "anchors": arrays["anchors"][..., residues],
-        "others": arrays["others"][..., others],
-    }
-    return decode_atoms(planes, mask).astype(np.float32)
-
-
-def _first_layout(
-    arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"], residues: slice, others: slice
-) -> Float[np.ndarray, "N 37 3"]:
-    """Cα atoms as steps of 0.001 Å, the others as 0.005 Å from their Cα in two bytes."""
+    if "layout" in arrays:
+        if str(arrays["layout"]) != LAYOUT:
+            raise ValueError("of another version of Foldry")
+        anchors, atoms = arrays["anchors"][..., residues], arrays["others"][..., others]
+        planes = {"step": arrays["step"], "anchors": anchors, "others": atoms}
+        return decode_atoms(planes, mask).astype(np.float32)
+    # The first layout: Cα atoms as steps of 0.001 Å, the others as 0.005 Å from it in two bytes.
     ca = (np.cumsum(arrays["ca_delta"][residues], axis=0) * 0.001).astype(np.float32)
     high, low = arrays["atom_coords_high"][others], arrays["atom_coords_low"][others]
-    from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
     beside_ca = mask.copy()
     beside_ca[:, CA] = False
     positions = np.zeros((*mask.shape, 3), np.float32)
+    from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
     positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
     positions[:, CA] = ca
     return positions
@@ -334,27 +273,30 @@ def structure_arrays(chains: Mapping[str, KnownChain]) -> dict[str, np.ndarray]:
 
     Each chain's atoms are encoded by themselves, so that one is read without the others.
     """
-    masks = [chain.mask > 0 for chain in chains.values()]
+    each = list(chains.values())
+    masks = [chain.mask > 0 for chain in each]
     atoms = [
-        encode_atoms(chain.positions, mask, STEP)
-        for chain, mask in zip(chains.values(), masks, strict=True)
+        encode_atoms(chain.positions, mask, STEP) for chain, mask in zip(each, masks, strict=True)
     ]
     return {
         "layout": np.array(LAYOUT),
         "ids": np.array(list(chains)),
-        "offsets": _offsets(len(chain) for chain in chains.values()),
+        "offsets": _offsets(map(len, each)),
         "atom_offsets": _offsets(planes["others"].shape[2] for planes in atoms),
-        "aatype": np.concatenate([chain.aatype for chain in chains.values()]).astype(np.uint8),
-        "residue_index": np.concatenate([chain.residue_index for chain in chains.values()]).astype(
-            np.int32
-        ),
+        "aatype": joined(each, "aatype").astype(np.uint8),
+        "residue_index": joined(each, "residue_index").astype(np.int32),
         "atom_mask": np.packbits(np.concatenate(masks), axis=1),
         "step": np.array(STEP),
         "anchors": join_planes([planes["anchors"] for planes in atoms]),
         "others": join_planes([planes["others"] for planes in atoms]),
-        "plddt": np.concatenate([chain.plddt for chain in chains.values()]).astype(np.uint8),
-        "resolution": np.array([chain.resolution for chain in chains.values()], np.float32),
+        "plddt": joined(each, "plddt").astype(np.uint8),
+        "resolution": np.array([chain.resolution for chain in each], np.float32),
     }
+
+
+def joined(chains: Iterable[KnownChain], name: str) -> np.ndarray:
+    """One array of some chains, end to end."""
+    return np.concatenate([getattr(chain, name) for chain in chains])
 
 
 def alignment_arrays(
@@ -383,19 +325,51 @@ def alignment_arrays(
 def hit_arrays(hits: Mapping[str, Sequence[Hit]]) -> dict[str, np.ndarray]:
     """A pack of template hits: by id, the best first."""
     each = [hit for of_chain in hits.values() for hit in of_chain]
-    targets = sorted({hit.target for hit in each})
+    targets = sorted({hit.name for hit in each})
     place = {name: number for number, name in enumerate(targets)}
+    cigars = [cigar_of(hit.pairs) for hit in each]
     return {
         "ids": np.array(list(hits)),
-        "hit_offsets": _offsets(len(of_chain) for of_chain in hits.values()),
+        "hit_offsets": _offsets(map(len, hits.values())),
         "target_ids": np.array(targets, "U"),
-        "target": np.array([place[hit.target] for hit in each], np.int32),
+        "target": np.array([place[hit.name] for hit in each], np.int32),
         "identity": np.array([hit.identity for hit in each], np.float32),
-        "query_start": np.array([hit.query_start for hit in each], np.int32),
-        "target_start": np.array([hit.target_start for hit in each], np.int32),
-        "cigar": np.frombuffer("".join(hit.cigar for hit in each).encode(), np.uint8),
-        "cigar_offsets": _offsets(len(hit.cigar) for hit in each),
+        "query_start": np.array([hit.pairs[0, 0] for hit in each], np.int32),
+        "target_start": np.array([hit.pairs[0, 1] for hit in each], np.int32),
+        "cigar": np.frombuffer("".join(cigars).encode(), np.uint8),
+        "cigar_offsets": _offsets(map(len, cigars)),
     }
+
+
+def pairs_of(cigar: str, query_start: int, target_start: int) -> Int[np.ndarray, "P 2"]:
+    """Pairs of (query residue, target residue), from 0, of an alignment's runs.
+
+    Args:
+        cigar: Runs of M (both have a residue), I (the query alone), D (the target alone).
+        query_start, target_start: The first residues, from 0.
+
+    Raises:
+        ValueError: No residues are aligned.
+    """
+    here, there = query_start, target_start
+    pairs = []
+    for count, kind in re.findall(r"(\d{1,6})([MID])", cigar):
+        size = int(count)
+        if kind == "M":
+            pairs.append(np.stack([here + np.arange(size), there + np.arange(size)], axis=1))
+        here, there = here + size * (kind != "D"), there + size * (kind != "I")
+    return np.concatenate(pairs)
+
+
+def cigar_of(pairs: Int[np.ndarray, "P 2"]) -> str:
+    """The runs of an alignment that begins with its first pair; the inverse of `pairs_of`."""
+    gaps = np.diff(pairs, axis=0) - 1
+    ends = np.flatnonzero(gaps.any(axis=1))
+    first, *runs = np.diff([0, *(ends + 1), len(pairs)])
+    cigar = f"{first}M"
+    for run, (query, target) in zip(runs, gaps[ends], strict=True):
+        cigar += f"{query}I" * bool(query) + f"{target}D" * bool(target) + f"{run}M"
+    return cigar
 
 
 def write_pack(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -423,9 +397,20 @@ def read_table(path: Path) -> list[dict[str, str]]:
         names = header.split("\t")
         return [dict(zip(names, row.split("\t"), strict=True)) for row in rows]
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"is not a readable table ({error})", "fix or replace it", where=path
-        ) from error
+        what = f"is not a readable table ({error})"
+        raise InputError(what, "fix or replace it", where=path) from error
+
+
+def check_clusters(clusters: Mapping[str, str], names: Collection[str], table: Path) -> None:
+    """Make sure that a table of clusters has all chains.
+
+    Raises:
+        InputError: It has not.
+    """
+    missing = sorted(name for name in names if name not in clusters)
+    if missing:
+        what = f"has no cluster for {len(missing)} chains, {missing[0]} among them"
+        raise InputError(what, "add them", where=table)
 
 
 def _offsets(sizes: Iterable[int]) -> Int[np.ndarray, " C1"]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
@@ -17,32 +17,21 @@ from typing import Final
 
 import numpy as np
 
-from foldry.dataset import mmseqs
+from foldry.dataset import mmseqs, packs
 from foldry.dataset.chains import (
-    A3M_SUFFIXES,
-    STOCKHOLM_SUFFIXES,
     STRUCTURE_SUFFIXES,
     Candidate,
-    PrepareConfig,
+    has_suffix,
     is_result,
     read_candidates,
     structure_name,
 )
-from foldry.dataset.packs import (
-    CLUSTERS,
-    Hit,
-    alignment_arrays,
-    hit_arrays,
-    read_alignment,
-    read_chain,
-    structure_arrays,
-    write_pack,
-    write_table,
-)
+from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.errors import FoldryError, InputError, MissingError, OutsideError, as_foldry_error
 from foldry.formats.npz import read_arrays
+from foldry.inputs.queries import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
 from foldry.processes.pool import worker_pool
-from foldry.residues import RESTYPES_WITH_X
+from foldry.query import Hit
 from foldry.store.files import (
     check_folder,
     make_folder,
@@ -62,27 +51,10 @@ SHARD: Final = 500
 """Chains in one file of structures."""
 NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
-"""Of the shorter one: a training chain so near to a validation chain is not trained on."""
+"""Of the shorter chain: a training chain this near to a validation chain is not trained on."""
 _FOLDERS: Final = (WORK, "structures", "msas", "templates", "splits")
 _VERSION: Final = 3
 _REPORTS: Final = ("tsv", "json")
-
-
-@dataclass(frozen=True)
-class SplitConfig:
-    """How chains are divided.
-
-    Attributes:
-        clusters: A table of cluster and chain, separated by a tab; None has MMseqs2 make one.
-        identity: Of the members of a cluster, from 0 to 1.
-        val_share: Share of the clusters that go to the validation split.
-        seed: Which ones.
-    """
-
-    clusters: Path | None = None
-    identity: float = 0.3
-    val_share: float = 0.05
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,7 +111,7 @@ def prepare(
         config: What is good enough.
         split: How chains are clustered and divided.
         workers: Processes.
-        watch: Told how many files of how many are done.
+        watch: Given how many files of how many are done.
 
     Raises:
         InputError: There are no structures, or nothing is left of them.
@@ -147,77 +119,53 @@ def prepare(
         BusyError: Another process prepares data in the folder.
         OutsideError: MMseqs2 failed.
     """
-    split = split or SplitConfig()
+    config, split = config or PrepareConfig(), split or SplitConfig()
     check_folder(out)
     ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
     if names(out) and not ours:
-        raise InputError(
-            "holds something else than prepared data", "give another folder", where=out
-        )
-    check_folder(out)
+        what = "holds something else than prepared data"
+        raise InputError(what, "give another folder", where=out)
     if split.clusters is None:
         mmseqs.find()
-    tasks = _tasks(structures, alignments, out / WORK, config or PrepareConfig())
+    tasks = _tasks(structures, alignments, out / WORK, config)
     with hold(out, _FOLDERS):
-        return _prepare(out, tasks, structures, config or PrepareConfig(), split, workers, watch)
+        table = _drop_copies(_read_all(tasks, out / WORK, workers, watch))
+        kept = [row for row in table if not row.reason]
+        if not kept:
+            [(reason, count)] = Counter(row.reason for row in table).most_common(1)
+            what = f"has no chain to train on; {count} of {len(table)} were dropped for this reason"
+            raise InputError(f"{what}, {reason.rstrip('.')}", where=structures)
+        kept = _divided(kept, split, workers, out / WORK)
+        hits = _hits(kept, workers, out / WORK) if mmseqs.is_here() else {}
+        _write(out, kept, hits, {task.file: task.record for task in tasks})
+        new = {row.id: row for row in kept}
+        table = [row if row.reason else new[row.id] for row in table]
+        _report(out, table, config, split)
+    return table
 
 
-def _prepare(
-    out: Path,
-    tasks: Sequence[_Task],
-    structures: Path,
-    config: PrepareConfig,
-    split: SplitConfig,
-    workers: int,
-    watch: Callable[[int, int], None],
+def _read_all(
+    tasks: Sequence[_Task], work: Path, workers: int, watch: Callable[[int, int], None]
 ) -> list[Row]:
-    """As `prepare`, in a folder that is held."""
-    make_folder(out / WORK)
+    """The rows of all files, which have their records then.
+
+    Raises:
+        FoldryError: None has a chain that is kept, and another run may read some.
+    """
+    make_folder(work)
     for task in tasks:
-        if task.record.exists() and not _is_whole(task.record):
+        if not _is_whole(task.record):
             remove(task.record)
         remove(task.started)  # of a run that was killed
     failed = run_all(_read, tasks, workers, watch)
-    table = _drop_copies(
-        [
-            row
-            for task in tasks
-            for row in (
-                _rows(task)
-                if task.file not in failed
-                else [Row("", task.file, reason=str(failed[task.file]))]
-            )
-        ]
-    )
-    kept = [row for row in table if not row.reason]
-    if not kept:
-        for error in failed.values():
-            raise error
-        [(reason, count)] = Counter(row.reason for row in table).most_common(1)
-        raise InputError(
-            f"has no chain to train on; {count} of {len(table)} were dropped for this reason, "
-            f"{reason.rstrip('.')}",
-            where=structures,
-        )
-    sequences = {row.id: row.sequence for row in kept}
-    clusters = _clusters(sequences, split, workers, out / WORK)
-    chosen = _validation(clusters, split)
-    kept = [
-        replace(row, cluster=clusters[row.id], split="val" if row.id in chosen else "train")
-        for row in kept
-    ]
-    hits = {}
-    if mmseqs.is_here():
-        training, held_out = (
-            {row.id: row.sequence for row in kept if row.split == split} for split in SPLITS
-        )
-        hits = mmseqs.search(training, training, workers, out / WORK, mmseqs.MAX_HITS)
-        # All of them, however many: what is not found here is trained on.
-        hits |= mmseqs.search(held_out, training, workers, out / WORK)
-    _write(out, kept, hits, {task.file: task.record for task in tasks})
-    new = {row.id: row for row in kept}
-    table = [row if row.reason else new[row.id] for row in table]
-    _report(out, table, asdict(config), split)
+    table = []
+    for task in tasks:
+        if task.file in failed:
+            table.append(Row("", task.file, reason=str(failed[task.file])))
+        else:
+            table += [Row(**row) for row in json.loads(str(read_arrays(task.record)["rows"]))]
+    if failed and all(row.reason for row in table):
+        raise next(iter(failed.values()))
     return table
 
 
@@ -235,36 +183,41 @@ def run_all(
         Files that have no record now, since another run may read them, and why.
     """
     failed: dict[str, FoldryError] = {}
-    left = [task for task in tasks if not task.record.exists()]
-    while left:
-        done = len(tasks) - len(left)
+    while left := [t for t in tasks if not t.record.exists() and t.file not in failed]:
+        first = len(tasks) - len(left) + 1
         try:
-            with worker_pool(min(workers, len(left))) as pool:
-                futures = {pool.submit(work, task): task for task in left}
-                for future in as_completed(futures):
-                    if error := future.result():
-                        failed[futures[future].file] = error
-                    done += 1
-                    watch(done, len(tasks))
+            for done, (task, error) in enumerate(_outcomes(work, left, workers), first):
+                if error:
+                    failed[task.file] = error
+                watch(done, len(tasks))
         except BrokenProcessPool:
             begun = [task for task in left if task.started.exists() and not task.record.exists()]
-            for task in begun:
-                if error := _alone(work, task):
-                    failed[task.file] = error
-                    remove(task.started)
             if not begun:
                 raise
-        left = [task for task in left if not task.record.exists() and task.file not in failed]
+            for task in begun:
+                try:
+                    [(_, error)] = _outcomes(work, [task], 1)
+                except BrokenProcessPool:
+                    what = "reading it ended its process"
+                    error = OutsideError(what, "try again", where=task.file)
+                if error:
+                    failed[task.file] = error
+                    remove(task.started)
     return failed
 
 
-def _alone(work: Callable[[_Task], FoldryError | None], task: _Task) -> FoldryError | None:
-    """Do the work of one task in a process of its own; why there is no record, or None."""
-    try:
-        with worker_pool(1) as pool:
-            return pool.submit(work, task).result()
-    except BrokenProcessPool:
-        return OutsideError("reading it ended its process", "try again", where=task.file)
+def _outcomes(
+    work: Callable[[_Task], FoldryError | None], tasks: Sequence[_Task], workers: int
+) -> Iterator[tuple[_Task, FoldryError | None]]:
+    """Each task when it is done, and why it has no record, or None.
+
+    Raises:
+        BrokenProcessPool: A process ended.
+    """
+    with worker_pool(min(workers, len(tasks))) as pool:
+        futures = {pool.submit(work, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
 
 def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
@@ -290,7 +243,7 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
 
 
 def _structures(folder: Path) -> list[Path]:
-    """All structure files, of a query's predictions the best alone."""
+    """All structure files; of a query's predictions the best alone."""
     kept: dict[Path, Path] = {}
     for path in _files(folder, STRUCTURE_SUFFIXES):
         if not is_result(path):
@@ -301,8 +254,9 @@ def _structures(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [path for path in paths if path.name.lower().removesuffix(".gz").endswith(suffixes)]
+    return sorted(
+        path for path in folder.rglob("*") if has_suffix(path, suffixes) and path.is_file()
+    )
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -313,51 +267,46 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _read(task: _Task) -> FoldryError | None:
     """Read one file and keep what came of it; why nothing is kept, or None."""
     write_text(task.started, "")
+    arrays: dict[str, np.ndarray] = {}
     try:
-        candidates = read_candidates(task.path, task.alignments, task.config)
+        found = read_candidates(task.path, task.alignments, task.config)
     except Exception as error:  # no file stops a run
         known = as_foldry_error(error)
         if isinstance(known, MissingError | OutsideError) or isinstance(error, OSError):
             remove(task.started)
             return known  # another run may have the memory, or the disk, for it
-        _keep(task, [Row("", task.file, reason=str(known))])
+        rows = [Row("", task.file, reason=str(known))]
     else:
-        _keep_candidates(task, candidates)
+        rows = [_row(name, task.file, each) for name, each in found.items()]
+        kept = {name: each for name, each in found.items() if isinstance(each, Candidate)}
+        if kept:
+            chains = packs.structure_arrays({name: each.chain for name, each in kept.items()})
+            msas = packs.alignment_arrays({name: each.alignment for name, each in kept.items()})
+            arrays |= {f"structures.{key}": array for key, array in chains.items()}
+            arrays |= {f"msas.{key}": array for key, array in msas.items()}
+    text = np.array(json.dumps([asdict(row) for row in rows]))
+    packs.write_pack(task.record, {"rows": text, **arrays})
+    remove(task.started)
     return None
 
 
-def _keep_candidates(task: _Task, candidates: Sequence[Candidate]) -> None:
-    rows, chains, alignments = [], {}, {}
-    for each in candidates:
-        row = Row(each.name, task.file, reason=each.reason)
-        if each.chain is not None and each.msa is not None and each.deletions is not None:
-            chains[each.name] = each.chain
-            alignments[each.name] = each.msa, each.deletions
-            row = replace(
-                row,
-                length=len(each.chain),
-                resolution=each.chain.resolution,
-                plddt=round(float(each.chain.plddt.mean()), 1),
-                rows=len(each.msa),
-                atoms=int(each.chain.mask.sum()),
-                sequence="".join(RESTYPES_WITH_X[code] for code in each.chain.aatype),
-            )
-        rows.append(row)
-    arrays: dict[str, np.ndarray] = {}
-    if chains:
-        arrays |= {f"structures.{key}": each for key, each in structure_arrays(chains).items()}
-        arrays |= {f"msas.{key}": each for key, each in alignment_arrays(alignments).items()}
-    _keep(task, rows, arrays)
-
-
-def _keep(task: _Task, rows: Sequence[Row], arrays: Mapping[str, np.ndarray] | None = None) -> None:
-    text = np.array(json.dumps([asdict(row) for row in rows]))
-    write_pack(task.record, {"rows": text, **(arrays or {})})
-    remove(task.started)
+def _row(name: str, file: str, found: Candidate | str) -> Row:
+    if isinstance(found, str):
+        return Row(name, file, reason=found)
+    return Row(
+        name,
+        file,
+        length=len(found.chain),
+        resolution=found.chain.resolution,
+        plddt=round(float(found.chain.plddt.mean()), 1),
+        rows=len(found.alignment[0]),
+        atoms=int(found.chain.mask.sum()),
+        sequence=found.chain.sequence,
+    )
 
 
 def _is_whole(record: Path) -> bool:
-    """Whether a record that an earlier run kept is undamaged."""
+    """Whether a record that an earlier run kept is there and undamaged."""
     try:
         read_arrays(record)
     except ValueError:
@@ -365,23 +314,19 @@ def _is_whole(record: Path) -> bool:
     return True
 
 
-def _rows(task: _Task) -> list[Row]:
-    with np.load(task.record, allow_pickle=False) as archive:
-        return [Row(**row) for row in json.loads(str(archive["rows"]))]
-
-
 def _drop_copies(table: Sequence[Row]) -> list[Row]:
-    """The rows, of those with one id or one sequence all but the best dropped.
+    """The rows; of those with one id or one sequence all but the best are dropped.
 
     The best has the best known resolution, then the highest pLDDT, then most atoms.
     """
     first: dict[str, str] = {}
     best: dict[str, Row] = {}
-    unique = []
-    for row in table:
-        if not row.reason and first.setdefault(row.id, row.file) != row.file:
-            row = replace(row, reason=f"{first[row.id]} has a chain of this name too")  # noqa: PLW2901
-        unique.append(row)
+    unique = [
+        replace(row, reason=f"{first[row.id]} has a chain of this name too")
+        if not row.reason and first.setdefault(row.id, row.file) != row.file
+        else row
+        for row in table
+    ]
     for row in sorted((row for row in unique if not row.reason), key=_rank):
         best.setdefault(row.sequence, row)
     return [
@@ -398,36 +343,43 @@ def _rank(row: Row) -> tuple[float, float, int, str]:
     return resolution, -row.plddt, -row.atoms, row.id
 
 
-def _clusters(
-    sequences: Mapping[str, str], split: SplitConfig, workers: int, scratch: Path
-) -> dict[str, str]:
+def _divided(kept: Sequence[Row], split: SplitConfig, workers: int, scratch: Path) -> list[Row]:
+    """The rows with their clusters and splits: whole clusters are validated on, never all."""
+    sequences = {row.id: row.sequence for row in kept}
     if split.clusters is None:
-        return mmseqs.cluster(sequences, split.identity, workers, scratch)
+        clusters = mmseqs.cluster(sequences, split.identity, workers, scratch)
+    else:
+        clusters = _read_clusters(split.clusters)
+        packs.check_clusters(clusters, sequences, split.clusters)
+    found = sorted({clusters[name] for name in sequences})
+    count = max(round(split.val_share * len(found)), int(split.val_share > 0))
+    drawn = np.random.default_rng(split.seed).permutation(found)[: min(count, len(found) - 1)]
+    val = set(drawn.tolist())
+    return [
+        replace(row, cluster=clusters[row.id], split="val" if clusters[row.id] in val else "train")
+        for row in kept
+    ]
+
+
+def _read_clusters(path: Path) -> dict[str, str]:
+    """The cluster of each chain, of a table without a header."""
     try:
-        lines = split.clusters.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8").splitlines()
         pairs = [line.split("\t") for line in lines if line.strip()]
-        known = {member: cluster for cluster, member, *_ in pairs}
+        return {member: cluster for cluster, member, *_ in pairs}
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"is not a table of clusters and chains ({error})", "fix it", where=split.clusters
-        ) from error
-    missing = sorted(set(sequences) - set(known))
-    if missing:
-        raise InputError(
-            f"has no cluster for {missing[0]} and {len(missing) - 1} other chains",
-            "add them",
-            where=split.clusters,
-        )
-    return {name: known[name] for name in sequences}
+        what = f"is not a table of clusters and chains ({error})"
+        raise InputError(what, "fix it", where=path) from error
 
 
-def _validation(clusters: Mapping[str, str], split: SplitConfig) -> set[str]:
-    """The chains of the clusters that go to the validation split, never of all clusters."""
-    names = sorted(set(clusters.values()))
-    wanted = round(split.val_share * len(names))
-    count = min(max(wanted, int(split.val_share > 0)), len(names) - 1)
-    drawn = set(np.random.default_rng(split.seed).permutation(names)[:count].tolist())
-    return {name for name, cluster in clusters.items() if cluster in drawn}
+def _hits(kept: Sequence[Row], workers: int, scratch: Path) -> dict[str, list[Hit]]:
+    """Template hits of all chains among the training chains."""
+    training, held_out = (
+        {row.id: row.sequence for row in kept if row.split == split} for split in SPLITS
+    )
+    hits = mmseqs.search(training, training, workers, scratch, mmseqs.MAX_HITS)
+    # All of them, however many: what is not found here is trained on.
+    return hits | mmseqs.search(held_out, training, workers, scratch)
 
 
 def _write(
@@ -445,14 +397,14 @@ def _write(
         for shard, start in enumerate(range(0, len(rows), SHARD)):
             chains = {}
             for row in rows[start : start + SHARD]:
-                with np.load(records[row.file], allow_pickle=False) as archive:
-                    chains[row.id] = read_chain(*_packed(archive, "structures", row.id))
-                    alignments[row.id] = read_alignment(*_packed(archive, "msas", row.id))
+                record = read_arrays(records[row.file])
+                chains[row.id] = packs.read_chain(*_packed(record, "structures", row.id))
+                alignments[row.id] = packs.read_alignment(*_packed(record, "msas", row.id))
             name = f"structures-{split}-{shard:03d}.npz"
-            write_pack(out / "structures" / name, structure_arrays(chains))
-        write_pack(out / "msas" / f"msas-{split}.npz", alignment_arrays(alignments))
+            packs.write_pack(out / "structures" / name, packs.structure_arrays(chains))
+        packs.write_pack(out / "msas" / f"msas-{split}.npz", packs.alignment_arrays(alignments))
         best = {row.id: hits.get(row.id, ())[: mmseqs.MAX_HITS] for row in rows}
-        write_pack(out / "templates" / f"templates-{split}.npz", hit_arrays(best))
+        packs.write_pack(out / "templates" / f"templates-{split}.npz", packs.hit_arrays(best))
         lines = [
             {
                 "id": row.id,
@@ -463,16 +415,16 @@ def _write(
             }
             for row in rows
         ]
-        write_table(out / "splits" / f"{split}.tsv", lines)
+        packs.write_table(out / "splits" / f"{split}.tsv", lines)
     pairs = [{"cluster30": row.cluster, "id": row.id} for row in kept]
-    write_table(out / "splits" / f"{CLUSTERS}.tsv", pairs)
+    packs.write_table(out / "splits" / f"{packs.CLUSTERS}.tsv", pairs)
 
 
 def _packed(
-    archive: Mapping[str, np.ndarray], kind: str, name: str
+    record: Mapping[str, np.ndarray], kind: str, name: str
 ) -> tuple[dict[str, np.ndarray], int]:
     start = f"{kind}."
-    arrays = {key.removeprefix(start): archive[key] for key in archive if key.startswith(start)}
+    arrays = {key.removeprefix(start): record[key] for key in record if key.startswith(start)}
     return arrays, arrays["ids"].tolist().index(name)
 
 
@@ -480,27 +432,25 @@ def _near(kept: Sequence[Row], hits: Mapping[str, Sequence[Hit]]) -> set[str]:
     """Training chains that resemble a validation chain though they are of another cluster."""
     lengths = {row.id: row.length for row in kept}
     return {
-        hit.target
+        hit.name
         for row in kept
         if row.split == "val"
         for hit in hits.get(row.id, ())
-        if hit.identity >= NEAR_IDENTITY
-        and len(hit.pairs) >= NEAR_COVERAGE * min(row.length, lengths[hit.target])
+        if (hit.identity or 0.0) >= NEAR_IDENTITY
+        and len(hit.pairs) >= NEAR_COVERAGE * min(row.length, lengths[hit.name])
     }
 
 
-def _report(
-    out: Path, table: Sequence[Row], config: Mapping[str, object], split: SplitConfig
-) -> None:
+def _report(out: Path, table: Sequence[Row], config: PrepareConfig, split: SplitConfig) -> None:
     lines = [asdict(row) for row in table]
     for line in lines:
         del line["sequence"], line["atoms"]
-    write_table(out / f"{REPORT}.tsv", lines)
+    packs.write_table(out / f"{REPORT}.tsv", lines)
     summary = {
         "kept": dict(Counter(row.split for row in table if not row.reason)),
         "dropped": sum(bool(row.reason) for row in table),
         "clusters": len({row.cluster for row in table if not row.reason}),
-        "config": config,
+        "config": asdict(config),
         "split": asdict(split) | {"clusters": split.clusters and str(split.clusters)},
         "template_hits": mmseqs.is_here(),
     }

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from foldry.align.weights import row_weights
-from foldry.features.features import FeatureConfig
+from foldry.features.config import FeatureConfig
 from foldry.residues import GAP, UNKNOWN, one_hot
 
 MAX_ROWS: Final = 256

@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from foldry.features.features import Features
-
 INTERFACE_DISTANCE: Final = 15.0
 """Å between Cα atoms of two chains, up to which a residue is at an interface."""
-
-
-def crop_features(features: Features, start: int, length: int) -> Features:
-    """The residues start … start + length − 1; they keep their residue indices (SI 1.2.8).
-
-    A window that reaches past the chain's end is cut off there.
-    """
-    window = slice(start, start + length)
-    templates = features.templates
-    if templates is not None:
-        whole = vars(templates)
-        templates = replace(
-            templates, **{name: whole[name][:, window] for name in whole if name != "mask"}
-        )
-    profile, pairs, covered = features.profile, features.coevolution, features.covered
-    return replace(
-        features,
-        aatype=features.aatype[window],
-        target_feat=features.target_feat[window],
-        residue_index=features.residue_index[window],
-        asym_id=features.asym_id[window],
-        entity_id=features.entity_id[window],
-        sym_id=features.sym_id[window],
-        seq_mask=features.seq_mask[window],
-        msa=features.msa[:, window],
-        deletion_matrix=features.deletion_matrix[:, window],
-        templates=templates,
-        profile=None if profile is None else profile[window],
-        coevolution=None if pairs is None else pairs[window, window],
-        covered=None if covered is None else covered[:, window],
-    )
 
 
 def contiguous_crop(

@@ -24,6 +24,16 @@ _BACKBONE_TURN: Final = np.array([-1, 1, -1], np.float32)
 """The backbone's x-axis points from CA to C."""
 
 
+_BACKBONE_TORSIONS: Final = np.array(
+    [
+        [CA, C, 37 + N, 37 + CA],
+        [C, 37 + N, 37 + CA, 37 + C],
+        [37 + N, 37 + CA, 37 + C, 37 + O],
+    ]
+)
+"""Atoms of pre-omega, phi and psi: atom37 of the residue before, then of the residue itself."""
+
+
 def _group_atoms() -> np.ndarray:
     """atom37 indices [21, 8, 3]: on the negative x-axis, at the origin, on the xy-plane."""
     atoms = np.zeros((21, 8, 3), np.int64)
@@ -120,7 +130,7 @@ def frames_from_points(
     x = _normalize(origin - negative_x)
     towards = xy_plane - origin
     y = _normalize(towards - _dot(towards, x)[..., None] * x)
-    return np.stack([x, y, _cross(x, y), origin], axis=-1)
+    return np.stack([x, y, np.cross(x, y), origin], axis=-1)
 
 
 def torsion_angles(
@@ -142,40 +152,16 @@ def torsion_angles(
     codes = np.minimum(aatype, UNKNOWN)
     xyz = positions.astype(np.float32)
     known = mask.astype(np.float32)
-    before, known_before = np.zeros_like(xyz), np.zeros_like(known)
-    before[..., 1:, :, :], known_before[..., 1:, :] = xyz[..., :-1, :, :], known[..., :-1, :]
-
+    before, known_before = np.roll(xyz, 1, axis=-3), np.roll(known, 1, axis=-2)
+    before[..., :1, :, :], known_before[..., :1, :] = 0, 0
+    two_xyz = np.concatenate([before, xyz], axis=-2)
+    two_known = np.concatenate([known_before, known], axis=-1)
     chi_atoms = residues.CHI_ATOM_INDICES[codes]
-    atoms = np.concatenate(
-        [
-            np.stack(
-                [
-                    np.concatenate([before[..., [CA, C], :], xyz[..., [N, CA], :]], axis=-2),
-                    np.concatenate([before[..., [C], :], xyz[..., [N, CA, C], :]], axis=-2),
-                    xyz[..., [N, CA, C, O], :],
-                ],
-                axis=-3,
-            ),
-            _gather(xyz, chi_atoms, codes.ndim),
-        ],
-        axis=-3,
-    )
-    torsion_mask = np.concatenate(
-        [
-            np.stack(
-                [
-                    known_before[..., [CA, C]].prod(-1) * known[..., [N, CA]].prod(-1),
-                    known_before[..., C] * known[..., [N, CA, C]].prod(-1),
-                    known[..., [N, CA, C, O]].prod(-1),
-                ],
-                axis=-1,
-            ),
-            residues.CHI_MASK[codes] * _gather(known, chi_atoms, codes.ndim).prod(-1),
-        ],
-        axis=-1,
-    )
+    chi_known = residues.CHI_MASK[codes] * _gather(known, chi_atoms, codes.ndim).prod(-1)
+    atoms = [two_xyz[..., _BACKBONE_TORSIONS, :], _gather(xyz, chi_atoms, codes.ndim)]
+    torsion_mask = np.concatenate([two_known[..., _BACKBONE_TORSIONS].prod(-1), chi_known], axis=-1)
 
-    sin_cos = torsion_sin_cos(atoms)
+    sin_cos = torsion_sin_cos(np.concatenate(atoms, axis=-3))
     sin_cos *= _PSI_MIRROR
     turn = 1 - 2 * np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (3, 0)))[codes]
     alternative = sin_cos * turn[..., None]
@@ -271,12 +257,6 @@ def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _normalize(vector: np.ndarray) -> np.ndarray:
     unit: np.ndarray = vector / np.sqrt(_dot(vector, vector) + _EPSILON)[..., None]
     return unit
-
-
-def _cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    x, y, z = (left[..., axis] for axis in range(3))
-    a, b, c = (right[..., axis] for axis in range(3))
-    return np.stack([y * c - z * b, z * a - x * c, x * b - y * a], axis=-1)
 
 
 def _gather(values: np.ndarray, indices: np.ndarray, num_axes: int) -> np.ndarray:

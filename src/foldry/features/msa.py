@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from foldry.errors import InputError
-from foldry.features.features import FeatureConfig, Features, MSADraw
+from foldry.features.config import FeatureConfig
+from foldry.features.features import Features, MSADraw
 from foldry.query import Alignment
 from foldry.residues import GAP, MASKED, RESTYPE_ORDER, RESTYPES, UNKNOWN
 
@@ -38,36 +39,71 @@ def _code_table() -> np.ndarray:
 _CODES: Final = _code_table()
 
 
-def merge_alignments(
-    alignments: Sequence[Alignment],
-) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
-    """Codes and deletions of the rows of all alignments of one query, equal rows kept once.
+@dataclass(frozen=True)
+class Rows:
+    """Distinct rows of one query's alignments.
+
+    Attributes:
+        headers: One per row.
+        codes: AlphaFold order, 20 X, 21 gap.
+        deletions: Inserted letters before each residue.
+    """
+
+    headers: tuple[str, ...]
+    codes: Int[np.ndarray, "M N"]
+    deletions: Float[np.ndarray, "M N"]
+
+
+def merge_alignments(alignments: Sequence[Alignment]) -> Rows:
+    """The rows of all alignments of one query, equal rows kept once.
 
     Rows are equal if their letters are; the first one's deletions count (SI 1.2.1).
 
     Raises:
-        InputError: A row has another length than the query, or a letter that is no amino acid.
+        InputError: The rows of two alignments differ in length, or a letter is no amino acid.
     """
-    rows: dict[str, Int[np.ndarray, " N"]] = {}
-    length = len(alignments[0].sequences[0])
-    for alignment in alignments:
-        for number, sequence in enumerate(alignment.sequences):
-            if len(sequence) != length:
-                raise InputError(
-                    f"Row {number + 1} of the alignment ({alignment.headers[number]!r}) has "
-                    f"{len(sequence)} aligned letters and the query has {length}",
-                    "align every row to the whole query",
-                )
-            rows.setdefault(sequence, alignment.deletions[number])
-    letters = np.frombuffer("".join(rows).encode("latin-1", "replace"), np.uint8)
-    codes = _CODES[letters].reshape(len(rows), length)
+    lengths = [alignment.letters.shape[1] for alignment in alignments]
+    for number, length in enumerate(lengths, start=1):
+        if length != lengths[0]:
+            raise InputError(
+                f"Alignment {number} has rows of {length} letters and the first has {lengths[0]}",
+                "align every row to the whole query",
+            )
+    seen: set[bytes] = set()
+    parts = [alignment.rows(new_rows(alignment.letters, seen)) for alignment in alignments]
+    return Rows(
+        headers=tuple(header for part in parts for header in part.headers),
+        codes=encode_letters(np.concatenate([part.letters for part in parts])),
+        deletions=np.concatenate([part.deletions for part in parts]).astype(np.float32),
+    )
+
+
+def new_rows(letters: UInt8[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndarray, " M"]:
+    """The numbers of the rows that were not seen yet; these are seen from now on."""
+    text, length = letters.tobytes(), letters.shape[1]
+    new = []
+    for number in range(len(letters)):
+        row = text[number * length : (number + 1) * length]
+        if row not in seen:
+            seen.add(row)
+            new.append(number)
+    return np.array(new, np.int64)
+
+
+def encode_letters(letters: UInt8[np.ndarray, "S N"]) -> Int[np.ndarray, "S N"]:
+    """Codes of an alignment's letters, AlphaFold order, 20 X, 21 gap.
+
+    Raises:
+        InputError: A letter is no amino acid.
+    """
+    codes: np.ndarray = _CODES[letters]
     if (codes == _NO_LETTER).any():
         row, column = np.argwhere(codes == _NO_LETTER)[0]
         raise InputError(
-            f"The alignment has {list(rows)[row][column]!r} at residue {column + 1} of a row",
+            f"The alignment has {chr(letters[row, column])!r} at residue {column + 1} of a row",
             "use only capital letters of amino acids and '-'",
         )
-    return codes, np.stack(list(rows.values())).astype(np.float32)
+    return codes
 
 
 def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:

@@ -14,23 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from foldry.errors import InputError
-from foldry.features.msa import merge_alignments
+from foldry.features.config import DEFAULT_PAIRING, Pairing
+from foldry.features.msa import Rows, encode_letters, merge_alignments, new_rows
 from foldry.query import Alignment, Chain, Query
 from foldry.residues import GAP
-
-Pairing = Literal["alphafold", "greedy", "complete", "none"]
-"""How many rows of a species are paired, and when.
-
-`alphafold`: as many as the chain with the fewest has, in two chains or more. `greedy`: the best of
-each chain, in two chains or more. `complete`: the best of each chain, in all chains. `none`: none.
-"""
-DEFAULT_PAIRING: Final = "alphafold"
 
 MAX_ROWS: Final = 2048
 """Rows of one chain of a complex; at most half of them are paired ones."""
@@ -113,15 +106,6 @@ class ComplexAlignment:
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Distinct rows of one chain."""
-
-    headers: tuple[str, ...]
-    codes: Int[np.ndarray, "R L"]
-    deletions: Float[np.ndarray, "R L"]
-
-
-@dataclass(frozen=True)
 class _Paired:
     """The paired rows over all chains, the query first, and what is to be told of them."""
 
@@ -152,7 +136,7 @@ def species_of(header: str) -> str:
 
 def pair_rows(
     species: Sequence[Sequence[str]],
-    identity: Sequence[Int[np.ndarray, " R"]],
+    identity: Sequence[Int[np.ndarray, " _"]],
     pairing: Pairing,
 ) -> tuple[list[PairedRow], list[SpeciesPairing]]:
     """Lines up rows of the same species, the most alike to the query first.
@@ -288,9 +272,9 @@ def _paired_by_species(
     codes, deletions = [], []
     for k, sequence in enumerate(sequences):
         rows = sources[sequence]
-        # One row more than there are: gaps for where a chain has no partner.
+        # The last row is one more than there are: gaps for where a chain has no partner.
         numbers = [row.rows[k] for row in paired]
-        picked = [len(rows.codes) if number is None else number for number in numbers]
+        picked = [-1 if number is None else number for number in numbers]
         codes.append(np.pad(rows.codes, ((0, 1), (0, 0)), constant_values=GAP)[picked])
         deletions.append(np.pad(rows.deletions, ((0, 1), (0, 0)))[picked])
     return _Paired(
@@ -305,28 +289,25 @@ def _paired_by_species(
 def _paired_by_row(query: Query) -> _Paired:
     """Rows paired by the file: those of the same number belong together."""
     parts = [chain.paired or _single(chain.sequence) for chain in query.chains for _ in chain.ids]
-    depths = {len(part.sequences) for part in parts}
+    depths = {part.num_rows for part in parts}
     if len(depths) > 1:
         raise InputError(
             f"{query.name!r} has chains with {min(depths)} and with {max(depths)} paired rows",
-            "rows that are paired by their number must be as many in every chain",
+            "give every chain as many",
         )
-    whole = Alignment(
-        headers=parts[0].headers,
-        sequences=tuple("".join(rows) for rows in zip(*(p.sequences for p in parts), strict=True)),
-        deletions=np.concatenate([part.deletions for part in parts], axis=1),
-    )
-    codes, deletions = merge_alignments([whole])
-    ends = np.cumsum([len(part.sequences[0]) for part in parts])[:-1]
-    there = [(part != GAP).any(axis=1) for part in np.split(codes, ends, axis=1)]
+    picked = new_rows(np.concatenate([part.letters for part in parts], axis=1), set())
+    parts = [part.rows(picked) for part in parts]
+    codes = [encode_letters(part.letters) for part in parts]
+    there = [(part != GAP).any(axis=1) for part in codes]
     rows = [
         PairedRow("", tuple(number if each else None for each in covers))
         for number, covers in enumerate(zip(*there, strict=True))
     ]
-    return _Paired(codes, deletions, rows)
+    deletions = np.concatenate([part.deletions for part in parts], axis=1).astype(np.float32)
+    return _Paired(np.concatenate(codes, axis=1), deletions, rows)
 
 
-def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> _Rows:
+def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> Rows:
     """The rows of one distinct sequence that are not among its parts of the paired ones."""
     alignments = tuple(
         rows
@@ -340,19 +321,14 @@ def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_comple
     if of_complex:
         # Paired and unpaired rows of a chain share the bound.
         kept = kept[: MAX_ROWS - int((paired[: MAX_ROWS // 2] != GAP).any(axis=1).sum())]
-    return _Rows((), rows.codes[kept], rows.deletions[kept])
+    return Rows((), rows.codes[kept], rows.deletions[kept])
 
 
 @lru_cache(maxsize=8)  # a screen's bait is in every pair
-def _distinct(alignments: tuple[Alignment, ...], sequence: str) -> _Rows:
+def _distinct(alignments: tuple[Alignment, ...], sequence: str) -> Rows:
     """The rows of all alignments, equal ones once; without an alignment the sequence alone."""
-    alignments = alignments or (_single(sequence),)
-    headers: dict[str, str] = {}
-    for alignment in alignments:
-        for row, header in zip(alignment.sequences, alignment.headers, strict=True):
-            headers.setdefault(row, header)
-    return _Rows(tuple(headers.values()), *merge_alignments(alignments))
+    return merge_alignments(alignments or (_single(sequence),))
 
 
 def _single(sequence: str) -> Alignment:
-    return Alignment(("",), (sequence,), np.zeros((1, len(sequence)), np.int32))
+    return Alignment.of([""], [sequence])

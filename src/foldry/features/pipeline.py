@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from foldry.errors import InputError
 from foldry.features.coevolution import alignment_statistics
-from foldry.features.features import FeatureConfig, Features
-from foldry.features.pairing import Pairing, align_complex
+from foldry.features.config import FeatureConfig, Pairing
+from foldry.features.features import Features
+from foldry.features.pairing import align_complex
 from foldry.features.sequence import sequence_features
 from foldry.features.templates import template_features, template_features_of_complex
 from foldry.query import Alignment, Chain, Query
-from foldry.residues import RESTYPE_ORDER, UNKNOWN
 
 
 def make_features(
@@ -70,17 +70,11 @@ def check_chains(query: Query, config: FeatureConfig) -> None:
 
 def _check_query_row(chain: Chain, alignment: Alignment) -> None:
     """The first row must be the query, but for rare letters that the query has as X."""
-    first = alignment.sequences[0]
+    first, place = alignment.query, f"The alignment of chain {chain.ids[0]}"
     if len(first) != len(chain.sequence):
-        raise InputError(
-            f"The alignment of chain {chain.ids[0]} starts with a row of {len(first)} residues "
-            f"and the chain has {len(chain.sequence)}",
-            "its first row must be the query without gaps",
-        )
+        what = f"starts with a row of {len(first)} residues and the chain has {len(chain.sequence)}"
+        raise InputError(what, "put the query first, without gaps", where=place)
     for number, (ours, theirs) in enumerate(zip(chain.sequence, first, strict=True), start=1):
-        if ours != theirs and RESTYPE_ORDER.get(ours, UNKNOWN) != UNKNOWN:
-            raise InputError(
-                f"The alignment of chain {chain.ids[0]} starts with another sequence ({theirs} "
-                f"for {ours} at residue {number})",
-                "its first row must be the query",
-            )
+        if ours not in (theirs, "X"):
+            what = f"starts with another sequence ({theirs} for {ours} at residue {number})"
+            raise InputError(what, "put the query first", where=place)

@@ -16,7 +16,7 @@ from foldry.align.pairwise import align_local
 from foldry.errors import InputError
 from foldry.features.features import TemplateFeatures
 from foldry.features.known_atoms import pseudo_beta, torsion_angles
-from foldry.query import Chain, TemplateHit
+from foldry.query import Chain, Hit
 from foldry.residues import CA, GAP, encode_sequence
 from foldry.structure import Structure
 
@@ -31,7 +31,7 @@ class UnlikeError(InputError):
 
 
 def template_features(
-    query_sequence: str, hits: Sequence[TemplateHit], num_templates: int
+    query_sequence: str, hits: Sequence[Hit], num_templates: int
 ) -> TemplateFeatures:
     """The first `num_templates` hits, each laid on the query's residues by its pairs.
 
@@ -45,11 +45,11 @@ def template_features(
     positions = np.zeros((*shape, 37, 3), np.float32)
     mask = np.zeros((*shape, 37), np.float32)
     for row, hit in enumerate(hits):
-        _check(query_sequence, hit)
+        structure = _checked(query_sequence, hit)
         here, there = hit.pairs.T
-        aatype[row, here] = hit.structure.aatype[there]
-        positions[row, here] = hit.structure.atom_positions[there]
-        mask[row, here] = hit.structure.atom_mask[there]
+        aatype[row, here] = structure.aatype[there]
+        positions[row, here] = structure.atom_positions[there]
+        mask[row, here] = structure.atom_mask[there]
     return template_features_of_atoms(aatype, positions, mask)
 
 
@@ -108,7 +108,7 @@ def template_features_of_atoms(
     )
 
 
-def align_template(query_sequence: str, structure: Structure) -> TemplateHit:
+def align_template(query_sequence: str, structure: Structure) -> Hit:
     """Aligns a user's template with the query by sequence; of several chains the best is taken.
 
     Raises:
@@ -121,63 +121,34 @@ def align_template(query_sequence: str, structure: Structure) -> TemplateHit:
     best = max(range(len(chains)), key=lambda index: aligned[index].score, default=None)
     if best is None or len(aligned[best].pairs) < MIN_PAIRS:
         raise UnlikeError(
-            f"Fewer than {MIN_PAIRS} residues of the template {structure.name!r} can be aligned "
-            "with the query",
-            "give a homologous chain, or leave the template out",
+            f"has fewer than {MIN_PAIRS} residues that can be aligned with the query",
+            "give a homologous chain, or leave it out",
+            where=f"The template {structure.name!r}",
         )
     name = f"{structure.name}_{structure.chains[best]}"
-    hit = TemplateHit(name, replace(chains[best], name=name), aligned[best].pairs)
-    _check(query_sequence, hit)
+    hit = Hit(name, aligned[best].pairs, replace(chains[best], name=name))
+    _checked(query_sequence, hit)
     return hit
 
 
-def index_pairs(
-    query_sequence: str,
-    hit_query: str,
-    query_indices: Sequence[int],
-    hit_indices: Sequence[int],
-) -> Int[np.ndarray, "P 2"]:
-    """Pairs of (query residue, residue of the hit's own sequence) of one HHsearch alignment.
-
-    Args:
-        query_sequence: The whole query.
-        hit_query: The aligned part of the query, which may have gaps.
-        query_indices, hit_indices: One number a column, −1 for a gap; only differences count.
-
-    Raises:
-        InputError: The aligned part is not in the query.
-    """
-    start = query_sequence.find(hit_query.replace("-", ""))
-    if start < 0:
-        raise InputError(
-            "A template hit was found with another query sequence", "search templates again"
-        )
-    columns = np.array([query_indices, hit_indices]).T
-    columns = columns[(columns >= 0).any(axis=1)]
-    first = [min(indices[indices >= 0], default=0) for indices in columns.T]
-    pairs: Int[np.ndarray, "P 2"] = columns[(columns >= 0).all(axis=1)] - first + [start, 0]
-    return pairs
-
-
-def _check(query_sequence: str, hit: TemplateHit) -> None:
-    limits = len(query_sequence), len(hit.structure)
+def _checked(query_sequence: str, hit: Hit) -> Structure:
+    """The hit's structure, if it can be laid on the query."""
+    structure, place = hit.known_structure(), f"The template {hit.name!r}"
+    limits = len(query_sequence), len(structure)
     if (hit.pairs < 0).any() or (hit.pairs >= limits).any():
         raise InputError(
-            f"The template {hit.name!r} is aligned to a residue that does not exist",
+            "is aligned to a residue that does not exist",
             f"count from 0 to {limits[0] - 1} in the query and to {limits[1] - 1} in the template",
+            where=place,
         )
-    if hit.structure.atom_mask[hit.pairs[:, 1]].sum() < MIN_ATOMS:
-        raise InputError(
-            f"The template {hit.name!r} has no coordinates where it is aligned to the query",
-            "leave it out",
-        )
-    known = hit.structure.atom_mask[:, CA]
-    steps = np.diff(hit.structure.atom_positions[:, CA], axis=0)
+    if structure.atom_mask[hit.pairs[:, 1]].sum() < MIN_ATOMS:
+        what = "has no coordinates where it is aligned to the query"
+        raise InputError(what, "leave it out", where=place)
+    known = structure.atom_mask[:, CA]
+    steps = np.diff(structure.atom_positions[:, CA], axis=0)
     torn = (np.linalg.norm(steps, axis=-1) > MAX_CA_DISTANCE) & known[1:] & known[:-1]
     if torn.any():
-        number = hit.structure.residue_number[1:][torn][0]
-        raise InputError(
-            f"Residue {number} of the template {hit.name!r} is more than {MAX_CA_DISTANCE:.0f} Å "
-            "from the one before it",
-            "fix the file or leave it out",
-        )
+        number = structure.residue_number[1:][torn][0]
+        what = f"has residue {number} more than {MAX_CA_DISTANCE:.0f} Å from the one before it"
+        raise InputError(what, "fix the file or leave it out", where=place)
+    return structure

@@ -7,39 +7,18 @@ line with their lengths and copies such as `#110,85<tab>2,1`.
 from __future__ import annotations
 
 import re
-import string
-from itertools import accumulate
-from typing import Final, NamedTuple
+from dataclasses import replace
+from itertools import accumulate, islice
+from typing import Final
 
 import numpy as np
-from jaxtyping import Int
 
 from foldry.errors import InputError
 from foldry.formats.fasta import parse_fasta
-from foldry.formats.sequence import MAX_CHAINS
-from foldry.query import Alignment
+from foldry.formats.sequence import MAX_CHAINS, chain_names, clean_sequence
+from foldry.query import GAP_LETTER, Alignment, Chain
 
 _LENGTHS_AND_COPIES: Final = re.compile(r"#([\d,]+)[\t ]*([\d,]*)\s*")
-_LETTERS: Final = re.compile(r"[A-Za-z-]*")
-_NO_DOTS: Final = str.maketrans("", "", ".")
-_NO_INSERTIONS: Final = str.maketrans("", "", string.ascii_lowercase)
-
-
-class Segment(NamedTuple):
-    """One distinct chain of a complex's a3m.
-
-    Attributes:
-        sequence: Its first row, which is whole.
-        copies: How many chains it stands for.
-        alignment: The rows of this chain alone, the query first.
-        paired: Those of several chains, with gaps where they are not of this one; as many in all
-            segments. None if there are none.
-    """
-
-    sequence: str
-    copies: int
-    alignment: Alignment
-    paired: Alignment | None
 
 
 def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
@@ -51,44 +30,25 @@ def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
     """
     records = parse_fasta(text, source)
     if not records:
-        raise InputError(
-            "has no rows", "give the query first, then the rows aligned to it", where=source
-        )
-    rows = [record.sequence.translate(_NO_DOTS) for record in records]
-    aligned = [row.translate(_NO_INSERTIONS) for row in rows]
-    length = len(aligned[0])
-    for record, row, columns in zip(records, rows, aligned, strict=True):
-        if not _LETTERS.fullmatch(row):
-            strange = next(letter for letter in row if not _LETTERS.fullmatch(letter))
-            raise InputError(
-                f"is a row with {strange!r}",
-                "use letters, and '-' for gaps",
-                where=f"{source}, line {record.line}",
-            )
-        if len(columns) != length:
-            raise InputError(
-                f"is a row of {len(columns)} aligned letters and the first row has {length}",
-                "make all rows equally long, insertions in lower case",
-                where=f"{source}, line {record.line}",
-            )
-    return Alignment(
-        headers=tuple(record.header for record in records),
-        sequences=tuple(aligned),
-        deletions=np.stack([_deletions(row, length) for row in rows]),
+        raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
+    return Alignment.of(
+        [record.header for record in records],
+        [record.sequence.replace(".", "") for record in records],
+        lambda row: f"{source}, line {records[row - 1].line}",
     )
 
 
-def _deletions(row: str, length: int) -> np.ndarray:
-    """How many insertions stand before each aligned letter [N]; those at the end are dropped."""
-    if len(row) == length:
-        return np.zeros(length, np.int32)
-    letters = np.frombuffer(row.encode("ascii"), np.uint8)
-    aligned = np.flatnonzero(letters < ord("a"))
-    return (np.diff(aligned, prepend=-1) - 1).astype(np.int32)
+def to_a3m(alignment: Alignment) -> str:
+    """The a3m text of an alignment, one line per row."""
+    rows = zip(alignment.headers, alignment.texts, strict=True)
+    return "".join(f">{header}\n{row}\n" for header, row in rows)
 
 
-def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
-    """The chains of an a3m text, or none if its first line does not tell lengths and copies.
+def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
+    """The distinct chains of an a3m text; none if its first line has no lengths and copies.
+
+    Rows of several chains are their `paired` ones, as many for each, with gaps where they are not
+    of this one; the others are the `alignment` of their chain, the query first.
 
     Insertions between the last residue of one chain and the first of the next are dropped.
 
@@ -106,62 +66,48 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Segment]:
     )
     if len(lengths) != len(copies) or 0 in (*lengths, *copies) or sum(copies) > MAX_CHAINS:
         raise InputError(
-            "does not give a length and a number of copies for every distinct chain, or has more "
-            f"than {MAX_CHAINS} chains",
+            f"does not give length and copies of each chain, or has more than {MAX_CHAINS} chains",
             "write them as in '#110,85<tab>2,1'",
             where=f"{source}, line 1",
         )
     rows = parse_a3m("\n" + rest, source)
-    if sum(lengths) != len(rows.sequences[0]):
-        raise InputError(
-            f"gives lengths of {sum(lengths)} residues in total and the rows have "
-            f"{len(rows.sequences[0])}",
-            "give the length of every distinct chain once",
-            where=f"{source}, line 1",
-        )
+    if sum(lengths) != rows.letters.shape[1]:
+        what = f"gives lengths of {sum(lengths)} residues, the rows have {rows.letters.shape[1]}"
+        advice = "give the length of every distinct chain once"
+        raise InputError(what, advice, where=f"{source}, line 1")
     begins = [0, *accumulate(lengths[:-1])]
-    letters = np.frombuffer("".join(rows.sequences).encode("ascii"), np.uint8)
-    letters = letters.reshape(len(rows.sequences), -1)
-    covers = np.logical_or.reduceat(letters != ord("-"), begins, axis=1)
+    covers = np.logical_or.reduceat(rows.letters != GAP_LETTER, begins, axis=1)
     several = covers.sum(axis=1) > 1
-    segments = []
+    names = iter(chain_names(sum(copies)))
+    chains = []
     for number, (begin, length, count) in enumerate(zip(begins, lengths, copies, strict=True)):
-        part = _columns(rows, number, begin, begin + length)
+        part = _of_chain(rows.columns(begin, begin + length), number)
         own = covers[:, number]
-        first = [*np.flatnonzero(own)[:1], *np.flatnonzero(several)[:1]]
-        whole = {part.sequences[row] for row in first}
-        if len(whole) != 1 or "-" in "".join(whole) or part.deletions[first].any():
+        first = np.concatenate([np.flatnonzero(own)[:1], np.flatnonzero(several)[:1]])
+        queries = part.rows(first)
+        if not len(first) or len({*queries.sequences}) > 1 or not is_whole(queries):
             raise InputError(
-                "does not begin with its whole sequence, or the rows of several chains do not "
-                "begin with all of them",
+                "does not begin with its whole sequence, alone and in the rows of several chains",
                 "put the queries first",
                 where=f"{source}, chain {number + 1}",
             )
         alone = np.flatnonzero(own & ~several)
         # The query is the first row of its own alignment too.
-        if not len(alone) or part.sequences[alone[0]] not in whole:
+        if not len(alone) or (part.letters[alone[0]] != queries.letters[0]).any():
             alone = np.concatenate([first[:1], alone])
-        paired = _rows(part, np.flatnonzero(several)) if several.any() else None
-        segments.append(Segment(whole.pop(), count, _rows(part, alone), paired))
-    return segments
+        paired = part.rows(several) if several.any() else None
+        sequence = clean_sequence(queries.query, f"{source}, first row,")
+        ids = tuple(islice(names, count))
+        chains.append(Chain(ids, sequence, part.rows(alone), paired))
+    return chains
 
 
-def _columns(rows: Alignment, number: int, begin: int, end: int) -> Alignment:
-    """The columns of one chain; a header that names every chain is cut down to this one."""
-    names = (header.split("\t") for header in rows.headers)
-    deletions = rows.deletions[:, begin:end].copy()
-    if begin:
-        deletions[:, 0] = 0
-    return Alignment(
-        headers=tuple(each[min(number, len(each) - 1)] for each in names),
-        sequences=tuple(row[begin:end] for row in rows.sequences),
-        deletions=deletions,
-    )
+def is_whole(rows: Alignment) -> bool:
+    """Whether no row has a gap, or an insertion before its end."""
+    return not (rows.letters == GAP_LETTER).any() and not rows.deletions.any()
 
 
-def _rows(alignment: Alignment, picked: Int[np.ndarray, " P"]) -> Alignment:
-    return Alignment(
-        headers=tuple(alignment.headers[row] for row in picked),
-        sequences=tuple(alignment.sequences[row] for row in picked),
-        deletions=alignment.deletions[picked],
-    )
+def _of_chain(part: Alignment, number: int) -> Alignment:
+    """The part with headers that name every chain cut down to this one."""
+    names = (header.split("\t") for header in part.headers)
+    return replace(part, headers=tuple(each[min(number, len(each) - 1)] for each in names))

@@ -27,11 +27,12 @@ def confidence_json(plddt: Float[np.ndarray, " N"]) -> str:
     Raises:
         InputError: A value is no pLDDT.
     """
+    values = plddt.tolist()
     return _compact(
         {
-            "residueNumber": list(range(1, len(plddt) + 1)),
-            "confidenceScore": [round(float(value), 2) for value in plddt],
-            "confidenceCategory": [confidence_category(float(value)) for value in plddt],
+            "residueNumber": list(range(1, len(values) + 1)),
+            "confidenceScore": [round(value, 2) for value in values],
+            "confidenceCategory": [confidence_category(value) for value in values],
         }
     )
 
@@ -42,16 +43,9 @@ def pae_json(pae: Float[np.ndarray, "N N"], max_pae: float) -> str:
     Args:
         pae: One row per aligned residue.
         max_pae: The largest error that the model's head can express, Å.
-
-    Raises:
-        InputError: The matrix is not square.
     """
-    if pae.ndim != 2 or pae.shape[0] != pae.shape[1]:
-        raise InputError(f"a PAE matrix of shape {pae.shape} is not square", "give N by N errors")
-    rounded = np.round(pae.astype(np.float64), 1).tolist()
-    return _compact(
-        [{"predicted_aligned_error": rounded, "max_predicted_aligned_error": float(max_pae)}]
-    )
+    rows = np.round(pae.astype(np.float64), 1).tolist()
+    return _compact([{"predicted_aligned_error": rows, "max_predicted_aligned_error": max_pae}])
 
 
 def _compact(value: object) -> str:

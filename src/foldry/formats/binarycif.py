@@ -20,14 +20,7 @@ MAX_ROWS: Final = 5_000_000
 
 _TYPES: Final = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
 _PRESENT, _INAPPLICABLE = 0, 1
-_DAMAGE: Final = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
+_DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """What decoding bytes that are not what they should be may raise."""
 
 
@@ -51,11 +44,8 @@ def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gem
                 columns = {column["name"]: _column(column) for column in category["columns"]}
                 block.set_mmcif_category(category["name"] + ".", columns)
     except _DAMAGE as error:
-        raise InputError(
-            f"is not a BinaryCIF file that can be read ({type(error).__name__})",
-            "give mmCIF or PDB",
-            where=source,
-        ) from None
+        what = f"is not a BinaryCIF file that can be read ({type(error).__name__})"
+        raise InputError(what, "give mmCIF or PDB", where=source) from None
     return block
 
 
@@ -117,8 +107,6 @@ def _strings(array: Any, encoding: dict[str, Any]) -> np.ndarray:
     """Strings by their number in one long text; −1 stands for none."""
     offsets = _decode({"data": encoding["offsets"], "encoding": encoding["offsetEncoding"]})
     numbers = _decode({"data": array, "encoding": encoding["dataEncoding"]})
-    text = encoding["stringData"]
-    ends = offsets.tolist()
+    text, ends = encoding["stringData"], offsets.tolist()
     distinct = [text[start:end] for start, end in pairwise(ends)]
-    strings: np.ndarray = np.array([*distinct, ""], dtype=object)[numbers]
-    return strings
+    return np.asarray(np.array([*distinct, ""], dtype=object)[numbers])

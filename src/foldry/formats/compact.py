@@ -12,7 +12,7 @@ Decoding arrays that are damaged raises ValueError and nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int8, UInt8
@@ -26,10 +26,7 @@ MAX_STEPS: Final = 10**9
 """Largest grid point: differences of two then fit in four balanced digits."""
 _MAX_PLANES: Final = 4
 _MAX_STEP: Final = 1000.0
-_FLOATS: Final[dict[int, np.dtype[np.floating[Any]]]] = {
-    4: np.dtype("<f4"),
-    8: np.dtype("<f8"),
-}
+_FLOATS: Final[dict[int, np.dtype[Any]]] = {4: np.dtype("<f4"), 8: np.dtype("<f8")}
 _OTHER_MASK: Final = "atoms are not as many as the mask says"
 _BONDED: Final[tuple[Mapping[str, Sequence[str]], ...]] = (
     {"N": ("CA",), "C": ("CA",), "CB": ("CA",)},
@@ -43,6 +40,10 @@ _BONDED: Final[tuple[Mapping[str, Sequence[str]], ...]] = (
     {"CH2": ("CZ2",)} | dict.fromkeys(("NH1", "NH2", "OH"), ("CZ",)),
 )
 """By the number of bonds from Cα: the atoms that each may be bonded to, at most two."""
+
+_Arrays: TypeAlias = Mapping[str, np.ndarray]
+_Mask: TypeAlias = Bool[np.ndarray, "N 37"]
+_Values: TypeAlias = Float[np.ndarray, "N 37 K"]
 
 
 def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,7 +69,7 @@ class _Tree:
         ends: Of each depth, the number of atoms up to it.
     """
 
-    def __init__(self, mask: Bool[np.ndarray, "N 37"]) -> None:
+    def __init__(self, mask: _Mask) -> None:
         ordered = mask[:, _ORDER]
         first = _ORDER[ordered.argmax(axis=1)]
         self.residues = np.flatnonzero(ordered.any(axis=1))
@@ -85,17 +86,15 @@ class _Tree:
         self.ends = np.searchsorted(_DEPTH[place], np.arange(_DEPTH[-1] + 1), side="right")
 
 
-def encode_atoms(
-    positions: Float[np.ndarray, "N 37 3"], mask: Bool[np.ndarray, "N 37"], step: float | None
-) -> dict[str, np.ndarray]:
+def encode_atoms(values: _Values, mask: _Mask, step: float | None) -> dict[str, np.ndarray]:
     """Atoms as byte planes; what `mask` leaves out is kept only with `step=None`.
 
-    With a step these are `step`, `anchors` [P, 3, N], 0 for residues without atoms, and `others`
-    [P, 3, all other atoms]; without one `exact` [bytes of a float, 3, atoms] and `beyond`, what
+    With a step these are `step`, `anchors` [P, K, N], 0 for residues without atoms, and `others`
+    [P, K, all other atoms]; without one `exact` [bytes of a float, K, atoms] and `beyond`, what
     the mask leaves out, empty where that is all zero.
 
     Args:
-        positions: Å; with `step=None` float32 or float64.
+        values: K numbers of each atom, as its position (Å); with `step=None` float32 or float64.
         mask: Which atoms are present.
         step: Å between two grid points, or None to keep the positions bit for bit.
 
@@ -104,23 +103,31 @@ def encode_atoms(
             step or the type is none that can be kept.
     """
     if step is None:
-        return _encode_exact(positions, mask)
-    return _encode_grid(positions, mask, step)
+        beyond = split_floats(values[~mask].T)
+        # Beyond the mask all is zero as a rule, though -0.0 or a number is kept too.
+        beyond = beyond if beyond.any() else beyond[..., :0]
+        return {"exact": split_floats(values[mask].T), "beyond": beyond}
+    tree = _Tree(mask)
+    flat = np.zeros((mask.size, values.shape[2]))
+    flat[mask.ravel()] = _on_grid(values[mask], step)
+    anchors = np.zeros((values.shape[2], len(mask)))
+    anchors[:, tree.residues] = np.diff(flat[tree.anchors], axis=0, prepend=0).T
+    return {
+        "step": np.array(step, float),
+        "anchors": _split(anchors),
+        "others": _split((flat[tree.atoms] - flat[tree.parents]).T),
+    }
 
 
-def decode_atoms(
-    arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"]
-) -> Float[np.ndarray, "N 37 3"]:
-    """The atoms (Å) that `encode_atoms` was given, to half a step in every direction.
+def decode_atoms(arrays: _Arrays, mask: _Mask, width: int = 3) -> _Values:
+    """The K = `width` numbers of each atom that `encode_atoms` was given, to half a step.
 
-    Rounded atoms come back as float64, and as 0 where `mask` is false.
+    Rounded ones come back as float64, and as 0 where `mask` is false.
 
     Raises:
         ValueError: The arrays are not those of atoms with this mask.
     """
-    if "exact" in arrays:
-        return _decode_exact(arrays, mask, 3)
-    return _decode_grid(arrays, mask, 3)
+    return (_decode_exact if "exact" in arrays else _decode_grid)(arrays, mask, width)
 
 
 def join_planes(parts: Sequence[Int8[np.ndarray, "_ K _"]]) -> Int8[np.ndarray, "P K M"]:
@@ -138,17 +145,15 @@ def encode_pae(pae: Float[np.ndarray, "N N"], step: float | None) -> dict[str, n
         step: Å between two values that are told apart, or None to keep them bit for bit.
 
     Raises:
-        ValueError: The matrix is not square or not finite, or is out of range.
+        ValueError: A value is not finite, or is out of range.
     """
-    if pae.ndim != 2 or pae.shape[0] != pae.shape[1]:
-        raise ValueError("PAE is not a square matrix")
     if step is None:
         return {"pae.exact": split_floats(pae)}
     rows = np.diff(_on_grid(pae, step), axis=1, prepend=0)
     return {"pae.step": np.array(step, float), "pae.rows": _split(rows)}
 
 
-def decode_pae(arrays: Mapping[str, np.ndarray]) -> Float[np.ndarray, "N N"]:
+def decode_pae(arrays: _Arrays) -> Float[np.ndarray, "N N"]:
     """The matrix that `encode_pae` was given, to half a step.
 
     Raises:
@@ -179,12 +184,9 @@ def encode_structure(structure: Structure, step: float | None) -> dict[str, np.n
     for name, array in names.items():
         if array.dtype.kind != "U":
             raise ValueError(f"{name} is not an array of text")
-    mask, values = structure.atom_mask, structure.b_factor[..., None]
-    numbers = structure.residue_number
+    mask, numbers = structure.atom_mask, structure.residue_number
     positions = encode_atoms(structure.atom_positions, mask, step)
-    b_factor = (
-        _encode_exact(values, mask) if step is None else _encode_grid(values, mask, B_FACTOR_STEP)
-    )
+    b_factor = encode_atoms(structure.b_factor[..., None], mask, step and B_FACTOR_STEP)
     return {
         "aatype": structure.aatype,
         # Differences wrap around as sums do: all integers come back.
@@ -196,7 +198,7 @@ def encode_structure(structure: Structure, step: float | None) -> dict[str, np.n
     }
 
 
-def decode_structure(arrays: Mapping[str, np.ndarray], name: str) -> Structure:
+def decode_structure(arrays: _Arrays, name: str) -> Structure:
     """The structure that `encode_structure` was given; other arrays are passed over.
 
     Raises:
@@ -205,33 +207,27 @@ def decode_structure(arrays: Mapping[str, np.ndarray], name: str) -> Structure:
     packed = _get(arrays, "atom_mask")
     size = len(packed) if packed.ndim else -1
     mask = unpack_mask(packed)
-    aatype = _of_residues(arrays, "aatype", "iu", size)
+    aatype = _of_residues(arrays, "aatype", "i", size)
     if size and (aatype.min() < 0 or aatype.max() > UNKNOWN):
         raise ValueError("aatype has codes that are not residues")
-    steps = _of_residues(arrays, "residue_step", "iu", size)
-    positions = decode_atoms(_within(arrays, "atom_positions"), mask)
-    b_factor = _within(arrays, "b_factor")
+    steps = _of_residues(arrays, "residue_step", "i", size)
     return Structure(
         name=name,
         aatype=aatype,
         residue_number=np.cumsum(steps, dtype=steps.dtype),
         insertion_code=_of_residues(arrays, "insertion_code", "U", size),
         chain_id=_of_residues(arrays, "chain_id", "U", size),
-        atom_positions=positions,
+        atom_positions=decode_atoms(_within(arrays, "atom_positions"), mask),
         atom_mask=mask,
-        b_factor=(
-            _decode_exact(b_factor, mask, 1)
-            if "exact" in b_factor
-            else _decode_grid(b_factor, mask, 1)
-        )[..., 0],
+        b_factor=decode_atoms(_within(arrays, "b_factor"), mask, 1)[..., 0],
     )
 
 
-def unpack_mask(packed: UInt8[np.ndarray, "N 5"]) -> Bool[np.ndarray, "N 37"]:
-    """The mask that `np.packbits` packed residue by residue.
+def unpack_mask(packed: np.ndarray) -> _Mask:
+    """The mask that `np.packbits` packed residue by residue, as uint8 [N, 5].
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a packed mask.
     """
     if packed.dtype != np.uint8 or packed.ndim != 2 or packed.shape[1] != -(-len(ATOM37) // 8):
         raise ValueError("atom_mask is not a packed mask")
@@ -251,8 +247,8 @@ def split_floats(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "P ..
     return np.ascontiguousarray(planes).reshape(little.itemsize, *values.shape)
 
 
-def join_floats(planes: UInt8[np.ndarray, "P ..."]) -> Float[np.ndarray, "*shape"]:
-    """The values that `split_floats` was given, bit for bit.
+def join_floats(planes: np.ndarray) -> Float[np.ndarray, "*shape"]:
+    """The values that `split_floats` was given, bit for bit; `planes` are its uint8 [P, …].
 
     Raises:
         ValueError: These are no planes of float32 or float64.
@@ -263,20 +259,7 @@ def join_floats(planes: UInt8[np.ndarray, "P ..."]) -> Float[np.ndarray, "*shape
     return rows.view(_FLOATS[len(planes)]).reshape(planes.shape[1:])
 
 
-def _encode_exact(
-    values: Float[np.ndarray, "N 37 K"], mask: Bool[np.ndarray, "N 37"]
-) -> dict[str, np.ndarray]:
-    beyond = split_floats(values[~mask].T)
-    return {
-        "exact": split_floats(values[mask].T),
-        # Beyond the mask all is zero as a rule, though -0.0 or a number is kept too.
-        "beyond": beyond if beyond.any() else beyond[..., :0],
-    }
-
-
-def _decode_exact(
-    arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"], width: int
-) -> Float[np.ndarray, "N 37 K"]:
+def _decode_exact(arrays: _Arrays, mask: _Mask, width: int) -> _Values:
     present, beyond = (join_floats(_get(arrays, name)) for name in ("exact", "beyond"))
     kept = int(mask.sum())
     if (
@@ -292,31 +275,12 @@ def _decode_exact(
     return values
 
 
-def _encode_grid(
-    values: Float[np.ndarray, "N 37 K"], mask: Bool[np.ndarray, "N 37"], step: float
-) -> dict[str, np.ndarray]:
-    tree = _Tree(mask)
-    flat = np.zeros((mask.size, values.shape[2]))
-    flat[mask.ravel()] = _on_grid(values[mask], step)
-    anchors = np.zeros((values.shape[2], len(mask)))
-    anchors[:, tree.residues] = np.diff(flat[tree.anchors], axis=0, prepend=0).T
-    return {
-        "step": np.array(step, float),
-        "anchors": _split(anchors),
-        "others": _split((flat[tree.atoms] - flat[tree.parents]).T),
-    }
-
-
-def _decode_grid(
-    arrays: Mapping[str, np.ndarray], mask: Bool[np.ndarray, "N 37"], width: int
-) -> Float[np.ndarray, "N 37 K"]:
+def _decode_grid(arrays: _Arrays, mask: _Mask, width: int) -> _Values:
     tree = _Tree(mask)
     step = _step(arrays, "step")
     anchors, others = _get(arrays, "anchors"), _get(arrays, "others")
-    if (
-        anchors.shape[1:] != (width, len(mask))
-        or others.shape[1:] != (width, len(tree.atoms))
-    ):  # fmt: skip
+    sizes = anchors.shape[1:], others.shape[1:]
+    if sizes != ((width, len(mask)), (width, len(tree.atoms))):
         raise ValueError(_OTHER_MASK)
     flat = np.zeros((mask.size, width))  # whole numbers, which float64 adds exactly
     flat[tree.anchors] = np.cumsum(_join(anchors), axis=1).T[tree.residues]
@@ -360,7 +324,8 @@ def _split(values: Float[np.ndarray, "*shape"]) -> Int8[np.ndarray, "P ..."]:
     return np.stack(planes)
 
 
-def _join(planes: Int8[np.ndarray, "P ..."]) -> Int[np.ndarray, "*shape"]:
+def _join(planes: np.ndarray) -> Int[np.ndarray, "*shape"]:
+    """The whole numbers of `_split`'s int8 [P, …]."""
     if planes.dtype != np.int8 or not 1 <= len(planes) <= _MAX_PLANES:
         raise ValueError("these are not the digits of whole numbers")
     values: np.ndarray = planes[-1].astype(np.int64)
@@ -369,28 +334,27 @@ def _join(planes: Int8[np.ndarray, "P ..."]) -> Int[np.ndarray, "*shape"]:
     return values
 
 
-def _step(arrays: Mapping[str, np.ndarray], name: str) -> float:
+def _step(arrays: _Arrays, name: str) -> float:
     step = _get(arrays, name)
     if step.dtype.kind != "f" or step.shape or not 0 < float(step) <= _MAX_STEP:
         raise ValueError(f"{name} is not a step")
     return float(step)
 
 
-def _get(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def _get(arrays: _Arrays, name: str) -> np.ndarray:
     if name not in arrays:
         raise ValueError(f"{name} is missing")
     return arrays[name]
 
 
-def _of_residues(arrays: Mapping[str, np.ndarray], name: str, kinds: str, size: int) -> np.ndarray:
+def _of_residues(arrays: _Arrays, name: str, kinds: str, size: int) -> np.ndarray:
     array = _get(arrays, name)
     if array.dtype.kind not in kinds or array.shape != (size,):
         raise ValueError(f"{name} is not of so many residues, or of another type")
     return array
 
 
-def _within(arrays: Mapping[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    start = f"{name}."
-    return {
-        key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)
-    }
+def _within(arrays: _Arrays, name: str) -> _Arrays:
+    """The arrays whose names begin with this one and a dot, by the rest of their names."""
+    pairs = [(key.partition("."), array) for key, array in arrays.items()]
+    return {rest: array for (start, _, rest), array in pairs if start == name}

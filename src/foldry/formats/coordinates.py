@@ -10,7 +10,6 @@ chain of its own, `A2`: in PDB files one after TER that numbers its residues as 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, groupby
@@ -23,14 +22,7 @@ from jaxtyping import Float, Int
 
 from foldry.errors import InputError
 from foldry.formats.binarycif import read_binarycif
-from foldry.residues import (
-    ATOM37,
-    ATOM37_MASK,
-    ATOM37_ORDER,
-    RESNAMES,
-    RESTYPE_ORDER,
-    UNKNOWN,
-)
+from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
 from foldry.store.files import decode, read_bytes, stem
 from foldry.structure import Structure
 
@@ -59,6 +51,7 @@ _MAX_PLAIN: Final = 10_000
 _PDB_WIDTH: Final = 78
 """Columns up to the element, the last that is written."""
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+_NO_PROTEIN: Final = "give a file with a protein in it"
 _CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
 
 _Row: TypeAlias = "tuple[str, str, gemmi.Residue | None]"
@@ -87,14 +80,18 @@ class Deposition:
     chains: dict[str, Structure]
 
 
-def read_structure(path: Path, model: int = 0) -> Structure:
+def read_structure(path: str | Path, model: int = 0) -> Structure:
     """The residues with coordinates of all proteins of one model, counted from 0.
 
     Raises:
         InputError: The file is not PDB, mmCIF or BinaryCIF (each may be gzipped), is damaged, or
             has no such model or no protein in it.
+
+    Example:
+        >>> len(read_structure("examples/kunitz/1adz.cif"))
+        63
     """
-    return parse_structure(read_bytes(path), str(path), model)
+    return parse_structure(read_bytes(Path(path)), str(path), model)
 
 
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
@@ -108,9 +105,7 @@ def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
     ]
     _check_numbers(rows, source)
     if not rows:
-        raise InputError(
-            "has no amino acid with coordinates", "give a file with a protein in it", where=source
-        )
+        raise InputError("has no amino acid with coordinates", _NO_PROTEIN, where=source)
     return _structure(rows, _flat(parsed, source), stem(Path(source)), source)
 
 
@@ -142,7 +137,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             for number, monomer in enumerate(sequence, start=1)
         ]
     if not chains:
-        raise InputError("has no protein", "give a file with a protein in it", where=source)
+        raise InputError("has no protein", _NO_PROTEIN, where=source)
     atoms = _flat(parsed, source)
     dates = list(block.find_values("_pdbx_audit_revision_history.revision_date")) if block else []
     return Deposition(
@@ -197,11 +192,9 @@ def to_pdb(structure: Structure) -> str:
             serial += 1
     lines += ["ENDMDL", "END"]
     if max(map(len, lines)) > _PDB_WIDTH:
-        raise InputError(
-            f"{structure.name} does not fit into the PDB format (chain names of one letter, "
-            "residue numbers and atoms up to 9999 and 99999)",
-            "use its mmCIF file",
-        )
+        limits = "chain names of one letter, residue numbers and atoms up to 9999 and 99999"
+        what = f"{structure.name} does not fit into the PDB format ({limits})"
+        raise InputError(what, "use its mmCIF file")
     return "".join(f"{line:<80}\n" for line in lines)
 
 
@@ -232,20 +225,14 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     if not len(parsed):
         raise InputError("has no atoms", "give a file with coordinates", where=source)
     if not 0 <= model < len(parsed):
-        raise InputError(
-            f"has {len(parsed)} models, counted from 0, and no model {model}",
-            "choose one of its models",
-            where=source,
-        )
+        what = f"has {len(parsed)} models, counted from 0, and no model {model}"
+        raise InputError(what, "choose one of its models", where=source)
     for other in range(len(parsed) - 1, -1, -1):
         if other != model:
             del parsed[other]
     if sum(map(len, parsed[0])) > _MAX_RESIDUES:
-        raise InputError(
-            f"has more than {_MAX_RESIDUES} residues and molecules",
-            "give some of its chains in a file of their own",
-            where=source,
-        )
+        what = f"has more than {_MAX_RESIDUES} residues and molecules"
+        raise InputError(what, "give some of its chains in a file of their own", where=source)
     parsed.merge_chain_parts()
     parsed.setup_entities()
     parsed.assign_label_seq_id()
@@ -294,27 +281,20 @@ def _check_coordinates(text: str, source: str) -> None:
     """Refuses what gemmi reads as 0 or as some number in a PDB file's coordinates."""
     for number, line in enumerate(text.split("\n"), start=1):
         if line.startswith(("ATOM  ", "HETATM")):
-            for start in (30, 38, 46):
-                if not _DECIMAL.fullmatch(line[start : start + 8].strip()):
-                    raise InputError(
-                        f"has {line[start : start + 8].strip()!r} in columns {start + 1} to "
-                        f"{start + 8}, which is not a coordinate",
-                        "fix the line",
-                        where=f"{source}, line {number}",
-                    )
+            for end in (38, 46, 54):
+                field = line[end - 8 : end].strip()
+                if not _DECIMAL.fullmatch(field):
+                    what = f"has {field!r} in columns {end - 7} to {end}, which is not a coordinate"
+                    raise InputError(what, "fix the line", where=f"{source}, line {number}")
 
 
 def _read_pdb(text: str) -> gemmi.Structure:
     parsed = gemmi.read_pdb_string(text, split_chain_on_ter=True)
     for model in parsed:
-        parts = Counter(part.name for part in model)
-        names = set(parts)
+        names = {part.name for part in model}
         seen: set[tuple[str, str]] = set()
         for part in model:
-            name = part.name
-            if parts[name] == 1:
-                continue
-            numbers = {(name, str(residue.seqid)) for residue in part}
+            numbers = {(part.name, str(residue.seqid)) for residue in part}
             if numbers & seen:
                 part.name = _unused(part.name, names)
             seen |= numbers
@@ -328,14 +308,10 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
         if residue is None:
             continue
         place = name, str(residue.seqid)
-        twice = "CA" in residue and len(residue["CA"]) > 1
-        twice = twice and [atom.altloc for atom in residue["CA"]].count("\0") > 1
+        twice = "CA" in residue and [atom.altloc for atom in residue["CA"]].count("\0") > 1
         if place in seen or twice:
-            raise InputError(
-                f"has residue {place[1]} of chain {name!r} twice",
-                "give each chain a name of its own",
-                where=source,
-            )
+            what = f"has residue {place[1]} of chain {name!r} twice"
+            raise InputError(what, "give each chain a name of its own", where=source)
         seen.add(place)
 
 
@@ -385,12 +361,9 @@ def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: 
     ]
     broken = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
     if len(broken):
-        raise InputError(
-            f"has an atom without finite coordinates in residue {seqids[broken[0]]} of chain "
-            f"{rows[broken[0]][0]}",
-            "fix the file",
-            where=source,
-        )
+        residue = f"residue {seqids[broken[0]]} of chain {rows[broken[0]][0]}"
+        what = f"has an atom without finite coordinates in {residue}"
+        raise InputError(what, "fix the file", where=source)
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
     distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)
     swap &= distance[:, 0] > distance[:, 1]

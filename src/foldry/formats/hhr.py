@@ -3,104 +3,81 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from foldry.errors import InputError
+import numpy as np
 
-_SUMMARY: Final = re.compile(r"Aligned_cols=(\d+).*Sum_probs=(inf|\d+(?:\.\d*)?)")
-_ALIGNED: Final = re.compile(r"\s*(\d+)\s+([A-Za-z-]+)\s+(\d+)\s+\(\d+\)\s*")
-_NOT_ALIGNED: Final = ("Consensus", "ss_dssp", "ss_pred", "ss_conf", "sa_dssp")
+from foldry.errors import InputError
+from foldry.query import Hit
+
+_HIT: Final = re.compile(
+    r"\s*\n>(?P<title>(?P<name>\S+).*)\nProbab=(?P<probability>\S+)\s+E-value=(?P<e_value>\S+)"
+    r".*\sAligned_cols=(?P<columns>\d+)\s+Identities=(?P<identity>\d+)%.*"
+    r"\sSum_probs=(?P<sum_probs>inf|\d+(?:\.\d*)?)"
+)
+_ROW: Final = (
+    r"^{} (?!Consensus|ss_dssp|ss_pred|ss_conf|sa_dssp).{{14}}"
+    r"\s*(\d+)\s+([A-Za-z-]+)\s+(\d+) \(\d+\)"
+)
 
 
 @dataclass(frozen=True)
-class HhrHit:
-    """One hit; a column of the alignment is a query letter over a hit's letter.
+class HhrRecord:
+    """One hit of an hhr file; a column of its alignment is a query letter over a template letter.
 
     Attributes:
-        index: The hit's number in the file, from 1.
-        name: The hit's whole title.
-        aligned_cols: Columns in which neither has a gap.
+        hit: Without structure; its pairs count the template's aligned residues from 0.
+        title: What stands after `>`.
         sum_probs: Sum of the columns' posterior probabilities.
-        query, hit_sequence: The aligned letters, `-` for a gap.
-        indices_query, indices_hit: Residue numbers from 0, one a column, −1 for a gap.
+        query, template: The aligned letters, `-` for a gap.
+        begins: Numbers of the first residues of both, from 0.
     """
 
-    index: int
-    name: str
-    aligned_cols: int
+    hit: Hit
+    title: str
     sum_probs: float
     query: str
-    hit_sequence: str
-    indices_query: tuple[int, ...]
-    indices_hit: tuple[int, ...]
+    template: str
+    begins: tuple[int, int]
 
 
-def parse_hhr(text: str, source: str = "the hhr text") -> list[HhrHit]:
+def parse_hhr(text: str, source: str = "the hhr text") -> list[HhrRecord]:
     """The hits of an hhr text, in its order.
 
     Raises:
-        InputError: A hit is incomplete or its two rows do not match.
+        InputError: A hit is incomplete, or its two rows do not match.
     """
-    lines = text.splitlines()
-    starts = [number for number, line in enumerate(lines) if re.match(r"No \d+\s*$", line)]
-    ends = [*starts[1:], len(lines)]
-    return [_hit(lines, start, end, source) for start, end in zip(starts, ends, strict=True)]
+    blocks = re.split(r"^No \d+(?=\s*$)", text, flags=re.MULTILINE)[1:]
+    return [_record(block, f"{source}, hit {i}") for i, block in enumerate(blocks, start=1)]
 
 
-def _hit(lines: list[str], start: int, end: int, source: str) -> HhrHit:
-    summary = _SUMMARY.search(lines[start + 2]) if end > start + 2 else None
-    if summary is None or not lines[start + 1].startswith(">"):
-        raise InputError(
-            "is a hit without its title and scores",
-            "run HHsearch again",
-            where=f"{source}, line {start + 1}",
-        )
-    query, indices_query = _row("Q ", lines, start, end, source)
-    hit_sequence, indices_hit = _row("T ", lines, start, end, source)
-    if not query or len(query) != len(hit_sequence):
-        raise InputError(
-            "is a hit whose two rows differ in length",
-            "run HHsearch again",
-            where=f"{source}, line {start + 1}",
-        )
-    return HhrHit(
-        index=int(lines[start].split()[1]),
-        name=lines[start + 1][1:],
-        aligned_cols=int(summary[1]),
-        sum_probs=float(summary[2]),
-        query=query,
-        hit_sequence=hit_sequence,
-        indices_query=indices_query,
-        indices_hit=indices_hit,
+def _record(block: str, place: str) -> HhrRecord:
+    found = _HIT.match(block)
+    if found is None:
+        raise InputError("is a hit without its title and scores", "run HHsearch again", where=place)
+    (query, first), (template, begin) = (_row(block, label, place) for label in "QT")
+    there = [np.array(list(row)) != "-" for row in (query, template)]
+    both = there[0] & there[1] if len(query) == len(template) else np.zeros(0, bool)
+    if both.sum() != int(found["columns"]):
+        raise InputError("is a hit whose two rows do not match", "run HHsearch again", where=place)
+    residues = first + np.cumsum(there[0]) - 1, np.cumsum(there[1]) - 1
+    hit = Hit(
+        name=found["name"],
+        pairs=np.stack(residues, axis=1)[both],
+        e_value=float(found["e_value"]),
+        probability=float(found["probability"]) / 100,
+        identity=float(found["identity"]) / 100,
+    )
+    return HhrRecord(
+        hit, found["title"], float(found["sum_probs"]), query, template, (first, begin)
     )
 
 
-def _row(
-    label: str, lines: list[str], start: int, end: int, source: str
-) -> tuple[str, tuple[int, ...]]:
-    """The letters and residue numbers of the query's (`Q `) or the template's (`T `) row."""
-    sequence = ""
-    indices: list[int] = []
-    for number in range(start, end):
-        line = lines[number]
-        if not line.startswith(label) or line[2:].startswith(_NOT_ALIGNED):
-            continue
-        block = _ALIGNED.fullmatch(line[17:])
-        first, letters, last = block.groups() if block else ("0", "", "0")
-        if not letters or int(last) - int(first) + 1 != len(letters) - letters.count("-"):
-            raise InputError(
-                "is not a row of an alignment",
-                "run HHsearch again",
-                where=f"{source}, line {number + 1}",
-            )
-        sequence += letters
-        indices += _count(letters, int(first) - 1)
-    return sequence, tuple(indices)
-
-
-def _count(letters: str, first: int) -> Iterator[int]:
-    for letter in letters:
-        yield -1 if letter == "-" else first
-        first += letter != "-"
+def _row(block: str, label: str, place: str) -> tuple[str, int]:
+    """The letters of the query's (`Q`) or the template's (`T`) row, and its first residue."""
+    parts = re.findall(_ROW.format(label), block, flags=re.MULTILINE)
+    letters = "".join(part for _, part, _ in parts)
+    if not parts or int(parts[-1][2]) - int(parts[0][0]) + 1 != len(letters) - letters.count("-"):
+        raise InputError(f"has no whole row {label}", "run HHsearch again", where=place)
+    return letters, int(parts[0][0]) - 1

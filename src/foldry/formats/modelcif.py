@@ -22,6 +22,7 @@ import modelcif.qa_metric
 import numpy as np
 from jaxtyping import Float
 
+from foldry.measures import MEASURES, Measure
 from foldry.query import Query
 from foldry.residues import ATOM37
 from foldry.structure import Structure
@@ -34,6 +35,7 @@ _LICENCE: Final = (
     "model, given as it is, without warranty, and not for clinical use."
 )
 _BARE: Final = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][\w.:/+=-]*", re.I | re.A)
+_ASCII: Final = str.maketrans("αβ–−", "ab--")
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,12 @@ class ChainMetric:
     """A quality measure of all chains or of pairs of them.
 
     Attributes:
-        name: Such as `ipTM`.
-        details: One sentence.
-        kind: In ModelCIF's dictionary: `pLDDT`, `pTM`, `ipTM`, `PAE`, `normalized score` or
-            `other`.
+        measure: What it is, one that has a `kind`.
         values: [C] of each chain, or [C, C] of each pair, the row the chain that is aligned; NaN
             is left out.
     """
 
-    name: str
-    details: str
-    kind: str
+    measure: Measure
     values: Float[np.ndarray, " C *other"]
 
 
@@ -94,34 +91,6 @@ class ModelRecord:
     relaxation: Step | None = None
 
 
-class _PLDDT(modelcif.qa_metric.Local, modelcif.qa_metric.PLDDT):
-    """Predicted lDDT-Ca of a residue, 0 to 100."""
-
-    name = "pLDDT"
-    software = None
-
-
-class _MeanPLDDT(modelcif.qa_metric.Global, modelcif.qa_metric.PLDDT):
-    """Mean predicted lDDT-Ca of all residues, 0 to 100."""
-
-    name = "pLDDT"
-    software = None
-
-
-class _PTM(modelcif.qa_metric.Global, modelcif.qa_metric.PTM):
-    """Predicted TM-score of all residues, 0 to 1."""
-
-    name = "pTM"
-    software = None
-
-
-class _IPTM(modelcif.qa_metric.Global, modelcif.qa_metric.IpTM):
-    """Predicted TM-score between chains, 0 to 1."""
-
-    name = "ipTM"
-    software = None
-
-
 class _Atoms(modelcif.model.AbInitioModel):
     """The atoms of a structure, made when they are written."""
 
@@ -135,18 +104,11 @@ class _Atoms(modelcif.model.AbInitioModel):
         structure = self._structure
         for row, (unit, number) in enumerate(_places(self._units)):
             for slot in np.flatnonzero(structure.atom_mask[row]):
-                x, y, z = structure.atom_positions[row, slot].tolist()
+                name = ATOM37[slot]
+                place = structure.atom_positions[row, slot].tolist()
+                biso = float(structure.b_factor[row, slot])
                 yield modelcif.model.Atom(
-                    asym_unit=unit,
-                    seq_id=number,
-                    atom_id=ATOM37[slot],
-                    type_symbol=ATOM37[slot][0],
-                    x=x,
-                    y=y,
-                    z=z,
-                    het=False,
-                    biso=float(structure.b_factor[row, slot]),
-                    occupancy=1.0,
+                    unit, number, name, name[0], *place, biso=biso, occupancy=1.0
                 )
 
 
@@ -161,11 +123,16 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     system.authors.append("Foldry")
     units = _units(query, structure)
     model = _Atoms(structure, units, _plain(f"{record.model_name} of Foldry"))
+    whole = {"mean_plddt": float(np.mean(record.plddt)), "ptm": record.ptm, "iptm": record.iptm}
+    plddt = _metric(modelcif.qa_metric.Local, MEASURES["plddt"])
     model.qa_metrics += [
-        _MeanPLDDT(float(np.mean(record.plddt))),
-        *[metric(value) for metric, value in _tm_scores(record) if value is not None],
         *[
-            _PLDDT(unit.residue(number), float(value))
+            _metric(modelcif.qa_metric.Global, MEASURES[key])(value)
+            for key, value in whole.items()
+            if value is not None
+        ],
+        *[
+            plddt(unit.residue(number), float(value))
             for (unit, number), value in zip(_places(units), record.plddt, strict=True)
         ],
         *[found for metric in record.of_chains for found in _of_chains(metric, units)],
@@ -178,10 +145,6 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     text = io.StringIO()
     modelcif.dumper.write(text, [system])
     return text.getvalue()
-
-
-def _tm_scores(record: ModelRecord) -> tuple[tuple[type, float | None], ...]:
-    return (_PTM, record.ptm), (_IPTM, record.iptm)
 
 
 class _Other(modelcif.qa_metric.MetricType):
@@ -198,13 +161,19 @@ _KINDS: Final = {
 }
 
 
+def _metric(mode: type, measure: Measure) -> type:
+    """The class of a quality metric: python-modelcif wants one for each."""
+    details = _plain(", ".join(filter(None, (measure.meaning, measure.unit))))
+    about = {"name": _plain(measure.name), "description": details, "software": None}
+    return type("_Metric", (mode, _KINDS[measure.kind]), about)
+
+
 def _of_chains(
     metric: ChainMetric, units: list[modelcif.AsymUnit]
 ) -> Iterator[modelcif.qa_metric.MetricMode]:
     """One number after the other; what it is of is a feature of one chain or of two."""
     modes = modelcif.qa_metric.Feature, modelcif.qa_metric.FeaturePairwise
-    about = {"name": _plain(metric.name), "description": _plain(metric.details), "software": None}
-    kind = type("_ChainMetric", (modes[metric.values.ndim - 1], _KINDS[metric.kind]), about)
+    kind = _metric(modes[metric.values.ndim - 1], metric.measure)
     features = [modelcif.EntityInstanceFeature([unit], f"Chain {unit.id}") for unit in units]
     for place in np.argwhere(np.isfinite(metric.values)):
         yield kind(*[features[k] for k in place], float(metric.values[tuple(place)]))
@@ -245,16 +214,14 @@ def _places(units: list[modelcif.AsymUnit]) -> Iterator[tuple[modelcif.AsymUnit,
 def _protocol(
     query: Query, units: list[modelcif.AsymUnit], model: _Atoms, record: ModelRecord
 ) -> modelcif.protocol.Protocol:
-    group = _software(record.versions, record.parameters)
-    targets = modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units))
     protocol = modelcif.protocol.Protocol()
     protocol.steps.append(
         modelcif.protocol.ModelingStep(
-            input_data=targets,
+            input_data=modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units)),
             output_data=model,
             name="Prediction",
             details=_plain(_inputs(query, record.model_name)),
-            software=group,
+            software=_software(record.versions, record.parameters),
         )
     )
     if record.relaxation is not None:
@@ -281,7 +248,6 @@ def _software(
     versions: Mapping[str, str], parameters: Mapping[str, object]
 ) -> modelcif.SoftwareGroup:
     """The packages of one step; the first one has the parameters."""
-    flat = [modelcif.SoftwareParameter(name, value) for name, value in _flat(parameters)]
     packages = [
         modelcif.Software(
             name=name,
@@ -294,14 +260,14 @@ def _software(
         )
         for name, version in versions.items()
     ]
-    return modelcif.SoftwareGroup(
-        [modelcif.SoftwareWithParameters(packages[0], flat), *packages[1:]]
-    )
+    flat = [modelcif.SoftwareParameter(name, value) for name, value in _flat(parameters)]
+    packages[0] = modelcif.SoftwareWithParameters(packages[0], flat)
+    return modelcif.SoftwareGroup(packages)
 
 
 def _inputs(query: Query, model_name: str) -> str:
     """One sentence on what the network read."""
-    rows = sum(len(each.sequences) for chain in query.chains for each in chain.alignments)
+    rows = sum(each.num_rows for chain in query.chains for each in chain.alignments)
     names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
     alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
     templates = f"templates given: {', '.join(names)}" if names else "no templates"
@@ -322,7 +288,7 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 
 def _plain(text: str) -> str:
     """One line of ASCII that means the same quoted by the writer, which escapes what CIF cannot."""
-    letters = [each for each in normalize("NFKD", text) if not combining(each)]
+    letters = [each for each in normalize("NFKD", text.translate(_ASCII)) if not combining(each)]
     visible = "".join(each if each.isprintable() else " " for each in letters)
     ascii_text = visible.encode("ascii", "replace").decode()
     line = " ".join(ascii_text.replace('"', "'").replace("\\", "/").split())

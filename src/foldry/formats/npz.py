@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
@@ -44,47 +45,42 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarra
         ValueError: The file is missing, damaged, holds something else than plain arrays, or more
             than `max_bytes` (`MAX_BYTES` if left out).
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_arrays(archive, max_bytes)
-            return {
-                member.filename.removesuffix(".npy"): read_array(archive, member)
-                for member in archive.infolist()
-            }
-    except MemoryError:
-        raise
-    except Exception as error:  # foreign bytes make zipfile and NumPy raise nearly anything
-        raise ValueError(str(error) or type(error).__name__) from error
+    arrays = {}
+    with _checked(path, max_bytes) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                array = np.lib.format.read_array(file, allow_pickle=False)
+            arrays[member.filename.removesuffix(".npy")] = array
+    return arrays
 
 
-def check_headers(path: Path, max_bytes: int | None = None) -> None:
-    """Make sure, by the headers, that a file of arrays is whole and within a bound.
+def check_headers(path: Path) -> None:
+    """Make sure, by the headers, that a file of arrays is whole and within `MAX_BYTES`.
 
     Raises:
         ValueError: It is not.
     """
+    with _checked(path):
+        pass
+
+
+@contextmanager
+def _checked(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
+    """A file whose arrays are as long as they say, and in bounds; any damage is a ValueError."""
+    max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     try:
         with zipfile.ZipFile(path) as archive:
-            check_arrays(archive, max_bytes)
+            total = 0
+            for member in archive.infolist():
+                total += member.file_size
+                if total > max_bytes:
+                    raise ValueError(f"it holds more than {max_bytes / (1 << 30):g} GiB")
+                check_array(archive, member)
+            yield archive
     except MemoryError:
         raise
-    except Exception as error:  # as in `read_arrays`
+    except Exception as error:  # foreign bytes make zipfile and NumPy raise nearly anything
         raise ValueError(str(error) or type(error).__name__) from error
-
-
-def check_arrays(archive: zipfile.ZipFile, max_bytes: int | None = None) -> None:
-    """Make sure that every array is as long as it says, and that all are within a bound.
-
-    Raises:
-        ValueError: They are not.
-    """
-    max_bytes = MAX_BYTES if max_bytes is None else max_bytes
-    total = 0
-    for member in archive.infolist():
-        total += member.file_size
-        if total > max_bytes:
-            raise ValueError(f"it holds more than {max_bytes / (1 << 30):g} GiB")
-        check_array(archive, member)
 
 
 def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -104,10 +100,3 @@ def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         # Values without a width would make any shape fit.
         if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != member.file_size:
             raise ValueError(f"{member.filename} is not as long as its header says")
-
-
-def read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """One array of an archive that `check_array` has passed."""
-    with archive.open(member) as file:
-        array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-    return array

@@ -13,6 +13,7 @@ from foldry.errors import InputError
 from foldry.store.files import read_text
 
 _NAMES: Final = ("predicted_aligned_error", "pae")
+_ADVICE: Final = "give the file of predicted aligned errors"
 
 
 def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
@@ -25,14 +26,11 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
     Raises:
         InputError: The file is none of these, or the matrix is not square, finite and above 0.
     """
+    text = read_text(path)
     try:
-        found = json.loads(read_text(path))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            "is not valid JSON", "give the file of predicted aligned errors", where=path
-        ) from None
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError("is not valid JSON", _ADVICE, where=path) from None
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
     try:
@@ -40,11 +38,8 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
     except (ValueError, TypeError, KeyError, OverflowError):
         pae = None
     if pae is None or pae.ndim != 2 or pae.shape[0] != pae.shape[1] or not len(pae):
-        raise InputError(
-            "has no square matrix called predicted_aligned_error or pae",
-            "give the file of predicted aligned errors",
-            where=path,
-        )
+        what = "has no square matrix called predicted_aligned_error or pae"
+        raise InputError(what, _ADVICE, where=path)
     if not (np.isfinite(pae) & (pae >= 0)).all():
         raise InputError("has an error that is not a number from 0 up", "fix the file", where=path)
     return pae

@@ -1,4 +1,4 @@
-"""What counts as a protein sequence."""
+"""What counts as a protein sequence, and how queries and chains are named."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from typing import Final
 
 from foldry.errors import InputError
+from foldry.query import MAX_NAME
 
 MAX_CHAINS: Final = 1000
 """Chains of one query, copies counted."""
@@ -33,16 +34,27 @@ def clean_sequence(sequence: str, place: str) -> str:
     if strange is None:
         known = re.sub(r"[UOBZJ]", "X", letters.upper())
         if not known.strip("X"):
-            raise InputError(
-                "has no known amino acid", "there are no atoms to place for X", where=place
-            )
+            raise InputError("has no known amino acid", "give more than X", where=place)
         return known
     what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
     if strange[0] in "-.":
         what, advice = "a gap", "remove the gaps, or name an alignment .a3m"
     elif strange[0] == "*":
         what, advice = "a stop codon", "cut the sequence there"
-    raise InputError(f"has {what} at residue {strange.start() + 1}", f"{advice}", where=place)
+    raise InputError(f"has {what} at residue {strange.start() + 1}", advice, where=place)
+
+
+def safe_name(name: str, source: str) -> str:
+    """The name with what is unsafe in a file's name replaced by `_`.
+
+    Raises:
+        InputError: Nothing is left of it.
+    """
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:MAX_NAME].rstrip("._-")
+    if not safe:
+        what = f"has the name {name!r}, which cannot name a file"
+        raise InputError(what, "use letters and digits", where=source)
+    return safe
 
 
 def check_number_of_chains(number: int, place: str) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
+from itertools import compress
 
 import numpy as np
 
 from foldry.errors import InputError
-from foldry.query import Alignment
+from foldry.formats.a3m import to_a3m
+from foldry.query import GAP_LETTER, Alignment, Insertions
 
 
 def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
@@ -21,15 +24,13 @@ def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
             are not equally long.
     """
     rows = _rows(text, source)
-    letters = np.array([list(row.upper()) for row in rows.values()])
-    letters[letters == "."] = "-"
-    kept = letters[0] != "-"
-    inserted = np.cumsum((letters != "-") & ~kept, axis=1, dtype=np.int32)[:, kept]
-    return Alignment(
-        headers=tuple(rows),
-        sequences=tuple("".join(row) for row in letters[:, kept]),
-        deletions=np.diff(inserted, axis=1, prepend=np.int32(0)),
-    )
+    letters = np.frombuffer("".join(rows.values()).upper().replace(".", "-").encode(), np.uint8)
+    letters = letters.reshape(len(rows), -1)
+    kept = letters[0] != GAP_LETTER
+    row, column = np.nonzero((letters != GAP_LETTER) & ~kept)
+    places = row * (kept.sum() + 1) + np.cumsum(kept)[column]
+    inserted = letters[row, column] + np.uint8(ord("a") - ord("A"))
+    return Alignment(tuple(rows), letters[:, kept], Insertions.of(places, inserted))
 
 
 def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
@@ -39,11 +40,10 @@ def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
     descriptions stay.
     """
     rows = _rows(text, source)
-    columns = [index for index, letter in enumerate(next(iter(rows.values()))) if letter != "-"]
-    first: dict[str, str] = {}
-    for name, row in rows.items():
-        first.setdefault("".join(row[index] for index in columns), name)
-    return _only(text, set(first.values()))
+    kept = [letter != "-" for letter in next(iter(rows.values()))]
+    # The first of equal rows comes last here, and so its name stays.
+    names = {"".join(compress(row, kept)): name for name, row in reversed(rows.items())}
+    return _only(text, set(names.values()))
 
 
 def truncate_stockholm(text: str, max_rows: int, source: str = "the Stockholm text") -> str:
@@ -77,20 +77,15 @@ def stockholm_to_a3m(
     text: str, max_rows: int | None = None, source: str = "the Stockholm text"
 ) -> str:
     """The same alignment as a3m, relative to the first row, with the rows' descriptions."""
-    rows = dict(list(_rows(text, source).items())[:max_rows])
     descriptions = {}
     for line in text.splitlines():
         if line.startswith("#=GS"):
             _, name, feature, *value = line.split(maxsplit=3)
             if feature == "DE":
-                descriptions[name] = value[0] if value else ""
-    query = next(iter(rows.values()))
-    lines = []
-    for name, row in rows.items():
-        pairs = zip(query, row, strict=True)
-        letters = (b if a != "-" else b.lower().replace("-", "") for a, b in pairs)
-        lines += [f">{name} {descriptions.get(name, '')}", "".join(letters)]
-    return "\n".join(lines) + "\n"
+                descriptions[name] = "".join(value)
+    rows = parse_stockholm(text, source).rows(slice(max_rows))
+    headers = tuple(f"{name} {descriptions.get(name, '')}" for name in rows.headers)
+    return to_a3m(replace(rows, headers=headers))
 
 
 def _is_row(line: str) -> bool:
@@ -102,33 +97,21 @@ def _rows(text: str, source: str) -> dict[str, str]:
     rows: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if _is_row(line):
-            name, *letters = line.split()
-            if len(letters) != 1:
+            name, *parts = line.split()
+            if len(parts) != 1 or not re.fullmatch("[A-Za-z.-]+", parts[0]):
                 raise InputError(
                     "is not a name and an aligned sequence",
-                    "write the alignment again",
-                    where=f"{source}, line {number}",
-                )
-            strange = re.search(r"[^A-Za-z.-]", letters[0])
-            if strange is not None:
-                raise InputError(
-                    f"is a row with {strange[0]!r}",
                     "use letters, and '-' or '.' for gaps",
                     where=f"{source}, line {number}",
                 )
-            rows[name] = rows.get(name, "") + letters[0]
+            rows[name] = rows.get(name, "") + parts[0]
     if not rows:
-        raise InputError(
-            "has no rows", "give the query first, then the rows aligned to it", where=source
-        )
+        raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
     length = len(next(iter(rows.values())))
     for name, row in rows.items():
         if len(row) != length:
-            raise InputError(
-                f"has a row {name} of {len(row)} columns and a first row of {length}",
-                "make all rows equally long",
-                where=source,
-            )
+            what = f"has a row {name} of {len(row)} columns and a first row of {length}"
+            raise InputError(what, "make all rows equally long", where=source)
     return rows
 
 

@@ -39,11 +39,8 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
     def named() -> Iterator[TableRow]:
         for row in cells:
             if len(row) > len(columns):
-                raise InputError(
-                    f"has {len(row)} cells in {len(columns)} columns",
-                    "fix it",
-                    where=f"{path}, line {rows.line_num}",
-                )
+                what, where = f"has {len(row)} cells in {len(columns)} columns", rows.line_num
+                raise InputError(what, "fix it", where=f"{path}, line {where}")
             if any(row):
                 yield TableRow(rows.line_num, dict(zip(columns, row, strict=False)))
 

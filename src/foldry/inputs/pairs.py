@@ -5,24 +5,24 @@ Every protein is read once; the pairs that it is in share its alignments.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, islice, product
+from math import comb
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from foldry.errors import InputError
-from foldry.formats.sequence import chain_names, check_number_of_chains
-from foldry.formats.table import TableRow, read_table
+from foldry.formats.sequence import chain_names, check_number_of_chains, safe_name
+from foldry.formats.table import read_table
 from foldry.inputs.queries import (
-    MAX_NAME,
     is_table,
     locate_queries,
     named_chains,
-    safe_name,
     split_chains,
 )
-from foldry.query import Chain, Query
+from foldry.query import MAX_NAME, Chain, Query
 from foldry.store.hashes import sha256
 
 MAX_PAIRS: Final = 10_000
@@ -67,15 +67,17 @@ class _Proteins:
     def named(self, name: str, place: str) -> Query:
         found = self.by_name.get(safe_name(name, place).casefold()) if name else None
         if found is None:
-            raise InputError(
-                f"names {name!r}, which no file here defines",
-                "give its FASTA or a3m file too, or write its sequence",
-                where=place,
-            )
+            advice = "give its FASTA or a3m file too, or write its sequence"
+            raise InputError(f"names {name!r}, which no file here defines", advice, where=place)
         return found
 
-    def written(self, name: str, sequences: str, place: str) -> Query:
-        """A protein whose sequence stands in the table, with the alignments known of it."""
+    def of_row(self, cells: dict[str, str], place: str) -> Query:
+        """The protein or complex of a row; a sequence has the alignments known of it."""
+        name, sequences = cells.get("id", ""), cells.get("sequence", "")
+        if not name:
+            raise InputError("has no id", "give every row a name", where=place)
+        if not sequences:
+            return self.named(name, place)
         chains = named_chains(split_chains(sequences, place))
         known = (replace(self.chains.get(each.sequence, each), ids=each.ids) for each in chains)
         return Query(safe_name(name, place), tuple(known))
@@ -107,24 +109,33 @@ def read_screen(
     )
     columns, rows = read_table(tables[0]) if tables else (["id"], iter(()))
     source = str(tables[0]) if tables else _CHOSEN
-    _check_columns(source, columns)
-    bounded = _bounded(rows, source)
+    if set(columns) not in (*PROTEINS, *PAIRS) or len(set(columns)) < len(columns):
+        raise InputError(
+            f"has the columns {', '.join(columns)!r}",
+            "name them id and sequence, id alone for proteins of other files, or a and b for "
+            "pairs of these",
+            where=source,
+        )
+    lines = [(row.cells, f"{source}, line {row.line},") for row in islice(rows, MAX_PAIRS + 1)]
+    if lines[MAX_PAIRS:]:
+        what = f"is beyond the {MAX_PAIRS} rows of one screen"
+        raise InputError(what, "cut the table", where=lines[-1][1])
     choosing = bool(baits) or every
-    if set(columns) in PAIRS:
-        if choosing:
-            raise InputError(
-                "lists pairs already", "choose no others", where=source, code="listed_pairs"
-            )
-        pairs = _checked(_listed_pairs(bounded, proteins, source))
-    elif choosing:
-        members = [_protein(row, proteins, source)[0] for row in bounded] if tables else queries
-        pairs = _checked(_chosen_pairs(members, proteins, baits))
-    elif not tables:
+    if set(columns) in PAIRS and choosing:
+        raise InputError(
+            "lists pairs already", "choose no others", where=source, code="listed_pairs"
+        )
+    if not tables and not choosing:
         raise InputError(
             "There are no pairs", "choose some, or give a CSV file of pairs", code="pairs_of_screen"
         )
+    if set(columns) in PAIRS:
+        pairs = _checked(_listed_pair(cells, proteins, place) for cells, place in lines)
+    elif choosing:
+        members = [proteins.of_row(*line) for line in lines] if tables else queries
+        pairs = _checked(_chosen_pairs(members, proteins, baits))
     else:
-        pairs = _checked(_complexes(bounded, proteins, source))
+        pairs = _checked(_complex(proteins.of_row(*line), line[1]) for line in lines)
     if not pairs:
         raise InputError("has no pair", "give two proteins or more", where=source)
     return pairs
@@ -138,11 +149,8 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
     """
     for part in parts:
         if part.paired_by_row:
-            raise InputError(
-                f"has {part.name!r}, a complex whose file pairs the rows of its chains",
-                "give the alignment of each chain in a file of its own",
-                where=place,
-            )
+            what = f"has {part.name!r}, a complex whose file pairs the rows of its chains"
+            raise InputError(what, "give each chain's alignment in its own file", where=place)
     names = iter(chain_names(sum(part.num_chains for part in parts)))
     copies: dict[Chain, list[str]] = {}
     for part in parts:
@@ -153,57 +161,17 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
     return Query(name, chains, tuple(seeds))
 
 
-def _check_columns(source: str, columns: Sequence[str]) -> None:
-    if set(columns) not in (*PROTEINS, *PAIRS) or len(set(columns)) < len(columns):
-        raise InputError(
-            f"has the columns {', '.join(columns)!r}",
-            "name them id and sequence, id alone for proteins of other files, or a and b for "
-            "pairs of these",
-            where=source,
-        )
+def _complex(query: Query, place: str) -> Pair:
+    """A row that is a complex by itself, as in ColabFold's tables."""
+    if query.num_chains < 2:
+        advice = "write A:B for a pair, or choose pairs"
+        raise InputError("is one chain", advice, where=place, code="pairs_of_screen")
+    return Pair(query, "", "", place)
 
 
-def _bounded(rows: Iterator[TableRow], source: str) -> Iterator[TableRow]:
-    for number, row in enumerate(rows):
-        if number == MAX_PAIRS:
-            raise InputError(
-                f"is beyond the {MAX_PAIRS} rows of one screen",
-                "cut the table",
-                where=f"{source}, line {row.line}",
-            )
-        yield row
-
-
-def _protein(row: TableRow, proteins: _Proteins, source: str) -> tuple[Query, str]:
-    """What a row of `id` and, if it is there, `sequence` means, and where it stands."""
-    place = f"{source}, line {row.line},"
-    name, sequences = row.cells.get("id", ""), row.cells.get("sequence", "")
-    if not name:
-        raise InputError("has no id", "give every row a name", where=place)
-    if sequences:
-        return proteins.written(name, sequences, place), place
-    return proteins.named(name, place), place
-
-
-def _complexes(rows: Iterable[TableRow], proteins: _Proteins, source: str) -> Iterator[Pair]:
-    """Rows that are complexes by themselves, as in ColabFold's tables."""
-    for row in rows:
-        query, place = _protein(row, proteins, source)
-        if query.num_chains < 2:
-            raise InputError(
-                "is one chain",
-                "write A:B for a pair, or choose pairs",
-                where=place.rstrip(","),
-                code="pairs_of_screen",
-            )
-        yield Pair(query, "", "", place)
-
-
-def _listed_pairs(rows: Iterable[TableRow], proteins: _Proteins, source: str) -> Iterator[Pair]:
-    for row in rows:
-        place = f"{source}, line {row.line},"
-        a, b = (proteins.named(row.cells.get(column, ""), place) for column in "ab")
-        yield _pair(a, b, place, row.cells.get("id", ""))
+def _listed_pair(cells: dict[str, str], proteins: _Proteins, place: str) -> Pair:
+    a, b = (proteins.named(cells.get(column, ""), place) for column in "ab")
+    return _pair(a, b, place, cells.get("id", ""))
 
 
 def _chosen_pairs(
@@ -212,22 +180,18 @@ def _chosen_pairs(
     """Every two of the members, or with baits those pairs that have one."""
     by_name = {member.name.casefold(): member for member in members}
     if len(by_name) < len(members):
-        names = [member.name.casefold() for member in members]
-        twice = next(member for member in members if names.count(member.name.casefold()) > 1)
-        raise InputError(f"The screen has the protein {twice.name!r} twice", "name it once")
+        [(twice, _)] = Counter(member.name.casefold() for member in members).most_common(1)
+        raise InputError(f"The screen has the protein {twice!r} twice", "name it once")
     everything = replace(proteins, by_name={**proteins.by_name, **by_name})
     chosen = {bait.name: bait for bait in (everything.named(name, "The bait") for name in baits)}
     others = [member for member in members if member.name not in chosen]
-    number = len(chosen) * len(others) + len(chosen) * (len(chosen) - 1) // 2
-    if not baits:
-        number = len(others) * (len(others) - 1) // 2
+    among, beside = (list(chosen.values()), others) if baits else (others, [])
+    number = comb(len(among), 2) + len(among) * len(beside)
     if number > MAX_PAIRS:
-        raise InputError(
-            f"The screen has {number} pairs and the limit is {MAX_PAIRS}", "cut it into several"
-        )
-    two: Iterator[tuple[Query, Query]] = combinations(chosen.values() if baits else others, 2)
-    yield from (_pair(a, b, _CHOSEN) for a, b in two)
-    yield from (_pair(a, b, _CHOSEN) for a in chosen.values() for b in others)
+        what = f"has {number} pairs and the limit is {MAX_PAIRS}"
+        raise InputError(what, "cut it into several", where=_CHOSEN)
+    for a, b in (*combinations(among, 2), *product(among, beside)):
+        yield _pair(a, b, _CHOSEN)
 
 
 def _pair(a: Query, b: Query, place: str, name: str = "") -> Pair:
@@ -251,14 +215,12 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
     for pair in pairs:
         check_number_of_chains(pair.query.num_chains, pair.place)
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:
-            if pair.place == _CHOSEN:
-                raise InputError(
-                    f"The screen has two pairs called {pair.query.name!r}",
-                    "name one of their proteins otherwise",
-                )
-            raise InputError(
+            what, advice = (
                 f"is called {pair.query.name!r} as an earlier pair is",
-                "give every pair an id of its own",
-                where=pair.place,
+                "name it otherwise",
             )
+            if pair.place == _CHOSEN:
+                what = f"has two pairs called {pair.query.name!r}"
+                advice = "name one of their proteins otherwise"
+            raise InputError(what, advice, where=pair.place)
     return list(found.values())

@@ -5,18 +5,21 @@ All files are read and checked whole before the first query is returned.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from foldry.errors import InputError
-from foldry.formats.a3m import parse_a3m, parse_complex_a3m
+from foldry.formats.a3m import is_whole, parse_a3m, parse_complex_a3m
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
-from foldry.formats.sequence import chain_names, check_number_of_chains, clean_sequence
+from foldry.formats.sequence import (
+    chain_names,
+    check_number_of_chains,
+    clean_sequence,
+    safe_name,
+)
 from foldry.formats.stockholm import parse_stockholm
 from foldry.query import Alignment, Chain, Query
 from foldry.store.files import read_text, stem
@@ -26,7 +29,6 @@ A3M_SUFFIXES: Final = (".a3m",)
 STOCKHOLM_SUFFIXES: Final = (".sto", ".stk", ".stockholm")
 JSON_SUFFIXES: Final = (".json",)
 TABLE_SUFFIX: Final = ".csv"
-MAX_NAME: Final = 100
 
 
 def read_queries(paths: Sequence[Path], *, together: bool = False) -> list[Query]:
@@ -47,6 +49,22 @@ def read_queries(paths: Sequence[Path], *, together: bool = False) -> list[Query
     return [query for query, _ in locate_queries(paths, together=together)]
 
 
+def read_query(path: str | Path) -> Query:
+    """The query of a FASTA, a3m, Stockholm or JSON file that has one.
+
+    Raises:
+        InputError: As `read_queries`, or the file has several queries.
+
+    Example:
+        >>> read_query("examples/kunitz/1adz.fasta").num_residues
+        63
+    """
+    queries = read_queries([Path(path)])
+    if queries[1:]:
+        raise InputError(f"has {len(queries)} queries", "read them one by one", where=path)
+    return queries[0]
+
+
 def locate_queries(paths: Sequence[Path], *, together: bool = False) -> list[tuple[Query, Path]]:
     """As `read_queries`, each query with its file."""
     found: dict[str, tuple[Query, Path]] = {}
@@ -54,12 +72,9 @@ def locate_queries(paths: Sequence[Path], *, together: bool = False) -> list[tup
         for query in _read(path, together):
             first, before = found.setdefault(query.name.casefold(), (query, path))
             if first is not query:
-                raise InputError(
-                    f"has a query {query.name!r} and so has {before}",
-                    "give every query a name of its own (characters that are not safe in a "
-                    "file's name count as _)",
-                    where=path,
-                )
+                advice = "give every query its own name (unsafe characters count as _)"
+                what = f"has a query {query.name!r} and so has {before}"
+                raise InputError(what, advice, where=path)
     if not found:
         raise InputError("There is no query", "give a FASTA, a3m or JSON file")
     return list(found.values())
@@ -73,22 +88,6 @@ def stoichiometry(query: Query) -> str:
     return "".join(f"{name}{count}" for name, count in zip(names, counts, strict=True))
 
 
-def safe_name(name: str, source: str) -> str:
-    """The name with what is unsafe in a file's name replaced by `_`.
-
-    Raises:
-        InputError: Nothing is left of it.
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:MAX_NAME].rstrip("._-")
-    if not safe:
-        raise InputError(
-            f"has the name {name!r}, which cannot name a file",
-            "use letters and digits",
-            where=source,
-        )
-    return safe
-
-
 def _files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
@@ -97,11 +96,8 @@ def _files(paths: Sequence[Path]) -> list[Path]:
             continue
         found = [each for each in sorted(path.iterdir()) if each.is_file() and _suffix(each)]
         if not found:
-            raise InputError(
-                "is a folder without a FASTA, a3m, Stockholm or JSON file",
-                "check the path",
-                where=path,
-            )
+            what = "is a folder without a FASTA, a3m, Stockholm or JSON file"
+            raise InputError(what, "check the path", where=path)
         files += found
     return files
 
@@ -127,19 +123,14 @@ def _read(path: Path, together: bool) -> list[Query]:
         raise InputError("is empty", "give a FASTA, a3m or JSON file", where=source)
     suffix = _suffix(path)
     if suffix in JSON_SUFFIXES or (not suffix and text.lstrip().startswith(("{", "["))):
-        jobs = parse_jobs(text, path)
-        return [Query(safe_name(job.name, source), job.chains, job.seeds) for job in jobs]
+        return parse_jobs(text, path)
     if suffix in A3M_SUFFIXES:
         return [_read_a3m(text, path)]
     if suffix in STOCKHOLM_SUFFIXES:
         return [_aligned(parse_stockholm(text, source), path)]
     if not text.lstrip().startswith(">"):
-        raise InputError(
-            "is not a FASTA header",
-            "begin with a line such as '>name', or name the file .a3m, .sto or .json after its "
-            "format",
-            where=f"{source}, line 1",
-        )
+        advice = "begin with a line such as '>name', or name other files .a3m, .sto or .json"
+        raise InputError("is not a FASTA header", advice, where=f"{source}, line 1")
     records = parse_fasta(text, source)
     if together and len(records) > 1:
         chains = [
@@ -181,36 +172,25 @@ def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
 
 
 def _read_a3m(text: str, path: Path) -> Query:
-    segments = parse_complex_a3m(text, str(path))
-    if not segments:
+    chains = parse_complex_a3m(text, str(path))
+    if not chains:
         comment, _, rest = text.partition("\n")
         rows = "\n" + rest if comment.startswith("#") else text
         return _aligned(parse_a3m(rows, str(path)), path)
-    names = iter(chain_names(sum(segment.copies for segment in segments)))
-    chains = tuple(
-        Chain(
-            tuple(islice(names, segment.copies)),
-            clean_sequence(segment.sequence, f"{path}, first row,"),
-            segment.alignment,
-            segment.paired,
-        )
-        for segment in segments
-    )
-    name = next(iter(segments[0].alignment.headers[0].split()), "")
+    first = chains[0].alignment
+    name = next(iter(first.headers[0].split()), "") if first else ""
     # ColabFold numbers the chains from 101 and names the file after the query.
     if chains[1:] or name in ("", "101"):
         name = stem(path)
-    return Query(safe_name(name, str(path)), chains, paired_by_row=len(chains) > 1)
+    return Query(safe_name(name, str(path)), tuple(chains), paired_by_row=len(chains) > 1)
 
 
 def _aligned(alignment: Alignment, path: Path) -> Query:
     """The query of an alignment: its first row."""
     name = next(iter(alignment.headers[0].split()), stem(path))
     place = f"{path}, first row,"
-    first = alignment.sequences[0]
-    if "-" in first or alignment.deletions[0].any():
-        raise InputError(
-            "has gaps or insertions", "put the query itself first, in upper case", where=place
-        )
-    chain = Chain(("A",), clean_sequence(first, place), alignment)
+    if not is_whole(alignment.rows(slice(1))):
+        advice = "put the query itself first, in upper case"
+        raise InputError("has gaps or insertions", advice, where=place)
+    chain = Chain(("A",), clean_sequence(alignment.query, place), alignment)
     return Query(safe_name(name, place), (chain,))

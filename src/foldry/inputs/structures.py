@@ -21,11 +21,8 @@ def read_named(name: str) -> Structure:
     structure = read_structure(path)
     missing = [chain for chain in chains if chain not in structure.chains]
     if missing:
-        raise InputError(
-            f"has no protein chain {missing[0]!r}",
-            f"choose from {', '.join(structure.chains)}",
-            where=path,
-        )
+        advice = f"choose from {', '.join(structure.chains)}"
+        raise InputError(f"has no protein chain {missing[0]!r}", advice, where=path)
     return structure.select(np.isin(structure.chain_id, chains)) if chains else structure
 
 

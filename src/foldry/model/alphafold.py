@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -93,18 +93,13 @@ class AlphaFold(nn.Module):
         self.structure = StructureModule(config.structure, config.c_single, c_pair)
         self.heads = Heads(config)
         self.to(runtime.device)
-        for module in self.trunk():
-            module.to(torch.float32 if runtime.autocast else runtime.dtype)
+        for name, module in self.named_children():
+            if name not in ("structure", "heads"):
+                module.to(torch.float32 if runtime.autocast else runtime.dtype)
         # As in the official program, these compute in float32.
         for module in self.modules():
             if isinstance(module, LayerNorm | ExtraMSAEmbedder):
                 module.float()
-
-    def trunk(self) -> list[nn.Module]:
-        """The modules that run in the runtime's dtype; the others stay in float32."""
-        return [
-            module for name, module in self.named_children() if name not in ("structure", "heads")
-        ]
 
     def first_recycled(self, inputs: Inputs) -> Recycled:
         """Zeros: what the first pass reads in place of a last one."""
@@ -199,13 +194,8 @@ class AlphaFold(nn.Module):
 
 def _average(members: Sequence[Representations]) -> Representations:
     """Ensembling (SI 1.11.2)."""
-
-    def mean(name: str) -> Tensor:
-        return sum(getattr(member, name) for member in members) / len(members)  # type: ignore[no-any-return]
-
-    return Representations(
-        single=mean("single"),
-        pair=mean("pair"),
-        msa=members[0].msa,
-        msa_first_row=mean("msa_first_row"),
-    )
+    means = {
+        name: sum(getattr(member, name) for member in members) / len(members)
+        for name in ("single", "pair", "msa_first_row")
+    }
+    return replace(members[0], **means)

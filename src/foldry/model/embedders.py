@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from foldry import residues
 from foldry.geometry import frames_from_three_points
 from foldry.model.config import ModelConfig, TemplateConfig
-from foldry.model.evoformer import Attention, Transition, TriangleAttention, TriangleMultiplication
+from foldry.model.evoformer import Attention, PairBlock
 from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
-from foldry.model.layers import LayerNorm, Linear, SharedDropout, by_rows
+from foldry.model.layers import Layer, LayerNorm, Linear, by_rows
 from foldry.model.runtime import Runtime
 
 
@@ -146,7 +146,7 @@ class RecyclingEmbedder(nn.Module):
         return self.norm_msa(msa_first_row), self.norm_pair(pair) + self.distance(bins)
 
 
-class ExtraMSAEmbedder(nn.Module):
+class ExtraMSAEmbedder(Layer):
     """Algorithm 2, lines 14 and 15. The extra MSA's letters and deletions (SI 1.7.2)."""
 
     def __init__(self, c_msa: int) -> None:
@@ -156,34 +156,20 @@ class ExtraMSAEmbedder(nn.Module):
     def forward(self, draw: MSAInputs) -> Float[Tensor, "B E N C"]:
         deletions = torch.stack([draw.extra_has_deletion, draw.extra_deletion_value], dim=-1)
         letters = F.one_hot(draw.extra_msa, 23).to(deletions.dtype)
-        embedded: Tensor = self.linear(torch.cat([letters, deletions], dim=-1))
-        return embedded
+        return self.linear(torch.cat([letters, deletions], dim=-1))
 
 
-class TemplatePairBlock(nn.Module):
+class TemplatePairBlock(PairBlock):
     """Algorithm 16, one block (SI 1.7.1)."""
 
     def __init__(self, config: TemplateConfig, runtime: Runtime) -> None:
         super().__init__()
-        c, heads = config.c_template, config.num_heads
-        self.triangle_attention = config.triangle_attention
+        c = config.c_template
         self.multiplication_first = config.multiplication_first
         if config.triangle_attention:
-            self.triangle_attention_starting = TriangleAttention(
-                c, config.c_attention, heads, runtime, starting=True
-            )
-            self.triangle_attention_ending = TriangleAttention(
-                c, config.c_attention, heads, runtime, starting=False
-            )
-        self.triangle_multiplication_outgoing = TriangleMultiplication(
-            c, config.c_triangle, runtime, outgoing=True
-        )
-        self.triangle_multiplication_incoming = TriangleMultiplication(
-            c, config.c_triangle, runtime, outgoing=False
-        )
-        self.pair_transition = Transition(c, config.transition_factor, runtime)
-        self.dropout_rows = SharedDropout(config.dropout, axis=1)
-        self.dropout_columns = SharedDropout(config.dropout, axis=2)
+            self.add_attentions(c, config.c_attention, config.num_heads, runtime)
+        self.add_multiplications(c, config.c_triangle, runtime)
+        self.add_transition(c, config.transition_factor, config.dropout, runtime)
 
     def forward(
         self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
@@ -192,26 +178,10 @@ class TemplatePairBlock(nn.Module):
             pair = self.attend(self.multiply(pair, mask), mask)
         else:
             pair = self.multiply(self.attend(pair, mask), mask)
-        update: Tensor = self.pair_transition(pair)
-        return pair + update
-
-    def attend(self, pair: Tensor, mask: Tensor) -> Float[Tensor, "B N N C"]:
-        """Both triangle attentions, where the config has them."""
-        if self.triangle_attention:
-            pair = pair + self.dropout_rows(self.triangle_attention_starting(pair, mask))
-            pair = pair + self.dropout_columns(self.triangle_attention_ending(pair, mask))
-        return pair
-
-    def multiply(self, pair: Tensor, mask: Tensor) -> Float[Tensor, "B N N C"]:
-        """Both triangle multiplications."""
-        pair = pair + self.dropout_rows(self.triangle_multiplication_outgoing(pair, mask))
-        multiplied: Tensor = pair + self.dropout_rows(
-            self.triangle_multiplication_incoming(pair, mask)
-        )
-        return multiplied
+        return pair + self.pair_transition(pair)
 
 
-class SummedLinear(nn.Module):
+class SummedLinear(Layer):
     """One linear map of several groups of channels, each group with weights and bias of its own."""
 
     def __init__(self, groups: Sequence[int], c_out: int) -> None:
@@ -228,7 +198,7 @@ def template_groups(config: TemplateConfig, c_pair: int) -> tuple[int, ...]:
     return (config.num_bins, 1, 22, 22, 1, 1, 1, 1, c_pair)
 
 
-class TemplateEmbedder(nn.Module):
+class TemplateEmbedder(Layer):
     """Algorithms 16 and 17. Templates into the pair representation (SI 1.7.1).
 
     With `average`, each template is embedded in sight of the pair representation, and their mean
@@ -246,18 +216,10 @@ class TemplateEmbedder(nn.Module):
             self.output = Linear(c, c_pair, init="relu")
         else:
             self.input = Linear(config.num_bins + 49, c, init="relu")
-            self.attention = Attention(
-                c_pair,
-                c,
-                config.c_pointwise,
-                config.num_heads_pointwise,
-                c_pair,
-                runtime,
-                gating=False,
-            )
-        self.blocks = nn.ModuleList(
-            TemplatePairBlock(config, runtime) for _ in range(config.num_blocks)
-        )
+            width, heads = config.c_pointwise, config.num_heads_pointwise
+            self.attention = Attention(c_pair, c, width, heads, c_pair, runtime, gating=False)
+        blocks = (TemplatePairBlock(config, runtime) for _ in range(config.num_blocks))
+        self.blocks = nn.ModuleList(blocks)
         self.norm = LayerNorm(c)
         self.chunk_size = runtime.chunk_size
 
@@ -303,8 +265,7 @@ class TemplateEmbedder(nn.Module):
         pair = self.input(features)
         for block in self.blocks:
             pair = block(pair, pair_mask)
-        normed: Tensor = self.norm(pair)
-        return normed
+        return self.norm(pair)
 
     def forward(
         self,
@@ -323,8 +284,7 @@ class TemplateEmbedder(nn.Module):
             total = pair.new_zeros(())
             for features in of_template:
                 total = total + self.embed(torch.cat([features, seen], dim=-1), pair_mask)
-            update: Tensor = self.output(torch.relu(total / num_templates))
-            return update
+            return self.output(torch.relu(total / num_templates))
         embedded = (self.embed(features, pair_mask) for features in of_template)
         return self.attend(pair, torch.stack(list(embedded), dim=-2), templates.mask)
 
@@ -342,10 +302,9 @@ class TemplateEmbedder(nn.Module):
             query = pair.flatten(1, 2)[:, :, None]
             keys = embedded.flatten(1, 2)
             update = self.attention(query, keys, mask.expand(-1, keys.shape[1], -1))
-            return update.reshape(pair.shape)  # type: ignore[no-any-return]
+            return update.reshape(pair.shape)
 
-        update = by_rows(rows, self.chunk_size, 1, pair, embedded)
-        return update * any_template
+        return by_rows(rows, self.chunk_size, pair, embedded) * any_template
 
 
 class TemplateTorsionEmbedder(nn.Module):
@@ -375,5 +334,4 @@ class TemplateTorsionEmbedder(nn.Module):
             angles, takes_part = [unit.flatten(-2), other.flatten(-2), mask], mask[..., 2]
         letters = F.one_hot(templates.aatype, 22).to(mask.dtype)
         features = torch.cat([letters, *angles], dim=-1).to(self.input.weight.dtype)
-        rows: Tensor = self.output(torch.relu(self.input(features)))
-        return rows, takes_part
+        return self.output(torch.relu(self.input(features))), takes_part

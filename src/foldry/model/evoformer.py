@@ -12,11 +12,11 @@ from torch.utils.checkpoint import checkpoint
 
 from foldry.kernels.choose import choose
 from foldry.model.config import StackConfig
-from foldry.model.layers import LayerNorm, Linear, SharedDropout, by_rows
+from foldry.model.layers import Layer, LayerNorm, Linear, SharedDropout, by_rows, split_heads
 from foldry.model.runtime import Runtime
 
 
-class Attention(nn.Module):
+class Attention(Layer):
     """Gated multi-head attention, the core of Algorithms 7, 8, 13, 14 and 17.
 
     Args:
@@ -54,25 +54,23 @@ class Attention(nn.Module):
         bias: Float[Tensor, "B H Q K"] | None = None,
     ) -> Float[Tensor, "B R Q O"]:
         def rows(query_data: Tensor, key_data: Tensor, mask: Tensor) -> Tensor:
-            heads = (self.num_heads, -1)
             out = self.attend(
-                self.query(query_data).unflatten(-1, heads),
-                self.key(key_data).unflatten(-1, heads),
-                self.value(key_data).unflatten(-1, heads),
+                split_heads(self.query(query_data), self.num_heads),
+                split_heads(self.key(key_data), self.num_heads),
+                split_heads(self.value(key_data), self.num_heads),
                 mask,
                 bias,
             ).flatten(-2)
             if self.gate is not None:
                 out = out * torch.sigmoid(self.gate(query_data))
-            result: Tensor = self.output(out)
-            return result
+            return self.output(out)
 
         num_logits = query_data.shape[2] * key_data.shape[2]
         size = max(self.chunk_size**3 // max(num_logits, 1), 1)
-        return by_rows(rows, size, 1, query_data, key_data, mask)
+        return by_rows(rows, size, query_data, key_data, mask)
 
 
-class MSARowAttention(nn.Module):
+class MSARowAttention(Layer):
     """Algorithm 7. MSA row-wise gated self-attention with pair bias (SI 1.6.1)."""
 
     def __init__(self, c_msa: int, c_pair: int, num_heads: int, runtime: Runtime) -> None:
@@ -90,11 +88,10 @@ class MSARowAttention(nn.Module):
     ) -> Float[Tensor, "B S N C"]:
         bias = self.bias(self.norm_pair(pair)).permute(0, 3, 1, 2)
         msa = self.norm(msa)
-        update: Tensor = self.attention(msa, msa, msa_mask, bias)
-        return update
+        return self.attention(msa, msa, msa_mask, bias)
 
 
-class MSAColumnAttention(nn.Module):
+class MSAColumnAttention(Layer):
     """Algorithm 8. MSA column-wise gated self-attention (SI 1.6.2)."""
 
     def __init__(self, c_msa: int, num_heads: int, runtime: Runtime) -> None:
@@ -106,11 +103,11 @@ class MSAColumnAttention(nn.Module):
         self, msa: Float[Tensor, "B S N C"], msa_mask: Float[Tensor, "B S N"]
     ) -> Float[Tensor, "B S N C"]:
         columns = self.norm(msa).transpose(1, 2)
-        update: Tensor = self.attention(columns, columns, msa_mask.transpose(1, 2))
+        update = self.attention(columns, columns, msa_mask.transpose(1, 2))
         return update.transpose(1, 2)
 
 
-class MSAColumnGlobalAttention(nn.Module):
+class MSAColumnGlobalAttention(Layer):
     """Algorithm 19. MSA global column-wise gated self-attention (SI 1.7.2)."""
 
     def __init__(self, c_msa: int, num_heads: int) -> None:
@@ -129,16 +126,15 @@ class MSAColumnGlobalAttention(nn.Module):
         msa = self.norm(msa)
         weight = msa_mask[..., None]
         mean = (msa * weight).sum(1) / (weight.sum(1) + 1e-10)
-        query = self.query(mean).unflatten(-1, (self.num_heads, -1))
+        query = split_heads(self.query(mean), self.num_heads)
         query = query * query.shape[-1] ** -0.5
         logits = torch.einsum("bnhc,bsnc->bnhs", query, self.key(msa)).float()
         logits = logits.masked_fill(msa_mask.transpose(1, 2)[:, :, None] == 0, -1e9)
         average = torch.einsum("bnhs,bsnc->bnhc", logits.softmax(-1).to(msa.dtype), self.value(msa))
-        update: Tensor = self.output(torch.sigmoid(self.gate(msa)) * average.flatten(-2)[:, None])
-        return update
+        return self.output(torch.sigmoid(self.gate(msa)) * average.flatten(-2)[:, None])
 
 
-class Transition(nn.Module):
+class Transition(Layer):
     """Algorithms 9 and 15. MSA and pair transition (SI 1.6.3, 1.6.7)."""
 
     def __init__(self, c: int, factor: int, runtime: Runtime) -> None:
@@ -150,13 +146,12 @@ class Transition(nn.Module):
 
     def forward(self, x: Float[Tensor, "B X Y C"]) -> Float[Tensor, "B X Y C"]:
         def rows(x: Tensor) -> Tensor:
-            update: Tensor = self.narrow(torch.relu(self.widen(self.norm(x))))
-            return update
+            return self.narrow(torch.relu(self.widen(self.norm(x))))
 
-        return by_rows(rows, self.chunk_size, 1, x)
+        return by_rows(rows, self.chunk_size, x)
 
 
-class OuterProductMean(nn.Module):
+class OuterProductMean(Layer):
     """Algorithm 10. Outer product mean (SI 1.6.4)."""
 
     def __init__(self, c_msa: int, c_outer: int, c_pair: int, runtime: Runtime) -> None:
@@ -182,10 +177,10 @@ class OuterProductMean(nn.Module):
             return (outer + self.output.bias) / (1e-3 + count[..., None])
 
         left = (weight * self.left(msa)).transpose(1, 2)
-        return by_rows(rows, self.chunk_size, 1, left, msa_mask.transpose(1, 2))
+        return by_rows(rows, self.chunk_size, left, msa_mask.transpose(1, 2))
 
 
-class TriangleMultiplication(nn.Module):
+class TriangleMultiplication(Layer):
     """Algorithms 11 and 12. Triangle multiplicative update (SI 1.6.5)."""
 
     def __init__(self, c_pair: int, c_hidden: int, runtime: Runtime, *, outgoing: bool) -> None:
@@ -209,11 +204,10 @@ class TriangleMultiplication(nn.Module):
         left = mask * self.left(pair) * torch.sigmoid(self.left_gate(pair))
         right = mask * self.right(pair) * torch.sigmoid(self.right_gate(pair))
         product = self.multiply(left, right, self.outgoing)
-        update: Tensor = self.output(self.norm_product(product)) * torch.sigmoid(self.gate(pair))
-        return update
+        return self.output(self.norm_product(product)) * torch.sigmoid(self.gate(pair))
 
 
-class TriangleAttention(nn.Module):
+class TriangleAttention(Layer):
     """Algorithms 13 and 14. Triangle self-attention around the starting or ending node."""
 
     def __init__(
@@ -232,11 +226,61 @@ class TriangleAttention(nn.Module):
             pair, pair_mask = pair.transpose(1, 2), pair_mask.transpose(1, 2)
         pair = self.norm(pair)
         bias = self.bias(pair).permute(0, 3, 1, 2)
-        update: Tensor = self.attention(pair, pair, pair_mask, bias)
+        update = self.attention(pair, pair, pair_mask, bias)
         return update if self.starting else update.transpose(1, 2)
 
 
-class EvoformerBlock(nn.Module):
+class PairBlock(nn.Module):
+    """What a block of the Evoformer and one of the template pair stack do to pairs alike.
+
+    A subclass adds the modules in its own order, which seeded initialisation follows.
+    """
+
+    triangle_attention = False
+
+    def add_multiplications(self, c_pair: int, c_hidden: int, runtime: Runtime) -> None:
+        """Add both triangle multiplications."""
+        self.triangle_multiplication_outgoing = TriangleMultiplication(
+            c_pair, c_hidden, runtime, outgoing=True
+        )
+        self.triangle_multiplication_incoming = TriangleMultiplication(
+            c_pair, c_hidden, runtime, outgoing=False
+        )
+
+    def add_attentions(self, c_pair: int, c_hidden: int, num_heads: int, runtime: Runtime) -> None:
+        """Add both triangle attentions."""
+        self.triangle_attention = True
+        self.triangle_attention_starting = TriangleAttention(
+            c_pair, c_hidden, num_heads, runtime, starting=True
+        )
+        self.triangle_attention_ending = TriangleAttention(
+            c_pair, c_hidden, num_heads, runtime, starting=False
+        )
+
+    def add_transition(self, c_pair: int, factor: int, dropout: float, runtime: Runtime) -> None:
+        """Add the pair transition and the dropouts of the updates before it."""
+        self.pair_transition = Transition(c_pair, factor, runtime)
+        self.dropout_rows = SharedDropout(dropout, axis=1)
+        self.dropout_columns = SharedDropout(dropout, axis=2)
+
+    def multiply(
+        self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
+    ) -> Float[Tensor, "B N N C"]:
+        """Both triangle multiplications, each with its residual."""
+        pair = pair + self.dropout_rows(self.triangle_multiplication_outgoing(pair, mask))
+        return pair + self.dropout_rows(self.triangle_multiplication_incoming(pair, mask))
+
+    def attend(
+        self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
+    ) -> Float[Tensor, "B N N C"]:
+        """Both triangle attentions, each with its residual, where the config has them."""
+        if not self.triangle_attention:
+            return pair
+        pair = pair + self.dropout_rows(self.triangle_attention_starting(pair, mask))
+        return pair + self.dropout_columns(self.triangle_attention_ending(pair, mask))
+
+
+class EvoformerBlock(PairBlock):
     """Algorithm 6, one block; with global column attention, of Algorithm 18 (extra MSA)."""
 
     def __init__(self, config: StackConfig, c_pair: int, runtime: Runtime) -> None:
@@ -251,26 +295,11 @@ class EvoformerBlock(nn.Module):
             self.msa_column_attention = MSAColumnAttention(c_msa, heads, runtime)
         self.msa_transition = Transition(c_msa, config.transition_factor_msa, runtime)
         self.outer_product_mean = OuterProductMean(c_msa, config.c_outer, c_pair, runtime)
-        c_triangle = config.c_triangle
-        self.triangle_multiplication_outgoing = TriangleMultiplication(
-            c_pair, c_triangle, runtime, outgoing=True
-        )
-        self.triangle_multiplication_incoming = TriangleMultiplication(
-            c_pair, c_triangle, runtime, outgoing=False
-        )
-        self.triangle_attention = config.triangle_attention
+        self.add_multiplications(c_pair, config.c_triangle, runtime)
         if config.triangle_attention:
-            heads = config.num_heads_pair
-            self.triangle_attention_starting = TriangleAttention(
-                c_pair, c_pair, heads, runtime, starting=True
-            )
-            self.triangle_attention_ending = TriangleAttention(
-                c_pair, c_pair, heads, runtime, starting=False
-            )
-        self.pair_transition = Transition(c_pair, config.transition_factor_pair, runtime)
+            self.add_attentions(c_pair, c_pair, config.num_heads_pair, runtime)
+        self.add_transition(c_pair, config.transition_factor_pair, config.dropout_pair, runtime)
         self.dropout_msa = SharedDropout(config.dropout_msa, axis=1)
-        self.dropout_rows = SharedDropout(config.dropout_pair, axis=1)
-        self.dropout_columns = SharedDropout(config.dropout_pair, axis=2)
 
     def forward(
         self,
@@ -286,11 +315,7 @@ class EvoformerBlock(nn.Module):
         msa = msa + self.msa_transition(msa)
         if not self.outer_product_first:
             pair = pair + self.outer_product_mean(msa, msa_mask)
-        pair = pair + self.dropout_rows(self.triangle_multiplication_outgoing(pair, pair_mask))
-        pair = pair + self.dropout_rows(self.triangle_multiplication_incoming(pair, pair_mask))
-        if self.triangle_attention:
-            pair = pair + self.dropout_rows(self.triangle_attention_starting(pair, pair_mask))
-            pair = pair + self.dropout_columns(self.triangle_attention_ending(pair, pair_mask))
+        pair = self.attend(self.multiply(pair, pair_mask), pair_mask)
         return msa, pair + self.pair_transition(pair)
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from foldry.model.config import HeadsConfig, ModelConfig
-from foldry.model.layers import LayerNorm, Linear
+from foldry.model.layers import Layer, LayerNorm, Linear
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HeadLogits:
     pae: Float[Tensor, "B N N errors"] | None
 
 
-class PLDDTHead(nn.Module):
+class PLDDTHead(Layer):
     """Algorithm 29. Per-residue lDDT-Cα, as logits (SI 1.9.6)."""
 
     def __init__(self, c_structure: int, config: HeadsConfig) -> None:
@@ -35,8 +35,7 @@ class PLDDTHead(nn.Module):
 
     def forward(self, single: Float[Tensor, "B N C"]) -> Float[Tensor, "B N K"]:
         hidden = torch.relu(self.second(torch.relu(self.first(self.norm(single)))))
-        logits: Tensor = self.output(hidden)
-        return logits
+        return self.output(hidden)
 
 
 class Heads(nn.Module):
@@ -69,14 +68,12 @@ class Heads(nn.Module):
     def distogram_logits(self, pair: Float[Tensor, "B N N C"]) -> Float[Tensor, "B N N K"]:
         """Of the distances of pseudo-beta atoms, the same in both directions (SI 1.9.8)."""
         half = self.distogram(pair)
-        logits: Tensor = half + half.transpose(1, 2)
-        return logits
+        return half + half.transpose(1, 2)
 
 
 def expectation(logits: Float[Tensor, "*B K"], values: Float[Tensor, " K"]) -> Float[Tensor, "*B"]:
     """Mean of the bins' values with the probabilities that the logits give."""
-    expected: Tensor = (logits.softmax(-1) * values.to(logits)).sum(-1)
-    return expected
+    return (logits.softmax(-1) * values.to(logits)).sum(-1)
 
 
 def plddt(logits: Float[Tensor, "*B N K"]) -> Float[Tensor, "*B N"]:

@@ -1,9 +1,10 @@
-"""Features as the network's input tensors, with a leading batch axis."""
+"""Features as the network's input tensors: padded, stacked, with a leading batch axis."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ class Inputs:
     entity_id: Int[Tensor, "B N"]
     sym_id: Int[Tensor, "B N"]
     seq_mask: Float[Tensor, "B N"]
-    templates: TemplateInputs | None
+    templates: TemplateInputs | None = None
     profile: Float[Tensor, "B N 22"] | None = None
     coevolution: Float[Tensor, "B N N 2"] | None = None
 
@@ -56,36 +57,73 @@ class MSAInputs:
     extra_msa_mask: Float[Tensor, "B E N"]
 
 
-def stack_features(batch: Sequence[Features], device: torch.device | str = "cpu") -> Inputs:
-    """Features of equal shapes as one batch; what may be None must be there for all or for none."""
-    templates = [features.templates for features in batch if features.templates is not None]
-    if templates and len(templates) != len(batch):
-        raise ValueError("templates must be there for the whole batch or for none of it")
-    arrays = _stacked(Inputs, batch, device, skip="templates")
-    return Inputs(**arrays, templates=stack_templates(templates, device) if templates else None)
+def stack_features(
+    batch: Sequence[Features],
+    device: torch.device | str = "cpu",
+    sizes: Mapping[str, int] | None = None,
+) -> Inputs:
+    """Several features as one batch, padded with zeros.
+
+    Args:
+        batch: Features; what may be None is None in all of them or in none.
+        device: Where the tensors go.
+        sizes: Sizes by axis, such as `{"N": 256}`; the other axes get the batch's largest.
+
+    Raises:
+        ValueError: Some have templates or statistics of the alignment and others have none, or
+            an axis is longer than its size.
+    """
+    return Inputs(**_stacked(Inputs, batch, device, sizes or {}))
 
 
 def stack_templates(
-    batch: Sequence[TemplateFeatures], device: torch.device | str = "cpu"
+    batch: Sequence[TemplateFeatures],
+    device: torch.device | str = "cpu",
+    sizes: Mapping[str, int] | None = None,
 ) -> TemplateInputs:
-    """Templates of equal shapes as one batch."""
-    return TemplateInputs(**_stacked(TemplateInputs, batch, device))
+    """Templates as one batch; see `stack_features`."""
+    return TemplateInputs(**_stacked(TemplateInputs, batch, device, sizes or {}))
 
 
-def stack_draws(batch: Sequence[MSADraw], device: torch.device | str = "cpu") -> MSAInputs:
-    """Draws of equal shapes as one batch."""
-    return MSAInputs(**_stacked(MSAInputs, batch, device))
+def stack_draws(
+    batch: Sequence[MSADraw],
+    device: torch.device | str = "cpu",
+    sizes: Mapping[str, int] | None = None,
+) -> MSAInputs:
+    """Draws of alignments as one batch; see `stack_features`."""
+    return MSAInputs(**_stacked(MSAInputs, batch, device, sizes or {}))
+
+
+def pad(array: np.ndarray, *sizes: int) -> np.ndarray:
+    """Zeros after the end of the leading axes, up to these sizes.
+
+    Raises:
+        ValueError: An axis is longer.
+    """
+    if array.shape[: len(sizes)] == sizes:
+        return array
+    missing = [size - length for size, length in zip(sizes, array.shape, strict=False)]
+    return np.pad(array, [(0, each) for each in missing] + [(0, 0)] * (array.ndim - len(sizes)))
 
 
 def _stacked(
-    kind: type, batch: Sequence[object], device: torch.device | str, skip: str = ""
-) -> dict[str, Tensor]:
-    """The fields of `kind`, each stacked over the batch; floats as float32, integers as int64."""
-    tensors = {}
+    kind: type, batch: Sequence[object], device: torch.device | str, sizes: Mapping[str, int]
+) -> dict[str, Any]:
+    """The fields of `kind` that the batch has; floats as float32, integers as int64."""
+    tensors: dict[str, Any] = {}
     for field in fields(kind):
-        if field.name == skip or all(getattr(item, field.name) is None for item in batch):
+        values = [getattr(item, field.name) for item in batch]
+        if all(value is None for value in values):
             continue
-        array = np.stack([np.asarray(getattr(item, field.name)) for item in batch])
+        if any(value is None for value in values):
+            raise ValueError(f"{field.name} must be there for the whole batch or for none of it")
+        if field.name == "templates":
+            tensors[field.name] = stack_templates(values, device, sizes)
+            continue
+        axes = str(field.type).split("'")[1].split()[1:]  # Float[Tensor, 'B S N 49']: S, N, 49
+        largest = np.max([value.shape for value in values], axis=0).tolist()
+        shape = [sizes.get(axis, length) for axis, length in zip(axes, largest, strict=True)]
+        array = np.stack([pad(value, *shape) for value in values])
         floats = np.issubdtype(array.dtype, np.floating)
         tensor = torch.from_numpy(array.astype(np.float32 if floats else np.int64))
         tensors[field.name] = tensor.to(device)

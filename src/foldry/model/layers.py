@@ -12,7 +12,13 @@ from torch import Tensor, nn
 Init = Literal["default", "relu", "zero", "gate", "glorot"]
 
 
-class Linear(nn.Linear):
+class Layer(nn.Module):
+    """A module whose `forward` returns one tensor, which torch does not let type checkers know."""
+
+    __call__: Callable[..., Tensor]
+
+
+class Linear(Layer, nn.Linear):
     """A linear map, initialised by its purpose (SI 1.11.4).
 
     `default` is LeCun's and `relu` He's truncated normal, `glorot` uniform for queries, keys and
@@ -37,14 +43,14 @@ class Linear(nn.Linear):
             nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(Layer, nn.LayerNorm):
     """Layer norm over the channels that computes in float32, whatever it is given and gives."""
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.float()).to(input.dtype)
 
 
-class SharedDropout(nn.Module):
+class SharedDropout(Layer):
     """Dropout whose mask is shared along one axis (SI 1.11.6)."""
 
     def __init__(self, rate: float, axis: int) -> None:
@@ -61,16 +67,17 @@ class SharedDropout(nn.Module):
         return x * (keep / (1 - self.rate)).to(x.dtype)
 
 
-def by_rows(function: Callable[..., Tensor], size: int, axis: int, *arrays: Tensor) -> Tensor:
-    """`function` applied to slices of `size` along `axis` and joined, which bounds its memory.
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """The last axis as two: heads, and the channels of each."""
+    return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads)
+
+
+def by_rows(function: Callable[..., Tensor], size: int, *arrays: Tensor) -> Tensor:
+    """`function` applied to slices of `size` along axis 1 and joined, which bounds its memory.
 
     With gradients, or when one slice is all, it is applied once.
     """
-    length = arrays[0].shape[axis]
-    if torch.is_grad_enabled() or length <= size:
+    if torch.is_grad_enabled() or arrays[0].shape[1] <= size:
         return function(*arrays)
-    pieces = [
-        function(*(array.narrow(axis, start, min(size, length - start)) for array in arrays))
-        for start in range(0, length, size)
-    ]
-    return torch.cat(pieces, dim=axis)
+    slices = zip(*(torch.split(array, size, dim=1) for array in arrays), strict=True)
+    return torch.cat([function(*each) for each in slices], dim=1)

@@ -15,14 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from foldry.geometry import (
-    Rigid,
-    atom14_from_frames,
-    backbone_update,
-    frames_from_torsions,
-)
+from foldry.geometry import Rigid, atom14_from_frames, backbone_update, frames_from_torsions
 from foldry.model.config import StructureConfig
-from foldry.model.layers import LayerNorm, Linear, by_rows
+from foldry.model.layers import Layer, LayerNorm, Linear, by_rows, split_heads
 
 QUERY_ROWS: Final = 64
 """Residues whose distances to all others are held at a time when no gradient is asked for."""
@@ -49,7 +44,7 @@ class StructureOutput:
     unnormalized_sin_cos: Float[Tensor, "L B N 7 2"]
 
 
-class InvariantPointAttention(nn.Module):
+class InvariantPointAttention(Layer):
     """Algorithm 22. Invariant point attention (SI 1.8.2)."""
 
     def __init__(self, config: StructureConfig, c_pair: int) -> None:
@@ -80,9 +75,8 @@ class InvariantPointAttention(nn.Module):
         frames: Rigid,
     ) -> Float[Tensor, "B N C"]:
         config = self.config
-        per_head = (config.num_heads, -1)
-        query = self.scalar_query(single).unflatten(-1, per_head)
-        key_value = self.scalar_key_value(single).unflatten(-1, per_head)
+        query = split_heads(self.scalar_query(single), config.num_heads)
+        key_value = split_heads(self.scalar_key_value(single), config.num_heads)
         key, value = torch.split(key_value, [config.num_scalar_qk, config.num_scalar_v], dim=-1)
         query_points = self.points(self.point_query(single), frames)
         key_points, value_points = torch.split(
@@ -99,7 +93,7 @@ class InvariantPointAttention(nn.Module):
         def squared_distances(queries: Tensor) -> Tensor:
             return (queries[:, :, None] - key_points[:, None]).square().sum((-1, -2))
 
-        squared = by_rows(squared_distances, QUERY_ROWS, 1, query_points)
+        squared = by_rows(squared_distances, QUERY_ROWS, query_points)
         weights = F.softplus(self.point_weights) * point_scale
         logits = logits - 0.5 * (weights * squared).permute(0, 3, 1, 2)
         logits = logits + math.sqrt(1 / 3) * self.pair_bias(pair).permute(0, 3, 1, 2)
@@ -113,8 +107,7 @@ class InvariantPointAttention(nn.Module):
         pairs = torch.einsum("bhqk,bqkd->bqhd", attention, pair)
         x, y, z = (axis.flatten(-2) for axis in points.unbind(-1))
         features = [scalars.flatten(-2), x, y, z, norms.flatten(-2), pairs.flatten(-2)]
-        update: Tensor = self.output(torch.cat(features, dim=-1))
-        return update
+        return self.output(torch.cat(features, dim=-1))
 
 
 class TorsionAngles(nn.Module):
@@ -125,12 +118,9 @@ class TorsionAngles(nn.Module):
         c = config.c_sidechain
         self.input = Linear(config.c, c)
         self.input_initial = Linear(c_single, c)
-        self.first = nn.ModuleList(
-            Linear(c, c, init="relu") for _ in range(config.num_sidechain_blocks)
-        )
-        self.second = nn.ModuleList(
-            Linear(c, c, init="zero") for _ in range(config.num_sidechain_blocks)
-        )
+        blocks = range(config.num_sidechain_blocks)
+        self.first = nn.ModuleList(Linear(c, c, init="relu") for _ in blocks)
+        self.second = nn.ModuleList(Linear(c, c, init="zero") for _ in blocks)
         self.angles = Linear(c, 14)
 
     def forward(
@@ -140,7 +130,7 @@ class TorsionAngles(nn.Module):
         x = self.input(torch.relu(single)) + self.input_initial(torch.relu(initial))
         for first, second in zip(self.first, self.second, strict=True):
             x = x + second(torch.relu(first(torch.relu(x))))
-        raw = self.angles(torch.relu(x)).unflatten(-1, (7, 2))
+        raw = split_heads(self.angles(torch.relu(x)), 7)
         unit = raw / raw.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
         return unit, raw
 
@@ -173,12 +163,10 @@ class StructureModule(nn.Module):
         single = single + self.attention(single, pair, mask, frames)
         single = self.norm_attention(self.dropout(single))
         x = single
-        for index, linear in enumerate(self.transition):
-            x = linear(x)
-            if index < len(self.transition) - 1:
-                x = torch.relu(x)
-        normed: Tensor = self.norm_transition(self.dropout(single + x))
-        return normed
+        for linear in self.transition[:-1]:
+            x = torch.relu(linear(x))
+        x = self.transition[-1](x)
+        return self.norm_transition(self.dropout(single + x))
 
     def forward(
         self,
@@ -207,16 +195,9 @@ class StructureModule(nn.Module):
             frames = frames.stop_rotation_gradient()
         return StructureOutput(
             single=single,
-            frames=_stack(backbones),
-            group_frames=_stack(groups),
+            frames=Rigid.stack(backbones),
+            group_frames=Rigid.stack(groups),
             atom14=torch.stack(atoms),
             sin_cos=torch.stack(angles),
             unnormalized_sin_cos=torch.stack(raw_angles),
         )
-
-
-def _stack(frames: list[Rigid]) -> Rigid:
-    return Rigid(
-        torch.stack([frame.rotation for frame in frames]),
-        torch.stack([frame.translation for frame in frames]),
-    )

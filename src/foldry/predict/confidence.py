@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from foldry.model.config import ModelConfig
 from foldry.model.heads import HeadLogits, expectation, pae_bin_centers, plddt
-from foldry.results.prediction import Prediction
 from foldry.score.confidence import (
     CONTACT,
     CONTACT_PROBABILITY,
@@ -116,8 +114,3 @@ def _contacts(logits: HeadLogits, config: ModelConfig) -> Bool[np.ndarray, "N N"
         (expectation(logits.distogram[0], near) >= CONTACT_PROBABILITY).cpu().numpy()
     )
     return likely
-
-
-def ranked(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Best first, by ranking confidence; equals keep their order."""
-    return sorted(predictions, key=lambda prediction: -prediction.ranking_confidence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -33,23 +34,26 @@ def recycle(
     Args:
         model: The network.
         inputs: What is the same in every pass.
-        draw: Gives the draws of the alignment, one per ensemble member, of the pass it is
-            told; asked only for passes that run.
+        draw: Makes the draws of the alignment for the pass of a number, one for each ensemble
+            member; called for the next pass, in another thread, while the network runs.
         num_recycles: Recycles at most.
         tolerance: Stop once Cα distances change by less than this between passes, Å; one more
             pass then ends the prediction, as AlphaFold-Multimer does. None never stops early.
     """
     recycled = model.first_recycled(inputs)
     done = 0
-    while done < num_recycles:
-        result: Pass = model(inputs, draw(done), recycled)
-        before, recycled = recycled, result.recycled()
-        done += 1
-        if tolerance is None:
-            continue
-        if distance_change(before.atom37, recycled.atom37, inputs.seq_mask) <= tolerance:
-            break
-    return Recycling(model(inputs, draw(done), recycled), done)
+    with ThreadPoolExecutor(1) as ahead:  # NumPy draws while the network runs
+        drawn = ahead.submit(draw, 0)
+        while done < num_recycles:
+            members, drawn = drawn.result(), ahead.submit(draw, done + 1)
+            result: Pass = model(inputs, members, recycled)
+            before, recycled = recycled, result.recycled()
+            done += 1
+            if tolerance is None:
+                continue
+            if distance_change(before.atom37, recycled.atom37, inputs.seq_mask) <= tolerance:
+                break
+        return Recycling(model(inputs, drawn.result(), recycled), done)
 
 
 def distance_change(

@@ -1,4 +1,4 @@
-"""What is said of queries before they are folded."""
+"""What is worth knowing of queries before they are folded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from foldry.features.pairing import DEFAULT_PAIRING, Pairing, PairingReport
+from foldry.features.config import DEFAULT_PAIRING, Pairing
+from foldry.features.pairing import PairingReport
 from foldry.inputs.queries import stoichiometry
 from foldry.query import Query
 
@@ -28,7 +29,7 @@ def warn_of_single_sequences(queries: Sequence[Query]) -> None:
 
 def _has_single_sequence(query: Query) -> bool:
     """Whether no chain of a sequence has more rows than itself; equal chains share theirs."""
-    aligned = {c.sequence for c in query.chains for a in c.alignments if len(a.sequences) > 1}
+    aligned = {c.sequence for c in query.chains for a in c.alignments if a.num_rows > 1}
     return any(chain.sequence not in aligned for chain in query.chains)
 
 
@@ -62,7 +63,7 @@ def distinct_chains(query: Query) -> list[int]:
     return [sequences.index(sequence) for sequence in dict.fromkeys(sequences)]
 
 
-def tell_pairing(query: Query, report: PairingReport) -> None:
+def say_pairing(query: Query, report: PairingReport) -> None:
     """Logs how many rows of a complex are paired and how many are not, and why not."""
     distinct = distinct_chains(query)
     # Where nothing can be paired, the query itself is the first of the unpaired rows.

@@ -1,66 +1,65 @@
-"""Queries → ranked predictions: each network, each seed, one after the other."""
+"""Queries → ranked predictions, each published when it is made: what every way to fold shares."""
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from functools import lru_cache
-from importlib.metadata import version
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
-import torch
-from torch import nn
+from typing import Any, Protocol, runtime_checkable
 
 from foldry.errors import (
     BusyError,
     DiskFullError,
     FaultError,
     FoldryError,
-    InputError,
     MemoryShortError,
-    MissingError,
     as_foldry_error,
     is_memory_error,
 )
-from foldry.features.features import FeatureConfig
-from foldry.features.msa import draw_msa
-from foldry.features.pipeline import check_chains, make_features
-from foldry.features.templates import UnlikeError, align_template
 from foldry.formats.coordinates import read_structure
-from foldry.inputs.queries import read_queries
+from foldry.inputs.queries import read_query
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import ModelConfig
-from foldry.model.inputs import MSAInputs, stack_draws, stack_features
-from foldry.model.layers import SharedDropout
-from foldry.model.runtime import Runtime
-from foldry.predict.confidence import confidence, ranked
-from foldry.predict.recycle import recycle
-from foldry.predict.relaxed import num_to_relax, relaxed
-from foldry.predict.resume import UNRANKED, Store
+from foldry.predict import stages
+from foldry.predict.kept import Kept
+from foldry.predict.network import load_model, networks_for
 from foldry.predict.settings import Settings
-from foldry.query import Query, TemplateHit
-from foldry.relax.platforms import find_platform
+from foldry.query import Query
 from foldry.relax.result import Relaxation
-from foldry.residues import ATOM37_MASK
-from foldry.results.folder import write_query
-from foldry.results.prediction import Prediction, Provenance
-from foldry.store.files import check_folder
-from foldry.store.locks import hold
+from foldry.results.folder import ResultsFolder
+from foldry.results.prediction import Prediction, ranked
+from foldry.store.hashes import content_key
 from foldry.structure import Structure
-from foldry.weights.networks import NetworkFile, find_networks
+from foldry.weights.networks import NetworkFile
 
 logger = logging.getLogger(__name__)
 
-MAX_LOADED: Final = 5
-"""Networks in memory, AlphaFold's of one kind: each query of a batch or a screen asks for all."""
-
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how many predictions are finished, and of how many."""
+"""Is called with what is being done, how many predictions are finished, and of how many."""
+Predict = Callable[[Path | None], AbstractContextManager[Sequence[Prediction]]]
+"""Gives the predictions of a query, best first. The path names a folder that only the caller uses,
+where what is finished may be kept until the context ends; None keeps nothing."""
+
+
+@runtime_checkable
+class Publisher(Protocol):
+    """Takes the predictions of a query to where they stay."""
+
+    def publish(self, query: Query, key: str, predict: Predict) -> bool:
+        """Publish a query.
+
+        Args:
+            query: What was asked for.
+            key: The content key of the query, its settings and networks: what was published under
+                this key need not be computed again.
+            predict: Computes the predictions.
+
+        Returns:
+            Whether anything was published; False where all of it is there already.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -70,18 +69,16 @@ class Outcome:
     Attributes:
         name: The query's name.
         status: `done`, `resumed` (found finished), `busy` (another process is at it) or `failed`.
-        folder: Where its files are.
         mean_plddt: That of the best prediction; None where the query failed or was found finished.
         ptm, iptm: Those of the best prediction; None also where its network has none.
         error: Why it failed.
-        notice: What every reader of the predictions must be told, or "".
+        notice: What every reader of the predictions must know, or "".
         relaxations: How those of the best predictions ended, that of ranked_0 first; none where
             the query was found finished.
     """
 
     name: str
     status: str
-    folder: Path
     mean_plddt: float | None = None
     ptm: float | None = None
     iptm: float | None = None
@@ -101,133 +98,193 @@ def fold(
     """Predict the structure of one query; the best prediction comes first.
 
     Args:
-        query: A `Query`, or the path of a FASTA, a3m or JSON file with one query.
+        query: A `Query`, or the path of a FASTA, a3m, Stockholm or JSON file with one query.
         weights: `mini`, a file of parameters or a folder of them.
         templates: Known structures, or their files, to start from; they are aligned to the query.
-        out: Folder for a folder of files, named after the query; None writes nothing.
-        settings: Fields of `foldry.predict.settings.Settings`, such as `num_recycles=3`.
+        out: Folder for a folder of files, named after the query; of an earlier call's files there,
+            those that this one does not write are removed. None writes nothing.
+        settings: Fields of `foldry.Settings`, such as `num_recycles=3`.
 
     Raises:
         InputError: The query, a template, the weights or a setting is not usable.
         BusyError: Another process writes the files of this query.
+
+    Example:
+        >>> import foldry
+        >>> best = foldry.fold("examples/kunitz/1adz.a3m", num_recycles=1)[0]
+        >>> best.structure.atom_positions.shape
+        (63, 37, 3)
     """
     chosen = Settings(weights=str(weights), **settings)
-    queries = [query] if isinstance(query, Query) else read_queries([Path(query)])
-    if len(queries) != 1:
-        raise InputError(f"{query} has {len(queries)} queries", "fold them one by one")
+    asked = query if isinstance(query, Query) else read_query(query)
     known = [
         each if isinstance(each, Structure) else read_structure(Path(each)) for each in templates
     ]
-    asked = with_templates(queries[0], known)
-    networks = networks_for(asked, chosen)
-    folder = None if out is None else Path(out) / asked.name
-    with nullcontext() if folder is None else hold(folder, (UNRANKED,)):
-        predictions = _ranked_and_relaxed(predict(asked, networks, chosen), chosen)
-        if folder is not None:
-            write_query(predictions, folder)
-    return predictions
+    work = Work(stages.with_templates(asked, known), chosen)
+    if out is not None:
+        ResultsFolder(Path(out), force=True).publish(work.query, work.key, work.predict)
+    with work.predict(None) as predictions:
+        return list(predictions)
+
+
+def _spell_out(function: Callable[..., Any]) -> None:
+    """Let the signature name every setting in place of `**settings`."""
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    choices = [
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type
+        )
+        for each in fields(Settings)
+        if each.name != "weights"
+    ]
+    function.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*own, *choices]
+    )
+
+
+_spell_out(fold)
 
 
 def run(
-    queries: Sequence[Query],
-    out: Path,
+    queries: Iterable[Query],
     settings: Settings,
+    publishers: Sequence[Publisher],
     templates: Sequence[Structure] = (),
     progress: Progress | None = None,
-) -> list[Outcome]:
-    """Predict all queries and write their files; a query that fails does not stop the others.
+) -> Iterator[Outcome]:
+    """Predict and publish one query after the other; one that fails does not stop the others.
 
-    What an earlier run finished, by the hash of inputs and settings, is not computed again unless
-    `settings.force` says so.
+    Args:
+        queries: Each is asked for when the one before has ended, so that what makes them, such as a
+            search, may run ahead.
+        settings: Of all queries.
+        publishers: Each gets every query; the predictions are computed once.
+        templates: Known structures that every query starts from.
+        progress: Is called as a query goes on.
+
+    Yields:
+        How each query ended.
 
     Raises:
-        InputError: A template or the weights are not usable, or not for as many chains; nothing has
-            been written by then.
         DiskFullError: No space is left for the results.
     """
-    queries = [with_templates(query, templates) for query in queries]
-    found = [networks_for(query, settings) for query in queries]
-    outcomes = []
-    for query, networks in zip(queries, found, strict=True):
-        folder = out / query.name
+    for query in queries:
         try:
-            outcomes.append(_run_one(query, networks, folder, settings, progress))
+            yield _run_one(query, settings, publishers, templates, progress)
         except Exception as error:  # one query's failure, whatever it is, must not stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
             if isinstance(known, DiskFullError):  # nothing that follows could be kept
                 raise known from error
             status = "busy" if isinstance(known, BusyError) else "failed"
-            outcomes.append(Outcome(query.name, status, folder, error=known))
-    return outcomes
-
-
-def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
-    """The networks that will predict this query.
-
-    Raises:
-        InputError: There are none such, one is damaged or not made for as many chains, or what is
-            asked for after them, relaxation, cannot be done here.
-    """
-    if settings.relax != "none":
-        find_platform(settings.relax_platform)
-    several = query.num_chains > 1
-    networks = find_networks(settings.weights, settings.models, of_complexes=several)
-    for network in networks:
-        config = network.config()  # a damaged file is told now, not query by query
-        if several:
-            check_chains(query, config.features)
-    return networks
+            yield Outcome(query.name, status, error=known)
 
 
 def _run_one(
     query: Query,
-    networks: Sequence[NetworkFile],
-    folder: Path,
     settings: Settings,
+    publishers: Sequence[Publisher],
+    templates: Sequence[Structure],
     progress: Progress | None,
 ) -> Outcome:
-    check_folder(folder)
-    store = Store(folder, query, settings, networks)
-    with hold(folder, (UNRANKED,)):
-        if store.is_finished() and not settings.force:
-            store.tidy()
-            return Outcome(query.name, "resumed", folder, notice=networks[0].notice)
-        if store.is_other():
-            logger.warning("Results of other inputs or settings in %s are replaced.", folder)
-        if store.holds_earlier_version():
-            logger.warning("What an earlier version kept in %s is computed again.", folder)
-        predictions = _ranked_and_relaxed(
-            predict(query, networks, settings, progress, store), settings, progress, store
+    work = Work(stages.with_templates(query, templates), settings, progress)
+    notice = work.networks[0].notice
+    published = [each.publish(work.query, work.key, work.predict) for each in publishers]
+    if not any(published):
+        return Outcome(query.name, "resumed", notice=notice)
+    with work.predict(None) as predictions:
+        best = predictions[0]
+        return Outcome(
+            query.name,
+            "done",
+            best.mean_plddt,
+            best.ptm,
+            best.iptm,
+            notice=notice,
+            relaxations=tuple(each.relaxation for each in predictions if each.relaxation),
         )
-        store.finish(write_query(predictions, folder, store.begin))
-    best = predictions[0]
-    return Outcome(
-        query.name,
-        "done",
-        folder,
-        float(best.plddt.mean()),
-        best.ptm,
-        best.iptm,
-        notice=networks[0].notice,
-        relaxations=tuple(each.relaxation for each in predictions if each.relaxation),
-    )
 
 
-def _ranked_and_relaxed(
-    predictions: Iterator[Prediction],
-    settings: Settings,
-    progress: Progress | None = None,
-    store: Store | None = None,
-) -> list[Prediction]:
-    """Best first, as many of the best relaxed as the settings ask for."""
-    best_first = ranked(list(predictions))
-    number = num_to_relax(best_first, settings)
-    for rank in range(number):
-        if progress is not None:
-            progress(f"{best_first[rank].query.name}: relaxing ranked_{rank}", rank, number)
-        best_first[rank] = relaxed(best_first[rank], settings, store)
-    return best_first
+class Work:
+    """One query and the networks that predict it: computed when the first publisher asks.
+
+    Raises:
+        InputError: The networks are not usable, or not for as many chains.
+    """
+
+    def __init__(self, query: Query, settings: Settings, progress: Progress | None = None) -> None:
+        self.query = query
+        self.settings = settings
+        self.networks = networks_for(query, settings)
+        self.seeds = tuple(dict.fromkeys(settings.seeds or query.seeds or (0,)))
+        self.progress = progress or (lambda *_: None)
+        self._predictions: list[Prediction] | None = None
+
+    @property
+    def key(self) -> str:
+        """The content key of all predictions together."""
+        keys = [self._key(network, seed) for network in self.networks for seed in self.seeds]
+        return content_key(["ranked", keys, self.settings.relaxation()])
+
+    def _key(self, network: NetworkFile, seed: int) -> str:
+        features = stages.features_key(self.query, network, seed, self.settings)
+        return stages.prediction_key(features, self.settings)
+
+    @contextmanager
+    def predict(self, folder: Path | None) -> Iterator[Sequence[Prediction]]:
+        """The predictions, best first; see `Predict`."""
+        kept = None if folder is None else Kept(folder)
+        if self._predictions is None:
+            self._predictions = self._compute(kept)
+        yield self._predictions
+        if kept is not None:
+            kept.drop_others()
+
+    def _compute(self, kept: Kept | None) -> list[Prediction]:
+        predictions = ranked(list(self._unranked(kept)))
+        number = {"none": 0, "best": 1, "all": len(predictions)}[self.settings.relax]
+        for rank in range(number):
+            self.progress(f"{self.query.name}: relaxing ranked_{rank}", rank, number)
+            predictions[rank] = self._relaxed(predictions[rank], kept)
+        self.progress(f"{self.query.name}: writing", 1, 1)
+        return predictions
+
+    def _unranked(self, kept: Kept | None) -> Iterator[Prediction]:
+        """One prediction for each network and seed, in that order."""
+        total = len(self.networks) * len(self.seeds)
+        for number, network in enumerate(self.networks):
+            model: AlphaFold | None = None
+            for seed in self.seeds:
+                finished = number * len(self.seeds) + self.seeds.index(seed)
+                self.progress(f"{self.query.name}: {network.name}, seed {seed}", finished, total)
+                key = self._key(network, seed)
+                known = kept.load(key, self.query) if kept and not self.settings.force else None
+                if known is None:
+                    model = model or load_model(network, self.settings)
+                    known = predict_one(self.query, model, network, seed, self.settings)
+                    if kept:
+                        kept.save(key, known)
+                yield known
+
+    def _relaxed(self, prediction: Prediction, kept: Kept | None) -> Prediction:
+        key = stages.relaxed_key(prediction, self.settings)
+        if kept and not self.settings.force and (known := kept.load_relaxed(key, prediction)):
+            return known
+        relaxed = stages.relax(prediction, self.settings)
+        if kept and relaxed.unrelaxed:  # what failed is tried again
+            kept.save_relaxed(key, relaxed)
+        return relaxed
+
+
+def predict_one(
+    query: Query, model: AlphaFold, network: NetworkFile, seed: int, settings: Settings
+) -> Prediction:
+    """One network's prediction with one seed."""
+    features = stages.featurise(query, model.config, seed, settings)
+    raw = stages.infer(features, model, settings)
+    made = stages.provenance(network, model, seed, raw, settings)
+    return stages.assemble(query, raw, made)
 
 
 def explain(error: Exception, query: Query) -> FoldryError:
@@ -240,200 +297,3 @@ def explain(error: Exception, query: Query) -> FoldryError:
     if isinstance(error, ArithmeticError):
         return FaultError(str(error), "try another network, or `dtype` float32")
     return as_foldry_error(error)
-
-
-def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
-    """The query with these known structures aligned to it, before those it already has.
-
-    Of several chains those get a structure that it can be aligned to; where it is alike and still
-    cannot be used, a warning says why.
-
-    Raises:
-        InputError: A template cannot be aligned to any chain.
-    """
-    if not templates:
-        return query
-    hits: list[list[TemplateHit]] = [[] for _ in query.chains]
-    for template in templates:
-        refusals: dict[str, InputError] = {}
-        for chain, of_chain in zip(query.chains, hits, strict=True):
-            try:
-                of_chain.append(align_template(chain.sequence, template))
-            except InputError as error:
-                refusals[chain.ids[0]] = error
-        faults = {name: e for name, e in refusals.items() if not isinstance(e, UnlikeError)}
-        if len(refusals) == len(query.chains):
-            raise next(iter((faults or refusals).values()))
-        for name, fault in faults.items():
-            logger.warning("Chain %s of %s goes without a template: %s", name, query.name, fault)
-    chains = zip(query.chains, hits, strict=True)
-    return replace(
-        query,
-        chains=tuple(replace(each, templates=(*new, *each.templates)) for each, new in chains),
-    )
-
-
-def predict(
-    query: Query,
-    networks: Sequence[NetworkFile],
-    settings: Settings,
-    progress: Progress | None = None,
-    store: Store | None = None,
-) -> Iterator[Prediction]:
-    """One prediction for each network and seed, in that order, unranked."""
-    seeds = tuple(dict.fromkeys(settings.seeds or query.seeds or (0,)))
-    total = len(networks) * len(seeds)
-    finished = 0
-    for network in networks:
-        model: AlphaFold | None = None
-        for seed in seeds:
-            if progress is not None:
-                progress(f"{query.name}: {network.name}, seed {seed}", finished, total)
-            prediction = store.load(network, seed) if store and not settings.force else None
-            if prediction is None:
-                model = model or load_model(network, settings)
-                prediction = predict_one(query, model, network, seed, settings)
-                if store:
-                    store.save(network, seed, prediction)
-            finished += 1
-            yield prediction
-    if progress is not None:
-        progress(f"{query.name}: writing", finished, total)
-
-
-def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:
-    """A network with its parameters, ready to predict; the last `MAX_LOADED` are kept.
-
-    Raises:
-        InputError: The parameters are not usable.
-        MissingError: There is no such device here.
-    """
-    return _load_model(network, network.sha256(), runtime(settings))
-
-
-@lru_cache(maxsize=MAX_LOADED)
-def _load_model(network: NetworkFile, _sha256: str, runtime: Runtime) -> AlphaFold:
-    """One copy of the parameters for all settings that leave them alone."""
-    state, config = network.read()
-    model = AlphaFold(config, runtime)
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def _set_dropout(model: AlphaFold, on: bool) -> None:
-    for module in model.modules():
-        if isinstance(module, SharedDropout | nn.Dropout):
-            module.train(on)
-
-
-def runtime(settings: Settings) -> Runtime:
-    """The device and dtype that the settings ask for.
-
-    Raises:
-        MissingError: There is no such device here.
-    """
-    name = settings.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise MissingError(f"There is no CUDA device {name!r} here", "set `device` to cpu")
-    # Few large pieces keep a GPU busy; small ones stay in a processor's cache.
-    chunk_size = 256 if device.type == "cuda" else 64
-    return Runtime(device=device, dtype=getattr(torch, settings.dtype), chunk_size=chunk_size)
-
-
-def with_settings(config: ModelConfig, settings: Settings) -> ModelConfig:
-    """A network's configuration with what the settings change in it."""
-    features: FeatureConfig = config.features
-    if settings.max_msa is not None:
-        features = replace(features, num_msa=settings.max_msa[0], num_extra_msa=settings.max_msa[1])
-    if settings.num_ensemble is not None:
-        features = replace(features, num_ensemble=settings.num_ensemble)
-    config = replace(config, features=features)
-    if settings.num_recycles is not None:
-        config = replace(config, num_recycles=settings.num_recycles)
-    if settings.recycle_tolerance is not None:
-        config = replace(config, recycle_tolerance=settings.recycle_tolerance)
-    return config
-
-
-def predict_one(
-    query: Query, model: AlphaFold, network: NetworkFile, seed: int, settings: Settings
-) -> Prediction:
-    """One network's prediction with one seed."""
-    config, device = with_settings(model.config, settings), model.runtime.device
-    features = make_features(query, config.features, seed, settings.pairing)
-    inputs = stack_features([features], device)
-
-    def draw(cycle: int) -> list[MSAInputs]:
-        members = range(config.features.num_ensemble)
-        return [stack_draws([draw_msa(features, cycle, member)], device) for member in members]
-
-    _set_dropout(model, settings.dropout)
-    torch.manual_seed(seed)
-    with torch.inference_mode():
-        result, num_recycles = recycle(
-            model, inputs, draw, config.num_recycles, config.recycle_tolerance
-        )
-        sure = confidence(model.predict_heads(result), features.asym_id, config)
-        atoms = result.atom37[0].double().cpu().numpy()
-    if not np.isfinite(atoms).all() or not np.isfinite(sure.plddt).all():
-        raise ArithmeticError("The network gave numbers that are not finite")
-    representations: dict[str, Any] = {}
-    if settings.save_representations:
-        final = result.representations
-        representations = {
-            "single": final.single[0].float().cpu().numpy(),
-            "pair": final.pair[0].float().cpu().numpy(),
-        }
-    return Prediction(
-        query=query,
-        structure=_structure(query, features.aatype, atoms, sure.plddt),
-        **vars(sure),
-        provenance=_provenance(network, config, model.runtime, seed, num_recycles, settings),
-        **representations,
-    )
-
-
-def _structure(
-    query: Query, aatype: np.ndarray, atoms: np.ndarray, confidence: np.ndarray
-) -> Structure:
-    copies = [(chain_id, len(chain.sequence)) for chain in query.chains for chain_id in chain.ids]
-    mask = ATOM37_MASK[aatype] > 0
-    return Structure(
-        name=query.name,
-        aatype=aatype,
-        residue_number=np.concatenate([np.arange(1, length + 1) for _, length in copies]),
-        insertion_code=np.full(len(aatype), ""),
-        chain_id=np.concatenate([np.full(length, name) for name, length in copies]),
-        atom_positions=atoms * mask[..., None],
-        atom_mask=mask,
-        b_factor=confidence[:, None] * mask,
-    )
-
-
-def _provenance(
-    network: NetworkFile,
-    config: ModelConfig,
-    runtime: Runtime,
-    seed: int,
-    num_recycles: int,
-    settings: Settings,
-) -> Provenance:
-    packages = ("foldry", "torch", "numpy")
-    return Provenance(
-        model_name=network.name,
-        weights=network.path.name,
-        weights_sha256=network.sha256(),
-        seed=seed,
-        num_recycles=num_recycles,
-        config=config.to_dict(),
-        settings=settings.numbers(),
-        kernels=runtime.kernels,
-        device=str(runtime.device),
-        dtype=str(runtime.dtype).removeprefix("torch."),
-        versions={package: version(package) for package in packages},
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        notice=network.notice,
-    )

@@ -1,120 +1,277 @@
-"""What a user may choose about a prediction."""
+"""What a user may choose about a prediction, each choice declared once.
+
+A field of `Settings` carries its help, its bounds and the stage that it concerns. The options of
+the command line, the signature of `foldry.fold`, the table in the documentation and what a resumed
+run compares follow from it.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from dataclasses import asdict, dataclass
-from typing import Final, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from foldry.errors import InputError
-from foldry.features.pairing import DEFAULT_PAIRING, Pairing
+from foldry.features.config import DEFAULT_PAIRING, Pairing
 from foldry.relax.platforms import PLATFORMS
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
-DTYPES: Final = ("float32", "bfloat16")
-RELAX: Final = ("none", "best", "all")
-_OF_RELAXATION: Final = ("relax", "relax_platform", "relax_rounds", "relax_seconds")
+Stage = Literal["network", "featurise", "infer", "relax", "run"]
+"""What a setting concerns: which networks predict, what they read, how they run, what is relaxed
+and how; or only where and when all of it runs, which changes no number."""
+Read = Callable[[Any], Any]
+"""Makes a value of a field out of text or of a value; raises ValueError with advice."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a field of `Settings` says of itself.
+
+    Attributes:
+        help: One sentence.
+        stage: What it concerns.
+        read: Checks and converts a value.
+        metavar: Stands for the value in help; "" for a flag.
+        flag: Its option on the command line, where that is not called as the field.
+        in_words: The default in words, where it depends on the input.
+    """
+
+    help: str
+    stage: Stage
+    read: Read
+    metavar: str = ""
+    flag: str = ""
+    in_words: str = ""
+
+
+def _setting(value: Any, help: str, stage: Stage, read: Read, *words: str, **more: str) -> Any:
+    return field(default=value, metadata={"setting": Setting(help, stage, read, *words, **more)})
+
+
+@dataclass(frozen=True)
+class Number:
+    """Reads a finite number within bounds."""
+
+    kind: type[int] | type[float]
+    least: float
+    most: float = math.inf
+
+    def __call__(self, value: Any) -> int | float:
+        """The number; text of one is read too."""
+        try:
+            number = self.kind(value)
+            same = isinstance(value, str) or (number == value and not isinstance(value, bool))
+            if same and self.least <= number <= self.most and math.isfinite(number):
+                return number
+        except (TypeError, ValueError, OverflowError):
+            pass
+        what = "a whole number" if self.kind is int else "a finite number"
+        bounds = (
+            f"{self.least} or more" if self.most == math.inf else f"{self.least} to {self.most}"
+        )
+        raise ValueError(f"give {what} of {bounds}")
+
+
+def _one_of(*choices: str) -> Read:
+    def read(value: Any) -> str:
+        if value not in choices:
+            raise ValueError(f"write {', '.join(choices[:-1])} or {choices[-1]}")
+        return str(value)
+
+    return read
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("give True or False")
+    return value
+
+
+def _device(value: Any) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", str(value)):
+        raise ValueError("write auto, cpu, cuda or cuda:1")
+    return str(value)
+
+
+def read_models(value: Any) -> tuple[str, ...] | None:
+    """Numbers and names of `1-5`, `1,3` or `model_1_ptm,model_2_ptm`, or of a list of these.
+
+    Returns:
+        None for `all`.
+
+    Raises:
+        ValueError: A part is neither a number from 1 to 5, a range of these, nor a name.
+    """
+    if value == "all":
+        return None
+    chosen: list[str] = []
+    for part in _parts(value):
+        ends = re.fullmatch(r"([1-5])-([1-5])", part)
+        names = [str(n) for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [part]
+        if not names or not all(re.fullmatch(r"[1-5]|[A-Za-z]\w*", name) for name in names):
+            raise ValueError("write numbers from 1 to 5 as 1-5 or 1,3, or names as model_1_ptm")
+        chosen += names
+    return tuple(dict.fromkeys(chosen))
+
+
+def read_seeds(value: Any) -> tuple[int, ...]:
+    """Seeds of `7`, `1,2,3` or `0-4`, or of a list of numbers.
+
+    Raises:
+        ValueError: A part is neither a whole number nor a range, or there are too many.
+    """
+    from foldry.query import MAX_SEED, MAX_SEEDS  # noqa: PLC0415  (NumPy slows help down)
+
+    chosen: list[int] = []
+    for part in _parts(value):
+        ends = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
+        first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
+        if not first <= last <= MAX_SEED or len(chosen) + last - first >= MAX_SEEDS:
+            raise ValueError(
+                f"write at most {MAX_SEEDS} whole numbers from 0 to {MAX_SEED}, as 7, 1,2,3 or 0-4"
+            )
+        chosen += range(first, last + 1)
+    return tuple(dict.fromkeys(chosen))
+
+
+def read_max_msa(value: Any) -> tuple[int, int]:
+    """Rows of `clusters:extra`, or of two numbers.
+
+    Raises:
+        ValueError: They are not two whole numbers, the first at least 1.
+    """
+    parts = value.split(":") if isinstance(value, str) else _parts(value)
+    if (
+        len(parts) != 2
+        or not all(re.fullmatch(r"\d{1,6}", part) for part in parts)
+        or (int(parts[0]) < 1)
+    ):
+        raise ValueError("write clusters:extra, such as 512:1024, with at least 1 cluster")
+    return int(parts[0]), int(parts[1])
+
+
+def _parts(value: Any) -> list[str]:
+    """Text that is parted by commas, or the members of a list."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    if not isinstance(value, Sequence):
+        raise ValueError("give a list, such as (0, 1)")
+    return [str(part) for part in value]
 
 
 @dataclass(frozen=True)
 class Settings:
     """The choices of a prediction; None leaves a choice to the network's own configuration.
 
-    Attributes:
-        weights: `mini`, or the path of a file or folder of parameters.
-        models: Numbers (`1`) or names (`model_1_ptm`), in the order in which they run.
-        num_recycles: Passes after the first.
-        recycle_tolerance: Å; recycling stops when the Cα distances change by less.
-        seeds: One prediction a model and seed; empty takes the query's own seeds, or 0.
-        max_msa: Rows of the (clustered, extra) alignment.
-        pairing: Which rows of the alignments of several chains are paired.
-        dropout: Whether dropout stays on, to sample diverse structures.
-        num_ensemble: Draws of the alignment averaged in each pass.
-        save_representations: Whether the single and pair representations are kept.
-        device: `auto`, `cpu`, `cuda` or one of several, such as `cuda:0`.
-        dtype: `float32` or `bfloat16`.
-        relax: Which predictions are relaxed: `none`, the `best` or `all`.
-        relax_platform: What computes it: `auto`, `cuda`, `cpu` or `reference`.
-        relax_rounds: Minimisations of one prediction at most.
-        relax_seconds: Time for one prediction.
-        force: Whether finished predictions are computed again.
-
     Raises:
-        InputError: A number is too small or not finite, a list is none, or the pairing, the
-            device, the dtype or what to relax is unknown.
+        InputError: A value is out of bounds or unknown.
+
+    Example:
+        >>> Settings(seeds="0-2", num_recycles=3).seeds
+        (0, 1, 2)
     """
 
-    weights: str = "mini"
-    models: tuple[str, ...] | None = None
-    num_recycles: int | None = None
-    recycle_tolerance: float | None = None
-    seeds: tuple[int, ...] = ()
-    max_msa: tuple[int, int] | None = None
-    pairing: Pairing = DEFAULT_PAIRING
-    dropout: bool = False
-    num_ensemble: int | None = None
-    save_representations: bool = False
-    device: str = "auto"
-    dtype: str = "float32"
-    relax: str = "none"
-    relax_platform: str = "auto"
-    relax_rounds: int = MAX_ROUNDS
-    relax_seconds: float = MAX_SECONDS
-    force: bool = False
+    weights: str = _setting(
+        "mini", "mini, or a file or folder of parameters.", "network", str, "WHICH"
+    )
+    models: tuple[str, ...] | None = _setting(
+        None,
+        "Networks to run: 1-5, 1,3, model_1_ptm or all.",
+        "network",
+        read_models,
+        "LIST",
+        in_words="the pTM networks; for complexes the newest multimer networks",
+    )
+    num_recycles: int | None = _setting(
+        None, "Passes after the first.", "infer", Number(int, 0, 100), "N"
+    )
+    recycle_tolerance: float | None = _setting(
+        None,
+        "Stop recycling when Cα distances change by less.",
+        "infer",
+        Number(float, 0),
+        "Å",
+        in_words="0.5 for multimer networks, else off",
+    )
+    seeds: tuple[int, ...] = _setting(
+        (),
+        "Random seeds, e.g. 0-4 or 1,7.",
+        "run",
+        read_seeds,
+        "LIST",
+        in_words="the query's seeds, otherwise 0",
+    )
+    max_msa: tuple[int, int] | None = _setting(
+        None, "Rows read as clusters and as extra rows.", "featurise", read_max_msa, "N:EXTRA"
+    )
+    pairing: Pairing = _setting(  # noqa: RUF009  (the default is text)
+        DEFAULT_PAIRING,
+        "Pair MSA rows of chains by alphafold, greedy, complete or none.",
+        "featurise",
+        _one_of(*get_args(Pairing)),
+        "HOW",
+    )
+    dropout: bool = _setting(
+        False, "Keep dropout on, to sample diverse structures.", "infer", _flag
+    )
+    num_ensemble: int | None = _setting(
+        None,
+        "Draws of the alignment averaged in each pass.",
+        "featurise",
+        Number(int, 1, 100),
+        "N",
+        flag="ensemble",
+    )
+    save_representations: bool = _setting(
+        False, "Also write the last single and pair representations.", "infer", _flag
+    )
+    device: str = _setting("auto", "auto, cpu, cuda or cuda:1.", "run", _device, "NAME")
+    dtype: str = _setting(
+        "float32", "float32 or bfloat16.", "infer", _one_of("float32", "bfloat16"), "NAME"
+    )
+    relax: str = _setting(
+        "none",
+        "Predictions to relax: none, best or all.",
+        "relax",
+        _one_of("none", "best", "all"),
+        "WHICH",
+    )
+    relax_platform: str = _setting(
+        "auto",
+        "Where to relax: auto, cuda, cpu or reference.",
+        "run",
+        _one_of("auto", *PLATFORMS),
+        "NAME",
+    )
+    relax_rounds: int = _setting(
+        MAX_ROUNDS, "Most minimisations of one prediction.", "relax", Number(int, 1, 100), "N"
+    )
+    relax_seconds: float = _setting(
+        MAX_SECONDS, "Most time to relax one prediction.", "relax", Number(float, 1), "S"
+    )
+    force: bool = _setting(False, "Compute finished predictions again.", "run", _flag)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            numbers = value if isinstance(value, tuple | list) else (value,)
-            if any(isinstance(each, float) and not math.isfinite(each) for each in numbers):
-                raise InputError(f"`{name}` is {value!r}", "give a finite number")
-        least_values = {
-            "num_recycles": 0,
-            "recycle_tolerance": 0,
-            "num_ensemble": 1,
-            "relax_rounds": 1,
-            "relax_seconds": 1,
-        }
-        for name, least in least_values.items():
-            value = getattr(self, name)
-            if value is not None and not value >= least:
-                raise InputError(f"`{name}` is {value!r}", f"give {least} or more")
-        for name in ("seeds", "models"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, tuple | list):
-                raise InputError(
-                    f"`{name}` is {value!r}", "give several, such as (0, 1) or ('1', '2')"
-                )
-        if self.max_msa is not None and (self.max_msa[0] < 1 or self.max_msa[1] < 0):
-            raise InputError(
-                f"`max_msa` is {self.max_msa!r}", "give at least 1 cluster and 0 extra rows"
-            )
-        if self.pairing not in get_args(Pairing):
-            raise InputError(
-                f"`pairing` is {self.pairing!r}", f"write {', '.join(get_args(Pairing))}"
-            )
-        if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?", self.device):
-            raise InputError(f"`device` is {self.device!r}", "write auto, cpu, cuda or cuda:1")
-        if self.dtype not in DTYPES:
-            raise InputError(f"`dtype` is {self.dtype!r}", f"write {' or '.join(DTYPES)}")
-        if self.relax not in RELAX:
-            raise InputError(f"`relax` is {self.relax!r}", f"write {', '.join(RELAX)}")
-        if self.relax_platform not in ("auto", *PLATFORMS):
-            raise InputError(
-                f"`relax_platform` is {self.relax_platform!r}",
-                f"write auto, {', '.join(PLATFORMS)}",
-            )
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            try:
+                read = each.metadata["setting"].read(value)
+            except ValueError as error:
+                raise InputError(f"`{each.name}` is {value!r}", str(error)) from None
+            object.__setattr__(self, each.name, read)
 
-    def numbers(self) -> dict[str, object]:
-        """The settings that change what a network predicts or keeps of it, as plain values."""
-        chosen = asdict(self)
-        for name in ("weights", "models", "seeds", "device", "force", *_OF_RELAXATION):
-            del chosen[name]
-        return chosen
+    def of_stage(self, *stages: Stage) -> dict[str, object]:
+        """The settings of these stages, as plain values."""
+        return {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.metadata["setting"].stage in stages
+        }
 
     def relaxation(self) -> dict[str, object]:
         """The settings that change what is relaxed and how, nothing where nothing is."""
-        if self.relax == "none":
-            return {}
-        numbers = (name for name in _OF_RELAXATION if name != "relax_platform")
-        return {name: getattr(self, name) for name in numbers}
+        return {} if self.relax == "none" else self.of_stage("relax")

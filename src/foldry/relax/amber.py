@@ -48,8 +48,7 @@ class Minimiser:
     @property
     def positions(self) -> Float[np.ndarray, "M 3"]:
         """Å."""
-        found: Float[np.ndarray, "M 3"] = _positions(self._context) * _A_PER_NM
-        return found
+        return _positions(self._context) * _A_PER_NM
 
     def energy(self) -> float:
         """Amber's energy alone, kcal/mol."""
@@ -63,10 +62,13 @@ class Minimiser:
         self._restraint.updateParametersInContext(self._context)
 
     def minimise(self, deadline: float) -> bool:
-        """Go down until the forces are small; whether that was before `time.monotonic` says so.
+        """Minimise until the forces are small; whether that was before the deadline.
+
+        Args:
+            deadline: By `time.monotonic`.
 
         Raises:
-            openmm.OpenMMException: The energy is no number.
+            openmm.OpenMMException: The energy is not a number.
         """
         return _minimise(self._context, deadline)
 
@@ -144,7 +146,7 @@ class Minimiser:
 
 
 def _give_cores(force: Any) -> None:
-    """Gives hydroxyl hydrogens a Lennard-Jones core, of 1–4 pairs half as deep, as Amber's are.
+    """Give hydroxyl hydrogens a Lennard-Jones core, half as deep in 1–4 pairs, as Amber's are.
 
     Without one the energy has no lower bound where, in a distorted model, such a hydrogen comes
     near to a negative atom.
@@ -156,13 +158,10 @@ def _give_cores(force: Any) -> None:
     for pair in range(force.getNumExceptions()):
         one, other, charges, _, depth = force.getExceptionParameters(pair)
         if charges._value and not depth._value:
-            (_, sigma, deep), (_, other_sigma, other_deep) = (
-                force.getParticleParameters(each) for each in (one, other)
-            )
-            depth = math.sqrt(deep._value * other_deep._value) / 2
-            force.setExceptionParameters(
-                pair, one, other, charges, (sigma + other_sigma) / 2, depth
-            )
+            _, sigma, deep = force.getParticleParameters(one)
+            _, other_sigma, other_deep = force.getParticleParameters(other)
+            sigma, depth = (sigma + other_sigma) / 2, math.sqrt(deep._value * other_deep._value) / 2
+            force.setExceptionParameters(pair, one, other, charges, sigma, depth)
 
 
 def _nonbonded(system: Any) -> int:
@@ -175,10 +174,7 @@ def _nonbonded(system: Any) -> int:
 
 def _positions(context: Any) -> Float[np.ndarray, "M 3"]:
     """nm."""
-    found: Float[np.ndarray, "M 3"] = (
-        context.getState(getPositions=True).getPositions(asNumpy=True)._value
-    )
-    return found
+    return np.asarray(context.getState(getPositions=True).getPositions(asNumpy=True)._value)
 
 
 def _minimise(context: Any, deadline: float, steps: int = 0) -> bool:

@@ -59,9 +59,7 @@ class FullModel:
     @property
     def is_given(self) -> Bool[np.ndarray, " M"]:
         """Which atoms the structure has, rather than PDBFixer or OpenMM placed them."""
-        there = self.structure.atom_mask[self.row, self.slot]
-        given: Bool[np.ndarray, " M"] = there & (self.slot != _NOT_KEPT)
-        return given
+        return np.asarray(self.structure.atom_mask[self.row, self.slot] & (self.slot != _NOT_KEPT))
 
     def to_structure(self, positions: Float[np.ndarray, "M 3"]) -> Structure:
         """The structure with its atoms moved to these positions (Å), and missing ones added.
@@ -73,9 +71,8 @@ class FullModel:
         kept = self.slot != _NOT_KEPT
         kept &= self.is_given | (old.aatype[self.row] != UNKNOWN)
         row, slot = self.row[kept], self.slot[kept]
-        mask, xyz, b_factor = (
-            array.copy() for array in (old.atom_mask, old.atom_positions, old.b_factor)
-        )
+        mask, xyz = old.atom_mask.copy(), old.atom_positions.copy()
+        b_factor = old.b_factor.copy()
         xyz[row, slot] = positions[kept]
         unseen = old.atom_mask.copy()
         unseen[row, slot] = False
@@ -106,10 +103,8 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     _check_apart(structure)
     runs = bonded_runs(structure)
     if not runs:
-        raise InputError(
-            "no two residues with N, CA and C follow each other, and Amber has no parameters of "
-            "a single one"
-        )
+        what = "no two residues with N, CA and C follow each other"
+        raise InputError(f"{what}, and Amber has no parameters of a single one")
     topology, positions = _topology(structure, runs)
     text = io.StringIO()
     app.PDBxFile.writeFile(topology, positions * unit.angstrom, text, keepIds=True)
@@ -122,10 +117,11 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     with _seeded():
         modeller.addHydrogens(force_field(), platform=platform)
     atoms = list(modeller.topology.atoms())
-    ends = {rows[-1] for rows in runs if _ends_chain(structure, rows[-1])}
+    chain_ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
+    ends = [rows[-1] for rows in runs if chain_ends[rows[-1]]]
     row = np.array([int(atom.residue.id) for atom in atoms])
     slot = np.array([ATOM37_ORDER.get(atom.name, _NOT_KEPT) for atom in atoms])
-    slot[(slot == _OXT) & ~np.isin(row, list(ends))] = _NOT_KEPT
+    slot[(slot == _OXT) & ~np.isin(row, ends)] = _NOT_KEPT
     # The text has rounded what the structure has exactly.
     xyz = np.array(modeller.positions.value_in_unit(unit.angstrom))
     full = FullModel(structure, modeller.topology, xyz, row, slot)
@@ -135,10 +131,10 @@ def complete(structure: Structure, platform: Any) -> FullModel:
 
 
 def _check_apart(structure: Structure) -> None:
-    """Refuses atoms in one place, between which Amber has no finite energy.
+    """Refuse atoms in one place, between which Amber has no finite energy.
 
     Raises:
-        InputError: There are such.
+        InputError: Two atoms share a place.
     """
     rows, slots = np.nonzero(structure.atom_mask)
     places = structure.atom_positions[rows, slots].round(3)
@@ -146,10 +142,9 @@ def _check_apart(structure: Structure) -> None:
     shared = first[number > 1]
     if shared.size:
         row, slot = rows[shared.min()], slots[shared.min()]
-        residue = f"{structure.chain_id[row]} {structure.residue_number[row]}"
-        raise InputError(
-            f"another atom lies where {ATOM37[slot]} of residue {residue} is", "remove one of them"
-        )
+        residue = f"residue {structure.chain_id[row]} {structure.residue_number[row]}"
+        what = f"another atom lies where {ATOM37[slot]} of {residue} is"
+        raise InputError(what, "remove one of them")
 
 
 @cache
@@ -191,11 +186,6 @@ def _topology(
                 topology.addAtom(ATOM37[slot], element, residue)
                 positions.append(structure.atom_positions[row, slot])
     return topology, np.array(positions)
-
-
-def _ends_chain(structure: Structure, row: int) -> bool:
-    names = structure.chain_id
-    return bool(row + 1 == len(structure) or names[row + 1] != names[row])
 
 
 @contextmanager

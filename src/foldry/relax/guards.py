@@ -30,9 +30,9 @@ _FLAT: Final = 0.955
 def left_hands(model: FullModel) -> Any:
     """OpenMM's force that makes each Cα with a Cβ that of an L-amino acid."""
     force = _force(
-        f"max(0, 0.7 - v / {_SPANNED})^2; v = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) "
-        f"+ az*(bx*cy - by*cx); {_difference('a', 2, 1)}; {_difference('b', 3, 1)}; "
-        f"{_difference('c', 4, 1)}"
+        f"max(0, 0.7 - v / {_SPANNED})^2",
+        "v = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) + az*(bx*cy - by*cx)",
+        *(_difference(name, end, 1) for name, end in (("a", 2), ("b", 3), ("c", 4))),
     )
     place = _places(model)
     for row in np.unique(model.row).tolist():
@@ -44,11 +44,10 @@ def left_hands(model: FullModel) -> Any:
 def flat_peptides(model: FullModel) -> Any:
     """OpenMM's force that makes trans what is not a cis peptide in the model."""
     force = _force(
-        f"max(0, {_FLAT} + (ab*bc - ac*bb) / sqrt(one * other))^2; "
-        f"one = aa*bb - ab*ab + {_SOFTENED}; other = bb*cc - bc*bc + {_SOFTENED}; "
-        f"{_product('a', 'a')}; {_product('b', 'b')}; {_product('c', 'c')}; "
-        f"{_product('a', 'b')}; {_product('b', 'c')}; {_product('a', 'c')}; "
-        f"{_difference('a', 2, 1)}; {_difference('b', 3, 2)}; {_difference('c', 4, 3)}"
+        f"max(0, {_FLAT} + (ab*bc - ac*bb) / sqrt(one * other))^2",
+        f"one = aa*bb - ab*ab + {_SOFTENED}; other = bb*cc - bc*bc + {_SOFTENED}",
+        *(_product(one, other) for one, other in ("aa", "bb", "cc", "ab", "bc", "ac")),
+        *(_difference(name, end, end - 1) for name, end in (("a", 2), ("b", 3), ("c", 4))),
     )
     place = _places(model)
     is_cis = np.abs(structure_torsions(model.structure).omega) < CIS
@@ -60,10 +59,10 @@ def flat_peptides(model: FullModel) -> Any:
     return force
 
 
-def _force(energy: str) -> Any:
+def _force(energy: str, *terms: str) -> Any:
     import openmm  # noqa: PLC0415
 
-    return openmm.CustomCompoundBondForce(4, f"{STRENGTH} * {energy}")
+    return openmm.CustomCompoundBondForce(4, f"{STRENGTH} * {'; '.join([energy, *terms])}")
 
 
 def _difference(name: str, end: int, start: int) -> str:

@@ -1,4 +1,4 @@
-"""Relax a model: minimise, free the residues that violate of their restraints, minimise again."""
+"""Relax a model: minimise, free the violating residues of their restraints, minimise again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -22,22 +22,36 @@ from foldry.structure import Structure
 
 logger = logging.getLogger(__name__)
 
-MEASURES: Final = ("residues that violate", "clashes", "energy in kcal/mol")
+
+class _State(NamedTuple):
+    """A structure with its violations and its energy (kcal/mol)."""
+
+    structure: Structure
+    found: Violations
+    energy: float
+
+    def numbers(self) -> dict[str, float]:
+        """What must not grow."""
+        return {
+            "violating residues": int(violating_residues(self.found).sum()),
+            "clashes": self.found.num_clashes,
+            "energy in kcal/mol": self.energy,
+        }
 
 
-def relax(
+def relax_structure(
     structure: Structure,
     platform: str = "auto",
     max_rounds: int = MAX_ROUNDS,
     max_seconds: float = MAX_SECONDS,
 ) -> tuple[Structure, Relaxation]:
-    """The model with sound bonds and without clashes, near to what it was (Jumper 2021, SI 1.8.6).
+    """The relaxed structure, and how the relaxation ended (Jumper 2021, SI 1.8.6).
 
-    Amber's energy and harmonic restraints on all heavy atoms, the hardest on Cα, are minimised.
-    Residues that violate afterwards are freed of all but Cα's, and it is repeated; the round with
-    the fewest such residues counts. Where atoms clash, they are first let slip past each other.
-    The result has the heavy atoms alone, missing ones added. It is the model itself where anything
-    fails.
+    Relaxation removes steric clashes and corrects distorted bonds and angles. It minimises Amber's
+    energy with harmonic restraints on all heavy atoms, the stiffest on Cα. Residues that violate
+    afterwards lose all restraints but Cα's, and the minimisation is repeated; the round with the
+    fewest violating residues counts. Clashing atoms may first slip past each other. The result has
+    the heavy atoms only, missing ones added. Where anything fails, it is the given structure.
 
     Args:
         structure: All chains of one model.
@@ -49,11 +63,17 @@ def relax(
         InputError: The platform is unknown.
         MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
         MemoryError: Memory ran out.
+
+    Example:
+        >>> from foldry import read_structure
+        >>> relaxed, how = relax_structure(read_structure("model.pdb"))  # doctest: +SKIP
+        >>> how.clashes_before, how.clashes_after  # doctest: +SKIP
+        (12, 0)
     """
     found = find_platform(platform)
     start = time.monotonic()
     try:
-        relaxed, result = _relax(structure, found, max_rounds, start + max_seconds)
+        relaxed, result = _minimise(structure, found, max_rounds, start + max_seconds)
     except Exception as error:  # whatever fails, the model that was there stays
         if is_memory_error(error):
             raise
@@ -62,19 +82,18 @@ def relax(
     return relaxed, replace(result, seconds=time.monotonic() - start)
 
 
-def _relax(
+def _minimise(
     structure: Structure, platform: Any, max_rounds: int, deadline: float
 ) -> tuple[Structure, Relaxation]:
     before = find_violations(structure)
     model = complete(structure, platform)
-    full = find_violations(model.to_structure(model.positions))
     minimiser = Minimiser(model, platform)
-    energy_before = minimiser.energy()
-    if full.num_clashes:
+    completed = model.to_structure(model.positions)
+    best = full = _State(completed, find_violations(completed), minimiser.energy())
+    if full.found.num_clashes:
         minimiser.untangle(deadline)
     held = np.isin(np.arange(len(structure)), model.row)
     freed = np.zeros(len(structure), bool)
-    best = structure, full, energy_before
     fewest = math.inf
     reason, rounds, in_time = "", 0, time.monotonic() < deadline
     while in_time and rounds < max_rounds:
@@ -91,58 +110,40 @@ def _relax(
         violating = violating_residues(after) & held
         if violating.sum() < fewest:
             fewest = violating.sum()
-            best = found, after, minimiser.energy()
+            best = _State(found, after, minimiser.energy())
         if not violating.any():
             break
         freed |= violating
         minimiser.free(freed)
-    relaxed, after, energy_after = best
-    _check((full, energy_before), (after, energy_after), rounds)
-    move = np.linalg.norm(relaxed.atom_positions[:, CA] - structure.atom_positions[:, CA], axis=1)
-    move = move[held]
+    if not rounds:
+        raise InputError("the bound on time was reached before the first minimisation")
+    for (what, old), new in zip(full.numbers().items(), best.numbers().values(), strict=True):
+        if new > old or not math.isfinite(new):
+            raise InputError(f"minimisation made it worse ({what}: {old:.6g} → {new:.6g})")
     if not in_time:
         reason = "The bound on time ended it before the minimum was reached."
-    return relaxed, Relaxation(
+    move = (best.structure.atom_positions - structure.atom_positions)[held, CA]
+    move = np.linalg.norm(move, axis=1)
+    return best.structure, Relaxation(
         relaxed=True,
         reason=reason,
         platform=platform.getName(),
         rounds=rounds,
-        energy_before=energy_before if math.isfinite(energy_before) else None,
-        energy_after=energy_after,
+        energy_before=full.energy if math.isfinite(full.energy) else None,
+        energy_after=best.energy,
         clashes_before=before.num_clashes,
-        clashes_after=after.num_clashes,
+        clashes_after=best.found.num_clashes,
         violations_before=int(violating_residues(before).sum()),
-        violations_after=int(violating_residues(after).sum()),
+        violations_after=int(violating_residues(best.found).sum()),
         median_move=float(np.median(move)),
         max_move=float(move.max()),
     )
 
 
 def violating_residues(found: Violations) -> Bool[np.ndarray, " N"]:
-    """Residues with a bond, an angle, a clash, a Cα or a peptide that is off."""
+    """Residues with a wrong bond, angle, Cα or peptide, or a clash."""
     of_atoms = found.bonds | found.angles | found.clashes
-    violating: Bool[np.ndarray, " N"] = of_atoms | found.chirality | found.twisted
-    return violating
-
-
-def _check(before: tuple[Violations, float], after: tuple[Violations, float], rounds: int) -> None:
-    """Refuses a result that is no better than what it was made of, by violations and energy.
-
-    Raises:
-        InputError: It is not.
-    """
-    if not rounds:
-        raise InputError("the bound on time was reached before the first minimisation")
-    for what, old, new in zip(MEASURES, _measured(*before), _measured(*after), strict=True):
-        if new > old or not math.isfinite(new):
-            raise InputError(
-                f"minimisation made it worse ({what}: {old:.6g} before, {new:.6g} after)"
-            )
-
-
-def _measured(found: Violations, energy: float) -> tuple[float, float, float]:
-    """What `MEASURES` names."""
-    return float(violating_residues(found).sum()), found.num_clashes, energy
+    return np.asarray(of_atoms | found.chirality | found.twisted)
 
 
 def _explain(error: Exception) -> str:

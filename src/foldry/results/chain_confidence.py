@@ -6,16 +6,13 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool
 
 from foldry.errors import InputError
 from foldry.formats.modelcif import ChainMetric
-from foldry.measures import rounded
+from foldry.measures import MEASURES, rounded
 from foldry.results.prediction import Prediction
 from foldry.score.confidence import (
-    QUOTED,
-    ChainClashes,
-    InterfaceConfidence,
     chain_clashes,
     interface_confidence,
     quoted,
@@ -25,32 +22,19 @@ from foldry.score.interface import Contacts
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Measure:
-    """One measure of all chains, or of all pairs of chains.
-
-    Attributes:
-        key: Its name in `scores_….json`.
-        name: Its name for people.
-        meaning: One line of explanation.
-        values: [C] of each chain or [C, C], row a aligned on chain a; NaN where there is none.
-        kind: What it is in the dictionary of ModelCIF; "" for what is no quality metric.
-    """
-
-    key: str
-    name: str
-    meaning: str
-    values: Num[np.ndarray, " C *other"]
-    kind: str = ""
-
-    @property
-    def is_directed(self) -> bool:
-        """Whether it depends on which of two chains is aligned."""
-        return self.key in QUOTED
+class Measured(ChainMetric):
+    """One measure of all chains, or of all pairs of chains."""
 
     def of(self, a: int, b: int) -> float | None:
         """The number that is quoted of two chains."""
-        return rounded(quoted(self.key, self.values[np.ix_((a, b), (a, b))])[0, 1].item())
+        both = self.values[np.ix_((a, b), (a, b))]
+        return rounded(quoted(self.measure.key, both)[0, 1].item())
+
+    def stored(self, a: int, b: int) -> float | list[float | None] | None:
+        """The number of two chains; both directions where they differ."""
+        if not self.measure.quoted:
+            return rounded(self.values[a, b].item())
+        return [rounded(self.values[at].item()) for at in ((a, b), (b, a))]
 
 
 @dataclass(frozen=True)
@@ -67,8 +51,8 @@ class ChainConfidence:
 
     chains: tuple[str, ...]
     num_residues: tuple[int, ...]
-    of_chains: tuple[Measure, ...]
-    of_pairs: tuple[Measure, ...]
+    of_chains: tuple[Measured, ...]
+    of_pairs: tuple[Measured, ...]
     clashing: Bool[np.ndarray, " C"]
     contacts: Contacts
 
@@ -78,7 +62,7 @@ class ChainConfidence:
 
 
 def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
-    """Everything of the chains; None of a single chain, without PAE, or of a heap of atoms."""
+    """Measures of all chains; None for a single chain, without PAE, or where atoms pile up."""
     structure, pae = prediction.structure, prediction.pae
     ptm, iptm, actifptm = prediction.chain_ptm, prediction.chain_pair_iptm, prediction.actifptm
     if pae is None or ptm is None or iptm is None or actifptm is None:
@@ -90,117 +74,30 @@ def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
         logger.warning("The interfaces of %s are not judged: %s", prediction.query.name, error)
         return None
     members = [structure.chain_id == chain for chain in structure.chains]
+    plddt = np.array([prediction.plddt[each].mean() for each in members])
     return ChainConfidence(
         chains=structure.chains,
         num_residues=tuple(int(each.sum()) for each in members),
-        of_chains=_of_chains(prediction, ptm, found, clashes),
-        of_pairs=_of_pairs(iptm, actifptm, found, clashes),
+        of_chains=_measured(
+            mean_plddt=plddt, ptm=ptm, pdockq2=found.pdockq2, clashing_share=clashes.share
+        ),
+        of_pairs=_measured(
+            iptm=iptm,
+            actifptm=actifptm,
+            ipsae=found.ipsae,
+            lis=found.lis,
+            pdockq=found.pdockq,
+            interface_pae=found.interface_pae,
+            contacts=found.contacts,
+            clashing_atoms=clashes.atoms,
+        ),
         clashing=clashes.clashing,
         contacts=found.touching,
     )
 
 
-def _of_chains(
-    prediction: Prediction,
-    ptm: Float[np.ndarray, " C"],
-    found: InterfaceConfidence,
-    clashes: ChainClashes,
-) -> tuple[Measure, ...]:
-    chain_id = prediction.structure.chain_id
-    plddt = np.array([prediction.plddt[chain_id == chain].mean() for chain in found.chains])
-    return (
-        Measure(
-            "mean_plddt", "pLDDT", "Mean predicted lDDT-Cα of the chain, 0–100.", plddt, "pLDDT"
-        ),
-        Measure(
-            "ptm",
-            "pTM",
-            "Predicted TM-score of the chain alone, 0–1.",
-            ptm,
-            "pTM",
-        ),
-        Measure(
-            "pdockq2",
-            "pDockQ2",
-            "Expected DockQ of the chain with all others, by pLDDT and PAE of its contacts; "
-            "above 0.23 mostly acceptable.",
-            found.pdockq2,
-            "other",
-        ),
-        Measure(
-            "clashing_share",
-            "Clashing share",
-            "Share of the chain's atoms that are less than 1.1 Å from other chains. A chain "
-            "clashes where it is above 0.5, or where there are more than 100 such atoms.",
-            clashes.share,
-        ),
-    )
-
-
-def _of_pairs(
-    iptm: Float[np.ndarray, "C C"],
-    actifptm: Float[np.ndarray, "C C"],
-    found: InterfaceConfidence,
-    clashes: ChainClashes,
-) -> tuple[Measure, ...]:
-    return (
-        Measure(
-            "iptm",
-            "ipTM",
-            "Predicted TM-score of one chain as placed by the other, 0–1; above 0.8 confident, "
-            "below 0.6 mostly wrong.",
-            iptm,
-            "ipTM",
-        ),
-        Measure(
-            "actifptm",
-            "actifpTM",
-            "ipTM of the residues in contact alone, 0–1: disordered tails do not lower it.",
-            actifptm,
-            "normalized score",
-        ),
-        Measure(
-            "ipsae",
-            "ipSAE",
-            "ipTM of the pairs with PAE under 10 Å alone, 0–1: what is unsure does not count.",
-            found.ipsae,
-            "normalized score",
-        ),
-        Measure(
-            "lis",
-            "LIS",
-            "Local interaction score: mean of 1 − PAE / 12 Å over pairs with PAE under 12 Å, 0–1.",
-            found.lis,
-            "normalized score",
-        ),
-        Measure(
-            "pdockq",
-            "pDockQ",
-            "Expected DockQ, by the interface's pLDDT and number of contacts, 0–0.74; above 0.23 "
-            "mostly acceptable.",
-            found.pdockq,
-            "normalized score",
-        ),
-        Measure(
-            "interface_pae",
-            "Interface PAE",
-            "Mean predicted aligned error of the residue pairs in contact, Å.",
-            found.interface_pae,
-            "PAE",
-        ),
-        Measure(
-            "contacts",
-            "Contacts",
-            "Residue pairs with Cβ (Cα of glycine) at most 8 Å apart.",
-            found.contacts,
-        ),
-        Measure(
-            "clashing_atoms",
-            "Clashing atoms",
-            "Atoms of both chains that are less than 1.1 Å from the other chain.",
-            clashes.atoms,
-        ),
-    )
+def _measured(**values: np.ndarray) -> tuple[Measured, ...]:
+    return tuple(Measured(MEASURES[key], each) for key, each in values.items())
 
 
 def chains_json(found: ChainConfidence) -> dict[str, object]:
@@ -215,19 +112,14 @@ def chains_json(found: ChainConfidence) -> dict[str, object]:
             {
                 "chain": chain,
                 "residues": found.num_residues[k],
-                **{each.key: rounded(each.values[k].item()) for each in found.of_chains},
+                **{each.measure.key: rounded(each.values[k].item()) for each in found.of_chains},
             }
             for k, chain in enumerate(found.chains)
         ],
         "interfaces": [
             {
                 "chains": [found.chains[a], found.chains[b]],
-                **{
-                    each.key: [rounded(each.values[k].item()) for k in ((a, b), (b, a))]
-                    if each.is_directed
-                    else rounded(each.values[a, b].item())
-                    for each in found.of_pairs
-                },
+                **{each.measure.key: each.stored(a, b) for each in found.of_pairs},
             }
             for a, b in found.pairs()
         ],
@@ -236,11 +128,11 @@ def chains_json(found: ChainConfidence) -> dict[str, object]:
 
 def chain_metrics(found: ChainConfidence) -> list[ChainMetric]:
     """The measures that are quality metrics in ModelCIF; where both directions are one, once."""
-    metrics = []
+    metrics: list[ChainMetric] = []
     for each in (*found.of_chains, *found.of_pairs):
-        values = each.values
-        if each.kind and values.ndim == 2 and not each.is_directed:
-            values = np.where(np.tri(len(values), dtype=bool), np.nan, values)
-        if each.kind:
-            metrics.append(ChainMetric(each.name, each.meaning, each.kind, values))
+        if each.measure.kind and each.values.ndim == 2 and not each.measure.quoted:
+            upper = np.where(np.tri(len(each.values), dtype=bool), np.nan, each.values)
+            metrics.append(ChainMetric(each.measure, upper))
+        elif each.measure.kind:
+            metrics.append(each)
     return metrics

@@ -1,189 +1,276 @@
-"""Predictions → files.
+"""The folder of one query's results: written and read here and nowhere else.
 
-Where the official program has a name for a file, it is that name; docs/outputs.md lists them.
+Where AlphaFold's own program has a name for a file, it is that name; docs/outputs.md lists them.
+`fold.json` holds the content key of everything behind the files, and the hash of each of them.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import logging
-import textwrap
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float
 
 from foldry.errors import InputError
-from foldry.formats.afdb import confidence_json, pae_json
-from foldry.formats.coordinates import to_pdb
-from foldry.formats.modelcif import ModelRecord, Step, to_modelcif
-from foldry.results.chain_confidence import (
-    ChainConfidence,
-    chain_confidence,
-    chain_metrics,
-    chains_json,
-)
-from foldry.results.prediction import Prediction
+from foldry.measures import MEASURES
+from foldry.query import Query
+from foldry.relax.result import Relaxation
+from foldry.results.chain_confidence import chain_confidence
+from foldry.results.prediction import Prediction, Provenance
+from foldry.results.render import modelcif_text, prediction_files, ranking_json
 from foldry.results.report import report_html
-from foldry.store.files import make_folder, write_bytes
+from foldry.store.files import check_folder, make_folder, read_text, remove, write_bytes, write_json
+from foldry.store.hashes import file_sha256
+from foldry.store.locks import hold
+
+RECORD: Final = "fold.json"
+RANKING: Final = "ranking_debug.json"
+REPORT: Final = "report.html"
+WORK: Final = ".unranked"
+"""Folder for what is not finished."""
+WHOLE: Final = ("ranking_confidence", "mean_plddt", "ptm", "iptm", "has_clash")
+"""Measures of all chains together in `scores_….json`."""
+_NOT_WRITTEN: Final = ""
+"""Stands for the hash of a file that a run set out to write."""
 
 logger = logging.getLogger(__name__)
 
 Note = Callable[[Collection[str]], object]
-"""Told the names of files before they are written."""
+"""Is given the names of files before they are written."""
+
+
+@dataclass(frozen=True)
+class ResultsFolder:
+    """Publishes queries as folders of files; what was published before is found finished.
+
+    Attributes:
+        out: Where each query gets a folder of its name.
+        force: Whether finished queries are computed again.
+        keep_work: Whether what a query was made of stays for other settings of relaxation.
+        viewer: Where reports find the file of `viewer_js`, seen from a query's folder; None puts
+            the viewer into every report.
+    """
+
+    out: Path
+    force: bool = False
+    keep_work: bool = False
+    viewer: str | None = None
+
+    def publish(
+        self,
+        query: Query,
+        key: str,
+        predict: Callable[[Path | None], AbstractContextManager[Sequence[Prediction]]],
+    ) -> bool:
+        """Write the files of a query (`foldry.predict.runner.Publisher`).
+
+        Raises:
+            BusyError: Another process is at work in the query's folder.
+            InputError: The folder cannot be written.
+            DiskFullError: No space is left.
+        """
+        folder = self.out / query.name
+        check_folder(folder)
+        with hold(folder, (WORK,)):
+            record = _recorded(folder)
+            finished = record.get("key") == key and _is_whole(folder, record)
+            if not finished and record.get("key", key) != key:
+                logger.warning("Results of other inputs or settings in %s are replaced.", folder)
+            if not finished or self.force:
+                with predict(folder / WORK) as predictions:
+                    files = write_query(
+                        predictions, folder, lambda names: _begin(folder, names), self.viewer
+                    )
+                    _finish(folder, key, files)
+            if not self.keep_work:
+                remove(folder / WORK)
+        return not finished or self.force
+
+
+def is_published(folder: Path) -> bool:
+    """Whether a query's folder has been written to before, perhaps not to the end."""
+    return (folder / RECORD).is_file()
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    """What was noted the last time; nothing where the note is missing or damaged."""
+    try:
+        record = json.loads((folder / RECORD).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
+    return record if whole else {}
+
+
+def _is_whole(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether all noted files are there and unchanged: another run may have replaced them."""
+    paths = {folder / Path(name).name: digest for name, digest in record["files"].items()}
+    return all(path.is_file() and file_sha256(path) == digest for path, digest in paths.items())
+
+
+def _begin(folder: Path, names: Collection[str]) -> None:
+    """Note files that will be written: what a run leaves that never finishes is then known."""
+    record = _recorded(folder)
+    files = record.get("files", {}) | dict.fromkeys(names, _NOT_WRITTEN)
+    write_json(folder / RECORD, {**record, "files": files})
+
+
+def _finish(folder: Path, key: str, files: Iterable[Path]) -> None:
+    """Note that these are all files of the query, and remove those that earlier runs noted."""
+    written = {path.name: file_sha256(path) for path in sorted(files)}
+    for stale in set(_recorded(folder).get("files", {})) - set(written):
+        remove(folder / Path(stale).name)
+    write_json(folder / RECORD, {"key": key, "files": written})
 
 
 def write_query(
-    predictions: Sequence[Prediction], folder: Path, note: Note | None = None
+    predictions: Sequence[Prediction],
+    folder: Path,
+    note: Note | None = None,
+    viewer: str | None = None,
 ) -> list[Path]:
     """Write all files of one query, none where the report cannot be made.
 
     Args:
         predictions: Best first.
         folder: Made where it is missing; files of the same names are replaced.
-        note: Told of the files of each prediction.
+        note: Is given the names of each prediction's files.
+        viewer: As of `ResultsFolder`.
 
     Returns:
         The files, the report last.
     """
     chains = [chain_confidence(prediction) for prediction in predictions]
     models = [modelcif_text(*each) for each in zip(predictions, chains, strict=True)]
-    report = report_html(predictions, models, chains)
+    of_query = {
+        RANKING: ranking_json(predictions),
+        REPORT: report_html(predictions, models, chains, viewer=viewer),
+    }
     make_folder(folder)
-    written = [
-        path
-        for rank, prediction in enumerate(predictions)
-        for path in write_prediction(prediction, folder, rank, chains[rank], models[rank], note)
+    written: list[Path] = []
+    for rank, each in enumerate(zip(predictions, chains, models, strict=True)):
+        files = prediction_files(rank, *each)
+        if note is not None:
+            note(files)
+        written += _write(folder, files)
+    return written + _write(folder, of_query)
+
+
+def _write(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    return [
+        write_bytes(folder / name, each.encode() if isinstance(each, str) else each)
+        for name, each in files.items()
     ]
-    written.append(_write(folder / "ranking_debug.json", ranking_json(predictions)))
-    written.append(_write(folder / "report.html", report))
-    return written
 
 
-def write_prediction(
-    prediction: Prediction,
-    folder: Path,
-    rank: int,
-    chains: ChainConfidence | None = None,
-    model: str | None = None,
-    note: Note | None = None,
-) -> list[Path]:
-    """Write the files of one prediction.
+@dataclass(frozen=True)
+class StoredInterface:
+    """Two chains of a stored prediction.
 
-    Args:
-        prediction: What to write.
-        folder: Where; it exists.
-        rank: Place among the predictions of its query, 0 the best.
-        chains: What `chain_confidence` says of it.
-        model: Its `modelcif_text`; None makes it.
-        note: Told of the files.
-
-    Returns:
-        The files. There is no PDB file of a structure that the format cannot hold, no PAE file
-        where the model has no such head.
+    Attributes:
+        chains: Their names.
+        numbers: Measures of `foldry.measures` by key; where each direction has its own number,
+            two of them, aligned on the first chain and on the second.
     """
-    name = prediction_name(prediction)
-    files: dict[str, str | bytes] = _structure_texts(
-        prediction, f"ranked_{rank}", model or modelcif_text(prediction, chains)
-    )
-    before = prediction.unrelaxed
-    if before is not None:
-        model = modelcif_text(before, chain_confidence(before))
-        files |= _structure_texts(before, f"unrelaxed_{name}", model)
-    files[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
-    if prediction.pae is not None and prediction.max_pae is not None:
-        files[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
-    files[f"scores_{name}.json"] = scores_json(prediction, rank, chains)
-    if prediction.single is not None and prediction.pair is not None:
-        data = io.BytesIO()
-        np.savez(data, single=prediction.single, pair=prediction.pair)
-        files[f"representations_{name}.npz"] = data.getvalue()
-    if note is not None:
-        note(files)
-    return [_write(folder / file, content) for file, content in files.items()]
+
+    chains: tuple[str, str]
+    numbers: dict[str, float | tuple[float | None, float | None] | None]
+
+    def number(self, key: str) -> float | None:
+        """The number that is quoted of both directions."""
+        value = self.numbers.get(key)
+        if not isinstance(value, tuple):
+            return value
+        forth, back = value
+        if forth is None or back is None:
+            return None
+        match MEASURES[key].quoted:
+            case "mean":
+                return (forth + back) / 2
+            case "sum":
+                return forth + back
+        return max(forth, back)
 
 
-def prediction_name(prediction: Prediction) -> str:
-    """Such as `model_1_ptm_pred_0`: the network and the seed."""
-    return f"{prediction.provenance.model_name}_pred_{prediction.provenance.seed}"
+@dataclass(frozen=True)
+class StoredPrediction:
+    """One prediction as its folder has it; what AlphaFold's own program does not write is None.
+
+    Attributes:
+        name: Its network and seed, such as `model_1_ptm_pred_0`.
+        structure: Its ModelCIF file.
+        pae: The file of its predicted aligned errors, or None.
+        numbers: Measures of the whole by key; those that it lacks are None.
+        chains: Measures of each chain by key, the chains by name; empty for a single chain.
+        interfaces: Of every two chains.
+        plddt: 0–100, per residue.
+        provenance: How it was made.
+        relaxation: How its relaxation ended; None where none was asked for.
+    """
+
+    name: str
+    structure: Path
+    pae: Path | None
+    numbers: dict[str, float | None]
+    chains: dict[str, dict[str, float | None]]
+    interfaces: tuple[StoredInterface, ...]
+    plddt: Float[np.ndarray, " N"] | None
+    provenance: Provenance | None
+    relaxation: Relaxation | None
 
 
-def _structure_texts(prediction: Prediction, name: str, model: str) -> dict[str, str | bytes]:
-    """The names and contents of the files of one structure."""
-    texts: dict[str, str | bytes] = {f"{name}.cif": model}
-    try:
-        texts[f"{name}.pdb"] = pdb_text(prediction)
-    except InputError as error:
-        logger.warning("No PDB file is written: %s", error)
-    return texts
+def read_results(folder: Path) -> list[StoredPrediction]:
+    """The predictions of a query's folder, best first.
 
-
-def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
-    """The prediction as ModelCIF, with what `chain_confidence` says of it."""
-    before = prediction.unrelaxed or prediction
-    provenance = asdict(before.provenance)
-    record = ModelRecord(
-        model_name=provenance.pop("model_name"),
-        plddt=prediction.plddt,
-        ptm=prediction.ptm,
-        iptm=prediction.iptm,
-        versions=provenance.pop("versions"),
-        notice=provenance.pop("notice"),
-        parameters=provenance,
-        of_chains=chain_metrics(chains) if chains else (),
-        relaxation=_relaxation_step(prediction),
-    )
-    return to_modelcif(prediction.query, prediction.structure, record)
-
-
-def _relaxation_step(prediction: Prediction) -> Step | None:
-    """What changed the network's structure: the software that it added, and how it ended."""
-    before, relaxation = prediction.unrelaxed, prediction.relaxation
-    if before is None or relaxation is None:
-        return None
-    known = before.provenance.versions
-    versions = {k: v for k, v in prediction.provenance.versions.items() if k not in known}
-    return Step(versions, asdict(relaxation))
-
-
-def pdb_text(prediction: Prediction) -> str:
-    """The prediction as PDB; what its reader must know stands in remarks before the atoms.
+    Folders of earlier versions and of AlphaFold's own program are read too.
 
     Raises:
-        InputError: The format cannot hold the structure.
+        InputError: It is no such folder, or a file in it is damaged.
+
+    Example:
+        >>> [each.name for each in read_results(Path("out/1adz"))]  # doctest: +SKIP
+        ['mini_pred_0']
     """
-    said = "Relaxed in Amber's force field after the prediction. " if prediction.unrelaxed else ""
-    lines = textwrap.wrap(said + prediction.provenance.notice, width=68)
-    remarks = "".join(f"REMARK 999 {line}\n" for line in lines)
-    return remarks + to_pdb(prediction.structure)
+    try:
+        order = json.loads(read_text(folder / RANKING))["order"]
+        names = [Path(name).name for name in order if isinstance(order, list)]
+        found = [_stored(folder, name, rank) for rank, name in enumerate(names)]
+    except (InputError, ValueError, LookupError, TypeError, AttributeError):
+        found = []
+    if not found:
+        raise InputError(
+            "is not a folder of one query's results",
+            "give such a folder, or a structure file",
+            where=folder,
+        )
+    return found
 
 
-def scores_json(prediction: Prediction, rank: int, chains: ChainConfidence | None = None) -> str:
-    """All scores of one prediction, those of its chains too, and how it was made."""
-    scores: dict[str, object] = {
-        "name": prediction.query.name,
-        "prediction": prediction_name(prediction),
-        "rank": rank,
-        "ranking_confidence": prediction.ranking_confidence,
-        "mean_plddt": float(prediction.plddt.mean()),
-        "ptm": prediction.ptm,
-        "iptm": prediction.iptm,
-        **(chains_json(chains) if chains else {}),
-        **({"relaxation": asdict(prediction.relaxation)} if prediction.relaxation else {}),
-        "plddt": [round(float(value), 2) for value in prediction.plddt],
-        "provenance": asdict(prediction.provenance),
-    }
-    return json.dumps(scores, indent=1) + "\n"
-
-
-def ranking_json(predictions: Sequence[Prediction]) -> str:
-    """Names, best first, and what they were ranked by, in the official program's form."""
-    label = "plddts" if all(each.iptm is None for each in predictions) else "iptm+ptm"
-    confidences = {prediction_name(each): each.ranking_confidence for each in predictions}
-    return json.dumps({label: confidences, "order": list(confidences)}, indent=4)
-
-
-def _write(path: Path, content: str | bytes) -> Path:
-    return write_bytes(path, content.encode() if isinstance(content, str) else content)
+def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
+    path, pae = folder / f"scores_{name}.json", folder / f"pae_{name}.json"
+    scores = json.loads(read_text(path)) if path.is_file() else {}
+    interfaces = [
+        StoredInterface(
+            tuple(each.pop("chains")),
+            {k: tuple(v) if isinstance(v, list) else v for k, v in each.items()},
+        )
+        for each in scores.get("interfaces", ())
+    ]
+    relaxation = scores.get("relaxation")
+    return StoredPrediction(
+        name=name,
+        structure=folder / f"ranked_{rank}.cif",
+        pae=pae if pae.is_file() else None,
+        numbers={key: scores.get(key) for key in WHOLE},
+        chains={each.pop("chain"): each for each in scores.get("chains", ())},
+        interfaces=tuple(interfaces),
+        plddt=np.array(scores["plddt"], np.float64) if scores else None,
+        provenance=Provenance(**scores["provenance"]) if scores else None,
+        relaxation=None if relaxation is None else Relaxation(**relaxation),
+    )

@@ -1,7 +1,6 @@
-"""What the report and a screen's page have in common: one file that asks for nothing.
+"""What the report and a screen's page have in common: one file, page.html, that makes no request.
 
-The head is page.html; its content security policy forbids every request, and every script but those
-whose hashes it names.
+Its content security policy forbids every request, and every script but those whose hashes it names.
 """
 
 from __future__ import annotations
@@ -25,20 +24,32 @@ _POLICY: Final = {
 }
 
 
-def page_html(title: str, body: str, *, styles: Sequence[str], policy: Mapping[str, str]) -> str:
+def page_html(
+    title: str,
+    body: str,
+    *,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    policy: Mapping[str, str],
+) -> str:
     """A whole page.
 
     Args:
         title: Of the window, as text.
         body: HTML.
-        styles: Files of this room.
-        policy: Directives of the content security policy, beside or instead of every page's.
+        styles, scripts: Files of this room; the scripts run one after the other, as one.
+        policy: Directives of the content security policy beside or instead of every page's;
+            `script-src` without these scripts.
     """
+    script = "".join(map(resource, scripts))
+    sources = f"{script_source(script.encode())} {policy.get('script-src', '')}".strip()
+    directives = {**_POLICY, **policy, "script-src": sources}
     return Template(resource("page.html")).substitute(
         title=html.escape(f"{title} · Foldry"),
-        policy="; ".join(f"{name} {allowed}" for name, allowed in {**_POLICY, **policy}.items()),
+        policy="; ".join(f"{name} {allowed}" for name, allowed in directives.items()),
         style="".join(map(resource, styles)),
         body=body,
+        script=script,
     )
 
 
@@ -47,11 +58,6 @@ def resource(name: str) -> str:
     return (_HERE / name).read_text("utf-8")
 
 
-def script_source(script: str) -> str:
-    """What a policy calls this script: the hash of it."""
-    return hash_source(bytes.fromhex(sha256(script.encode())))
-
-
-def hash_source(digest: bytes) -> str:
-    """What a policy calls a script with this SHA-256."""
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
+def script_source(script: bytes) -> str:
+    """What a policy calls this script: its hash."""
+    return f"'sha256-{base64.b64encode(bytes.fromhex(sha256(script))).decode()}'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Float
 
 from foldry.query import Query
 from foldry.relax.result import Relaxation
+from foldry.store.hashes import Content
 from foldry.structure import Structure
 
 
@@ -47,8 +49,8 @@ class Provenance:
     notice: str = ""
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, eq=False)
+class Prediction(Content):
     """One predicted structure.
 
     Attributes:
@@ -86,3 +88,18 @@ class Prediction:
     pair: Float[np.ndarray, "N N C"] | None = field(default=None, repr=False)
     relaxation: Relaxation | None = None
     unrelaxed: Prediction | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The network and the seed, such as `model_1_ptm_pred_0`, as AlphaFold names its files."""
+        return f"{self.provenance.model_name}_pred_{self.provenance.seed}"
+
+    @property
+    def mean_plddt(self) -> float:
+        """The mean pLDDT over all residues, 0–100."""
+        return float(self.plddt.mean())
+
+
+def ranked(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Best first, by ranking confidence; equals keep their order."""
+    return sorted(predictions, key=lambda prediction: -prediction.ranking_confidence)

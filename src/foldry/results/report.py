@@ -1,7 +1,8 @@
 """One page that shows all predictions of a query and needs nothing but a browser.
 
-The page, its style and its script are report.html, report.css and report.js; the 3D viewer is
-Mol*. All data is in the page, gzipped where it is large.
+The page, its style and its script are report.html, report.css and report.js; its figures and tables
+are those of components.js. All data is in the page, gzipped where it is large, and so is the 3D
+viewer, Mol*, unless reports share its file.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from foldry.measures import rounded
-from foldry.query import Query
+from foldry.measures import MEASURES, rounded
+from foldry.query import GAP_LETTER, Query
 from foldry.results.chain_confidence import ChainConfidence
-from foldry.results.page import hash_source, page_html, resource, script_source
+from foldry.results.page import page_html, resource, script_source
 from foldry.results.prediction import Prediction
+from foldry.store.hashes import sha256
 
 MAX_SHOWN: Final = 10
 """Of more predictions than this, the page lists all and shows the best."""
@@ -38,6 +40,7 @@ def report_html(
     predictions: Sequence[Prediction],
     models: Sequence[str],
     chains: Sequence[ChainConfidence | None],
+    viewer: str | None = None,
 ) -> str:
     """The page.
 
@@ -45,105 +48,98 @@ def report_html(
         predictions: All predictions of one query, best first.
         models: Their ModelCIF texts.
         chains: What `chain_confidence` says of each.
+        viewer: Where the page finds a file with the content of `viewer_js`, relative to its own
+            place; None puts the viewer into the page.
     """
-    script = resource("report.js")
-    sums = (_VIEWER / "SHA256SUMS").read_text("utf-8").splitlines()
-    viewer_hash = next(line.split()[0] for line in sums if line.endswith(" molstar.js"))
-    sources = ("'unsafe-eval'", script_source(script), hash_source(bytes.fromhex(viewer_hash)))
+    query = predictions[0].query
+    data: dict[str, object] = {
+        "name": query.name,
+        "chains": [
+            {"id": name, "sequence": chain.sequence} for chain in query.chains for name in chain.ids
+        ],
+        "coverage": _coverage(query),
+        "predictions": [
+            _prediction(*each, is_shown=rank < MAX_SHOWN)
+            for rank, each in enumerate(zip(predictions, models, chains, strict=True))
+        ],
+    }
+    if viewer is None:
+        source = script_source(viewer_js())
+    else:
+        # The nonce follows from the data, so that nobody who writes the data can know it.
+        nonce = sha256(_json(data).encode())
+        source = f"'nonce-{nonce}'"
+        data["viewer"] = {"address": viewer, "nonce": nonce}
     body = Template(resource("report.html")).substitute(
-        script=script,
-        viewer_script=_base64((_VIEWER / "molstar.js.gz").read_bytes()),
-        viewer_style=_base64((_VIEWER / "molstar.css.gz").read_bytes()),
+        data=_json(data),
+        viewer="" if viewer else _base64(_packed_viewer()),
         viewer_version=(_VIEWER / "VERSION").read_text("utf-8").split()[1],
-        data=_json(_data(predictions, models, chains)),
     )
     return page_html(
-        predictions[0].query.name,
+        query.name,
         body,
-        styles=["report.css"],
+        styles=["components.css", "report.css"],
+        scripts=["components.js", "report.js"],
         policy={
-            "script-src": " ".join(sources),
+            "script-src": f"'unsafe-eval' {source}",
             "img-src": "data: blob:",
             "connect-src": "data:",
         },
     )
 
 
-def _data(
-    predictions: Sequence[Prediction],
-    models: Sequence[str],
-    chains: Sequence[ChainConfidence | None],
-) -> dict[str, object]:
-    query = predictions[0].query
-    return {
-        "name": query.name,
-        "chains": [
-            {"id": chain_id, "sequence": chain.sequence}
-            for chain in query.chains
-            for chain_id in chain.ids
-        ],
-        "coverage": _coverage(query),
-        "predictions": [
-            _prediction(prediction, model if rank < MAX_SHOWN else None, judged)
-            for rank, (prediction, model, judged) in enumerate(
-                zip(predictions, models, chains, strict=True)
-            )
-        ],
-    }
+def viewer_js() -> bytes:
+    """The file of the 3D viewer that several reports may share: Mol*, its style and its licence."""
+    return gzip.decompress(_packed_viewer())
+
+
+def _packed_viewer() -> bytes:
+    return (_VIEWER / "viewer.js.gz").read_bytes()
 
 
 def _prediction(
-    prediction: Prediction, model: str | None, chains: ChainConfidence | None
+    prediction: Prediction, model: str, chains: ChainConfidence | None, *, is_shown: bool
 ) -> dict[str, object]:
-    scores: dict[str, object] = {
-        "meanPlddt": float(prediction.plddt.mean()),
-        "ptm": prediction.ptm,
-        "iptm": prediction.iptm,
+    found: dict[str, object] = {
+        "scores": [
+            {**asdict(MEASURES[key]), "value": getattr(prediction, key)}
+            for key in ("mean_plddt", "ptm", "iptm")
+        ],
         "provenance": asdict(prediction.provenance),
     }
-    if model is None:
-        return scores
-    scores["plddt"] = [round(float(value), 1) for value in prediction.plddt]
-    scores["model"] = _packed(model.encode())
-    scores["relaxation"] = prediction.relaxation and asdict(prediction.relaxation)
-    if prediction.pae is not None and prediction.max_pae is not None:
-        scores["maxPae"] = prediction.max_pae
-        scores["pae"] = _packed(quantise(prediction.pae, prediction.max_pae).tobytes())
-        scores["judged"] = chains and _judged(chains, prediction.pae)
-    return scores
+    if not is_shown:
+        return found
+    found["plddt"] = [round(float(value), 1) for value in prediction.plddt]
+    found["model"] = _packed(model.encode())
+    found["relaxation"] = prediction.relaxation and asdict(prediction.relaxation)
+    pae, top = prediction.pae, prediction.max_pae
+    if pae is not None and top is not None:
+        found["maxPae"] = top
+        found["pae"] = _packed(quantise(pae, top).tobytes())
+        found["judged"] = chains and _judged(chains, pae)
+    return found
 
 
 def _judged(chains: ChainConfidence, pae: Float[np.ndarray, "N N"]) -> dict[str, object]:
-    """Measures of chains and pairs, and the contacts of the lowest error, the surest first."""
-    contacts = chains.contacts
-    error = (pae[contacts.first, contacts.second] + pae[contacts.second, contacts.first]) / 2
-    surest = np.argsort(error, kind="stable")[:MAX_CONTACTS]
+    """Measures of chains and pairs, and the contacts of the lowest error, lowest first."""
+    first, second = chains.contacts.first, chains.contacts.second
+    distance, error = chains.contacts.distance, (pae[first, second] + pae[second, first]) / 2
     pairs = chains.pairs()
     return {
         "clashing": np.flatnonzero(chains.clashing).tolist(),
         "pairs": pairs,
         "ofPairs": [
-            {"name": each.name, "meaning": each.meaning, "values": [each.of(*at) for at in pairs]}
+            {**asdict(each.measure), "values": [each.of(*pair) for pair in pairs]}
             for each in chains.of_pairs
         ],
         "ofChains": [
-            {
-                "name": each.name,
-                "meaning": each.meaning,
-                "values": [rounded(value) for value in each.values.tolist()],
-            }
+            {**asdict(each.measure), "values": list(map(rounded, each.values.tolist()))}
             for each in chains.of_chains
         ],
-        "numContacts": len(error),
+        "total": len(error),
         "contacts": [
-            [one, other, round(distance, 2), round(apart, 2)]
-            for one, other, distance, apart in zip(
-                contacts.first[surest].tolist(),
-                contacts.second[surest].tolist(),
-                contacts.distance[surest].tolist(),
-                error[surest].tolist(),
-                strict=True,
-            )
+            [int(first[k]), int(second[k]), round(float(distance[k]), 2), round(float(error[k]), 2)]
+            for k in np.argsort(error, kind="stable")[:MAX_CONTACTS]
         ],
     }
 
@@ -156,15 +152,14 @@ def quantise(values: np.ndarray, top: float) -> UInt8[np.ndarray, "*shape"]:
 def _coverage(query: Query) -> dict[str, object] | None:
     """The alignment as a picture, chains side by side; None for a sequence alone."""
     maps = [
-        identity_map(chain.sequence, [row for each in chain.alignments for row in each.sequences])
+        identity_map(chain.sequence, [each.letters for each in chain.alignments])
         for chain in query.chains
         for _ in chain.ids
     ]
     depth = max(len(each) for each in maps)
     if depth < 2:
         return None
-    blocks = [np.pad(each, ((0, depth - len(each)), (0, 0))) for each in maps]
-    cells = np.concatenate(blocks, axis=1)
+    cells = np.hstack([np.pad(each, ((0, depth - len(each)), (0, 0))) for each in maps])
     picked = np.linspace(0, depth - 1, min(depth, MAX_COVERAGE_ROWS)).round().astype(int)
     return {
         "depth": depth,
@@ -174,13 +169,15 @@ def _coverage(query: Query) -> dict[str, object] | None:
     }
 
 
-def identity_map(query: str, rows: Sequence[str]) -> UInt8[np.ndarray, "S N"]:
-    """0 where a row has a gap, else 1 + 254 x its identity to the query, most alike first.
+def identity_map(
+    query: str, alignments: Sequence[UInt8[np.ndarray, "_ N"]]
+) -> UInt8[np.ndarray, "S N"]:
+    """0 where a row has a gap, else 1 + 254 × its identity to the query, most similar row first.
 
-    Identity counts the equal letters among the row's residues.
+    Identity is the share of equal letters among the row's residues.
     """
-    letters = np.frombuffer("".join(rows).encode("ascii"), np.uint8).reshape(len(rows), len(query))
-    covered = letters != ord("-")
+    letters = np.vstack([np.zeros((0, len(query)), np.uint8), *alignments])
+    covered = letters != GAP_LETTER
     equal = covered & (letters == np.frombuffer(query.encode("ascii"), np.uint8))
     identity = equal.sum(axis=1) / np.maximum(covered.sum(axis=1), 1)
     order = np.argsort(-identity, kind="stable")

@@ -1,8 +1,14 @@
-"""All scores that judge the distances between all atoms; a distance that they share is taken once.
+"""The scores of distances between all atoms, lDDT and FoldScore, computed together.
 
-lDDT names the equivalent atoms of side chains for the best, and may leave some out; FoldScore takes
-the model as it is. An atom about which they differ stands twice in the list of atoms, once for
-each: distances count in the sets of atoms that hold both their ends.
+lDDT names equivalent side-chain atoms in the model's favour and may leave atoms out; FoldScore
+takes the model as it is. An atom for which the two differ is listed twice, once for each: a
+distance counts in the sets of atoms that hold both its ends, and is computed once.
+
+FoldScore is nanoFold's 0.55 lDDT-Cα + 0.30 lDDT-backbone + 0.15 lDDT-atom14
+(github.com/ChrisHayduk/nanoFold-Competition, commit 21d96a3, nanofold/metrics.py). Its lDDT differs
+from `foldry.score.lddt`: distances within a residue count too, the mean is over atoms instead of
+distances, and equivalent atoms keep the names that they have. nanoFold requires every atom of a
+model, and gives 0 where there is no distance to judge.
 
 Axes: N residues, A atoms, G sets of atoms.
 """
@@ -10,45 +16,47 @@ Axes: N residues, A atoms, G sets of atoms.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 
-from foldry.score.foldscore import SETS, mean_over_atoms
-from foldry.score.lddt import LDDT, kept_distances, kept_within_residues, summary
+from foldry.residues import CA
+from foldry.score.lddt import (
+    ALL_BUT_OXT,
+    BACKBONE,
+    THRESHOLDS,
+    Atoms,
+    kept_distances,
+    kept_within_residues,
+    summary,
+)
 
-Atoms: TypeAlias = tuple[Float[np.ndarray, "N 37 3"], Bool[np.ndarray, "N 37"]]
-"""Positions (Å) in atom37 order, and which are there."""
+SETS: Final = np.stack(
+    [np.isin(np.arange(37), slots) for slots in ((CA,), BACKBONE, ALL_BUT_OXT)], axis=1
+)
+"""Which atom37 slots are Cα, backbone and any of the atoms."""
+WEIGHTS: Final = (0.55, 0.30, 0.15)
+"""The weights of `SETS` in FoldScore."""
 _BACKBONE: Final = 1
 _LDDT: Final = SETS.shape[1]
 
 
-class _Atoms(NamedTuple):
-    """What `kept_distances` takes."""
-
-    model: Float[np.ndarray, "A 3"]
-    reference: Float[np.ndarray, "A 3"]
-    known: Bool[np.ndarray, " A"]
-    group: Int[np.ndarray, " A"]
-    sets: Bool[np.ndarray, "A G"]
-
-    def take(self, rows: np.ndarray) -> _Atoms:
-        return _Atoms(*(each[rows] for each in self))
-
-
 @dataclass(frozen=True)
 class AtomScores:
-    """Scores of all atoms but OXT, 0–1; NaN where there is no distance to judge by.
+    """Scores of all atoms but OXT, 0–1; NaN where there is no distance to judge.
 
     Attributes:
-        lddt: Of the atoms as they are named for lDDT.
-        lddt_backbone: Of N, CA, C and O.
-        ilddt: As `lddt`, of distances between chains alone.
-        foldscore: The mean over the chains; one without any two Cα to judge by is left out.
+        lddt: Equivalent atoms of side chains named in the model's favour.
+        lddt_per_residue: As `lddt`, for each residue of the reference.
+        lddt_backbone: lDDT of N, CA, C and O.
+        ilddt: As `lddt`, distances between chains only.
+        foldscore: The mean over the reference's chains, without those with no two Cα to judge;
+            all atoms by their own names.
     """
 
-    lddt: LDDT
+    lddt: float
+    lddt_per_residue: Float[np.ndarray, " N"]
     lddt_backbone: float
     ilddt: float
     foldscore: float
@@ -59,46 +67,63 @@ def score_atoms(model: Atoms, named: Atoms, reference: Atoms, chain: np.ndarray)
 
     Args:
         model: As it is.
-        named: As lDDT of all atoms takes it, by other names or without some atoms.
-        reference: What it should be; every atom that is there counts.
+        named: The model for lDDT of all atoms, with other names or without some atoms.
+        reference: Every atom that it has counts.
         chain: The chain of each residue, a name or number.
     """
     residue, slot = np.nonzero(reference[1] & SETS.any(axis=1))
     as_is, as_named = ((at[residue, slot], known[residue, slot]) for at, known in (model, named))
     differs = (as_is[0] != as_named[0]).any(axis=1) | (as_is[1] != as_named[1])
-    once, again = np.arange(len(slot)), np.flatnonzero(differs)
-    order = np.concatenate([once, again])
+    num, again = len(slot), np.flatnonzero(differs)
+    order = np.concatenate([np.arange(num), again])
     for_lddt = np.concatenate([~differs, np.ones(len(again), bool)])
-    for_foldscore = np.concatenate([SETS[slot], np.zeros((len(again), 3), bool)])
-    atoms = _Atoms(
+    for_foldscore = np.concatenate([SETS[slot], np.zeros((len(again), _LDDT), bool)])
+    residue = residue[order]
+    points = (
         np.concatenate([as_is[0], as_named[0][again]]),
-        reference[0][residue, slot][order],
+        reference[0][residue, slot[order]],
         np.concatenate([as_is[1], as_named[1][again]]),
-        residue[order],
-        np.column_stack([for_foldscore, for_lddt]),
     )
-    of_chain = np.unique(chain, return_inverse=True)[1][atoms.group]
-    within, between = np.zeros((2, 2, *atoms.sets.shape))
+    sets = np.column_stack([for_foldscore, for_lddt])
+    atoms = (*points, residue, sets)
+    of_chain = np.unique(chain, return_inverse=True)[1][residue]
+    within, between = np.zeros((2, 2, *sets.shape))
     foldscores = []
     for number in range(of_chain.max(initial=-1) + 1):
         rows = np.flatnonzero(of_chain == number)
-        within[:, rows] = kept_distances(*atoms.take(rows))
-        rows = rows[rows < len(once)]
-        everything = within[:, rows] + kept_within_residues(*atoms.take(rows))
-        foldscores.append(mean_over_atoms(everything[..., :_LDDT]).score)
+        within[:, rows] = kept_distances(*(each[rows] for each in atoms))
+        rows = rows[rows < num]
+        counts = within[:, rows] + kept_within_residues(*(each[rows] for each in atoms))
+        foldscores.append(float(np.dot(WEIGHTS, atom_means(counts[..., :_LDDT]))))
     if len(foldscores) > 1:
-        between = kept_distances(*atoms._replace(group=of_chain))
+        between = kept_distances(*points, of_chain, sets)
     of_all, of_backbone, of_interfaces = (
-        summary(kept, judged, atoms.group, len(chain))
+        summary(kept, judged, residue, len(chain))
         for kept, judged in (
             (within + between)[..., _LDDT],
             (within + between)[..., _BACKBONE],
             between[..., _LDDT],
         )
     )
-    return AtomScores(of_all, of_backbone.score, of_interfaces.score, _mean_known(foldscores))
+    known = [each for each in foldscores if np.isfinite(each)]
+    return AtomScores(
+        lddt=of_all.score,
+        lddt_per_residue=of_all.per_residue,
+        lddt_backbone=of_backbone.score,
+        ilddt=of_interfaces.score,
+        foldscore=float(np.mean(known)) if known else float("nan"),
+    )
 
 
-def _mean_known(values: list[float]) -> float:
-    known = [value for value in values if np.isfinite(value)]
-    return float(np.mean(known)) if known else float("nan")
+def atom_means(counts: Float[np.ndarray, "2 A 3"]) -> Float[np.ndarray, 3]:
+    """FoldScore's lDDT of the three `SETS`, the mean over atoms; NaN without a distance.
+
+    Args:
+        counts: Thresholds kept and distances judged, between and within residues.
+    """
+    kept, judged = counts
+    shares = np.divide(kept, len(THRESHOLDS) * judged, out=np.zeros_like(kept), where=judged > 0)
+    atoms = (judged > 0).sum(axis=0)
+    means = np.full(_LDDT, np.nan)
+    np.divide(shares.sum(axis=0), atoms, out=means, where=atoms > 0)
+    return means

@@ -10,8 +10,7 @@ Axes: S superpositions, N residues.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -26,8 +25,7 @@ _MAX_FRAGMENT_RESIDUES: Final = 1_000_000
 """Fragments of one length times residues: keeps time and memory bounded above 1,000 residues."""
 
 
-@dataclass(frozen=True)
-class Fits:
+class Fits(NamedTuple):
     """Superpositions of centred points and the squared distances (Å²) that they leave."""
 
     rotation: Float[np.ndarray, "S 3 3"]
@@ -36,7 +34,7 @@ class Fits:
 
     def take(self, index: np.ndarray) -> Fits:
         """The superpositions of an index array."""
-        return Fits(self.rotation[index], self.translation[index], self.squared[index])
+        return Fits(*(each[index] for each in self))
 
 
 class FitSearch:
@@ -53,6 +51,7 @@ class FitSearch:
         reference: Float[np.ndarray, "N 3"],
         radius: float,
     ) -> None:
+        self.model, self.reference = model, reference
         self._centers = model.mean(axis=0), reference.mean(axis=0)
         p, q = model - self._centers[0], reference - self._centers[1]
         outer = (q[:, :, None] * p[:, None, :]).reshape(-1, 9)
@@ -69,11 +68,7 @@ class FitSearch:
                 break
             visited.append(self.fit(selected))
             selected = near(visited[-1], radius + (1 if round_number else -1))
-        return Fits(
-            np.concatenate([fits.rotation for fits in visited]),
-            np.concatenate([fits.translation for fits in visited]),
-            np.concatenate([fits.squared for fits in visited]),
-        )
+        return Fits(*map(np.concatenate, zip(*visited, strict=True)))
 
     def fit(self, weights: Bool[np.ndarray, "S N"] | Float[np.ndarray, "S N"]) -> Fits:
         """The least-squares superposition for each row of weights, or of selected residues."""
@@ -114,10 +109,7 @@ def near(fits: Fits, radius: float | Float[np.ndarray, "S 1"]) -> Bool[np.ndarra
 
 def count(selected: Bool[np.ndarray, "S N"]) -> Float[np.ndarray, " S"]:
     """How many residues each row selects; a matrix product is the fastest way to add them up."""
-    counts: Float[np.ndarray, " S"] = selected.astype(np.float32) @ np.ones(
-        selected.shape[1], np.float32
-    )
-    return counts
+    return np.asarray(selected.astype(np.float32) @ np.ones(selected.shape[1], np.float32))
 
 
 def _fragments(num_residues: int) -> Bool[np.ndarray, "S N"]:

@@ -1,23 +1,23 @@
 """Which chain of a model is which chain of a reference.
 
-Chains are alike by the amino acids of their residues. Among alike chains the mapping is taken that
-has the highest sum of DockQ over the reference's interfaces (Mirabello & Wallner 2024), and among
-equals, such as chains that touch none, the one that matches most residues, then the one of least
-RMSD. Where the model lacks chains, the
-mappings differ in which interfaces they have: there, incorrect ones (under 0.23) count for nothing.
+Chains are alike by the amino acids of their residues. Among the mappings of alike chains, the one
+with the highest sum of DockQ over the reference's interfaces is taken (Mirabello & Wallner 2024);
+among equal ones, e.g. of chains without contacts, the one that matches most residues, then the one
+of least RMSD. Where the model lacks chains, the mappings differ in which interfaces they have:
+there incorrect ones (below 0.23) count as 0.
 
-Up to 40,320 mappings (eight copies of one chain) are all tried. Beyond, one chain of the model
-after another is superposed on one of the reference, and each other chain goes to the nearest.
+Up to 40,320 mappings (eight copies of one chain) are all tried. Beyond that, each chain of the
+model is superposed on a chain of the reference, and the other chains go to their nearest.
 
 Axes: K mappings, R chains of the reference, P pairs of alike chains, M matched residues.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cached_property
-from itertools import permutations
-from math import perm
+from itertools import pairwise, permutations
+from math import perm, prod
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Int
 
 from foldry.align.pairwise import align_local
 from foldry.residues import CA, UNKNOWN
-from foldry.score.dockq import InterfaceScorer
+from foldry.score.dockq import InterfaceScorer, Names, ResiduePairs
 from foldry.score.superpose import nearest_rotation, superpose
 from foldry.structure import Structure
 
@@ -43,28 +43,12 @@ _INCORRECT: Final = 0.23
 _EQUAL: Final = 1e-6
 """Sums of DockQ that differ by less are equal."""
 
-ResiduePairs: TypeAlias = Int[np.ndarray, "M 2"]
-"""(model residue, reference residue)."""
-Names: TypeAlias = tuple[str, str]
+_Matcher: TypeAlias = Callable[[np.ndarray, np.ndarray], ResiduePairs]
 
 
-@dataclass(frozen=True)
-class ChainMapping:
-    """Chains that belong together.
-
-    Attributes:
-        chains: (model chain, reference chain) in the reference's order.
-        residues: (model residue, reference residue), counted from 0, of all these chains.
-        unmatched_model, unmatched_reference: The chains that found no partner.
-    """
-
-    chains: tuple[Names, ...]
-    residues: ResiduePairs
-    unmatched_model: tuple[str, ...]
-    unmatched_reference: tuple[str, ...]
-
-
-def map_chains(model: Structure, reference: Structure, align: bool = False) -> ChainMapping:
+def map_chains(
+    model: Structure, reference: Structure, align: bool = False
+) -> tuple[tuple[Names, ...], InterfaceScorer]:
     """The best mapping of chains; nothing is matched where no chains are alike.
 
     Two chains are alike where at least 30% of the shorter one's residues have a partner of the same
@@ -73,36 +57,25 @@ def map_chains(model: Structure, reference: Structure, align: bool = False) -> C
 
     Args:
         align: Match residues by local sequence alignment instead of by number and insertion code.
+
+    Returns:
+        (model chain, reference chain) in the reference's order, and the scorer of their interfaces,
+        which has the matched residues of all alike chains.
     """
-    partners = _alike(model, reference, align)
-    search = _Search(model, reference, partners)
-    chains = search.named(search.best())
-    matched = [partners[names] for names in chains]
-    return ChainMapping(
-        chains=chains,
-        residues=np.concatenate([np.zeros((0, 2), np.int64), *matched]),
-        unmatched_model=_rest(model, [here for here, _ in chains]),
-        unmatched_reference=_rest(reference, [there for _, there in chains]),
-    )
-
-
-def _rest(structure: Structure, names: list[str]) -> tuple[str, ...]:
-    return tuple(name for name in structure.chains if name not in names)
+    search = _Search(model, reference, _alike(model, reference, align))
+    return search.named(search.best()), search.scorer
 
 
 def _alike(model: Structure, reference: Structure, align: bool) -> dict[Names, ResiduePairs]:
     """The residues that belong together in each two chains that may."""
     here = {name: np.flatnonzero(model.chain_id == name) for name in model.chains}
     there = {name: np.flatnonzero(reference.chain_id == name) for name in reference.chains}
-    match = _BySequence(model, reference) if align else _ByNumber(model, reference)
+    match = (_by_sequence if align else _by_number)(model, reference)
     pairs = {(m, r): match(here[m], there[r]) for m in here for r in there}
     if len(pairs) > 1:
-        identity = np.array(
-            [
-                _num_identical(model, reference, pairs[m, r]) / min(len(here[m]), len(there[r]))
-                for m, r in pairs
-            ]
-        ).reshape(len(here), len(there))
+        same = [_num_identical(model, reference, matched) for matched in pairs.values()]
+        shorter = [min(len(here[m]), len(there[r])) for m, r in pairs]
+        identity = np.divide(same, shorter).reshape(len(here), len(there))
         best = np.maximum(identity.max(axis=1, keepdims=True), identity.max(axis=0))
         alike = (identity >= _MIN_IDENTITY) & (identity >= _NEARLY_AS_ALIKE * best)
         if alike.any():
@@ -118,40 +91,33 @@ def _num_identical(model: Structure, reference: Structure, pairs: ResiduePairs) 
     return int(((one == other) | (one == UNKNOWN) | (other == UNKNOWN)).sum())
 
 
-class _ByNumber:
+def _by_number(model: Structure, reference: Structure) -> _Matcher:
     """Residues of two chains that have the same number and insertion code."""
+    codes = np.concatenate([model.insertion_code, reference.insertion_code])
+    names, code = np.unique(codes, return_inverse=True)
+    numbers = np.concatenate([model.residue_number, reference.residue_number])
+    keys = np.split(numbers * len(names) + code, [len(model)])
 
-    def __init__(self, model: Structure, reference: Structure) -> None:
-        self._keys = [
-            list(zip(side.residue_number.tolist(), side.insertion_code.tolist(), strict=True))
-            for side in (model, reference)
-        ]
+    def match(here: np.ndarray, there: np.ndarray) -> ResiduePairs:
+        _, one, other = np.intersect1d(keys[0][here], keys[1][there], return_indices=True)
+        order = np.argsort(one)
+        return np.stack([here[one[order]], there[other[order]]], axis=1)
 
-    def __call__(self, here: np.ndarray, there: np.ndarray) -> ResiduePairs:
-        model, reference = self._keys
-        partners = {reference[index]: index for index in there[::-1].tolist()}
-        pairs = [
-            (index, partners.pop(model[index]))
-            for index in here.tolist()
-            if model[index] in partners
-        ]
-        return np.array(pairs, np.int64).reshape(-1, 2)
+    return match
 
 
-class _BySequence:
+def _by_sequence(model: Structure, reference: Structure) -> _Matcher:
     """Residues of two chains by local alignment, once for chains of the same sequence."""
+    seen: dict[tuple[bytes, bytes], ResiduePairs] = {}
 
-    def __init__(self, model: Structure, reference: Structure) -> None:
-        self._types = model.aatype, reference.aatype
-        self._seen: dict[tuple[bytes, bytes], ResiduePairs] = {}
-
-    def __call__(self, here: np.ndarray, there: np.ndarray) -> ResiduePairs:
-        one, other = self._types[0][here], self._types[1][there]
+    def match(here: np.ndarray, there: np.ndarray) -> ResiduePairs:
+        one, other = model.aatype[here], reference.aatype[there]
         key = one.tobytes(), other.tobytes()
-        if key not in self._seen:
-            self._seen[key] = align_local(one, other).pairs
-        aligned = self._seen[key]
-        return np.stack([here[aligned[:, 0]], there[aligned[:, 1]]], axis=1)
+        if key not in seen:
+            seen[key] = align_local(one, other).pairs
+        return np.stack([here[seen[key][:, 0]], there[seen[key][:, 1]]], axis=1)
+
+    return match
 
 
 class _Search:
@@ -164,42 +130,35 @@ class _Search:
     def __init__(
         self, model: Structure, reference: Structure, partners: dict[Names, ResiduePairs]
     ) -> None:
-        self._model, self._reference, self._partners = model, reference, partners
+        self.scorer = InterfaceScorer(model, reference, partners)
+        self._partners = partners
         self._names = model.chains
         self._here = {name: number for number, name in enumerate(self._names)}
         self._there = {name: number for number, name in enumerate(reference.chains)}
-        self._pairs = np.array(
-            [(self._here[m], self._there[r]) for m, r in partners], np.int64
-        ).reshape(-1, 2)
+        pairs = [(self._here[m], self._there[r]) for m, r in partners]
+        self._pairs = np.array(pairs, np.int64).reshape(-1, 2)
         self._points = _points(model), _points(reference)
-        self._scores: dict[tuple[Names, Names], float] = {}
 
     def best(self) -> Int[np.ndarray, " R"]:
         """The best mapping, −1 for a chain without a partner."""
         groups = _groups(self._pairs)
-        count = 1
-        for here, there in groups:
-            count *= perm(max(len(here), len(there)), min(len(here), len(there)))
+        sizes = [sorted((len(here), len(there))) for here, there in groups]
+        count = prod(perm(larger, smaller) for smaller, larger in sizes)
         if count == 1:
-            mapping: Int[np.ndarray, " R"] = self._all(groups)[0]
-            return mapping
-        self._scorer = InterfaceScorer(self._model, self._reference, self._partners)
-        self._least = _INCORRECT if any(len(one) < len(two) for one, two in groups) else 0.0
-        if count <= _MAX_TRIED and self._scorer.interfaces:
+            return np.asarray(self._all(groups)[0])
+        if count <= _MAX_TRIED and self.scorer.interfaces:
             mappings = self._all(groups)
         else:
             mappings = self._superposed()
-        totals = self._totals(mappings)
+        lacking = any(len(here) < len(there) for here, there in groups)
+        totals = self._totals(mappings, _INCORRECT if lacking else 0.0)
         return self._nearest(mappings[totals > totals.max() - _EQUAL])
 
     def named(self, mapping: Int[np.ndarray, " R"]) -> tuple[Names, ...]:
         """The (model chain, reference chain) of a mapping that have residues in common."""
-        named = zip((self._names[here] for here in mapping), self._there, strict=True)
-        return tuple(
-            names
-            for names, here in zip(named, mapping, strict=True)
-            if here != _NONE and names in self._partners
-        )
+        ends = zip(mapping, self._there, strict=True)
+        named = [(self._names[here], there) for here, there in ends if here != _NONE]
+        return tuple(names for names in named if names in self._partners)
 
     def _all(self, groups: list[tuple[list[int], list[int]]]) -> Int[np.ndarray, "K R"]:
         """Every mapping that leaves no chain without a partner that could have one."""
@@ -208,36 +167,30 @@ class _Search:
             if len(here) >= len(there):
                 ways = np.array(list(permutations(here, len(there))))
             else:
-                ways = np.full((perm(len(there), len(here)), len(there)), _NONE)
-                for way, places in zip(
-                    ways, permutations(range(len(there)), len(here)), strict=True
-                ):
-                    way[list(places)] = here
+                places = np.array(list(permutations(range(len(there)), len(here))))
+                ways = np.full((len(places), len(there)), _NONE)
+                np.put_along_axis(ways, places, np.array([here]), axis=1)
             mappings = np.repeat(mappings, len(ways), axis=0)
             mappings[:, there] = np.tile(ways, (len(mappings) // len(ways), 1))
         return mappings
 
-    def _totals(self, mappings: Int[np.ndarray, "K R"]) -> Float[np.ndarray, " K"]:
-        """The sum of DockQ over the reference's interfaces for each mapping."""
+    def _totals(self, mappings: Int[np.ndarray, "K R"], least: float) -> Float[np.ndarray, " K"]:
+        """The sum of DockQ over the reference's interfaces; a DockQ below `least` counts as 0."""
         totals = np.zeros(len(mappings))
-        for names in self._scorer.interfaces:
+        for names in self.scorer.interfaces:
             ends = mappings[:, [self._there[name] for name in names]]
             kinds, kind = np.unique(ends, axis=0, return_inverse=True)
-            totals += np.array([self._dockq(names, one, other) for one, other in kinds])[kind]
+            scores = np.array([self._dockq(names, one, other) for one, other in kinds])
+            totals += np.where(scores >= least, scores, 0)[kind]
         return totals
 
     def _dockq(self, reference: Names, one: int, other: int) -> float:
         """DockQ of an interface by two of the model's chains; 0 without one of them."""
         model = self._names[one], self._names[other]
-        if _NONE in (one, other) or not all(
-            names in self._partners for names in zip(model, reference, strict=True)
-        ):
+        matched = self._partners.keys() >= set(zip(model, reference, strict=True))
+        if _NONE in (one, other) or not matched:
             return 0.0
-        key = reference, model
-        if key not in self._scores:
-            score = self._scorer.score(reference, model).dockq
-            self._scores[key] = score if score >= self._least else 0.0
-        return self._scores[key]
+        return self.scorer.score(reference, model).dockq
 
     def _superposed(self) -> Int[np.ndarray, "K R"]:
         """The mappings that follow from laying one chain on another, and the one by rigid bodies.
@@ -293,26 +246,23 @@ class _Search:
         return np.sort(chosen)
 
     @cached_property
-    def _parts(self) -> tuple[Float[np.ndarray, "P 4 3"], Float[np.ndarray, "P 4 3"]]:
-        """Where the parts of two chains are that belong together, for each pair of chains."""
+    def _parts(self) -> Float[np.ndarray, "2 P 4 3"]:
+        """The centres (Å) of matched parts of both chains, for each pair of chains."""
         centers = np.empty((2, len(self._pairs), _PARTS, 3))
         for pair, matched in enumerate(self._partners.values()):
-            for part in range(_PARTS):
-                start, end = (len(matched) * edge // _PARTS for edge in (part, part + 1))
-                residues = matched[start : max(end, start + 1)]
-                for points, side, center in zip(
-                    self._points, residues.T, centers[:, pair, part], strict=True
-                ):
-                    center[:] = points[side].mean(axis=0)
-        return centers[0], centers[1]
+            edges = len(matched) * np.arange(_PARTS + 1) // _PARTS
+            for part, (start, end) in enumerate(pairwise(edges)):
+                residues = matched[start : max(end, start + 1)].T
+                for side, points in enumerate(self._points):
+                    centers[side, pair, part] = points[residues[side]].mean(axis=0)
+        return centers
 
     def _nearest(self, mappings: Int[np.ndarray, "K R"]) -> Int[np.ndarray, " R"]:
         """The mapping of most residues, then of least RMSD, then of fewest changed names."""
         names = np.array([self._here.get(name, _NONE) for name in self._there])
         matched, apart = self._fits(mappings)
         order = np.lexsort((-(mappings == names).sum(axis=1), apart.round(2), -matched))
-        nearest: Int[np.ndarray, " R"] = mappings[order[0]]
-        return nearest
+        return np.asarray(mappings[order[0]])
 
     def _fits(
         self, mappings: Int[np.ndarray, "K R"]
@@ -327,8 +277,7 @@ class _Search:
         middle = [points.mean(axis=0) for points in self._points]
         for row, matched in zip(sums, self._partners.values(), strict=False):
             mobile, target = (
-                points[side] - center
-                for points, side, center in zip(self._points, matched.T, middle, strict=True)
+                self._points[side][matched[:, side]] - middle[side] for side in (0, 1)
             )
             row[0], row[1:4], row[4:7] = len(matched), mobile.sum(axis=0), target.sum(axis=0)
             row[7:16] = (target.T @ mobile).ravel()

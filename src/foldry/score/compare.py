@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from foldry.errors import InputError
 from foldry.residues import CA
-from foldry.score.atoms import score_atoms
+from foldry.score.atoms import AtomScores, score_atoms
 from foldry.score.best_fit import FitSearch
 from foldry.score.gdt import CUTOFFS, gdt
 from foldry.score.lddt import lddt, name_symmetric_atoms
@@ -90,12 +90,11 @@ def compare_ca(
     within = np.linalg.norm(rigid - target, axis=1) <= np.array(CUTOFFS)[:, None]
     rigid_fractions = within.sum(axis=1) / length
     search = FitSearch(mobile, target, search_radius(length))
-    tm = tm_score(mobile, target, length, search)
-    distance = gdt(mobile, target, length, search)
+    tm, distance = tm_score(search, length), gdt(search, length)
     return CaScores(
         lddt_ca=local.score,
         lddt_ca_per_residue=per_residue,
-        rmsd_ca=float(rmsd(rigid, target)),
+        rmsd_ca=rmsd(rigid, target),
         rmsd_95=rmsd_95(mobile, target)[0],
         gdt_ts=distance.ts,
         gdt_ha=distance.ha,
@@ -109,29 +108,14 @@ def compare_ca(
 
 
 @dataclass(frozen=True)
-class Scores(CaScores):
+class Scores(CaScores, AtomScores):
     """How well a model agrees with a reference; residues are in the reference's order.
 
     Attributes:
-        lddt: All atoms but OXT, equivalent atoms of side chains named for the best; 0–1.
-        lddt_per_residue: As `lddt`, NaN where the reference has nothing to judge by.
-        lddt_backbone: N, CA, C and O; 0–1.
-        ilddt: As `lddt`, of distances between chains alone; NaN where the reference has none.
-        foldscore: The mean over the reference's chains, all atoms by their own names; 0–1.
         match: Which residues were compared, and which were not.
-        model_name, reference_name: What the two structures are called.
-        local_labels: The model's residue for each of the reference, "" where there is none.
     """
 
-    lddt: float
-    lddt_per_residue: Float[np.ndarray, " N"]
-    lddt_backbone: float
-    ilddt: float
-    foldscore: float
     match: Match
-    model_name: str
-    reference_name: str
-    local_labels: tuple[str, ...]
 
 
 def compare(
@@ -149,6 +133,12 @@ def compare(
 
     Raises:
         InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
+
+    Example:
+        >>> from foldry import read_structure
+        >>> crystal = read_structure("examples/kunitz/1adz.cif")
+        >>> round(compare(crystal, crystal).lddt, 3)
+        1.0
     """
     for structure in (model, reference):
         _check_finite(structure)
@@ -158,27 +148,13 @@ def compare(
     mask = np.zeros_like(reference.atom_mask)
     positions[there], mask[there] = model.atom_positions[here], model.atom_mask[here]
     atoms = reference.atom_positions, reference.atom_mask
-    judged = mask
+    judged = mask.copy()
     if sound is not None:
-        judged = np.zeros_like(mask)
-        judged[there] = model.atom_mask[here] & sound[here]
-    named = name_symmetric_atoms(positions, atoms[0], judged, atoms[1], reference.aatype)
-    all_atoms = score_atoms((positions, mask), named, atoms, reference.chain_id)
-    labels = np.full(len(reference), "", dtype=object)
-    labels[there] = [residue_label(model, index) for index in here]
-    ca = compare_ca(positions[:, CA], atoms[0][:, CA], mask[:, CA], atoms[1][:, CA])
-    return Scores(
-        **vars(ca),
-        lddt=all_atoms.lddt.score,
-        lddt_per_residue=all_atoms.lddt.per_residue,
-        lddt_backbone=all_atoms.lddt_backbone,
-        ilddt=all_atoms.ilddt,
-        foldscore=all_atoms.foldscore,
-        match=match,
-        model_name=model.name,
-        reference_name=reference.name,
-        local_labels=tuple(labels),
-    )
+        judged[there] &= sound[here]
+    named = name_symmetric_atoms((positions, judged), atoms, reference.aatype)
+    of_atoms = score_atoms((positions, mask), named, atoms, reference.chain_id)
+    of_ca = compare_ca(positions[:, CA], atoms[0][:, CA], mask[:, CA], atoms[1][:, CA])
+    return Scores(**vars(of_ca), **vars(of_atoms), match=match)
 
 
 def _check_finite(structure: Structure) -> None:

@@ -1,4 +1,4 @@
-"""What a prediction says of itself, and how right it is in that.
+"""How confident a prediction is, and how well its confidence agrees with its true errors.
 
 Predicted aligned errors (PAE) are in Å, row i aligned on residue i; pLDDT is 0–100. Axes:
 N residues, C chains.
@@ -6,15 +6,17 @@ N residues, C chains.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from itertools import permutations
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
 from foldry.errors import InputError
 from foldry.features.known_atoms import backbone_frames, pseudo_beta
+from foldry.measures import MEASURES
 from foldry.residues import CA
 from foldry.score.interface import Contacts
 from foldry.score.neighbours import near_pairs
@@ -29,23 +31,14 @@ PAE_EDGES: Final = (0, 2, 4, 6, 8, 10, 15, 20, 25, MAX_PAE)
 CONTACT: Final = 8.0
 """Å between two Cβ (Cα of glycine)."""
 CONTACT_PROBABILITY: Final = 0.6
-"""So likely, by the distogram, are the contacts that make an interface for actifpTM."""
-QUOTED: Final[Mapping[str, Literal["higher", "mean", "sum"]]] = {
-    "iptm": "higher",
-    "actifptm": "higher",
-    "ipsae": "higher",
-    "lis": "mean",
-    "interface_pae": "mean",
-    "clashing_atoms": "sum",
-}
-"""What one number tells both directions of a pair's measure; of all others they are equal."""
+"""The least probability, by the distogram, of a contact that counts for actifpTM."""
 CLASH: Final = 1.1
 """Å. Atoms of different chains that are nearer clash (Abramson 2024, SI 5.9.2)."""
 CLASHING_ATOMS: Final = 100
 CLASHING_SHARE: Final = 0.5
-"""A chain clashes where more of its atoms do, or a larger share of them."""
+"""A chain clashes if more of its atoms do, or a larger share of them."""
 IPSAE_CUTOFF: Final = 10.0
-"""Å. What `ipsae.py` recommends for AlphaFold 2's and 3's PAE."""
+"""Å. The cutoff that `ipsae.py` recommends for the PAE of AlphaFold 2 and 3."""
 _LIS_CUTOFF: Final = 12.0
 _LEAST_D0: Final = 1.0
 """Å, of ipSAE."""
@@ -80,15 +73,14 @@ def calibrate(
     true: Float[np.ndarray, " N *dims"],
     edges: Sequence[float],
 ) -> Calibration:
-    """How well predictions keep what they say; values whose truth is NaN are left out.
+    """Predictions against true values, without those whose true value is NaN.
 
     Raises:
-        InputError: Nothing is known of any, or a prediction is outside the edges.
+        InputError: No true value is known, or a prediction is outside the edges.
     """
     num_bins = len(edges) - 1
     count, sums, absolute = np.zeros(num_bins, np.int64), np.zeros((2, num_bins)), 0.0
-    centers: Float[np.ndarray, "2 1"] | None = None
-    moments, spread = np.zeros(2), np.zeros((2, 2))
+    moments, spread, centers = np.zeros(2), np.zeros((2, 2)), np.empty((2, 0))
     for start in range(0, len(true), _BLOCK):
         rows = slice(start, start + _BLOCK)
         known = np.isfinite(true[rows])
@@ -101,8 +93,8 @@ def calibrate(
         count += np.bincount(bins, minlength=num_bins)
         sums += [np.bincount(bins, each, num_bins) for each in values]
         absolute += float(np.abs(values[0] - values[1]).sum())
-        # About any value of theirs, so that what does not vary has no variance at all.
-        centers = values[:, :1].copy() if centers is None else centers
+        # Relative to the first values, so that what does not vary has a variance of exactly 0.
+        centers = centers if centers.size else values[:, :1].copy()
         values -= centers
         moments += values.sum(axis=1)
         spread += values @ values.T
@@ -223,26 +215,24 @@ def chain_pair_tm(
         chain_id: The chain of each residue; chains are in the order in which they begin.
         contacts: Which residues touch, the same in both directions.
     """
-    chains = [chain_id == chain for chain in dict.fromkeys(chain_id.tolist())]
-    found = np.full((len(chains), len(chains)), np.nan)
-    for a, one in enumerate(chains):
-        for b, other in enumerate(chains):
-            if a != b:
-                rows, columns = np.flatnonzero(one), np.flatnonzero(other)
-                if contacts is not None:
-                    touching = contacts[np.ix_(rows, columns)]
-                    rows, columns = rows[touching.any(axis=1)], columns[touching.any(axis=0)]
-                block = terms[np.ix_(rows, columns)]
-                found[a, b] = block.mean(axis=1).max() if block.size else 0
+    members = [np.flatnonzero(chain_id == chain) for chain in dict.fromkeys(chain_id.tolist())]
+    found = np.full((len(members), len(members)), np.nan)
+    for a, b in permutations(range(len(members)), 2):
+        rows, columns = members[a], members[b]
+        if contacts is not None:
+            touching = contacts[np.ix_(rows, columns)]
+            rows, columns = rows[touching.any(axis=1)], columns[touching.any(axis=0)]
+        block = terms[np.ix_(rows, columns)]
+        found[a, b] = block.mean(axis=1).max() if block.size else 0
     return found
 
 
 @dataclass(frozen=True)
 class InterfaceConfidence:
-    """Confidence in each pair of chains, from PAE, pLDDT and coordinates alone; mostly 0–1.
+    """Confidence in each pair of chains, from PAE, pLDDT and coordinates; mostly 0–1.
 
-    Matrices [C, C] have NaN on the diagonal. Where they are not symmetric, row a is aligned on
-    chain a and judges chain b; `quoted` makes one number of the two directions.
+    Matrices [C, C] have NaN on the diagonal. Where they are not symmetric, [a, b] is aligned on
+    chain a and judges chain b; `quoted` combines the two directions.
 
     Attributes:
         chains: Names in order.
@@ -257,7 +247,7 @@ class InterfaceConfidence:
         pdockq2: pDockQ2 of each chain [C] with all others (Zhu et al., Bioinformatics 2023, 39,
             btad424); NaN without pLDDT.
         contacts: Number of residue pairs with Cβ at most 8 Å apart, symmetric, 0 on the diagonal.
-        touching: These pairs, by `interface_contacts`.
+        touching: These pairs of residues (`interface_contacts`).
         interface_pae: Å, the mean PAE of these pairs; NaN where there is none.
     """
 
@@ -300,41 +290,40 @@ def interface_confidence(
     if not np.isfinite(pae).all():
         raise InputError("The PAE matrix holds a value that is not a finite number")
     pae = np.asarray(pae, np.float64)
-    chains = structure.chains
-    members = [np.flatnonzero(structure.chain_id == chain) for chain in chains]
-    names = ("iptm", "ipsae", "ipsae_d0chn", "ipsae_d0dom", "lis")
-    found = {name: np.full((len(chains), len(chains)), np.nan) for name in names}
-    for a, rows in enumerate(members):
-        for b, columns in enumerate(members):
-            if a != b:
-                block = pae[np.ix_(rows, columns)]
-                for name, value in _ipsae(block, pae_cutoff).items():
-                    found[name][a, b] = value
-                found["lis"][a, b] = _lis(block)
+    chain, num = _chain_numbers(structure), len(structure.chains)
+    iptm, ipsae, of_chains, of_domain, lis = np.full((5, num, num), np.nan)
+    for a, b in permutations(range(num), 2):
+        block = pae[np.ix_(chain == a, chain == b)]
+        iptm[a, b], ipsae[a, b], of_chains[a, b], of_domain[a, b] = _ipsae(block, pae_cutoff)
+        near = block[block < _LIS_CUTOFF]
+        lis[a, b] = (1 - near / _LIS_CUTOFF).mean() if len(near) else 0
     touching = interface_contacts(structure)
-    count, interface_pae = _of_contacts(structure, touching, pae)
+    count, interface_pae, pdockq = _of_contacts(chain, touching, pae, plddt)
     return InterfaceConfidence(
-        chains=chains,
-        pdockq=_pdockq(structure, plddt, touching),
+        chains=structure.chains,
+        iptm=iptm,
+        ipsae=ipsae,
+        ipsae_d0chn=of_chains,
+        ipsae_d0dom=of_domain,
+        pdockq=pdockq,
+        lis=lis,
         pdockq2=_pdockq2(structure, plddt, pae),
         contacts=count,
         touching=touching,
         interface_pae=interface_pae,
-        **found,
     )
 
 
 def quoted(measure: str, values: Num[np.ndarray, "C C"]) -> Num[np.ndarray, "C C"]:
-    """The number that is quoted of each two chains, the same in both directions (`QUOTED`)."""
-    found: Num[np.ndarray, "C C"] = values
-    match QUOTED.get(measure):
+    """One number for both directions of each two chains (`Measure.quoted`)."""
+    match MEASURES[measure].quoted:
         case "higher":
-            found = np.maximum(values, values.T)
+            values = np.maximum(values, values.T)
         case "mean":
-            found = (values + values.T) / 2
+            values = (values + values.T) / 2
         case "sum":
-            found = values + values.T
-    return found
+            values = values + values.T
+    return values
 
 
 def interface_contacts(structure: Structure) -> Contacts:
@@ -352,20 +341,18 @@ class ChainClashes:
     """Atoms less than `CLASH` from atoms of other chains, the rule of AlphaFold 3's `has_clash`.
 
     Attributes:
-        chains: Names in order.
         atoms: Number of atoms of chain a that clash with one of chain b; [C, C].
         share: Of the atoms of each chain [C] those that clash with any other chain, 0–1.
         clashing: Chains [C] with more than 100 such atoms or more than half of its atoms.
     """
 
-    chains: tuple[str, ...]
     atoms: Int[np.ndarray, "C C"]
     share: Float[np.ndarray, " C"]
     clashing: Bool[np.ndarray, " C"]
 
 
 def chain_clashes(structure: Structure) -> ChainClashes:
-    """Which chains run into each other.
+    """Atoms and chains that clash with other chains.
 
     Raises:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
@@ -380,67 +367,47 @@ def chain_clashes(structure: Structure) -> ChainClashes:
     pairs = np.bincount(chain_of[atom] * num + partner, minlength=num * num).reshape(num, num)
     clashing = np.bincount(chain_of[np.unique(atom)], minlength=num)
     share = clashing / np.maximum(np.bincount(chain_of, minlength=num), 1)
-    return ChainClashes(
-        chains=structure.chains,
-        atoms=pairs,
-        share=share,
-        clashing=(clashing > CLASHING_ATOMS) | (share > CLASHING_SHARE),
-    )
+    clashes = (clashing > CLASHING_ATOMS) | (share > CLASHING_SHARE)
+    return ChainClashes(pairs, share, clashes)
 
 
-def _ipsae(block: Float[np.ndarray, "A B"], cutoff: float) -> dict[str, float]:
-    """ipTM and ipSAE of one chain judged from the frames of another (`ipsae.py`, version 4)."""
+def _ipsae(block: Float[np.ndarray, "A B"], cutoff: float) -> Iterator[float]:
+    """ipTM and ipSAE with d₀ of each row, of both chains and of the domain (`ipsae.py`, version 4).
+
+    The rows are the frames of one chain, the columns the residues of the other.
+    """
     good = block < cutoff
     per_row = good.sum(axis=1, keepdims=True)
-    both = tm_d0(sum(block.shape), _LEAST_D0)
-    domain = tm_d0(good.any(axis=0).sum() + good.any(axis=1).sum(), _LEAST_D0)
-    return {
-        "iptm": float(tm_term(block, both).mean(axis=1).max()),
-        "ipsae": float(_masked_mean(tm_term(block, tm_d0(per_row, _LEAST_D0)), good).max()),
-        "ipsae_d0chn": float(_masked_mean(tm_term(block, both), good).max()),
-        "ipsae_d0dom": float(_masked_mean(tm_term(block, domain), good).max()),
-    }
-
-
-def _lis(block: Float[np.ndarray, "A B"]) -> float:
-    near = block[block < _LIS_CUTOFF]
-    return float((1 - near / _LIS_CUTOFF).mean()) if len(near) else 0.0
+    domain = good.any(axis=0).sum() + good.any(axis=1).sum()
+    yield float(tm_term(block, tm_d0(sum(block.shape), _LEAST_D0)).mean(axis=1).max())
+    for length in (per_row, sum(block.shape), domain):
+        yield float(_masked_mean(tm_term(block, tm_d0(length, _LEAST_D0)), good).max())
 
 
 def _of_contacts(
-    structure: Structure, contacts: Contacts, pae: Float[np.ndarray, "N N"]
-) -> tuple[Int[np.ndarray, "C C"], Float[np.ndarray, "C C"]]:
-    """How many contacts there are of each two chains, and their mean PAE, Å."""
-    chain, num = _chain_numbers(structure), len(structure.chains)
-    rows = np.concatenate([contacts.first, contacts.second])
-    columns = np.concatenate([contacts.second, contacts.first])
-    pair = chain[rows] * num + chain[columns]
-    count = np.bincount(pair, minlength=num * num).reshape(num, num)
-    total = np.bincount(pair, pae[rows, columns], num * num).reshape(num, num)
-    return count, np.divide(total, count, out=np.full((num, num), np.nan), where=count > 0)
+    chain: Int[np.ndarray, " N"],
+    contacts: Contacts,
+    pae: Float[np.ndarray, "N N"],
+    plddt: Float[np.ndarray, " N"] | None,
+) -> tuple[Int[np.ndarray, "C C"], Float[np.ndarray, "C C"], Float[np.ndarray, "C C"]]:
+    """Of each two chains the number of contacts, their mean PAE (Å) and pDockQ.
 
-
-def _pdockq(
-    structure: Structure, plddt: Float[np.ndarray, " N"] | None, contacts: Contacts
-) -> Float[np.ndarray, "C C"]:
-    """0.724 / (1 + exp(−0.052 (x − 152.611))) + 0.018; 0 without a contact of Cβ.
-
-    x is the mean pLDDT of the residues in contact times log₁₀ of the number of contacts.
+    pDockQ is 0.724 / (1 + exp(−0.052 (x − 152.611))) + 0.018, or 0 without a contact; x is the mean
+    pLDDT of the residues in contact times log₁₀ of the number of contacts.
     """
-    chain, num = _chain_numbers(structure), len(structure.chains)
-    found = np.full((num, num), np.nan)
-    if plddt is None:
-        return found
-    found[~np.eye(num, dtype=bool)] = 0
-    pairs = np.stack([contacts.first, contacts.second])
-    ends = np.sort(chain[pairs], axis=0)
-    interface = ends[0] * num + ends[1]
-    for each in np.unique(interface):
-        touching = pairs[:, interface == each]
-        x = plddt[np.unique(touching)].mean() * np.log10(touching.shape[1])
-        one, other = divmod(int(each), num)
-        found[one, other] = found[other, one] = 0.724 / (1 + np.exp(-0.052 * (x - 152.611))) + 0.018
-    return found
+    num = chain.max(initial=-1) + 1
+    ends = _both_ways(contacts)
+    pair = chain[ends[0]] * num + chain[ends[1]]
+    count = np.bincount(pair, minlength=num * num).reshape(num, num)
+    total = np.bincount(pair, pae[*ends], num * num).reshape(num, num)
+    mean = np.divide(total, count, out=np.full((num, num), np.nan), where=count > 0)
+    pdockq = np.full((num, num), np.nan)
+    if plddt is not None:
+        pdockq[~np.eye(num, dtype=bool)] = 0
+        for each in np.unique(pair):
+            x = plddt[np.unique(ends[:, pair == each])].mean() * np.log10(count.flat[each])
+            pdockq.flat[each] = 0.724 / (1 + np.exp(-0.052 * (x - 152.611))) + 0.018
+    return count, mean, pdockq
 
 
 def _pdockq2(
@@ -454,17 +421,14 @@ def _pdockq2(
     if plddt is None:
         return np.full(num, np.nan)
     contacts = _contacts(structure.atom_positions[:, CA], structure.atom_mask[:, CA], chain)
-    first = np.concatenate([contacts.first, contacts.second])
-    second = np.concatenate([contacts.second, contacts.first])
+    first, second = _both_ways(contacts)
     count = np.maximum(np.bincount(chain[first], minlength=num), 1)
     sure, near = (
         np.bincount(chain[first], values, num) / count
         for values in (plddt[first], tm_term(pae[first, second], 10.0))
     )
-    score: Float[np.ndarray, " C"] = (
-        1.31034849 / (1 + np.exp(-7.47157696e-2 * (sure * near - 84.7326239))) + 5.01886443e-3
-    )
-    return score
+    x = sure * near
+    return np.asarray(1.31034849 / (1 + np.exp(-7.47157696e-2 * (x - 84.7326239))) + 5.01886443e-3)
 
 
 def _chain_numbers(structure: Structure) -> Int[np.ndarray, " N"]:
@@ -484,9 +448,14 @@ def _contacts(
     return Contacts(residues[first], residues[second], distance)
 
 
+def _both_ways(contacts: Contacts) -> Int[np.ndarray, "2 K"]:
+    """Both ends of each contact, then both again in the other order."""
+    first, second = contacts.first, contacts.second
+    return np.stack([np.concatenate([first, second]), np.concatenate([second, first])])
+
+
 def _masked_mean(
     values: Float[np.ndarray, "A B"], mask: Bool[np.ndarray, "A B"]
 ) -> Float[np.ndarray, " A"]:
     """Mean of each row where the mask is true; 0 where it nowhere is."""
-    mean: Float[np.ndarray, " A"] = (values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
-    return mean
+    return np.asarray((values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1))

@@ -6,8 +6,10 @@ Basu & Wallner (PLoS One 2016, 11, e0161879) for one interface, Mirabello & Wall
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -107,63 +109,59 @@ class DockQ:
         return float(np.average(scores, weights=weights)) if scores else float("nan")
 
 
-def dockq(model: Structure, reference: Structure, pairs: ResiduePairs) -> DockQ:
+def dockq(scorer: InterfaceScorer, chains: Iterable[Names]) -> DockQ:
     """DockQ of every pair of chains of the reference that are in contact.
 
     Args:
-        pairs: (model residue, reference residue), of each chain with one other only.
+        chains: (model chain, reference chain), each chain once.
     """
-    names = np.stack([model.chain_id[pairs[:, 0]], reference.chain_id[pairs[:, 1]]], axis=1)
-    chains = {str(there): str(here) for here, there in names}
-    scorer = InterfaceScorer(
-        model,
-        reference,
-        {
-            (here, there): pairs[(names == (here, there)).all(axis=1)]
-            for there, here in chains.items()
-        },
-    )
+    partner = {there: here for here, there in chains}
     found, missing = [], []
-    for interface, num_contacts in scorer.interfaces.items():
-        one, other = interface
-        if one in chains and other in chains:
-            found.append(scorer.score(interface, (chains[one], chains[other])))
+    for (one, other), num_contacts in scorer.interfaces.items():
+        if one in partner and other in partner:
+            found.append(scorer.score((one, other), (partner[one], partner[other])))
         else:
-            missing.append((interface, num_contacts))
+            missing.append(((one, other), num_contacts))
     return DockQ(tuple(found), tuple(missing))
 
 
 class InterfaceScorer:
     """DockQ of any two chains of a model as any interface of a reference.
 
+    Contacts are searched for when they are first needed.
+
     Args:
         partners: The residues that belong together, by model chain and reference chain.
-
-    Attributes:
-        interfaces: The reference's chains in contact, in their order, and their contacts.
     """
 
     def __init__(
         self, model: Structure, reference: Structure, partners: Mapping[Names, ResiduePairs]
     ) -> None:
-        self._model, self._reference, self._partners = model, reference, partners
-        self._native = _by_chains(reference, residue_contacts(reference, INTERFACE))
-        self._contacts = _by_chains(model, residue_contacts(model, CONTACT))
-        self._lengths = {name: int((reference.chain_id == name).sum()) for name in reference.chains}
-        self._motions: dict[Names, Superposition | None] = {}
-        self._atoms: dict[Names, tuple[np.ndarray, np.ndarray]] = {}
-        place = {name: number for number, name in enumerate(reference.chains)}
-        ordered = {tuple(sorted(names, key=place.__getitem__)): names for names in self._native}
+        self._model, self._reference, self.partners = model, reference, partners
+        self._chains: dict[Names, tuple[np.ndarray, np.ndarray, Superposition | None]] = {}
+
+    @cached_property
+    def interfaces(self) -> dict[Names, int]:
+        """The reference's chains in contact, in their order, and the number of contacts."""
         counts = {
-            (one, other): int((self._native[ordered[one, other]].distance < CONTACT).sum())
-            for one, other in sorted(ordered, key=lambda names: [place[name] for name in names])
+            names: int((self._native[frozenset(names)].distance < CONTACT).sum())
+            for names in combinations(self._reference.chains, 2)
+            if frozenset(names) in self._native
         }
-        self.interfaces = {names: count for names, count in counts.items() if count}
+        return {names: count for names, count in counts.items() if count}
+
+    @cached_property
+    def _native(self) -> dict[frozenset[str], Contacts]:
+        return _by_chains(self._reference, residue_contacts(self._reference, INTERFACE))
+
+    @cached_property
+    def _contacts(self) -> dict[frozenset[str], Contacts]:
+        return _by_chains(self._model, residue_contacts(self._model, CONTACT))
 
     def score(self, reference_chains: Names, model_chains: Names) -> Interface:
         """One interface of the reference, by two chains of the model in the same order."""
         first, second = (
-            self._partners[names] for names in zip(model_chains, reference_chains, strict=True)
+            self.partners[names] for names in zip(model_chains, reference_chains, strict=True)
         )
         pairs = np.concatenate([first, second])
         near = self._native[frozenset(reference_chains)]
@@ -175,8 +173,8 @@ class InterfaceScorer:
         irmsd = self._irmsd(near, pairs)
         # The first of two equally long chains is the ligand.
         one, other = ((m, r) for m, r in zip(model_chains, reference_chains, strict=True))
-        longer_first = self._lengths[reference_chains[0]] > self._lengths[reference_chains[1]]
-        lrmsd = self._lrmsd(one, other) if longer_first else self._lrmsd(other, one)
+        lengths = [(self._reference.chain_id == name).sum() for name in reference_chains]
+        lrmsd = self._lrmsd(one, other) if lengths[0] > lengths[1] else self._lrmsd(other, one)
         fnat = num_kept / num_native
         return Interface(
             reference_chains=reference_chains,
@@ -198,22 +196,22 @@ class InterfaceScorer:
         mobile, target = self._backbone(pairs[np.isin(pairs[:, 1], interface)])
         if not len(mobile):
             return float("nan")
-        return float(rmsd(superpose(mobile, target).apply(mobile), target))
+        return rmsd(superpose(mobile, target).apply(mobile), target)
 
     def _lrmsd(self, receptor: Names, ligand: Names) -> float:
-        if receptor not in self._motions:
-            mobile, target = self._chain(receptor)
-            self._motions[receptor] = superpose(mobile, target) if len(mobile) else None
-        motion = self._motions[receptor]
-        mobile, target = self._chain(ligand)
+        *_, motion = self._chain(receptor)
+        mobile, target, _ = self._chain(ligand)
         if motion is None or not len(mobile):
             return float("nan")
-        return float(rmsd(motion.apply(mobile), target))
+        return rmsd(motion.apply(mobile), target)
 
-    def _chain(self, names: Names) -> tuple[Float[np.ndarray, "A 3"], Float[np.ndarray, "A 3"]]:
-        if names not in self._atoms:
-            self._atoms[names] = self._backbone(self._partners[names])
-        return self._atoms[names]
+    def _chain(self, names: Names) -> tuple[np.ndarray, np.ndarray, Superposition | None]:
+        """The backbone of a chain in both structures and the motion between them, if any."""
+        if names not in self._chains:
+            mobile, target = self._backbone(self.partners[names])
+            motion = superpose(mobile, target) if len(mobile) else None
+            self._chains[names] = mobile, target, motion
+        return self._chains[names]
 
     def _backbone(
         self, pairs: ResiduePairs
@@ -231,14 +229,10 @@ def _by_chains(structure: Structure, contacts: Contacts) -> dict[frozenset[str],
     """The contacts of each two chains, whichever comes first."""
     names, chain = np.unique(structure.chain_id, return_inverse=True)
     ends = np.sort([chain[contacts.first], chain[contacts.second]], axis=0)
-    keys, group = np.unique(ends[0] * len(names) + ends[1], return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    cuts = np.searchsorted(group[order], np.arange(1, len(keys)))
+    pairs, pair = np.unique(ends[0] * len(names) + ends[1], return_inverse=True)
     return {
-        frozenset((str(names[key // len(names)]), str(names[key % len(names)]))): contacts.take(
-            part
-        )
-        for key, part in zip(keys, np.split(order, cuts), strict=False)
+        frozenset(names[list(divmod(key, len(names)))].tolist()): contacts.take(pair == number)
+        for number, key in enumerate(pairs.tolist())
     }
 
 

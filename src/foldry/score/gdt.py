@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from foldry.score.best_fit import Fits, FitSearch, count, near, unseen
 from foldry.score.superpose import Superposition
-from foldry.score.tm import search_radius
 
 CUTOFFS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Å."""
@@ -41,26 +40,19 @@ class GDT:
         return float(np.mean(self.fractions[:4]))
 
 
-def gdt(
-    model: Float[np.ndarray, "N 3"],
-    reference: Float[np.ndarray, "N 3"],
-    length: int | None = None,
-    search: FitSearch | None = None,
-) -> GDT:
+def gdt(search: FitSearch, length: int) -> GDT:
     """The most residues within each cutoff, each in its own best superposition.
 
     From the best superpositions of the search, the residues within 1.8 times the cutoff are laid
     on each other, then those within 1.6 times, and so on down to the cutoff itself.
 
     Args:
-        model, reference: Cα positions, Å; residue n of one belongs to residue n of the other.
-        length: All residues of the reference, those without a partner too; N if left out.
-        search: A search over the same points, to share it with `tm_score`.
+        search: The search over Cα positions, with `search_radius(length)`.
+        length: All residues of the reference, those without a partner too.
     """
-    length = len(reference) if length is None else length
-    search = search or FitSearch(model, reference, search_radius(length))
     best = _best_motions(search)
-    distances = [np.linalg.norm(motion.apply(model) - reference, axis=1) for motion in best]
+    gaps = [motion.apply(search.model) - search.reference for motion in best]
+    distances = [np.linalg.norm(gap, axis=1) for gap in gaps]
     # A superposition that is best for a narrow cutoff may hold more residues of a wider one too.
     counts = np.array([[(d <= cutoff).sum() for d in distances] for cutoff in CUTOFFS])
     return GDT(

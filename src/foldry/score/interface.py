@@ -68,13 +68,8 @@ def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
     first, second, apart = near_pairs(center, cutoff + 2 * radius.max(initial=0), chain)
     near = apart < cutoff + radius[first] + radius[second]
     first, second = first[near], second[near]
-    distance = np.concatenate(
-        [
-            _smallest_distance(points[first[block]], points[second[block]])
-            for start in range(0, max(len(first), 1), _BLOCK)
-            for block in [slice(start, start + _BLOCK)]
-        ]
-    )
+    blocks = np.split(np.stack([first, second]), range(_BLOCK, len(first), _BLOCK), axis=1)
+    distance = np.concatenate([_smallest_distance(*points[block]) for block in blocks])
     return _nearest_of_each(residue[first], residue[second], distance, cutoff)
 
 
@@ -100,8 +95,7 @@ def _smallest_distance(
     one, other = one - center, other - center
     squared = (one**2).sum(axis=2)[:, :, None] + (other**2).sum(axis=2)[:, None, :]
     squared -= 2 * (one @ other.swapaxes(1, 2))
-    smallest: Float[np.ndarray, " K"] = np.sqrt(np.maximum(squared.min(axis=(1, 2)), 0))
-    return smallest
+    return np.asarray(np.sqrt(np.maximum(squared.min(axis=(1, 2)), 0)))
 
 
 @dataclass(frozen=True)
@@ -126,10 +120,7 @@ def share_contacts(model: Contacts, reference: Contacts, pairs: np.ndarray) -> S
     Args:
         pairs: (model residue, reference residue), each residue at most once.
     """
-    size = 1 + max(
-        (int(index.max(initial=-1)) for index in (*pairs.T, model.second, reference.second)),
-        default=0,
-    )
+    size = 1 + max(int(each.max(initial=-1)) for each in (*pairs.T, model.second, reference.second))
     partner = np.full(size, -1)
     partner[pairs[:, 0]] = pairs[:, 1]
     matched = np.zeros(size, bool)
@@ -211,8 +202,7 @@ def _beta_only(structure: Structure) -> Structure:
 
 
 def _qs_weight(distance: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
-    weight: Float[np.ndarray, " K"] = np.exp(-2 * (np.maximum(distance - 5, 0) / 4.28) ** 2)
-    return weight
+    return np.asarray(np.exp(-2 * (np.maximum(distance - 5, 0) / 4.28) ** 2))
 
 
 @dataclass(frozen=True)

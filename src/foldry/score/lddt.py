@@ -1,7 +1,7 @@
 """lDDT, the local distance difference test (Mariani et al., Bioinformatics 2013, 29, 2722).
 
-Of all distances under 15 Å between atoms of different residues of the reference, the share that
-the model keeps within 0.5, 1, 2 and 4 Å, the mean of the four. Distances to atoms that the model
+The share of the reference's distances below 15 Å, between atoms of different residues, that the
+model keeps within 0.5, 1, 2 and 4 Å, averaged over the four. Distances to atoms that the model
 lacks are lost. Distances are rounded to single precision, to about 0.000001 Å.
 
 Axes: N residues, A atoms, G sets of atoms, R rows and K columns of a table of distances.
@@ -9,15 +9,16 @@ Axes: N residues, A atoms, G sets of atoms, R rows and K columns of a table of d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from foldry.residues import ATOM37_ORDER, CA, RESNAME_TO_CODE, C, N, O
 
+Atoms: TypeAlias = tuple[Float[np.ndarray, "N 37 3"], Bool[np.ndarray, "N 37"]]
+"""Positions (Å) in atom37 order, and which are there."""
 THRESHOLDS: Final = (0.5, 1.0, 2.0, 4.0)
 """Å."""
 CUTOFF: Final = 15.0
@@ -66,59 +67,21 @@ class LDDT:
 
 
 def lddt(
-    model: Float[np.ndarray, "A 3"],
-    reference: Float[np.ndarray, "A 3"],
-    known: Bool[np.ndarray, " A"] | None = None,
-    residue: Int[np.ndarray, " A"] | None = None,
-    cutoff: float = CUTOFF,
-    chain: np.ndarray | None = None,
+    model: Float[np.ndarray, "N 3"],
+    reference: Float[np.ndarray, "N 3"],
+    known: Bool[np.ndarray, " N"] | None = None,
 ) -> LDDT:
-    """lDDT of any atoms, such as the Cα.
+    """lDDT of one atom per residue, such as Cα.
 
     Args:
         model, reference: Å; every atom of the reference counts.
-        known: Which of them the model has; all if left out.
-        residue: The residue of each atom, from 0; atom n's is n if left out.
-        cutoff: Å; distances of the reference below it are judged.
-        chain: The chain of each atom, a name or number; if given, only distances between
-            different chains are judged.
+        known: Which of them the model has. Default: all.
     """
-    residue = np.arange(len(reference)) if residue is None else residue
-    known = np.ones(len(reference), bool) if known is None else known
-    everything = np.ones((len(reference), 1), bool)
-    kept, total = kept_distances(
-        model, reference, known, _groups(residue, chain), everything, cutoff
-    )
-    return summary(kept[:, 0], total[:, 0], residue, int(residue.max(initial=-1)) + 1)
-
-
-def lddt_atom37(
-    model: Float[np.ndarray, "N 37 3"],
-    reference: Float[np.ndarray, "N 37 3"],
-    model_mask: Bool[np.ndarray, "N 37"],
-    reference_mask: Bool[np.ndarray, "N 37"],
-    slots: Sequence[int] = ALL_BUT_OXT,
-    chain: np.ndarray | None = None,
-) -> LDDT:
-    """lDDT of some atoms of each residue, such as `BACKBONE`; all but OXT if left out.
-
-    Args:
-        model, reference: Å, in atom37 order.
-        model_mask, reference_mask: Which atoms are there.
-        slots: The atom37 slots to judge.
-        chain: The chain of each residue, a name or number; if given, only distances between
-            different chains are judged.
-    """
-    residue, slot = np.nonzero(reference_mask & np.isin(np.arange(37), slots))
-    scored = lddt(
-        model[residue, slot],
-        reference[residue, slot],
-        model_mask[residue, slot],
-        residue,
-        chain=None if chain is None else chain[residue],
-    )
-    rest = len(reference) - len(scored.per_residue)
-    return LDDT(scored.score, np.append(scored.per_residue, np.full(rest, np.nan)))
+    num = len(reference)
+    known = np.ones(num, bool) if known is None else known
+    residue = np.arange(num)
+    kept, judged = kept_distances(model, reference, known, residue, np.ones((num, 1), bool))
+    return summary(kept[:, 0], judged[:, 0], residue, num)
 
 
 def summary(
@@ -127,7 +90,7 @@ def summary(
     residue: Int[np.ndarray, " A"],
     num_residues: int,
 ) -> LDDT:
-    """lDDT of what `kept_distances` counts, the atoms' residues given."""
+    """lDDT from the counts of `kept_distances`; `residue` is the residue of each atom."""
     kept = np.bincount(residue, kept, num_residues) / len(THRESHOLDS)
     total = np.bincount(residue, judged, num_residues)
     score = float(kept.sum() / total.sum()) if total.any() else float("nan")
@@ -140,7 +103,6 @@ def kept_distances(
     known: Bool[np.ndarray, " A"],
     group: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
-    cutoff: float = CUTOFF,
 ) -> Float[np.ndarray, "2 A G"]:
     """How many thresholds the distances of each atom keep, and how many distances it has.
 
@@ -149,7 +111,6 @@ def kept_distances(
         known: Which atoms the model has.
         group: A number for each atom; distances within a group are not judged.
         sets: Sets of atoms; a distance counts in those that hold both its atoms.
-        cutoff: Å; distances of the reference below it are judged.
     """
     order = np.argsort(group, kind="stable")
     group, members = group[order], sets[order].astype(np.float32)
@@ -160,9 +121,9 @@ def kept_distances(
         rows = slice(start, start + _BLOCK)
         end = int(np.searchsorted(group, group[rows][-1], side="right"))
         first = end if group[start] == group[rows][-1] else start
-        columns = first + _near(there[:, rows], there[:, first:], cutoff)
+        columns = first + _near(there[:, rows], there[:, first:])
         before = _distances(there[:, rows], there[:, columns])
-        judged = before < cutoff
+        judged = before < CUTOFF
         same = int(np.searchsorted(columns, end))
         judged[:, :same] &= group[rows, None] != group[columns[:same]]
         kept = _kept(before, _distances(here[:, rows], here[:, columns]), judged)
@@ -184,52 +145,43 @@ def kept_within_residues(
     residue: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
 ) -> Float[np.ndarray, "2 A G"]:
-    """As `kept_distances`, of the distances within residues alone, which lDDT does not judge.
+    """As `kept_distances`, for the distances within residues, which lDDT does not judge.
 
     Args:
         residue: The residue of each atom, ascending.
     """
-    place = np.arange(len(residue))
-    rest = np.searchsorted(residue, residue, side="right") - place - 1
-    one = np.repeat(place, rest)
-    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(rest) - rest, rest)
-    before, after = (
-        np.linalg.norm(points[one] - points[other], axis=1) for points in (reference, model)
-    )
-    error = np.where(known[one] & known[other], np.abs(after - before), np.inf)
-    judged = (before < CUTOFF)[:, None] & sets[one] & sets[other]
-    kept = judged * (error[:, None] < THRESHOLDS).sum(axis=1, keepdims=True)
     counts = np.zeros((2, *sets.shape))
-    for ends in (one, other):
-        for count, table in zip(counts, (kept, judged), strict=True):
-            for which, values in enumerate(table.T):
-                count[:, which] += np.bincount(ends, values, len(place))
+    for step in range(1, np.bincount(residue).max(initial=1)):
+        one = np.flatnonzero(residue[step:] == residue[:-step])
+        other = one + step
+        before, after = (
+            np.linalg.norm(points[one] - points[other], axis=1) for points in (reference, model)
+        )
+        error = np.where(known[one] & known[other], np.abs(after - before), np.inf)
+        judged = (before < CUTOFF)[:, None] & sets[one] & sets[other]
+        kept = judged * (error[:, None] < THRESHOLDS).sum(axis=1, keepdims=True)
+        for ends in (one, other):
+            counts[:, ends] += np.stack([kept, judged])
     return counts
 
 
-def name_symmetric_atoms(
-    model: Float[np.ndarray, "N 37 3"],
-    reference: Float[np.ndarray, "N 37 3"],
-    model_mask: Bool[np.ndarray, "N 37"],
-    reference_mask: Bool[np.ndarray, "N 37"],
-    aatype: Int[np.ndarray, " N"],
-) -> tuple[Float[np.ndarray, "N 37 3"], Bool[np.ndarray, "N 37"]]:
-    """The model's atoms and mask with the equivalent atoms of a side chain named for the best.
+def name_symmetric_atoms(model: Atoms, reference: Atoms, aatype: Int[np.ndarray, " N"]) -> Atoms:
+    """The model's atoms and mask with equivalent atoms of side chains named in its favour.
 
-    In Arg, Asp, Glu, Leu, Phe, Tyr and Val two names of atoms may be exchanged. Of the two namings
-    the one with the higher lDDT to all atoms of other residues that have only one is taken
-    (Mariani 2013); between equal ones the model's own.
+    In Arg, Asp, Glu, Leu, Phe, Tyr and Val two atom names may be exchanged. The naming with the
+    higher lDDT to the unambiguous atoms of other residues is taken (Mariani 2013), the model's own
+    where both are equal.
     """
     swap, own = _SWAP[aatype], np.arange(37)
-    here, there = _terms(model, model_mask), _terms(reference, reference_mask)
-    residue, slot = np.nonzero(reference_mask & (swap == own))
+    here, there = _terms(*model), _terms(*reference)
+    residue, slot = np.nonzero(reference[1] & (swap == own))
     fixed_here, fixed_there = here[:, residue, slot], there[:, residue, slot]
     paired, first = np.nonzero(swap > own)
     gain = np.zeros(len(aatype))
     for start in range(0, len(paired), _BLOCK // 2):
         rows, one = paired[start : start + _BLOCK // 2], first[start : start + _BLOCK // 2]
         pair = (rows, one), (rows, swap[rows, one])
-        columns = _near(np.hstack([there[:, *atoms] for atoms in pair]), fixed_there, CUTOFF)
+        columns = _near(np.hstack([there[:, *atoms] for atoms in pair]), fixed_there)
         before = [_distances(there[:, *atoms], fixed_there[:, columns]) for atoms in pair]
         after = [_distances(here[:, *atoms], fixed_here[:, columns]) for atoms in pair]
         apart = rows[:, None] != residue[columns]
@@ -239,15 +191,8 @@ def name_symmetric_atoms(
             more += _kept(known, exchanged, judged) - _kept(known, as_named, judged)
         gain += np.bincount(rows, more.sum(axis=1), len(aatype))
     slots = np.where((gain > 0)[:, None], swap, own)
-    return (
-        np.take_along_axis(model, slots[:, :, None], axis=1),
-        np.take_along_axis(model_mask, slots, axis=1),
-    )
-
-
-def _groups(residue: Int[np.ndarray, " A"], chain: np.ndarray | None) -> Int[np.ndarray, " A"]:
-    """Numbers that differ where a distance between two atoms is judged."""
-    return residue if chain is None else np.unique(chain, return_inverse=True)[1]
+    rows = np.arange(len(aatype))[:, None]
+    return model[0][rows, slots], model[1][rows, slots]
 
 
 def _terms(
@@ -263,11 +208,11 @@ def _terms(
 
 
 def _near(
-    rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"], cutoff: float
+    rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"]
 ) -> Int[np.ndarray, " M"]:
-    """The columns in the box around all rows, `cutoff` Å wider."""
-    low = np.fmin.reduce(rows[:3], axis=1)[:, None] - cutoff
-    high = np.fmax.reduce(rows[:3], axis=1)[:, None] + cutoff
+    """The columns in the box around all rows, `CUTOFF` wider on each side."""
+    low = np.fmin.reduce(rows[:3], axis=1)[:, None] - CUTOFF
+    high = np.fmax.reduce(rows[:3], axis=1)[:, None] + CUTOFF
     inside = (columns[:3] >= low) & (columns[:3] <= high)
     return np.flatnonzero(inside.all(axis=0))
 
@@ -278,7 +223,7 @@ def _distances(
     """|a − b|² = |a|² + |b|² − 2 a·b, a matrix product of the two atoms' terms."""
     x, y, z, square, one = rows
     squared = np.stack([-2 * x, -2 * y, -2 * z, one, square], axis=1) @ columns
-    distances: Float[np.ndarray, "R K"] = squared.astype(np.float32)
+    distances = np.asarray(squared.astype(np.float32))
     np.abs(distances, out=distances)  # of an atom and itself it may be a little below 0
     np.sqrt(distances, out=distances)
     return distances

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Int
@@ -10,6 +10,7 @@ from jaxtyping import Int
 from foldry.errors import InputError
 from foldry.residues import RESNAMES, UNKNOWN
 from foldry.score.chain_mapping import map_chains
+from foldry.score.dockq import InterfaceScorer, Names
 from foldry.structure import Structure
 
 
@@ -17,29 +18,29 @@ from foldry.structure import Structure
 class Match:
     """Residues of two structures that belong together, and all that do not.
 
-    Residues are named chain.number.insertion code, such as `A.42.` or `A.42.B`.
+    Residues are named chain.number.insertion code, e.g. `A.42.` or `A.42.B`.
 
     Attributes:
         pairs: (model residue, reference residue), counted from 0.
-        chains: (model chain, reference chain).
-        unmatched_model_chains: Chains of the model without a partner.
-        unmatched_reference_chains: Chains of the reference without a partner.
-        unmatched_model: Residues of the model without a partner.
-        unmatched_reference: Residues of the reference without a partner.
-        mismatched: Partners of different amino acids, such as `A.ALA42-A.GLY42`, reference first.
+        chains: (model chain, reference chain), in the reference's order.
+        unmatched_model_chains, unmatched_reference_chains: Chains without a partner.
+        unmatched_model, unmatched_reference: Residues without a partner.
+        mismatched: Partners of different amino acids, e.g. `A.ALA42-A.GLY42`, reference first.
+        scorer: DockQ of any two chains of the model, for `dockq`.
     """
 
     pairs: Int[np.ndarray, "M 2"]
-    chains: tuple[tuple[str, str], ...]
+    chains: tuple[Names, ...]
     unmatched_model_chains: tuple[str, ...]
     unmatched_reference_chains: tuple[str, ...]
     unmatched_model: tuple[str, ...]
     unmatched_reference: tuple[str, ...]
     mismatched: tuple[str, ...]
+    scorer: InterfaceScorer = field(repr=False, compare=False)
 
 
 def match_residues(model: Structure, reference: Structure, align: bool = False) -> Match:
-    """Matches chains by the best mapping (`map_chains`), and in them residues.
+    """Matches chains by the best mapping (`map_chains`), and residues within matched chains.
 
     Args:
         align: By local sequence alignment; otherwise by residue number and insertion code.
@@ -47,33 +48,34 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
     Raises:
         InputError: No residue of the two belongs together.
     """
-    mapping = map_chains(model, reference, align)
-    pairs = mapping.residues
-    if not len(pairs):
+    chains, scorer = map_chains(model, reference, align)
+    if not chains:
         how = "sequence alignment" if align else "residue number"
-        advice = "compare another reference" if align else "set `align` to match by sequence"
         raise InputError(
             f"No residue of {model.name!r} has a partner in {reference.name!r} by {how}",
-            f"{advice}",
+            "compare another reference" if align else "set `align` to match by sequence",
         )
+    pairs = np.concatenate([scorer.partners[names] for names in chains])
     types = model.aatype[pairs[:, 0]], reference.aatype[pairs[:, 1]]
     differ = (types[0] != types[1]) & (types[0] != UNKNOWN) & (types[1] != UNKNOWN)
+    here, there = zip(*chains, strict=True)
     return Match(
         pairs=pairs,
-        chains=mapping.chains,
-        unmatched_model_chains=mapping.unmatched_model,
-        unmatched_reference_chains=mapping.unmatched_reference,
+        chains=chains,
+        unmatched_model_chains=tuple(name for name in model.chains if name not in here),
+        unmatched_reference_chains=tuple(name for name in reference.chains if name not in there),
         unmatched_model=_others(model, pairs[:, 0]),
         unmatched_reference=_others(reference, pairs[:, 1]),
         mismatched=tuple(
-            f"{_name_with_type(reference, there)}-{_name_with_type(model, here)}"
-            for here, there in pairs[differ]
+            f"{_name_with_type(reference, two)}-{_name_with_type(model, one)}"
+            for one, two in pairs[differ]
         ),
+        scorer=scorer,
     )
 
 
 def residue_label(structure: Structure, index: int) -> str:
-    """What a residue is called: chain.number.insertion code."""
+    """The name of a residue: chain.number.insertion code."""
     chain, number = structure.chain_id[index], structure.residue_number[index]
     return f"{chain}.{number}.{structure.insertion_code[index]}"
 

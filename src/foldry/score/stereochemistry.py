@@ -137,8 +137,7 @@ def keep_mask(
     bad = (violations or find_violations(structure)).atoms
     bad_backbone = (bad & _BACKBONE).any(axis=1, keepdims=True)
     bad_side_chain = bad.any(axis=1, keepdims=True)
-    keep: Bool[np.ndarray, "N 37"] = structure.atom_mask & ~bad_backbone
-    return keep & (_BACKBONE | ~bad_side_chain)
+    return np.asarray(structure.atom_mask & ~bad_backbone & (_BACKBONE | ~bad_side_chain))
 
 
 def clashes_between_residues(structure: Structure) -> Excess:
@@ -182,14 +181,12 @@ def faults_of_peptide_bonds(structure: Structure) -> tuple[Excess, Excess, Exces
     """C–N bonds, CA–C–N angles and C–N–CA angles that are off."""
     xyz, mask = structure.atom_positions.astype(np.float64), structure.atom_mask
     row = np.flatnonzero(bonded_to_next(structure) & mask[:-1, C] & mask[1:, N])
-    to_n = xyz[row + 1, N] - xyz[row, C]
-    length = np.linalg.norm(to_n, axis=1)
+    ca, c, n, ca_after = xyz[row, CA], xyz[row, C], xyz[row + 1, N], xyz[row + 1, CA]
     before_proline = (structure.aatype[row + 1] == _PROLINE)[:, None]
     ideal = np.where(before_proline, PEPTIDE_BOND["length_before_proline"], PEPTIDE_BOND["length"])
-    bond = _beyond(length, *ideal.T)
-    ca_c_n = _beyond(_cosine(xyz[row, CA] - xyz[row, C], to_n), *PEPTIDE_BOND["cos_ca_c_n"])
-    from_n = xyz[row + 1, CA] - xyz[row + 1, N]
-    c_n_ca = _beyond(_cosine(-to_n, from_n), *PEPTIDE_BOND["cos_c_n_ca"])
+    bond = _beyond(np.linalg.norm(n - c, axis=1), *ideal.T)
+    ca_c_n = _beyond(_cosine(ca - c, n - c), *PEPTIDE_BOND["cos_ca_c_n"])
+    c_n_ca = _beyond(_cosine(c - n, ca_after - n), *PEPTIDE_BOND["cos_c_n_ca"])
     return (
         _excess(row, ((0, C), (1, N)), bond, _BOND),
         _excess(row, ((0, CA), (0, C), (1, N)), np.where(mask[row, CA], ca_c_n, 0), _ANGLE),
@@ -206,12 +203,8 @@ def _excess(
     """What is above 0, of groups of atoms given as (residues after `row`, slot)."""
     row, amount = row[amount > 0], amount[amount > 0]
     after, slots = np.array(atoms).T
-    return Excess(
-        row[:, None] + after,
-        np.tile(slots, (len(row), 1)),
-        amount,
-        np.full(len(row), kind),
-    )
+    slot = np.tile(slots, (len(row), 1))
+    return Excess(row[:, None] + after, slot, amount, np.full(len(row), kind))
 
 
 def _beyond(
@@ -227,16 +220,14 @@ def _cosine(
 ) -> Float[np.ndarray, " M"]:
     """Of the angle of two vectors; 0 if one has no length."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
-    cosine: Float[np.ndarray, " M"] = (one * other).sum(axis=1) / np.where(lengths > 0, lengths, 1)
-    return cosine
+    return np.asarray((one * other).sum(axis=1) / np.where(lengths > 0, lengths, 1))
 
 
 def _is_not_left_handed(structure: Structure) -> Bool[np.ndarray, " N"]:
     xyz = structure.atom_positions.astype(np.float64)
     n, c, cb = (xyz[:, atom] - xyz[:, CA] for atom in (N, C, CB))
     known = structure.atom_mask[:, [N, CA, C, CB]].all(axis=1)
-    wrong: Bool[np.ndarray, " N"] = known & ((n * np.cross(c, cb)).sum(axis=1) <= 0)
-    return wrong
+    return np.asarray(known & ((n * np.cross(c, cb)).sum(axis=1) <= 0))
 
 
 def _is_broken_before(structure: Structure) -> Bool[np.ndarray, " N"]:

@@ -25,55 +25,44 @@ class Superposition:
 
     def apply(self, points: Float[np.ndarray, "*batch N 3"]) -> Float[np.ndarray, "*batch N 3"]:
         """The moved points, Å."""
-        moved: Float[np.ndarray, "*batch N 3"] = (
-            points @ np.swapaxes(self.rotation, -1, -2) + self.translation[..., None, :]
-        )
-        return moved
+        turned = points @ np.swapaxes(self.rotation, -1, -2)
+        return np.asarray(turned + self.translation[..., None, :])
 
 
 def superpose(
-    mobile: Float[np.ndarray, "*batch N 3"],
-    target: Float[np.ndarray, "*batch N 3"],
-    weights: Float[np.ndarray, "*batch N"] | None = None,
+    mobile: Float[np.ndarray, "*batch N 3"], target: Float[np.ndarray, "*batch N 3"]
 ) -> Superposition:
-    """The motion of `mobile` with the least weighted RMSD from `target`, never a reflection.
+    """The motion of `mobile` with the least RMSD from `target`, never a reflection.
 
     Where several motions are equally good (points on a line, a single point) it is one of them.
 
     Args:
         mobile, target: Å; point n of one belongs to point n of the other.
-        weights: Not negative, with a positive sum; 1 for each point if left out.
     """
     mobile, target = np.asarray(mobile, np.float64), np.asarray(target, np.float64)
-    w = np.ones(mobile.shape[:-1]) if weights is None else np.asarray(weights, np.float64)
-    w = (w / w.sum(axis=-1, keepdims=True))[..., None]
-    mobile_center = (w * mobile).sum(axis=-2)
-    target_center = (w * target).sum(axis=-2)
-    centered = w * (target - target_center[..., None, :])
+    weight = 1 / mobile.shape[-2]
+    mobile_center = (weight * mobile).sum(axis=-2)
+    target_center = (weight * target).sum(axis=-2)
+    centered = weight * (target - target_center[..., None, :])
     covariance = np.swapaxes(centered, -1, -2) @ (mobile - mobile_center[..., None, :])
     rotation = nearest_rotation(covariance)
     translation = target_center - (rotation @ mobile_center[..., None])[..., 0]
     return Superposition(rotation, translation)
 
 
-def rmsd(
-    model: Float[np.ndarray, "*batch N 3"],
-    reference: Float[np.ndarray, "*batch N 3"],
-    weights: Float[np.ndarray, "*batch N"] | None = None,
-) -> Float[np.ndarray, "*batch"]:
+def rmsd(model: Float[np.ndarray, "N 3"], reference: Float[np.ndarray, "N 3"]) -> float:
     """Root-mean-square distance in Å of points as they lie; `superpose` them first if need be."""
     squared = ((np.asarray(model, np.float64) - reference) ** 2).sum(axis=-1)
-    mean: Float[np.ndarray, "*batch"] = np.sqrt(np.average(squared, axis=-1, weights=weights))
-    return mean
+    return float(np.sqrt(squared.mean()))
 
 
 def rmsd_95(
     model: Float[np.ndarray, "N 3"], reference: Float[np.ndarray, "N 3"]
 ) -> tuple[float, Superposition]:
-    """RMSD in Å of the 95 % of points that fit best, and the motion of the model that shows it.
+    """RMSD in Å of the 95% of points that fit best, and the motion of the model that gives it.
 
-    Jumper et al. (Nature 2021, 596, 583; "r.m.s.d.95"): five times lay the chosen points on each
-    other, all in the first round, and choose the nearest 95 %, rounded up.
+    Jumper et al. (Nature 2021, 596, 583; "r.m.s.d.95"): superpose the chosen points, at first all,
+    and choose the nearest 95%, rounded up; five times.
     """
     kept = -(-len(reference) * 95 // 100)
     chosen = np.arange(len(reference))

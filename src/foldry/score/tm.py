@@ -17,23 +17,20 @@ _REFINEMENTS: Final = 8
 
 @dataclass(frozen=True)
 class TMScore:
-    """TM-score (0–1), its d₀ in Å and the superposition of the model that gives it."""
+    """TM-score (0–1) and the superposition of the model that gives it."""
 
     score: float
-    d0: float
     superposition: Superposition
 
 
 def tm_term(distance: np.ndarray, d0: float | np.ndarray) -> np.ndarray:
     """1 / (1 + (d / d₀)²), what one residue at distance d adds to a TM-score."""
-    term: np.ndarray = 1 / (1 + (distance / d0) ** 2)
-    return term
+    return np.asarray(1 / (1 + (distance / d0) ** 2))
 
 
 def tm_d0(length: float | np.ndarray, least: float = 0.5) -> np.ndarray:
     """d₀ in Å for a reference of `length` residues: 1.24 (L − 15)^⅓ − 1.8, at least `least`."""
-    d0: np.ndarray = np.maximum(1.24 * np.cbrt(np.asarray(length) - 15.0) - 1.8, least)
-    return d0
+    return np.asarray(np.maximum(1.24 * np.cbrt(np.asarray(length) - 15.0) - 1.8, least))
 
 
 def search_radius(length: int) -> float:
@@ -41,21 +38,13 @@ def search_radius(length: int) -> float:
     return float(np.clip(tm_d0(length), 4.5, 8.0))
 
 
-def tm_score(
-    model: Float[np.ndarray, "N 3"],
-    reference: Float[np.ndarray, "N 3"],
-    length: int | None = None,
-    search: FitSearch | None = None,
-) -> TMScore:
+def tm_score(search: FitSearch, length: int) -> TMScore:
     """The largest Σ 1 / (1 + (dₙ / d₀)²) / L over the superpositions that the search visits.
 
     Args:
-        model, reference: Cα positions, Å; residue n of one belongs to residue n of the other.
-        length: L, all residues of the reference, those without a partner too; N if left out.
-        search: A search over the same points, to share it with `gdt`.
+        search: The search over Cα positions, with `search_radius(length)`.
+        length: L, all residues of the reference, those without a partner too.
     """
-    length = len(reference) if length is None else length
-    search = search or FitSearch(model, reference, search_radius(length))
     d0 = float(tm_d0(length))
     closeness = _closeness(search.fits, d0)
     best = np.argsort(-closeness.sum(axis=1), kind="stable")[:_NUM_REFINED]
@@ -65,8 +54,8 @@ def tm_score(
         fits = search.fit(closeness**2)
         closeness = _closeness(fits, d0)
     motion = search.superposition(fits, int(closeness.sum(axis=1).argmax()))
-    distance = np.linalg.norm(motion.apply(model) - reference, axis=1)
-    return TMScore(float(tm_term(distance, d0).sum() / length), d0, motion)
+    distance = np.linalg.norm(motion.apply(search.model) - search.reference, axis=1)
+    return TMScore(float(tm_term(distance, d0).sum() / length), motion)
 
 
 def _closeness(fits: Fits, d0: float) -> Float[np.ndarray, "S N"]:

@@ -34,10 +34,6 @@ class TorsionAngles:
     psi: Float[np.ndarray, " N"]
     chi: Float[np.ndarray, "N 4"]
 
-    def select(self, keep: np.ndarray) -> TorsionAngles:
-        """Those of the residues that a mask or an index array picks, in its order."""
-        return TorsionAngles(self.omega[keep], self.phi[keep], self.psi[keep], self.chi[keep])
-
 
 def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " N-1"]:
     """Whether residue n + 1 follows residue n in its chain.
@@ -50,8 +46,7 @@ def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " N-1"]:
     near = np.linalg.norm(atoms[1:, N] - atoms[:-1, C], axis=1) < _NO_BOND
     near &= mask[1:, N] & mask[:-1, C]
     same_chain = structure.chain_id[1:] == structure.chain_id[:-1]
-    follows: Bool[np.ndarray, " N-1"] = same_chain & ((step == 0) | (step == 1) | near)
-    return follows
+    return np.asarray(same_chain & ((step == 0) | (step == 1) | near))
 
 
 def structure_torsions(structure: Structure) -> TorsionAngles:
@@ -73,78 +68,61 @@ def structure_torsions(structure: Structure) -> TorsionAngles:
 
 
 def _degrees(sin_cos: Float[np.ndarray, "*dims 2"]) -> Float[np.ndarray, "*dims"]:
-    degrees: Float[np.ndarray, "*dims"] = np.degrees(np.arctan2(sin_cos[..., 0], sin_cos[..., 1]))
-    return degrees
+    return np.asarray(np.degrees(np.arctan2(sin_cos[..., 0], sin_cos[..., 1])))
 
 
 @dataclass(frozen=True)
 class TorsionAgreement:
     """How well the torsion angles of a model agree with those of a reference.
 
-    Shares (0–1) are of the residues where the reference has the angles; where the model lacks
-    them it is wrong. Errors are mean absolute differences in degrees where both have the angle.
-    All are NaN where there is nothing to compare.
+    Shares (0–1) of the residues where the reference has the angles; where the model lacks them, it
+    is wrong. NaN where the reference has none.
 
     Attributes:
         chi1: Share with chi1 within 40°.
-        chi1_2: Share with chi1 and chi2 within 40°, of residues with both.
-        chi_error: Of chi1, chi2, chi3 and chi4.
+        chi1_2: Share with chi1 and chi2 within 40°.
         phi_psi: Share with phi and psi within 30°.
-        omega_error, phi_error, psi_error: Of the backbone.
     """
 
     chi1: float
     chi1_2: float
-    chi_error: tuple[float, float, float, float]
     phi_psi: float
-    omega_error: float
-    phi_error: float
-    psi_error: float
 
 
 def torsion_agreement(
-    model: TorsionAngles, reference: TorsionAngles, aatype: Int[np.ndarray, " N"]
+    model: TorsionAngles,
+    reference: TorsionAngles,
+    pairs: Int[np.ndarray, "M 2"],
+    aatype: Int[np.ndarray, " N"],
 ) -> TorsionAgreement:
-    """Agreement of residues that belong together, residue n of one to residue n of the other.
+    """Agreement of the torsion angles of residues that belong together.
 
     Two rotamers are the same if their angles differ by at most 40° (Krivov et al., Proteins 2009,
-    77, 778). Where half a turn gives the same side chain — chi2 of Asp, Phe and Tyr, chi3 of Glu —
-    the nearer of the two counts; the exchange of Arg's NH1 and NH2 moves no chi angle.
+    77, 778). Where half a turn gives the same side chain, as for chi2 of Asp, Phe and Tyr, the
+    nearer of the two counts.
+
+    Args:
+        pairs: (model residue, reference residue).
+        aatype: Amino-acid codes of the reference.
     """
-    chi = angle_difference(model.chi, reference.chi)
-    chi = np.where(CHI_PI_PERIODIC[aatype] > 0, np.minimum(chi, 180 - chi), chi)
-    phi = angle_difference(model.phi, reference.phi)
-    psi = angle_difference(model.psi, reference.psi)
-    has_chi = np.isfinite(reference.chi)
-    same_chi, same_phi, same_psi = (
-        np.asarray(apart <= limit)
-        for apart, limit in ((chi, _SAME_ROTAMER), (phi, _SAME_BACKBONE), (psi, _SAME_BACKBONE))
-    )
-    has_both = np.isfinite(reference.phi) & np.isfinite(reference.psi)
-    chi1, chi2, chi3, chi4 = map(_mean_known, chi.T)
-    return TorsionAgreement(
-        chi1=_mean(same_chi[has_chi[:, 0], 0]),
-        chi1_2=_mean(same_chi[has_chi[:, 1], :2].all(axis=1)),
-        chi_error=(chi1, chi2, chi3, chi4),
-        phi_psi=_mean((same_phi & same_psi)[has_both]),
-        omega_error=_mean_known(angle_difference(model.omega, reference.omega)),
-        phi_error=_mean_known(phi),
-        psi_error=_mean_known(psi),
-    )
+    here, there = pairs.T
+    chi = angle_difference(model.chi[here], reference.chi[there])
+    chi = np.where(CHI_PI_PERIODIC[aatype[there]] > 0, np.minimum(chi, 180 - chi), chi)
+    right = np.zeros((len(aatype), 6), bool)
+    right[there, :4] = chi <= _SAME_ROTAMER
+    right[there, 4] = angle_difference(model.phi[here], reference.phi[there]) <= _SAME_BACKBONE
+    right[there, 5] = angle_difference(model.psi[here], reference.psi[there]) <= _SAME_BACKBONE
+    known = np.isfinite(np.column_stack([reference.chi, reference.phi, reference.psi]))
+
+    def share(*angles: int) -> float:
+        judged = right[known[:, angles].all(axis=1)][:, angles]
+        return float(np.mean(judged.all(axis=1))) if len(judged) else float("nan")
+
+    return TorsionAgreement(chi1=share(0), chi1_2=share(0, 1), phi_psi=share(4, 5))
 
 
 def angle_difference(
     one: Float[np.ndarray, "*dims"], other: Float[np.ndarray, "*dims"]
 ) -> Float[np.ndarray, "*dims"]:
     """The angle between two directions given in degrees, 0–180."""
-    apart: Float[np.ndarray, "*dims"] = np.abs((one - other + 180) % 360 - 180)
-    return apart
-
-
-def _mean(values: object) -> float:
-    numbers = np.asarray(values, np.float64)
-    return float(numbers.mean()) if len(numbers) else float("nan")
-
-
-def _mean_known(values: Float[np.ndarray, " N"]) -> float:
-    return _mean(values[np.isfinite(values)])
+    return np.asarray(np.abs((one - other + 180) % 360 - 180))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from typing import Final, cast
 
-from foldry.errors import DiskFullError, InputError, OutsideError, write_error
-from foldry.store.files import free_space, remove, write_text
+from foldry.errors import DiskFullError, InputError, OutsideError
+from foldry.store.files import remove, write_text, writing
 from foldry.store.hashes import file_digest, file_sha256
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0)
@@ -25,6 +26,7 @@ CHUNK: Final = 1 << 20
 NO_ADDRESS: Final = "download_address"
 """Code of the errors that another address may avoid."""
 _AGAIN: Final = "run the same command again to go on where it stopped, or give another address"
+_ANOTHER: Final = "check the address, or give another"
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and the bytes of the whole."""
@@ -36,13 +38,12 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the server says of a file; `md5` and `crc32c` in base64, as Google's servers do."""
+    """What the server says of a file; the hashes, in base64, come from Google's servers alone."""
 
     url: str
     size: int
-    etag: str | None
-    md5: str | None
-    crc32c: str | None
+    etag: str
+    hashes: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 def check_address(url: str) -> None:
@@ -71,13 +72,10 @@ def check_space(folder: Path, needed: int) -> None:
     Raises:
         DiskFullError: They are not.
     """
-    free = free_space(folder)
+    free = shutil.disk_usage(folder).free
     if free < needed:
-        raise DiskFullError(
-            f"has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed",
-            "free some, or choose another folder",
-            where=folder,
-        )
+        what = f"has {free / 1e9:.1f} GB free and {needed / 1e9:.1f} GB are needed"
+        raise DiskFullError(what, "free some, or choose another folder", where=folder)
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
@@ -90,11 +88,8 @@ def check_sha256(path: Path, expected: str | None) -> str:
         return ""
     found = file_sha256(path)
     if found != expected.lower():
-        raise InputError(
-            f"has the SHA-256 {found} and not {expected.lower()}",
-            "check the hash, or delete the file and fetch it again",
-            where=path,
-        )
+        what = f"has the SHA-256 {found} and not {expected.lower()}"
+        raise InputError(what, "check the hash, or delete the file and fetch it again", where=path)
     return f"sha256 {found}, as you gave it"
 
 
@@ -164,7 +159,7 @@ def _receive(
     begun = _begun(url, part)
     headers = {"User-Agent": "foldry", "Accept-Encoding": "identity"}
     offset = 0
-    if begun is not None and begun.etag is not None:
+    if begun is not None:
         # The last byte is asked for again, since a server cannot send the rest of a whole file.
         offset = max(part.stat().st_size - 1, 0)
         headers |= {"Range": f"bytes={offset}-", "If-Range": begun.etag}
@@ -172,13 +167,11 @@ def _receive(
         if response.status != 206:
             offset = 0
         remote = _read_headers(url, response, offset, max_bytes)
-        if offset and not _continues(response, offset, begun, remote):
+        rest = f"bytes {offset}-{remote.size - 1}/{remote.size}"
+        if offset and (remote != begun or response.headers.get("Content-Range") != rest):
             remove(part)
-            raise OutsideError(
-                "has changed since the download began, and what had arrived was removed",
-                "run the command again",
-                where=url,
-            )
+            what = "has changed since the download began, and what had arrived was removed"
+            raise OutsideError(what, "run the command again", where=url)
         check_space(part.parent, remote.size - offset + spare)
         write_text(_notes(part), json.dumps({"url": url, "etag": remote.etag, "size": remote.size}))
         arrived = _write(part, offset, _chunks(response), remote.size, progress)
@@ -192,28 +185,15 @@ def _write(
 ) -> int:
     """Add what arrives to `part` from `offset` on; returns how many bytes it has then."""
     arrived = offset
-    try:
-        with part.open("r+b" if offset else "wb") as file:
-            file.truncate(offset)
-            file.seek(offset)
-            for chunk in chunks:
-                file.write(chunk)
-                arrived += len(chunk)
-                if progress is not None:
-                    progress(arrived, size)
-    except OSError as error:
-        raise write_error(error, part) from error
+    with writing(part), part.open("r+b" if offset else "wb") as file:
+        file.truncate(offset)
+        file.seek(offset)
+        for chunk in chunks:
+            file.write(chunk)
+            arrived += len(chunk)
+            if progress is not None:
+                progress(arrived, size)
     return arrived
-
-
-def _continues(response: HTTPResponse, offset: int, begun: _Remote | None, remote: _Remote) -> bool:
-    """Whether the answer is the rest of the file that was begun."""
-    expected = f"bytes {offset}-{remote.size - 1}/{remote.size}"
-    return (
-        begun is not None
-        and response.headers.get("Content-Range") == expected
-        and (remote.etag, remote.size) == (begun.etag, begun.size)
-    )
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
@@ -228,8 +208,9 @@ def _begun(url: str, part: Path) -> _Remote | None:
     """What the server said when an earlier attempt began, or None where nothing can be resumed."""
     try:
         notes = json.loads(_notes(part).read_text())
-        begun = _Remote(notes["url"], int(notes["size"]), notes["etag"], None, None)
-        return begun if begun.url == url and 0 < part.stat().st_size <= begun.size else None
+        begun = _Remote(notes["url"], int(notes["size"]), notes["etag"])
+        resumable = begun.url == url and begun.etag and 0 < part.stat().st_size <= begun.size
+        return begun if resumable else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -244,72 +225,47 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
             what = f"the server answers {error.code} {error.reason}"
             if error.code >= 500 or error.code in (408, 429):
                 raise _BrokenError(what) from error
-            raise OutsideError(
-                f"{what} for {url}", "check the address, or give another", code=NO_ADDRESS
-            ) from error
-    except urllib.error.URLError as error:
-        raise _BrokenError(str(error.reason)) from error
+            raise OutsideError(f"{what} for {url}", _ANOTHER, code=NO_ADDRESS) from error
     except (InvalidURL, ValueError) as error:
         raise InputError(f"{url!r} is not an address ({error})") from error
     except (OSError, HTTPException) as error:
-        raise _BrokenError(str(error) or type(error).__name__) from error
+        reason = str(getattr(error, "reason", error))
+        raise _BrokenError(reason or type(error).__name__) from error
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        raise OutsideError(
-            f"leads to {response.url}, which is not encrypted",
-            "give another address",
-            where=url,
-            code=NO_ADDRESS,
-        )
+        what = f"leads to {response.url}, which is not encrypted"
+        raise OutsideError(what, _ANOTHER, where=url, code=NO_ADDRESS)
     return response
 
 
 def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int) -> _Remote:
     headers = response.headers
     if headers.get_content_type() == "text/html":
-        raise OutsideError(
-            "is a web page and not the file",
-            "check the address, or give another",
-            where=url,
-            code=NO_ADDRESS,
-        )
+        raise OutsideError("is a web page, not the file", _ANOTHER, where=url, code=NO_ADDRESS)
     length = headers.get("Content-Length", "")
     if not length.isdecimal() or not 0 < int(length) + offset <= max_bytes:
-        raise OutsideError(
-            f"the server gives {length or 'nothing'} as the size of {url}, which is not that of "
-            "the file",
-            "give another address",
-            code=NO_ADDRESS,
-        )
-    size = int(length) + offset
-    etag = headers.get("ETag")
-    stated = {}
-    for part in ",".join(headers.get_all("x-goog-hash", [])).split(","):
-        kind, _, value = part.strip().partition("=")
-        stated[kind] = value
-    return _Remote(
-        url=url,
-        size=size,
-        # A weak tag does not promise the same bytes.
-        etag=etag if etag and etag.startswith('"') else None,
-        md5=stated.get("md5"),
-        crc32c=stated.get("crc32c"),
-    )
+        what = f"cannot be of the size that its server states ({length or 'none'})"
+        raise OutsideError(what, _ANOTHER, where=url, code=NO_ADDRESS)
+    etag = headers.get("ETag", "")
+    if not etag.startswith('"'):
+        etag = ""  # a weak tag does not promise the same bytes
+    hashes = re.findall(r"(\w+)=([^,\s]+)", ",".join(headers.get_all("x-goog-hash", [])))
+    return _Remote(url, int(length) + offset, etag, dict(hashes))
 
 
 def _check_stated(remote: _Remote, part: Path) -> str:
     """Compare with the hash that the server states, if it does."""
-    if remote.md5 is None:
-        other = "only a CRC-32C, which is not checked" if remote.crc32c else "none"
+    expected = remote.hashes.get("md5")
+    if expected is None:
+        other = "only a CRC-32C, which is not checked" if "crc32c" in remote.hashes else "none"
         return f"unknown: the server states {other}"
     digest = file_digest(part, "md5")
-    if base64.b64encode(digest).decode() != remote.md5:
+    if base64.b64encode(digest).decode() != expected:
         remove(part)
         remove(_notes(part))
-        raise OutsideError(
-            f"what came from {remote.url} is not what the server says it is (MD5 {remote.md5} in "
-            "base64) and was removed",
-            "run the command again, or give another address",
-            code=NO_ADDRESS,
+        what = (
+            f"what came from {remote.url} is not what the server says it is (MD5 {expected} in "
+            "base64) and was removed"
         )
+        raise OutsideError(what, "run the command again, or give another", code=NO_ADDRESS)
     return f"md5 {digest.hex()}, as the server states it"

@@ -15,7 +15,6 @@ import os
 import re
 import secrets
 import shutil
-import stat
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,6 +31,7 @@ MAX_BYTES: Final = 512 * 1024**2
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _PARTIAL: Final = ".partial"
 _CHUNK: Final = 1 << 20
+_ELSEWHERE: Final = "name another place"
 _MAX_NAME_BYTES: Final = 200
 """Of a file's name in its temporary one, which must not be longer than file systems allow."""
 
@@ -59,11 +59,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
-            if packed:
-                with gzip.GzipFile(fileobj=file) as unpacked:
-                    data = _read(unpacked, max_bytes)
-            else:
-                data = _read(file, max_bytes)
+            data = _read(gzip.GzipFile(fileobj=file) if packed else file, max_bytes)
     except FileNotFoundError:
         raise InputError("does not exist", "check the path", where=path) from None
     except IsADirectoryError:
@@ -74,15 +70,12 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
         reason = error.strerror or "it cannot be opened"
         raise InputError(f"cannot be read ({reason})", "check the file", where=path) from None
     if len(data) > max_bytes:
-        raise InputError(
-            f"holds more than {max_bytes // 1024**2} MiB after decompression",
-            "give a smaller file",
-            where=path,
-        )
+        what = f"holds more than {max_bytes // 1024**2} MiB after decompression"
+        raise InputError(what, "give a smaller file", where=path)
     return data
 
 
-def _read(file: BinaryIO | gzip.GzipFile, max_bytes: int) -> bytes:
+def _read(file: io.BufferedIOBase, max_bytes: int) -> bytes:
     """All of a file, or a little more than the bound; memory is taken for what is there alone."""
     chunks, size = [], 0
     while size <= max_bytes and (chunk := file.read(min(_CHUNK, max_bytes + 1 - size))):
@@ -121,6 +114,20 @@ def decode(data: bytes, source: str) -> str:
 
 
 @contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the system's errors into those of a file or folder that cannot be written.
+
+    Raises:
+        InputError: Nothing can be written there.
+        DiskFullError: No space is left.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
+@contextmanager
 def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[BinaryIO]:
     """A binary file to write, which takes its name when it is whole.
 
@@ -152,8 +159,8 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
             partial.replace(target)
         if sync:
             _sync_folder(target.parent)
-    except FoldryError as error:
-        _name_finally(error, partial, path)
+    except FoldryError as error:  # it names the path that the user knows
+        error.where = error.where.replace(str(partial), str(path))
         raise
     except OSError as error:
         # A file that the caller reads meanwhile is not the one that is written.
@@ -164,11 +171,6 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
         if partial != target:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
-
-
-def _name_finally(error: FoldryError, partial: Path, path: Path) -> None:
-    """Let an error speak of the path that the user knows, not of the temporary one."""
-    error.where = error.where.replace(str(partial), str(path))
 
 
 def _open_partial(target: Path) -> tuple[Path, BinaryIO]:
@@ -186,10 +188,9 @@ def _open_partial(target: Path) -> tuple[Path, BinaryIO]:
 def new_text_file(path: Path) -> Iterator[TextIO]:
     """As `new_file`, for UTF-8 text with the line ends that are written."""
     with new_file(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=False)
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         yield text
-        text.flush()
-        text.detach()
+        text.detach()  # written, and the file left open
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> Path:
@@ -224,15 +225,13 @@ def new_folder(path: Path) -> Iterator[Path]:
     if target.is_mount():  # nothing can take its place
         raise InputError("is where a disk is mounted", "name a folder in it", where=path)
     make_folder(target.parent)
-    with _temporary_folder(target) as partial:
+    with writing(path), _temporary_folder(target) as partial:
         try:
             yield partial
             partial.replace(target)
         except FoldryError as error:
-            _name_finally(error, partial, path)
+            error.where = error.where.replace(str(partial), str(path))
             raise
-        except OSError as error:
-            raise write_error(error, path) from error
 
 
 @contextmanager
@@ -254,27 +253,21 @@ def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
 @contextmanager
 def _temporary_folder(target: Path) -> Iterator[Path]:
     folder = _partial(target)
-    try:
+    with writing(target):
         folder.mkdir()
-    except OSError as error:
-        raise write_error(error, target) from error
-    handle = os.open(folder, os.O_RDONLY)
-    flock.lock(handle, shared=True)  # so that nobody sweeps it
     try:
-        yield folder
+        with flock.locked(folder, shared=True):  # so that nobody sweeps it
+            yield folder
     finally:
-        os.close(handle)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_log(text: str) -> Path:
     """Write text to a new file in the system's temporary folder, for this user alone to read."""
-    try:
+    with writing(Path(tempfile.gettempdir())):
         handle, name = tempfile.mkstemp(prefix="foldry-", suffix=".log", text=True)
-        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  (a handle)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-    except OSError as error:
-        raise write_error(error, Path(tempfile.gettempdir())) from error
     return Path(name)
 
 
@@ -292,10 +285,8 @@ def make_folder(path: Path) -> Path:
         InputError: It cannot be made.
         DiskFullError: No space is left.
     """
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(error, path) from error
     return path
 
 
@@ -306,26 +297,21 @@ def append_line(path: Path, line: Mapping[str, object]) -> None:
         InputError: The file cannot be written.
         DiskFullError: No space is left.
     """
-    try:
-        with path.open("ab+") as file:
-            file.seek(max(file.tell() - 1, 0))
-            if file.read(1) not in (b"", b"\n"):
-                file.seek(0)
-                file.truncate(file.read().rfind(b"\n") + 1)
-            file.write(json.dumps(line).encode() + b"\n")
-    except OSError as error:
-        raise write_error(error, path) from error
+    with writing(path), path.open("ab+") as file:
+        file.seek(max(file.tell() - 1, 0))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(json.dumps(line).encode() + b"\n")
 
 
 def last_line(path: Path) -> dict[str, Any]:
     """The last line of a log that is whole; empty where there is none."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for line in reversed(lines):
-        try:
+        with contextlib.suppress(ValueError):
             read: dict[str, Any] = json.loads(line)
-        except ValueError:
-            continue
-        return read
+            return read
     return {}
 
 
@@ -356,17 +342,9 @@ def sweep(folder: Path, name: str | None = None) -> None:
     temporary = re.compile(rf"\.{of_name}\.[0-9a-f]{{8}}{re.escape(_PARTIAL)}", re.DOTALL)
     for path in folder.iterdir() if folder.is_dir() else ():
         if temporary.fullmatch(path.name):
-            with contextlib.suppress(OSError):
-                _remove_unless_locked(path)
-
-
-def _remove_unless_locked(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        if flock.lock(handle):
-            remove(path)
-    finally:
-        os.close(handle)
+            with contextlib.suppress(OSError), flock.locked(path) as is_left:
+                if is_left:
+                    remove(path)
 
 
 # Whether it can be written, before anything is computed
@@ -396,24 +374,19 @@ def check_file(path: Path) -> None:
             read-only.
     """
     _check_link(path)
-    if str(path) == "-" or path.absolute().is_relative_to("/dev"):
-        # /dev/stdout may lead to a file, which would be replaced.
-        raise InputError("is not a regular file", "name a file", where=path)
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise InputError("is a folder", "name a file to write in it", where=path)
     if not path.parent.is_dir():
-        raise InputError(
-            f"cannot be written, {path.parent} is missing", "make it first", where=path
-        )
-    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        what = f"cannot be written, {path.parent} is missing"
+        raise InputError(what, "make it first", where=path)
+    # /dev/stdout may lead to a file, which would be replaced.
+    is_device = str(path) == "-" or path.absolute().is_relative_to("/dev")
+    if is_device or (target.exists() and not target.is_file()):
         raise InputError("is not a regular file", "name a file", where=path)
     for each, needed in ((target.parent, os.W_OK | os.X_OK), (target, os.W_OK)):
         if each.exists() and not os.access(each, needed):
             raise InputError(f"cannot be written, {each} is read-only", _ELSEWHERE, where=path)
-
-
-_ELSEWHERE: Final = "name another place"
 
 
 def _check_link(path: Path) -> None:
@@ -438,11 +411,6 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def free_space(folder: Path) -> int:
-    """Bytes that are free on a folder's disk."""
-    return shutil.disk_usage(folder).free
 
 
 def names(folder: Path) -> Sequence[str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 try:
     import fcntl
 except ImportError:  # Windows has none
@@ -29,3 +34,16 @@ def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
     except OSError:
         return None
     return True
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool | None]:
+    """Open a file or folder that exists, not a link, and lock it within the `with` block.
+
+    Yields what `lock` returns.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield lock(handle, shared=shared, wait=wait)
+    finally:
+        os.close(handle)

@@ -1,11 +1,15 @@
-"""Content hashes: SHA-256 of bytes, files and anything that JSON can write."""
+"""Content hashes: SHA-256 of bytes, files, and values with arrays in them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from functools import partial
+from dataclasses import fields, is_dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def sha256(data: bytes | memoryview) -> str:
@@ -25,6 +29,58 @@ def file_digest(path: Path, algorithm: str) -> bytes:
         return hashlib.file_digest(file, new).digest()
 
 
-def content_key(parts: object) -> str:
-    """SHA-256 of a value as JSON: equal for equal parts, whatever process makes it."""
-    return sha256(json.dumps(parts).encode())
+def content_key(value: object) -> str:
+    """SHA-256 of a value: equal for equal content, whatever process makes it.
+
+    Args:
+        value: What JSON can write; also NumPy arrays, dataclasses (by their compared fields) and
+            paths, however nested.
+
+    Raises:
+        TypeError: Something else is in it.
+    """
+    return sha256(json.dumps(value, default=_plain).encode())
+
+
+def _plain(value: object) -> object:
+    """What JSON writes in place of a value that it does not know."""
+    if isinstance(value, Content):
+        return value.key
+    if is_dataclass(value):
+        return _compared(value)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind in "US":  # of any width
+            return value.tolist()
+        data = np.ascontiguousarray(value).data
+        return [value.dtype.str, value.shape, sha256(data.cast("B") if value.size else b"")]
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no content key")
+
+
+def _compared(value: Any) -> list[object]:
+    named = [getattr(value, field.name) for field in fields(value) if field.compare]
+    return [type(value).__qualname__, *named]
+
+
+class Content:
+    """Mixin of frozen dataclasses that compare and hash by content, arrays included.
+
+    Declare them `@dataclass(frozen=True, eq=False)`; fields with `compare=False` are left out. The
+    key is kept once it is made: leave the arrays as they are.
+    """
+
+    @cached_property
+    def key(self) -> str:
+        """The content key."""
+        return content_key(_compared(self))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Content) or type(self) is not type(other):
+            return NotImplemented
+        return self is other or self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)

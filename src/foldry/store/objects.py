@@ -10,15 +10,15 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 from foldry.errors import FaultError, InputError
-from foldry.store import flock
 from foldry.store.files import MAX_BYTES, make_folder, sweep, write_bytes
+from foldry.store.flock import locked
 from foldry.store.hashes import sha256
 
 GRACE_SECONDS: Final = 3600.0
@@ -26,44 +26,35 @@ GRACE_SECONDS: Final = 3600.0
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
-class Compressor(Protocol):
+@dataclass(frozen=True)
+class Compressor:
     """How objects are made small.
 
     Attributes:
         magic: The bytes that everything it compresses begins with.
+        compress: Makes data smaller.
+        decompress: Undoes it; ValueError where the data is damaged, or larger than the second
+            argument.
     """
 
-    @property
-    def magic(self) -> bytes: ...
-
-    def compress(self, data: bytes) -> bytes:
-        """Make data smaller."""
-
-    def decompress(self, data: bytes, max_bytes: int) -> bytes:
-        """Undo `compress`; ValueError where the data is damaged or larger than `max_bytes`."""
+    magic: bytes
+    compress: Callable[[bytes], bytes]
+    decompress: Callable[[bytes, int], bytes]
 
 
-@dataclass(frozen=True)
-class Zlib:
-    """The standard library's compressor, which every machine has."""
+def _decompress(data: bytes, max_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj()
+    try:
+        unpacked = decompressor.decompress(data, max_bytes)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not decompressor.eof:
+        raise ValueError("it is cut off or too large")
+    return unpacked
 
-    level: int = 6
-    magic: bytes = b"\x78"
 
-    def compress(self, data: bytes) -> bytes:
-        """Make data smaller."""
-        return zlib.compress(data, self.level)
-
-    def decompress(self, data: bytes, max_bytes: int) -> bytes:
-        """Undo `compress`; ValueError where the data is damaged or larger than `max_bytes`."""
-        decompressor = zlib.decompressobj()
-        try:
-            unpacked = decompressor.decompress(data, max_bytes)
-        except zlib.error as error:
-            raise ValueError(str(error)) from error
-        if not decompressor.eof:
-            raise ValueError("it is cut off or too large")
-        return unpacked
+ZLIB: Final = Compressor(b"\x78", zlib.compress, _decompress)
+"""The standard library's compressor, which every machine has."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +63,7 @@ class ObjectStore:
 
     Attributes:
         folder: Made with the first object.
-        compressor: Compresses what is put.
-        others: Compressors of objects that were put otherwise.
+        compressors: The first compresses what is put; the others read what was put otherwise.
 
     Example:
         >>> import tempfile
@@ -84,8 +74,7 @@ class ObjectStore:
     """
 
     folder: Path
-    compressor: Compressor = field(default_factory=Zlib)
-    others: tuple[Compressor, ...] = (Zlib(),)
+    compressors: tuple[Compressor, ...] = (ZLIB,)
 
     def put(self, data: bytes) -> str:
         """Keep bytes, once however often they are put; returns their SHA-256.
@@ -99,11 +88,11 @@ class ObjectStore:
         digest = sha256(data)
         path = self._path(digest)
         make_folder(path.parent)
-        with self._lock(exclusive=False):
+        with locked(self.folder.resolve(), shared=True, wait=True):  # `gc` waits for it
             if self.get(digest) is not None:
                 os.utime(path)  # young again, for `gc`
             else:
-                write_bytes(path, self.compressor.compress(data))
+                write_bytes(path, self.compressors[0].compress(data))
         return digest
 
     def get(self, digest: str, max_bytes: int = MAX_BYTES) -> bytes | None:
@@ -112,13 +101,11 @@ class ObjectStore:
             packed = self._path(digest).read_bytes()
         except FileNotFoundError:
             return None
-        for compressor in (self.compressor, *self.others):
+        for compressor in self.compressors:
             if packed.startswith(compressor.magic):
-                try:
+                with suppress(ValueError):
                     data = compressor.decompress(packed, max_bytes)
-                except ValueError:
-                    return None
-                return data if sha256(data) == digest else None
+                    return data if sha256(data) == digest else None
         return None
 
     def digests(self) -> Iterator[str]:
@@ -138,9 +125,11 @@ class ObjectStore:
         Returns:
             How many were removed.
         """
+        if not self.folder.is_dir():
+            return 0
         removed = 0
         oldest = time.time() - grace
-        with self._lock(exclusive=True):
+        with locked(self.folder.resolve(), wait=True):
             for folder in self.folder.glob("??"):
                 sweep(folder)
             for digest in list(self.digests()):
@@ -154,16 +143,3 @@ class ObjectStore:
         if not _DIGEST.fullmatch(digest):
             raise FaultError(f"{digest!r} is not the hash of an object", "please report it")
         return self.folder / digest[:2] / digest[2:]
-
-    @contextmanager
-    def _lock(self, *, exclusive: bool) -> Iterator[None]:
-        """Many may put at once, but none while objects are removed."""
-        if not self.folder.is_dir():
-            yield
-            return
-        handle = os.open(self.folder, os.O_RDONLY)
-        try:
-            flock.lock(handle, shared=not exclusive, wait=True)
-            yield
-        finally:
-            os.close(handle)

@@ -10,29 +10,19 @@ from __future__ import annotations
 
 import io
 import json
-import lzma
 import re
 import shutil
-import tokenize
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from foldry.dataset import packs
 from foldry.dataset.diverse import diverse_rows
-from foldry.dataset.packs import (
-    CLUSTERS,
-    KnownChain,
-    Library,
-    alignment_arrays,
-    read_table,
-    structure_arrays,
-    write_pack,
-)
-from foldry.errors import InputError
+from foldry.errors import FoldryError, InputError
 from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
 from foldry.formats.npz import check_array
 from foldry.residues import ATOM37_MASK
@@ -48,7 +38,7 @@ from foldry.store.files import (
 from foldry.store.files import names as names_in
 from foldry.store.hashes import sha256
 from foldry.store.locks import hold, hold_file
-from foldry.weights.official import load
+from foldry.weights.state_file import load
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "start.safetensors"
@@ -61,18 +51,6 @@ _FORMAT: Final = 2
 _UNFINISHED: Final = re.compile(r"part-\d+\.bin")
 """Files of a bundle that has no manifest yet."""
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
-_DAMAGED: Final = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    lzma.LZMAError,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
-"""What archives with wrong bytes raise, and arrays that are others than were packed."""
 
 
 @dataclass(frozen=True)
@@ -103,18 +81,14 @@ def pack(
     """
     load(weights)  # so that the machine that unpacks them can
     splits = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
-    splits = [split for split in splits if split != CLUSTERS]
+    splits = [split for split in splits if split != packs.CLUSTERS]
     strange = [split for split in splits if not _SPLIT.fullmatch(split)]
     if not splits:
-        raise InputError(
-            "holds no split's table", "give the folder of packs", where=folder / "splits"
-        )
+        where = folder / "splits"
+        raise InputError("holds no split's table", "give the folder of packs", where=where)
     if strange:
-        raise InputError(
-            "cannot be packed",
-            "rename it with letters, digits, - and _ alone",
-            where=folder / "splits" / f"{strange[0]}.tsv",
-        )
+        where = folder / "splits" / f"{strange[0]}.tsv"
+        raise InputError("cannot be packed", "name it with letters, digits, - and _", where=where)
     check_folder(out)
     there = names_in(out)
     if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
@@ -126,17 +100,18 @@ def pack(
 
 def _pack(folder: Path, splits: Sequence[str], weights: Path, max_rows: int) -> bytes:
     """The archive of a folder of packs."""
-    library = Library(folder, splits)
+    library = packs.Library(folder, splits)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for split, hits in zip(splits, library.templates.shards, strict=True):
-            names = [row["id"] for row in read_table(folder / "splits" / f"{split}.tsv")]
+            names = [row["id"] for row in packs.read_table(folder / "splits" / f"{split}.tsv")]
             _add(archive, f"structures/{split}", _structures(library, names))
             _add(archive, f"msas/{split}", _alignments(library, names, max_rows))
             _add(archive, f"templates/{split}", hits)
-        for table in (*splits, CLUSTERS):
-            _add_file(archive, folder / "splits" / f"{table}.tsv", f"splits/{table}.tsv")
-        _add_file(archive, weights, WEIGHTS)
+        for table in (*splits, packs.CLUSTERS):
+            name = f"splits/{table}.tsv"
+            archive.writestr(_member(name), (folder / name).read_bytes())
+        archive.writestr(_member(WEIGHTS), weights.read_bytes())
         _check_size(archive, folder)
     return file.getvalue()
 
@@ -159,34 +134,30 @@ def unpack(bundle: Path, out: Path) -> None:
     if not known or not splits:
         raise InputError("names no splits", "pack the bundle again", where=bundle / MANIFEST)
     try:
-        with (
-            zipfile.ZipFile(io.BytesIO(data)) as archive,
-            hold_file(out),
-            new_folder(out) as partial,
-        ):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive, hold_file(out), new_folder(out) as new:
             _check_size(archive, bundle)
-            _unpack(archive, splits, partial)
-    except InputError:
+            _unpack(archive, splits, new)
+    except (FoldryError, OSError, MemoryError):
         raise
-    except _DAMAGED as error:
+    except Exception as error:  # wrong bytes make zipfile, LZMA and NumPy raise nearly anything
         why = str(error) or type(error).__name__
-        raise InputError(
-            f"is not a readable bundle ({why})", "pack it again", where=bundle
-        ) from error
+        what = f"is not a readable bundle ({why})"
+        raise InputError(what, "pack it again", where=bundle) from error
 
 
 def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
     for split in splits:
-        chains = _chains(_take(archive, f"structures/{split}"))
-        write_pack(out / "structures" / f"structures-{split}.npz", structure_arrays(chains))
-        columns = _by_column(_take(archive, f"msas/{split}"))
-        write_pack(out / "msas" / f"msas-{split}.npz", columns)
-        hits = _take(archive, f"templates/{split}")
-        write_pack(out / "templates" / f"templates-{split}.npz", hits)
+        made = {
+            "structures": packs.structure_arrays(_chains(_take(archive, f"structures/{split}"))),
+            "msas": _by_column(_take(archive, f"msas/{split}")),
+            "templates": _take(archive, f"templates/{split}"),
+        }
+        for kind, arrays in made.items():
+            packs.write_pack(out / kind / f"{kind}-{split}.npz", arrays)
     make_folder(out / "splits")
-    for table in (*splits, CLUSTERS):
-        _take_file(archive, f"splits/{table}.tsv", out / "splits" / f"{table}.tsv")
-    _take_file(archive, WEIGHTS, out / WEIGHTS)
+    for name in (*(f"splits/{table}.tsv" for table in (*splits, packs.CLUSTERS)), WEIGHTS):
+        with archive.open(_checked(archive, name)) as packed, new_file(out / name) as file:
+            shutil.copyfileobj(packed, file)
 
 
 def write_parts(
@@ -225,9 +196,8 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
         parts = [Part(**part) for part in manifest["parts"]]
         known = manifest["format"] == _FORMAT
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"is not a readable manifest ({error})", "carry it again", where=path
-        ) from error
+        what = f"is not a readable manifest ({error})"
+        raise InputError(what, "carry it again", where=path) from error
     if not known:
         raise InputError("is of another version of Foldry", "pack the bundle again", where=path)
     data, total = [], 0
@@ -246,50 +216,47 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
     return b"".join(data), manifest
 
 
-def _structures(library: Library, names: list[str]) -> dict[str, np.ndarray]:
+def _structures(library: packs.Library, names: list[str]) -> dict[str, np.ndarray]:
     chains = [library.chain(name) for name in names]
-    aatype = np.concatenate([chain.aatype for chain in chains])
-    mask = np.concatenate([chain.mask for chain in chains]) > 0
+    aatype, mask = packs.joined(chains, "aatype"), packs.joined(chains, "mask") > 0
     try:
-        atoms = encode_atoms(np.concatenate([chain.positions for chain in chains]), mask, STEP)
+        atoms = encode_atoms(packs.joined(chains, "positions"), mask, STEP)
     except ValueError as error:
         raise InputError(f"The packs are damaged ({error})", "make them again") from error
     return {
         "ids": np.array(names),
         "lengths": np.array([len(chain) for chain in chains], np.int32),
         "resolution": np.array([chain.resolution for chain in chains], np.float32),
-        "plddt": np.concatenate([chain.plddt for chain in chains]).astype(np.uint8),
+        "plddt": packs.joined(chains, "plddt").astype(np.uint8),
         "aatype": aatype.astype(np.uint8),
-        "residue_step": np.diff(
-            np.concatenate([chain.residue_index for chain in chains]), prepend=0
-        ).astype(np.int32),
+        "residue_step": np.diff(packs.joined(chains, "residue_index"), prepend=0).astype(np.int32),
         # Few residues have other atoms than their kind: the difference is nearly all zero.
         "mask": np.packbits(mask ^ (ATOM37_MASK[aatype] > 0), axis=1),
         **atoms,
     }
 
 
-def _chains(arrays: dict[str, np.ndarray]) -> dict[str, KnownChain]:
+def _chains(arrays: dict[str, np.ndarray]) -> dict[str, packs.KnownChain]:
     aatype = arrays["aatype"].astype(np.int64)
-    residue_index = np.cumsum(arrays["residue_step"])
     mask = unpack_mask(arrays["mask"]) ^ (ATOM37_MASK[aatype] > 0)
-    positions = decode_atoms(arrays, mask).astype(np.float32)
+    whole = packs.KnownChain(
+        aatype=aatype,
+        residue_index=np.cumsum(arrays["residue_step"]),
+        positions=decode_atoms(arrays, mask).astype(np.float32),
+        mask=mask.astype(np.float32),
+        resolution=0.0,
+        plddt=arrays["plddt"].astype(np.float32),
+    )
     offsets = np.cumsum([0, *arrays["lengths"]])
-    chains = {}
-    for number, name in enumerate(arrays["ids"].tolist()):
-        own = slice(*offsets[number : number + 2])
-        chains[name] = KnownChain(
-            aatype=aatype[own],
-            residue_index=residue_index[own],
-            positions=positions[own],
-            mask=mask[own].astype(np.float32),
-            resolution=float(arrays["resolution"][number]),
-            plddt=arrays["plddt"][own].astype(np.float32),
+    return {
+        name: replace(whole.window(slice(*offsets[number : number + 2])), resolution=resolution)
+        for number, (name, resolution) in enumerate(
+            zip(arrays["ids"].tolist(), arrays["resolution"].tolist(), strict=True)
         )
-    return chains
+    }
 
 
-def _alignments(library: Library, names: list[str], max_rows: int) -> dict[str, np.ndarray]:
+def _alignments(library: packs.Library, names: list[str], max_rows: int) -> dict[str, np.ndarray]:
     """The pack's arrays but for the codes, which compress better row by row."""
     kept = {}
     for name in names:
@@ -297,7 +264,7 @@ def _alignments(library: Library, names: list[str], max_rows: int) -> dict[str, 
         rows = diverse_rows(msa, max_rows)
         kept[name] = msa[rows], deletions[rows]
     by_row = np.concatenate([msa.ravel() for msa, _ in kept.values()])
-    return alignment_arrays(kept) | {"residues": by_row}
+    return packs.alignment_arrays(kept) | {"residues": by_row}
 
 
 def _by_column(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -313,10 +280,6 @@ def _add(archive: zipfile.ZipFile, place: str, arrays: Mapping[str, np.ndarray])
             np.lib.format.write_array(file, array, allow_pickle=False)
 
 
-def _add_file(archive: zipfile.ZipFile, path: Path, name: str) -> None:
-    archive.writestr(_member(name), path.read_bytes())
-
-
 def _member(name: str) -> zipfile.ZipInfo:
     """An entry that is the same whenever it is written."""
     info = zipfile.ZipInfo(name)
@@ -330,27 +293,20 @@ def _check_size(archive: zipfile.ZipFile, source: Path) -> None:
 
 
 def _too_large(source: Path) -> InputError:
-    return InputError(
-        f"holds more than {MAX_UNPACKED >> 30} GiB", "take fewer chains", where=source
-    )
-
-
-def _take_file(archive: zipfile.ZipFile, name: str, path: Path) -> None:
-    with archive.open(_checked(archive, name)) as packed, new_file(path) as file:
-        shutil.copyfileobj(packed, file)
+    what = f"holds more than {MAX_UNPACKED >> 30} GiB"
+    return InputError(what, "take fewer chains", where=source)
 
 
 def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:
-    return dict(_members(archive, place))
-
-
-def _members(archive: zipfile.ZipFile, place: str) -> Iterator[tuple[str, np.ndarray]]:
+    """All arrays of a folder of the archive, by name."""
+    taken = {}
     for name in archive.namelist():
         if name.startswith(f"{place}/"):
-            info = _checked(archive, name)
-            check_array(archive, info)
-            with archive.open(info) as file:
-                yield Path(name).stem, np.lib.format.read_array(file, allow_pickle=False)
+            member = _checked(archive, name)
+            check_array(archive, member)
+            with archive.open(member) as file:
+                taken[Path(name).stem] = np.lib.format.read_array(file, allow_pickle=False)
+    return taken
 
 
 def _checked(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:

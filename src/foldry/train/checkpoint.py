@@ -19,7 +19,7 @@ from foldry.store.files import write_bytes
 from foldry.train.config import StageConfig
 from foldry.train.distributed import like, whole
 from foldry.train.ema import EMA
-from foldry.weights.official import safetensors_bytes
+from foldry.weights.state_file import safetensors_bytes
 
 NAME = "checkpoint.safetensors"
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
@@ -49,20 +49,18 @@ class Progress:
 
 
 def settings(config: ModelConfig, stage: StageConfig, seed: int) -> dict[str, object]:
-    """What a run is told that a stage may not change while it goes on, by name."""
+    """The settings, by name, that may not change while a stage goes on."""
     known = {"seed": seed, _NETWORK: config.to_dict()} | asdict(stage)
     flat = _flat({name: value for name, value in known.items() if name not in MAY_CHANGE})
     read: dict[str, object] = json.loads(json.dumps(flat))
     return read
 
 
-def _flat(values: Mapping[str, Any]) -> dict[str, object]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
     flat: dict[str, object] = {}
     for name, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}.{key}": inner for key, inner in _flat(value).items()}
-        else:
-            flat[name] = value
+        nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat
 
 
@@ -72,13 +70,13 @@ def save_checkpoint(
     ema: EMA,
     optimizer: torch.optim.Adam,
     progress: Progress,
-    told: Mapping[str, object],
+    fixed: Mapping[str, object],
 ) -> None:
     """Write everything that the next step depends on; all that is random follows from the step.
 
     The file is whole or the one before, whenever the process is killed. It does not depend on how
     many workers there are; all must call this where parameters are divided, and the first writes.
-    `told` are the run's `settings`.
+    `fixed` are the run's `settings`.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
@@ -90,7 +88,7 @@ def save_checkpoint(
         return
     data = safetensors_bytes(
         {name: tensor.cpu().contiguous() for name, tensor in tensors.items()},
-        {"progress": json.dumps(asdict(progress)), "settings": json.dumps(told)},
+        {"progress": json.dumps(asdict(progress)), "settings": json.dumps(fixed)},
     )
     write_bytes(folder / NAME, data, sync=True)
 
@@ -105,21 +103,12 @@ def read_progress(folder: Path) -> Progress | None:
     return _read_notes(path)[0] if path.is_file() else None
 
 
-def is_damaged(folder: Path) -> bool:
-    """Whether the run in a folder has a checkpoint that is not whole."""
-    try:
-        read_progress(folder)
-    except InputError:
-        return True
-    return False
-
-
 def load_checkpoint(
     folder: Path,
     model: nn.Module,
     ema: EMA,
     optimizer: torch.optim.Adam,
-    told: Mapping[str, object],
+    fixed: Mapping[str, object],
 ) -> Progress:
     """Put a run back to where `save_checkpoint` left it.
 
@@ -129,12 +118,9 @@ def load_checkpoint(
     """
     path = folder / NAME
     progress, before = _read_notes(path)
-    goes_on = progress.stage == told["name"]
-    _check_same(
-        folder,
-        before,
-        {name: told[name] for name in told if goes_on or name.startswith(f"{_NETWORK}.")},
-    )
+    goes_on = progress.stage == fixed["name"]
+    same = {name: fixed[name] for name in fixed if goes_on or name.startswith(f"{_NETWORK}.")}
+    _check_same(folder, before, same)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -142,16 +128,13 @@ def load_checkpoint(
         by_muon = {id(parameter) for group in groups for parameter in group["params"]}
         for name, parameter in model.named_parameters():
             parameter.data.copy_(like(tensors[f"model.{name}"], parameter))
-            state = {
-                key: tensors[f"adam.{key}.{name}"]
-                for key in ADAM_STATE
-                if f"adam.{key}.{name}" in tensors
-            }
+            kept = {key: tensors.get(f"adam.{key}.{name}") for key in ADAM_STATE}
             # What Muon kept is not enough for a stage of Adam, which begins anew.
-            if "step" in state or id(parameter) in by_muon:
+            if kept["step"] is not None or id(parameter) in by_muon:
                 optimizer.state[parameter] = {
                     key: tensor if key == "step" else like(tensor, parameter)
-                    for key, tensor in state.items()
+                    for key, tensor in kept.items()
+                    if tensor is not None
                 }
         for name, tensor in ema.state.items():
             tensor.copy_(like(tensors[f"ema.{name}"], tensor))
@@ -160,20 +143,17 @@ def load_checkpoint(
     return progress
 
 
-def _check_same(folder: Path, before: Mapping[str, object], told: Mapping[str, object]) -> None:
+def _check_same(folder: Path, before: Mapping[str, object], fixed: Mapping[str, object]) -> None:
     """That a run goes on as it began; what an earlier version of Foldry lacked is not compared."""
     changed = [
         f"{name} {before[name]}, not {value}"
-        for name, value in told.items()
+        for name, value in fixed.items()
         if name in before and before[name] != value
     ]
     if changed:
         more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
-        raise InputError(
-            f"holds a run that was begun with {', '.join(changed[:3])}{more}",
-            "give the same settings, or another `out`",
-            where=folder,
-        )
+        what = f"holds a run that was begun with {', '.join(changed[:3])}{more}"
+        raise InputError(what, "give the same settings, or another `out`", where=folder)
 
 
 def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:

@@ -2,72 +2,49 @@
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 import numpy as np
 
+from foldry.dataset.samples import PARTS, SampleConfig
 from foldry.errors import InputError
 from foldry.model.config import ModelConfig
 from foldry.train.losses import LossConfig, fine_tuning
 
-PARTS: Final = ("train", "selection", "confidence")
 FROM_NOTHING: Final = "fold"
 """mini's first stage, in which the structure module learns alone: what is trained has left it."""
 
 
-@dataclass(frozen=True)
-class StageConfig:
-    """One stage of a training run.
+@dataclass(frozen=True, kw_only=True)
+class StageConfig(SampleConfig):
+    """One stage of a training run: what its samples are, how long, and with which losses.
 
     Attributes:
-        name: What the stage is called.
         losses: Weights of the loss terms.
         num_steps: Optimiser steps.
-        chains: Which part of the chains: `train`, or `confidence`, which the others never see.
-        batch_size: Samples in a step.
         micro_batch: Samples that pass through the network together; None takes the whole batch.
             A worker takes whole micro-batches.
-        crop_size: Residues in a sample.
-        spatial_fraction: Longer chains of which the residues around one are taken, not a run.
-        num_rows: Alignment rows at most; fewer are drawn at random.
-        num_extra_rows: Rows of the extra alignment.
-        deleted_blocks: Blocks of neighbouring rows that an alignment is drawn without (SI
-            Algorithm 1); without any it is thinned by drawing rows.
-        num_blocks: Evoformer blocks that run; None runs all. Without any the structure module
-            learns alone.
+        num_blocks: Evoformer blocks that run; None runs all. With 0 the structure module learns
+            alone.
         optimizer: `adam`, or `muon` for the matrices.
         learning_rate, final_learning_rate: Falling in a straight line over the stage.
         warmup_steps: Steps over which the learning rate rises from zero.
         decay_step: From this step on the learning rate is 0.95 of it; None never.
         adam_beta2: Adam's decay of the squared gradient.
-        max_passes: Passes of the network in a sample, drawn evenly from 1 up to this.
         max_gradient_norm: Longer gradients are scaled down to this length.
         clipping: Whether that is done to the batch's gradient, or to each sample's.
-        ema_decay: Of the average that is kept.
-        template_fraction: Samples with a template of the chain's hits, where it has one.
-        self_template_fraction: Samples whose template is the chain itself with noise.
-        single_row_fraction: Samples with a template that have no alignment.
-        min_plddt: Residues of predicted structures count in the losses from this pLDDT on.
+        ema_decay: Decay of the average that is kept.
         trained: Prefixes of the parameters that are trained; the others stay as they are.
     """
 
-    name: str
     losses: LossConfig
     num_steps: int
-    chains: str = "train"
-    batch_size: int = 2
     micro_batch: int | None = None
-    crop_size: int = 64
-    spatial_fraction: float = 0.0
-    num_rows: int = 32
-    num_extra_rows: int = 0
-    deleted_blocks: int = 0
     num_blocks: int | None = None
     optimizer: Literal["adam", "muon"] = "adam"
     learning_rate: float = 1e-3
@@ -75,14 +52,9 @@ class StageConfig:
     warmup_steps: int = 100
     decay_step: int | None = None
     adam_beta2: float = 0.99
-    max_passes: int = 1
     max_gradient_norm: float = 0.1
     clipping: Literal["batch", "sample"] = "batch"
     ema_decay: float = 0.995
-    template_fraction: float = 0.6
-    self_template_fraction: float = 0.0
-    single_row_fraction: float = 0.2
-    min_plddt: float = 0.0
     trained: tuple[str, ...] = ("",)
 
     def __post_init__(self) -> None:
@@ -182,7 +154,7 @@ def choose_stages(
 
     Args:
         config: The network.
-        name: A stage, or `all`; None is all that what it starts from has need of.
+        name: A stage, or `all`; None takes every stage that the starting weights still need.
         settings: Other values for them, see `with_values`.
         from_weights: Whether it starts from weights, and so not with `FROM_NOTHING`.
 
@@ -208,49 +180,38 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
     """
     values: dict[str, Any] = {}
     weights: dict[str, Any] = {}
+    known = vars(stage) | {f"losses.{name}": value for name, value in vars(stage.losses).items()}
     for setting in settings:
         name, _, text = setting.partition("=")
-        of_losses = name.startswith("losses.")
-        owner: Any = stage.losses if of_losses else stage
-        field = name.removeprefix("losses.")
-        if field not in _names(owner):
-            known = [*_names(stage), *_names(stage.losses, "losses.")]
+        if name not in known or name in ("name", "losses"):
             like = get_close_matches(name, known, 1)
             hint = f"the nearest is {like[0]}" if like else "docs/train.md says where they are"
             raise InputError(f"cannot be set, a stage has no value {name!r}", hint, where=setting)
         try:
-            (weights if of_losses else values)[field] = _value(text, getattr(owner, field))
+            value = _value(text, known[name])
         except ValueError as error:
             raise InputError(f"cannot be set ({error})", where=setting) from error
+        (weights if "." in name else values)[name.removeprefix("losses.")] = value
     try:
         return replace(stage, losses=replace(stage.losses, **weights), **values)
     except ValueError as error:
         raise InputError(f"cannot be set ({error})", where=" ".join(settings)) from error
 
 
-def _names(owner: StageConfig | LossConfig, prefix: str = "") -> list[str]:
-    """What can be set of a stage or of its losses."""
-    return [prefix + each.name for each in fields(owner) if each.name not in ("name", "losses")]
-
-
 def _value(text: str, known: object) -> object:
-    """A value of the kind of the one known; what may be None is else a whole number."""
+    """A value of the kind of the one known; what may be None is otherwise a whole number."""
     if isinstance(known, str):
         return text
+    if isinstance(known, tuple):
+        return tuple(text.split(","))
     if isinstance(known, bool):
         if text not in ("True", "False"):
             raise ValueError("True or False is needed")
         return text == "True"
     if isinstance(known, float):
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
+        if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", text):
             raise ValueError("a finite number is needed")
-        return number
-    if isinstance(known, tuple):
-        return tuple(text.split(","))
+        return float(text)
     if known is None and text == "None":
         return None
     if not re.fullmatch(r"-?\d{1,15}", text):
@@ -268,7 +229,7 @@ CONFIDENCE_LOSSES: Final = LossConfig(
     plddt=1.0,
     pae=1.0,
 )
-"""Of the confidence heads alone."""
+"""Those of the confidence heads alone."""
 
 
 def mini_stages() -> tuple[StageConfig, ...]:

@@ -62,10 +62,8 @@ class Workers:
             InputError: There are more workers than micro-batches.
         """
         if len(groups) < self.size:
-            raise InputError(
-                f"{self.size} workers share {len(groups)} micro-batches a step",
-                "start fewer, or make the micro-batches smaller",
-            )
+            what = f"{self.size} workers share {len(groups)} micro-batches a step"
+            raise InputError(what, "start fewer, or make the micro-batches smaller")
         total = sum(map(len, groups))
         mine = [
             MicroBatch(number, groups[number], len(groups[number]) / total)
@@ -88,31 +86,25 @@ class Workers:
             dist.barrier()
 
     def first_says(self, flag: bool, device: torch.device) -> bool:
-        """What the first worker says, told to all."""
+        """What the first worker says, on all workers."""
         if self.size == 1:
             return flag
-        told = torch.tensor(int(flag), device=device)
-        dist.broadcast(told, 0)
-        return bool(told)
-
-
-def is_worker() -> bool:
-    """Whether `torchrun` or a supervisor started this process as one of several."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+        said = torch.tensor(int(flag), device=device)
+        dist.broadcast(said, 0)
+        return bool(said)
 
 
 @contextmanager
 def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Workers]:
-    """Meet the other workers that the environment names, as `torchrun` sets it; or be alone.
+    """Meet the other workers that the environment names, as `torchrun` sets it, or be alone.
 
     Raises:
         InputError: Parameters shall be divided and there is nobody to divide them with.
     """
-    if not is_worker():
+    if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         if shard:
-            raise InputError(
-                "one process has nothing to shard", "start several, or leave `shard` out"
-            )
+            advice = "start several, or leave `shard` out"
+            raise InputError("one process has nothing to shard", advice)
         yield Workers()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -123,7 +115,7 @@ def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Worke
 
 
 def device_of_worker(device: torch.device) -> torch.device:
-    """Of several GPUs the one that is this worker's."""
+    """This worker's GPU where there are several."""
     local = os.environ.get("LOCAL_RANK")
     if device.type != "cuda" or device.index is not None or local is None:
         return device

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 CONTROL: Final = "workers"
 SUPERVISOR: Final = "FOLDRY_SUPERVISOR"
-"""The environment variable that tells a worker its supervisor's process."""
+"""The environment variable that gives a worker its supervisor's process."""
 STOPPED: Final = 75
 """A worker's exit code after a stop that was asked for; it is not done."""
 POLL_SECONDS: Final = 0.5
@@ -62,16 +62,14 @@ def asked_to_stop(folder: Path, size: int) -> bool:
 
 
 class WorkerError(FoldryError):
-    """A worker failed, and has said why; the exit code is its own where it is one of ours."""
+    """A worker failed and has said why; the exit code is the worker's where it is one of ours."""
 
     code = "worker"
     exit_code = OutsideError.exit_code
 
     def __init__(self, code: int) -> None:
-        super().__init__(
-            f"A worker ended with code {code}",
-            "see its message above; the same command goes on from the last checkpoint",
-        )
+        advice = "see its message above; the same command goes on from the last checkpoint"
+        super().__init__(f"A worker ended with code {code}", advice)
         if code in (*range(1, 6), FaultError.exit_code, INTERRUPTED):
             self.exit_code = code
 
@@ -108,15 +106,11 @@ class Supervisor:
             WorkerError: A worker failed.
             BusyError: Another command runs in the folder.
         """
-        with hold(self.folder) as lock:
-            return self._run(lock)
-
-    def _run(self, lock: tuple[int, ...]) -> bool:
         started = last = time.monotonic()
         crew: list[subprocess.Popen[bytes]] = []
         slot = None
-        self._follow(None)
-        with _signals() as changes:
+        with hold(self.folder) as lock, _signals() as changes:
+            self._follow(None)
             try:
                 while True:
                     now = datetime.now().astimezone()
@@ -134,7 +128,10 @@ class Supervisor:
                     elapsed, last = time.monotonic() - last, time.monotonic()
                     self.meter.add(now, elapsed, len(crew), slot)
             finally:
-                _end(crew)
+                for worker in crew:  # the checkpoint on disk is always whole
+                    worker.kill()
+                for worker in crew:
+                    worker.wait()
                 self.meter.close()
 
     def _follow(self, slot: Slot | None) -> None:
@@ -190,14 +187,6 @@ def _free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
-
-
-def _end(crew: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End workers that still run; the checkpoint on disk is always whole."""
-    for worker in crew:
-        worker.kill()
-    for worker in crew:
-        worker.wait()
 
 
 @contextmanager

@@ -15,7 +15,7 @@ class Gradient:
     """The mean gradient of a step's samples, which does not depend on how many workers there are.
 
     With clipping by sample each micro-batch is one sample, whose gradient is scaled down to
-    `max_gradient_norm` before the mean is taken (SI 1.11.3); else the mean is.
+    `max_gradient_norm` before the mean is taken (SI 1.11.3); otherwise the mean is.
 
     Attributes:
         num_skipped: Samples of this worker left out, with clipping by sample, because their
@@ -70,10 +70,9 @@ class Gradient:
         workers.sum_(flat)
         if workers.shard:
             flat /= workers.size
-        told = torch.stack([*terms.values(), flat.new_tensor(self.norms)])
-        told = torch.cat([told, told.new_tensor([self.num_skipped])])
+        numbers = torch.stack([*terms.values(), *flat.new_tensor([self.norms, self.num_skipped])])
         names = [*terms, "gradient_norm", "skipped"]
-        means = dict(zip(names, workers.sum_(told).tolist(), strict=True))
+        means = dict(zip(names, workers.sum_(numbers).tolist(), strict=True))
         shrink = 1.0
         if self.stage.clipping == "batch":
             norm = means["gradient_norm"] = self._norm(flat)

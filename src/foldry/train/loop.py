@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,23 +15,17 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError, MissingError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
 from foldry.store.files import append_line, check_file, make_folder, set_aside
 from foldry.store.locks import hold
-from foldry.train.checkpoint import (
-    NAME,
-    Progress,
-    is_damaged,
-    load_checkpoint,
-    read_progress,
-    save_checkpoint,
-    settings,
-)
+from foldry.train import checkpoint
+from foldry.train.checkpoint import Progress
 from foldry.train.config import StageConfig
-from foldry.train.data import TrainingSet
+from foldry.train.data import make_batch
 from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.elastic import is_supervised
 from foldry.train.ema import EMA
@@ -40,7 +34,7 @@ from foldry.train.losses import Losses, total_loss
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
 from foldry.train.validate import averaged, validate
-from foldry.weights.official import save
+from foldry.weights.state_file import save
 
 logger = logging.getLogger(__name__)
 
@@ -105,20 +99,18 @@ def train_stages(
     started = time.monotonic()
     for stage in stages:
         data.chains(stage)  # what has none is said now, not hours later
+    workers = workers or Workers()
     # A supervisor holds the folder for its workers.
-    ours = (workers is None or workers.rank == 0) and not is_supervised()
-    with hold(run.folder) if ours else nullcontext():
-        if workers is None or workers.rank == 0:
+    with nullcontext() if workers.rank or is_supervised() else hold(run.folder):
+        if workers.rank == 0:
             _set_damaged_aside(run.folder)
-        if workers is not None:
-            workers.wait()  # all read what is there now
-        progress = read_progress(run.folder)
+        workers.wait()  # all read what is there now
+        progress = checkpoint.read_progress(run.folder)
         names = [stage.name for stage in stages]
         first = names.index(progress.stage) if progress and progress.stage in names else 0
         for stage in stages[first:]:
-            left = run.minutes
-            if left is not None:
-                left -= (time.monotonic() - started) / 60
+            passed = (time.monotonic() - started) / 60
+            left = None if run.minutes is None else run.minutes - passed
             limited = replace(run, minutes=left)
             progress = train(config, stage, data, limited, runtime, watch, workers)
             if progress.step < stage.num_steps:
@@ -157,14 +149,16 @@ def train(
     """
     started = time.monotonic()
     runtime, workers = runtime or Runtime(), workers or Workers()
-    _check_folder(run.folder)
+    make_folder(run.folder)
+    for name in (checkpoint.NAME, WEIGHTS, LOG):
+        check_file(run.folder / name)
     model = build(config, stage, run, runtime, workers)
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
     progress = Progress(stage.name, 0, 0, from_weights=run.start is not None)
-    told = settings(config, stage, run.seed)
-    if (run.folder / NAME).is_file():
-        progress = load_checkpoint(run.folder, model, ema, optimizer, told)
+    fixed = checkpoint.settings(config, stage, run.seed)
+    if (run.folder / checkpoint.NAME).is_file():
+        progress = checkpoint.load_checkpoint(run.folder, model, ema, optimizer, fixed)
         if progress.stage != stage.name:
             progress = replace(progress, stage=stage.name, step=0, from_weights=False)
             if not whole_network(stage):
@@ -175,10 +169,10 @@ def train(
         # The checkpoint is last: what it says is done is then on disk.
         if workers.rank == 0:
             save(run.folder / WEIGHTS, state, config, {"samples": str(progress.num_samples)})
-        save_checkpoint(run.folder, model, ema, optimizer, progress, told)
+        checkpoint.save_checkpoint(run.folder, model, ema, optimizer, progress, fixed)
         workers.wait()  # the next stage reads the checkpoint on every worker
 
-    with Log(run, workers, watch) as log:
+    with closing(Log(run, workers, watch)) as log:
         skipped_in_a_row = 0
         for step, batches in prefetch(data, stage, run.seed, progress.step, workers, runtime):
             warmup = WARMUP_FROM_WEIGHTS if progress.from_weights else 0
@@ -202,11 +196,9 @@ def train(
                 keep()
             skipped_in_a_row = skipped_in_a_row + 1 if skipped == stage.batch_size else 0
             if skipped_in_a_row == MAX_SKIPPED:
-                raise InputError(
-                    f"the last {MAX_SKIPPED} steps had no finite gradient",
-                    "begin another run, with `start` set to earlier weights or with a lower "
-                    "learning rate",
-                )
+                what = f"the last {MAX_SKIPPED} steps had no finite gradient"
+                advice = "begin another run with `start` set to earlier weights or a lower rate"
+                raise InputError(what, advice)
             if validating:
                 copy = averaged(config, ema.whole(), model)
                 scores = validate(copy, data, stage, run.validation_chains, workers)
@@ -218,21 +210,16 @@ def train(
 
 def _set_damaged_aside(folder: Path) -> None:
     """Let a damaged checkpoint count as absent, and lose neither it nor the weights beside it."""
-    if is_damaged(folder):
-        for name in (NAME, WEIGHTS):
+    try:
+        checkpoint.read_progress(folder)
+    except InputError:
+        for name in (checkpoint.NAME, WEIGHTS):
             set_aside(folder / name)
         logger.warning(
             "The checkpoint in %s is damaged, and the run begins anew: it and its weights are kept "
             "there as *.damaged.",
             folder,
         )
-
-
-def _check_folder(folder: Path) -> None:
-    """Make a run's folder, and make sure that its files can be written."""
-    make_folder(folder)
-    for name in (NAME, WEIGHTS, LOG):
-        check_file(folder / name)
 
 
 def build(
@@ -250,14 +237,11 @@ def build(
         parameter.requires_grad_(name.startswith(stage.trained))
     if workers.shard:
         if stage.clipping == "sample":
-            raise InputError(
-                "clipping by sample needs each sample's whole gradient",
-                "leave `shard` out, or clip by batch",
-            )
+            what = "clipping by sample needs each sample's whole gradient"
+            raise InputError(what, "leave `shard` out, or clip by batch")
         if stage.optimizer == "muon":
-            raise InputError(
-                "Muon needs whole matrices", "leave `shard` out, or set optimizer=adam"
-            )
+            advice = "leave `shard` out, or set optimizer=adam"
+            raise InputError("Muon needs whole matrices", advice)
         shard_blocks(model)
     return model
 
@@ -293,7 +277,7 @@ def prefetch(
 
     def make(step: int) -> list[tuple[MicroBatch, Batch]]:
         return [
-            (micro, data.batch(stage, seed, step, micro.samples).to(runtime.device))
+            (micro, make_batch(data, stage, seed, step, micro.samples).to(runtime.device))
             for micro in share
         ]
 
@@ -335,12 +319,9 @@ def train_step(
     terms["damaged"] = terms["loss"].new_tensor(damaged)
     means = gradient.finish(optimizer, terms)
     counts = {name: round(means.pop(name)) for name in ("skipped", "damaged")}
-    return {
-        **{name: _rounded(value) for name, value in means.items()},
-        "learning_rate": optimizer.param_groups[0]["lr"],
-        "passes": num_passes,
-        **counts,
-    }
+    line: Line = {name: _rounded(value) for name, value in means.items()}
+    rate = optimizer.param_groups[0]["lr"]
+    return line | {"learning_rate": rate, "passes": num_passes} | counts
 
 
 def run_passes(model: AlphaFold, batch: Batch, num_passes: int, stage: StageConfig) -> Losses:
@@ -365,15 +346,13 @@ class Log:
     def __init__(
         self, run: Run, workers: Workers, watch: Callable[[Line], None] | None = None
     ) -> None:
-        self.run = run
+        self.folder = run.folder
         self.first = workers.rank == 0
         self.watch = watch
         self.board = _tensorboard(run.folder) if run.tensorboard and self.first else None
 
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Let TensorBoard's files be whole."""
         if self.board is not None:
             self.board.close()
 
@@ -381,22 +360,19 @@ class Log:
         """Append a line to one of the logs; numbers also go to TensorBoard, by samples seen."""
         if not self.first:
             return
-        append_line(self.run.folder / name, line)
+        append_line(self.folder / name, line)
         if name == LOG and self.watch is not None:
             self.watch(line)
-        if self.board is not None:
-            for key, value in line.items():
-                if isinstance(value, int | float):
-                    title = f"{name.removesuffix('.jsonl')}/{key}"
-                    self.board.add_scalar(title, value, line["num_samples"])
+        for key, value in line.items():
+            if self.board is not None and isinstance(value, int | float):
+                title = f"{name.removesuffix('.jsonl')}/{key}"
+                self.board.add_scalar(title, value, line["num_samples"])
 
 
 def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
-        raise MissingError(
-            "TensorBoard is not installed",
-            "run `pip install tensorboard`, or leave `tensorboard` out",
-        ) from error
+        advice = "run `pip install tensorboard`, or leave `tensorboard` out"
+        raise MissingError("TensorBoard is not installed", advice) from error
     return SummaryWriter(folder / "tensorboard")

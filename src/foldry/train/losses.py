@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -114,6 +113,8 @@ def total_loss(
     """
     truth, seq_mask = batch.targets, batch.inputs.seq_mask
     structure, pae_logits = result.structure, logits.pae
+    if config.pae and pae_logits is None:
+        raise ValueError("the aligned-error loss needs a network with that head")
     exists = truth.atom37_exists * seq_mask[..., None]
     # An X has no atoms to place, but its frame stands on its Cα like any other.
     ca = structure.frames.translation[-1]
@@ -121,19 +122,23 @@ def total_loss(
     good = well_resolved(truth.resolution)
     chain = batch.inputs.asym_id
     same_chain = chain[:, :, None] == chain[:, None]
-    known = truth.backbone_mask[:, :, None] * truth.backbone_mask[:, None]
+    backbone, beta = _pairs(truth.backbone_mask), _pairs(truth.pseudo_beta_mask)
+
+    def pae() -> Tensor:
+        assert pae_logits is not None
+        bins = aligned_error_bins(structure.frames[-1], truth.backbone, pae_logits.shape[-1])
+        return good * cross_entropy(pae_logits, bins, backbone)
+
     compute: dict[str, Callable[[], Tensor]] = {
-        "distogram": lambda: distogram_loss(
-            logits.distogram, truth.distance_bins, truth.pseudo_beta_mask
-        ),
-        "masked_msa": lambda: masked_msa_loss(
+        "distogram": lambda: cross_entropy(logits.distogram, truth.distance_bins, beta),
+        "masked_msa": lambda: cross_entropy(
             logits.masked_msa, batch.true_msa[number], batch.bert_mask[number]
         ),
         "backbone": lambda: backbone_fape(
-            structure.frames, truth.backbone, known * same_chain, batch.clamped
+            structure.frames, truth.backbone, backbone * same_chain, batch.clamped
         ).mean(0),
         "interface": lambda: interface_fape(
-            structure.frames, truth.backbone, known * ~same_chain
+            structure.frames, truth.backbone, backbone * ~same_chain
         ).mean(0),
         "sidechain": lambda: sidechain_fape(
             structure.group_frames[-1], structure.atom14[-1], truth
@@ -147,14 +152,8 @@ def total_loss(
         ),
         "smooth_lddt": lambda: smooth_lddt_loss(ca, truth.ca, truth.ca_mask),
         "ca_distance": lambda: ca_distance_loss(ca, truth.ca, truth.ca_mask),
+        "pae": pae,
     }
-    if pae_logits is not None:
-        bins = partial(
-            aligned_error_bins, structure.frames[-1], truth.backbone, pae_logits.shape[-1]
-        )
-        compute["pae"] = lambda: good * pae_loss(pae_logits, bins(), truth.backbone_mask)
-    elif config.pae:
-        raise ValueError("the aligned-error loss needs a network with that head")
     terms = {name: term() for name, term in compute.items() if getattr(config, name)}
     weight = seq_mask.sum(-1).sqrt() if config.by_length else 1.0
     total = sum(getattr(config, name) * (weight * term).mean() for name, term in terms.items())
@@ -307,22 +306,16 @@ def angle_norm_loss(
     return masked_mean((length - 1).abs().mean(-1), seq_mask, 1).mean(0)
 
 
-def distogram_loss(
-    logits: Float[Tensor, "B N N K"],
-    bins: Int[Tensor, "B N N"],
-    mask: Float[Tensor, "B N"],
+def cross_entropy(
+    logits: Float[Tensor, "B *N K"], target: Int[Tensor, " B *N"], mask: Float[Tensor, " B *N"]
 ) -> Float[Tensor, " B"]:
-    """Cross-entropy of the bins of pseudo-beta distances (SI 1.9.8)."""
-    return masked_mean(_cross_entropy(logits, bins), mask[:, :, None] * mask[:, None], 2)
+    """Mean cross-entropy where `mask` is 1.
 
-
-def masked_msa_loss(
-    logits: Float[Tensor, "B S N K"],
-    true_msa: Int[Tensor, "B S N"],
-    bert_mask: Float[Tensor, "B S N"],
-) -> Float[Tensor, " B"]:
-    """Cross-entropy of the letters under the mask (SI 1.9.9)."""
-    return masked_mean(_cross_entropy(logits, true_msa), bert_mask, 2)
+    That of the bins of pseudo-beta distances (SI 1.9.8), of the letters under the mask (SI 1.9.9),
+    of lDDT-Cα (SI 1.9.6) and of aligned errors (SI 1.9.7).
+    """
+    errors = -logits.log_softmax(-1).gather(-1, target[..., None]).squeeze(-1)
+    return masked_mean(errors, mask, mask.dim() - 1)
 
 
 def plddt_loss(
@@ -331,14 +324,7 @@ def plddt_loss(
     """Cross-entropy of the bins of lDDT-Cα, 0 to 1 (SI 1.9.6)."""
     num_bins = logits.shape[-1]
     bins = (lddt * num_bins).long().clamp(max=num_bins - 1)
-    return masked_mean(_cross_entropy(logits, bins), mask, 1)
-
-
-def pae_loss(
-    logits: Float[Tensor, "B N N K"], bins: Int[Tensor, "B N N"], mask: Float[Tensor, "B N"]
-) -> Float[Tensor, " B"]:
-    """Cross-entropy of the bins of `aligned_error_bins` (SI 1.9.7)."""
-    return masked_mean(_cross_entropy(logits, bins), mask[:, :, None] * mask[:, None], 2)
+    return cross_entropy(logits, bins, mask)
 
 
 @torch.no_grad()
@@ -432,13 +418,11 @@ def _distances(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N N"]:
     return (delta.square().sum(-1) + 1e-10).sqrt()
 
 
+def _pairs(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
+    """1 for two known residues, which may be one."""
+    return mask[:, :, None] * mask[:, None]
+
+
 def _pair_mask(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
-    """Pairs of two known residues."""
-    pairs = mask[:, :, None] * mask[:, None]
-    return pairs * (1 - torch.eye(mask.shape[1], device=mask.device))
-
-
-def _cross_entropy(
-    logits: Float[Tensor, "*B K"], target: Int[Tensor, " *B"]
-) -> Float[Tensor, " *B"]:
-    return -logits.log_softmax(-1).gather(-1, target[..., None]).squeeze(-1)
+    """1 for two known residues that differ."""
+    return _pairs(mask) * (1 - torch.eye(mask.shape[1], device=mask.device))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 MOMENTUM: Final = 0.95
 NUM_ITERATIONS: Final = 5
 COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
-"""Of the quintic whose iteration takes singular values near 1 (Jordan 2024)."""
+"""Coefficients of the quintic whose iteration takes singular values near 1 (Jordan 2024)."""
 ADAM_SHARE: Final = 0.3
 """Adam's learning rate where Muon's is 1."""
 NOT_MATRICES: Final = (

@@ -12,24 +12,22 @@ empty. A slot lasts until the next begins, the last one 15 minutes.
 
 from __future__ import annotations
 
-import csv
 import math
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from foldry.errors import InputError
+from foldry.formats.table import read_table
 from foldry.store.files import append_line, last_line
 
 SLOT: Final = timedelta(minutes=15)
 LOG: Final = "power.jsonl"
 MEASURE_SECONDS: Final = 10.0
 """Time between two readings of a meter."""
-MAX_BYTES: Final = 10_000_000
 MAX_WORKERS: Final = 4096
 COLUMNS: Final = ("start", "workers", "gco2_per_kwh", "watts_per_worker")
 
@@ -57,53 +55,39 @@ def read_plan(path: Path) -> tuple[Slot, ...]:
     Raises:
         InputError: The file cannot be read, a line is wrong, or slots are not in order.
     """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(
-                f"has more than {MAX_BYTES // 10**6} MB", "plan fewer slots", where=path
-            )
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"is not a readable power plan ({error})", where=path) from error
-    slots = [_slot(path, number, row) for number, row in enumerate(rows, 2)]
+    columns, rows = read_table(path)
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown:
+        what = f"has a column {unknown[0]!r}"
+        raise InputError(what, f"name them {', '.join(COLUMNS)}", where=path)
+    slots: list[Slot] = []
+    for row in rows:
+        where = f"{path}, line {row.line}"
+        slot = _slot(row.cells, where)
+        if slots and slot.start <= slots[-1].start:
+            advice = "sort the slots by start, and give each start once"
+            raise InputError("does not begin after the slot above it", advice, where=where)
+        slots.append(slot)
     if not slots:
-        raise InputError(
-            "has no slot", "give lines with a start and a number of workers", where=path
-        )
-    for number, (before, after) in enumerate(pairwise(slots), 3):
-        if after.start <= before.start:
-            raise InputError(
-                "does not begin after the slot above it",
-                "sort the slots by start, and give each start once",
-                where=f"{path}, line {number}",
-            )
+        advice = "give lines with a start and a number of workers"
+        raise InputError("has no slot", advice, where=path)
     return tuple(slots)
 
 
-def _slot(path: Path, line: int, row: dict[str, Any]) -> Slot:
-    unknown = [str(name) for name in row if name not in COLUMNS]
-    if unknown:
-        raise InputError(
-            f"has a column {unknown[0]}", f"name them {', '.join(COLUMNS)}", where=path
-        )
+def _slot(cells: Mapping[str, str], where: str) -> Slot:
     try:
-        start = datetime.fromisoformat(row["start"].strip()).astimezone()
-        workers = int(row["workers"])
-        carbon, watts = (float(row.get(name) or "nan") for name in COLUMNS[2:])
-    except (KeyError, AttributeError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(
-            "is not a slot",
+        start = datetime.fromisoformat(cells["start"]).astimezone()
+        workers = int(cells["workers"])
+        carbon, watts = (float(cells.get(name) or "nan") for name in COLUMNS[2:])
+    except (KeyError, ValueError, OverflowError) as error:
+        advice = (
             "give a start such as 2026-03-01T00:15, a number of workers, and numbers for carbon "
-            "and watts or nothing",
-            where=f"{path}, line {line}",
-        ) from error
-    if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
-        raise InputError(
-            "has a number out of range",
-            f"give 0 to {MAX_WORKERS} workers, and carbon and watts that are not negative",
-            where=f"{path}, line {line}",
+            "and watts or nothing"
         )
+        raise InputError("is not a slot", advice, where=where) from error
+    if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
+        advice = f"give 0 to {MAX_WORKERS} workers, and carbon and watts that are not negative"
+        raise InputError("has a number out of range", advice, where=where)
     known = [None if math.isnan(value) else value for value in (carbon, watts)]
     return Slot(start, workers, *known)
 
@@ -137,17 +121,17 @@ class Meter:
     Attributes:
         folder: The run's.
         watts_per_worker: Given by whoever starts the run.
-        measure: Reads the watts of so many workers; None stands for a machine without a meter.
+        measure: Reads the watts of so many workers; gives None where it cannot.
     """
 
     folder: Path
     watts_per_worker: float | None = None
-    measure: Callable[[int], float | None] | None = None
+    measure: Callable[[int], float | None] = gpu_watts
     _line: dict[str, Any] = field(default_factory=dict)
     _reading: tuple[datetime, int, float | None] | None = None
 
     def add(self, now: datetime, seconds: float, workers: int, slot: Slot | None) -> None:
-        """Take in a stretch of time, at most some seconds, that ends now."""
+        """Count a stretch of time, at most some seconds, that ends now."""
         watts, source = self._watts(now, workers, slot)
         carbon = slot.gco2_per_kwh if slot else None
         what = {"workers": workers, "watts_from": source, "gco2_per_kwh": carbon}
@@ -177,7 +161,7 @@ class Meter:
         append_line(self.folder / LOG, line)
 
     def last_line(self) -> dict[str, Any]:
-        """What was written last, with the totals; empty where nothing was."""
+        """The line written last, with the totals; empty where there is none."""
         return last_line(self.folder / LOG)
 
     def _watts(self, now: datetime, workers: int, slot: Slot | None) -> tuple[float | None, str]:
@@ -187,13 +171,8 @@ class Meter:
             return workers * slot.watts_per_worker, "plan"
         if self.watts_per_worker is not None:
             return workers * self.watts_per_worker, "given"
-        if self.measure is None:
-            return None, "unknown"
-        if (
-            self._reading is None
-            or self._reading[1] != workers
-            or (now - self._reading[0]).total_seconds() >= MEASURE_SECONDS
-        ):
-            self._reading = (now, workers, self.measure(workers))
-        watts = self._reading[2]
+        read_at, read_for, watts = self._reading or (now, None, None)
+        if read_for != workers or (now - read_at).total_seconds() >= MEASURE_SECONDS:
+            watts = self.measure(workers)
+            self._reading = now, workers, watts
         return watts, "unknown" if watts is None else "nvidia-smi"

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError
 from foldry.features.known_atoms import torsion_sin_cos
 from foldry.model.alphafold import AlphaFold
@@ -18,7 +19,7 @@ from foldry.model.config import ModelConfig
 from foldry.residues import CA
 from foldry.score.compare import compare_ca
 from foldry.train.config import StageConfig
-from foldry.train.data import TrainingSet, collate
+from foldry.train.data import collate
 from foldry.train.distributed import Workers
 
 PART: Final = "selection"
@@ -61,15 +62,14 @@ def validate(
     """
     model.eval()
     names = data.parts[PART][:num_chains]
-    table = np.full((len(names), len(SCORES)), np.nan)
+    table = np.full((len(names), len(SCORES)), np.nan, np.float32)
     for row in range(workers.rank, len(names), workers.size):
         try:
             table[row] = _judge(model, data, stage, names[row], row)
         except (InputError, LookupError, ValueError) as error:
             logger.warning("%s is left out of the validation: %s", names[row], error)
-    known = torch.from_numpy(np.isfinite(table).astype(np.float32))
-    told = torch.stack([torch.from_numpy(np.nan_to_num(table).astype(np.float32)), known])
-    values, counts = workers.sum_(told.to(model.runtime.device)).sum(1).tolist()
+    numbers = torch.from_numpy(np.stack([np.nan_to_num(table), np.isfinite(table)]))
+    values, counts = workers.sum_(numbers.to(model.runtime.device)).sum(1).tolist()
     means = {
         name: round(value / count, 5) if count else None
         for name, value, count in zip(SCORES, values, counts, strict=True)
@@ -89,7 +89,7 @@ def _judge(
     model: AlphaFold, data: TrainingSet, stage: StageConfig, name: str, number: int
 ) -> tuple[float, ...]:
     sample = data.whole_sample(name, stage, number)
-    batch = collate([sample], stage.crop_size).to(model.runtime.device)
+    batch = collate([sample], stage).to(model.runtime.device)
     recycled = model.first_recycled(batch.inputs)
     for draw in batch.draws:
         result = model(batch.inputs, [draw], recycled)

@@ -30,8 +30,8 @@ from foldry.store.download import (
 )
 from foldry.store.files import check_folder, new_file, remove, write_text
 from foldry.store.locks import hold
-from foldry.weights.convert import read_official
-from foldry.weights.official import official_shapes
+from foldry.weights.official import file_name, official_shapes
+from foldry.weights.read import read_official
 
 ARCHIVE_URL: Final = "https://storage.googleapis.com/alphafold/alphafold_params_2022-12-06.tar"
 """The address in AlphaFold's own scripts/download_alphafold_params.sh."""
@@ -123,7 +123,7 @@ def get(
     check_address(url)
     check_digest(sha256)
     folder = folder or default_folder()
-    paths = {name: folder / f"params_{name}.npz" for name in models}
+    paths = {name: folder / file_name(name) for name in models}
     for path in paths.values():
         if path.is_dir():
             raise InputError("is a folder", "remove it, or choose another `folder`", where=path)
@@ -185,7 +185,7 @@ def _drop_archive(folder: Path) -> None:
     """Remove an archive of which everything that it was fetched for is unpacked."""
     try:
         wanted = json.loads((folder / WANTED_NAME).read_text("utf-8"))
-        needed = not all((folder / f"params_{name}.npz").exists() for name in wanted)
+        needed = not all((folder / file_name(name)).exists() for name in wanted)
     except (OSError, ValueError, TypeError):
         needed = False
     if not needed:
@@ -208,13 +208,13 @@ def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
     try:
         with tarfile.open(archive, "r:") as tar:
             members = _members(tar, archive)
-            missing = [name for name in models if f"params_{name}.npz" not in members]
-            if missing:
-                raise InputError(f"has no {missing[0]}", _ANOTHER, where=archive)
+            for name in models:
+                if file_name(name) not in members:
+                    raise InputError(f"has no {name}", _ANOTHER, where=archive)
             if "LICENSE" in members:
                 _extract(tar, archive, members["LICENSE"], folder / "LICENSE")
             for name in models:
-                path = folder / f"params_{name}.npz"
+                path = folder / file_name(name)
                 _extract(tar, archive, members[path.name], path, model=name)
     except (tarfile.TarError, EOFError) as error:
         raise InputError(
@@ -228,22 +228,16 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
     """Files by their bare names, each checked; folders in front of a name are not kept."""
     members: dict[str, tarfile.TarInfo] = {}
     for count, member in enumerate(tar):
-        path = PurePosixPath(member.name)
+        path, problem = PurePosixPath(member.name), ""
         if path.is_absolute() or ".." in path.parts:
-            raise InputError(
-                f"holds {member.name!r}, which leads out of its folder", _ANOTHER, where=archive
-            )
-        if not member.isdir() and (not member.isfile() or member.issparse()):
-            raise InputError(
-                f"holds {member.name!r}, which is a link or a device", _ANOTHER, where=archive
-            )
-        if member.size > MAX_MEMBER or count >= MAX_MEMBERS or path.name in members:
-            raise InputError(
-                f"is not AlphaFold's archive ({member.name!r} is too large, there twice, or one "
-                "file too many)",
-                _ANOTHER,
-                where=archive,
-            )
+            problem = "leads out of its folder"
+        elif not member.isdir() and (not member.isfile() or member.issparse()):
+            problem = "is a link or a device"
+        elif member.size > MAX_MEMBER or count >= MAX_MEMBERS or path.name in members:
+            problem = "is too large, there twice, or one file too many"
+        if problem:
+            what = f"holds {member.name!r}, which {problem}"
+            raise InputError(what, _ANOTHER, where=archive)
         if member.isfile():
             members[path.name] = member
     return members

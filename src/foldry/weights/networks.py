@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor
 
 from foldry.errors import InputError
-from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
+from foldry.model.config import ModelConfig, preset
 from foldry.store.hashes import file_sha256
 from foldry.weights.bundled import MINI, MINI_NOTICE
-from foldry.weights.official import OFFICIAL, check_npz, from_official, load, load_config, read_npz
+from foldry.weights.official import OFFICIAL, check_file, model_of
+from foldry.weights.read import load_weights
+from foldry.weights.state_file import load_config
 
 OWN_NOTICE = (
     "Made with a network of mini's shape, trained by whoever made this: how accurate it is, and "
@@ -41,11 +44,8 @@ class NetworkFile:
         Raises:
             InputError: The file is damaged or of another network.
         """
-        if self.path.suffix == ".npz":
-            config = preset(self.name)
-            return from_official(read_npz(self.path), config, self.path), config
-        state, config, _ = load(self.path)
-        return state, config
+        weights = load_weights(self.path, self.name if self.path.suffix == ".npz" else None)
+        return weights.state, weights.config
 
     def config(self) -> ModelConfig:
         """The configuration, without reading the parameters.
@@ -54,7 +54,7 @@ class NetworkFile:
             InputError: The file is damaged.
         """
         if self.path.suffix == ".npz":
-            check_npz(self.path)
+            check_file(self.path)
             return preset(self.name)
         return load_config(self.path)[0]
 
@@ -93,18 +93,15 @@ def find_networks(
             )
         return [NetworkFile("mini", MINI, MINI_NOTICE)]
     path = Path(weights)
-    if path.is_file():
-        found = {network.name: network for network in [_network(path)]}
-    elif path.is_dir():
-        known = sorted(path.glob("*.npz")) + sorted(path.glob("*.safetensors"))
-        found = {network.name: network for network in map(_network_or_none, known) if network}
-    else:
+    if not path.exists():
         raise InputError(
             "is not a file or folder",
             "set `weights` to mini, a file, or a folder of AlphaFold's parameters",
             where=weights,
             code=OFFICIAL,
         )
+    networks = networks_in(path) if path.is_dir() else [_network(path)]
+    found = {network.name: network for network in networks}
     if not found:
         raise InputError(
             "holds no parameters that Foldry reads",
@@ -115,12 +112,22 @@ def find_networks(
     kinds = ("_multimer_v3", "_multimer_v2", "_multimer") if of_complexes else ("_ptm", "")
     if models is not None:
         return [_pick(found, model, kinds, weights) for model in models]
+    names = sorted(found)
     for kind in kinds:
-        alike = [name for name in sorted(found) if ("multimer" in name) == of_complexes]
-        names = [name for name in alike if name.endswith(kind)]
-        if names:
-            return [found[name] for name in names]
-    return [found[name] for name in sorted(found)]
+        alike = [n for n in names if n.endswith(kind) and ("multimer" in n) == of_complexes]
+        if alike:
+            names = alike
+            break
+    return [found[name] for name in names]
+
+
+def networks_in(folder: Path) -> list[NetworkFile]:
+    """The networks of a folder; other files are passed over."""
+    networks = []
+    for path in sorted(folder.glob("*.npz")) + sorted(folder.glob("*.safetensors")):
+        with suppress(InputError):
+            networks.append(_network(path))
+    return networks
 
 
 def _pick(
@@ -135,15 +142,13 @@ def _pick(
 
 def _network(path: Path) -> NetworkFile:
     if path.suffix == ".safetensors":
-        config, _ = load_config(path)
-        if config.name != "mini":
-            return NetworkFile(config.name, path)
-        bundled = NetworkFile("mini", MINI)
-        own = NetworkFile("mini", path)
-        notice = MINI_NOTICE if own.sha256() == bundled.sha256() else OWN_NOTICE
-        return NetworkFile("mini", path, notice)
-    name = path.stem.removeprefix("params_")
-    if path.suffix != ".npz" or name not in OFFICIAL_MODELS + MULTIMER_MODELS:
+        network = NetworkFile(load_config(path)[0].name, path)
+        if network.name != "mini":
+            return network
+        bundled = network.sha256() == NetworkFile("mini", MINI).sha256()
+        return replace(network, notice=MINI_NOTICE if bundled else OWN_NOTICE)
+    name = model_of(path)
+    if path.suffix != ".npz" or name is None:
         raise InputError(
             "is not named as a file of parameters",
             "give params_model_1.npz, params_model_1_ptm.npz, params_model_1_multimer_v3.npz and "
@@ -152,10 +157,3 @@ def _network(path: Path) -> NetworkFile:
             code="foreign_weights",
         )
     return NetworkFile(name, path)
-
-
-def _network_or_none(path: Path) -> NetworkFile | None:
-    try:
-        return _network(path)
-    except InputError:
-        return None

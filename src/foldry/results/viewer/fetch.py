@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import json
 import subprocess
 import tarfile
 from pathlib import Path
@@ -16,15 +17,10 @@ INTEGRITY = (
     "Jv2oHkKoCpzrhqLmGlknepm0pfRsoTDebsGRkvXpbUFb6p+JIAkhLyM3uqV2twC6VR83ZbXtdswOtouPhozpuQ=="
 )
 """SHA-512 of the package, as its publisher states it."""
-ASSETS = {
-    "molstar.js": "package/build/viewer/molstar.js",
-    "molstar.css": "package/build/viewer/molstar.css",
-}
-LICENSE = "package/LICENSE"
 
 
 def fetch(folder: Path) -> None:
-    """Write the gzipped viewer, its licence and the SHA-256 of each unpacked file.
+    """Write the gzipped viewer, its SHA-256 when unpacked, its version and its licence.
 
     Raises:
         ValueError: The package is not the one its publisher stated.
@@ -36,14 +32,21 @@ def fetch(folder: Path) -> None:
         if base64.b64encode(file_digest(package, "sha512")).decode() != INTEGRITY:
             raise ValueError(f"molstar {VERSION} does not have the SHA-512 of its publisher")
         with tarfile.open(package) as archive:
-            assets = {name: _member(archive, path) for name, path in ASSETS.items()}
-            licence = _member(archive, LICENSE)
-    for name, data in assets.items():
-        write_bytes(folder / f"{name}.gz", gzip.compress(data, 9, mtime=0))
-    write_bytes(folder / "LICENSE", licence)
+            licence, script, style = (
+                _member(archive, f"package/{path}")
+                for path in ("LICENSE", "build/viewer/molstar.js", "build/viewer/molstar.css")
+            )
+    # One file of all: components.js reads the style.
+    viewer = b"/*! Mol* %b\n\n%b*/\n%b\nmolstar.style = %b;\n" % (
+        VERSION.encode(),
+        licence,
+        script,
+        json.dumps(style.decode()).encode(),
+    )
+    write_bytes(folder / "viewer.js.gz", gzip.compress(viewer, 9, mtime=0))
+    write_text(folder / "SHA256SUMS", f"{sha256(viewer)}  viewer.js\n")
     write_text(folder / "VERSION", f"molstar {VERSION}\n")
-    sums = "".join(f"{sha256(data)}  {name}\n" for name, data in assets.items())
-    write_text(folder / "SHA256SUMS", sums)
+    write_bytes(folder / "LICENSE", licence)
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 
 from foldry.errors import InputError
 from foldry.formats import npz as arrays
-from foldry.weights.convert import alike, read
+from foldry.weights.read import alike, load_weights
 from tests.weights.archive import npz, parameters, small_models
 
 __all__ = ["small_models"]
@@ -89,7 +89,7 @@ def test_a_hostile_file_gets_one_sentence(
     path = tmp_path / "params_model_3.npz"
     path.write_bytes(FILES[case]())
     with pytest.raises(InputError, match="cannot be read as parameters") as caught:
-        read(path)
+        load_weights(path)
     assert "\n" not in str(caught.value)
     assert not Path("ran").exists()
 

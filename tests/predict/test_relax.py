@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 
 from foldry.errors import InputError
-from foldry.predict import relaxed as room
-from foldry.predict import runner
-from foldry.predict.relaxed import relaxed
+from foldry.predict import network, runner, stages
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Query
 from foldry.relax.result import Relaxation
 from foldry.structure import Structure
-from tests.predict.fake import fake_prediction
+from tests.predict.fake import fake_prediction, run
 
 QUERY = Query("q", (Chain(("A",), "MKVLAAGIVG"),))
 RELAXED = Relaxation(True, "", "CPU", 1, 2.0, 1e9, -100.0, 3, 0, 5, 0, 0.1, 0.4)
@@ -32,9 +30,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Structure]:
         shifted = structure.atom_positions + structure.atom_mask[..., None]
         return replace(structure, atom_positions=shifted), RELAXED
 
-    monkeypatch.setattr(room, "relax", fake)
-    monkeypatch.setattr(runner, "find_platform", lambda _: None)
-    monkeypatch.setattr(room, "version", lambda _: "1.0")
+    monkeypatch.setattr(stages, "relax_structure", fake)
+    monkeypatch.setattr(network, "find_platform", lambda _: None)
+    monkeypatch.setattr(stages, "version", lambda _: "1.0")
     return given
 
 
@@ -58,18 +56,18 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     calls: list[Structure], tmp_path: Path
 ) -> None:
     best = Settings(device="cpu", seeds=(0, 1), relax="best")
-    [outcome] = runner.run([QUERY], tmp_path, best)
+    [outcome] = run([QUERY], tmp_path, best)
     assert (outcome.status, len(calls)) == ("done", 1)
     assert outcome.relaxations == (RELAXED,)
     files = {path.name for path in (tmp_path / "q").glob("unrelaxed_*.cif")}
     assert len(files) == 1
-    assert runner.run([QUERY], tmp_path, best)[0].status == "resumed"
+    assert run([QUERY], tmp_path, best)[0].status == "resumed"
     elsewhere = replace(best, relax_platform="cpu")
-    assert runner.run([QUERY], tmp_path, elsewhere)[0].status == "resumed"
-    assert runner.run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
+    assert run([QUERY], tmp_path, elsewhere)[0].status == "resumed"
+    assert run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
     assert len(list((tmp_path / "q").glob("unrelaxed_*.cif"))) == 2
     assert len(calls) == 2, "the best was relaxed before"
-    assert runner.run([QUERY], tmp_path, replace(best, relax="none"))[0].status == "done"
+    assert run([QUERY], tmp_path, replace(best, relax="none"))[0].status == "done"
     assert not list((tmp_path / "q").glob("unrelaxed_*"))
 
 
@@ -78,9 +76,9 @@ def test_relaxation_asks_no_network_again(
 ) -> None:
     none = Settings(device="cpu", seeds=(0, 1))
     everything = replace(none, relax="all")
-    assert runner.run([QUERY], tmp_path, none)[0].status == "done"
-    assert runner.run([QUERY], tmp_path, replace(none, relax_seconds=5.0))[0].status == "resumed"
-    assert runner.run([QUERY], tmp_path, everything)[0].status == "done"
+    assert run([QUERY], tmp_path, none)[0].status == "done"
+    assert run([QUERY], tmp_path, replace(none, relax_seconds=5.0))[0].status == "resumed"
+    assert run([QUERY], tmp_path, everything)[0].status == "done"
     predicted: list[int] = []
     real = runner.predict_one
 
@@ -89,12 +87,12 @@ def test_relaxation_asks_no_network_again(
         return real(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runner, "predict_one", counted)
-    assert runner.run([QUERY], tmp_path, replace(none, relax="best"))[0].status == "done"
+    assert run([QUERY], tmp_path, replace(none, relax="best"))[0].status == "done"
     changed = replace(everything, relax_rounds=1)
-    assert runner.run([QUERY], tmp_path, changed)[0].status == "done"
+    assert run([QUERY], tmp_path, changed)[0].status == "done"
     assert (len(predicted), len(calls)) == (0, 4)
     other = replace(changed, num_recycles=0)
-    assert runner.run([QUERY], tmp_path, other)[0].status == "done"
+    assert run([QUERY], tmp_path, other)[0].status == "done"
     assert len(predicted) == 2
     kept = [path.name for path in (tmp_path / "q" / ".unranked").iterdir()]
     relaxations = [name for name in kept if name.endswith(".relaxed.kept")]
@@ -105,12 +103,12 @@ def test_another_version_of_openmm_relaxes_again(
     calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = Settings(device="cpu", relax="best")
-    assert runner.run([QUERY], tmp_path, best)[0].status == "done"
+    assert run([QUERY], tmp_path, best)[0].status == "done"
     (tmp_path / "q" / "ranked_0.cif").unlink()
-    assert runner.run([QUERY], tmp_path, best)[0].status == "done"
+    assert run([QUERY], tmp_path, best)[0].status == "done"
     assert len(calls) == 1
-    monkeypatch.setattr(room, "version", {"openmm": "2.0", "pdbfixer": "1.0"}.get)
-    assert runner.run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
+    monkeypatch.setattr(stages, "version", lambda name: "2.0" if name == "openmm" else "1.0")
+    assert run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
     assert len(calls) == 2
 
 
@@ -118,7 +116,7 @@ def test_an_interrupted_run_goes_on_with_the_models_not_yet_relaxed(
     calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(device="cpu", seeds=(0, 1), relax="all")
-    finished = room.relax
+    finished = stages.relax_structure
 
     def interrupted(structure: Structure, *how: object) -> tuple[Structure, Relaxation]:
         if len(calls) == 1:
@@ -126,24 +124,24 @@ def test_an_interrupted_run_goes_on_with_the_models_not_yet_relaxed(
         return finished(structure, *how)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(room, "relax", interrupted)
+        patched.setattr(stages, "relax_structure", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            runner.run([QUERY], tmp_path / "a", settings)
-    assert runner.run([QUERY], tmp_path / "a", settings)[0].status == "done"
+            run([QUERY], tmp_path / "a", settings)
+    assert run([QUERY], tmp_path / "a", settings)[0].status == "done"
     assert len(calls) == 2, "one of them was relaxed before"
-    assert runner.run([QUERY], tmp_path / "b", settings)[0].status == "done"
+    assert run([QUERY], tmp_path / "b", settings)[0].status == "done"
     for name in (f"ranked_{rank}.pdb" for rank in range(2)):
         assert (tmp_path / "a/q" / name).read_text() == (tmp_path / "b/q" / name).read_text()
     again = replace(settings, force=True)
-    assert runner.run([QUERY], tmp_path / "a", again)[0].status == "done"
+    assert run([QUERY], tmp_path / "a", again)[0].status == "done"
     assert len(calls) == 6
 
 
 def test_a_failure_leaves_the_prediction_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Relaxation(False, "No reason.")
-    monkeypatch.setattr(room, "relax", lambda structure, *_: (structure, failed))
+    monkeypatch.setattr(stages, "relax_structure", lambda structure, *_: (structure, failed))
     before = fake_prediction()
-    after = relaxed(before, Settings(relax="best"))
+    after = stages.relax(before, Settings(relax="best"))
     assert after.structure is before.structure and after.unrelaxed is None
     assert after.relaxation == failed and after.provenance == before.provenance
 
@@ -154,9 +152,11 @@ def test_what_cannot_be_relaxed_here_is_refused_before_anything_runs(
     def missing(_: str) -> None:
         raise InputError("relaxation needs OpenMM")
 
-    monkeypatch.setattr(runner, "find_platform", missing)
+    monkeypatch.setattr(network, "find_platform", missing)
+    [outcome] = run([QUERY], tmp_path / "out", Settings(relax="best"))
+    assert "needs OpenMM" in str(outcome.error)
     with pytest.raises(InputError, match="needs OpenMM"):
-        runner.run([QUERY], tmp_path / "out", Settings(relax="best"))
+        runner.fold(QUERY, relax="best")
     assert not (tmp_path / "out").exists()
     for wrong in ({"relax": "some"}, {"relax_platform": "tpu"}, {"relax_rounds": 0}):
         with pytest.raises(InputError):

@@ -1,0 +1,88 @@
+"""Options of several commands, made of the settings that they stand for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Container
+from dataclasses import Field, fields
+from math import isfinite
+from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+
+import typer
+
+from foldry.predict.settings import Number, Settings
+
+_TYPES: Final = (bool, int, float)
+
+
+def option(name: str, flag: str = "") -> Any:
+    """The option of one setting, for the annotation of a command's parameter."""
+    return _option({each.name: each for each in fields(Settings)}[name], flag)
+
+
+def takes_settings(
+    leave_out: Container[str] = (), required: Container[str] = (), kind: type = Settings
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each setting; its parameter `settings` gets all of them.
+
+    Args:
+        leave_out: Settings that the command does not have.
+        required: Settings that must be given.
+        kind: The dataclass that declares them.
+    """
+    hints = get_type_hints(kind)
+    chosen = [each for each in fields(kind) if each.name not in leave_out]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            values = {each.name: given.pop(each.name) for each in chosen}
+            given_values = {name: value for name, value in values.items() if value is not None}
+            command(**given, settings=kind(**given_values))
+
+        options = [
+            inspect.Parameter(
+                each.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if each.name in required else _default(each),
+                annotation=Annotated[_type(each, hints[each.name]), _option(each)],
+            )
+            for each in chosen
+        ]
+        own = inspect.signature(command, eval_str=True).parameters
+        parameters = [
+            *(each.replace(kind=each.KEYWORD_ONLY) for each in own.values()),
+            *options,
+        ]
+        parameters = [each for each in parameters if each.name != "settings"]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _option(setting: Field[Any], flag: str = "") -> Any:
+    about = setting.metadata["setting"]
+    name = flag or about.flag or setting.name
+    help_text = f"{about.help} Default: {about.in_words}." if about.in_words else about.help
+    limits = about.read if isinstance(about.read, Number) else None
+    return typer.Option(
+        f"--{name.replace('_', '-')}",
+        metavar=about.metavar or None,
+        help=help_text,
+        min=limits.least if limits else None,
+        max=limits.most if limits and isfinite(limits.most) else None,
+    )
+
+
+def _type(setting: Field[Any], hint: Any) -> Any:
+    """What Typer converts to: flags, numbers, or text that the setting reads itself."""
+    members = (hint,) if get_origin(hint) is tuple else (hint, *get_args(hint))
+    kind = next((each for each in members if each in _TYPES), str)
+    return kind | None if _default(setting) is None else kind
+
+
+def _default(setting: Field[Any]) -> Any:
+    return None if setting.default == () else setting.default

@@ -1,0 +1,129 @@
+"""What an interrupted or repeated run need not compute again: predictions and relaxed structures.
+
+A folder holds one file for each result, exact to the last bit and named by the content key of its
+stage (`foldry.predict.stages`). Whoever writes there holds the folder above it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from foldry.formats.compact import decode_pae, decode_structure, encode_pae, encode_structure
+from foldry.formats.npz import read_arrays, write_arrays
+from foldry.query import Query
+from foldry.relax.result import Relaxation
+from foldry.results.prediction import Prediction, Provenance
+from foldry.store.files import make_folder, new_file, remove
+from foldry.structure import Structure
+
+SUFFIX: Final = ".kept"
+_ARRAYS: Final = ("plddt", "chain_ptm", "chain_pair_iptm", "actifptm", "single", "pair")
+_NUMBERS: Final = ("max_pae", "ptm", "iptm", "ranking_confidence")
+_HARDLY_SHRINK: Final = ("single", "pair")
+_STRUCTURE: Final = "structure."
+
+
+class Kept:
+    """The results in one folder, which is made when the first one is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._asked: set[Path] = set()
+
+    def _path(self, key: str) -> Path:
+        path = self.folder / f"{key}{SUFFIX}"
+        self._asked.add(path)
+        return path
+
+    def drop_others(self) -> None:
+        """Remove every file that was neither kept nor asked for here: other settings left it."""
+        if self.folder.is_dir():
+            for stale in set(self.folder.iterdir()) - self._asked:
+                remove(stale)
+
+    def save(self, key: str, prediction: Prediction) -> None:
+        """Keep a prediction.
+
+        Raises:
+            InputError: The folder cannot be written.
+            DiskFullError: No space is left.
+        """
+        record = {name: getattr(prediction, name) for name in _NUMBERS}
+        arrays = {name: getattr(prediction, name) for name in _ARRAYS}
+        known = {name: array for name, array in arrays.items() if array is not None}
+        if prediction.pae is not None:
+            known |= encode_pae(prediction.pae, None)
+        record["provenance"] = asdict(prediction.provenance)
+        _write(self._path(key), record, prediction.structure, known)
+
+    def load(self, key: str, query: Query) -> Prediction | None:
+        """The prediction of this key; None where it is missing or damaged."""
+        try:
+            record, structure, arrays = _read(self._path(key), query.name)
+            return Prediction(
+                query=query,
+                structure=structure,
+                provenance=Provenance(**record.pop("provenance")),
+                pae=decode_pae(arrays) if "pae.exact" in arrays else None,
+                **{name: arrays.get(name) for name in _ARRAYS},  # type: ignore[arg-type]
+                **record,
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def save_relaxed(self, key: str, prediction: Prediction) -> None:
+        """Keep what relaxation changed in a prediction.
+
+        Raises:
+            InputError: The folder cannot be written.
+            DiskFullError: No space is left.
+        """
+        changed = {"relaxation": prediction.relaxation, "provenance": prediction.provenance}
+        record = {name: asdict(value) for name, value in changed.items() if value is not None}
+        _write(self._path(f"{key}.relaxed"), record, prediction.structure, {})
+
+    def load_relaxed(self, key: str, prediction: Prediction) -> Prediction | None:
+        """A prediction as it was relaxed before; None where that is missing or damaged."""
+        try:
+            record, structure, _ = _read(self._path(f"{key}.relaxed"), prediction.query.name)
+            return replace(
+                prediction,
+                structure=structure,
+                unrelaxed=prediction,
+                relaxation=Relaxation(**record["relaxation"]),
+                provenance=Provenance(**record["provenance"]),
+            )
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def _write(
+    path: Path, record: Mapping[str, Any], structure: Structure, arrays: Mapping[str, np.ndarray]
+) -> None:
+    # No step: a resumed run must write the same bytes as one that was not interrupted.
+    atoms = {f"{_STRUCTURE}{key}": each for key, each in encode_structure(structure, None).items()}
+    make_folder(path.parent)
+    with new_file(path) as file:
+        kept = {"record": np.array(json.dumps(record)), **atoms, **arrays}
+        write_arrays(file, kept, uncompressed=_HARDLY_SHRINK)
+
+
+def _read(path: Path, name: str) -> tuple[dict[str, Any], Structure, dict[str, np.ndarray]]:
+    """The record, the structure and the other arrays of a kept file.
+
+    Raises:
+        ValueError, KeyError, TypeError: It is missing or damaged.
+    """
+    arrays = read_arrays(path)
+    atoms = {
+        key.removeprefix(_STRUCTURE): arrays.pop(key)
+        for key in list(arrays)
+        if key.startswith(_STRUCTURE)
+    }
+    return json.loads(str(arrays.pop("record"))), decode_structure(atoms, name), arrays

@@ -1,0 +1,223 @@
+"""The stages of a prediction, each a function of what the one before gives.
+
+    Query → featurise → Features → infer → RawPrediction → assemble → Prediction → relax
+
+Each stage has a content key, made of the key of the stage before and of what else its result
+depends on: what was kept under the key need not be computed again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from foldry.errors import InputError
+from foldry.features.features import Features
+from foldry.features.msa import draw_msa
+from foldry.features.pipeline import make_features
+from foldry.features.templates import UnlikeError, align_template
+from foldry.model.alphafold import AlphaFold
+from foldry.model.config import ModelConfig
+from foldry.model.inputs import MSAInputs, stack_draws, stack_features
+from foldry.predict.confidence import Confidence, confidence
+from foldry.predict.network import configured, set_dropout
+from foldry.predict.recycle import recycle
+from foldry.predict.settings import Settings
+from foldry.query import Hit, Query
+from foldry.relax.relax import relax_structure
+from foldry.residues import ATOM37_MASK, encode_sequence
+from foldry.results.prediction import Prediction, Provenance
+from foldry.store.hashes import content_key
+from foldry.structure import Structure
+from foldry.weights.networks import NetworkFile
+
+_COMPUTES: Final = ("foldry", "torch", "numpy")
+_RELAXES: Final = ("openmm", "pdbfixer")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawPrediction(Confidence):
+    """What a network gives.
+
+    Attributes:
+        atom_positions: Å; zero where a residue has no such atom.
+        num_recycles: Recycles that ran.
+        single, pair: The final representations, where they were asked for.
+    """
+
+    atom_positions: Float[np.ndarray, "N 37 3"]
+    num_recycles: int
+    single: Float[np.ndarray, "N C"] | None = None
+    pair: Float[np.ndarray, "N N C"] | None = None
+
+
+def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
+    """The query with these known structures aligned to it, before those it already has.
+
+    In a complex, each structure goes to the chains that it can be aligned to; where a chain is
+    alike and the structure still cannot be used, a warning says why.
+
+    Raises:
+        InputError: A template cannot be aligned to any chain.
+    """
+    hits: list[list[Hit]] = [[] for _ in query.chains]
+    for template in templates:
+        refusals: dict[str, InputError] = {}
+        for chain, of_chain in zip(query.chains, hits, strict=True):
+            try:
+                of_chain.append(align_template(chain.sequence, template))
+            except InputError as error:
+                refusals[chain.ids[0]] = error
+        faults = {name: e for name, e in refusals.items() if not isinstance(e, UnlikeError)}
+        if len(refusals) == len(query.chains):
+            raise next(iter((faults or refusals).values()))
+        for name, fault in faults.items():
+            logger.warning("Chain %s of %s goes without a template: %s", name, query.name, fault)
+    chains = zip(query.chains, hits, strict=True)
+    return replace(
+        query,
+        chains=tuple(replace(each, templates=(*new, *each.templates)) for each, new in chains),
+    )
+
+
+def featurise(query: Query, config: ModelConfig, seed: int, settings: Settings) -> Features:
+    """What a network reads of a query, but for the draws of its alignment.
+
+    Raises:
+        InputError: The network reads one chain and there are several, or an alignment or a template
+            does not fit its chain.
+    """
+    return make_features(query, configured(config, settings).features, seed, settings.pairing)
+
+
+def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
+    """The content key of `featurise`."""
+    parts = query.inputs_key, network.name, network.sha256(), seed, settings.of_stage("featurise")
+    return content_key(["features", version("foldry"), *parts])
+
+
+def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPrediction:
+    """One network's prediction; the caller's random state stays as it is.
+
+    Raises:
+        ArithmeticError: The network gave numbers that are not finite.
+    """
+    config, device = configured(model.config, settings), model.runtime.device
+    inputs = stack_features([features], device)
+
+    def draw(cycle: int) -> list[MSAInputs]:
+        members = range(config.features.num_ensemble)
+        return [stack_draws([draw_msa(features, cycle, member)], device) for member in members]
+
+    set_dropout(model, settings.dropout)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.inference_mode():
+        torch.manual_seed(features.seed)
+        result, num_recycles = recycle(
+            model, inputs, draw, config.num_recycles, config.recycle_tolerance
+        )
+        sure = confidence(model.predict_heads(result), features.asym_id, config)
+        atoms = result.atom37[0].double().cpu().numpy()
+    if not np.isfinite(atoms).all() or not np.isfinite(sure.plddt).all():
+        raise ArithmeticError("The network gave numbers that are not finite")
+    kept: dict[str, Any] = {}
+    if settings.save_representations:
+        final = result.representations
+        kept["single"] = final.single[0].float().cpu().numpy()
+        kept["pair"] = final.pair[0].float().cpu().numpy()
+    return RawPrediction(**vars(sure), atom_positions=atoms, num_recycles=num_recycles, **kept)
+
+
+def prediction_key(features: str, settings: Settings) -> str:
+    """The content key of `infer` and `assemble`, from that of the features."""
+    return content_key(["prediction", version("foldry"), features, settings.of_stage("infer")])
+
+
+def assemble(query: Query, raw: RawPrediction, provenance: Provenance) -> Prediction:
+    """The network's numbers as the structure of the query's chains."""
+    copies = [(name, chain.sequence) for chain in query.chains for name in chain.ids]
+    aatype = encode_sequence("".join(sequence for _, sequence in copies))
+    mask = ATOM37_MASK[aatype] > 0
+    structure = Structure(
+        name=query.name,
+        aatype=aatype,
+        residue_number=np.concatenate([np.arange(1, len(each) + 1) for _, each in copies]),
+        insertion_code=np.full(len(aatype), ""),
+        chain_id=np.concatenate([np.full(len(each), name) for name, each in copies]),
+        atom_positions=raw.atom_positions * mask[..., None],
+        atom_mask=mask,
+        b_factor=raw.plddt[:, None] * mask,
+    )
+    numbers = {k: v for k, v in vars(raw).items() if k not in ("atom_positions", "num_recycles")}
+    return Prediction(query=query, structure=structure, provenance=provenance, **numbers)
+
+
+def provenance(
+    network: NetworkFile, model: AlphaFold, seed: int, raw: RawPrediction, settings: Settings
+) -> Provenance:
+    """How a prediction is made, now and here."""
+    return Provenance(
+        model_name=network.name,
+        weights=network.path.name,
+        weights_sha256=network.sha256(),
+        seed=seed,
+        num_recycles=raw.num_recycles,
+        config=configured(model.config, settings).to_dict(),
+        settings=settings.of_stage("featurise", "infer"),
+        kernels=model.runtime.kernels,
+        device=str(model.runtime.device),
+        dtype=settings.dtype,
+        versions=_versions(_COMPUTES),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        notice=network.notice,
+    )
+
+
+def relax(prediction: Prediction, settings: Settings) -> Prediction:
+    """The prediction with a relaxed structure, or as it was and why.
+
+    Raises:
+        MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
+    """
+    structure, relaxation = relax_structure(
+        prediction.structure,
+        settings.relax_platform,
+        settings.relax_rounds,
+        settings.relax_seconds,
+    )
+    if not relaxation.relaxed:
+        return replace(prediction, relaxation=relaxation)
+    before = prediction.provenance
+    return replace(
+        prediction,
+        structure=structure,
+        unrelaxed=prediction,
+        relaxation=relaxation,
+        provenance=replace(
+            before,
+            versions=before.versions | _versions(_RELAXES),
+            settings=before.settings | settings.relaxation(),
+        ),
+    )
+
+
+def relaxed_key(prediction: Prediction, settings: Settings) -> str:
+    """The content key of `relax`; another version of a program may end at another structure."""
+    how = settings.of_stage("relax")
+    del how["relax"]  # which predictions are relaxed changes none of them
+    atoms = asdict(prediction.structure)
+    return content_key(["relaxed", version("foldry"), atoms, how, _versions(_RELAXES)])
+
+
+def _versions(packages: tuple[str, ...]) -> dict[str, str]:
+    return {package: version(package) for package in packages}

@@ -1,0 +1,136 @@
+"""One prediction → the content of its files: ModelCIF, PDB, JSON, representations.
+
+Where AlphaFold's own program has a name for a file, it is that name; docs/outputs.md lists them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from foldry.errors import InputError
+from foldry.formats.afdb import confidence_json, pae_json
+from foldry.formats.coordinates import to_pdb
+from foldry.formats.modelcif import ModelRecord, Step, to_modelcif
+from foldry.results.chain_confidence import (
+    ChainConfidence,
+    chain_confidence,
+    chain_metrics,
+    chains_json,
+)
+from foldry.results.prediction import Prediction
+
+logger = logging.getLogger(__name__)
+
+
+def prediction_files(
+    rank: int, prediction: Prediction, chains: ChainConfidence | None, model: str
+) -> dict[str, str | bytes]:
+    """The names and contents of the files of one prediction.
+
+    Args:
+        rank: Place among the predictions of its query, 0 the best.
+        prediction: What to write.
+        chains: Its `chain_confidence`.
+        model: Its `modelcif_text`.
+
+    Returns:
+        There is no PDB file of a structure that the format cannot hold, no PAE file where the
+        network has no such head.
+    """
+    name = prediction.name
+    files = _structure_files(prediction, f"ranked_{rank}", model)
+    before = prediction.unrelaxed
+    if before is not None:
+        text = modelcif_text(before, chain_confidence(before))
+        files |= _structure_files(before, f"unrelaxed_{name}", text)
+    files[f"confidence_{name}.json"] = confidence_json(prediction.plddt)
+    if prediction.pae is not None and prediction.max_pae is not None:
+        files[f"pae_{name}.json"] = pae_json(prediction.pae, prediction.max_pae)
+    files[f"scores_{name}.json"] = scores_json(prediction, rank, chains)
+    if prediction.single is not None and prediction.pair is not None:
+        data = io.BytesIO()
+        np.savez(data, single=prediction.single, pair=prediction.pair)
+        files[f"representations_{name}.npz"] = data.getvalue()
+    return files
+
+
+def _structure_files(prediction: Prediction, name: str, model: str) -> dict[str, str | bytes]:
+    """The names and contents of the files of one structure."""
+    files: dict[str, str | bytes] = {f"{name}.cif": model}
+    try:
+        files[f"{name}.pdb"] = pdb_text(prediction)
+    except InputError as error:
+        logger.warning("No PDB file is written: %s", error)
+    return files
+
+
+def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
+    """The prediction as ModelCIF, with the measures of `chain_confidence`."""
+    before = prediction.unrelaxed or prediction
+    provenance = asdict(before.provenance)
+    record = ModelRecord(
+        model_name=provenance.pop("model_name"),
+        plddt=prediction.plddt,
+        ptm=prediction.ptm,
+        iptm=prediction.iptm,
+        versions=provenance.pop("versions"),
+        notice=provenance.pop("notice"),
+        parameters=provenance,
+        of_chains=chain_metrics(chains) if chains else (),
+        relaxation=_relaxation_step(prediction),
+    )
+    return to_modelcif(prediction.query, prediction.structure, record)
+
+
+def _relaxation_step(prediction: Prediction) -> Step | None:
+    """What changed the network's structure: the software that it added, and how it ended."""
+    before, relaxation = prediction.unrelaxed, prediction.relaxation
+    if before is None or relaxation is None:
+        return None
+    known = before.provenance.versions
+    versions = {k: v for k, v in prediction.provenance.versions.items() if k not in known}
+    return Step(versions, asdict(relaxation))
+
+
+def pdb_text(prediction: Prediction) -> str:
+    """The prediction as PDB; what its reader must know stands in remarks before the atoms.
+
+    Raises:
+        InputError: The format cannot hold the structure.
+    """
+    about = "Relaxed in Amber's force field after the prediction. " if prediction.unrelaxed else ""
+    lines = textwrap.wrap(about + prediction.provenance.notice, width=68)
+    remarks = "".join(f"REMARK 999 {line}\n" for line in lines)
+    return remarks + to_pdb(prediction.structure)
+
+
+def scores_json(prediction: Prediction, rank: int, chains: ChainConfidence | None = None) -> str:
+    """All scores of one prediction, those of its chains too, and how it was made."""
+    scores: dict[str, object] = {
+        "name": prediction.query.name,
+        "prediction": prediction.name,
+        "rank": rank,
+        "ranking_confidence": prediction.ranking_confidence,
+        "mean_plddt": prediction.mean_plddt,
+        "ptm": prediction.ptm,
+        "iptm": prediction.iptm,
+        **(chains_json(chains) if chains else {}),
+        **({"relaxation": asdict(prediction.relaxation)} if prediction.relaxation else {}),
+        "plddt": [round(float(value), 2) for value in prediction.plddt],
+        "provenance": asdict(prediction.provenance),
+    }
+    return json.dumps(scores, indent=1) + "\n"
+
+
+def ranking_json(predictions: Sequence[Prediction]) -> str:
+    """Names, best first, and what they were ranked by, in the official program's form."""
+    label = "plddts" if all(each.iptm is None for each in predictions) else "iptm+ptm"
+    confidences = {each.name: each.ranking_confidence for each in predictions}
+    return json.dumps({label: confidences, "order": list(confidences)}, indent=4)

@@ -1,0 +1,167 @@
+"""Weights files of every kind, read and compared with their network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foldry.errors import InputError
+from foldry.model.config import MODELS, MULTIMER_MODELS, ModelConfig, preset
+from foldry.weights import official, openfold
+from foldry.weights.bundled import MINI
+from foldry.weights.state_file import load_stored
+
+OPENFOLD = (".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One network's parameters, read from a file and compared with the network.
+
+    Attributes:
+        state: Arrays under our names.
+        config: The network.
+        named: Whether the file or the caller names the network; else it was told by its arrays,
+            which model_1 shares with model_2, and model_3 with model_4 and model_5. Multimer v1
+            and v2 share theirs, and all five of v3.
+        dtypes: As stored in the file.
+        unread: Names of arrays in the file that this network does not have.
+    """
+
+    state: dict[str, Tensor]
+    config: ModelConfig
+    named: bool
+    dtypes: tuple[str, ...]
+    unread: tuple[str, ...]
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in all arrays together."""
+        return sum(tensor.numel() for tensor in self.state.values())
+
+
+def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights:
+    """The parameters of the bundled `mini`, an official `.npz`, an OpenFold `.pt` or `.safetensors`.
+
+    Every array of the network must be there, in its shape and with finite numbers.
+
+    Args:
+        path: `mini`, or a file; its ending says its kind.
+        model: The network's name, such as `model_1_ptm` or `model_1_multimer_v3`; else the file's
+            name or its arrays tell.
+
+    Raises:
+        InputError: The file is damaged, of another kind or of another network.
+
+    Example:
+        >>> load_weights("mini").config.name
+        'mini'
+    """
+    path = MINI if path == "mini" else Path(path)
+    if not path.is_file():
+        raise InputError("is not a file", "give the path of a weights file", where=path)
+    if model is not None and model not in MODELS:
+        raise InputError(f"no model is called {model!r}", f"choose from {', '.join(MODELS)}")
+    if path.suffix == ".npz":
+        return read_official(path, model)
+    if path.suffix in OPENFOLD:
+        return _read_openfold(path, model)
+    if path.suffix == ".safetensors":
+        return _read_ours(path, model)
+    raise InputError(
+        f"ends in {path.suffix or 'nothing'}",
+        "give an .npz (official), .pt (OpenFold) or .safetensors file (Foldry)",
+        where=path,
+    )
+
+
+def read_official(path: Path, model: str | None = None) -> Weights:
+    """As `load_weights`, of an official file whatever its ending is.
+
+    Raises:
+        InputError: The file is damaged, of another kind or of another network.
+    """
+    params = official.read_params(path)
+    named = model or official.model_of(path)
+    if any("/~_relative_encoding/" in name for name in params):
+        fused = any(name.endswith("/left_norm_input//scale") for name in params)
+        guess = "model_1_multimer_v3" if fused else "model_1_multimer_v2"
+    else:
+        guess = _monomer(
+            templates=any("/template_embedding/" in name for name in params),
+            pae=any("/predicted_aligned_error_head/" in name for name in params),
+        )
+    config = preset(named or guess)
+    state = official.from_official(params, config, path)
+    known = official.official_shapes(config)
+    return _weights(path, state, config, params, known, named=named is not None)
+
+
+def _read_openfold(path: Path, model: str | None) -> Weights:
+    if model in MULTIMER_MODELS:
+        raise InputError(
+            f"cannot be read as {model}, Foldry reads no multimer networks from OpenFold's files",
+            "give the official .npz",
+            where=path,
+        )
+    params = openfold.read_checkpoint(path)
+    guess = _monomer(
+        templates=any(name.startswith("template_embedder.") for name in params),
+        pae=any(name.startswith("aux_heads.tm.") for name in params),
+    )
+    config = preset(model or guess)
+    state = openfold.from_openfold(params, config, path)
+    known = openfold.table(config).values()
+    return _weights(path, state, config, params, known, named=model is not None)
+
+
+def _read_ours(path: Path, model: str | None) -> Weights:
+    stored, config, _ = load_stored(path)
+    if model not in (None, config.name):
+        raise InputError(f"is {config.name} and not {model}", "leave `model` out", where=path)
+    state = {name: tensor.float() for name, tensor in stored.items()}
+    return _weights(path, state, config, stored, stored, named=True)
+
+
+def _monomer(*, templates: bool, pae: bool) -> str:
+    """The first model with such arrays."""
+    return f"model_{1 if templates else 3}{'_ptm' if pae else ''}"
+
+
+def _weights(
+    path: Path,
+    state: dict[str, Tensor],
+    config: ModelConfig,
+    stored: Mapping[str, Tensor] | Mapping[str, np.ndarray],
+    known: Collection[str],
+    *,
+    named: bool,
+) -> Weights:
+    """The weights of a file with the arrays `stored`, of which the network knows `known`.
+
+    Raises:
+        InputError: A number is not finite.
+    """
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise InputError(
+                f"holds numbers that are not finite, in {name!r}", "get it again", where=path
+            )
+    dtypes = {str(array.dtype).removeprefix("torch.") for array in stored.values()}
+    unread = sorted(set(stored).difference(known))
+    return Weights(state, config, named, tuple(sorted(dtypes)), tuple(unread))
+
+
+def alike(name: str) -> tuple[str, ...]:
+    """The official networks with the same arrays: they differ in the features they are fed."""
+    config = preset(name)
+    return tuple(
+        other
+        for other in MODELS
+        if replace(preset(other), name=name, features=config.features) == config
+    )

@@ -1,0 +1,165 @@
+"""Queries as AlphaFold 3's JSON, written and read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.formats.a3m import parse_complex_a3m
+from foldry.formats.coordinates import parse_structure, to_pdb
+from foldry.formats.job import job_json, parse_jobs
+from foldry.query import Alignment, Chain, Hit, Query
+from foldry.structure import Structure
+
+HERE = Path("q.json")
+
+
+def structure(name: str, chain: str = "A") -> Structure:
+    """Four residues: the second was not seen, the last is unknown; one atom has no CA's place."""
+    mask = np.zeros((4, 37), bool)
+    mask[:, :3] = True
+    mask[1] = False
+    xyz = np.arange(4 * 37 * 3).reshape(4, 37, 3) / 8 - 3
+    return Structure(
+        name=name,
+        aatype=np.array([0, 4, 7, 20]),
+        residue_number=np.array([-3, 2, -1, -1]),
+        insertion_code=np.array(["", "", "", "B"]),
+        chain_id=np.full(4, chain),
+        atom_positions=np.where(mask[..., None], xyz, 0),
+        atom_mask=mask,
+        b_factor=np.where(mask, 12.34, 0),
+    )
+
+
+def hit(name: str = "1abc_A", chain: str = "A", release_date: str | None = None) -> Hit:
+    pairs = np.array([[0, 3], [2, 0]])
+    return Hit(name, pairs, structure(name, chain), release_date=release_date)
+
+
+def again(query: Query) -> Query:
+    [found] = parse_jobs(job_json(query), HERE)
+    return found
+
+
+COMPLEX = """#4,3	2,1
+>101	102
+MKTAWCY
+>x	y
+MK-aAWC-
+>101
+MKTA---
+>u
+-KTA---
+>102
+----WCY
+"""
+ALIGNMENT = Alignment.of(["q", "tr|A|A_HUMAN OX=9606", ""], ["MKT", "aM-acTxy", "---"])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query("plain", (Chain(("A",), "MKT"),)),
+        Query("seeds", (Chain(("A",), "MKT"),), (4, 0, 2**32 - 1)),
+        Query("copies", (Chain(("A", "C"), "MKT", ALIGNMENT), Chain(("B2",), "GGX"))),
+        Query("paired", (Chain(("A",), "MKT", None, ALIGNMENT),)),
+        Query("both", (Chain(("A",), "MKT", ALIGNMENT, ALIGNMENT.rows([0, 1])),)),
+        Query("templates", (Chain(("A",), "MKT", templates=(hit(), hit("2xyz_B", "B"))),)),
+        Query("dated", (Chain(("A",), "MKT", ALIGNMENT, None, (hit(release_date="2001-02-03"),)),)),
+        Query("long.chain-name", (Chain(("A",), "MKT", templates=(hit("x_Long", "Long"),)),)),
+        Query("odd_template", (Chain(("A",), "MKT", templates=(hit("my 'file\" #1_A"),)),)),
+        Query("by_row", tuple(parse_complex_a3m(COMPLEX)), paired_by_row=True),
+    ],
+    ids=lambda query: query.name,
+)
+def test_a_query_is_read_as_it_was_written(query: Query) -> None:
+    assert again(query) == query
+    assert job_json(again(query)) == job_json(query)
+    # The order of keys and the space between them tell nothing.
+    other = json.dumps(dict(reversed(json.loads(job_json(query)).items())))
+    assert parse_jobs(f"[{other}]", HERE) == [query]
+
+
+def test_what_is_written_is_alphafold_3s() -> None:
+    query = Query("q", (Chain(("A", "B"), "MKT", ALIGNMENT, None, (hit(),)), Chain(("C",), "GG")))
+    job = json.loads(job_json(query))
+    assert (job["dialect"], job["version"], job["name"], job["modelSeeds"]) == (
+        "alphafold3",
+        1,
+        "q",
+        [],
+    )
+    assert set(job) == {"dialect", "version", "name", "modelSeeds", "sequences"}
+    first, second = (entry["protein"] for entry in job["sequences"])
+    # Neither alignment is left to be searched for where one is given.
+    assert first["pairedMsa"] == ""
+    assert first["unpairedMsa"] == ">q\nMKT\n>tr|A|A_HUMAN OX=9606\naM-acTxy\n>\n---\n"
+    assert (first["id"], second["id"]) == (["A", "B"], "C")
+    assert second == {"id": "C", "sequence": "GG"}
+    [template] = first["templates"]
+    assert (template["queryIndices"], template["templateIndices"]) == ([0, 2], [3, 0])
+    assert "pairedByRow" in job_json(replace(query, paired_by_row=True))
+
+
+def test_coordinates_are_written_with_three_decimals() -> None:
+    rough = structure("1abc_A")
+    moved = np.where(rough.atom_mask[..., None], rough.atom_positions + 4e-4, 0)
+    query = Query("q", (Chain(("A",), "MKT", templates=(hit(),)),))
+    template = replace(hit(), structure=replace(rough, atom_positions=moved.astype(np.float32)))
+    near = replace(query, chains=(replace(query.chains[0], templates=(template,)),))
+    assert again(near) == query
+
+
+def test_templates_of_other_texts_have_the_entrys_name() -> None:
+    text = job_json(Query("q", (Chain(("A",), "MKT", templates=(hit("1ABC"),)),)))
+
+    def name(text: str) -> str:
+        [query] = parse_jobs(text, HERE)
+        return query.chains[0].templates[0].name
+
+    assert name(text) == "1ABC_A"
+    job = json.loads(text)
+    [template] = job["sequences"][0]["protein"]["templates"]
+    template["mmcif"] = "\n".join(
+        line for line in template["mmcif"].splitlines() if "_entry.id" not in line
+    )
+    assert name(json.dumps(job)) == "1ABC_A"
+    template["mmcif"] = to_pdb(parse_structure(template["mmcif"].encode(), "t.cif"))
+    template["templateIndices"] = [2, 0]
+    assert name(json.dumps(job)) == "template_A"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"pairedByRow": 1}, "pairedByRow"),
+        ({"pairedByRow": None}, "pairedByRow"),
+        ({"modelSeeds": list(range(1001))}, "at most 1000"),
+        ({"modelSeeds": [2**32]}, "modelSeeds"),
+        ({"modelSeeds": [True]}, "modelSeeds"),
+        ({"modelSeeds": ["1", [2]]}, "modelSeeds"),
+        ({"version": 9}, "version 9"),
+        ({"dialect": ["alphafold3"]}, "dialect"),
+        ({"userCCD": "x"}, "userCCD"),
+        ({"strange": None}, "unknown key 'strange'"),
+        ({"sequences": [{"protein": {"id": "A", "sequence": "MK"}}] * 2}, "two chains alike"),
+        ({"sequences": [{"protein": {"id": "A_1", "sequence": "MK"}}]}, "strange id"),
+        ({"sequences": [{"ion": {"ion": "MG", "count": 2}}]}, "kind 'ion'"),
+    ],
+)
+def test_what_a_job_must_not_say(keys: dict[str, object], said: str) -> None:
+    job = json.loads(job_json(Query("q", (Chain(("A",), "MKT"),)))) | keys
+    with pytest.raises(InputError, match=said):
+        parse_jobs(json.dumps(job), HERE)
+
+
+def test_a_hit_without_structure_is_not_written() -> None:
+    chain = Chain(("A",), "MKT", templates=(replace(hit(), structure=None),))
+    with pytest.raises(InputError, match="no structure"):
+        job_json(Query("q", (chain,)))

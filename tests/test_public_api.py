@@ -1,0 +1,162 @@
+"""The public names: which they are, that each works, and what results and errors promise."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import foldry
+from tests.conftest import ROOT
+
+NAMES = [
+    *("Alignment", "BusyError", "Chain", "DiskFullError", "FaultError", "FoldryError", "Hit"),
+    *("InputError", "MemoryShortError", "MissingError", "OutsideError", "Prediction"),
+    *("Provenance", "Query", "Relaxation", "Scores", "Settings", "Structure", "Weights"),
+    *("compare", "fold", "load_weights", "read_query", "read_structure", "relax_structure"),
+]
+EXAMPLE = ROOT / "examples" / "kunitz"
+SEQUENCE = "MKVLAAGIVGLCAKYWE"
+
+
+def query(name: str = "q") -> foldry.Query:
+    return foldry.Query(name, (foldry.Chain(("A",), SEQUENCE),))
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(foldry.__all__) == dir(foldry) == sorted(NAMES)
+    with pytest.raises(AttributeError, match="no attribute 'score_model'"):
+        _ = foldry.score_model
+
+
+def test_no_public_name_is_a_room() -> None:
+    rooms = {module.name for module in pkgutil.iter_modules(foldry.__path__)}
+    assert rooms & set(NAMES) == set()
+
+
+def test_every_name_is_there_after_all_rooms_were_imported() -> None:
+    program = f"""
+import importlib, pkgutil, foldry
+for module in pkgutil.walk_packages(foldry.__path__, "foldry."):
+    importlib.import_module(module.name)
+for name in {NAMES}:
+    assert callable(getattr(foldry, name)), name
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_public_functions_and_types_have_examples_and_reasons() -> None:
+    for name in NAMES:
+        about = inspect.getdoc(getattr(foldry, name)) or ""
+        assert about, name
+        if name.islower():
+            assert "Raises:" in about and "Example:" in about, name
+
+
+def test_the_signature_of_fold_names_every_setting() -> None:
+    names = set(inspect.signature(foldry.fold).parameters)
+    assert {each.name for each in fields(foldry.Settings)} <= names
+    with pytest.raises(TypeError, match="num_recycle"):
+        foldry.fold(query(), num_recycle=3)
+
+
+def test_a_structure_is_read_compared_and_equals_itself() -> None:
+    structure = foldry.read_structure(str(EXAMPLE / "1adz.cif"))
+    again = foldry.read_structure(EXAMPLE / "1adz.cif")
+    assert structure == again and hash(structure) == hash(again)
+    assert structure != foldry.read_structure(ROOT / "examples/trypsin/1trn.cif")
+    assert foldry.compare(structure, again).tm_score == pytest.approx(1)
+
+
+def test_a_query_is_read_and_equals_itself() -> None:
+    first, again = (foldry.read_query(str(EXAMPLE / "1adz.a3m")) for _ in range(2))
+    assert first == again and len({first, again}) == 1
+    assert first != foldry.read_query(EXAMPLE / "1adz.fasta")
+    several = ROOT / "examples" / "malate_dehydrogenase" / "1mld_AB.fasta"
+    with pytest.raises(foldry.InputError, match="has 2 queries"):
+        foldry.read_query(several)
+
+
+def test_the_bundled_weights_are_loaded() -> None:
+    weights = foldry.load_weights()
+    assert weights.config.name == "mini" and weights.num_parameters > 1_000_000
+
+
+def test_a_prediction_equals_itself_and_the_random_state_stays() -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)
+    expected = torch.rand(3), np.random.rand(3)
+    torch.manual_seed(5)
+    np.random.seed(5)
+    [first] = foldry.fold(query(), num_recycles=0, device="cpu", dropout=True)
+    assert torch.equal(torch.rand(3), expected[0])
+    np.testing.assert_array_equal(np.random.rand(3), expected[1])
+    [again] = foldry.fold(query(), num_recycles=0, device="cpu", dropout=True)
+    assert first.structure == again.structure
+    assert {first: 1}[first] == 1
+    assert (first == again) is (first.provenance == again.provenance)
+
+
+def test_a_second_call_removes_what_the_first_one_listed(tmp_path: Path) -> None:
+    foldry.fold(query(), out=tmp_path, num_recycles=0, seeds=(0, 1))
+    listed = set(json.loads((tmp_path / "q" / "fold.json").read_text())["files"])
+    assert "ranked_1.cif" in listed
+    for name in ("ranked_7.cif", "notes.txt"):
+        (tmp_path / "q" / name).write_text("mine")
+    foldry.fold(query(), out=tmp_path, num_recycles=0, seeds=(2,))
+    listed = set(json.loads((tmp_path / "q" / "fold.json").read_text())["files"])
+    there = {path.name for path in (tmp_path / "q").iterdir()}
+    assert there == listed | {"fold.json", "ranked_7.cif", "notes.txt"}
+    assert "ranked_1.cif" not in there
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: query("../evil"),
+        lambda: query(""),
+        lambda: query("a/b"),
+        lambda: query(".hidden"),
+        lambda: query("a\0b"),
+        lambda: foldry.Query("q", ()),
+        lambda: foldry.Query("q", (foldry.Chain(("A",), "MK"), foldry.Chain(("A",), "MV"))),
+        lambda: foldry.Query("q", (foldry.Chain(("A", "A"), "MK"),)),
+        lambda: foldry.Query("q", (foldry.Chain(("A",), "MK"),), seeds=(-1,)),
+        lambda: foldry.Query("q", (foldry.Chain(("A",), "MK"),), seeds=(2**32,)),
+        lambda: foldry.Chain(("",), "MK"),
+        lambda: foldry.Chain(("A B",), "MK"),
+        lambda: foldry.Chain((), "MK"),
+        lambda: foldry.Chain(("A",), ""),
+        lambda: foldry.Chain(("A",), "mk1"),
+    ],
+)
+def test_a_query_that_cannot_be_is_refused(wrong: object) -> None:
+    assert callable(wrong)
+    with pytest.raises(foldry.InputError):
+        wrong()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("formats.coordinates", "inputs.queries", "measures", "predict.runner"),
+        *("predict.settings", "relax.relax", "score.compare", "weights.read"),
+    ],
+)
+def test_examples_of_docstrings_run(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = doctest.testmod(importlib.import_module(f"foldry.{module}"))
+    assert found.attempted and not found.failed
