@@ -90,7 +90,7 @@ LEFT_OUT = (
     ("packs/work/*", ".*", "intermediate files, named by hashes"),
 )
 """Files, the fields in them that are not compared, and what these hold."""
-OF_ONE_SIDE = (".*", "*/.*", "lock", "*/lock", "*.lock", "packs/work/*")
+OF_ONE_SIDE = (".*", "*/.*", "lock", "*/lock", "*.lock", "packs/work/*", "*/viewer.js")
 """Files that may be there on one side only."""
 DURATION = re.compile(r"\bseconds [\d.]+|\b\d+ s\b")
 """What is left out of printed text."""

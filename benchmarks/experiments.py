@@ -197,7 +197,8 @@ def run_arm(
     if result.is_file():
         return folder, json.loads(result.read_text("utf-8"))
     data.features = config.features
-    loop.train(config, stage, data, loop.Run(folder, seed=chosen.seed, save_every=500), runtime)
+    run = loop.Run(folder, seed=chosen.seed, save_every=500, runtime=runtime)
+    loop.train(config, stage, data, run)
     made = {"samples": stage.num_steps * stage.batch_size}
     made |= measure(folder / loop.WEIGHTS, stage, data, runtime)
     result.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

@@ -122,8 +122,10 @@ def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
     fresh = not (run / NAME).is_file()
     stages = choose_stages(config, given.stage, given.settings, from_weights=fresh)
     training = TrainingSet(work / "data", features=config.features)
-    settings = loop.Run(run, seed=given.seed, minutes=given.minutes, start=state)
-    loop.train_stages(config, stages, training, settings, runtime, watch)
+    settings = loop.Run(
+        run, seed=given.seed, minutes=given.minutes, start=state, runtime=runtime, watch=watch
+    )
+    loop.train_stages(config, stages, training, settings)
     return stages
 
 

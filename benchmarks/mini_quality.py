@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from chain_query import query_of
 from foldry.dataset.packs import Library
 from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
@@ -121,7 +122,7 @@ def predictor(
     """Predicts one chain by the network."""
 
     def run(name: str) -> Result:
-        query = library.query(name, 4 if templates else 0, alignment=alignment)
+        query = query_of(library, name, 4 if templates else 0, alignment=alignment)
         made = predict_one(query, model, network, 0, Settings())
         everything = np.ones(len(made.plddt), bool)
         atoms = made.structure.atom_positions, made.structure.atom_mask

@@ -1,6 +1,6 @@
 """Relaxes predictions of mini and prints what became of their violations.
 
-    python benchmarks/relax.py --data ../shared/data [--num 20] [--seconds 60] [--threads 2]
+    python benchmarks/relax.py --data ../shared/data [--num 20] [--seconds 60]
 
 The chains are of val, 60 to 200 residues, evenly spread over the lengths. Each is predicted with
 its alignment and templates and relaxed in a process of its own. Beside the seconds on the clock
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chain_query import query_of
 from foldry.dataset.packs import Library
 from foldry.predict.network import load_model
 from foldry.predict.runner import predict_one
@@ -85,7 +86,7 @@ def main() -> None:
     print(f"{'chain':<18} " + " ".join(f"{title:>8}" for title in COLUMNS))
     results = []
     for name in chosen(library, arguments.num):
-        made = predict_one(library.query(name, 4), model, network, 0, Settings()).structure
+        made = predict_one(query_of(library, name, 4), model, network, 0, Settings()).structure
         work = Work(made, arguments.rounds, arguments.seconds)
         with get_context("spawn").Pool(1) as pool:
             result, cpu = pool.apply(run, (work,))

@@ -70,7 +70,6 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     from foldry.model.runtime import Runtime  # noqa: PLC0415
     from foldry.train import loop  # noqa: PLC0415
     from foldry.train.config import choose_stages  # noqa: PLC0415
-    from foldry.train.distributed import Workers  # noqa: PLC0415
 
     on_gpu = device != "cpu"
     half = row.dtype == "bfloat16"
@@ -92,17 +91,17 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     model = AlphaFold(config, runtime).train()
     optimizer = loop.make_optimizer(model, stage)
     training = TrainingSet(data, features=config.features)
-    alone = Workers()
+    run = loop.Run(Path("unused"), runtime=runtime)
     seconds, cpu_seconds, passes = [], [], []
     # Samples are made beforehand: the loop makes them while the device computes.
     started = time.perf_counter()
-    steps = list(loop.prefetch(training, stage, 0, 0, alone, runtime))
+    steps = list(loop.prefetch(training, stage, run, 0))
     loading = (time.perf_counter() - started) / (len(steps) * size)
     with FlopCounterMode(display=False) as counter:
-        loop.train_step(model, optimizer, steps[0][1], stage, 0, 0, alone)
+        loop.train_step(model, optimizer, steps[0][1], stage, 0, 0, run.workers)
     for step, batches in steps[1:]:
         started, cpu_started = time.perf_counter(), time.process_time()
-        line = loop.train_step(model, optimizer, batches, stage, 0, step, alone)
+        line = loop.train_step(model, optimizer, batches, stage, 0, step, run.workers)
         if on_gpu:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)

@@ -17,10 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from foldry.dataset.samples import TrainingSet
 from foldry.model.config import ModelConfig, mini
-from foldry.model.runtime import Runtime
 from foldry.train.config import StageConfig, choose_stages
 from foldry.train.data import make_batch
-from foldry.train.distributed import Workers
 from foldry.train.loop import Run, build, run_passes
 
 
@@ -28,7 +26,7 @@ def gigaflop(config: ModelConfig, stage: StageConfig, data: TrainingSet) -> floa
     """Operations of one sample's last pass, forward and backward, in thousand millions."""
     stage = replace(stage, batch_size=1, micro_batch=None)
     # Nothing is written: the run's folder is only named.
-    model = build(config, stage, Run(Path("unused")), Runtime(), Workers())
+    model = build(config, stage, Run(Path("unused")))
     batch = make_batch(data, stage, 0, 0)
     with FlopCounterMode(display=False) as counter:
         total = run_passes(model, batch, 1, stage).total

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
 
-# Shapes stated in the network's signatures are checked here, and only here.
-install_import_hook(["foldry.geometry", "foldry.kernels", "foldry.model"], "beartype.beartype")
+from tests import checked
+
+# Before anything of Foldry's is imported.
+checked.install()
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,6 +45,11 @@ def data_dir() -> Path:
     if not root.is_dir():
         pytest.skip(f"no real data at {root}: set FOLDRY_DATA to the folder that holds it")
     return root
+
+
+def pytest_runtest_setup() -> None:
+    """Check the first calls of each function in every test."""
+    checked.begin_test()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.features.pairing import align_complex
+from foldry.formats.sequence import chain_names
 from foldry.query import Alignment, Chain, Hit, Query, Source
 from foldry.structure import Structure
+from tests.alignments import counted
 
 
 def structure(name: str = "1abc_A") -> Structure:
@@ -69,7 +71,7 @@ def test_an_alignment_keeps_its_rows(rows: list[str]) -> None:
     lost = [[len(piece) for piece in pieces(row)] for row in rows]
     assert alignment.deletions.tolist() == [counts[:-1] for counts in lost]
     assert alignment == Alignment.of(headers, rows)
-    known = Alignment.counted(headers, alignment.letters, alignment.deletions)
+    known = counted(headers, alignment.letters, alignment.deletions)
     assert known.deletions.tolist() == alignment.deletions.tolist()
     ends = [re.sub("[a-z]", "x", re.sub("[a-z]*$", "", row)) for row in rows]
     assert known.texts == tuple(ends)
@@ -154,7 +156,7 @@ def test_content_is_compared_and_hashed() -> None:
     chains = [replace(chain, alignment=other) for other in others]
     chains += [replace(chain, templates=(other,)) for other in hits]
     chains += [replace(chain, paired=chain.alignment), replace(chain, ids=("B",))]
-    chains += [replace(chain, sequence="MKV")]
+    chains += [replace(chain, sequence="MKX")]
     queries = [replace(one, chains=(other,)) for other in chains]
     queries += [replace(one, name="r"), replace(one, seeds=(2,)), replace(one, paired_by_row=True)]
     assert len({one, *queries}) == len({each.key for each in (one, *queries)}) == 1 + len(queries)
@@ -185,7 +187,7 @@ def test_a_name_that_is_not_safe_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("ids", [(), ("",), ("A_1",), ("A b",), ("é",), ("A" * 9,)])
 def test_strange_chain_names_are_refused(ids: tuple[str, ...]) -> None:
-    with pytest.raises(InputError, match="not names of chains"):
+    with pytest.raises(InputError, match="A chain has the ids"):
         Chain(ids, "MK")
 
 
@@ -195,10 +197,35 @@ def test_strange_sequences_are_refused(sequence: str) -> None:
         Chain(("A",), sequence)
 
 
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (["AC", "CC"], "has 2 residues and not 3"),
+        (["ACE", "ACD"], "is another sequence .E for D at residue 3"),
+        (["A-D", "ACD"], "is another sequence .- for C at residue 2"),
+        (["ACaD", "ACD"], "has insertions"),
+    ],
+)
+def test_rows_that_begin_with_another_sequence_are_refused(rows: list[str], said: str) -> None:
+    alignment = Alignment.of([""] * len(rows), rows)
+    with pytest.raises(InputError, match=f"Chain B has unpaired rows, the first of which {said}"):
+        Chain(("B",), "ACD", alignment)
+    with pytest.raises(InputError, match=f"Chain B has paired rows, the first of which {said}"):
+        Chain(("B",), "ACD", paired=alignment)
+    assert Chain(("B",), "AXD", Alignment.of(["", ""], ["AUDx", "A-D"]))
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, True])
 def test_strange_seeds_are_refused(seed: int) -> None:
     with pytest.raises(InputError, match="has the seed"):
         Query("q", (Chain(("A",), "MK"),), (seed,))
+
+
+def test_a_query_has_bounds() -> None:
+    with pytest.raises(InputError, match="Query q has 1001 seeds"):
+        Query("q", (Chain(("A",), "MK"),), tuple(range(1001)))
+    with pytest.raises(InputError, match="Query q has 1001 chains"):
+        Query("q", (Chain(chain_names(1001), "MK"),))
 
 
 def test_chains_have_names_of_their_own() -> None:

@@ -9,6 +9,7 @@ alone. Written are the names, the lengths and N, CA, C and O in 0.01 Å, as 16-b
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from foldry.predict.runner import predict_one
 from foldry.predict.settings import Settings
 from foldry.score.lddt import BACKBONE
 from foldry.weights.networks import find_networks
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from chain_query import query_of
 
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/mini_predictions.npz"
 
@@ -38,7 +42,7 @@ def main() -> None:
     coordinates = []
     for index, name in enumerate(names):
         known = index % 2 == 0
-        query = library.query(name, 4 if known else 0, alignment=known)
+        query = query_of(library, name, 4 if known else 0, alignment=known)
         made = predict_one(query, model, network, 0, Settings())
         backbone = made.structure.atom_positions[:, BACKBONE]
         centered = backbone - backbone.mean(axis=(0, 1))

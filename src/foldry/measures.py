@@ -85,7 +85,7 @@ _ALL: Final = (
     _confidence(
         "actifptm",
         "actifpTM",
-        "ipTM of the residues in contact; disordered tails do not lower it",
+        "ipTM of residues in contact; tails do not lower it",
         quoted="higher",
     ),
     _confidence("ipsae", "ipSAE", "ipTM of residue pairs with PAE below 10 Å", quoted="higher"),
@@ -95,33 +95,20 @@ _ALL: Final = (
         "lis", "LIS", "Local interaction score: mean of 1 − PAE / 12 Å below 12 Å", quoted="mean"
     ),
     _confidence(
-        "pdockq",
-        "pDockQ",
-        "DockQ expected from the number of contacts and their pLDDT; above 0.23 mostly acceptable",
+        "pdockq", "pDockQ", "DockQ expected from contacts and pLDDT; above 0.23 mostly acceptable"
     ),
     _confidence(
-        "pdockq2",
-        "pDockQ2",
-        "DockQ expected from pLDDT and PAE of the contacts; above 0.23 mostly acceptable",
-        "other",
+        "pdockq2", "pDockQ2", "DockQ expected from pLDDT and PAE; above 0.23 acceptable", "other"
     ),
     Measure(
         "interface_pae", "Interface PAE", "Mean PAE of the contacts", "Å", "lower", 1, "PAE", "mean"
     ),
     _count("contacts", "Contacts", "Residue pairs with Cβ at most 8 Å apart", "higher"),
-    _count(
-        "clashing_atoms", "Clashing atoms", "Atoms less than 1.1 Å from another chain", quoted="sum"
-    ),
+    _count("clashing_atoms", "Clashing atoms", "Atoms within 1.1 Å of another chain", quoted="sum"),
     Measure(
         "clashing_share", "Clashing share", "Share of a chain's atoms that clash", SHARE, "lower", 2
     ),
-    Measure(
-        "has_clash",
-        "Clash",
-        "Whether over 100, or over half, of a chain's atoms clash",
-        YES,
-        "lower",
-    ),
+    Measure("has_clash", "Clash", "Over 100, or over half, of a chain's atoms clash", YES, "lower"),
     # How well a model agrees with a reference.
     Measure("lddt", "lDDT", "Local distances of all atoms", SHARE),
     Measure("bb_lddt", "lDDT-Cα", "Local distances of Cα atoms", SHARE),

@@ -19,6 +19,8 @@ from foldry.structure import Structure
 MAX_SEED: Final = 2**32 - 1
 MAX_SEEDS: Final = 1000
 """Seeds of one query."""
+MAX_CHAINS: Final = 1000
+"""Chains of one query, copies counted."""
 MAX_ID: Final = 8
 """Characters of a chain's name; some readers of mmCIF cut longer ones."""
 MAX_NAME: Final = 100
@@ -26,6 +28,7 @@ MAX_NAME: Final = 100
 GAP_LETTER: Final = ord("-")
 """Stands in `Alignment.letters` where a row has no residue."""
 
+_ID: Final = re.compile(f"[A-Za-z0-9]{{1,{MAX_ID}}}")
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SEQUENCE: Final = re.compile(f"[{RESTYPES_WITH_X}]+")
 _ROW_LETTERS: Final = f"{string.ascii_letters}-".encode()
@@ -130,19 +133,6 @@ class Alignment(Content):
         places = inserted - np.arange(len(inserted)) + row
         insertions = Insertions.of(places, text[inserted])
         return cls(tuple(headers), aligned.reshape(len(rows), widths[0]), insertions)
-
-    @classmethod
-    def counted(
-        cls,
-        headers: Sequence[str],
-        letters: UInt8[np.ndarray, "S N"],
-        deletions: Int[np.ndarray, "S N"],
-    ) -> Alignment:
-        """An alignment whose insertions are known by their number alone: their letters are x."""
-        row, column = np.nonzero(deletions)
-        places = np.repeat(row * (letters.shape[1] + 1) + column, deletions[row, column])
-        insertions = Insertions.of(places, np.full(len(places), ord("x"), np.uint8))
-        return cls(tuple(headers), letters, insertions)
 
     @property
     def num_rows(self) -> int:
@@ -265,6 +255,8 @@ class Hit(Content):
 class Chain(Content):
     """One polypeptide; `ids` has one chain name for every copy of it.
 
+    Both alignments begin with its sequence, where letters of theirs may be X in it.
+
     Attributes:
         ids: Chain names, one per copy: at most `MAX_ID` ASCII letters and digits.
         sequence: One-letter codes of the 20 amino acids and X.
@@ -273,7 +265,8 @@ class Chain(Content):
         templates: Template hits with structures, best first; empty for none.
 
     Raises:
-        InputError: The ids or the sequence are something else.
+        InputError: The ids or the sequence are something else, or an alignment begins with another
+            sequence.
     """
 
     ids: tuple[str, ...]
@@ -285,14 +278,30 @@ class Chain(Content):
     def __post_init__(self) -> None:
         for name in ("ids", "templates"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.ids or not all(map(is_chain_id, self.ids)):
+        sound = [isinstance(name, str) and _ID.fullmatch(name) for name in self.ids]
+        if not sound or not all(sound):
             advice = f"give each copy one of at most {MAX_ID} letters and digits"
-            raise InputError(f"{self.ids!r} are not names of chains", advice)
+            raise InputError(f"has the ids {list(self.ids)}", advice, where="A chain")
+        place = f"Chain {self.ids[0]}"
         if not _SEQUENCE.fullmatch(self.sequence):
-            raise InputError(
-                f"Chain {self.ids[0]} has the sequence {self.sequence[:40]!r}",
-                "write one-letter codes of the 20 amino acids and X, in upper case",
-            )
+            advice = "write one-letter codes of the 20 amino acids and X, in upper case"
+            raise InputError(f"has the sequence {self.sequence[:40]!r}", advice, where=place)
+        for kind, rows in (("paired", self.paired), ("unpaired", self.alignment)):
+            if rows and (fault := self._fault(rows)):
+                what = f"has {kind} rows, the first of which {fault}"
+                raise InputError(what, "put the chain's sequence first", where=place)
+
+    def _fault(self, rows: Alignment) -> str:
+        """Why the first row of an alignment is not the sequence; "" if it is."""
+        length, first = len(self.sequence), rows.query
+        if len(first) != length:
+            return f"has {len(first)} residues and not {length}"
+        if (rows.insertions.place < length).any():
+            return "has insertions"
+        for number, (ours, theirs) in enumerate(zip(self.sequence, first, strict=True), start=1):
+            if ours not in (theirs, "X"):
+                return f"is another sequence ({theirs} for {ours} at residue {number})"
+        return ""
 
     @property
     def alignments(self) -> tuple[Alignment, ...]:
@@ -323,23 +332,29 @@ class Query(Content):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chains", tuple(self.chains))
-        object.__setattr__(self, "seeds", tuple(dict.fromkeys(self.seeds)))
         if not _NAME.fullmatch(self.name) or len(self.name) > MAX_NAME:
             raise InputError(
                 f"A query cannot be named {self.name!r}",
                 f"use at most {MAX_NAME} letters and digits, '.', '_' and '-' between them",
             )
+        place = f"Query {self.name}"
         if not self.chains:
-            raise InputError(f"{self.name!r} has no chain", "give at least one")
+            raise InputError("has no chain", "give at least one", where=place)
         ids = [each for chain in self.chains for each in chain.ids]
-        if len(set(ids)) < len(ids):
-            twice = next(each for each in ids if ids.count(each) > 1)
+        if len(ids) > MAX_CHAINS:
+            advice = f"fold at most {MAX_CHAINS} together"
+            raise InputError(f"has {len(ids)} chains", advice, where=place)
+        if twice := [each for each in ids if ids.count(each) > 1]:
             advice = "give every chain its own id"
-            raise InputError(f"{self.name!r} has two chains named {twice!r}", advice)
+            raise InputError(f"has two chains named {twice[0]!r}", advice, where=place)
         for seed in self.seeds:
             if type(seed) is not int or not 0 <= seed <= MAX_SEED:
                 advice = f"use whole numbers from 0 to {MAX_SEED}"
-                raise InputError(f"{self.name!r} has the seed {seed!r}", advice)
+                raise InputError(f"has the seed {seed!r}", advice, where=place)
+        object.__setattr__(self, "seeds", tuple(dict.fromkeys(self.seeds)))
+        if len(self.seeds) > MAX_SEEDS:
+            advice = f"give at most {MAX_SEEDS}"
+            raise InputError(f"has {len(self.seeds)} seeds", advice, where=place)
 
     @property
     def inputs_key(self) -> str:
@@ -355,8 +370,3 @@ class Query(Content):
     def num_residues(self) -> int:
         """The number of residues over all chains and copies."""
         return sum(len(chain.ids) * len(chain.sequence) for chain in self.chains)
-
-
-def is_chain_id(name: object) -> bool:
-    """Whether a chain can be named so."""
-    return isinstance(name, str) and len(name) <= MAX_ID and name.isascii() and name.isalnum()

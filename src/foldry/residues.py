@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 _DATA: Final = json.loads(files("foldry").joinpath("residues.json").read_text("utf-8"))
 _RESIDUES: Final[dict[str, dict[str, Any]]] = _DATA["residues"]
@@ -192,7 +192,7 @@ def encode_sequence(sequence: str) -> np.ndarray:
     return np.array([RESTYPE_ORDER.get(letter, UNKNOWN) for letter in sequence], np.int64)
 
 
-def one_hot(msa: Int[np.ndarray, "M N"], count: int) -> Float[np.ndarray, "M N K"]:
+def one_hot(msa: Integer[np.ndarray, "M N"], count: int) -> Float[np.ndarray, "M N K"]:
     """One-hot letters; codes from `count` on are all 0."""
     table = np.eye(GAP + 1, count, dtype=np.float32)
     letters: Float[np.ndarray, "M N K"] = table[msa]

@@ -78,7 +78,7 @@ def test_size_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_atoms_in_one_place_are_refused() -> None:
     num = 40_000
     heap = dataclasses.replace(
-        chain("A" * 10),
+        chain("A" * 10).select(np.zeros(num, int)),
         atom_positions=np.zeros((num, 37, 3)),
         atom_mask=np.ones((num, 37), bool),
     )

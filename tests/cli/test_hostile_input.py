@@ -81,14 +81,14 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "structure as a query": ("q.pdb", PDB, "--templates"),
     "a3m: rows of unequal length": ("q.a3m", ">q\nMKTAY\n>r\nMKT\n", "line 3"),
     "a3m: gap in the first row": ("q.a3m", ">q\nMK-AY\n>r\nMKTAY\n", "first row"),
-    "a3m: insertion in the first row": ("q.a3m", ">q\nMKtAY\n>r\nMKAY\n", "first row"),
+    "a3m: insertion in the first row": ("q.a3m", ">q\nMKtAY\n>r\nMKAY\n", "has insertions"),
     "a3m: strange letter": ("q.a3m", ">q\nMKTAY\n>r\nMK?AY\n", "line 3"),
     "a3m: no rows": ("q.a3m", "#5\t1\n", "no rows"),
     "a3m: nothing but gaps": ("q.a3m", ">q\n>r\n", "no sequence"),
     "a3m: copies of one chain alone": ("q.a3m", "#5,5\t1\n>q\nMKTAYMKTAY\n", "line 1"),
     "a3m: other lengths": ("q.a3m", "#5,6\t1,1\n>q\nMKTAYMKTAY\n", "lengths of 11 residues"),
     "a3m: too many copies": ("q.a3m", "#5\t1001\n>q\nMKTAY\n", "1000 chains"),
-    "a3m: a chain in part": ("q.a3m", "#5,5\t1,1\n>q\nMKTAYMK-AY\n", "chain 2, does not begin"),
+    "a3m: a chain in part": ("q.a3m", "#5,5\t1,1\n>q\nMKTAYMK-AY\n", "chain 2, has a gap at"),
     "Stockholm: unequal rows": ("q.sto", "# STOCKHOLM 1.0\nq MKT\nr MK\n//\n", "columns"),
     "Stockholm: no rows": ("q.sto", "# STOCKHOLM 1.0\n//\n", "no rows"),
     "Stockholm: a row alone": ("q.sto", "# STOCKHOLM 1.0\nq\n", "line 2"),
@@ -101,12 +101,12 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "JSON: a key twice": ("q.json", '{"name": "a", "name": "b"}', "twice"),
     "JSON: unknown key": ("q.json", job(sequence="MKT"), "'sequence'"),
     "JSON: no name": ("q.json", job(name=""), "no name"),
-    "JSON: name is a number": ("q.json", job(name=5), "no name"),
+    "JSON: name is a number": ("q.json", job(name=5), "name that is not text"),
     "JSON: unsafe name": ("q.json", job(name="///"), "'///'"),
     "JSON: other dialect": ("q.json", job(dialect="boltz"), "'boltz'"),
     "JSON: version of the future": ("q.json", job(version=99), "version 99"),
-    "JSON: seeds are words": ("q.json", job(modelSeeds=["one"]), "modelSeeds"),
-    "JSON: negative seed": ("q.json", job(modelSeeds=[-1]), "modelSeeds"),
+    "JSON: seeds are words": ("q.json", job(modelSeeds=["one"]), "the seed 'one'"),
+    "JSON: negative seed": ("q.json", job(modelSeeds=[-1]), "the seed -1"),
     "JSON: no sequences": ("q.json", job(sequences=[]), "no sequences"),
     "JSON: too many chains": (
         "q.json",
@@ -118,9 +118,9 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         job(sequences=[{"protein": {"id": "CHAIN0001", "sequence": "MKT"}}]),
         "at most 8 letters",
     ),
-    "JSON: RNA": ("q.json", job(sequences=[{"rna": {"id": "A", "sequence": "ACGU"}}]), "kind 'rna'"),
-    "JSON: DNA": ("q.json", job(sequences=[{"dna": {"id": "A", "sequence": "ACGT"}}]), "kind 'dna'"),
-    "JSON: ligand": ("q.json", job(sequences=[{"ligand": {"id": "L"}}]), "kind 'ligand'"),
+    "JSON: RNA": ("q.json", job(sequences=[{"rna": {"id": "A", "sequence": "ACGU"}}]), "is RNA"),
+    "JSON: DNA": ("q.json", job(sequences=[{"dna": {"id": "A", "sequence": "ACGT"}}]), "is DNA"),
+    "JSON: ligand": ("q.json", job(sequences=[{"ligand": {"id": "L"}}]), "is a ligand"),
     "JSON: unknown molecule": ("q.json", job(sequences=[{"sugar": {}}]), "'sugar'"),
     "JSON: bonds": ("q.json", job(bondedAtomPairs=[[["A", 1, "C"], ["A", 2, "N"]]]), "bonded"),
     "JSON: modified residue": ("q.json", protein(modifications=[{"ptmType": "SEP"}]), "modif"),
@@ -128,7 +128,11 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "JSON: no amino acids": ("q.json", protein(sequence=""), "no sequence"),
     "JSON: sequence with a gap": ("q.json", protein(sequence="MK-T"), "residue 3"),
     "JSON: id is a path": ("q.json", protein(id="../A"), "id"),
-    "JSON: alignment of another protein": ("q.json", protein(unpairedMsa=">q\nMKV\n"), "begin"),
+    "JSON: alignment of another protein": (
+        "q.json",
+        protein(unpairedMsa=">q\nMKV\n"),
+        "3 residues and",
+    ),
     "JSON: alignment twice": ("q.json", protein(pairedMsa="", pairedMsaPath="m"), "both"),
     "JSON: alignment file missing": ("q.json", protein(unpairedMsaPath="m.a3m"), "not exist"),
     "JSON: template without atoms": ("q.json", template(), "no "),
@@ -181,7 +185,7 @@ MODELS: dict[str, tuple[str, str | bytes, str]] = {
     "not a number": ("m.pdb", ALA_GLY.replace("   2.000", "     nan"), "not a coordinate"),
     "infinite": ("m.pdb", ALA_GLY.replace("   2.000", "     inf"), "not a coordinate"),
     "no common number": ("m.pdb", atoms("ALA", "GLY", first=50), "--align"),
-    "no Cα": ("m.pdb", atoms("ALA", "GLY", name="N"), "nothing to score"),
+    "no Cα": ("m.pdb", atoms("ALA", "GLY", name="N"), "share no Cα atom"),
     "no such chain": ("m.pdb:Z", ALA_GLY, "'Z'"),
     "folder of something else": ("empty", "", "not a folder of one query"),
 }
@@ -384,7 +388,8 @@ def test_in_a_process_of_its_own() -> None:
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr == (
-        "q.fasta, line 1, has a gap at residue 4: remove the gaps, or name an alignment .a3m.\n"
+        "q.fasta, line 1, has a gap at residue 4: write it without gaps; rows below it in an .a3m "
+        "may have them.\n"
     )
     assert not Path("out").exists()
 

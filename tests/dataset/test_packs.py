@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmarks.chain_query import query_of, structure_of
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,16 +135,16 @@ def test_a_hit_is_laid_on_its_query(world: World, library: Library) -> None:
 
 
 def test_a_query_of_a_chain(world: World, library: Library) -> None:
-    query = library.query("c4", num_templates=2)
+    query = query_of(library, "c4", num_templates=2)
     (chain,) = query.chains
-    assert chain.sequence == library.structure("c4").sequence
+    assert chain.sequence == structure_of(library, "c4").sequence
     assert chain.alignment is not None
     assert chain.alignment.sequences[0] == chain.sequence
     assert len(chain.alignment.sequences) == len(world.msa["c4"])
     assert [hit.name for hit in chain.templates] == ["c5", "c6"]
     # The third is a copy.
-    assert library.query("c4", num_templates=3).chains[0].templates[2:] == ()
-    alone = library.query("c4", alignment=False).chains[0]
+    assert query_of(library, "c4", num_templates=3).chains[0].templates[2:] == ()
+    alone = query_of(library, "c4", alignment=False).chains[0]
     assert alone.alignment is not None
     assert alone.alignment.sequences == (chain.sequence,)
 

@@ -29,6 +29,7 @@ from foldry.features.pipeline import make_features
 from foldry.query import Alignment, Chain, Hit, Query
 from foldry.residues import ATOM37_MASK, GAP, HHBLITS_ORDER, RESTYPES_WITH_X
 from foldry.structure import Structure
+from tests.alignments import counted
 from tests.features.conftest import Recorded
 
 CONFIG = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=4, pad_templates=True)
@@ -43,7 +44,7 @@ def _forgotten() -> None:
 
 def recorded_alignment(chain: Mapping[str, np.ndarray], suffix: str) -> Alignment:
     species = chain[f"msa_species_identifiers{suffix}"].astype(str)
-    return Alignment.counted(
+    return counted(
         headers=[f"tr|A0A146SKV9|A0A146SKV9_{name}/1-9" if name else "q" for name in species],
         letters=np.frombuffer(HHBLITS_ORDER.encode(), np.uint8)[chain[f"msa{suffix}"]],
         deletions=chain[f"deletion_matrix_int{suffix}"],

@@ -74,7 +74,6 @@ ALIGNMENT = Alignment.of(["q", "tr|A|A_HUMAN OX=9606", ""], ["MKT", "aM-acTxy", 
         Query("dated", (Chain(("A",), "MKT", ALIGNMENT, None, (hit(release_date="2001-02-03"),)),)),
         Query("long.chain-name", (Chain(("A",), "MKT", templates=(hit("x_Long", "Long"),)),)),
         Query("odd_template", (Chain(("A",), "MKT", templates=(hit("my 'file\" #1_A"),)),)),
-        Query("by_row", tuple(parse_complex_a3m(COMPLEX)), paired_by_row=True),
     ],
     ids=lambda query: query.name,
 )
@@ -104,7 +103,8 @@ def test_what_is_written_is_alphafold_3s() -> None:
     assert second == {"id": "C", "sequence": "GG"}
     [template] = first["templates"]
     assert (template["queryIndices"], template["templateIndices"]) == ([0, 2], [3, 0])
-    assert "pairedByRow" in job_json(replace(query, paired_by_row=True))
+    with pytest.raises(InputError, match="which JSON cannot say"):
+        job_json(Query("by_row", tuple(parse_complex_a3m(COMPLEX)), paired_by_row=True))
 
 
 def test_coordinates_are_written_with_three_decimals() -> None:
@@ -138,19 +138,39 @@ def test_templates_of_other_texts_have_the_entrys_name() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"pairedByRow": 1}, "pairedByRow"),
-        ({"pairedByRow": None}, "pairedByRow"),
-        ({"modelSeeds": list(range(1001))}, "at most 1000"),
-        ({"modelSeeds": [2**32]}, "modelSeeds"),
-        ({"modelSeeds": [True]}, "modelSeeds"),
-        ({"modelSeeds": ["1", [2]]}, "modelSeeds"),
+        ({"modelSeeds": 1}, "modelSeeds that are not a list"),
+        ({"modelSeeds": list(range(1001))}, "q.json has 1001 seeds: give at most 1000"),
+        ({"modelSeeds": [2**32]}, "q.json has the seed 4294967296"),
+        ({"modelSeeds": [True]}, "q.json has the seed True"),
+        ({"modelSeeds": ["1", [2]]}, r"q.json has the seed \[2\]"),
+        ({"name": 1}, "name that is not text"),
         ({"version": 9}, "version 9"),
         ({"dialect": ["alphafold3"]}, "dialect"),
         ({"userCCD": "x"}, "userCCD"),
         ({"strange": None}, "unknown key 'strange'"),
-        ({"sequences": [{"protein": {"id": "A", "sequence": "MK"}}] * 2}, "two chains alike"),
-        ({"sequences": [{"protein": {"id": "A_1", "sequence": "MK"}}]}, "strange id"),
-        ({"sequences": [{"ion": {"ion": "MG", "count": 2}}]}, "kind 'ion'"),
+        (
+            {"sequences": [{"protein": {"id": "A", "sequence": "MK"}}] * 2},
+            "q.json has two chains named 'A'",
+        ),
+        (
+            {"sequences": [{"protein": {"id": "A_1", "sequence": "MK"}}]},
+            r"q.json sequence 1 has the ids \['A_1'\]",
+        ),
+        ({"sequences": [{"protein": {"id": 1, "sequence": "MK"}}]}, r"has the ids \[1\]"),
+        ({"sequences": [{"protein": {"id": [["A"]], "sequence": "MK"}}]}, "has the ids"),
+        ({"sequences": [{"protein": {"id": [], "sequence": "MK"}}]}, "has the ids"),
+        ({"sequences": [{"ion": {"ion": "MG", "count": 2}}]}, "is an ion, and only proteins"),
+        ({"sequences": [{"rnaSequence": {"sequence": "AC"}}]}, "is RNA, and only proteins"),
+        ({"sequences": [{"lipid": {}}]}, "is of the unknown kind 'lipid'"),
+        ({"sequences": [{"protein": {"id": "A"}}]}, "sequence 1 has no sequence: write its"),
+        (
+            {"sequences": [{"proteinChain": {"sequence": "MK", "count": 1000}}] * 3},
+            "q.json has 2000 chains: fold at most 1000",
+        ),
+        (
+            {"sequences": [{"protein": {"id": "A", "sequence": "MK", "pairedMsa": ">q\nMaK\n"}}]},
+            "q.json sequence 1 has paired rows, the first of which has insertions",
+        ),
     ],
 )
 def test_what_a_job_must_not_say(keys: dict[str, object], said: str) -> None:

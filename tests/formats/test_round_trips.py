@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.chain_query import query_of
 
 from foldry.dataset.packs import Library
 from foldry.formats.a3m import parse_a3m, to_a3m
@@ -73,7 +74,7 @@ def test_jobs_with_templates_are_written_as_they_were_read(data_dir: Path) -> No
     names = [name for name in library.alignments.place if library.hits(name)][::3]
     assert len(names) > 15
     for number, name in enumerate(names):
-        query = library.query(name, num_templates=3)
+        query = query_of(library, name, num_templates=3)
         [chain] = query.chains
         # A residue that was not seen, and numbers with insertion codes.
         hits = []

@@ -124,8 +124,12 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "a digit": ("id,sequence\nx,MKT:MKV\ny,MK7:MKT\n", {}, "line 3, has '7' at residue 3"),
     "an empty chain": ("id,sequence\nx,MKT:\n", {}, "line 2, has no sequence"),
     "one chain": ("id,sequence\nx,MKT\n", {}, "t.csv, line 2, is one chain: write A:B"),
-    "pairs of one name": ("a,b\na,b\nA,b\n", {}, "line 3, is called 'a_and_b' as an earlier"),
-    "ids equal but for case": ("id,a,b\nx,a,b\nX,a,c\n", {}, "line 3, is called 'X'"),
+    "pairs of one name": ("a,b\na,b\nA,b\n", {}, "line 3, gives a second pair the name 'a_and_b'"),
+    "ids equal but for case": (
+        "id,a,b\nx,a,b\nX,a,c\n",
+        {},
+        "line 3, gives a second pair the name 'X'",
+    ),
     "pairs and a bait": ("a,b\na,b\n", {"baits": ["a"]}, "lists pairs already"),
     "pairs and all": ("a,b\na,b\n", {"every": True}, "lists pairs already"),
     "an unknown bait": ("id\na\nb\n", {"baits": ["q"]}, "The bait names 'q'"),
@@ -135,7 +139,7 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "pairs of one joined name": (
         "id,sequence\nx,MK\nx_and_y,MKT\ny_and_z,MKV\nz,MKA\n",
         {"baits": ["x", "x_and_y"]},
-        "The screen has two pairs called 'x_and_y_and_z': name one",
+        "The screen gives a second pair the name 'x_and_y_and_z': rename it or one of its",
     ),
     "too many chains": ("id,sequence\nx," + "A:" * 1000 + "A\n", {}, "1001 chains"),
     "too many rows": ("id\n" + "a\n" * 6, {"every": True}, "t.csv, line 7, is beyond the 5 rows"),

@@ -205,15 +205,16 @@ def test_json_jobs_of_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("indices", "says"),
     [
-        (([0], [3]), "strange indices"),
-        (([10], [0]), "strange indices"),
-        (([-1], [0]), "strange indices"),
-        (([0.5], [0]), "strange indices"),
-        (([True], [0]), "strange indices"),
-        ((None, [0]), "strange indices"),
-        (([0, 1], [0]), "same length"),
+        (([0], [3]), "strange templateIndices: count all residues, also unseen ones, from 0 to 2"),
+        (([10], [0]), "strange queryIndices: count all residues, also unseen ones, from 0 to 9"),
+        (([-1], [0]), "strange queryIndices"),
+        (([0.5], [0]), "strange queryIndices"),
+        (([True], [0]), "strange queryIndices"),
+        (({"0": 0}, [0]), "queryIndices that are not a list"),
+        ((None, [0]), "equally many"),
+        (([0, 1], [0]), "equally many"),
         (([0, 0], [0, 1]), "twice"),
-        (([], []), "same length"),
+        (([], []), "equally many"),
     ],
 )
 def test_json_template_indices(tmp_path: Path, indices: tuple[object, object], says: str) -> None:

@@ -46,7 +46,8 @@ def test_recorded_ptm_and_iptm(parity_dir: Path) -> None:
         pytest.skip(f"not among the recorded numbers: {path}")
     with np.load(path, allow_pickle=False) as recorded:
         plddt, pae = (torch.from_numpy(recorded[f"in_{name}_logits"]) for name in ("plddt", "pae"))
-        sure = confidence(logits(plddt.float(), pae.float()), recorded["in_asym_id"], MULTIMER)
+        asym_id = recorded["in_asym_id"].astype(int)
+        sure = confidence(logits(plddt.float(), pae.float()), asym_id, MULTIMER)
         ptm, iptm = float(recorded["ptm"]), float(recorded["iptm"])
         assert sure.ptm == pytest.approx(ptm, rel=1e-5)
         assert sure.iptm == pytest.approx(iptm, rel=1e-5)
@@ -66,7 +67,7 @@ def test_recorded_complexes(parity_dir: Path, name: str) -> None:
     with np.load(path, allow_pickle=False) as recorded:
         heads = ("predicted_lddt", "predicted_aligned_error", "distogram")
         plddt, pae, distogram = (torch.from_numpy(recorded[f"{head}/logits"]) for head in heads)
-        asym_id = recorded["predicted_aligned_error/asym_id"]
+        asym_id = recorded["predicted_aligned_error/asym_id"].astype(int)
         said = replace(logits(plddt, pae), distogram=distogram[None])
         sure = confidence(said, asym_id, config)
         ptm, iptm = float(recorded["metrics/ptm"]), float(recorded["metrics/iptm"])
@@ -78,7 +79,7 @@ def test_recorded_complexes(parity_dir: Path, name: str) -> None:
     assert pairs is not None and sure.chain_ptm is not None
     for number, chain in enumerate(np.unique(asym_id)):
         cut = torch.from_numpy(np.flatnonzero(asym_id == chain))
-        alone = confidence(logits(plddt[cut], pae[cut][:, cut]), np.ones(len(cut)), config)
+        alone = confidence(logits(plddt[cut], pae[cut][:, cut]), np.ones(len(cut), int), config)
         assert sure.chain_ptm[number] == pytest.approx(alone.ptm, rel=1e-6)
     if len(pairs) == 2:
         assert np.nanmax(pairs) == pytest.approx(iptm, rel=1e-5)
@@ -108,14 +109,14 @@ def test_ranking_by_hand() -> None:
     term = 1 / (1 + (0.25 / 0.168377) ** 2)
     for config, chains, iptm, ranking in (
         (MULTIMER, TWO_CHAINS, term, term),
-        (MULTIMER, np.ones(5), None, 49.0),
-        (MONOMER, np.ones(5), None, 49.0),
+        (MULTIMER, np.ones(5, int), None, 49.0),
+        (MONOMER, np.ones(5, int), None, 49.0),
     ):
         sure = confidence(logits(plddt, certain), chains, config)
         assert sure.ptm == pytest.approx(term, rel=1e-5)
         assert sure.iptm == (None if iptm is None else pytest.approx(iptm, rel=1e-5))
         assert sure.ranking_confidence == pytest.approx(ranking, rel=1e-5)
-    without = confidence(logits(plddt, None), np.ones(5), preset("model_1"))
+    without = confidence(logits(plddt, None), np.ones(5, int), preset("model_1"))
     assert (without.pae, without.max_pae, without.ptm, without.iptm) == (None,) * 4
     assert without.ranking_confidence == pytest.approx(49.0)
 

@@ -92,7 +92,7 @@ def test_all_that_matters_changes_the_key(tmp_path: Path) -> None:
     rows[1] = rows[1][:3] + "k" + rows[1][3:]
     changed = [
         replace(chain, ids=("B",)),
-        replace(chain, sequence="A" + chain.sequence[1:]),
+        replace(chain, sequence="X" + chain.sequence[1:]),
         replace(chain, alignment=None),
         replace(chain, alignment=None, paired=chain.alignment),
         replace(chain, alignment=Alignment.of(chain.alignment.headers, rows)),

@@ -46,8 +46,8 @@ def lddt_atom37(
     residue, slot = np.nonzero(reference_mask & np.isin(np.arange(37), slots))
     atoms = model[residue, slot], reference[residue, slot], model_mask[residue, slot]
     group = residue if chain is None else np.unique(chain, return_inverse=True)[1][residue]
-    kept, judged = kept_distances(*atoms, group, np.ones((len(residue), 1), bool))
-    return summary(kept[:, 0], judged[:, 0], residue, len(reference))
+    counts = kept_distances(*atoms, group, np.ones((len(residue), 1), bool))
+    return summary(counts[..., 0], residue, len(reference))
 
 
 def search(model: np.ndarray, reference: np.ndarray, length: int | None = None) -> Search:

@@ -28,6 +28,13 @@ def test_identical_but_elsewhere(structures: list[Structure]) -> None:
         assert scores.num_matched == scores.num_reference == structure.atom_mask[:, 1].sum()
 
 
+def test_scores_compare_and_hash_by_content(structures: list[Structure]) -> None:
+    structure = structures[0]
+    one, same = (compare(structure, structure) for _ in range(2))
+    assert one == same
+    assert len({one, same, compare(structure.select(np.arange(30)), structure)}) == 2
+
+
 def test_the_mirror_image_keeps_distances_only(structures: list[Structure]) -> None:
     structure = structures[0]
     mirrored = structure.atom_positions * np.array([1, 1, -1])
@@ -91,7 +98,7 @@ def test_masks_of_arrays() -> None:
 
 def test_bad_arrays() -> None:
     points = helix(5)
-    with pytest.raises(InputError, match="nothing to score"):
+    with pytest.raises(InputError, match="share no Cα atom"):
         compare_ca(points, points, np.zeros(5, bool))
     broken = points.copy()
     broken[3, 1] = np.nan
@@ -111,7 +118,7 @@ def test_a_coordinate_that_is_no_number() -> None:
 def test_no_ca_in_common() -> None:
     model = chain()
     model.atom_mask[:] = False
-    with pytest.raises(InputError, match="nothing to score"):
+    with pytest.raises(InputError, match="share no Cα atom"):
         compare(model, chain())
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from foldry.errors import InputError
 from foldry.residues import CA, CB, C, N
 from foldry.score.confidence import (
+    PLDDT_EDGES,
     InterfaceConfidence,
     aligned_errors,
     calibrate,
@@ -21,7 +22,6 @@ from foldry.score.confidence import (
     interface_confidence,
     interface_contacts,
     pae_calibration,
-    plddt_calibration,
     predicted_tm,
     predicted_tm_d0,
     quoted,
@@ -98,7 +98,7 @@ def _pair(distance: float) -> Structure:
     return dataclasses.replace(structure, aatype=glycine_first, atom_positions=atoms)
 
 
-def test_one_contact_by_hand() -> None:
+def test_one_contact_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     """PAE of 3 Å from A to the near residue of B, 9 Å to the far one, 6 and 14 Å back."""
     pae = np.array([[0, 3, 9], [6, 0, 1], [14, 1, 0.0]])
     found = interface_confidence(_pair(7.5), pae, np.full(3, 80.0))
@@ -108,7 +108,8 @@ def test_one_contact_by_hand() -> None:
     assert found.iptm[1, 0] == pytest.approx(1 / 37)  # the better row: 1/(1+36)
     assert found.ipsae[0, 1] == pytest.approx((0.1 + 1 / 82) / 2)
     assert found.ipsae[1, 0] == pytest.approx(1 / 37)
-    narrow = interface_confidence(_pair(7.5), pae, None, pae_cutoff=5)
+    monkeypatch.setattr("foldry.score.confidence.IPSAE_CUTOFF", 5.0)
+    narrow = interface_confidence(_pair(7.5), pae, None)
     assert narrow.ipsae[0, 1] == pytest.approx(0.1)
     assert narrow.ipsae[1, 0] == 0
     # One contact: 3 Å aligned on A, 6 Å on B.
@@ -364,12 +365,12 @@ def test_calibration_of_many_values_is_numpy_s() -> None:
 
 def test_plddt_that_is_right() -> None:
     lddt = np.linspace(0, 1, 51)
-    found = plddt_calibration(100 * lddt, lddt)
+    found = calibrate(100 * lddt, 100 * lddt, PLDDT_EDGES)
     assert sum(found.count) == 51
     assert found.error == pytest.approx(0, abs=1e-9)
     assert found.calibration_error == pytest.approx(0, abs=1e-9)
     assert found.pearson == pytest.approx(1)
-    assert plddt_calibration(100 * (1 - lddt), lddt).pearson == pytest.approx(-1)
+    assert calibrate(100 - 100 * lddt, 100 * lddt, PLDDT_EDGES).pearson == pytest.approx(-1)
 
 
 def _backbone(num: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -163,9 +163,8 @@ def test_against_the_definition(seed: int, num: int, noise: float) -> None:
     expected = [a / b if b else np.nan for a, b in zip(kept, total, strict=True)]
     model, ones = moved(rng, model), np.ones((num, 1), bool)
     whole, between = (
-        summary(*counts[..., 0], residue, num)
+        summary(kept_distances(model, reference, ones[:, 0], group, ones)[..., 0], residue, num)
         for group in (residue, chain)
-        for counts in [kept_distances(model, reference, ones[:, 0], group, ones)]
     )
     np.testing.assert_allclose([whole.score, between.score], expected, rtol=1e-12)
 

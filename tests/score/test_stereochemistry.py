@@ -174,6 +174,10 @@ def _counts(structure: Structure) -> tuple[int, int, int]:
     return found.num_bonds, found.num_angles, found.num_clashes
 
 
+def _kept(structure: Structure) -> np.ndarray:
+    return keep_mask(structure, find_violations(structure))
+
+
 def _with_atom(structure: Structure, residue: int, slot: int, position: np.ndarray) -> Structure:
     atoms, mask = structure.atom_positions.copy(), structure.atom_mask.copy()
     atoms[residue, slot], mask[residue, slot] = position, True
@@ -237,14 +241,14 @@ def test_what_lddt_drops() -> None:
     far = np.array([0.0, 0, 50])
     gamma = _place(*chain.atom_positions[1, [N, CA, CB]], 1.521, 113.4, 180)
     longer = _with_atom(chain, 1, ATOM37_ORDER["CG"], gamma)
-    np.testing.assert_array_equal(keep_mask(longer), longer.atom_mask)
-    kept = keep_mask(_with_atom(longer, 1, ATOM37_ORDER["CD"], far))  # its bond to CG is bad
+    np.testing.assert_array_equal(_kept(longer), longer.atom_mask)
+    kept = _kept(_with_atom(longer, 1, ATOM37_ORDER["CD"], far))  # its bond to CG is bad
     assert np.flatnonzero(kept[1]).tolist() == sorted([N, CA, C, O])
     np.testing.assert_array_equal(np.delete(kept, 1, 0), np.delete(chain.atom_mask, 1, 0))
-    kept = keep_mask(_with_atom(chain, 1, O, far))  # so is its bond to C
+    kept = _kept(_with_atom(chain, 1, O, far))  # so is its bond to C
     assert not kept[1].any()
     np.testing.assert_array_equal(np.delete(kept, 1, 0), np.delete(chain.atom_mask, 1, 0))
-    np.testing.assert_array_equal(keep_mask(chain), chain.atom_mask)
+    np.testing.assert_array_equal(_kept(chain), chain.atom_mask)
 
 
 def test_bonded_atoms_do_not_clash() -> None:
@@ -288,7 +292,7 @@ def test_missing_atoms_are_no_violation() -> None:
         assert _counts(holed) == (0, 0, 0)
     nobody = chain.select(np.zeros(4, bool))
     assert _counts(nobody) == (0, 0, 0)
-    assert keep_mask(nobody).shape == (0, 37)
+    assert _kept(nobody).shape == (0, 37)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,11 @@ def test_as_biopython(structures: list[Structure]) -> None:
             for name, values in angles.items():
                 theirs = residue.internal_coord.get_angle(name)
                 if theirs is not None and np.isfinite(values[n]):
-                    assert angle_difference(values[n], theirs) < 0.2, (structure.name, n, name)
+                    assert angle_difference(values[n : n + 1], np.array([theirs])) < 0.2, (
+                        structure.name,
+                        n,
+                        name,
+                    )
 
 
 def _structure(num: int) -> Structure:
@@ -164,7 +168,9 @@ def test_a_missing_atom_takes_its_angles() -> None:
 def _torsions(phi: list[float], psi: list[float], omega: float = 180.0) -> TorsionAngles:
     num = len(phi)
     chi = np.full((num, 4), np.nan)
-    return TorsionAngles(np.full(num, omega), np.array(phi), np.array(psi), chi)
+    return TorsionAngles(
+        np.full(num, float(omega)), np.array(phi, float), np.array(psi, float), chi
+    )
 
 
 @pytest.mark.parametrize(

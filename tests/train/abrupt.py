@@ -10,7 +10,6 @@ from foldry.errors import FoldryError
 
 def end_abruptly(task: prepare._Task) -> FoldryError | None:
     """Read a structure, or die of it."""
-    task.started.touch()
     if task.path.name in ("torn.pdb", "far.pdb"):
         os._exit(9)
     return prepare._read(task)

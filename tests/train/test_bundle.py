@@ -236,7 +236,7 @@ def test_other_archives_are_refused(bundle: Path, tmp_path: Path) -> None:
         first = archive.infolist()[0]
     begin = first.header_offset + 30 + len(first.filename) + 9  # after LZMA's own header
     data[begin : begin + 8] = b"\xff" * 8
-    write_parts(bytes(data), tmp_path / "torn", 40, {"splits": ["train"]})
+    write_parts(bytes(data), tmp_path / "torn", 40, splits=["train"])
     with pytest.raises(InputError, match="not a readable bundle"):
         unpack(tmp_path / "torn", tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -255,7 +255,7 @@ def rewrite(
             content = others[name] if name in others else whole.read(name)
             if content is not None:
                 archive.writestr(name, content)
-    write_parts(kept.getvalue(), out, 40, {"splits": ["train"]})
+    write_parts(kept.getvalue(), out, 40, splits=["train"])
 
 
 def test_an_unpack_that_breaks_off_leaves_nothing(bundle: Path, tmp_path: Path) -> None:

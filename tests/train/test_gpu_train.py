@@ -47,7 +47,7 @@ def test_a_run_from_a_bundle_goes_on(tmp_path: Path) -> None:
     write_table(world / "splits" / "val.tsv", [{"id": name, "length": 1} for name in names])
     pack(world, bundle, MINI, max_rows=4)
     data, notes = read_parts(bundle)
-    write_parts(data, bundle, 1, {"splits": notes["splits"]})
+    write_parts(data, bundle, 1, splits=notes["splits"])
     parts = sorted(path.name for path in bundle.glob("part-*.bin"))
     assert len(parts) > 3
 

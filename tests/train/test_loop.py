@@ -53,17 +53,18 @@ def test_a_resumed_run_is_the_same_bit_for_bit(
     class StoppedError(Exception):
         pass
 
-    def stop_after(step: int) -> object:
+    def stop_after(step: int) -> Callable[[dict[str, object]], None]:
         def watch(line: dict[str, object]) -> None:
             if line["step"] == step:
                 raise StoppedError
 
         return watch
 
+    run = loop.Run(parts, save_every=1)
     for chosen in stages:
         with pytest.raises(StoppedError):
-            loop.train(tiny, chosen, data, loop.Run(parts, save_every=1), watch=stop_after(3))
-        loop.train(tiny, chosen, data, loop.Run(parts, save_every=1))
+            loop.train(tiny, chosen, data, replace(run, watch=stop_after(3)))
+        loop.train(tiny, chosen, data, run)
     assert read_log(parts) == read_log(whole)
     ours, theirs = load_file(parts / NAME), load_file(whole / NAME)
     assert set(ours) == set(theirs)
@@ -115,10 +116,10 @@ def run_step(
     data: TrainingSet, model: AlphaFold, stage: StageConfig
 ) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
     """The log and the gradients of one step of one worker."""
-    workers = Workers()
     optimizer = loop.make_optimizer(model, stage)
-    ((_, batches),) = loop.prefetch(data, replace(stage, num_steps=1), 0, 0, workers, Runtime())
-    line = loop.train_step(model, optimizer, batches, stage, 0, 0, workers)
+    run = loop.Run(Path("unused"))
+    ((_, batches),) = loop.prefetch(data, replace(stage, num_steps=1), run, 0)
+    line = loop.train_step(model, optimizer, batches, stage, 0, 0, run.workers)
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return line, grads
 
@@ -307,7 +308,7 @@ def test_logs_reach_tensorboard(
 def test_sharded_parameters_cannot_be_clipped_by_sample(tiny: ModelConfig, tmp_path: Path) -> None:
     chosen = replace(tiny_stage("main", 1), clipping="sample", micro_batch=1)
     with pytest.raises(InputError, match="whole gradient"):
-        loop.build(tiny, chosen, loop.Run(tmp_path), Runtime(), Workers(0, 2, shard=True))
+        loop.build(tiny, chosen, loop.Run(tmp_path, workers=Workers(0, 2, shard=True)))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +11,16 @@ import torch
 from torch import Tensor
 
 from foldry.geometry import Rigid
+from foldry.model.alphafold import Pass
+from foldry.model.heads import HeadLogits
+from foldry.model.inputs import Inputs
+from foldry.model.structure_module import StructureOutput
 from foldry.residues import ATOM37_MASK, ATOM37_ORDER, RESTYPE_ORDER
 from foldry.score.lddt import lddt
 from foldry.train import losses
 from foldry.train.losses import LossConfig, fine_tuning, total_loss
-from foldry.train.targets import Targets, make_targets
+from foldry.train.targets import Batch, Targets, make_targets
+from tests.checked import stand_in
 from tests.train.recorded import Recorded, assert_recorded
 
 ORTHONORMAL = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -222,7 +226,9 @@ def test_lddt_is_that_of_the_score() -> None:
     known = generator.random(80) < 0.8
     theirs = lddt(model[known], true[known]).per_residue
     ours = losses.lddt_ca(
-        torch.from_numpy(model[None]), torch.from_numpy(true[None]), torch.from_numpy(known[None])
+        torch.from_numpy(model[None]),
+        torch.from_numpy(true[None]),
+        torch.from_numpy(known[None]).double(),
     )
     assert 0.2 < theirs.mean() < 0.9
     np.testing.assert_allclose(ours[0, known].numpy(), theirs, atol=1e-6)
@@ -311,22 +317,25 @@ def test_gradients_are_finite_when_all_atoms_coincide(helix: Tensor) -> None:
 @pytest.mark.parity
 @pytest.mark.parametrize("clamped", [1.0, 0.3])
 def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets, clamped: float) -> None:
-    structure = SimpleNamespace(
+    structure = stand_in(
+        StructureOutput,
         frames=trajectory(recorded),
         group_frames=frames_3x4(recorded.layers("in/frames_3x4")),
         atom14=recorded.layers("in/atom14_pos"),
         sin_cos=recorded.layers("in/angles"),
         unnormalized_sin_cos=recorded.layers("in/unnormalized_angles"),
     )
-    logits = SimpleNamespace(
+    logits = HeadLogits(
         distogram=recorded["in/distogram_logits"],
         masked_msa=recorded["in/masked_msa_logits"],
         plddt=recorded["in/lddt_logits"],
         resolved=recorded["in/exp_resolved_logits"],
         pae=recorded["in/pae_logits"],
     )
-    batch = SimpleNamespace(
-        inputs=SimpleNamespace(
+    batch = stand_in(
+        Batch,
+        inputs=stand_in(
+            Inputs,
             aatype=recorded["batch/aatype"],
             residue_index=recorded["batch/residue_index"],
             asym_id=torch.ones_like(recorded["batch/aatype"]),
@@ -338,8 +347,8 @@ def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets, clamped: 
         clamped=torch.tensor([clamped]),
     )
     config = replace(fine_tuning(pae=True), plddt=0.0)
-    result = SimpleNamespace(structure=structure)
-    ours = total_loss(result, logits, batch, 0, config)  # type: ignore[arg-type]
+    result = stand_in(Pass, structure=structure)
+    ours = total_loss(result, logits, batch, 0, config)
     variant = "" if clamped == 1 else f"_useclamped{clamped}"
     expected = (
         config.distogram * recorded["distogram_loss"]
@@ -352,6 +361,5 @@ def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets, clamped: 
     assert "plddt" not in ours.terms
     assert 0 < ours.terms["lddt"] < 1
 
-    logits.pae = None
     with pytest.raises(ValueError, match="aligned-error"):
-        total_loss(result, logits, batch, 0, config)  # type: ignore[arg-type]
+        total_loss(result, replace(logits, pae=None), batch, 0, config)

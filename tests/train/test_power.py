@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
+from foldry.store.files import last_line
 from foldry.train import power
 from foldry.train.power import Meter, Slot, gpu_watts, read_plan, slot_at
 
@@ -99,7 +100,7 @@ def test_energy_and_carbon_are_counted(tmp_path: Path) -> None:
         slot = plan[minute >= 60]
         meter.add(end, 60.0, slot.workers, slot)
     meter.close()
-    line = meter.last_line()
+    line = last_line(meter.folder / power.LOG)
     assert line["total_kwh"] == pytest.approx(3)
     assert line["total_gco2"] == pytest.approx(500)
     assert (line["watts_from"], line["workers"]) == ("plan", 4)
@@ -107,8 +108,8 @@ def test_energy_and_carbon_are_counted(tmp_path: Path) -> None:
     again = Meter(tmp_path, watts_per_worker=500.0)
     again.add(NOON + 2 * HOUR, 3600.0, 1, None)
     again.close()
-    assert again.last_line()["total_kwh"] == pytest.approx(3.5)
-    assert again.last_line()["gco2"] is None  # no plan, no carbon
+    assert last_line(again.folder / power.LOG)["total_kwh"] == pytest.approx(3.5)
+    assert last_line(again.folder / power.LOG)["gco2"] is None  # no plan, no carbon
 
 
 def test_a_line_that_a_kill_tore_is_taken_out(tmp_path: Path) -> None:
@@ -127,7 +128,7 @@ def test_what_is_not_known_is_not_invented(tmp_path: Path) -> None:
     meter = Meter(tmp_path, measure=lambda _: None)
     meter.add(NOON, 60.0, 2, Slot(NOON, 2, 100.0))
     meter.close()
-    line = meter.last_line()
+    line = last_line(meter.folder / power.LOG)
     assert (line["watts_from"], line["kwh"], line["gco2"]) == ("unknown", None, None)
     assert (line["total_kwh"], line["total_gco2"]) == (0, 0)
 
@@ -144,8 +145,8 @@ def test_a_meter_is_read_every_ten_seconds(tmp_path: Path) -> None:
         meter.add(NOON + timedelta(seconds=second), 1.0, 2, None)
     meter.close()
     assert asked == [2, 2]
-    assert meter.last_line()["kwh"] == pytest.approx(600 * 20 / 3.6e6)
-    assert meter.last_line()["watts_from"] == "nvidia-smi"
+    assert last_line(meter.folder / power.LOG)["kwh"] == pytest.approx(600 * 20 / 3.6e6)
+    assert last_line(meter.folder / power.LOG)["watts_from"] == "nvidia-smi"
 
 
 def test_gpus_are_read_by_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

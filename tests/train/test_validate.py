@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from foldry.dataset.samples import Sample, TrainingSet
-from foldry.model.alphafold import AlphaFold
+from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.runtime import Runtime
 from foldry.train import loop
 from foldry.train.distributed import Workers
 from foldry.train.validate import SCORES, radius_of_gyration, right_handed, validate
+from tests.checked import stand_in
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 
@@ -44,7 +44,7 @@ def test_the_radius_of_gyration_is_a_mean_distance() -> None:
     assert radius_of_gyration(3 * helix()) == pytest.approx(3 * radius_of_gyration(helix()))
 
 
-class Prophet:
+class Prophet(AlphaFold):
     """In the place of a network: it predicts the truth, or for some chains something else."""
 
     runtime = Runtime()
@@ -63,8 +63,9 @@ class Prophet:
 
     def first_recycled(self, *_: object) -> None: ...
 
-    def __call__(self, *_: object) -> SimpleNamespace:
-        return SimpleNamespace(atom37=torch.from_numpy(self.atom37)[None], recycled=lambda: None)
+    def __call__(self, *_: object) -> Pass:
+        atom37 = torch.from_numpy(self.atom37)[None]
+        return stand_in(Pass, atom37=atom37, recycled=lambda: None)
 
 
 def test_the_truth_scores_one_and_what_is_not_finite_zero(tmp_path: Path) -> None:

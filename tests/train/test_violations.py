@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +19,7 @@ from foldry.residues import PEPTIDE_BOND
 from foldry.score import stereochemistry
 from foldry.structure import Structure
 from foldry.train import violations
+from tests.checked import stand_in
 from tests.conftest import ROOT
 from tests.train.recorded import Recorded, assert_recorded
 
@@ -31,13 +30,13 @@ MULTIMER_DEVIATION = PEPTIDE_BOND["length"][1]
 def make_inputs(aatype: Tensor, index: Tensor, asym_id: Tensor | None = None) -> Inputs:
     """As much of the inputs as the violations read."""
     chain = torch.ones_like(aatype) if asym_id is None else asym_id
-    made: Any = SimpleNamespace(
+    return stand_in(
+        Inputs,
         aatype=aatype,
         residue_index=index,
         asym_id=chain,
         seq_mask=torch.ones(aatype.shape),
     )
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -72,20 +72,18 @@ def main() -> None:
     arguments = parser.parse_args()
     data = TrainingSet(arguments.data, splits=("train",))
     stages = shared_stages(arguments.steps)
-    run = loop.Run(arguments.out, save_every=arguments.save_every)
     with join_workers(torch.device("cpu"), shard=arguments.shard) as workers:
+        run = loop.Run(
+            arguments.out,
+            save_every=arguments.save_every,
+            workers=workers,
+            watch=lambda _: time.sleep(arguments.wait),
+        )
         if elastic.is_supervised():
             run = replace(
                 run, asked_to_stop=lambda: elastic.asked_to_stop(arguments.out, workers.size)
             )
-        done = loop.train_stages(
-            tiny_config(),
-            stages,
-            data,
-            run,
-            watch=lambda _: time.sleep(arguments.wait),
-            workers=workers,
-        )
+        done = loop.train_stages(tiny_config(), stages, data, run)
     sys.exit(0 if done else elastic.STOPPED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,8 @@ def test_every_parameter_has_one_official_name(name: str) -> None:
     config = preset(name)
     shapes = state_shapes(config)
     named: dict[str, list[int]] = {}
-    for row in table(config):
-        for index in range(row.num_blocks or 1):
+    for row in chain.from_iterable(table(config).values()):
+        for index in range(row.num_blocks):
             ours = row.ours.format(index)
             named.setdefault(ours, []).extend(row.outputs or range(shapes[ours][0]))
     # What the whole alignment says is Foldry's own, and off in every official network.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from foldry.residues import GAP, UNKNOWN, one_hot
 
@@ -13,7 +13,7 @@ LIKE: Final = 0.8
 """Rows that agree in this share of their residues count as one together."""
 
 
-def row_weights(msa: Int[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:
+def row_weights(msa: Integer[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:
     """One over the number of rows like each row, itself counted; they sum to Neff.
 
     A row of gaps alone, as crops of an alignment have them, counts for nothing, the query's apart.

@@ -12,12 +12,13 @@ from foldry.assess.inputs import Model, read_model, read_reference
 from foldry.score.compare import Scores, compare
 from foldry.score.confidence import (
     MAX_PAE,
+    PLDDT_EDGES,
     Calibration,
     InterfaceConfidence,
     aligned_errors,
+    calibrate,
     interface_confidence,
     pae_calibration,
-    plddt_calibration,
     predicted_tm,
     predicted_tm_d0,
     quoted,
@@ -205,7 +206,7 @@ def _agreement(
             torsions, structure_torsions(reference), match.pairs, reference.aatype
         ),
         complex=complex,
-        plddt=None if plddt is None else plddt_calibration(plddt, lddt),
+        plddt=None if plddt is None else calibrate(plddt, 100 * lddt, PLDDT_EDGES),
         pae=None if model.pae is None else _pae(model.pae, structure, reference, match.pairs),
         num_atoms=int(expected.sum()),
         num_missing_atoms=int((expected & ~structure.atom_mask[here][:, ALL_BUT_OXT]).sum()),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from io import TextIOBase
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -20,15 +21,16 @@ from foldry.processes.pool import worker_pool
 from foldry.store.files import new_text_file
 
 COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "error")
-"""Of the table of scores."""
+"""Columns of the table of scores."""
+_KILLED: Final = "Its process was killed, probably for lack of memory: score it alone."
 _THREADS: Final = "OMP_NUM_THREADS"
 _AHEAD: Final = 4
-"""Pairs in hand for each process: enough to keep it busy, few enough to forget."""
+"""Pairs in hand per process: enough to keep it busy, few enough to repeat."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What to score: a model and a reference as `assess_files` takes them, seen from a folder."""
+    """A model and a reference as `assess_files` takes them, relative to a folder."""
 
     name: str
     model: str
@@ -42,7 +44,7 @@ class Row:
 
     Attributes:
         pair: What was scored.
-        values: One of each of `NUMBERS`, None where it has no meaning; all None on an error.
+        values: The numbers of `NUMBERS`, None where one has no meaning; all None on an error.
         error: Why there are no scores, in one sentence, or "".
     """
 
@@ -79,12 +81,12 @@ def read_pairs(path: Path) -> list[Pair]:
 def score_pairs(
     pairs: Iterable[Pair], settings: ScoreSettings, num_processes: int | None = None
 ) -> Iterator[Row]:
-    """Scores every pair, in their order; what fails is a row with its error.
+    """Scores every pair, in their order; a pair that fails gives a row with its error.
 
-    Few pairs are in hand at any time, so their number is not bounded by memory.
+    Few pairs are in hand at any time, so that memory does not bound their number.
 
     Args:
-        num_processes: One a core if left out. With 1 everything runs in this process; otherwise
+        num_processes: Default: one per core. With 1 everything runs in this process; otherwise
             a program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
     """
     num_processes = num_processes or num_cores()
@@ -100,7 +102,7 @@ def num_cores() -> int:
 
 
 def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
-    """Scores one pair; one that lacks a file is a row with an error."""
+    """Scores one pair; whatever fails gives a row with an error."""
     if not (pair.model and pair.reference):
         return _failed(pair, "This row lacks its model or its reference: give both.")
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
@@ -111,12 +113,12 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
 
 
 def save_rows(rows: Iterable[Row], path: Path) -> int:
-    """As `write_rows`, to a file that is there only when it is whole."""
+    """As `write_rows`, to a file that appears when it is complete."""
     with new_text_file(path) as file:
         return write_rows(rows, file)
 
 
-def write_rows(rows: Iterable[Row], file: TextIO) -> int:
+def write_rows(rows: Iterable[Row], file: TextIO | TextIOBase) -> int:
     """Writes the rows as CSV, numbers with four decimals; returns how many have an error."""
     failed = 0
     writer = csv.writer(file, lineterminator="\n")
@@ -144,25 +146,19 @@ def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Itera
                 row = waiting[0][1].result()
                 waiting.popleft()
                 yield row
-        except BrokenProcessPool:  # one of the pairs in hand ended a process; which is not known
-            yield from (_alone(pair, settings) for pair, _ in waiting)
+        except BrokenProcessPool:  # a pair in hand killed its process; with several, which one?
+            for pair, _ in waiting:
+                if num > 1:
+                    yield from _in_processes(deque([pair]), settings, 1)
+                else:
+                    yield _failed(pair, _KILLED)
             waiting.clear()
         finally:
             executor.shutdown(cancel_futures=True)
 
 
-def _alone(pair: Pair, settings: ScoreSettings) -> Row:
-    executor = worker_pool(1)
-    try:
-        return _submit(executor, pair, settings).result()
-    except BrokenProcessPool:
-        return _failed(pair, "Its process was killed, probably for lack of memory: score it alone.")
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
 def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) -> Future[Row]:
-    """As `submit`, which may start a process: its NumPy is to have one thread."""
+    """As `submit`; a process that this starts has one thread for NumPy."""
     given = os.environ.get(_THREADS)
     os.environ[_THREADS] = given or "1"
     try:

@@ -1,4 +1,4 @@
-"""What people name on a command line → the structure and what its prediction says of itself."""
+"""Names of files, chains of files and folders of results → structures with their confidence."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from foldry.results.folder import read_results
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
-"""More than deposited assemblies have but for capsids; a million atoms are 125,000 residues."""
+"""More than deposited assemblies other than capsids have."""
 _CELL: Final = 15.0
 _MAX_CROWDING: Final = 1e9
-"""Sum of the squared numbers of atoms in cells of 15 Å: half the distances that are judged. A
-protein of 50,000 residues has 1e8."""
+"""Sum of the squared numbers of atoms in cells of 15 Å, about half the distances to judge; 1e8 in a
+protein of 50,000 residues."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Model:
 
 
 def read_model(name: str, pae: Path | None = None) -> Model:
-    """A model of a file, of chains of one (`FILE:A,B`), or of a query's results.
+    """A model from a file, from chains of it (`FILE:A,B`), or from a query's results.
 
-    Of a folder it is the best prediction, with its PAE.
+    From a folder of results the best prediction is read, with its PAE.
 
     Args:
         pae: JSON with the predicted aligned error of the whole file.
@@ -60,10 +60,10 @@ def read_model(name: str, pae: Path | None = None) -> Model:
 
 
 def read_reference(name: str) -> Structure:
-    """The structure of a file or of chains of one.
+    """The structure in a file, or some chains of it.
 
     Raises:
-        InputError: It is none, or larger than can be scored.
+        InputError: The file is not a structure, or is larger than can be scored.
     """
     structure = read_named(name)
     _check_size(structure)
@@ -71,14 +71,14 @@ def read_reference(name: str) -> Structure:
 
 
 def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray, " N"] | None:
-    """pLDDT of each residue, or None where the B factors are none.
+    """pLDDT of each residue, or None where the B factors are not pLDDT.
 
-    They are taken for pLDDT where all atoms of a residue share one value, as AlphaFold writes it,
-    from 0 to 100 and not the same everywhere. Values up to 1 are shares of 100, as ESMFold's.
+    They count as pLDDT where all atoms of a residue share one value, as AlphaFold writes it, from 0
+    to 100 and not the same everywhere. If none is above 1 they are shares of 100, as in ESMFold's.
 
     Args:
-        predicted: It is known to be a prediction. Atoms may then differ, as AlphaFold 3's do: the
-            value of Cα is taken, or where it lacks the mean of the residue.
+        predicted: Whether it is known to be a prediction. Atoms of a residue may then differ, as in
+            AlphaFold 3's: the value of Cα is taken, or the residue's mean where Cα is missing.
     """
     mask, values = structure.atom_mask, structure.b_factor
     lowest = np.where(mask, values, np.inf).min(axis=1)
@@ -92,7 +92,7 @@ def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray,
 
 
 def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"]:
-    """The PAE of the residues that were chosen."""
+    """The PAE of the chosen residues."""
     pae = read_pae(path)
     if len(pae) == len(structure):
         return pae

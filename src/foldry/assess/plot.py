@@ -18,7 +18,7 @@ BANDS: Final = ((0, "#FF7D45"), (50, "#FFDB13"), (70, "#65CBF3"), (90, "#0053D6"
 _INK: Final = "#222"
 _MISSING: Final = "#DCDCDC"
 _WIDTH: Final = 480
-"""Narrow, so that its letters can be read on a telephone; larger screens enlarge it."""
+"""Narrow, so that it can be read on a telephone; larger screens enlarge it."""
 _MAX_WIDTH: Final = 760
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 140, 52
 _PANEL, _GAP = 150, 64
@@ -36,7 +36,7 @@ class Track:
     Attributes:
         name: The chain.
         numbers: The residues' numbers, for the axis.
-        lddt: Of Cα, 0–1; NaN where there is nothing to judge by.
+        lddt: lDDT-Cα, 0–1; NaN where there is nothing to judge.
         known: Which residues the model has.
         plddt: 0–100, NaN where there is none.
     """
@@ -150,7 +150,7 @@ def _panel(track: Track, top: int, named: bool) -> Iterator[str]:
 
 
 def _line(plddt: Float[np.ndarray, " N"], step: float, bottom: int) -> Iterator[str]:
-    """Broken where there is none."""
+    """The line of pLDDT, broken where it is unknown."""
     known = np.isfinite(plddt)
     points = [
         f"{'L' if n and known[n - 1] else 'M'}{_LEFT + step * (n + 0.5):.2f} "
@@ -164,7 +164,7 @@ def _line(plddt: Float[np.ndarray, " N"], step: float, bottom: int) -> Iterator[
 
 
 def _ticks(numbers: np.ndarray, step: float, bottom: int) -> Iterator[str]:
-    """Round residue numbers, as many as have room."""
+    """Round residue numbers along the axis, as many as fit."""
     every = next(each for each in _STEPS if len(numbers) / each <= _MAX_TICKS)
     last = -_TICK_ROOM * 1.0
     for n in np.flatnonzero(numbers % every == 0).tolist():
@@ -177,6 +177,6 @@ def _ticks(numbers: np.ndarray, step: float, bottom: int) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """As XML, without control characters, cut where it is too long."""
+    """Text for XML, without control characters and cut if it is too long."""
     shown = "".join(letter for letter in text if letter.isprintable())
     return escape(shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…")

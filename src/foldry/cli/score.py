@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,8 +109,6 @@ def score(
         with hold_file(plot):
             write_text(plot, plots.plot(assessment.model, assessment.agreement))
     if json:
-        from json import dumps
-
         from foldry.assess.table import to_json
 
         typer.echo(dumps(to_json(assessment, model, reference), indent=1))
@@ -117,8 +116,8 @@ def score(
         from foldry.assess.batch import Pair, Row, write_rows
         from foldry.assess.table import numbers
 
-        row = Row(Pair(model, model, reference or ""), numbers(assessment))
-        write_rows([row], sys.stdout)
+        pair = Pair(model, model, reference or "")
+        write_rows([Row(pair, numbers(assessment))], sys.stdout)
     else:
         _show_tables(assessment, settings)
 

@@ -126,21 +126,24 @@ def run(
             names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
             console.print("  ".join(f"{name} {line[name]}" for name in names))
 
-    kept = loop.Run(
-        folder=out,
-        seed=seed,
-        save_every=save_every,
-        minutes=minutes,
-        start=state,
-        validate_every=validate_every,
-        tensorboard=tensorboard,
-    )
     with join_workers(runtime.device, shard=shard) as crew:
+        kept = loop.Run(
+            folder=out,
+            seed=seed,
+            save_every=save_every,
+            minutes=minutes,
+            start=state,
+            validate_every=validate_every,
+            tensorboard=tensorboard,
+            runtime=runtime,
+            workers=crew,
+            watch=watch,
+        )
         if elastic.is_supervised():
             kept = replace(
                 kept, minutes=None, asked_to_stop=lambda: elastic.asked_to_stop(out, crew.size)
             )
-        done = loop.train_stages(config, stages, training, kept, runtime, watch, crew)
+        done = loop.train_stages(config, stages, training, kept)
     if elastic.is_supervised() and not done:
         raise typer.Exit(elastic.STOPPED)
     if crew.rank == 0:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 
 from foldry.dataset.config import PrepareConfig
 from foldry.dataset.diverse import diverse_rows
@@ -45,7 +45,7 @@ class Candidate:
     """
 
     chain: KnownChain
-    alignment: tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]
+    alignment: tuple[Integer[np.ndarray, "M N"], Float[np.ndarray, "M N"]]
 
 
 def read_candidates(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from foldry.residues import UNKNOWN
 
 
-def diverse_rows(msa: Int[np.ndarray, "M N"], count: int) -> Int[np.ndarray, " K"]:
+def diverse_rows(msa: Integer[np.ndarray, "M N"], count: int) -> Int[np.ndarray, " K"]:
     """At most `count` rows, each the one least like any taken before it; rising, 0 among them.
 
     Two rows are alike by the share of equal letters where both have an amino acid.

@@ -15,16 +15,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer, UInt8
 
 from foldry.errors import InputError
 from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
 from foldry.formats.npz import read_arrays, write_arrays
-from foldry.formats.sequence import safe_name
-from foldry.query import Alignment, Chain, Hit, Query
+from foldry.query import Hit
 from foldry.residues import CA, GAP, RESTYPES_WITH_X, UNKNOWN
 from foldry.store.files import make_folder, new_file, write_text
-from foldry.structure import Structure
 
 CLUSTERS: Final = "clusters30_joint"
 """The table of all chains' clusters, among those of the splits."""
@@ -36,7 +34,6 @@ STEP: Final = 0.001
 """Å to which a pack's atoms are rounded."""
 MAX_PACK: Final = 16 * 1024**3
 """Most bytes of a pack, unpacked."""
-_LETTERS: Final = np.frombuffer((RESTYPES_WITH_X + "-").encode(), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ class Library:
         residues = slice(*arrays["offsets"][row : row + 2])
         return float(arrays["plddt"][residues].max(initial=0)) if "plddt" in arrays else 100.0
 
-    def alignment(self, name: str) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
+    def alignment(self, name: str) -> tuple[UInt8[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
         """Codes of the alignment's rows (21 a gap), the chain first, and their deletions."""
         with _reading(name):
             msa, deletions = read_alignment(*self.alignments.find(name))
@@ -169,34 +166,6 @@ class Library:
                 getattr(laid, array)[here] = getattr(template, array)[there]
         return laid
 
-    def structure(self, name: str) -> Structure:
-        """A chain as a structure, residues numbered from 1."""
-        chain = self.chain(name)
-        size = len(chain)
-        return Structure(
-            name=name,
-            aatype=chain.aatype,
-            residue_number=chain.residue_index - chain.residue_index[0] + 1,
-            insertion_code=np.full(size, ""),
-            chain_id=np.full(size, "A"),
-            atom_positions=chain.positions,
-            atom_mask=chain.mask.astype(bool),
-            b_factor=np.zeros((size, 37), np.float32),
-        )
-
-    def query(self, name: str, num_templates: int = 0, *, alignment: bool = True) -> Query:
-        """What one would ask to predict a chain, with its best template hits."""
-        msa, deletions = self.alignment(name)
-        rows = slice(None) if alignment else slice(1)
-        headers = [name, *(f"row{number}" for number in range(1, len(msa)))][rows]
-        aligned = Alignment.counted(headers, _LETTERS[msa[rows]], deletions[rows].astype(np.int32))
-        templates = [
-            replace(hit, structure=self.structure(hit.name))
-            for hit in self.hits(name)[:num_templates]
-        ]
-        chain = Chain(("A",), aligned.query, aligned, templates=tuple(templates))
-        return Query(safe_name(name, name), (chain,))
-
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
@@ -208,7 +177,7 @@ def _reading(name: str) -> Iterator[None]:
         raise InputError(what, "make its pack again") from error
 
 
-def _check_codes(codes: Int[np.ndarray, "*M N"], last: int) -> None:
+def _check_codes(codes: Integer[np.ndarray, "*M N"], last: int) -> None:
     if not codes.size or codes.max() > last:
         raise ValueError("codes that are not residues")
 
@@ -255,7 +224,7 @@ def _positions(
 
 def read_alignment(
     arrays: Mapping[str, np.ndarray], row: int
-) -> tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
+) -> tuple[UInt8[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
     """A row of a pack of alignments: codes (21 a gap), the chain first, and deletions."""
     depth, length = int(arrays["depth"][row]), int(arrays["length"][row])
     cells = slice(*arrays["cell_offsets"][row : row + 2])
@@ -300,7 +269,7 @@ def joined(chains: Iterable[KnownChain], name: str) -> np.ndarray:
 
 
 def alignment_arrays(
-    alignments: Mapping[str, tuple[Int[np.ndarray, "M N"], Float[np.ndarray, "M N"]]],
+    alignments: Mapping[str, tuple[Integer[np.ndarray, "M N"], Float[np.ndarray, "M N"]]],
 ) -> dict[str, np.ndarray]:
     """A pack of alignments: by id the codes, the chain first, and the deletions."""
     gaps, counts = [], []

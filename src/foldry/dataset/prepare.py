@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -32,15 +32,7 @@ from foldry.formats.npz import read_arrays
 from foldry.inputs.queries import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
 from foldry.processes.pool import worker_pool
 from foldry.query import Hit
-from foldry.store.files import (
-    check_folder,
-    make_folder,
-    names,
-    remove,
-    stem,
-    write_json,
-    write_text,
-)
+from foldry.store.files import check_folder, make_folder, names, remove, stem, write_json
 from foldry.store.hashes import content_key
 from foldry.store.locks import hold
 
@@ -86,10 +78,6 @@ class _Task:
     alignments: Mapping[str, Path]
     config: PrepareConfig
     record: Path
-
-    @property
-    def started(self) -> Path:
-        return self.record.with_suffix(".started")
 
 
 def prepare(
@@ -154,9 +142,10 @@ def _read_all(
     """
     make_folder(work)
     for task in tasks:
-        if not _is_whole(task.record):
+        try:
+            read_arrays(task.record)
+        except ValueError:  # missing or damaged
             remove(task.record)
-        remove(task.started)  # of a run that was killed
     failed = run_all(_read, tasks, workers, watch)
     table = []
     for task in tasks:
@@ -183,41 +172,27 @@ def run_all(
         Files that have no record now, since another run may read them, and why.
     """
     failed: dict[str, FoldryError] = {}
-    while left := [t for t in tasks if not t.record.exists() and t.file not in failed]:
-        first = len(tasks) - len(left) + 1
+    left = [task for task in tasks if not task.record.exists()][::-1]
+    while left:
+        begun: dict[Future[FoldryError | None], _Task] = {}
         try:
-            for done, (task, error) in enumerate(_outcomes(work, left, workers), first):
-                if error:
-                    failed[task.file] = error
-                watch(done, len(tasks))
+            with worker_pool(min(workers, len(left))) as pool:
+                while left or begun:
+                    while left and len(begun) < workers:
+                        begun[pool.submit(work, left[-1])] = left[-1]
+                        left.pop()
+                    for future in wait(begun, return_when=FIRST_COMPLETED).done:
+                        if error := future.result():
+                            failed[begun[future].file] = error
+                        del begun[future]
+                        watch(len(tasks) - len(left) - len(begun), len(tasks))
         except BrokenProcessPool:
-            begun = [task for task in left if task.started.exists() and not task.record.exists()]
-            if not begun:
-                raise
-            for task in begun:
-                try:
-                    [(_, error)] = _outcomes(work, [task], 1)
-                except BrokenProcessPool:
-                    what = "reading it ended its process"
-                    error = OutsideError(what, "try again", where=task.file)
-                if error:
-                    failed[task.file] = error
-                    remove(task.started)
+            if len(tasks) == 1:
+                what = "reading it ended its process"
+                return {tasks[0].file: OutsideError(what, "try again", where=tasks[0].file)}
+            for task in begun.values():
+                failed |= run_all(work, [task], 1)
     return failed
-
-
-def _outcomes(
-    work: Callable[[_Task], FoldryError | None], tasks: Sequence[_Task], workers: int
-) -> Iterator[tuple[_Task, FoldryError | None]]:
-    """Each task when it is done, and why it has no record, or None.
-
-    Raises:
-        BrokenProcessPool: A process ended.
-    """
-    with worker_pool(min(workers, len(tasks))) as pool:
-        futures = {pool.submit(work, task): task for task in tasks}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
 
 
 def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig) -> list[_Task]:
@@ -232,7 +207,8 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
     tasks = []
     for path in _structures(structures):
         own = known.get(structure_name(path), {})
-        stamps = [(str(each), *_stamp(each)) for each in (path, *own.values())]
+        found = [(each, each.stat()) for each in (path, *own.values())]
+        stamps = [(str(each), status.st_size, status.st_mtime_ns) for each, status in found]
         key = content_key([_VERSION, asdict(config), stamps])
         record = work / f"{key[:32]}.npz"
         file = path.relative_to(structures).as_posix()
@@ -259,21 +235,14 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     )
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
 def _read(task: _Task) -> FoldryError | None:
     """Read one file and keep what came of it; why nothing is kept, or None."""
-    write_text(task.started, "")
     arrays: dict[str, np.ndarray] = {}
     try:
         found = read_candidates(task.path, task.alignments, task.config)
     except Exception as error:  # no file stops a run
         known = as_foldry_error(error)
         if isinstance(known, MissingError | OutsideError) or isinstance(error, OSError):
-            remove(task.started)
             return known  # another run may have the memory, or the disk, for it
         rows = [Row("", task.file, reason=str(known))]
     else:
@@ -286,7 +255,6 @@ def _read(task: _Task) -> FoldryError | None:
             arrays |= {f"msas.{key}": array for key, array in msas.items()}
     text = np.array(json.dumps([asdict(row) for row in rows]))
     packs.write_pack(task.record, {"rows": text, **arrays})
-    remove(task.started)
     return None
 
 
@@ -303,15 +271,6 @@ def _row(name: str, file: str, found: Candidate | str) -> Row:
         atoms=int(found.chain.mask.sum()),
         sequence=found.chain.sequence,
     )
-
-
-def _is_whole(record: Path) -> bool:
-    """Whether a record that an earlier run kept is there and undamaged."""
-    try:
-        read_arrays(record)
-    except ValueError:
-        return False
-    return True
 
 
 def _drop_copies(table: Sequence[Row]) -> list[Row]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from foldry.align.weights import row_weights
 from foldry.features.config import FeatureConfig
@@ -28,7 +28,7 @@ _ROW_BLOCK: Final = 64
 
 
 def alignment_statistics(
-    msa: Int[np.ndarray, "M N"], config: FeatureConfig
+    msa: Integer[np.ndarray, "M N"], config: FeatureConfig
 ) -> dict[str, np.ndarray]:
     """`profile` and `coevolution` of an alignment, those that the config asks for.
 
@@ -50,7 +50,7 @@ def alignment_statistics(
 
 
 def column_profile(
-    msa: Int[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
+    msa: Integer[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
 ) -> Float[np.ndarray, "N 22"]:
     """Frequencies of the 20 amino acids, X and the gap in each column, rows by their weight."""
     share = (weights / weights.sum()).astype(np.float32)
@@ -59,7 +59,7 @@ def column_profile(
 
 
 def coevolution(
-    msa: Int[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
+    msa: Integer[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
 ) -> Float[np.ndarray, "N N 2"]:
     """How strongly each two columns vary together, and how much the alignment has to say.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from foldry.features.config import FeatureConfig
 
@@ -29,9 +29,9 @@ class MSADraw:
 
     msa_feat: Float[np.ndarray, "S N 49"]
     msa_mask: Float[np.ndarray, "S N"]
-    true_msa: Int[np.ndarray, "S N"]
+    true_msa: Integer[np.ndarray, "S N"]
     bert_mask: Float[np.ndarray, "S N"]
-    extra_msa: Int[np.ndarray, "E N"]
+    extra_msa: Integer[np.ndarray, "E N"]
     extra_has_deletion: Float[np.ndarray, "E N"]
     extra_deletion_value: Float[np.ndarray, "E N"]
     extra_msa_mask: Float[np.ndarray, "E N"]
@@ -65,11 +65,8 @@ class TemplateFeatures:
 
 
 @dataclass(frozen=True)
-class Features:
-    """One query, ready for the network except for the draws of its alignment.
-
-    `msa.draw_msa(features, recycle, member)` makes the alignment of one recycle; everything random
-    follows from `seed`, the recycle and the ensemble member, so no draw depends on another.
+class SequenceFeatures:
+    """Residues of all chains and copies in one row.
 
     Attributes:
         aatype: Codes, AlphaFold order, 20 for X.
@@ -77,6 +74,25 @@ class Features:
         residue_index: Position in the chain, from 0.
         asym_id, entity_id, sym_id: Chain, distinct sequence, copy of it; from 1.
         seq_mask: 1 for a residue, 0 for padding.
+    """
+
+    aatype: Int[np.ndarray, " N"]
+    target_feat: Float[np.ndarray, "N 22"]
+    residue_index: Int[np.ndarray, " N"]
+    asym_id: Int[np.ndarray, " N"]
+    entity_id: Int[np.ndarray, " N"]
+    sym_id: Int[np.ndarray, " N"]
+    seq_mask: Float[np.ndarray, " N"]
+
+
+@dataclass(frozen=True)
+class Features(SequenceFeatures):
+    """One query, ready for the network except for the draws of its alignment.
+
+    `msa.draw_msa(features, recycle, member)` makes the alignment of one recycle; everything random
+    follows from `seed`, the recycle and the ensemble member, so no draw depends on another.
+
+    Attributes:
         msa: The whole alignment, de-duplicated, AlphaFold order, 20 X, 21 gap; row 0 the query.
         deletion_matrix: Letters left out before each position.
         templates: Or None for a model or query without any.
@@ -88,14 +104,7 @@ class Features:
             taken there. None where there is nothing such.
     """
 
-    aatype: Int[np.ndarray, " N"]
-    target_feat: Float[np.ndarray, "N 22"]
-    residue_index: Int[np.ndarray, " N"]
-    asym_id: Int[np.ndarray, " N"]
-    entity_id: Int[np.ndarray, " N"]
-    sym_id: Int[np.ndarray, " N"]
-    seq_mask: Float[np.ndarray, " N"]
-    msa: Int[np.ndarray, "M N"]
+    msa: Integer[np.ndarray, "M N"]
     deletion_matrix: Float[np.ndarray, "M N"]
     templates: TemplateFeatures | None
     config: FeatureConfig

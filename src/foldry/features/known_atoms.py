@@ -11,7 +11,7 @@ from math import prod
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from foldry import residues
 from foldry.residues import CA, CB, UNKNOWN, C, N, O
@@ -22,32 +22,17 @@ _PSI_MIRROR: Final = np.array([1, 1, -1, 1, 1, 1, 1], np.float32)[:, None]
 """Psi is measured on O, which stands opposite to the next N."""
 _BACKBONE_TURN: Final = np.array([-1, 1, -1], np.float32)
 """The backbone's x-axis points from CA to C."""
-
-
 _BACKBONE_TORSIONS: Final = np.array(
-    [
-        [CA, C, 37 + N, 37 + CA],
-        [C, 37 + N, 37 + CA, 37 + C],
-        [37 + N, 37 + CA, 37 + C, 37 + O],
-    ]
+    [[CA, C, 37 + N, 37 + CA], [C, 37 + N, 37 + CA, 37 + C], [37 + N, 37 + CA, 37 + C, 37 + O]]
 )
 """Atoms of pre-omega, phi and psi: atom37 of the residue before, then of the residue itself."""
-
-
-def _group_atoms() -> np.ndarray:
-    """atom37 indices [21, 8, 3]: on the negative x-axis, at the origin, on the xy-plane."""
-    atoms = np.zeros((21, 8, 3), np.int64)
-    atoms[:, 0] = C, CA, N
-    atoms[:, 3] = CA, C, O
-    atoms[:, 4:] = residues.CHI_ATOM_INDICES[..., 1:]
-    return atoms
-
-
-_GROUP_ATOMS: Final = _group_atoms()
-_GROUP_EXISTS: Final = np.concatenate(
-    [np.tile(np.array([1, 0, 0, 1], np.float32), (21, 1)), residues.CHI_MASK], axis=1
-)
-_GROUP_AMBIGUOUS: Final = np.pad(residues.CHI_PI_PERIODIC, ((0, 0), (4, 0)))
+_GROUP_ATOMS: Final = np.zeros((21, 8, 3), np.int64)
+"""Slots in atom37: on the negative x-axis, at the origin, on the xy-plane."""
+_GROUP_ATOMS[:, 0] = C, CA, N
+_GROUP_ATOMS[:, 3] = CA, C, O
+_GROUP_ATOMS[:, 4:] = residues.CHI_ATOM_INDICES[..., 1:]
+_GROUP_EXISTS: Final = np.pad(residues.CHI_MASK, ((0, 0), (4, 0)))
+_GROUP_EXISTS[:, [0, 3]] = 1
 
 
 @dataclass(frozen=True)
@@ -72,16 +57,13 @@ class RigidGroups:
     Attributes:
         frames: Rotation and, as the last column, translation (Å), from the group to the world.
         alt_frames: The same after a 180° turn of symmetric side chains.
-        mask: 1 where the three atoms that define the frame are known.
-        exists: 1 where the amino acid has the group; pre-omega and phi have no atoms, so 0.
-        ambiguous: 1 where `alt_frames` differ.
+        mask: 1 where the three atoms that define the frame are known; 0 for pre-omega and phi,
+            which have no atoms.
     """
 
     frames: Float[np.ndarray, "... N 8 3 4"]
     alt_frames: Float[np.ndarray, "... N 8 3 4"]
     mask: Float[np.ndarray, "... N 8"]
-    exists: Float[np.ndarray, "... N 8"]
-    ambiguous: Float[np.ndarray, "... N 8"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +73,6 @@ class Atom14:
     Attributes:
         positions, alt_positions: Å; zero where the mask is 0.
         mask, alt_mask: 1 where the atom is known.
-        exists: 1 where the amino acid has such an atom.
         ambiguous: 1 where the other naming gives the slot another atom.
     """
 
@@ -99,23 +80,19 @@ class Atom14:
     alt_positions: Float[np.ndarray, "... N 14 3"]
     mask: Float[np.ndarray, "... N 14"]
     alt_mask: Float[np.ndarray, "... N 14"]
-    exists: Float[np.ndarray, "... N 14"]
     ambiguous: Float[np.ndarray, "... N 14"]
 
 
 def pseudo_beta(
     aatype: Int[np.ndarray, "... N"],
     positions: Float[np.ndarray, "... N 37 3"],
-    mask: Float[np.ndarray, "... N 37"],
+    mask: Shaped[np.ndarray, "... N 37"],
 ) -> tuple[Float[np.ndarray, "... N 3"], Float[np.ndarray, "... N"]]:
     """CB, or CA for glycine, and whether it is known (Jumper 2021, SI 1.2.9)."""
     glycine = aatype == _GLYCINE
-    return (
-        np.where(glycine[..., None], positions[..., CA, :], positions[..., CB, :]).astype(
-            np.float32
-        ),
-        np.where(glycine, mask[..., CA], mask[..., CB]).astype(np.float32),
-    )
+    beta = np.where(glycine[..., None], positions[..., CA, :], positions[..., CB, :])
+    known = np.where(glycine, mask[..., CA], mask[..., CB])
+    return beta.astype(np.float32), known.astype(np.float32)
 
 
 def frames_from_points(
@@ -136,7 +113,7 @@ def frames_from_points(
 def torsion_angles(
     aatype: Int[np.ndarray, "... N"],
     positions: Float[np.ndarray, "... N 37 3"],
-    mask: Float[np.ndarray, "... N 37"],
+    mask: Shaped[np.ndarray, "... N 37"],
     placeholder: bool = False,
 ) -> Torsions:
     """Torsion angles of residues that follow each other (Jumper 2021, SI 1.2.1 and Table 2).
@@ -186,7 +163,7 @@ def torsion_sin_cos(atoms: Float[np.ndarray, "... 4 3"]) -> Float[np.ndarray, ".
 def rigid_groups(
     aatype: Int[np.ndarray, "... N"],
     positions: Float[np.ndarray, "... N 37 3"],
-    mask: Float[np.ndarray, "... N 37"],
+    mask: Shaped[np.ndarray, "... N 37"],
 ) -> RigidGroups:
     """Frames of each residue's rigid groups (Jumper 2021, SI 1.8.1 and Table 2)."""
     codes = np.minimum(aatype, UNKNOWN)
@@ -194,17 +171,14 @@ def rigid_groups(
     points = _gather(positions.astype(np.float32), atoms, codes.ndim)
     frames = frames_from_points(points[..., 0, :], points[..., 1, :], points[..., 2, :])
     frames[..., 0, :, :3] *= _BACKBONE_TURN
-    ambiguous = _GROUP_AMBIGUOUS[codes]
-    half_turn = 1 - 2 * ambiguous[..., None, None]
     alternative = frames.copy()
-    alternative[..., 1:3] *= half_turn
-    exists = _GROUP_EXISTS[codes]
-    known = _gather(mask.astype(np.float32), atoms, codes.ndim).min(-1) * exists
-    return RigidGroups(frames, alternative, known, exists, ambiguous)
+    alternative[..., 4:, :, 1:3] *= 1 - 2 * residues.CHI_PI_PERIODIC[codes][..., None, None]
+    known = _gather(mask.astype(np.float32), atoms, codes.ndim).min(-1)
+    return RigidGroups(frames, alternative, known * _GROUP_EXISTS[codes])
 
 
 def backbone_frames(
-    positions: Float[np.ndarray, "... N 37 3"], mask: Float[np.ndarray, "... N 37"]
+    positions: Float[np.ndarray, "... N 37 3"], mask: Shaped[np.ndarray, "... N 37"]
 ) -> tuple[Float[np.ndarray, "... N 3 4"], Float[np.ndarray, "... N"]]:
     """The backbone's frames alone, as in `rigid_groups`, and 1 where N, CA and C are known."""
     xyz = positions.astype(np.float32)
@@ -216,13 +190,12 @@ def backbone_frames(
 def atom14(
     aatype: Int[np.ndarray, "... N"],
     positions: Float[np.ndarray, "... N 37 3"],
-    mask: Float[np.ndarray, "... N 37"],
+    mask: Shaped[np.ndarray, "... N 37"],
 ) -> Atom14:
     """Known atoms in atom14 order, in both namings (Jumper 2021, SI 1.8.5, Table 3)."""
     codes = np.minimum(aatype, UNKNOWN)
     slots = residues.ATOM14_TO_ATOM37[codes]
-    exists = residues.ATOM14_MASK[codes]
-    known = _gather(mask.astype(np.float32), slots, codes.ndim) * exists
+    known = _gather(mask.astype(np.float32), slots, codes.ndim) * residues.ATOM14_MASK[codes]
     packed = _gather(positions.astype(np.float32), slots, codes.ndim) * known[..., None]
     swap = residues.ATOM14_SWAP[codes]
     return Atom14(
@@ -230,7 +203,6 @@ def atom14(
         alt_positions=_gather(packed, swap, codes.ndim),
         mask=known,
         alt_mask=_gather(known, swap, codes.ndim),
-        exists=exists,
         ambiguous=residues.ATOM14_AMBIGUOUS[codes],
     )
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Integer, UInt8
 
 from foldry.errors import InputError
 from foldry.features.config import FeatureConfig
 from foldry.features.features import Features, MSADraw
 from foldry.query import Alignment
-from foldry.residues import GAP, MASKED, RESTYPE_ORDER, RESTYPES, UNKNOWN
+from foldry.residues import GAP, MASKED, RESTYPES, RESTYPES_WITH_X, UNKNOWN, encode_sequence
 
 NUM_LETTERS: Final = MASKED + 1
 """20 amino acids, X, gap, mask."""
@@ -24,19 +24,10 @@ NUM_LETTERS: Final = MASKED + 1
 _NO_LETTER: Final = -1
 _ROW_BLOCK: Final = 512
 """Rows compared with the clusters at once, so that the counts stay in the cache."""
-
-
-def _code_table() -> np.ndarray:
-    codes = np.full(256, _NO_LETTER, np.int8)
-    for letter, code in {**RESTYPE_ORDER, "-": GAP}.items():
-        codes[ord(letter)] = code
-    # HHblits' reading of rare letters: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
-    for letter, like in zip("UBZJO", "CDEXX", strict=True):
-        codes[ord(letter)] = RESTYPE_ORDER[like]
-    return codes
-
-
-_CODES: Final = _code_table()
+_CODES: Final = np.full(256, _NO_LETTER, np.int8)
+_CODES[list(f"{RESTYPES_WITH_X}-".encode())] = range(GAP + 1)
+# HHblits' reading of rare letters: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
+_CODES[list(b"UBZJO")] = encode_sequence("CDEXX")
 
 
 @dataclass(frozen=True)
@@ -50,25 +41,18 @@ class Rows:
     """
 
     headers: tuple[str, ...]
-    codes: Int[np.ndarray, "M N"]
+    codes: Integer[np.ndarray, "M N"]
     deletions: Float[np.ndarray, "M N"]
 
 
 def merge_alignments(alignments: Sequence[Alignment]) -> Rows:
-    """The rows of all alignments of one query, equal rows kept once.
+    """The rows of all alignments of one sequence, equal rows kept once.
 
     Rows are equal if their letters are; the first one's deletions count (SI 1.2.1).
 
     Raises:
-        InputError: The rows of two alignments differ in length, or a letter is no amino acid.
+        InputError: A letter is no amino acid.
     """
-    lengths = [alignment.letters.shape[1] for alignment in alignments]
-    for number, length in enumerate(lengths, start=1):
-        if length != lengths[0]:
-            raise InputError(
-                f"Alignment {number} has rows of {length} letters and the first has {lengths[0]}",
-                "align every row to the whole query",
-            )
     seen: set[bytes] = set()
     parts = [alignment.rows(new_rows(alignment.letters, seen)) for alignment in alignments]
     return Rows(
@@ -90,7 +74,7 @@ def new_rows(letters: UInt8[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndar
     return np.array(new, np.int64)
 
 
-def encode_letters(letters: UInt8[np.ndarray, "S N"]) -> Int[np.ndarray, "S N"]:
+def encode_letters(letters: UInt8[np.ndarray, "S N"]) -> Integer[np.ndarray, "S N"]:
     """Codes of an alignment's letters, AlphaFold order, 20 X, 21 gap.
 
     Raises:
@@ -99,10 +83,8 @@ def encode_letters(letters: UInt8[np.ndarray, "S N"]) -> Int[np.ndarray, "S N"]:
     codes: np.ndarray = _CODES[letters]
     if (codes == _NO_LETTER).any():
         row, column = np.argwhere(codes == _NO_LETTER)[0]
-        raise InputError(
-            f"The alignment has {chr(letters[row, column])!r} at residue {column + 1} of a row",
-            "use only capital letters of amino acids and '-'",
-        )
+        what = f"The alignment has {chr(letters[row, column])!r} at residue {column + 1} of a row"
+        raise InputError(what, "use only capital letters of amino acids and '-'")
     return codes
 
 
@@ -129,7 +111,7 @@ def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:
 def read_rows(
     features: Features,
     order: Int[np.ndarray, " M"],
-    msa: Int[np.ndarray, "S N"],
+    msa: Integer[np.ndarray, "S N"],
     bert_mask: Float[np.ndarray, "S N"],
 ) -> MSADraw:
     """What the network reads once the alignment's order and the masked positions are drawn.
@@ -168,11 +150,11 @@ def read_rows(
 
 
 def mask_msa(
-    msa: Int[np.ndarray, "S N"],
-    alignment: Int[np.ndarray, "M N"],
+    msa: Integer[np.ndarray, "S N"],
+    alignment: Integer[np.ndarray, "M N"],
     config: FeatureConfig,
     rng: np.random.Generator,
-) -> tuple[Int[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
+) -> tuple[Integer[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
     """Replaces a random share of positions, for the masked-MSA loss (SI 1.2.7).
 
     Returns:
@@ -182,18 +164,11 @@ def mask_msa(
     column = np.nonzero(picked)[1]
     count = len(column)
     # A letter of a random row is one draw from the column's profile.
-    choices = np.stack(
-        [
-            rng.integers(0, len(RESTYPES), count),
-            alignment[rng.integers(0, len(alignment), count), column],
-            msa[picked],
-            np.full(count, MASKED),
-        ]
-    )
-    limits = np.cumsum(
-        [config.uniform_probability, config.profile_probability, config.same_probability]
-    )
-    kind = np.searchsorted(limits, rng.random(count), side="right")
+    uniform = rng.integers(0, len(RESTYPES), count)
+    profile = alignment[rng.integers(0, len(alignment), count), column]
+    choices = np.stack([uniform, profile, msa[picked], np.full(count, MASKED)])
+    shares = config.uniform_probability, config.profile_probability, config.same_probability
+    kind = np.searchsorted(np.cumsum(shares), rng.random(count), side="right")
     masked = msa.copy()
     masked[picked] = choices[kind, np.arange(count)]
     return masked, picked.astype(np.float32)
@@ -217,7 +192,7 @@ class Members:
 
 
 def cluster_members(
-    msa: Int[np.ndarray, "S N"], extra_msa: Int[np.ndarray, "E N"], *, share: bool
+    msa: Integer[np.ndarray, "S N"], extra_msa: Integer[np.ndarray, "E N"], *, share: bool
 ) -> Members:
     """Puts each extra row into the cluster that it agrees with at most residues.
 
@@ -248,9 +223,9 @@ def cluster_members(
 
 
 def summarize_clusters(
-    msa: Int[np.ndarray, "S N"],
+    msa: Integer[np.ndarray, "S N"],
     deletions: Float[np.ndarray, "S N"],
-    extra_msa: Int[np.ndarray, "E N"],
+    extra_msa: Integer[np.ndarray, "E N"],
     extra_deletions: Float[np.ndarray, "E N"],
     members: Members,
 ) -> tuple[Float[np.ndarray, "S N 23"], Float[np.ndarray, "S N"]]:
@@ -258,20 +233,11 @@ def summarize_clusters(
     num_clusters, length = msa.shape
     cells = members.cluster[:, None] * length + np.arange(length)
     weight = np.broadcast_to(members.weight[:, None], cells.shape)
-    letters = np.bincount(
-        (cells * NUM_LETTERS + extra_msa[members.row]).ravel(),
-        weights=weight.ravel(),
-        minlength=msa.size * NUM_LETTERS,
-    ).reshape(num_clusters, length, NUM_LETTERS)
-    np.put_along_axis(
-        letters, msa[..., None], np.take_along_axis(letters, msa[..., None], -1) + 1, -1
-    )
-    deleted = np.bincount(
-        cells.ravel(),
-        weights=(weight * extra_deletions[members.row]).ravel(),
-        minlength=msa.size,
-    )
-    deleted = deleted.reshape(msa.shape) + deletions
+    codes = cells * NUM_LETTERS + extra_msa[members.row]
+    letters = np.bincount(codes.ravel(), weight.ravel(), msa.size * NUM_LETTERS)
+    letters = letters.reshape(*msa.shape, NUM_LETTERS) + np.eye(NUM_LETTERS)[msa]
+    lost = weight * extra_deletions[members.row]
+    deleted = np.bincount(cells.ravel(), lost.ravel(), msa.size).reshape(msa.shape) + deletions
     count = np.bincount(members.cluster, members.weight, minlength=num_clusters)
     rows = count + np.float32(members.epsilon) + np.float32(1)
     rows = rows.astype(np.float32)[:, None]
@@ -287,23 +253,16 @@ def deletion_features(
 
 
 def msa_feat(
-    msa: Int[np.ndarray, "S N"],
+    msa: Integer[np.ndarray, "S N"],
     deletions: Float[np.ndarray, "S N"],
     profile: Float[np.ndarray, "S N 23"],
     deletion_mean: Float[np.ndarray, "S N"],
 ) -> Float[np.ndarray, "S N 49"]:
     """Letters and deletions of the cluster centres and of their clusters (SI Table 1)."""
-    has_deletion, deletion_value = deletion_features(deletions)
-    return np.concatenate(
-        [
-            np.eye(NUM_LETTERS, dtype=np.float32)[msa],
-            has_deletion[..., None],
-            deletion_value[..., None],
-            profile,
-            deletion_features(deletion_mean)[1][..., None],
-        ],
-        axis=-1,
-    )
+    letters = np.eye(NUM_LETTERS, dtype=np.float32)[msa]
+    deleted = np.stack(deletion_features(deletions), axis=-1)
+    mean_value = deletion_features(deletion_mean)[1][..., None]
+    return np.concatenate([letters, deleted, profile, mean_value], axis=-1)
 
 
 def block_deletion(

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from foldry.errors import InputError
 from foldry.features.config import DEFAULT_PAIRING, Pairing
@@ -80,11 +80,11 @@ class PairingReport:
         num_unpaired: Unpaired rows of each chain that are read; copies share theirs.
     """
 
-    chains: tuple[str, ...]
-    rows: tuple[PairedRow, ...]
-    species: tuple[SpeciesPairing, ...]
-    without_species: tuple[int, ...]
-    num_unpaired: tuple[int, ...]
+    chains: tuple[str, ...] = ()
+    rows: tuple[PairedRow, ...] = ()
+    species: tuple[SpeciesPairing, ...] = ()
+    without_species: tuple[int, ...] = ()
+    num_unpaired: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,21 +99,10 @@ class ComplexAlignment:
         report: What was paired.
     """
 
-    msa: Int[np.ndarray, "M N"]
+    msa: Integer[np.ndarray, "M N"]
     deletion_matrix: Float[np.ndarray, "M N"]
     covered: Float[np.ndarray, "M N"]
     report: PairingReport
-
-
-@dataclass(frozen=True)
-class _Paired:
-    """The paired rows over all chains, the query first, and what is to be told of them."""
-
-    codes: Int[np.ndarray, "P N"]
-    deletions: Float[np.ndarray, "P N"]
-    rows: list[PairedRow]
-    species: tuple[SpeciesPairing, ...] = ()
-    without_species: tuple[int, ...] = ()
 
 
 def species_of(header: str) -> str:
@@ -177,49 +166,42 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
     they are.
 
     Raises:
-        InputError: A row does not fit its chain, or the file paired chains of unequal depth.
+        InputError: A letter is no amino acid, or the file paired chains of unequal depth.
     """
     sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
-    sharing = {
-        sequence: [chain for chain in query.chains if chain.sequence == sequence]
-        for sequence in sequences
-    }
+    sharing: dict[str, list[Chain]] = {}
+    for chain in query.chains:
+        sharing.setdefault(chain.sequence, []).append(chain)
     if query.paired_by_row:
-        paired = _paired_by_row(query)
+        paired, report = _paired_by_row(query)
     elif len(sharing) > 1:
-        paired = _paired_by_species(sequences, sharing, pairing)
+        paired, report = _paired_by_species(sequences, sharing, pairing)
     else:
-        nothing = np.zeros((0, query.num_residues))
-        paired = _Paired(nothing.astype(np.int8), nothing.astype(np.float32), [])
+        size = 0, query.num_residues
+        paired = Rows((), np.zeros(size, np.int8), np.zeros(size, np.float32))
+        report = PairingReport()
     top = MAX_ROWS // 2
     codes, deletions = [paired.codes[:top]], [paired.deletions[:top]]
     covered = [np.ones(codes[0].shape, np.float32)]
     depth = {}
-    chain_of = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
     for sequence, chains in sharing.items():
-        copies = [k for k, other in enumerate(sequences) if other == sequence]
-        rows = _unpaired(chains, paired.codes[:, chain_of == copies[0]], query.num_chains > 1)
-        inside = np.isin(chain_of, copies)
-        block = np.full((len(rows.codes), len(inside)), GAP, np.int8)
-        block[:, inside] = np.tile(rows.codes, len(copies))
-        deleted = np.zeros(block.shape, np.float32)
-        deleted[:, inside] = np.tile(rows.deletions, len(copies))
-        codes.append(block)
-        deletions.append(deleted)
-        covered.append(np.broadcast_to(inside.astype(np.float32), block.shape))
+        # The number of each residue in the sequence; where another chain stands that of a gap.
+        own = [np.where(each == sequence, range(len(each)), -1) for each in sequences]
+        place = np.concatenate(own)
+        first = np.flatnonzero(place >= 0)[: len(sequence)]
+        rows = _unpaired(chains, paired.codes[:, first], query.num_chains > 1)
+        codes.append(np.pad(rows.codes, ((0, 0), (0, 1)), constant_values=GAP)[:, place])
+        deletions.append(np.pad(rows.deletions, ((0, 0), (0, 1)))[:, place])
+        covered.append(np.broadcast_to(place >= 0, codes[-1].shape).astype(np.float32))
         depth[sequence] = len(rows.codes)
-    return ComplexAlignment(
-        msa=np.concatenate(codes),
-        deletion_matrix=np.concatenate(deletions),
-        covered=np.concatenate(covered),
-        report=PairingReport(
-            chains=tuple(name for chain in query.chains for name in chain.ids),
-            rows=tuple(paired.rows[:top]),
-            species=paired.species,
-            without_species=paired.without_species,
-            num_unpaired=tuple(depth[sequence] for sequence in sequences),
-        ),
+    report = replace(
+        report,
+        chains=tuple(name for chain in query.chains for name in chain.ids),
+        rows=report.rows[:top],
+        num_unpaired=tuple(depth[sequence] for sequence in sequences),
     )
+    msa, deletion_matrix = np.concatenate(codes), np.concatenate(deletions)
+    return ComplexAlignment(msa, deletion_matrix, np.concatenate(covered), report)
 
 
 def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict[str, list[int]]:
@@ -251,20 +233,17 @@ def _place(row: PairedRow) -> tuple[int, int]:
 
 def _paired_by_species(
     sequences: Sequence[str], sharing: dict[str, list[Chain]], pairing: Pairing
-) -> _Paired:
+) -> tuple[Rows, PairingReport]:
     """Rows paired by what their headers say."""
-    sources = {
-        sequence: _distinct(
-            tuple(c.paired for c in chains if c.paired)
-            or tuple(c.alignment for c in chains if c.alignment),
-            sequence,
-        )
-        for sequence, chains in sharing.items()
-    }
-    species = {name: [species_of(h) for h in rows.headers] for name, rows in sources.items()}
-    identity = {name: (rows.codes == rows.codes[0]).sum(axis=1) for name, rows in sources.items()}
+    sources, names, identity = {}, {}, {}
+    for sequence, chains in sharing.items():
+        alignments = [c.paired for c in chains if c.paired]
+        alignments = alignments or [c.alignment for c in chains if c.alignment]
+        rows = sources[sequence] = _distinct(tuple(alignments), sequence)
+        names[sequence] = [species_of(header) for header in rows.headers]
+        identity[sequence] = (rows.codes == rows.codes[0]).sum(axis=1)
     paired, outcomes = pair_rows(
-        [species[sequence] for sequence in sequences],
+        [names[sequence] for sequence in sequences],
         [identity[sequence] for sequence in sequences],
         pairing,
     )
@@ -277,16 +256,12 @@ def _paired_by_species(
         picked = [-1 if number is None else number for number in numbers]
         codes.append(np.pad(rows.codes, ((0, 1), (0, 0)), constant_values=GAP)[picked])
         deletions.append(np.pad(rows.deletions, ((0, 1), (0, 0)))[picked])
-    return _Paired(
-        np.concatenate(codes, axis=1),
-        np.concatenate(deletions, axis=1),
-        paired,
-        tuple(outcomes),
-        tuple(species[sequence][1:].count("") for sequence in sequences),
-    )
+    without = tuple(names[sequence][1:].count("") for sequence in sequences)
+    report = PairingReport((), tuple(paired), tuple(outcomes), without)
+    return Rows((), np.concatenate(codes, axis=1), np.concatenate(deletions, axis=1)), report
 
 
-def _paired_by_row(query: Query) -> _Paired:
+def _paired_by_row(query: Query) -> tuple[Rows, PairingReport]:
     """Rows paired by the file: those of the same number belong together."""
     parts = [chain.paired or _single(chain.sequence) for chain in query.chains for _ in chain.ids]
     depths = {part.num_rows for part in parts}
@@ -299,12 +274,12 @@ def _paired_by_row(query: Query) -> _Paired:
     parts = [part.rows(picked) for part in parts]
     codes = [encode_letters(part.letters) for part in parts]
     there = [(part != GAP).any(axis=1) for part in codes]
-    rows = [
+    rows = tuple(
         PairedRow("", tuple(number if each else None for each in covers))
         for number, covers in enumerate(zip(*there, strict=True))
-    ]
+    )
     deletions = np.concatenate([part.deletions for part in parts], axis=1).astype(np.float32)
-    return _Paired(np.concatenate(codes, axis=1), deletions, rows)
+    return Rows((), np.concatenate(codes, axis=1), deletions), PairingReport(rows=rows)
 
 
 def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> Rows:

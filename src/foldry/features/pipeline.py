@@ -9,7 +9,7 @@ from foldry.features.features import Features
 from foldry.features.pairing import align_complex
 from foldry.features.sequence import sequence_features
 from foldry.features.templates import template_features, template_features_of_complex
-from foldry.query import Alignment, Chain, Query
+from foldry.query import Query
 
 
 def make_features(
@@ -27,13 +27,10 @@ def make_features(
         pairing: Which rows of several chains are paired.
 
     Raises:
-        InputError: There are several chains and the model reads one, or an alignment or template
-            does not fit its chain.
+        InputError: There are several chains and the model reads one, or a template does not fit
+            its chain.
     """
     check_chains(query, config)
-    for chain in query.chains:
-        for alignment in chain.alignments:
-            _check_query_row(chain, alignment)
     aligned = align_complex(query, pairing)
     templates = None
     if config.pad_templates and config.num_templates:
@@ -66,15 +63,3 @@ def check_chains(query: Query, config: FeatureConfig) -> None:
             "set `weights` to multimer parameters, or give one chain a query",
             code="multimer_weights",
         )
-
-
-def _check_query_row(chain: Chain, alignment: Alignment) -> None:
-    """The first row must be the query, but for rare letters that the query has as X."""
-    first, place = alignment.query, f"The alignment of chain {chain.ids[0]}"
-    if len(first) != len(chain.sequence):
-        what = f"starts with a row of {len(first)} residues and the chain has {len(chain.sequence)}"
-        raise InputError(what, "put the query first, without gaps", where=place)
-    for number, (ours, theirs) in enumerate(zip(chain.sequence, first, strict=True), start=1):
-        if ours not in (theirs, "X"):
-            what = f"starts with another sequence ({theirs} for {ours} at residue {number})"
-            raise InputError(what, "put the query first", where=place)

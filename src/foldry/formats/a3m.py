@@ -15,8 +15,8 @@ import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.fasta import parse_fasta
-from foldry.formats.sequence import MAX_CHAINS, chain_names, clean_sequence
-from foldry.query import GAP_LETTER, Alignment, Chain
+from foldry.formats.sequence import at, chain_names, clean_sequence
+from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain
 
 _LENGTHS_AND_COPIES: Final = re.compile(r"#([\d,]+)[\t ]*([\d,]*)\s*")
 
@@ -54,7 +54,7 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
 
     Raises:
         InputError: As `parse_a3m`, or the first line does not fit the rows, or the first row of a
-            chain or of the paired ones is not the query.
+            chain has a gap, or the first of the paired ones is another.
     """
     line, _, rest = text.partition("\n")
     found = _LENGTHS_AND_COPIES.fullmatch(line)
@@ -82,29 +82,18 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
     chains = []
     for number, (begin, length, count) in enumerate(zip(begins, lengths, copies, strict=True)):
         part = _of_chain(rows.columns(begin, begin + length), number)
-        own = covers[:, number]
-        first = np.concatenate([np.flatnonzero(own)[:1], np.flatnonzero(several)[:1]])
-        queries = part.rows(first)
-        if not len(first) or len({*queries.sequences}) > 1 or not is_whole(queries):
-            raise InputError(
-                "does not begin with its whole sequence, alone and in the rows of several chains",
-                "put the queries first",
-                where=f"{source}, chain {number + 1}",
-            )
-        alone = np.flatnonzero(own & ~several)
+        own, place = covers[:, number], f"{source}, chain {number + 1}"
+        if not own.any():
+            raise InputError("has no row", "put the queries first", where=place)
+        query, alone = own.argmax(), np.flatnonzero(own & ~several)
         # The query is the first row of its own alignment too.
-        if not len(alone) or (part.letters[alone[0]] != queries.letters[0]).any():
-            alone = np.concatenate([first[:1], alone])
+        if not len(alone) or (part.letters[alone[0]] != part.letters[query]).any():
+            alone = np.append(query, alone)
         paired = part.rows(several) if several.any() else None
-        sequence = clean_sequence(queries.query, f"{source}, first row,")
-        ids = tuple(islice(names, count))
-        chains.append(Chain(ids, sequence, part.rows(alone), paired))
+        sequence = clean_sequence(part.rows([int(query)]).query, place)
+        with at(place):
+            chains.append(Chain(tuple(islice(names, count)), sequence, part.rows(alone), paired))
     return chains
-
-
-def is_whole(rows: Alignment) -> bool:
-    """Whether no row has a gap, or an insertion before its end."""
-    return not (rows.letters == GAP_LETTER).any() and not rows.deletions.any()
 
 
 def _of_chain(part: Alignment, number: int) -> Alignment:

@@ -10,8 +10,9 @@ chain of its own, `A2`: in PDB files one after TER that numbers its residues as 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import count, groupby
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -97,9 +98,9 @@ def read_structure(path: str | Path, model: int = 0) -> Structure:
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
     """As `read_structure`, of a file's bytes; `source` is what errors call them."""
     parsed, _ = _parse(data, source, model)
-    letters = _Letters(parsed)
+    letter = _one_letter(parsed)
     rows: list[_Row] = [
-        (name, letters[residue.name], residue)
+        (name, letter(residue.name), residue)
         for name, polymer in _proteins(parsed[0])
         for residue in _conformers(polymer)
     ]
@@ -121,7 +122,7 @@ def read_deposition(path: Path) -> Deposition:
 def parse_deposition(data: bytes, source: str) -> Deposition:
     """As `read_deposition`, of a file's bytes; `source` is what errors call them."""
     parsed, block = _parse(data, source, 0)
-    letters = _Letters(parsed)
+    letter = _one_letter(parsed)
     chains: dict[str, list[_Row]] = {}
     for name, polymer in _proteins(parsed[0]):
         residues = list(_conformers(polymer))
@@ -133,7 +134,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             sequence = [residue.name for residue in residues]
             seen = dict(enumerate(residues, start=1))
         chains[name] = [
-            (name, letters[monomer], seen.get(number))
+            (name, letter(monomer), seen.get(number))
             for number, monomer in enumerate(sequence, start=1)
         ]
     if not chains:
@@ -146,7 +147,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
         method=parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else "",
         predicted=block is not None and "pLDDT" in block.find_values("_ma_qa_metric.type"),
         chain_to_seqres={
-            name: "".join(letter for _, letter, _ in rows) for name, rows in chains.items()
+            name: "".join(code for _, code, _ in rows) for name, rows in chains.items()
         },
         chains={
             name: _structure(rows, atoms, f"{stem(Path(source))}_{name}", source)
@@ -198,20 +199,17 @@ def to_pdb(structure: Structure) -> str:
     return "".join(f"{line:<80}\n" for line in lines)
 
 
-class _Letters(dict[str, str]):
+def _one_letter(parsed: gemmi.Structure) -> Callable[[str], str]:
     """One-letter codes by residue name: of the residue, its known parent, or X."""
+    parents = {modified.res_id.name: modified.parent_comp_id for modified in parsed.mod_residues}
 
-    def __init__(self, parsed: gemmi.Structure) -> None:
-        super().__init__()
-        self._parents = {
-            modified.res_id.name: modified.parent_comp_id for modified in parsed.mod_residues
-        }
-
-    def __missing__(self, name: str) -> str:
-        known = (gemmi.find_tabulated_residue(each) for each in (name, self._parents.get(name, "")))
+    @cache
+    def letter(name: str) -> str:
+        known = (gemmi.find_tabulated_residue(each) for each in (name, parents.get(name, "")))
         letters = (info.one_letter_code.upper() for info in known if info.is_amino_acid())
-        self[name] = next((letter for letter in letters if letter.isalpha()), "X")
-        return self[name]
+        return next((each for each in letters if each.isalpha()), "X")
+
+    return letter
 
 
 def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
@@ -227,9 +225,8 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     if not 0 <= model < len(parsed):
         what = f"has {len(parsed)} models, counted from 0, and no model {model}"
         raise InputError(what, "choose one of its models", where=source)
-    for other in range(len(parsed) - 1, -1, -1):
-        if other != model:
-            del parsed[other]
+    del parsed[model + 1 :]
+    del parsed[:model]
     if sum(map(len, parsed[0])) > _MAX_RESIDUES:
         what = f"has more than {_MAX_RESIDUES} residues and molecules"
         raise InputError(what, "give some of its chains in a file of their own", where=source)

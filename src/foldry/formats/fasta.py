@@ -27,22 +27,14 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
     Raises:
         InputError: There is a sequence before the first header.
     """
-    headers: list[tuple[str, int]] = []
-    parts: list[list[str]] = []
+    found: list[tuple[str, list[str], int]] = []
     for number, line in enumerate(text.split("\n"), start=1):
         stripped = line.strip()
         if stripped.startswith(">"):
-            headers.append((stripped[1:].strip(), number))
-            parts.append([])
-        elif stripped and not headers:
-            raise InputError(
-                "is not a FASTA header",
-                "begin with a line such as '>name'",
-                where=f"{source}, line {number}",
-            )
+            found.append((stripped[1:].strip(), [], number))
+        elif stripped and not found:
+            advice, place = "begin with a line such as '>name'", f"{source}, line {number}"
+            raise InputError("is not a FASTA header", advice, where=place)
         elif stripped:
-            parts[-1].append(stripped)
-    return [
-        FastaRecord(header, "".join(lines), number)
-        for (header, number), lines in zip(headers, parts, strict=True)
-    ]
+            found[-1][1].append(stripped)
+    return [FastaRecord(header, "".join(lines), number) for header, lines, number in found]

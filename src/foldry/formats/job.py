@@ -16,34 +16,23 @@ from typing import Any, Final
 import numpy as np
 
 from foldry.errors import InputError
-from foldry.formats.a3m import is_whole, parse_a3m, to_a3m
-from foldry.formats.sequence import (
-    MAX_CHAINS,
-    chain_names,
-    check_number_of_chains,
-    clean_sequence,
-    safe_name,
-)
+from foldry.formats.a3m import parse_a3m, to_a3m
+from foldry.formats.sequence import at, chain_names, clean_sequence, safe_name
 from foldry.formats.template import entry_of, parse_template, template_mmcif
-from foldry.query import MAX_ID, MAX_SEED, MAX_SEEDS, Alignment, Chain, Hit, Query, is_chain_id
+from foldry.query import MAX_CHAINS, Alignment, Chain, Hit, Query
 from foldry.store.files import decode, read_bytes
 
-_PAIRED_BY_ROW: Final = "pairedByRow"
-"""Foldry's own key: whether rows of the `pairedMsa`s belong together by their number."""
 _VERSIONS: Final = {"alphafold3": (1, 2, 3, 4), "alphafoldserver": (1, 2)}
-_JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version", _PAIRED_BY_ROW}
-_PROTEIN: Final = {
-    "id",
-    "sequence",
-    "description",
-    "unpairedMsa",
-    "unpairedMsaPath",
-    "pairedMsa",
-    "pairedMsaPath",
-    "templates",
-}
+_JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version"}
+_MSAS: Final = ("unpairedMsa", "pairedMsa")
+_MSA_FILES: Final = ("unpairedMsaPath", "pairedMsaPath")
+_PROTEIN: Final = {"id", "sequence", "description", "templates", *_MSAS, *_MSA_FILES}
 _SERVER_PROTEIN: Final = {"sequence", "count", "useStructureTemplate", "maxTemplateDate"}
 _TEMPLATE: Final = {"mmcif", "mmcifPath", "queryIndices", "templateIndices"}
+_TEXTS: Final = {"name", "sequence", "mmcif", *_MSAS}
+"""Keys of text; with `Path` after them the name of a file with it."""
+_LISTS: Final = {"modelSeeds", "sequences", "templates", "queryIndices", "templateIndices"}
+_OTHERS: Final = {"rna": "RNA", "dna": "DNA", "ligand": "a ligand", "ion": "an ion"}
 
 
 def parse_jobs(text: str, path: Path) -> list[Query]:
@@ -61,9 +50,12 @@ def parse_jobs(text: str, path: Path) -> list[Query]:
         content = json.loads(text, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
         place = f"{path}, line {error.lineno}, column {error.colno}"
-        reason = error.msg.removesuffix(" starting at")
+        reason = re.sub("( starting)? at$", "", error.msg)
         raise InputError(f"is not valid JSON ({reason})", "fix it", where=place) from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        what = "is nested too deeply for JSON of this kind"
+        raise InputError(what, "fix it", where=path) from None
+    except ValueError as error:
         raise InputError(f"is not valid JSON ({error})", "fix it", where=path) from None
     jobs = content if isinstance(content, list) else [content]
     if not jobs:
@@ -78,8 +70,13 @@ def job_json(query: Query) -> str:
     A chain that has neither is written without their keys, which asks AlphaFold 3 to search.
 
     Raises:
-        InputError: A template has no structure.
+        InputError: A template has no structure, or rows of the chains are paired by their number.
     """
+    if query.paired_by_row:
+        raise InputError(
+            f"The rows of {query.name!r} are paired by their number, which JSON cannot say",
+            "keep them in ColabFold's a3m",
+        )
     job: dict[str, Any] = {
         "name": query.name,
         "modelSeeds": query.seeds,
@@ -87,8 +84,6 @@ def job_json(query: Query) -> str:
         "dialect": "alphafold3",
         "version": 1,
     }
-    if query.paired_by_row:
-        job[_PAIRED_BY_ROW] = True
     return json.dumps(job, indent=2)
 
 
@@ -103,12 +98,8 @@ def _protein_entry(chain: Chain) -> dict[str, Any]:
 
 
 def _template_entry(hit: Hit) -> dict[str, Any]:
-    query_indices, template_indices = hit.pairs.T.tolist()
-    return {
-        "mmcif": template_mmcif(hit),
-        "queryIndices": query_indices,
-        "templateIndices": template_indices,
-    }
+    here, there = hit.pairs.T.tolist()
+    return {"mmcif": template_mmcif(hit), "queryIndices": here, "templateIndices": there}
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,62 +120,45 @@ def _job(job: Any, path: Path, place: str) -> Query:
             "set them to alphafold3 and a number from 1 to 4, or to alphafoldserver and 1 or 2",
             where=place,
         )
-    name, sequences = job.get("name"), job.get("sequences")
-    if not isinstance(name, str) or not name.strip():
+    name, sequences = job.get("name") or "", job.get("sequences")
+    if not name.strip():
         raise InputError("has no name", "give the job a name", where=place)
-    if not isinstance(sequences, list) or not sequences:
+    if not sequences:
         raise InputError("has no sequences", "give a list with at least one protein", where=place)
-    paired_by_row = job.get(_PAIRED_BY_ROW, False)
-    if type(paired_by_row) is not bool:
-        raise InputError(f"has a strange {_PAIRED_BY_ROW}", "set it to true or false", where=place)
     chains: list[Chain] = []
-    ids: list[str] = []
+    num_chains = 0
     for number, entry in enumerate(sequences, start=1):
-        chains.append(_chain(entry, path, f"{place} sequence {number}", len(ids)))
-        ids += chains[-1].ids
-        check_number_of_chains(len(ids), place)
-    if len(set(ids)) < len(ids):
-        raise InputError("names two chains alike", "give every chain an id of its own", where=place)
-    return Query(safe_name(name, place), tuple(chains), _seeds(job, place), paired_by_row)
-
-
-def _seeds(job: Mapping[str, Any], place: str) -> tuple[int, ...]:
-    seeds = job.get("modelSeeds") or []
-    if isinstance(seeds, list) and len(seeds) <= MAX_SEEDS:
-        numbers = [int(s) if re.fullmatch("[0-9]{1,10}", str(s)) else -1 for s in seeds]
-        if all(0 <= number <= MAX_SEED for number in numbers):
-            return tuple(dict.fromkeys(numbers))
-    advice = f"give at most {MAX_SEEDS} whole numbers from 0 to {MAX_SEED}"
-    raise InputError("has strange modelSeeds", advice, where=place)
+        chains.append(_chain(entry, path, f"{place} sequence {number}", num_chains))
+        num_chains += len(chains[-1].ids)
+        if num_chains > MAX_CHAINS:
+            break  # a query of these is refused, however many follow
+    seeds = [
+        int(seed) if isinstance(seed, str) and re.fullmatch("[0-9]{1,10}", seed) else seed
+        for seed in job.get("modelSeeds") or []
+    ]
+    with at(place):
+        return Query(safe_name(name, place), tuple(chains), tuple(seeds))
 
 
 def _chain(entry: Any, path: Path, place: str, num_before: int) -> Chain:
     """One entry of `sequences`; so many chains have their names already."""
     if not isinstance(entry, dict) or len(entry) != 1:
         raise InputError("is not an object with one key", 'write {"protein": …}', where=place)
-    kind, protein = next(iter(entry.items()))
+    [(kind, protein)] = entry.items()
     if kind not in ("protein", "proteinChain"):
-        what = f"is of the kind {kind!r}, and only proteins are folded"
-        raise InputError(what, "remove it", where=place)
+        found = _OTHERS.get(kind.removesuffix("Sequence"), f"of the unknown kind {kind!r}")
+        raise InputError(f"is {found}, and only proteins are folded", "remove it", where=place)
     known = _PROTEIN if kind == "protein" else _SERVER_PROTEIN
     _check_keys(protein, known, place, refused=("modifications", "glycans"))
-    sequence = protein.get("sequence")
-    if not isinstance(sequence, str):
-        raise InputError("has no sequence", "give the protein's amino acids", where=place)
-    sequence = clean_sequence(sequence, place)
-    templates = protein.get("templates") or []
-    if not isinstance(templates, list):
-        raise InputError("has templates that are not a list", "write [] for none", where=place)
-    return Chain(
-        ids=_ids(protein, place, num_before),
-        sequence=sequence,
-        alignment=_alignment(protein, "unpairedMsa", path, place, sequence),
-        paired=_alignment(protein, "pairedMsa", path, place, sequence),
-        templates=tuple(
-            _template(template, path, f"{place} template {number}", len(sequence))
-            for number, template in enumerate(templates, start=1)
-        ),
-    )
+    ids = _ids(protein, place, num_before)
+    sequence = clean_sequence(protein.get("sequence") or "", place)
+    alignment, paired = (_alignment(protein, key, path, place) for key in _MSAS)
+    templates = [
+        _template(template, path, f"{place} template {number}", len(sequence))
+        for number, template in enumerate(protein.get("templates") or [], start=1)
+    ]
+    with at(place):
+        return Chain(ids, sequence, alignment, paired, tuple(templates))
 
 
 def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, ...]:
@@ -194,32 +168,18 @@ def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, 
             advice = f"give a number from 1 to {MAX_CHAINS}"
             raise InputError("has a strange count", advice, where=place)
         return tuple(chain_names(num_before + copies)[num_before:])
-    ids = [protein["id"]] if isinstance(protein["id"], str) else protein["id"]
-    if not isinstance(ids, list) or not ids or not all(map(is_chain_id, ids)):
-        advice = f"give at most {MAX_ID} letters and digits, such as 'A', or a list of such ids"
-        raise InputError("has a strange id", advice, where=place)
-    return tuple(ids)
+    return tuple(protein["id"]) if isinstance(protein["id"], list) else (protein["id"],)
 
 
-def _alignment(
-    protein: Mapping[str, Any], key: str, path: Path, place: str, sequence: str
-) -> Alignment | None:
+def _alignment(protein: Mapping[str, Any], key: str, path: Path, place: str) -> Alignment | None:
     """The alignment under `key` or `keyPath`; none where it is left out or empty."""
     data, source = _content(protein, key, path, place)
-    if not data:
-        return None
-    alignment = parse_a3m(decode(data, source), source)
-    whole = is_whole(alignment.rows(slice(1)))
-    if not whole or clean_sequence(alignment.query, source) != sequence:
-        raise InputError("does not begin with the chain's sequence", "put it first", where=source)
-    return alignment
+    return parse_a3m(decode(data, source), source) if data else None
 
 
 def _content(entry: Mapping[str, Any], key: str, path: Path, place: str) -> tuple[bytes, str]:
     """What stands under `key` or in the file that `keyPath` names, and how errors call it."""
     text, name = entry.get(key), entry.get(f"{key}Path")
-    if not isinstance(text, str | None) or not isinstance(name, str | None):
-        raise InputError(f"has a {key} that is not text", "write it in quotes", where=place)
     if text is not None and name is not None:
         raise InputError(f"has both {key} and {key}Path", "give one of them", where=place)
     if name is None:
@@ -242,35 +202,32 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Hit:
         name, [chain] = entry_of(entry["mmcif"]), structure.chains
         name = name if name.endswith(f"_{chain}") else f"{name}_{chain}"
         structure = replace(structure, name=name)
-    limits = num_residues, len(structure)
-    columns = [entry.get(key) for key in ("queryIndices", "templateIndices")]
-    for indices, limit in zip(columns, limits, strict=True):
-        if not isinstance(indices, list) or not all(
-            type(index) is int and 0 <= index < limit for index in indices
-        ):
-            raise InputError(
-                "has strange indices",
-                f"count all residues, also unseen ones: queryIndices from 0 to {limits[0] - 1}, "
-                f"templateIndices from 0 to {limits[1] - 1}",
-                where=place,
-            )
-    here, there = columns
+    limits = {"queryIndices": num_residues, "templateIndices": len(structure)}
+    here, there = (entry.get(key) or [] for key in limits)
+    for (key, limit), indices in zip(limits.items(), (here, there), strict=True):
+        if not all(type(index) is int and 0 <= index < limit for index in indices):
+            advice = f"count all residues, also unseen ones, from 0 to {limit - 1}"
+            raise InputError(f"has strange {key}", advice, where=place)
     if not here or len(here) != len(there) or len(set(here)) < len(here):
-        raise InputError(
-            "needs queryIndices and templateIndices of the same length, no query residue twice",
-            "fix them",
-            where=place,
-        )
+        what = "needs equally many queryIndices and templateIndices, no query residue twice"
+        raise InputError(what, "fix them", where=place)
     return Hit(structure.name, np.array([here, there]).T, structure, release_date=date)
 
 
 def _check_keys(entry: Any, known: set[str], place: str, refused: Collection[str] = ()) -> None:
-    """Whether an object has no other keys than the known ones, and the refused ones only empty."""
+    """Whether an object has no other keys than the known ones, and the refused ones only empty.
+
+    Texts and lists are such, or null.
+    """
     if not isinstance(entry, dict):
         raise InputError("is not a JSON object", "write it in braces", where=place)
-    for key in entry:
-        if key in refused and entry[key]:
+    for key, value in entry.items():
+        if key in refused and value:
             raise InputError(f"has {key}, which are not folded", "remove them", where=place)
         if key not in known and key not in refused:
             advice = f"use only {', '.join(sorted(known))}"
             raise InputError(f"has the unknown key {key!r}", advice, where=place)
+        if key.removesuffix("Path") in _TEXTS and not isinstance(value, str | None):
+            raise InputError(f"has a {key} that is not text", "write it in quotes", where=place)
+        if key in _LISTS and not isinstance(value, list | None):
+            raise InputError(f"has {key} that are not a list", "use brackets", where=place)

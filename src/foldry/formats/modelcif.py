@@ -20,7 +20,7 @@ import modelcif.model
 import modelcif.protocol
 import modelcif.qa_metric
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from foldry.measures import MEASURES, Measure
 from foldry.query import Query
@@ -49,16 +49,16 @@ class ChainMetric:
     """
 
     measure: Measure
-    values: Float[np.ndarray, " C *other"]
+    values: Num[np.ndarray, " C *other"]
 
 
 @dataclass(frozen=True)
 class Step:
-    """What was done to a model after its prediction.
+    """One step that made or changed a model.
 
     Attributes:
         versions: Versions of the software that did it, at least one.
-        parameters: How it was done and how it ended: names to plain values.
+        parameters: How it was done and how it ended: names to plain values, nested at will.
     """
 
     versions: Mapping[str, str]
@@ -73,8 +73,8 @@ class ModelRecord:
         model_name: The network, such as `model_1_ptm`.
         plddt: 0–100, per residue.
         ptm, iptm: Predicted TM-scores, or None.
-        versions: Versions of `foldry` and of what it computed with.
-        parameters: How the model was made: names to plain values, nested at will.
+        prediction: The versions of `foldry` and of what it computed with, and how the model was
+            made.
         notice: What every reader must be told, or "".
         of_chains: Measures of the chains of a complex, in the structure's order.
         relaxation: How the atoms were relaxed; None where they are the network's own.
@@ -84,8 +84,7 @@ class ModelRecord:
     plddt: Float[np.ndarray, " N"]
     ptm: float | None
     iptm: float | None
-    versions: Mapping[str, str]
-    parameters: Mapping[str, object]
+    prediction: Step
     notice: str = ""
     of_chains: Sequence[ChainMetric] = ()
     relaxation: Step | None = None
@@ -125,18 +124,13 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     model = _Atoms(structure, units, _plain(f"{record.model_name} of Foldry"))
     whole = {"mean_plddt": float(np.mean(record.plddt)), "ptm": record.ptm, "iptm": record.iptm}
     plddt = _metric(modelcif.qa_metric.Local, MEASURES["plddt"])
-    model.qa_metrics += [
-        *[
-            _metric(modelcif.qa_metric.Global, MEASURES[key])(value)
-            for key, value in whole.items()
-            if value is not None
-        ],
-        *[
-            plddt(unit.residue(number), float(value))
-            for (unit, number), value in zip(_places(units), record.plddt, strict=True)
-        ],
-        *[found for metric in record.of_chains for found in _of_chains(metric, units)],
-    ]
+    for key, score in whole.items():
+        if score is not None:
+            model.qa_metrics.append(_metric(modelcif.qa_metric.Global, MEASURES[key])(score))
+    for (unit, number), value in zip(_places(units), record.plddt, strict=True):
+        model.qa_metrics.append(plddt(unit.residue(number), float(value)))
+    for metric in record.of_chains:
+        model.qa_metrics += _of_chains(metric, units)
     system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
     system.protocols.append(_protocol(query, units, model, record))
     system.data_usage.append(ihm.License(_LICENCE, name=LICENCE_NAME, url=LICENCE_URL))
@@ -221,7 +215,7 @@ def _protocol(
             output_data=model,
             name="Prediction",
             details=_plain(_inputs(query, record.model_name)),
-            software=_software(record.versions, record.parameters),
+            software=_software(record.prediction),
         )
     )
     if record.relaxation is not None:
@@ -231,7 +225,7 @@ def _protocol(
                 output_data=model,
                 name="Relaxation",
                 details="Energy minimised in Amber's force field, restrained to the prediction.",
-                software=_software(record.relaxation.versions, record.relaxation.parameters),
+                software=_software(record.relaxation),
             )
         )
     return protocol
@@ -244,9 +238,7 @@ _ABOUT: Final = {
 }
 
 
-def _software(
-    versions: Mapping[str, str], parameters: Mapping[str, object]
-) -> modelcif.SoftwareGroup:
+def _software(step: Step) -> modelcif.SoftwareGroup:
     """The packages of one step; the first one has the parameters."""
     packages = [
         modelcif.Software(
@@ -258,9 +250,9 @@ def _software(
             version=_plain(version),
             citation=ihm.citations.alphafold2 if name == "foldry" else None,
         )
-        for name, version in versions.items()
+        for name, version in step.versions.items()
     ]
-    flat = [modelcif.SoftwareParameter(name, value) for name, value in _flat(parameters)]
+    flat = [modelcif.SoftwareParameter(name, value) for name, value in _flat(step.parameters)]
     packages[0] = modelcif.SoftwareWithParameters(packages[0], flat)
     return modelcif.SoftwareGroup(packages)
 

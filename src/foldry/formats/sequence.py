@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count, islice, product
 from string import ascii_uppercase
-from typing import Final
 
 from foldry.errors import InputError
 from foldry.query import MAX_NAME
 
-MAX_CHAINS: Final = 1000
-"""Chains of one query, copies counted."""
+
+@contextmanager
+def at(place: object) -> Iterator[None]:
+    """Puts this place into errors of the chain or query that is made here."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(error.what, error.advice, where=place, code=error.code) from None
 
 
 def clean_sequence(sequence: str, place: str) -> str:
@@ -29,7 +36,7 @@ def clean_sequence(sequence: str, place: str) -> str:
     """
     letters = "".join(sequence.split()).removesuffix("*")
     if not letters:
-        raise InputError("has no sequence", "write the amino acids after the header", where=place)
+        raise InputError("has no sequence", "write its amino acids", where=place)
     strange = re.search(r"[^A-Za-z]", letters)
     if strange is None:
         known = re.sub(r"[UOBZJ]", "X", letters.upper())
@@ -38,7 +45,7 @@ def clean_sequence(sequence: str, place: str) -> str:
         return known
     what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
     if strange[0] in "-.":
-        what, advice = "a gap", "remove the gaps, or name an alignment .a3m"
+        what, advice = "a gap", "write it without gaps; rows below it in an .a3m may have them"
     elif strange[0] == "*":
         what, advice = "a stop codon", "cut the sequence there"
     raise InputError(f"has {what} at residue {strange.start() + 1}", advice, where=place)
@@ -55,16 +62,6 @@ def safe_name(name: str, source: str) -> str:
         what = f"has the name {name!r}, which cannot name a file"
         raise InputError(what, "use letters and digits", where=source)
     return safe
-
-
-def check_number_of_chains(number: int, place: str) -> None:
-    """Whether so many chains may be one query.
-
-    Raises:
-        InputError: There are more than `MAX_CHAINS`.
-    """
-    if number > MAX_CHAINS:
-        raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS} together", where=place)
 
 
 def chain_names(number: int) -> list[str]:

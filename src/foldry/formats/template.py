@@ -49,6 +49,7 @@ def template_mmcif(hit: Hit) -> str:
     """
     structure = hit.known_structure()
     chain = gemmi.Chain(str(structure.chain_id[0]))
+    places = np.round(structure.atom_positions.astype(float), 3).tolist()
     for row in np.flatnonzero(structure.atom_mask.any(axis=1)).tolist():
         residue = gemmi.Residue()
         residue.name = RESNAMES[structure.aatype[row]]
@@ -59,9 +60,7 @@ def template_mmcif(hit: Hit) -> str:
         for slot in np.flatnonzero(structure.atom_mask[row]).tolist():
             atom = gemmi.Atom()
             atom.name, atom.element = ATOM37[slot], gemmi.Element(ATOM37[slot][0])
-            atom.pos = gemmi.Position(
-                *np.round(structure.atom_positions[row, slot].astype(float), 3).tolist()
-            )
+            atom.pos = gemmi.Position(*places[row][slot])
             atom.b_iso = round(float(structure.b_factor[row, slot]), 2)
             residue.add_atom(atom)
         chain.add_residue(residue)

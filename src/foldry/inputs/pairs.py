@@ -14,14 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from foldry.errors import InputError
-from foldry.formats.sequence import chain_names, check_number_of_chains, safe_name
+from foldry.formats.sequence import at, chain_names, safe_name
 from foldry.formats.table import read_table
-from foldry.inputs.queries import (
-    is_table,
-    locate_queries,
-    named_chains,
-    split_chains,
-)
+from foldry.inputs.queries import is_table, locate_queries, named_chains, split_chains
 from foldry.query import MAX_NAME, Chain, Query
 from foldry.store.hashes import sha256
 
@@ -79,8 +74,9 @@ class _Proteins:
         if not sequences:
             return self.named(name, place)
         chains = named_chains(split_chains(sequences, place))
-        known = (replace(self.chains.get(each.sequence, each), ids=each.ids) for each in chains)
-        return Query(safe_name(name, place), tuple(known))
+        known = [replace(self.chains.get(each.sequence, each), ids=each.ids) for each in chains]
+        with at(place):
+            return Query(safe_name(name, place), tuple(known))
 
 
 def read_screen(
@@ -122,13 +118,11 @@ def read_screen(
         raise InputError(what, "cut the table", where=lines[-1][1])
     choosing = bool(baits) or every
     if set(columns) in PAIRS and choosing:
-        raise InputError(
-            "lists pairs already", "choose no others", where=source, code="listed_pairs"
-        )
+        what, advice = "lists pairs already", "choose no others"
+        raise InputError(what, advice, where=source, code="listed_pairs")
     if not tables and not choosing:
-        raise InputError(
-            "There are no pairs", "choose some, or give a CSV file of pairs", code="pairs_of_screen"
-        )
+        advice = "choose some, or give a CSV file of pairs"
+        raise InputError("There are no pairs", advice, code="pairs_of_screen")
     if set(columns) in PAIRS:
         pairs = _checked(_listed_pair(cells, proteins, place) for cells, place in lines)
     elif choosing:
@@ -157,8 +151,8 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
         for chain in part.chains:
             copies.setdefault(chain, []).extend(next(names) for _ in chain.ids)
     chains = tuple(replace(chain, ids=tuple(ids)) for chain, ids in copies.items())
-    seeds = dict.fromkeys(seed for part in parts for seed in part.seeds)
-    return Query(name, chains, tuple(seeds))
+    with at(place):
+        return Query(name, chains, tuple(seed for part in parts for seed in part.seeds))
 
 
 def _complex(query: Query, place: str) -> Pair:
@@ -213,14 +207,7 @@ def _checked(pairs: Iterable[Pair]) -> list[Pair]:
     """All pairs, whose names must differ by more than case, for their folders' sake."""
     found: dict[str, Pair] = {}
     for pair in pairs:
-        check_number_of_chains(pair.query.num_chains, pair.place)
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:
-            what, advice = (
-                f"is called {pair.query.name!r} as an earlier pair is",
-                "name it otherwise",
-            )
-            if pair.place == _CHOSEN:
-                what = f"has two pairs called {pair.query.name!r}"
-                advice = "name one of their proteins otherwise"
-            raise InputError(what, advice, where=pair.place)
+            what = f"gives a second pair the name {pair.query.name!r}"
+            raise InputError(what, "rename it or one of its proteins", where=pair.place)
     return list(found.values())

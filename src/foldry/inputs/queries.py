@@ -11,15 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from foldry.errors import InputError
-from foldry.formats.a3m import is_whole, parse_a3m, parse_complex_a3m
+from foldry.formats.a3m import parse_a3m, parse_complex_a3m
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
-from foldry.formats.sequence import (
-    chain_names,
-    check_number_of_chains,
-    clean_sequence,
-    safe_name,
-)
+from foldry.formats.sequence import at, chain_names, clean_sequence, safe_name
 from foldry.formats.stockholm import parse_stockholm
 from foldry.query import Alignment, Chain, Query
 from foldry.store.files import read_text, stem
@@ -91,10 +86,9 @@ def stoichiometry(query: Query) -> str:
 def _files(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            files.append(path)
-            continue
-        found = [each for each in sorted(path.iterdir()) if each.is_file() and _suffix(each)]
+        found = [path]
+        if path.is_dir():
+            found = [each for each in sorted(path.iterdir()) if each.is_file() and _suffix(each)]
         if not found:
             what = "is a folder without a FASTA, a3m, Stockholm or JSON file"
             raise InputError(what, "check the path", where=path)
@@ -138,8 +132,8 @@ def _read(path: Path, together: bool) -> list[Query]:
             for record in records
             for part in split_chains(record.sequence, f"{path}, line {record.line},")
         ]
-        check_number_of_chains(len(chains), source)
-        return [Query(safe_name(stem(path), source), named_chains(chains))]
+        with at(source):
+            return [Query(safe_name(stem(path), source), named_chains(chains))]
     return [_record(record, path, alone=len(records) == 1) for record in records]
 
 
@@ -149,18 +143,18 @@ def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
     name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
         raise InputError("is a header without a name", "write one after '>'", where=place)
-    return Query(safe_name(name, place), named_chains(split_chains(record.sequence, place)))
+    chains = named_chains(split_chains(record.sequence, place))
+    with at(place):
+        return Query(safe_name(name, place), chains)
 
 
 def split_chains(sequences: str, place: str) -> list[str]:
     """The sequences of a complex that is written with `:` between its chains.
 
     Raises:
-        InputError: As `clean_sequence` or `check_number_of_chains`, with the place.
+        InputError: As `clean_sequence`.
     """
-    parts = sequences.split(":")
-    check_number_of_chains(len(parts), place)
-    return [clean_sequence(part, place) for part in parts]
+    return [clean_sequence(part, place) for part in sequences.split(":")]
 
 
 def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
@@ -189,8 +183,6 @@ def _aligned(alignment: Alignment, path: Path) -> Query:
     """The query of an alignment: its first row."""
     name = next(iter(alignment.headers[0].split()), stem(path))
     place = f"{path}, first row,"
-    if not is_whole(alignment.rows(slice(1))):
-        advice = "put the query itself first, in upper case"
-        raise InputError("has gaps or insertions", advice, where=place)
-    chain = Chain(("A",), clean_sequence(alignment.query, place), alignment)
-    return Query(safe_name(name, place), (chain,))
+    sequence = clean_sequence(alignment.query, place)
+    with at(path):
+        return Query(safe_name(name, place), (Chain(("A",), sequence, alignment),))

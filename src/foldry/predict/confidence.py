@@ -1,8 +1,6 @@
-"""How sure a network is of its prediction, and which prediction is best."""
+"""How sure a network is of its prediction."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from foldry.model.config import ModelConfig
 from foldry.model.heads import HeadLogits, expectation, pae_bin_centers, plddt
+from foldry.results.prediction import Confidence
 from foldry.score.confidence import (
     CONTACT,
     CONTACT_PROBABILITY,
@@ -19,32 +18,6 @@ from foldry.score.confidence import (
     predicted_tm_d0,
 )
 from foldry.score.tm import tm_term
-
-
-@dataclass(frozen=True)
-class Confidence:
-    """What the confidence heads say of one prediction; see `Prediction`.
-
-    Attributes:
-        plddt: 0–100.
-        pae, max_pae: Å; None without the head.
-        ptm: 0–1; None without the head.
-        iptm: 0–1; None without the head or with a single chain.
-        chain_ptm: Of each chain alone, 0–1; None as `iptm`.
-        chain_pair_iptm, actifptm: Of each two chains (`chain_pair_tm`), 0–1; None as `iptm`.
-        ranking_confidence: `of_complex` where there is an ipTM, else the mean pLDDT: so a single
-            chain's is on one scale, whatever the network.
-    """
-
-    plddt: Float[np.ndarray, " N"]
-    pae: Float[np.ndarray, "N N"] | None
-    max_pae: float | None
-    ptm: float | None
-    iptm: float | None
-    ranking_confidence: float
-    chain_ptm: Float[np.ndarray, " C"] | None = None
-    chain_pair_iptm: Float[np.ndarray, "C C"] | None = None
-    actifptm: Float[np.ndarray, "C C"] | None = None
 
 
 def of_complex(iptm: float, ptm: float) -> float:
@@ -58,7 +31,7 @@ def confidence(
     """Confidence of the first of a batch; `asym_id` numbers the chain of each residue."""
     per_residue = plddt(logits.plddt[0]).double().cpu().numpy()
     if logits.pae is None:
-        return Confidence(per_residue, None, None, None, None, float(per_residue.mean()))
+        return Confidence(plddt=per_residue, ranking_confidence=float(per_residue.mean()))
     errors = logits.pae[0]
     centers = pae_bin_centers(config.heads.num_pae_bins, config.heads.max_pae_break)
     terms = _tm_terms(errors, centers)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 from foldry.errors import (
     BusyError,
@@ -43,7 +43,6 @@ Predict = Callable[[Path | None], AbstractContextManager[Sequence[Prediction]]]
 where what is finished may be kept until the context ends; None keeps nothing."""
 
 
-@runtime_checkable
 class Publisher(Protocol):
     """Takes the predictions of a query to where they stay."""
 

@@ -27,14 +27,14 @@ from foldry.features.templates import UnlikeError, align_template
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
-from foldry.predict.confidence import Confidence, confidence
+from foldry.predict.confidence import confidence
 from foldry.predict.network import configured, set_dropout
 from foldry.predict.recycle import recycle
 from foldry.predict.settings import Settings
 from foldry.query import Hit, Query
 from foldry.relax.relax import relax_structure
 from foldry.residues import ATOM37_MASK, encode_sequence
-from foldry.results.prediction import Prediction, Provenance
+from foldry.results.prediction import Confidence, Prediction, Provenance
 from foldry.store.hashes import content_key
 from foldry.structure import Structure
 from foldry.weights.networks import NetworkFile
@@ -45,7 +45,7 @@ _RELAXES: Final = ("openmm", "pdbfixer")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class RawPrediction(Confidence):
     """What a network gives.
 
@@ -57,8 +57,8 @@ class RawPrediction(Confidence):
 
     atom_positions: Float[np.ndarray, "N 37 3"]
     num_recycles: int
-    single: Float[np.ndarray, "N C"] | None = None
-    pair: Float[np.ndarray, "N N C"] | None = None
+    single: Float[np.ndarray, "N c_s"] | None = None
+    pair: Float[np.ndarray, "N N c_z"] | None = None
 
 
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
@@ -14,24 +12,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from foldry.errors import InputError
-from foldry.residues import (
-    ATOM37,
-    ATOM37_MASK,
-    ATOM37_ORDER,
-    CA,
-    CB,
-    RESNAMES,
-    RESTYPE_ORDER,
-    UNKNOWN,
-    C,
-    N,
-)
+from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, CA, CB, RESNAMES, UNKNOWN, C, N
 from foldry.score.superpose import superpose
 from foldry.score.torsions import bonded_to_next
 from foldry.structure import Structure
 
 _OXT: Final = ATOM37_ORDER["OXT"]
-_ALANINE, _GLYCINE = (RESTYPE_ORDER[letter] for letter in "AG")
+_ALANINE, _GLYCINE = RESNAMES.index("ALA"), RESNAMES.index("GLY")
 _BACKBONE: Final = [N, CA, C]
 _NOT_KEPT: Final = -1
 _APART: Final = 7.6
@@ -114,8 +101,13 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     fixer.findMissingAtoms()
     fixer.addMissingAtoms(seed=0)
     modeller = app.Modeller(fixer.topology, fixer.positions)
-    with _seeded():
+    # OpenMM strews new hydrogens by the global generator: the same model gets the same ones.
+    state = random.getstate()
+    random.seed(0)
+    try:
         modeller.addHydrogens(force_field(), platform=platform)
+    finally:
+        random.setstate(state)
     atoms = list(modeller.topology.atoms())
     chain_ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
     ends = [rows[-1] for rows in runs if chain_ends[rows[-1]]]
@@ -155,7 +147,7 @@ def force_field() -> Any:
     return app.ForceField("amber99sb.xml")
 
 
-def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " R"]]:
+def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " _"]]:
     """Rows of residues with N, CA and C that follow each other in their chain, two or more."""
     usable = np.asarray(structure.atom_mask[:, _BACKBONE].all(axis=1))
     apart = np.linalg.norm(np.diff(structure.atom_positions[:, CA], axis=0), axis=1)
@@ -165,7 +157,7 @@ def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " R"]]:
 
 
 def _topology(
-    structure: Structure, runs: list[Int[np.ndarray, " R"]]
+    structure: Structure, runs: list[Int[np.ndarray, " _"]]
 ) -> tuple[Any, Float[np.ndarray, "M 3"]]:
     """OpenMM's topology of the atoms that are there; a residue's id is its row."""
     from openmm import app  # noqa: PLC0415
@@ -186,14 +178,3 @@ def _topology(
                 topology.addAtom(ATOM37[slot], element, residue)
                 positions.append(structure.atom_positions[row, slot])
     return topology, np.array(positions)
-
-
-@contextmanager
-def _seeded() -> Iterator[None]:
-    """OpenMM strews new hydrogens by the global generator: the same model gets the same ones."""
-    state = random.getstate()
-    random.seed(0)
-    try:
-        yield
-    finally:
-        random.setstate(state)

@@ -23,10 +23,8 @@ def find_platform(name: str) -> Any:
     except ImportError as error:
         if is_memory_error(error):
             raise
-        raise MissingError(
-            f"Relaxing needs OpenMM and PDBFixer, which are not installed ({error})",
-            "run `pip install openmm pdbfixer`",
-        ) from None
+        what = f"Relaxing needs OpenMM and PDBFixer, which are not installed ({error})"
+        raise MissingError(what, "run `pip install openmm pdbfixer`") from None
     if name != "auto" and name not in PLATFORMS:
         raise InputError(f"the platform {name!r} is unknown", f"write auto, {', '.join(PLATFORMS)}")
     reason = ""

@@ -18,13 +18,13 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError
-from foldry.measures import MEASURES
 from foldry.query import Query
 from foldry.relax.result import Relaxation
 from foldry.results.chain_confidence import chain_confidence
 from foldry.results.prediction import Prediction, Provenance
 from foldry.results.render import modelcif_text, prediction_files, ranking_json
 from foldry.results.report import report_html
+from foldry.score.confidence import quoted
 from foldry.store.files import check_folder, make_folder, read_text, remove, write_bytes, write_json
 from foldry.store.hashes import file_sha256
 from foldry.store.locks import hold
@@ -190,12 +190,7 @@ class StoredInterface:
         forth, back = value
         if forth is None or back is None:
             return None
-        match MEASURES[key].quoted:
-            case "mean":
-                return (forth + back) / 2
-            case "sum":
-                return forth + back
-        return max(forth, back)
+        return float(quoted(key, np.array([[np.nan, forth], [back, np.nan]]))[0, 1])
 
 
 @dataclass(frozen=True)

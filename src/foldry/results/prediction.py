@@ -49,24 +49,42 @@ class Provenance:
     notice: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction(Content):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Confidence(Content):
+    """How sure a network is of its prediction.
+
+    Attributes:
+        plddt: 0–100, per residue.
+        pae: Predicted aligned error in Å, row i aligned on residue i; None if the network has no
+            such head.
+        max_pae: The largest error that the head can express, Å.
+        ptm, iptm: Predicted TM-scores over all residues, and between chains; None without PAE or
+            with a single chain.
+        chain_ptm, chain_pair_iptm, actifptm: pTM of each chain, and for each pair of chains ipTM
+            and actifpTM (`foldry.score.confidence.chain_pair_tm`); None as `iptm`.
+        ranking_confidence: What ranks the predictions of a query: 0.8 ipTM + 0.2 pTM, for a single
+            chain the mean pLDDT, so that it is on one scale whatever the network.
+    """
+
+    plddt: Float[np.ndarray, " N"]
+    pae: Float[np.ndarray, "N N"] | None = None
+    max_pae: float | None = None
+    ptm: float | None = None
+    iptm: float | None = None
+    ranking_confidence: float
+    chain_ptm: Float[np.ndarray, " C"] | None = field(default=None, repr=False)
+    chain_pair_iptm: Float[np.ndarray, "C C"] | None = field(default=None, repr=False)
+    actifptm: Float[np.ndarray, "C C"] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Prediction(Confidence):
     """One predicted structure.
 
     Attributes:
         query: What was asked for, with the alignment that was read.
         structure: Atoms in Å; `b_factor` holds pLDDT.
-        plddt: 0–100, per residue.
-        pae: Predicted aligned error in Å, row i aligned on residue i; None if the model has no
-            such head.
-        max_pae: The largest error that the head can express, Å.
-        ptm, iptm: Predicted TM-score over all residues, and between chains; None without PAE or
-            with a single chain.
-        ranking_confidence: What ranks predictions of one query: 0.8 ipTM + 0.2 pTM, of a single
-            chain the mean pLDDT.
         provenance: How it was made.
-        chain_ptm, chain_pair_iptm, actifptm: pTM of each chain, and of each two chains ipTM and
-            actifpTM (`foldry.score.confidence.chain_pair_tm`); None as `iptm`.
         single, pair: The final representations, where they were asked for.
         relaxation: How its relaxation ended; None where none was asked for.
         unrelaxed: The network's own prediction where `structure` is the relaxed one, else None.
@@ -74,18 +92,9 @@ class Prediction(Content):
 
     query: Query
     structure: Structure
-    plddt: Float[np.ndarray, " N"]
-    pae: Float[np.ndarray, "N N"] | None
-    max_pae: float | None
-    ptm: float | None
-    iptm: float | None
-    ranking_confidence: float
     provenance: Provenance
-    chain_ptm: Float[np.ndarray, " C"] | None = field(default=None, repr=False)
-    chain_pair_iptm: Float[np.ndarray, "C C"] | None = field(default=None, repr=False)
-    actifptm: Float[np.ndarray, "C C"] | None = field(default=None, repr=False)
-    single: Float[np.ndarray, "N C"] | None = field(default=None, repr=False)
-    pair: Float[np.ndarray, "N N C"] | None = field(default=None, repr=False)
+    single: Float[np.ndarray, "N c_s"] | None = field(default=None, repr=False)
+    pair: Float[np.ndarray, "N N c_z"] | None = field(default=None, repr=False)
     relaxation: Relaxation | None = None
     unrelaxed: Prediction | None = field(default=None, repr=False)
 

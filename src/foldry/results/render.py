@@ -80,9 +80,8 @@ def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None)
         plddt=prediction.plddt,
         ptm=prediction.ptm,
         iptm=prediction.iptm,
-        versions=provenance.pop("versions"),
         notice=provenance.pop("notice"),
-        parameters=provenance,
+        prediction=Step(provenance.pop("versions"), provenance),
         of_chains=chain_metrics(chains) if chains else (),
         relaxation=_relaxation_step(prediction),
     )

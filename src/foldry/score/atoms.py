@@ -31,6 +31,7 @@ from foldry.score.lddt import (
     kept_within_residues,
     summary,
 )
+from foldry.store.hashes import Content
 
 SETS: Final = np.stack(
     [np.isin(np.arange(37), slots) for slots in ((CA,), BACKBONE, ALL_BUT_OXT)], axis=1
@@ -42,8 +43,8 @@ _BACKBONE: Final = 1
 _LDDT: Final = SETS.shape[1]
 
 
-@dataclass(frozen=True)
-class AtomScores:
+@dataclass(frozen=True, eq=False)
+class AtomScores(Content):
     """Scores of all atoms but OXT, 0–1; NaN where there is no distance to judge.
 
     Attributes:
@@ -97,14 +98,9 @@ def score_atoms(model: Atoms, named: Atoms, reference: Atoms, chain: np.ndarray)
         foldscores.append(float(np.dot(WEIGHTS, atom_means(counts[..., :_LDDT]))))
     if len(foldscores) > 1:
         between = kept_distances(*points, of_chain, sets)
-    of_all, of_backbone, of_interfaces = (
-        summary(kept, judged, residue, len(chain))
-        for kept, judged in (
-            (within + between)[..., _LDDT],
-            (within + between)[..., _BACKBONE],
-            between[..., _LDDT],
-        )
-    )
+    counts = within + between
+    judged = counts[..., _LDDT], counts[..., _BACKBONE], between[..., _LDDT]
+    of_all, of_backbone, of_interfaces = (summary(each, residue, len(chain)) for each in judged)
     known = [each for each in foldscores if np.isfinite(each)]
     return AtomScores(
         lddt=of_all.score,

@@ -1,9 +1,9 @@
-"""The search for the superposition in which most residues fit, which TM-score and GDT share.
+"""The search for the superposition in which most residues fit, shared by TM-score and GDT.
 
-Zhang & Skolnick (Proteins 2004, 57, 702): lay fragments of every length and place of the model on
-the reference, then again and again the residues that came near, until they stay the same. Here
-all fragments go at once: with 16 features of each residue, the sums that a superposition needs
-and the squared distances that it leaves are one matrix product each.
+Zhang & Skolnick (Proteins 2004, 57, 702): superpose fragments of every length and place, then again
+and again the residues that came near, until these stay the same. Here all fragments are superposed
+at once: with 16 features of each residue, the sums that a superposition needs and the squared
+distances that it leaves are one matrix product each.
 
 Axes: S superpositions, N residues.
 """

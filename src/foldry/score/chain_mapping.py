@@ -73,7 +73,7 @@ def _alike(model: Structure, reference: Structure, align: bool) -> dict[Names, R
     match = (_by_sequence if align else _by_number)(model, reference)
     pairs = {(m, r): match(here[m], there[r]) for m in here for r in there}
     if len(pairs) > 1:
-        same = [_num_identical(model, reference, matched) for matched in pairs.values()]
+        same = [identical(model, reference, matched).sum() for matched in pairs.values()]
         shorter = [min(len(here[m]), len(there[r])) for m, r in pairs]
         identity = np.divide(same, shorter).reshape(len(here), len(there))
         best = np.maximum(identity.max(axis=1, keepdims=True), identity.max(axis=0))
@@ -86,9 +86,12 @@ def _alike(model: Structure, reference: Structure, align: bool) -> dict[Names, R
     return {names: matched for names, matched in pairs.items() if len(matched)}
 
 
-def _num_identical(model: Structure, reference: Structure, pairs: ResiduePairs) -> int:
+def identical(
+    model: Structure, reference: Structure, pairs: ResiduePairs
+) -> Bool[np.ndarray, " M"]:
+    """Which partners have the same amino acid; an unknown one is like any other."""
     one, other = model.aatype[pairs[:, 0]], reference.aatype[pairs[:, 1]]
-    return int(((one == other) | (one == UNKNOWN) | (other == UNKNOWN)).sum())
+    return np.asarray((one == other) | (one == UNKNOWN) | (other == UNKNOWN))
 
 
 def _by_number(model: Structure, reference: Structure) -> _Matcher:
@@ -298,14 +301,10 @@ def _groups(pairs: Int[np.ndarray, "P 2"]) -> list[tuple[list[int], list[int]]]:
     """Model and reference chains that are alike, or are both alike a third one."""
     groups: list[tuple[set[int], set[int]]] = []
     for here, there in pairs.tolist():
-        joined = ({here}, {there})
-        apart = []
-        for group in groups:
-            if here in group[0] or there in group[1]:
-                joined = (joined[0] | group[0], joined[1] | group[1])
-            else:
-                apart.append(group)
-        groups = [*apart, joined]
+        joined = [group for group in groups if here in group[0] or there in group[1]]
+        groups = [group for group in groups if group not in joined]
+        ours, theirs = zip(({here}, {there}), *joined, strict=True)
+        groups.append((set().union(*ours), set().union(*theirs)))
     return [(sorted(here), sorted(there)) for here, there in groups]
 
 

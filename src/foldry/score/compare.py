@@ -16,11 +16,12 @@ from foldry.score.lddt import lddt, name_symmetric_atoms
 from foldry.score.match import Match, match_residues, residue_label
 from foldry.score.superpose import Superposition, rmsd, rmsd_95, superpose
 from foldry.score.tm import search_radius, tm_score
+from foldry.store.hashes import Content
 from foldry.structure import Structure
 
 
-@dataclass(frozen=True)
-class CaScores:
+@dataclass(frozen=True, eq=False)
+class CaScores(Content):
     """How well the Cα atoms of a model agree with those of a reference.
 
     Attributes:
@@ -70,9 +71,7 @@ def compare_ca(
     known = everything if model_mask is None else np.asarray(model_mask, bool)
     both = there & known
     if not both.any():
-        raise InputError(
-            "Model and reference have no Cα atom of the same residue", "nothing to score"
-        )
+        raise InputError("Model and reference share no Cα atom", "compare another reference")
     for name, points, mask in (("model", model, both), ("reference", reference, there)):
         broken = np.flatnonzero(mask & ~np.isfinite(points).all(axis=1))
         if len(broken):
@@ -83,8 +82,7 @@ def compare_ca(
     local = lddt(np.where(known[:, None], model, 0)[there], reference[there], known[there])
     per_residue = np.full(len(reference), np.nan)
     per_residue[there] = local.per_residue
-    mobile = np.asarray(model[both], np.float64)
-    target = np.asarray(reference[both], np.float64)
+    mobile, target = (np.asarray(points[both], np.float64) for points in (model, reference))
     length = int(there.sum())
     rigid = superpose(mobile, target).apply(mobile)
     within = np.linalg.norm(rigid - target, axis=1) <= np.array(CUTOFFS)[:, None]
@@ -107,7 +105,7 @@ def compare_ca(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scores(CaScores, AtomScores):
     """How well a model agrees with a reference; residues are in the reference's order.
 

@@ -117,17 +117,6 @@ def calibrate(
     )
 
 
-def plddt_calibration(
-    plddt: Float[np.ndarray, " N"], true_lddt: Float[np.ndarray, " N"]
-) -> Calibration:
-    """pLDDT (0–100) against true lDDT-Cα (0–1, NaN where there is none), both as 0–100.
-
-    Raises:
-        InputError: As `calibrate`.
-    """
-    return calibrate(plddt, 100 * true_lddt, PLDDT_EDGES)
-
-
 def pae_calibration(
     pae: Float[np.ndarray, "N N"], true_errors: Float[np.ndarray, "N N"], max_pae: float = MAX_PAE
 ) -> Calibration:
@@ -266,9 +255,8 @@ class InterfaceConfidence:
 
 def interface_confidence(
     structure: Structure,
-    pae: Float[np.ndarray, "N N"],
+    pae: Float[np.ndarray, "M M"],
     plddt: Float[np.ndarray, " N"] | None,
-    pae_cutoff: float = IPSAE_CUTOFF,
 ) -> InterfaceConfidence:
     """Confidence in every pair of chains of a prediction.
 
@@ -276,7 +264,6 @@ def interface_confidence(
         structure: The predicted atoms.
         pae: Å, not symmetrised.
         plddt: 0–100; without it pDockQ and pDockQ2 are NaN.
-        pae_cutoff: Å, of ipSAE.
 
     Raises:
         InputError: The PAE matrix is of other residues, or not finite.
@@ -294,7 +281,7 @@ def interface_confidence(
     iptm, ipsae, of_chains, of_domain, lis = np.full((5, num, num), np.nan)
     for a, b in permutations(range(num), 2):
         block = pae[np.ix_(chain == a, chain == b)]
-        iptm[a, b], ipsae[a, b], of_chains[a, b], of_domain[a, b] = _ipsae(block, pae_cutoff)
+        iptm[a, b], ipsae[a, b], of_chains[a, b], of_domain[a, b] = _ipsae(block)
         near = block[block < _LIS_CUTOFF]
         lis[a, b] = (1 - near / _LIS_CUTOFF).mean() if len(near) else 0
     touching = interface_contacts(structure)
@@ -371,12 +358,12 @@ def chain_clashes(structure: Structure) -> ChainClashes:
     return ChainClashes(pairs, share, clashes)
 
 
-def _ipsae(block: Float[np.ndarray, "A B"], cutoff: float) -> Iterator[float]:
+def _ipsae(block: Float[np.ndarray, "A B"]) -> Iterator[float]:
     """ipTM and ipSAE with d₀ of each row, of both chains and of the domain (`ipsae.py`, version 4).
 
     The rows are the frames of one chain, the columns the residues of the other.
     """
-    good = block < cutoff
+    good = block < IPSAE_CUTOFF
     per_row = good.sum(axis=1, keepdims=True)
     domain = good.any(axis=0).sum() + good.any(axis=1).sum()
     yield float(tm_term(block, tm_d0(sum(block.shape), _LEAST_D0)).mean(axis=1).max())

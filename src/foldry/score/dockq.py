@@ -36,7 +36,7 @@ Names: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class Interface:
-    """How well a model has one interface of the reference.
+    """How well a model reproduces one interface of the reference.
 
     Residues of the reference without a partner count in `fnat` and `f1` and nowhere else; residues
     of the model without a partner count nowhere.
@@ -160,10 +160,8 @@ class InterfaceScorer:
 
     def score(self, reference_chains: Names, model_chains: Names) -> Interface:
         """One interface of the reference, by two chains of the model in the same order."""
-        first, second = (
-            self.partners[names] for names in zip(model_chains, reference_chains, strict=True)
-        )
-        pairs = np.concatenate([first, second])
+        one, other = zip(model_chains, reference_chains, strict=True)
+        pairs = np.concatenate([self.partners[one], self.partners[other]])
         near = self._native[frozenset(reference_chains)]
         native = near.take(near.distance < CONTACT)
         contacts = self._contacts.get(frozenset(model_chains), _NO_CONTACTS)
@@ -172,7 +170,6 @@ class InterfaceScorer:
         num_kept, num_model, num_native = len(shared.model), len(contacts.first), len(native.first)
         irmsd = self._irmsd(near, pairs)
         # The first of two equally long chains is the ligand.
-        one, other = ((m, r) for m, r in zip(model_chains, reference_chains, strict=True))
         lengths = [(self._reference.chain_id == name).sum() for name in reference_chains]
         lrmsd = self._lrmsd(one, other) if lengths[0] > lengths[1] else self._lrmsd(other, one)
         fnat = num_kept / num_native

@@ -51,10 +51,10 @@ def gdt(search: FitSearch, length: int) -> GDT:
         length: All residues of the reference, those without a partner too.
     """
     best = _best_motions(search)
-    gaps = [motion.apply(search.model) - search.reference for motion in best]
-    distances = [np.linalg.norm(gap, axis=1) for gap in gaps]
+    moved = np.stack([motion.apply(search.model) for motion in best])
+    within = np.linalg.norm(moved - search.reference, axis=2) <= np.array(CUTOFFS)[:, None, None]
     # A superposition that is best for a narrow cutoff may hold more residues of a wider one too.
-    counts = np.array([[(d <= cutoff).sum() for d in distances] for cutoff in CUTOFFS])
+    counts = within.sum(axis=2)
     return GDT(
         tuple(float(count) / length for count in counts.max(axis=1)),
         tuple(best[index] for index in counts.argmax(axis=1)),

@@ -55,9 +55,8 @@ def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
     mask = structure.atom_mask[there]
     order = np.argsort(~mask, axis=1, kind="stable")[:, : mask.sum(axis=1).max(initial=1)]
     order = np.where(np.take_along_axis(mask, order, axis=1), order, order[:, :1])
-    points = structure.atom_positions[there].astype(np.float64)
-    points = np.take_along_axis(points, order[:, :, None], axis=1)
-    # A residue with an atom astray is searched atom by atom, else its sphere would hold them all.
+    points = structure.atom_positions[there[:, None], order].astype(np.float64)
+    # A residue with an atom far away is searched atom by atom: its sphere would hold everything.
     wide = np.ptp(points, axis=1).max(axis=1, initial=0) > _WIDE
     astray = np.repeat(points[wide].reshape(-1, 1, 3), points.shape[1], axis=1)
     points = np.concatenate([points[~wide], astray])
@@ -79,7 +78,7 @@ def _nearest_of_each(
     distance: Float[np.ndarray, " K"],
     cutoff: float,
 ) -> Contacts:
-    """Each two residues once, at the smallest of their distances, if it is below the cutoff."""
+    """Each two residues once, with their smallest distance, if it is below the cutoff."""
     near = np.flatnonzero(distance < cutoff)
     near = near[np.argsort(distance[near], kind="stable")]
     first, second = np.minimum(one, other)[near], np.maximum(one, other)[near]

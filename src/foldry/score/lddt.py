@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Num
 
 from foldry.residues import ATOM37_ORDER, CA, RESNAME_TO_CODE, C, N, O
 
@@ -80,19 +80,16 @@ def lddt(
     num = len(reference)
     known = np.ones(num, bool) if known is None else known
     residue = np.arange(num)
-    kept, judged = kept_distances(model, reference, known, residue, np.ones((num, 1), bool))
-    return summary(kept[:, 0], judged[:, 0], residue, num)
+    counts = kept_distances(model, reference, known, residue, np.ones((num, 1), bool))
+    return summary(counts[..., 0], residue, num)
 
 
 def summary(
-    kept: Float[np.ndarray, " A"],
-    judged: Float[np.ndarray, " A"],
-    residue: Int[np.ndarray, " A"],
-    num_residues: int,
+    counts: Float[np.ndarray, "2 A"], residue: Int[np.ndarray, " A"], num_residues: int
 ) -> LDDT:
     """lDDT from the counts of `kept_distances`; `residue` is the residue of each atom."""
-    kept = np.bincount(residue, kept, num_residues) / len(THRESHOLDS)
-    total = np.bincount(residue, judged, num_residues)
+    kept = np.bincount(residue, counts[0], num_residues) / len(THRESHOLDS)
+    total = np.bincount(residue, counts[1], num_residues)
     score = float(kept.sum() / total.sum()) if total.any() else float("nan")
     return LDDT(score, np.divide(kept, total, out=np.full(num_residues, np.nan), where=total > 0))
 
@@ -144,25 +141,27 @@ def kept_within_residues(
     known: Bool[np.ndarray, " A"],
     residue: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
-) -> Float[np.ndarray, "2 A G"]:
+) -> Num[np.ndarray, "2 A G"]:
     """As `kept_distances`, for the distances within residues, which lDDT does not judge.
 
     Args:
         residue: The residue of each atom, ascending.
     """
-    counts = np.zeros((2, *sets.shape))
-    for step in range(1, np.bincount(residue).max(initial=1)):
-        one = np.flatnonzero(residue[step:] == residue[:-step])
-        other = one + step
-        before, after = (
-            np.linalg.norm(points[one] - points[other], axis=1) for points in (reference, model)
-        )
-        error = np.where(known[one] & known[other], np.abs(after - before), np.inf)
-        judged = (before < CUTOFF)[:, None] & sets[one] & sets[other]
-        kept = judged * (error[:, None] < THRESHOLDS).sum(axis=1, keepdims=True)
-        for ends in (one, other):
-            counts[:, ends] += np.stack([kept, judged])
-    return counts
+    num = len(residue)
+    later = np.searchsorted(residue, residue, side="right") - np.arange(num) - 1
+    one, step = np.nonzero(later[:, None] > np.arange(later.max(initial=0)))
+    other = one + 1 + step
+    before, after = (
+        np.linalg.norm(points[one] - points[other], axis=1) for points in (reference, model)
+    )
+    error = np.where(known[one] & known[other], np.abs(after - before), np.inf)
+    judged = (before < CUTOFF)[:, None] & sets[one] & sets[other]
+    kept = judged * (error[:, None] < THRESHOLDS).sum(axis=1, keepdims=True)
+    counts = [
+        [np.bincount(one, values, num) + np.bincount(other, values, num) for values in table.T]
+        for table in (kept, judged)
+    ]
+    return np.swapaxes(counts, 1, 2)
 
 
 def name_symmetric_atoms(model: Atoms, reference: Atoms, aatype: Int[np.ndarray, " N"]) -> Atoms:

@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Int
 
 from foldry.errors import InputError
-from foldry.residues import RESNAMES, UNKNOWN
-from foldry.score.chain_mapping import map_chains
+from foldry.residues import RESNAMES
+from foldry.score.chain_mapping import identical, map_chains
 from foldry.score.dockq import InterfaceScorer, Names
+from foldry.store.hashes import Content
 from foldry.structure import Structure
 
 
-@dataclass(frozen=True)
-class Match:
+@dataclass(frozen=True, eq=False)
+class Match(Content):
     """Residues of two structures that belong together, and all that do not.
 
     Residues are named chain.number.insertion code, e.g. `A.42.` or `A.42.B`.
@@ -56,8 +57,6 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
             "compare another reference" if align else "set `align` to match by sequence",
         )
     pairs = np.concatenate([scorer.partners[names] for names in chains])
-    types = model.aatype[pairs[:, 0]], reference.aatype[pairs[:, 1]]
-    differ = (types[0] != types[1]) & (types[0] != UNKNOWN) & (types[1] != UNKNOWN)
     here, there = zip(*chains, strict=True)
     return Match(
         pairs=pairs,
@@ -68,7 +67,7 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
         unmatched_reference=_others(reference, pairs[:, 1]),
         mismatched=tuple(
             f"{_name_with_type(reference, two)}-{_name_with_type(model, one)}"
-            for one, two in pairs[differ]
+            for one, two in pairs[~identical(model, reference, pairs)]
         ),
         scorer=scorer,
     )

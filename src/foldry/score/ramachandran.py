@@ -17,10 +17,7 @@ from jaxtyping import Float, Int
 from foldry.residues import RESTYPE_ORDER
 from foldry.score.torsions import TorsionAngles
 
-UNKNOWN: Final = -1
-OUTLIER: Final = 0
-ALLOWED: Final = 1
-FAVOURED: Final = 2
+UNKNOWN, OUTLIER, ALLOWED, FAVOURED = range(-1, 3)
 CLASSES: Final = ("general", "ile-val", "glycine", "pre-proline", "trans-proline", "cis-proline")
 STEP: Final = 10
 """Degrees."""

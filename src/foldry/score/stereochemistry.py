@@ -20,7 +20,7 @@ from foldry.score.torsions import TorsionAngles, bonded_to_next, structure_torsi
 from foldry.structure import Structure
 
 NUM_DEVIATIONS: Final = 12.0
-"""Bonds and angles may be so many standard deviations off."""
+"""The standard deviations by which bonds and angles may be off."""
 OVERLAP: Final = 1.5
 """Å by which the van der Waals spheres of atoms that are not bonded may overlap."""
 BROKEN: Final = 3.80209737096 + 1.5
@@ -88,7 +88,7 @@ def find_violations(structure: Structure, torsions: TorsionAngles | None = None)
     """All violations of a structure.
 
     Args:
-        torsions: Its torsion angles where they are known already.
+        torsions: Its torsion angles, if known already.
 
     Raises:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
@@ -120,23 +120,14 @@ def find_violations(structure: Structure, torsions: TorsionAngles | None = None)
     )
 
 
-def keep_mask(
-    structure: Structure, violations: Violations | None = None
-) -> Bool[np.ndarray, "N 37"]:
-    """The atoms that lDDT's stereochemistry check leaves in a model.
+def keep_mask(structure: Structure, violations: Violations) -> Bool[np.ndarray, "N 37"]:
+    """The atoms that lDDT's stereochemistry check keeps.
 
     As in OpenStructure, a residue with a violation at N, CA, C or O is dropped whole, one with a
     violation elsewhere loses its side chain.
-
-    Args:
-        violations: Those of the structure where they are known already.
-
-    Raises:
-        InputError: As `find_violations`.
     """
-    bad = (violations or find_violations(structure)).atoms
-    bad_backbone = (bad & _BACKBONE).any(axis=1, keepdims=True)
-    bad_side_chain = bad.any(axis=1, keepdims=True)
+    bad_backbone = (violations.atoms & _BACKBONE).any(axis=1, keepdims=True)
+    bad_side_chain = violations.atoms.any(axis=1, keepdims=True)
     return np.asarray(structure.atom_mask & ~bad_backbone & (_BACKBONE | ~bad_side_chain))
 
 

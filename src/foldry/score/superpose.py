@@ -11,13 +11,15 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
+from foldry.store.hashes import Content
+
 _ILL_CONDITIONED: Final = 0.02
 _NEWTON_STEPS: Final = 7
 _ROUNDS_95: Final = 5
 
 
-@dataclass(frozen=True)
-class Superposition:
+@dataclass(frozen=True, eq=False)
+class Superposition(Content):
     """A rotation and a translation in Å: `x → rotation · x + translation`."""
 
     rotation: Float[np.ndarray, "*batch 3 3"]
@@ -25,8 +27,7 @@ class Superposition:
 
     def apply(self, points: Float[np.ndarray, "*batch N 3"]) -> Float[np.ndarray, "*batch N 3"]:
         """The moved points, Å."""
-        turned = points @ np.swapaxes(self.rotation, -1, -2)
-        return np.asarray(turned + self.translation[..., None, :])
+        return np.asarray(points @ self.rotation.mT + self.translation[..., None, :])
 
 
 def superpose(
@@ -34,7 +35,7 @@ def superpose(
 ) -> Superposition:
     """The motion of `mobile` with the least RMSD from `target`, never a reflection.
 
-    Where several motions are equally good (points on a line, a single point) it is one of them.
+    Where several motions are equally good (points on a line, a single point), one of them.
 
     Args:
         mobile, target: Å; point n of one belongs to point n of the other.
@@ -44,14 +45,14 @@ def superpose(
     mobile_center = (weight * mobile).sum(axis=-2)
     target_center = (weight * target).sum(axis=-2)
     centered = weight * (target - target_center[..., None, :])
-    covariance = np.swapaxes(centered, -1, -2) @ (mobile - mobile_center[..., None, :])
+    covariance = centered.mT @ (mobile - mobile_center[..., None, :])
     rotation = nearest_rotation(covariance)
     translation = target_center - (rotation @ mobile_center[..., None])[..., 0]
     return Superposition(rotation, translation)
 
 
 def rmsd(model: Float[np.ndarray, "N 3"], reference: Float[np.ndarray, "N 3"]) -> float:
-    """Root-mean-square distance in Å of points as they lie; `superpose` them first if need be."""
+    """Root-mean-square distance of points in Å, without superposing them (`superpose`)."""
     squared = ((np.asarray(model, np.float64) - reference) ** 2).sum(axis=-1)
     return float(np.sqrt(squared.mean()))
 

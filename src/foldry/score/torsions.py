@@ -20,7 +20,7 @@ _SAME_BACKBONE: Final = 30.0
 
 @dataclass(frozen=True)
 class TorsionAngles:
-    """Torsion angles in degrees, from −180 to 180; NaN where an atom or a neighbour lacks.
+    """Torsion angles in degrees, from −180 to 180; NaN where an atom or a neighbour is missing.
 
     Attributes:
         omega: CA–C–N–CA of the peptide bond before the residue.
@@ -35,7 +35,7 @@ class TorsionAngles:
     chi: Float[np.ndarray, "N 4"]
 
 
-def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " N-1"]:
+def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " links"]:
     """Whether residue n + 1 follows residue n in its chain.
 
     It does if its number is the same (with another insertion code) or one higher, however far

@@ -18,9 +18,9 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TextIO
+from typing import Any, BinaryIO, Final
 
 from foldry.errors import FoldryError, InputError, write_error
 from foldry.store import flock
@@ -185,7 +185,7 @@ def _open_partial(target: Path) -> tuple[Path, BinaryIO]:
 
 
 @contextmanager
-def new_text_file(path: Path) -> Iterator[TextIO]:
+def new_text_file(path: Path) -> Iterator[io.TextIOWrapper]:
     """As `new_file`, for UTF-8 text with the line ends that are written."""
     with new_file(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
@@ -234,20 +234,13 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise
 
 
-@contextmanager
-def scratch_folder(parent: Path | None = None) -> Iterator[Path]:
+def scratch_folder(parent: Path) -> AbstractContextManager[Path]:
     """A new folder for temporary files, removed in the end.
 
     Args:
-        parent: A folder that is held, so that the next holder removes what a killed process leaves
-            there. None takes the system's folder for temporary files.
+        parent: A folder; whoever next holds it removes what a killed process leaves there.
     """
-    if parent is None:
-        with tempfile.TemporaryDirectory(prefix="foldry-") as name:
-            yield Path(name)
-    else:
-        with _temporary_folder(parent / "scratch") as folder:
-            yield folder
+    return _temporary_folder(parent / "scratch")
 
 
 @contextmanager
@@ -278,8 +271,8 @@ def discard_output() -> None:
     os.close(nowhere)
 
 
-def make_folder(path: Path) -> Path:
-    """Make a folder and those above it, where they are missing; returns its path.
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing.
 
     Raises:
         InputError: It cannot be made.
@@ -287,7 +280,6 @@ def make_folder(path: Path) -> Path:
     """
     with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def append_line(path: Path, line: Mapping[str, object]) -> None:

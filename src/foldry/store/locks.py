@@ -93,11 +93,8 @@ def _acquire(lock: Path, place: Path, make: bool) -> int:
         held = flock.lock(handle)
         if held is False:
             os.close(handle)
-            raise BusyError(
-                "is busy, another process is at work there",
-                "wait until it ends, or choose another place",
-                where=place,
-            )
+            what = "is busy, another process is at work there"
+            raise BusyError(what, "wait until it ends, or choose another place", where=place)
         if held is None or _is_named(handle, lock):
             return handle
         os.close(handle)  # who held it before removed this one when it ended

@@ -127,17 +127,15 @@ class ObjectStore:
         """
         if not self.folder.is_dir():
             return 0
-        removed = 0
         oldest = time.time() - grace
         with locked(self.folder.resolve(), wait=True):
             for folder in self.folder.glob("??"):
                 sweep(folder)
-            for digest in list(self.digests()):
-                path = self._path(digest)
-                if digest not in named and path.stat().st_mtime <= oldest:
-                    path.unlink()
-                    removed += 1
-        return removed
+            paths = [self._path(digest) for digest in self.digests() if digest not in named]
+            old = [path for path in paths if path.stat().st_mtime <= oldest]
+            for path in old:
+                path.unlink()
+        return len(old)
 
     def _path(self, digest: str) -> Path:
         if not _DIGEST.fullmatch(digest):

@@ -15,6 +15,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ def pack(
         raise InputError("holds something else than a bundle", "give another folder", where=out)
     with hold(out):
         data = _pack(folder, splits, weights, max_rows)
-        return write_parts(data, out, max_part_size, {"splits": splits})
+        return write_parts(data, out, max_part_size, splits=splits)
 
 
 def _pack(folder: Path, splits: Sequence[str], weights: Path, max_rows: int) -> bytes:
@@ -160,10 +161,8 @@ def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
             shutil.copyfileobj(packed, file)
 
 
-def write_parts(
-    data: bytes, out: Path, max_part_size: int, notes: Mapping[str, object] | None = None
-) -> list[Part]:
-    """Write bytes as files of at most `max_part_size` MiB, and a manifest with their hashes.
+def write_parts(data: bytes, out: Path, max_part_size: int, **notes: object) -> list[Part]:
+    """Write bytes as files of at most `max_part_size` MiB, and a manifest with hashes and notes.
 
     The manifest goes first and comes last: a bundle that has one is whole.
     """
@@ -177,7 +176,7 @@ def write_parts(
         name = f"part-{number}.bin"
         write_bytes(out / name, piece)
         parts.append(Part(name, len(piece), sha256(piece)))
-    manifest = {"format": _FORMAT, "parts": [asdict(part) for part in parts], **(notes or {})}
+    manifest = {"format": _FORMAT, "parts": [asdict(part) for part in parts], **notes}
     write_json(out / MANIFEST, manifest, sync=True)
     return parts
 
@@ -248,11 +247,10 @@ def _chains(arrays: dict[str, np.ndarray]) -> dict[str, packs.KnownChain]:
         plddt=arrays["plddt"].astype(np.float32),
     )
     offsets = np.cumsum([0, *arrays["lengths"]])
+    ids, resolutions = arrays["ids"].tolist(), arrays["resolution"].tolist()
     return {
-        name: replace(whole.window(slice(*offsets[number : number + 2])), resolution=resolution)
-        for number, (name, resolution) in enumerate(
-            zip(arrays["ids"].tolist(), arrays["resolution"].tolist(), strict=True)
-        )
+        name: replace(whole.window(slice(*ends)), resolution=resolution)
+        for name, ends, resolution in zip(ids, pairwise(offsets), resolutions, strict=True)
     }
 
 

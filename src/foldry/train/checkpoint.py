@@ -119,8 +119,16 @@ def load_checkpoint(
     path = folder / NAME
     progress, before = _read_notes(path)
     goes_on = progress.stage == fixed["name"]
-    same = {name: fixed[name] for name in fixed if goes_on or name.startswith(f"{_NETWORK}.")}
-    _check_same(folder, before, same)
+    # What an earlier version of Foldry did not note is not compared.
+    changed = [
+        f"{name} {before[name]}, not {value}"
+        for name, value in fixed.items()
+        if (goes_on or name.startswith(f"{_NETWORK}.")) and before.get(name, value) != value
+    ]
+    if changed:
+        more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
+        what = f"holds a run that was begun with {', '.join(changed[:3])}{more}"
+        raise InputError(what, "give the same settings, or another `out`", where=folder)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -141,19 +149,6 @@ def load_checkpoint(
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise _refused(path, error) from error
     return progress
-
-
-def _check_same(folder: Path, before: Mapping[str, object], fixed: Mapping[str, object]) -> None:
-    """That a run goes on as it began; what an earlier version of Foldry lacked is not compared."""
-    changed = [
-        f"{name} {before[name]}, not {value}"
-        for name, value in fixed.items()
-        if name in before and before[name] != value
-    ]
-    if changed:
-        more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
-        what = f"holds a run that was begun with {', '.join(changed[:3])}{more}"
-        raise InputError(what, "give the same settings, or another `out`", where=folder)
 
 
 def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:

@@ -13,13 +13,13 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from foldry.errors import INTERRUPTED, FaultError, FoldryError, OutsideError
@@ -115,7 +115,8 @@ class Supervisor:
                 while True:
                     now = datetime.now().astimezone()
                     while changes:
-                        self._change_by(changes.pop())
+                        wanted = self._bounded(read_wanted(self.folder)) + changes.pop()
+                        write_wanted(self.folder, self._bounded(wanted))
                     over = self.minutes is not None and last - started > 60 * self.minutes
                     if over:
                         write_wanted(self.folder, 0)
@@ -139,10 +140,6 @@ class Supervisor:
 
     def _bounded(self, wanted: int | None) -> int:
         return min(self.workers if wanted is None else max(wanted, 0), self.max_workers)
-
-    def _change_by(self, number: int) -> None:
-        wanted = self._bounded(read_wanted(self.folder))
-        write_wanted(self.folder, self._bounded(wanted + number))
 
     def _look_after(
         self, crew: list[subprocess.Popen[bytes]], lock: tuple[int, ...]
@@ -197,13 +194,10 @@ def _signals() -> Iterator[list[int]]:
     """
     changes: list[int] = []
 
-    def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
     actions: dict[int, Any] = {
         signal.SIGUSR1: lambda *_: changes.append(-1),
         signal.SIGUSR2: lambda *_: changes.append(1),
-        signal.SIGTERM: end,
+        signal.SIGTERM: lambda number, _: sys.exit(128 + number),
     }
     before = {number: signal.signal(number, action) for number, action in actions.items()}
     try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,7 +33,7 @@ from foldry.train.gradient import Gradient
 from foldry.train.losses import Losses, total_loss
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
-from foldry.train.validate import averaged, validate
+from foldry.train.validate import validate
 from foldry.weights.state_file import save
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ Line = dict[str, object]
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run keeps its files, how it starts and when it pauses.
+    """Where a run keeps its files, how it starts, when it pauses, and what it runs on.
 
     Attributes:
         folder: Checkpoint, averaged weights and logs go here.
@@ -64,6 +64,9 @@ class Run:
         asked_to_stop: Asked by the first worker after every step; the run then stops at a
             checkpoint.
         tensorboard: Whether the logs are also written for TensorBoard.
+        runtime: Where the network runs.
+        workers: With whom.
+        watch: Given every line of the log, on the first worker.
     """
 
     folder: Path
@@ -75,16 +78,13 @@ class Run:
     validation_chains: int = 20
     asked_to_stop: Callable[[], bool] = lambda: False
     tensorboard: bool = False
+    runtime: Runtime = field(default_factory=Runtime)
+    workers: Workers = field(default_factory=Workers)
+    watch: Callable[[Line], object] = lambda line: None
 
 
 def train_stages(
-    config: ModelConfig,
-    stages: Sequence[StageConfig],
-    data: TrainingSet,
-    run: Run,
-    runtime: Runtime | None = None,
-    watch: Callable[[Line], None] | None = None,
-    workers: Workers | None = None,
+    config: ModelConfig, stages: Sequence[StageConfig], data: TrainingSet, run: Run
 ) -> bool:
     """Train stages in turn, from the one in which the folder's checkpoint is.
 
@@ -99,34 +99,24 @@ def train_stages(
     started = time.monotonic()
     for stage in stages:
         data.chains(stage)  # what has none is said now, not hours later
-    workers = workers or Workers()
     # A supervisor holds the folder for its workers.
-    with nullcontext() if workers.rank or is_supervised() else hold(run.folder):
-        if workers.rank == 0:
+    with nullcontext() if run.workers.rank or is_supervised() else hold(run.folder):
+        if run.workers.rank == 0:
             _set_damaged_aside(run.folder)
-        workers.wait()  # all read what is there now
+        run.workers.wait()  # all read what is there now
         progress = checkpoint.read_progress(run.folder)
         names = [stage.name for stage in stages]
         first = names.index(progress.stage) if progress and progress.stage in names else 0
         for stage in stages[first:]:
             passed = (time.monotonic() - started) / 60
             left = None if run.minutes is None else run.minutes - passed
-            limited = replace(run, minutes=left)
-            progress = train(config, stage, data, limited, runtime, watch, workers)
+            progress = train(config, stage, data, replace(run, minutes=left))
             if progress.step < stage.num_steps:
                 return False
     return True
 
 
-def train(
-    config: ModelConfig,
-    stage: StageConfig,
-    data: TrainingSet,
-    run: Run,
-    runtime: Runtime | None = None,
-    watch: Callable[[Line], None] | None = None,
-    workers: Workers | None = None,
-) -> Progress:
+def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) -> Progress:
     """Train one stage, or the rest of it where the folder holds an earlier run's checkpoint.
 
     A checkpoint of another stage starts this one: its parameters, average and optimiser go on.
@@ -135,10 +125,7 @@ def train(
         config: The network.
         stage: What to train on.
         data: The chains.
-        run: Where to and how long.
-        runtime: Where the network runs.
-        watch: Given every line of the log, on the first worker.
-        workers: With whom; alone if left out.
+        run: Where to, how long, and with whom.
 
     Returns:
         How far the run got.
@@ -147,12 +134,11 @@ def train(
         InputError: The folder's checkpoint cannot be resumed or was begun with other settings, or
             gradients are no longer finite.
     """
-    started = time.monotonic()
-    runtime, workers = runtime or Runtime(), workers or Workers()
+    started, workers = time.monotonic(), run.workers
     make_folder(run.folder)
     for name in (checkpoint.NAME, WEIGHTS, LOG):
         check_file(run.folder / name)
-    model = build(config, stage, run, runtime, workers)
+    model = build(config, stage, run)
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
     progress = Progress(stage.name, 0, 0, from_weights=run.start is not None)
@@ -172,9 +158,9 @@ def train(
         checkpoint.save_checkpoint(run.folder, model, ema, optimizer, progress, fixed)
         workers.wait()  # the next stage reads the checkpoint on every worker
 
-    with closing(Log(run, workers, watch)) as log:
+    with closing(Log(run)) as log:
         skipped_in_a_row = 0
-        for step, batches in prefetch(data, stage, run.seed, progress.step, workers, runtime):
+        for step, batches in prefetch(data, stage, run, progress.step):
             warmup = WARMUP_FROM_WEIGHTS if progress.from_weights else 0
             for group in optimizer.param_groups:
                 group["lr"] = stage.learning_rate_at(step, warmup)
@@ -189,7 +175,7 @@ def train(
             )
             log.write(LOG, line | asdict(progress) | {"seconds": time.monotonic() - started})
             over = run.minutes is not None and time.monotonic() - started > 60 * run.minutes
-            over = workers.first_says(over or run.asked_to_stop(), runtime.device)
+            over = workers.first_says(over or run.asked_to_stop(), run.runtime.device)
             validating = run.validate_every and progress.step % run.validate_every == 0
             due = progress.step % run.save_every == 0 or progress.step == stage.num_steps
             if over or due or validating:
@@ -200,7 +186,8 @@ def train(
                 advice = "begin another run with `start` set to earlier weights or a lower rate"
                 raise InputError(what, advice)
             if validating:
-                copy = averaged(config, ema.whole(), model)
+                copy = AlphaFold(config, run.runtime)
+                copy.load_state_dict(ema.whole())
                 scores = validate(copy, data, stage, run.validation_chains, workers)
                 log.write(VALIDATION, asdict(progress) | scores)
             if over:
@@ -222,12 +209,10 @@ def _set_damaged_aside(folder: Path) -> None:
         )
 
 
-def build(
-    config: ModelConfig, stage: StageConfig, run: Run, runtime: Runtime, workers: Workers
-) -> AlphaFold:
+def build(config: ModelConfig, stage: StageConfig, run: Run) -> AlphaFold:
     """The network as a stage trains it, the same on every worker."""
     torch.manual_seed(run.seed)
-    model = AlphaFold(config, runtime)
+    model = AlphaFold(config, run.runtime)
     if run.start is not None:
         model.load_state_dict(run.start)
     model.evoformer.depth = stage.num_blocks
@@ -235,7 +220,7 @@ def build(
     model.train(whole_network(stage))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(stage.trained))
-    if workers.shard:
+    if run.workers.shard:
         if stage.clipping == "sample":
             what = "clipping by sample needs each sample's whole gradient"
             raise InputError(what, "leave `shard` out, or clip by batch")
@@ -265,20 +250,14 @@ def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
 
 
 def prefetch(
-    data: TrainingSet,
-    stage: StageConfig,
-    seed: int,
-    first_step: int,
-    workers: Workers,
-    runtime: Runtime,
+    data: TrainingSet, stage: StageConfig, run: Run, first_step: int
 ) -> Iterator[tuple[int, list[tuple[MicroBatch, Batch]]]]:
     """This worker's share of the steps from `first_step` on, the next one made meanwhile."""
-    share = workers.share(stage.micro_batches())
 
     def make(step: int) -> list[tuple[MicroBatch, Batch]]:
         return [
-            (micro, make_batch(data, stage, seed, step, micro.samples).to(runtime.device))
-            for micro in share
+            (micro, make_batch(data, stage, run.seed, step, micro.samples).to(run.runtime.device))
+            for micro in run.workers.share(stage.micro_batches())
         ]
 
     with ThreadPoolExecutor(max_workers=1) as pool:
@@ -343,12 +322,9 @@ def _rounded(value: float) -> float | None:
 class Log:
     """The lines of a run's logs, written by the first worker alone."""
 
-    def __init__(
-        self, run: Run, workers: Workers, watch: Callable[[Line], None] | None = None
-    ) -> None:
-        self.folder = run.folder
-        self.first = workers.rank == 0
-        self.watch = watch
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.first = run.workers.rank == 0
         self.board = _tensorboard(run.folder) if run.tensorboard and self.first else None
 
     def close(self) -> None:
@@ -360,9 +336,9 @@ class Log:
         """Append a line to one of the logs; numbers also go to TensorBoard, by samples seen."""
         if not self.first:
             return
-        append_line(self.folder / name, line)
-        if name == LOG and self.watch is not None:
-            self.watch(line)
+        append_line(self.run.folder / name, line)
+        if name == LOG:
+            self.run.watch(line)
         for key, value in line.items():
             if self.board is not None and isinstance(value, int | float):
                 title = f"{name.removesuffix('.jsonl')}/{key}"

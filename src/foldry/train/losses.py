@@ -203,7 +203,7 @@ def backbone_fape(
     true_frames: Rigid,
     pairs: Float[Tensor, "B N N"],
     clamped: Float[Tensor, " B"],
-) -> Float[Tensor, "L B"]:
+) -> Float[Tensor, "*layers B"]:
     """FAPE of the backbone's frames and Cα atoms of each layer (SI 1.9.2, 1.11.5).
 
     Args:
@@ -220,13 +220,13 @@ def backbone_fape(
 
 def interface_fape(
     frames: Rigid, true_frames: Rigid, pairs: Float[Tensor, "B N N"]
-) -> Float[Tensor, "L B"]:
+) -> Float[Tensor, "*layers B"]:
     """The same for pairs of two chains, in units of 20 Å (Evans 2021, AlphaFold-Multimer)."""
     errors = _backbone_errors(frames, true_frames).clamp(max=INTERFACE_CLAMP)
     return masked_mean(errors, pairs, 2) / INTERFACE_SCALE
 
 
-def _backbone_errors(frames: Rigid, true_frames: Rigid) -> Float[Tensor, "L B N N"]:
+def _backbone_errors(frames: Rigid, true_frames: Rigid) -> Float[Tensor, "*layers B N N"]:
     true = Rigid(
         true_frames.rotation.expand_as(frames.rotation),
         true_frames.translation.expand_as(frames.translation),

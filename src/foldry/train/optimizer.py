@@ -52,18 +52,13 @@ class Muon(torch.optim.Adam):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """Take one step along the gradients that are there."""
-        groups = self.param_groups
+        groups, self.param_groups = self.param_groups, []
         for group in groups:
             if group.get("muon"):
                 self._turn(group["params"], group["lr"])
-        by_adam = [group for group in groups if not group.get("muon")]
-        rates = [group["lr"] for group in by_adam]
-        self.param_groups = by_adam
-        for group in by_adam:
-            group["lr"] = group["lr"] * ADAM_SHARE
+            else:
+                self.param_groups.append(group | {"lr": group["lr"] * ADAM_SHARE})
         loss = super().step(closure)
-        for group, rate in zip(by_adam, rates, strict=True):
-            group["lr"] = rate
         self.param_groups = groups
         return loss
 

@@ -155,14 +155,10 @@ class Meter:
         if not self._line:
             return
         line, self._line = self._line, {}
-        before = self.last_line()
+        before = last_line(self.folder / LOG)
         for name in ("kwh", "gco2"):
             line[f"total_{name}"] = before.get(f"total_{name}", 0.0) + (line[name] or 0.0)
         append_line(self.folder / LOG, line)
-
-    def last_line(self) -> dict[str, Any]:
-        """The line written last, with the totals; empty where there is none."""
-        return last_line(self.folder / LOG)
 
     def _watts(self, now: datetime, workers: int, slot: Slot | None) -> tuple[float | None, str]:
         if workers == 0:

@@ -9,13 +9,11 @@ from typing import Final
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError
 from foldry.features.known_atoms import torsion_sin_cos
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import ModelConfig
 from foldry.residues import CA
 from foldry.score.compare import compare_ca
 from foldry.train.config import StageConfig
@@ -48,7 +46,7 @@ def validate(
     begins with a seed of its own.
 
     Args:
-        model: The network with the averaged weights, see `averaged`.
+        model: The network with the averaged weights.
         data: Whose part `selection` is predicted.
         stage: Gives the size of the crops, the rows and the passes.
         num_chains: How many chains at most.
@@ -75,13 +73,6 @@ def validate(
         for name, value, count in zip(SCORES, values, counts, strict=True)
     }
     return {"num_chains": round(counts[0]), **means}
-
-
-def averaged(config: ModelConfig, state: dict[str, Tensor], model: AlphaFold) -> AlphaFold:
-    """A second network beside the one in training, with the average of its weights."""
-    copy = AlphaFold(config, model.runtime)
-    copy.load_state_dict(state)
-    return copy
 
 
 @torch.no_grad()

@@ -35,11 +35,8 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
         check_file(target)
     weights = load_weights(source, model)
     if target.suffix == ".npz" and weights.config.name not in MODELS:
-        raise InputError(
-            f"cannot hold {weights.config.name}, which is not an official model",
-            "name a .safetensors file",
-            where=target,
-        )
+        what = f"cannot hold {weights.config.name}, which is not an official model"
+        raise InputError(what, "name a .safetensors file", where=target)
     make_folder(target.parent)
     with hold_file(target):
         _check_new(target)

@@ -114,10 +114,8 @@ def get(
     """
     for name in models:
         if name not in ARCHIVED_MODELS:
-            raise InputError(
-                f"AlphaFold's archive has no model {name!r}",
-                f"choose from {', '.join(ARCHIVED_MODELS)}",
-            )
+            what = f"AlphaFold's archive has no model {name!r}"
+            raise InputError(what, f"choose from {', '.join(ARCHIVED_MODELS)}")
     if tar is not None and not tar.is_file():
         raise InputError("is not a file", "give the path of AlphaFold's archive", where=tar)
     check_address(url)
@@ -208,20 +206,16 @@ def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
     try:
         with tarfile.open(archive, "r:") as tar:
             members = _members(tar, archive)
-            for name in models:
-                if file_name(name) not in members:
-                    raise InputError(f"has no {name}", _ANOTHER, where=archive)
-            if "LICENSE" in members:
-                _extract(tar, archive, members["LICENSE"], folder / "LICENSE")
-            for name in models:
-                path = folder / file_name(name)
-                _extract(tar, archive, members[path.name], path, model=name)
+            wanted = {file_name(model): model for model in models}
+            for name, model in wanted.items():
+                if name not in members:
+                    raise InputError(f"has no {model}", _ANOTHER, where=archive)
+            for name in ("LICENSE", *wanted):
+                if name in members:
+                    _extract(tar, members[name], folder / name, wanted.get(name), archive)
     except (tarfile.TarError, EOFError) as error:
-        raise InputError(
-            f"is not a complete tar archive ({error})",
-            "fetch it again, or give another",
-            where=archive,
-        ) from error
+        what = f"is not a complete tar archive ({error})"
+        raise InputError(what, "fetch it again, or give another", where=archive) from error
 
 
 def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
@@ -244,12 +238,7 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def _extract(
-    tar: tarfile.TarFile,
-    archive: Path,
-    member: tarfile.TarInfo,
-    path: Path,
-    *,
-    model: str | None = None,
+    tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, model: str | None, archive: Path
 ) -> None:
     """Write one member, compare it with its network, and only then give it its name."""
     source = tar.extractfile(member)

@@ -56,8 +56,5 @@ def check_arrays(
         problem = f"{wrong[0]!r} has shape {found[wrong[0]]} and not {shapes[wrong[0]]}"
     else:
         return
-    raise InputError(
-        f"does not hold the parameters of {model} ({problem})",
-        "give the file of this model",
-        where=source,
-    )
+    what = f"does not hold the parameters of {model} ({problem})"
+    raise InputError(what, "give the file of this model", where=source)

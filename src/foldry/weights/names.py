@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from foldry.model.config import ModelConfig, StructureConfig
-from foldry.weights.layout import network, state_shapes
+from foldry.weights.layout import state_shapes
 
 Names = dict[str, tuple[str, str]]
 
@@ -154,7 +154,8 @@ def module_names(config: ModelConfig) -> Names:
         **_inside("structure", "structure_module", "structure_module", structure),
         **_inside("heads", "", "aux_heads", HEADS),
     }
-    known = {name for name, _ in network(config).named_modules()} | state_shapes(config).keys()
+    parameters = state_shapes(config).keys()
+    known = parameters | {name.rpartition(".")[0] for name in parameters}
     return {ours: theirs for ours, theirs in all_names.items() if ours.format(0) in known}
 
 
@@ -183,21 +184,18 @@ def _evoformer_block(column_scope: str, column: Names, pair_updates: Names) -> N
 
 def _template(pair_updates: Names, *, average: bool) -> Names:
     single = "single_template_embedding"
-    if average:
-        blocks = f"{single}/template_embedding_iteration"
-        names = {
-            "norm_pair": (f"{single}/query_embedding_norm", ""),
-            **{f"input.parts.{k}": (f"{single}/template_pair_embedding_{k}", "") for k in range(9)},
-            "output": ("output_linear", ""),
-        }
-    else:
-        blocks = f"{single}/template_pair_stack/__layer_stack_no_state"
-        names = {
-            "input": (f"{single}/embedding2d", "template_pair_embedder.linear"),
-            **_inside("attention", "attention", "template_pointwise_att.mha", ATTENTION),
-        }
+    stack = (
+        "template_embedding_iteration" if average else "template_pair_stack/__layer_stack_no_state"
+    )
+    blocks = f"{single}/{stack}"
     return {
-        **names,
+        # Of networks that average templates.
+        "norm_pair": (f"{single}/query_embedding_norm", ""),
+        **{f"input.parts.{k}": (f"{single}/template_pair_embedding_{k}", "") for k in range(9)},
+        "output": ("output_linear", ""),
+        # Of those that attend to them.
+        "input": (f"{single}/embedding2d", "template_pair_embedder.linear"),
+        **_inside("attention", "attention", "template_pointwise_att.mha", ATTENTION),
         **_inside("blocks.{}", blocks, "template_pair_stack.blocks.{}", pair_updates),
         "norm": (f"{single}/output_layer_norm", "template_pair_stack.layer_norm"),
     }

@@ -23,6 +23,8 @@ OWN_NOTICE = (
     "what its confidence means, is not known."
 )
 
+_NAMES = "params_model_1.npz, params_model_1_ptm.npz, params_model_1_multimer_v3.npz and the like"
+
 
 @dataclass(frozen=True)
 class NetworkFile:
@@ -86,29 +88,19 @@ def find_networks(
     """
     if weights == "mini":
         if models not in (None, ("mini",)):
-            raise InputError(
-                f"mini has no model {', '.join(models or ())}",
-                "leave `models` out, or set `weights` to a folder of AlphaFold's parameters",
-                code=OFFICIAL,
-            )
+            what = f"mini has no model {', '.join(models or ())}"
+            advice = "leave `models` out, or set `weights` to a folder of AlphaFold's parameters"
+            raise InputError(what, advice, code=OFFICIAL)
         return [NetworkFile("mini", MINI, MINI_NOTICE)]
     path = Path(weights)
     if not path.exists():
-        raise InputError(
-            "is not a file or folder",
-            "set `weights` to mini, a file, or a folder of AlphaFold's parameters",
-            where=weights,
-            code=OFFICIAL,
-        )
+        advice = "set `weights` to mini, a file, or a folder of AlphaFold's parameters"
+        raise InputError("is not a file or folder", advice, where=weights, code=OFFICIAL)
     networks = networks_in(path) if path.is_dir() else [_network(path)]
     found = {network.name: network for network in networks}
     if not found:
-        raise InputError(
-            "holds no parameters that Foldry reads",
-            "it looks for params_model_1.npz, params_model_1_ptm.npz, "
-            "params_model_1_multimer_v3.npz and the like, and for .safetensors files of its own",
-            where=weights,
-        )
+        advice = f"it looks for {_NAMES}, and for .safetensors files of its own"
+        raise InputError("holds no parameters that Foldry reads", advice, where=weights)
     kinds = ("_multimer_v3", "_multimer_v2", "_multimer") if of_complexes else ("_ptm", "")
     if models is not None:
         return [_pick(found, model, kinds, weights) for model in models]
@@ -116,8 +108,7 @@ def find_networks(
     for kind in kinds:
         alike = [n for n in names if n.endswith(kind) and ("multimer" in n) == of_complexes]
         if alike:
-            names = alike
-            break
+            return [found[name] for name in alike]
     return [found[name] for name in names]
 
 
@@ -149,11 +140,6 @@ def _network(path: Path) -> NetworkFile:
         return replace(network, notice=MINI_NOTICE if bundled else OWN_NOTICE)
     name = model_of(path)
     if path.suffix != ".npz" or name is None:
-        raise InputError(
-            "is not named as a file of parameters",
-            "give params_model_1.npz, params_model_1_ptm.npz, params_model_1_multimer_v3.npz and "
-            "the like, or .safetensors",
-            where=path,
-            code="foreign_weights",
-        )
+        what, advice = "is not named as a file of parameters", f"give {_NAMES}, or .safetensors"
+        raise InputError(what, advice, where=path, code="foreign_weights")
     return NetworkFile(name, path)

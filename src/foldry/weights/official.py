@@ -8,7 +8,6 @@ official array, or part of one, and works both ways without loss.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +37,12 @@ ROOT: Final = "alphafold/alphafold_iteration"
 class Row:
     """One official array, or a part of it, and where its numbers are in our state.
 
-    Rows of one official array follow one another along its last axis.
-
     Attributes:
         official: `scope//name` below `alphafold/alphafold_iteration/`.
         ours: Name in our state; `{}` stands for the block's number in a stack.
-        shape: The official shape, without the axis of the blocks. Linear maps are (inputs,
-            outputs), ours transposed; heads may have an axis of their own.
-        num_blocks: Blocks that share the official array, or None outside a stack.
+        shape: The official shape, with an axis of the blocks before it in a stack. Linear maps are
+            (inputs, outputs), ours transposed; heads may have an axis of their own.
+        num_blocks: Blocks that share the official array; 1 outside a stack.
         outputs: Our output channels in the official order, or None where they are all there in
             the same order.
     """
@@ -53,14 +50,17 @@ class Row:
     official: str
     ours: str
     shape: tuple[int, ...]
-    num_blocks: int | None = None
+    num_blocks: int = 1
     outputs: tuple[int, ...] | None = None
 
 
-def table(config: ModelConfig) -> list[Row]:
-    """The rows of all official arrays of this network."""
-    names = module_names(config).items()
-    return [row for ours, (scope, _) in names for row in _rows(ours, scope, config)]
+def table(config: ModelConfig) -> dict[str, list[Row]]:
+    """All official arrays of this network by name: the rows that follow along the last axis."""
+    arrays: dict[str, list[Row]] = {}
+    for ours, (scope, _) in module_names(config).items():
+        for row in _rows(ours, scope, config):
+            arrays.setdefault(f"{ROOT}/{row.official}", []).append(row)
+    return arrays
 
 
 def _rows(ours: str, scope: str, config: ModelConfig) -> Iterator[Row]:
@@ -90,9 +90,10 @@ def _rows(ours: str, scope: str, config: ModelConfig) -> Iterator[Row]:
     elif inputs == (1,):
         inputs = ()  # a single channel has no axis there
     blocks = num_blocks(config, ours)
-    yield Row(f"{scope}//{weight}", f"{ours}.weight", inputs + outputs, blocks)
+    stack = () if blocks is None else (blocks,)
+    yield Row(f"{scope}//{weight}", f"{ours}.weight", stack + inputs + outputs, blocks or 1)
     if module.bias is not None:
-        yield Row(f"{scope}//{bias}", f"{ours}.bias", outputs, blocks)
+        yield Row(f"{scope}//{bias}", f"{ours}.bias", stack + outputs, blocks or 1)
 
 
 def _num_groups(parent: nn.Module, name: str) -> int | None:
@@ -112,30 +113,21 @@ def _split_projections(official: str, ours: str, config: StructureConfig) -> Ite
     Points are ordered (heads, xyz, points) there and (xyz, heads, points) with us.
     """
     heads = config.num_heads
-    scalars = (config.num_scalar_qk, config.num_scalar_v)
-    points = (config.num_point_qk, config.num_point_v)
-    for letter, module, counts, part in (
-        ("q", "query", (scalars[:1], points[:1]), 0),
-        ("k", "key_value", (scalars, points), 0),
-        ("v", "key_value", (scalars, points), 1),
-    ):
-        of_scalars, of_points = (slice(sum(each[:part]), sum(each[: part + 1])) for each in counts)
-        index = np.arange(heads * sum(counts[0])).reshape(heads, -1)[:, of_scalars]
-        channels = tuple(index.ravel().tolist())
-        shape = (heads, len(channels) // heads)
-        yield Row(
-            f"{official}/{letter}_scalar_projection//weights",
-            f"{ours}.scalar_{module}.weight",
-            (config.c, *shape),
-            outputs=channels,
-        )
-        index = np.arange(3 * heads * sum(counts[1])).reshape(3, heads, -1)[..., of_points]
-        channels = tuple(index.swapaxes(0, 1).ravel().tolist())
-        shape = (heads, len(channels) // heads)
-        scope = f"{official}/{letter}_point_projection/point_projection"
-        point = f"{ours}.point_{module}"
-        yield Row(f"{scope}//weights", f"{point}.weight", (config.c, *shape), outputs=channels)
-        yield Row(f"{scope}//bias", f"{point}.bias", shape, outputs=channels)
+    for letter, module, place in (("q", "query", 0), ("k", "key_value", 0), ("v", "key_value", 1)):
+        for kind, num_axes, *sizes in (
+            ("scalar", 1, config.num_scalar_qk, config.num_scalar_v),
+            ("point", 3, config.num_point_qk, config.num_point_v),
+        ):
+            total = sizes[0] if module == "query" else sum(sizes)
+            index = np.arange(num_axes * heads * total).reshape(num_axes, heads, total)
+            part = np.split(index, sizes[:1], axis=-1)[place]
+            channels = tuple(part.swapaxes(0, 1).ravel().tolist())
+            shape = (heads, len(channels) // heads)
+            scope, layer = f"{official}/{letter}_{kind}_projection", f"{ours}.{kind}_{module}"
+            scope += "/point_projection" if kind == "point" else ""
+            yield Row(f"{scope}//weights", f"{layer}.weight", (config.c, *shape), outputs=channels)
+            if kind == "point":
+                yield Row(f"{scope}//bias", f"{layer}.bias", shape, outputs=channels)
 
 
 def from_official(
@@ -154,51 +146,39 @@ def from_official(
     check_arrays(params, official_shapes(config), config.name, source)
     shapes = state_shapes(config)
     state: dict[str, np.ndarray] = {}
-    columns_read: Counter[str] = Counter()
-    for row in table(config):
-        array = np.asarray(params[f"{ROOT}/{row.official}"])
-        start = columns_read[row.official]
-        for index in range(row.num_blocks or 1):
-            block = array if row.num_blocks is None else array[index]
-            name = row.ours.format(index)
-            ours = state.setdefault(name, np.empty(shapes[name], block.dtype))
-            outputs = slice(None) if row.outputs is None else list(row.outputs)
-            width = len(ours[outputs])
-            num_inputs = math.prod(ours.shape[1:])
-            columns = block.reshape(num_inputs, -1)[:, start : start + width]
-            ours[outputs] = columns.T.reshape(width, *ours.shape[1:])
-        columns_read[row.official] += width
+    for official, rows in table(config).items():
+        ends = np.cumsum([row.shape[-1] for row in rows])
+        parts = np.split(np.asarray(params[official]), ends[:-1], axis=-1)
+        for row, part in zip(rows, parts, strict=True):
+            inputs = shapes[row.ours.format(0)][1:]
+            for index, block in enumerate(part.reshape(row.num_blocks, math.prod(inputs), -1)):
+                name = row.ours.format(index)
+                ours = state.setdefault(name, np.empty(shapes[name], block.dtype))
+                outputs = slice(None) if row.outputs is None else list(row.outputs)
+                ours[outputs] = block.T.reshape(-1, *inputs)
     return {name: torch.from_numpy(array) for name, array in state.items()}
 
 
 def to_official(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, np.ndarray]:
     """The official arrays from our state: the inverse of `from_official`, bit for bit."""
-    params: dict[str, np.ndarray] = {}
-    for row in table(config):
-        blocks = [
-            _official_block(row, state[row.ours.format(index)].numpy(force=True))
-            for index in range(row.num_blocks or 1)
-        ]
-        array = blocks[0] if row.num_blocks is None else np.stack(blocks)
-        name = f"{ROOT}/{row.official}"
-        params[name] = np.concatenate([params[name], array], -1) if name in params else array
-    return params
+    return {
+        official: np.concatenate([_official_part(row, state) for row in rows], axis=-1)
+        for official, rows in table(config).items()
+    }
 
 
-def _official_block(row: Row, array: np.ndarray) -> np.ndarray:
-    chosen = array if row.outputs is None else array[list(row.outputs)]
-    return np.ascontiguousarray(chosen.T).reshape(row.shape)
+def _official_part(row: Row, state: Mapping[str, Tensor]) -> np.ndarray:
+    outputs = slice(None) if row.outputs is None else list(row.outputs)
+    blocks = (state[row.ours.format(index)].numpy(force=True) for index in range(row.num_blocks))
+    return np.stack([block[outputs].T for block in blocks]).reshape(row.shape)
 
 
 def official_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """The name and the shape of every official array of this network."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for row in table(config):
-        *axes, last = row.shape if row.num_blocks is None else (row.num_blocks, *row.shape)
-        name = f"{ROOT}/{row.official}"
-        earlier = shapes[name][-1] if name in shapes else 0
-        shapes[name] = (*axes, earlier + last)
-    return shapes
+    return {
+        official: (*rows[0].shape[:-1], sum(row.shape[-1] for row in rows))
+        for official, rows in table(config).items()
+    }
 
 
 def file_name(model: str) -> str:

@@ -54,20 +54,15 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # the reader's errors have no common class
-        raise InputError(
-            f"cannot be read as an OpenFold checkpoint ({_first_line(error)})",
-            "give a file that torch.save made of plain tensors",
-            where=path,
-        ) from error
+        what = f"cannot be read as an OpenFold checkpoint ({_first_line(error)})"
+        advice = "give a file that torch.save made of plain tensors"
+        raise InputError(what, advice, where=path) from error
     params = content.get("ema", content) if isinstance(content, dict) else None
     if isinstance(params, dict) and isinstance(params.get("params"), dict):
         params = params["params"]
     if not isinstance(params, dict) or not params or not all(map(_is_array, params.items())):
-        raise InputError(
-            "is not an OpenFold checkpoint",
-            "give a file with names and tensors, or with these under 'ema' or 'params'",
-            where=path,
-        )
+        advice = "give a file with names and tensors, or with these under 'ema' or 'params'"
+        raise InputError("is not an OpenFold checkpoint", advice, where=path)
     return {_current_name(name): tensor for name, tensor in params.items()}
 
 

@@ -46,7 +46,7 @@ class Weights:
 
 
 def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights:
-    """The parameters of the bundled `mini`, an official `.npz`, an OpenFold `.pt` or `.safetensors`.
+    """The parameters of the bundled `mini`, or of an `.npz`, OpenFold `.pt` or `.safetensors` file.
 
     Every array of the network must be there, in its shape and with finite numbers.
 
@@ -73,11 +73,8 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
         return _read_openfold(path, model)
     if path.suffix == ".safetensors":
         return _read_ours(path, model)
-    raise InputError(
-        f"ends in {path.suffix or 'nothing'}",
-        "give an .npz (official), .pt (OpenFold) or .safetensors file (Foldry)",
-        where=path,
-    )
+    advice = "give an .npz (official), .pt (OpenFold) or .safetensors file (Foldry)"
+    raise InputError(f"ends in {path.suffix or 'nothing'}", advice, where=path)
 
 
 def read_official(path: Path, model: str | None = None) -> Weights:
@@ -104,11 +101,8 @@ def read_official(path: Path, model: str | None = None) -> Weights:
 
 def _read_openfold(path: Path, model: str | None) -> Weights:
     if model in MULTIMER_MODELS:
-        raise InputError(
-            f"cannot be read as {model}, Foldry reads no multimer networks from OpenFold's files",
-            "give the official .npz",
-            where=path,
-        )
+        what = f"cannot be read as {model}, Foldry reads no multimer networks from OpenFold's files"
+        raise InputError(what, "give the official .npz", where=path)
     params = openfold.read_checkpoint(path)
     guess = _monomer(
         templates=any(name.startswith("template_embedder.") for name in params),
@@ -149,9 +143,8 @@ def _weights(
     """
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise InputError(
-                f"holds numbers that are not finite, in {name!r}", "get it again", where=path
-            )
+            what = f"holds numbers that are not finite, in {name!r}"
+            raise InputError(what, "get it again", where=path)
     dtypes = {str(array.dtype).removeprefix("torch.") for array in stored.values()}
     unread = sorted(set(stored).difference(known))
     return Weights(state, config, named, tuple(sorted(dtypes)), tuple(unread))

@@ -88,9 +88,5 @@ def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
             notes = dict(file.metadata() or {})
         return ModelConfig.from_dict(json.loads(notes.pop("config"))), notes
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise InputError(
-            f"is not a weights file of Foldry ({error})",
-            "give another",
-            where=path,
-            code="foreign_weights",
-        ) from error
+        what = f"is not a weights file of Foldry ({error})"
+        raise InputError(what, "give another", where=path, code="foreign_weights") from error

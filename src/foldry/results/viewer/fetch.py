@@ -25,7 +25,7 @@ def fetch(folder: Path) -> None:
     Raises:
         ValueError: The package is not the one its publisher stated.
     """
-    with scratch_folder() as scratch:
+    with scratch_folder(folder) as scratch:
         command = ["npm", "pack", "--silent", f"molstar@{VERSION}"]
         subprocess.run(command, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         package = scratch / f"molstar-{VERSION}.tgz"

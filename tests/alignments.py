@@ -1,0 +1,22 @@
+"""Alignments of arrays, as recorded numbers hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from foldry.query import Alignment, Insertions
+
+
+def counted(
+    headers: Sequence[str],
+    letters: UInt8[np.ndarray, "S N"],
+    deletions: Int[np.ndarray, "S N"],
+) -> Alignment:
+    """An alignment whose insertions are known by their number alone: their letters are x."""
+    row, column = np.nonzero(deletions)
+    places = np.repeat(row * (letters.shape[1] + 1) + column, deletions[row, column])
+    insertions = Insertions.of(places, np.full(len(places), ord("x"), np.uint8))
+    return Alignment(tuple(headers), letters, insertions)
