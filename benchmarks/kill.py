@@ -336,6 +336,7 @@ LEFT_OUT: Final[Sequence[tuple[str, str, Callable[[bytes], bytes]]]] = (
     ("scores_*.json", "provenance.created", _without(rb'("created": )"[^"]*"')),
     ("report.html", "created in each provenance", _without(rb'("created":)"[^"]*"')),
     ("report.html", "created in each packed ModelCIF text", _model_texts),
+    ("report.html", "the nonce, which follows from the data", _without(rb"(nonce\W+)\w{64}")),
     ("fold.json", "files: SHA-256 (of files with dates; checked apart)", _no_hashes),
     ("screen.csv", "seconds", _no_seconds),
     (

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import typer.main
 
+import foldry
 from foldry.cli.main import app
 from tests.docs_tables import TABLES, marked
 
@@ -96,6 +97,15 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
     files = [link for link in links if "://" not in link]
     assert [link for link in files if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_import_from_the_package_alone(page: Path) -> None:
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL):
+        modules = re.findall(r"^\s*(?:from|import) (foldry\S*)", code, flags=re.MULTILINE)
+        assert set(modules) <= {"foldry"}
+        for name in re.findall(r"\bfoldry\.(\w+)", code):
+            assert name in foldry.__all__
 
 
 def test_every_page_is_reached_from_the_readme() -> None:

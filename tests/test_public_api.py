@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import inspect
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ import torch
 
 import foldry
 from tests.conftest import ROOT
+from tests.predict.fake import fake_complex
 
 NAMES = [
     *("Alignment", "BusyError", "Chain", "DiskFullError", "FaultError", "FoldryError", "Hit"),
@@ -108,6 +111,82 @@ def test_a_prediction_equals_itself_and_the_random_state_stays() -> None:
     assert first.structure == again.structure
     assert {first: 1}[first] == 1
     assert (first == again) is (first.provenance == again.provenance)
+
+
+def test_structured_types_compare_and_hash() -> None:
+    prediction = fake_complex()
+    structure, chain = prediction.structure, prediction.query.chains[0]
+    assert chain.alignment is not None
+    hit = foldry.Hit("1mld_A", np.array([[0, 0]]), structure)
+    scores = foldry.compare(structure, structure)
+    weights = foldry.load_weights()
+    values = [prediction, structure, chain, chain.alignment, hit, scores, weights]
+    values += [prediction.query, prediction.provenance, foldry.Settings(), foldry.Relaxation(True)]
+    assert {type(each).__name__ for each in values} == {
+        name for name in NAMES if not name.endswith("Error") and name[0].isupper()
+    }
+    for one in values:
+        assert [one == other for other in values].count(True) == 1
+    assert len(set(values)) == len(values)
+    assert fake_complex().provenance == prediction.provenance
+
+
+def test_what_is_no_structure_is_refused() -> None:
+    """In a process of its own, where no test checks types."""
+    program = """
+import foldry
+structure = foldry.read_structure("examples/kunitz/1adz.cif")
+for call, said in (
+    (lambda: foldry.compare("1adz.cif", structure), "A str is not a structure"),
+    (lambda: foldry.compare(structure, foldry.Settings()), "A Settings is not a structure"),
+    (lambda: foldry.relax_structure(None), "A NoneType is not a structure"),
+    (lambda: foldry.relax_structure(structure, max_rounds=0), "at least one round"),
+    (lambda: foldry.relax_structure(structure, max_seconds=float("nan")), "some time"),
+):
+    try:
+        call()
+    except foldry.InputError as error:
+        assert said in str(error), error
+    else:
+        raise AssertionError(said)
+"""
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"models": ()}, "at least one network"),
+        ({"models": 1}, "such as"),
+        ({"max_msa": 8}, "512"),
+        ({"weights": None}, "write mini"),
+        ({"num_recycles": 101}, "from 0 to 100"),
+        ({"relax_rounds": True}, "from 1 to 100"),
+        ({"dropout": "yes"}, "True or False"),
+        ({"pairing": "all"}, "alphafold, greedy, complete or none"),
+    ],
+)
+def test_settings_say_what_is_wrong(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(foldry.InputError, match=said):
+        foldry.fold(query(), **wrong)
+
+
+def test_one_template_may_be_named_as_on_the_command_line() -> None:
+    example = foldry.read_query(EXAMPLE / "1adz.fasta")
+    structure = str(EXAMPLE / "1adz.cif")
+    [one] = foldry.fold(example, templates=f"{structure}:A", num_recycles=0)
+    [same] = foldry.fold(example, templates=[structure], num_recycles=0)
+    assert [hit.name for hit in one.query.chains[0].templates] == ["1adz_A"]
+    assert one.structure == same.structure
+
+
+def test_names_for_type_checkers_are_the_names() -> None:
+    tree = ast.parse(Path(foldry.__file__).read_text())
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    typed = {each.asname for node in imports for each in node.names if each.asname}
+    assert typed == set(NAMES)
 
 
 def test_a_second_call_removes_what_the_first_one_listed(tmp_path: Path) -> None:

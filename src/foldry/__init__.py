@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from foldry.errors import MemoryShortError as MemoryShortError
     from foldry.errors import MissingError as MissingError
     from foldry.errors import OutsideError as OutsideError
-    from foldry.inputs.queries import read_query as read_query
     from foldry.formats.coordinates import read_structure as read_structure
+    from foldry.inputs.queries import read_query as read_query
     from foldry.predict.runner import fold as fold
     from foldry.predict.settings import Settings as Settings
     from foldry.query import Alignment as Alignment
@@ -61,7 +61,7 @@ _HOME = {
     "weights.read": ("Weights", "load_weights"),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}
-__all__ = sorted(_MODULES)
+__all__ = tuple(_MODULES)
 
 
 def __getattr__(name: str) -> object:
@@ -71,4 +71,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

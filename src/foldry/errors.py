@@ -130,6 +130,7 @@ _ALLOCATION_FAILED = (
     "Cannot allocate memory",
     "failed to map segment",  # a library that finds no address space
     "can't start new thread",
+    "Resource temporarily unavailable",  # a library that cannot start one
 )
 
 

@@ -109,6 +109,9 @@ class Alignment(Content):
         Raises:
             InputError: A row contains something else, or has another length than the first.
         """
+        if not rows or len(headers) != len(rows) or any("\n" in header for header in headers):
+            advice = "give at least one row, and one header of one line for each"
+            raise InputError("An alignment has no rows, or other headers", advice)
         data = "".join(rows).encode("ascii", "replace")
         if data.translate(None, _ROW_LETTERS):
             found = ((n, re.search("[^A-Za-z-]", row)) for n, row in enumerate(rows, start=1))
@@ -293,13 +296,15 @@ class Chain(Content):
 
     def _fault(self, rows: Alignment) -> str:
         """Why the first row of an alignment is not the sequence; "" if it is."""
+        if not rows.num_rows:
+            return "is missing"
         length, first = len(self.sequence), rows.query
         if len(first) != length:
             return f"has {len(first)} residues and not {length}"
         if (rows.insertions.place < length).any():
             return "has insertions"
         for number, (ours, theirs) in enumerate(zip(self.sequence, first, strict=True), start=1):
-            if ours not in (theirs, "X"):
+            if ours != theirs and (ours != "X" or theirs == "-"):
                 return f"is another sequence ({theirs} for {ours} at residue {number})"
         return ""
 
@@ -347,11 +352,13 @@ class Query(Content):
         if twice := [each for each in ids if ids.count(each) > 1]:
             advice = "give every chain its own id"
             raise InputError(f"has two chains named {twice[0]!r}", advice, where=place)
-        for seed in self.seeds:
-            if type(seed) is not int or not 0 <= seed <= MAX_SEED:
+        seeds = tuple(self.seeds)
+        for seed in seeds:
+            whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+            if not whole or not 0 <= seed <= MAX_SEED:
                 advice = f"use whole numbers from 0 to {MAX_SEED}"
                 raise InputError(f"has the seed {seed!r}", advice, where=place)
-        object.__setattr__(self, "seeds", tuple(dict.fromkeys(self.seeds)))
+        object.__setattr__(self, "seeds", tuple(dict.fromkeys(map(int, seeds))))
         if len(self.seeds) > MAX_SEEDS:
             advice = f"give at most {MAX_SEEDS}"
             raise InputError(f"has {len(self.seeds)} seeds", advice, where=place)

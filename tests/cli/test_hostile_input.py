@@ -133,6 +133,17 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
         protein(unpairedMsa=">q\nMKV\n"),
         "3 residues and",
     ),
+    "JSON: alignment with a gap where the chain has X": (
+        "q.json",
+        protein(sequence="MKX", unpairedMsa=">q\nMK-\n"),
+        "another sequence",
+    ),
+    "JSON: alignment with a letter where the chain has X": (
+        "q.json",
+        protein(sequence="MKX", unpairedMsa=">q\nMKW\n"),
+        "another sequence",
+    ),
+    "more chains than can be folded": ("q.fasta", ">q\n" + "A:" * 1000 + "A\n", "1001 chains"),
     "JSON: alignment twice": ("q.json", protein(pairedMsa="", pairedMsaPath="m"), "both"),
     "JSON: alignment file missing": ("q.json", protein(unpairedMsaPath="m.a3m"), "not exist"),
     "JSON: template without atoms": ("q.json", template(), "no "),

@@ -14,7 +14,7 @@ from foldry.dataset.packs import read_table
 from foldry.dataset.samples import (
     Sample,
     TrainingSet,
-    crop,
+    choose_window,
     damage,
     partition,
     sampling_weights,
@@ -413,7 +413,7 @@ def test_a_spatial_crop_lines_up_too(world: World, data: TrainingSet) -> None:
     assert broken > 10
     rng, chain = np.random.default_rng(0), data.library.chain("c0")
     half = replace(STAGE, spatial_fraction=0.5, crop_size=10)
-    runs = [bool((np.diff(crop(chain, half, rng)) == 1).all()) for _ in range(200)]
+    runs = [bool((np.diff(choose_window(chain, half, rng)) == 1).all()) for _ in range(200)]
     assert 0.35 < np.mean(runs) < 0.65
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from foldry.errors import InputError
+from foldry.features.templates import align_template
 from foldry.formats.a3m import parse_complex_a3m
-from foldry.formats.coordinates import parse_structure, to_pdb
+from foldry.formats.coordinates import parse_structure, read_structure, to_pdb
 from foldry.formats.job import job_json, parse_jobs
 from foldry.query import Alignment, Chain, Hit, Query
 from foldry.structure import Structure
+from tests.conftest import ROOT
 
 HERE = Path("q.json")
 
@@ -114,6 +116,13 @@ def test_coordinates_are_written_with_three_decimals() -> None:
     template = replace(hit(), structure=replace(rough, atom_positions=moved.astype(np.float32)))
     near = replace(query, chains=(replace(query.chains[0], templates=(template,)),))
     assert again(near) == query
+
+
+def test_a_template_of_foldrys_own_is_read_back_equal() -> None:
+    made = read_structure(ROOT / "tests/golden/results/fold/q/ranked_0.cif")
+    template = align_template(made.sequence, made)
+    query = Query("q", (Chain(("A",), made.sequence, templates=(template,)),))
+    assert again(query) == query and again(query).inputs_key == query.inputs_key
 
 
 def test_templates_of_other_texts_have_the_entrys_name() -> None:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.formats.coordinates import parse_structure
-from foldry.formats.modelcif import ChainMetric, ModelRecord, to_modelcif
+from foldry.formats.modelcif import ChainMetric, ModelRecord, Step, to_modelcif
 from foldry.measures import MEASURES
 from foldry.query import Chain, Hit, Query
 from foldry.residues import ATOM37, RESTYPE_ORDER
@@ -50,8 +50,10 @@ def record(number: int = len(SEQUENCE), **changes: object) -> ModelRecord:
         plddt=np.resize(PLDDT, number),
         ptm=0.81,
         iptm=None,
-        versions={"foldry": "0.1.0", "torch": "2.13.0"},
-        parameters={"seed": 7, "config": {"epsilon": 1e-5, "templates": True, "tolerance": None}},
+        prediction=Step(
+            {"foldry": "0.1.0", "torch": "2.13.0"},
+            {"seed": 7, "config": {"epsilon": 1e-5, "templates": True, "tolerance": None}},
+        ),
         notice="Made with a small model.",
     )
     return replace(about, **changes)  # type: ignore[arg-type]
@@ -183,7 +185,8 @@ def test_no_name_breaks_the_file(name: str) -> None:
     hit = Hit(name, np.zeros((0, 2), np.int64))
     [chain] = query.chains
     asked = replace(query, chains=(replace(chain, templates=(hit,)),))
-    about = record(notice=f"Mind {name}", parameters={name: name}, model_name=name)
+    made = Step({"foldry": "0.1.0"}, {name: name})
+    about = record(notice=f"Mind {name}", prediction=made, model_name=name)
     text = to_modelcif(asked, structure, about)
     blocks = gemmi.cif.read_string(text)
     assert [block.name for block in blocks] == ["model"]

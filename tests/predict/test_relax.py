@@ -13,6 +13,7 @@ from foldry.predict import network, runner, stages
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Query
 from foldry.relax.result import Relaxation
+from foldry.results.folder import read_results
 from foldry.structure import Structure
 from tests.predict.fake import fake_prediction, run
 
@@ -67,6 +68,9 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     assert run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
     assert len(list((tmp_path / "q").glob("unrelaxed_*.cif"))) == 2
     assert len(calls) == 2, "the best was relaxed before"
+    for stored in read_results(tmp_path / "q"):
+        assert stored.provenance is not None
+        assert stored.provenance.settings["relax"] == "all"
     assert run([QUERY], tmp_path, replace(best, relax="none"))[0].status == "done"
     assert not list((tmp_path / "q").glob("unrelaxed_*"))
 

@@ -20,13 +20,15 @@ from foldry.formats.afdb import pae_json
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
-from foldry.predict import runner
+from foldry.predict import runner, stages
 from foldry.predict.network import load_model
 from foldry.predict.recycle import distance_change, recycle
 from foldry.predict.runner import fold
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Chain, Query
+from foldry.results.folder import ResultsFolder, read_results
 from foldry.results.render import pdb_text
+from foldry.store.locks import hold
 from foldry.weights.networks import NetworkFile, find_networks
 from foldry.weights.state_file import save
 from tests.predict.fake import run
@@ -311,3 +313,30 @@ def test_a_place_that_cannot_be_written_is_named(weights: str, tmp_path: Path) -
     assert outcome.status == "failed"
     assert str(outcome.error).startswith(f"{tmp_path / 'q'}")
     assert "is a file: name a folder" in str(outcome.error)
+
+
+def test_several_publishers_get_every_query(weights: str, calls: list[str], tmp_path: Path) -> None:
+    settings = Settings(weights=weights, device="cpu")
+    one, two = (ResultsFolder(tmp_path / name, keep_work=True) for name in ("one", "two"))
+    [outcome] = runner.run([query("q")], settings, [one, two])
+    assert (outcome.status, calls) == ("done", ["q"])
+    for name in ("ranked_0.pdb", "ranking_debug.json"):
+        assert (one.out / "q" / name).read_bytes() == (two.out / "q" / name).read_bytes()
+    assert len(list((one.out / "q" / ".unranked").iterdir())) == 1
+
+    with hold(one.out / "q"):
+        [outcome] = runner.run([query("q")], replace(settings, seeds=(1,)), [one, two])
+    assert outcome.status == "busy"
+    [other] = read_results(two.out / "q")
+    assert other.name.endswith("_pred_1"), "the other one got it all the same"
+
+
+def test_comparing_what_a_network_gave_changes_nothing(weights: str) -> None:
+    [network] = find_networks(weights)
+    settings = Settings(weights=weights, device="cpu", num_recycles=0)
+    model = load_model(network, settings)
+    features = stages.featurise(query("q"), model.config, 0, settings)
+    raw = stages.infer(features, model, settings)
+    assert raw == stages.infer(features, model, settings)
+    made = stages.provenance(network, model, 0, raw, settings)
+    assert stages.assemble(query("q"), raw, made).plddt is raw.plddt

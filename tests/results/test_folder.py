@@ -351,7 +351,7 @@ def test_a_folder_is_read_back(made: Callable[..., Prediction], tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("ranking_debug.json", "{}"),
+        ("ranking_debug.json", '{"order": []}'),
         ("ranking_debug.json", '{"order": "x"}'),
         ("ranking_debug.json", '{"order": [["x"]]}'),
         ("scores_model_1_ptm_pred_0.json", "[1]"),
@@ -363,5 +363,14 @@ def test_what_is_no_folder_of_results_gets_one_sentence(
 ) -> None:
     write_query([fake_prediction()], tmp_path)
     (tmp_path / name).write_text(text)
-    with pytest.raises(InputError, match="is not a folder of one query's results"):
+    damaged = "scores_model_1_ptm_pred_0"
+    with pytest.raises(InputError, match=r"is not a folder of" if "order" in text else damaged):
+        read_results(tmp_path)
+
+
+def test_damage_of_another_prediction_is_no_harm(tmp_path: Path) -> None:
+    write_query([fake_prediction(seed=0), fake_prediction(seed=1)], tmp_path)
+    (tmp_path / "scores_model_1_ptm_pred_1.json").write_text("{")
+    assert read_results(tmp_path, most=1)[0].name == "model_1_ptm_pred_0"
+    with pytest.raises(InputError, match=r"pred_1\.json is damaged"):
         read_results(tmp_path)

@@ -266,6 +266,14 @@ def test_agreement_of_rotamers_by_hand() -> None:
     assert np.isnan(found.phi_psi)
 
 
+def test_a_reference_with_chi2_alone_counts_as_wrong() -> None:
+    """Without N there is no chi1, and both angles are asked for."""
+    aatype = np.array([RESNAMES.index(name) for name in ("LEU", "LEU")])
+    reference = _chi((-60, 170), (np.nan, 170))
+    found = agreement(_chi((-60, 170), (-60, 170)), reference, aatype)
+    assert (found.chi1, found.chi1_2) == (1, 0.5)
+
+
 @pytest.mark.parametrize(
     ("name", "turns"), [("ASP", 1), ("PHE", 1), ("TYR", 1), ("ASN", 0), ("HIS", 0)]
 )

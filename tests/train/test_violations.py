@@ -317,14 +317,16 @@ def test_gradient() -> None:
     assert (errors.sum((1, 2)) > 0).all()
     assert violations.clashes(start, exists, inputs).sum() > 0
     assert violations.out_of_bounds(start, exists, codes).sum() > 0
-    assert torch.autograd.gradcheck(lambda x: violations.violation_loss(x, inputs), start)
+    assert torch.autograd.gradcheck(
+        lambda x: violations.violation_loss(x, inputs, DEVIATION), start
+    )
 
 
 def test_collapsed_atoms_have_a_finite_gradient() -> None:
     codes = torch.arange(20)[None]
     inputs = make_inputs(codes, torch.arange(20)[None])
     start = torch.zeros(1, 20, 14, 3, requires_grad=True)
-    loss = violations.violation_loss(start, inputs)
+    loss = violations.violation_loss(start, inputs, DEVIATION)
     loss.sum().backward()
     assert start.grad is not None
     assert torch.isfinite(start.grad).all()
@@ -339,6 +341,6 @@ def test_padding_counts_for_nothing() -> None:
     whole.seq_mask[:, 12:] = 0
     part = make_inputs(codes[:, :12], torch.arange(12)[None])
     torch.testing.assert_close(
-        violations.violation_loss(atom14, whole),
-        violations.violation_loss(atom14[:, :12], part),
+        violations.violation_loss(atom14, whole, DEVIATION),
+        violations.violation_loss(atom14[:, :12], part, DEVIATION),
     )

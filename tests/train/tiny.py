@@ -78,11 +78,8 @@ def main() -> None:
             save_every=arguments.save_every,
             workers=workers,
             watch=lambda _: time.sleep(arguments.wait),
+            asked_to_stop=lambda: elastic.asked_to_stop(arguments.out, workers.size),
         )
-        if elastic.is_supervised():
-            run = replace(
-                run, asked_to_stop=lambda: elastic.asked_to_stop(arguments.out, workers.size)
-            )
         done = loop.train_stages(tiny_config(), stages, data, run)
     sys.exit(0 if done else elastic.STOPPED)
 

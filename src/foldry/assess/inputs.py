@@ -52,7 +52,7 @@ def read_model(name: str, pae: Path | None = None) -> Model:
         InputError: A file is not what it should be, or the PAE is of other residues.
     """
     if Path(name).is_dir():
-        best = read_results(Path(name))[0]
+        [best] = read_results(Path(name), most=1)
         name, pae = str(best.structure), pae or best.pae
     structure = read_reference(name)
     errors = None if pae is None else _pae(pae, name, structure)

@@ -43,9 +43,7 @@ Templates = Annotated[
 Together = Annotated[
     bool, typer.Option("--together", help="All records of a FASTA file are one complex.")
 ]
-MaxLength = Annotated[
-    int, typer.Option(metavar="N", min=1, help="Refuse queries of more residues.")
-]
+MaxLength = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse longer queries.")]
 
 
 @takes_settings()

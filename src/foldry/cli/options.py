@@ -18,7 +18,13 @@ _TYPES: Final = (bool, int, float)
 
 def option(name: str, flag: str = "") -> Any:
     """The option of one setting, for the annotation of a command's parameter."""
-    return _option({each.name: each for each in fields(Settings)}[name], flag)
+    setting = {each.name: each for each in fields(Settings)}[name]
+    limits = setting.metadata["setting"].read
+    if not isinstance(limits, Number):
+        return _option(setting, flag)
+    # Typer checks these, as `Settings` would name another flag.
+    most = limits.most if isfinite(limits.most) else None
+    return _option(setting, flag, min=limits.least, max=most)
 
 
 def takes_settings(
@@ -63,18 +69,11 @@ def takes_settings(
     return decorate
 
 
-def _option(setting: Field[Any], flag: str = "") -> Any:
+def _option(setting: Field[Any], flag: str = "", **limits: float | None) -> Any:
     about = setting.metadata["setting"]
     name = flag or about.flag or setting.name
-    help_text = f"{about.help} Default: {about.in_words}." if about.in_words else about.help
-    limits = about.read if isinstance(about.read, Number) else None
-    return typer.Option(
-        f"--{name.replace('_', '-')}",
-        metavar=about.metavar or None,
-        help=help_text,
-        min=limits.least if limits else None,
-        max=limits.most if limits and isfinite(limits.most) else None,
-    )
+    flag = f"--{name.replace('_', '-')}"
+    return typer.Option(flag, metavar=about.metavar or None, help=about.help, **limits)  # type: ignore[arg-type]
 
 
 def _type(setting: Field[Any], hint: Any) -> Any:

@@ -111,8 +111,7 @@ def run(
     stages = choose_stages(config, stage, values, from_weights=start is not None)
     if not elastic.is_supervised() and (workers is not None or power_plan):
         most = min(len(stage.micro_batches()) for stage in stages)
-        supervisor = _supervisor(out, workers, power_plan, watts, most)
-        done = replace(supervisor, minutes=minutes).run()
+        done = replace(_supervisor(out, workers, power_plan, watts, most), minutes=minutes).run()
         console.print("done" if done else "stopped: the same command goes on")
         return
     training = TrainingSet(data, features=config.features)
@@ -131,18 +130,15 @@ def run(
             folder=out,
             seed=seed,
             save_every=save_every,
-            minutes=minutes,
+            minutes=None if elastic.is_supervised() else minutes,
             start=state,
             validate_every=validate_every,
             tensorboard=tensorboard,
             runtime=runtime,
             workers=crew,
             watch=watch,
+            asked_to_stop=lambda: elastic.asked_to_stop(out, crew.size),
         )
-        if elastic.is_supervised():
-            kept = replace(
-                kept, minutes=None, asked_to_stop=lambda: elastic.asked_to_stop(out, crew.size)
-            )
         done = loop.train_stages(config, stages, training, kept)
     if elastic.is_supervised() and not done:
         raise typer.Exit(elastic.STOPPED)

@@ -73,8 +73,7 @@ def pack(
     start = weights or MINI
     if not start.is_file():
         raise InputError("does not exist", "check --weights", where=start)
-    parts = bundle.pack(data, out, start, max_part_size, rows)
-    for part in parts:
+    for part in bundle.pack(data, out, start, max_part_size, rows):
         typer.echo(f"{out / part.name}  {part.size / 2**20:.1f} MiB  sha256 {part.sha256}")
 
 

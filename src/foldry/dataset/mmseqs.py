@@ -59,11 +59,10 @@ def cluster(
         DiskFullError: No space is left for its files.
         OutsideError: It failed.
     """
-    names = list(sequences)
     options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
     options += ["--cluster-reassign", 1, "--threads", workers]
     rows = _table(scratch, "easy-cluster", [sequences], "out_cluster.tsv", *options)
-    return {names[int(member)]: names[int(first)] for first, member in rows}
+    return {member: first for first, member in rows}
 
 
 def search(
@@ -88,16 +87,14 @@ def search(
         DiskFullError: No space is left for its files.
         OutsideError: It failed.
     """
-    names, others = list(queries), list(targets)
-    hits: dict[str, list[Hit]] = {name: [] for name in names}
-    if not names:
+    hits: dict[str, list[Hit]] = {name: [] for name in queries}
+    if not queries:
         return hits
-    prefiltered = max(PREFILTERED, 0 if max_hits else len(others))
+    prefiltered = max(PREFILTERED, 0 if max_hits else len(targets))
     options = ["-e", MAX_E_VALUE, "-s", SENSITIVITY, "--max-seqs", prefiltered, "-a", 1]
     options += ["--format-output", "query,target,qstart,tstart,cigar", "--threads", workers]
     rows = _table(scratch, "easy-search", [queries, targets], "out", *options)
-    for query, target, query_start, target_start, cigar in rows:
-        one, other = names[int(query)], others[int(target)]
+    for one, other, query_start, target_start, cigar in rows:
         if one == other or len(hits[one]) == max_hits:
             continue
         pairs = pairs_of(cigar, int(query_start) - 1, int(target_start) - 1)
@@ -106,21 +103,28 @@ def search(
             for letters, column in zip((queries[one], targets[other]), pairs.T, strict=True)
         )
         identity = float((ours == theirs).mean())
-        hits[one].append(Hit(other, pairs, identity=identity))
+        # Millions of hits are in memory until they are written.
+        small = pairs.astype(np.int16 if pairs.max() < 1 << 15 else np.int32)
+        hits[one].append(Hit(other, small, identity=identity))
     return hits
 
 
 def _table(
     scratch: Path, command: str, fastas: Sequence[Mapping[str, str]], result: str, *options: object
 ) -> list[list[str]]:
-    """The cells of the table that a command makes of sequences, which are named by number."""
+    """The cells of the table that a command makes, whose first two name sequences.
+
+    The command sees their numbers: names may hold what it cuts off.
+    """
     with scratch_folder(scratch) as folder:
         files = [folder / f"{number}.fasta" for number in range(len(fastas))]
         for file, sequences in zip(files, fastas, strict=True):
             records = (f">{number}\n{row}\n" for number, row in enumerate(sequences.values()))
             write_text(file, "".join(records))
         _run(folder, command, *files, folder / "out", folder / "tmp", *options)
-        return [row.split("\t") for row in (folder / result).read_text("utf-8").splitlines()]
+        rows = [row.split("\t") for row in (folder / result).read_text("utf-8").splitlines()]
+    first, last = list(fastas[0]), list(fastas[-1])
+    return [[first[int(one)], last[int(other)], *rest] for one, other, *rest in rows]
 
 
 def _run(folder: Path, *arguments: object) -> None:

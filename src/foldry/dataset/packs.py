@@ -390,5 +390,4 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         return read_arrays(path, MAX_PACK)
     except ValueError as error:
-        what = f"is not a readable pack ({error})"
-        raise InputError(what, "replace it", where=path) from error
+        raise InputError(f"is not a readable pack ({error})", "replace it", where=path) from error

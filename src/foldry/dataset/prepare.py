@@ -220,13 +220,10 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
 
 def _structures(folder: Path) -> list[Path]:
     """All structure files; of a query's predictions the best alone."""
-    kept: dict[Path, Path] = {}
-    for path in _files(folder, STRUCTURE_SUFFIXES):
-        if not is_result(path):
-            kept[path] = path
-        elif stem(path) == "ranked_0":
-            kept.setdefault(path.parent, path)
-    return list(kept.values())
+    paths = _files(folder, STRUCTURE_SUFFIXES)
+    best = [path for path in paths if is_result(path) and stem(path) == "ranked_0"]
+    first = {path.parent: path for path in reversed(best)}
+    return [path for path in paths if not is_result(path) or path is first.get(path.parent)]
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
@@ -278,22 +275,19 @@ def _drop_copies(table: Sequence[Row]) -> list[Row]:
 
     The best has the best known resolution, then the highest pLDDT, then most atoms.
     """
-    first: dict[str, str] = {}
-    best: dict[str, Row] = {}
-    unique = [
-        replace(row, reason=f"{first[row.id]} has a chain of this name too")
-        if not row.reason and first.setdefault(row.id, row.file) != row.file
-        else row
-        for row in table
-    ]
-    for row in sorted((row for row in unique if not row.reason), key=_rank):
-        best.setdefault(row.sequence, row)
-    return [
-        row
-        if row.reason or best[row.sequence] is row
-        else replace(row, reason=f"the sequence of {best[row.sequence].id}")
-        for row in unique
-    ]
+    kept = [row for row in table if not row.reason]
+    first = {row.id: row.file for row in reversed(kept)}
+    ranked = sorted((row for row in kept if first[row.id] == row.file), key=_rank)
+    best = {row.sequence: row for row in reversed(ranked)}
+
+    def judged(row: Row) -> Row:
+        if row.reason or best.get(row.sequence) is row:
+            return row
+        if first[row.id] != row.file:
+            return replace(row, reason=f"{first[row.id]} has a chain of this name too")
+        return replace(row, reason=f"the sequence of {best[row.sequence].id}")
+
+    return [judged(row) for row in table]
 
 
 def _rank(row: Row) -> tuple[float, float, int, str]:

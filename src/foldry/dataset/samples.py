@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from foldry.dataset.packs import CLUSTERS, KnownChain, Library, check_clusters, read_table
 from foldry.errors import InputError
@@ -102,6 +102,17 @@ class Sample:
     draws: tuple[MSADraw, ...]
     truth: KnownChain
     chance: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """Some residues of the chain `name`: their places, rows, deletions, and confident atoms."""
+
+    name: str
+    window: Int[np.ndarray, " C"]
+    msa: Integer[np.ndarray, "M C"]
+    deletions: Float[np.ndarray, "M C"]
+    truth: KnownChain
 
 
 class TrainingSet:
@@ -217,14 +228,14 @@ class TrainingSet:
         Raises:
             InputError: The chain or its alignment is damaged, or no residue is confident.
         """
-        msa, deletions, window, truth = self._crop(name, config, rng)
-        templates = self._templates(name, truth, window, config, rng)
+        crop = self._crop(name, config, rng)
+        templates = self._templates(crop, config, rng)
         single = (
             any(each.mask.any() for each in templates) and rng.random() < config.single_row_fraction
         )
-        kept = np.zeros(1, np.int64) if single else _rows(len(msa), config, rng)
-        alignment, seed = (msa[kept], deletions[kept]), int(rng.integers(2**62))
-        sample = self._made(truth, alignment, templates, config, seed)
+        kept = np.zeros(1, np.int64) if single else _rows(len(crop.msa), config, rng)
+        shown = replace(crop, msa=crop.msa[kept], deletions=crop.deletions[kept])
+        sample = self._made(shown, templates, config, int(rng.integers(2**62)))
         return replace(sample, chance=rng.random())
 
     def whole_sample(self, name: str, config: SampleConfig, seed: int) -> Sample:
@@ -237,17 +248,14 @@ class TrainingSet:
             InputError: As `sample`.
         """
         rng = np.random.default_rng(seed)
-        msa, deletions, window, truth = self._crop(name, config, rng)
+        crop = self._crop(name, config, rng)
         hits = self._usable_hits(name) if config.template_fraction else []
-        laid = (self.library.lay_hit(name, hit).window(window) for hit in hits)
+        laid = (self.library.lay_hit(name, hit).window(crop.window) for hit in hits)
         best = list(islice(filter(_covers, laid), self.features.num_templates))
-        templates = best or [damage(truth, 0.0, 1.0, rng)]
-        return self._made(truth, (msa, deletions), templates, config, seed)
+        return self._made(crop, best or [damage(crop.truth, 0.0, 1.0, rng)], config, seed)
 
-    def _crop(
-        self, name: str, config: SampleConfig, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, Int[np.ndarray, " C"], KnownChain]:
-        """The residues of a sample: their rows, deletions, places, and confident atoms."""
+    def _crop(self, name: str, config: SampleConfig, rng: np.random.Generator) -> _Crop:
+        """The residues of a sample."""
         chain = self.library.chain(name)
         msa, deletions = self.library.alignment(name)
         if not (np.isfinite(chain.positions).all() and np.array_equal(msa[0], chain.aatype)):
@@ -257,53 +265,42 @@ class TrainingSet:
         if not confident.mask.any():
             raise InputError(f"{name} has no residue of pLDDT {config.min_plddt:g}", "leave it out")
         while True:
-            window = crop(chain, config, rng)
+            window = choose_window(chain, config, rng)
             truth = confident.window(window)
             if truth.mask.any():
-                return msa[:, window], deletions[:, window], window, truth
+                return _Crop(name, window, msa[:, window], deletions[:, window], truth)
 
     def _made(
-        self,
-        truth: KnownChain,
-        alignment: tuple[np.ndarray, np.ndarray],
-        templates: Sequence[KnownChain],
-        config: SampleConfig,
-        seed: int,
+        self, crop: _Crop, templates: Sequence[KnownChain], config: SampleConfig, seed: int
     ) -> Sample:
-        known = sequence_features(Query("sample", (Chain(("A",), truth.sequence),)))
-        rows, deletions = alignment
+        known = sequence_features(Query("sample", (Chain(("A",), crop.truth.sequence),)))
         drawn = replace(self.features, num_msa=config.num_rows, num_extra_msa=config.num_extra_rows)
         features = Features(
-            **vars(replace(known, residue_index=truth.residue_index)),
-            msa=rows,
-            deletion_matrix=deletions,
+            **vars(replace(known, residue_index=crop.truth.residue_index)),
+            msa=crop.msa,
+            deletion_matrix=crop.deletions,
             templates=template_features(templates, self.features.num_templates),
             config=drawn,
             seed=seed,
-            **alignment_statistics(rows, self.features),
+            **alignment_statistics(crop.msa, self.features),
         )
         draws = tuple(draw_msa(features, number) for number in range(config.max_passes))
-        return Sample(features, draws, truth)
+        return Sample(features, draws, crop.truth)
 
     def _templates(
-        self,
-        name: str,
-        truth: KnownChain,
-        window: Int[np.ndarray, " C"],
-        config: SampleConfig,
-        rng: np.random.Generator,
+        self, crop: _Crop, config: SampleConfig, rng: np.random.Generator
     ) -> list[KnownChain]:
-        """Templates of the window: the window itself with noise, some of the hits, or nothing."""
-        nothing = [damage(truth, 0.0, 1.0, rng)]
+        """Templates of the crop: the crop itself with noise, some of the hits, or nothing."""
+        nothing = [damage(crop.truth, 0.0, 1.0, rng)]
         if not self.features.num_templates:
             return nothing
         kind = rng.random()
         if kind < config.self_template_fraction:
-            return [damage(truth, rng.uniform(0.1, 1.0), rng.uniform(0.0, 0.3), rng)]
-        hits = self._draw_hits(name, rng)
+            return [damage(crop.truth, rng.uniform(0.1, 1.0), rng.uniform(0.0, 0.3), rng)]
+        hits = self._draw_hits(crop.name, rng)
         if kind >= config.self_template_fraction + config.template_fraction:
             return nothing
-        laid = [self.library.lay_hit(name, hit).window(window) for hit in hits]
+        laid = [self.library.lay_hit(crop.name, hit).window(crop.window) for hit in hits]
         laid = [
             damage(each, 0.3, rng.uniform(0.1, 0.4), rng) if rng.random() < 0.5 else each
             for each in laid
@@ -378,11 +375,11 @@ def sampling_weights(
     weights = np.array(
         [min(max(lengths[name], 256), 512) / sizes[clusters[name]] ** 0.5 for name in names]
     )
-    probabilities: Float[np.ndarray, " C"] = weights / weights.sum()
-    return probabilities
+    weights /= weights.sum()
+    return weights
 
 
-def crop(
+def choose_window(
     chain: KnownChain, config: SampleConfig, rng: np.random.Generator
 ) -> Int[np.ndarray, " C"]:
     """The residues of a sample: a run of them, or those around one of them."""

@@ -87,7 +87,9 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
             raise InputError("has no row", "put the queries first", where=place)
         query, alone = own.argmax(), np.flatnonzero(own & ~several)
         # The query is the first row of its own alignment too.
-        if not len(alone) or (part.letters[alone[0]] != part.letters[query]).any():
+        first = part.rows(alone[:1])
+        same = first.num_rows and (first.letters == part.letters[query]).all()
+        if not same or (first.insertions.place < length).any():
             alone = np.append(query, alone)
         paired = part.rows(several) if several.any() else None
         sequence = clean_sequence(part.rows([int(query)]).query, place)

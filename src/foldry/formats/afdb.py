@@ -43,7 +43,12 @@ def pae_json(pae: Float[np.ndarray, "N N"], max_pae: float) -> str:
     Args:
         pae: One row per aligned residue.
         max_pae: The largest error that the model's head can express, Å.
+
+    Raises:
+        InputError: The matrix is not square.
     """
+    if pae.ndim != 2 or pae.shape[0] != pae.shape[1]:
+        raise InputError(f"A PAE matrix of shape {pae.shape} is not square", "give N by N errors")
     rows = np.round(pae.astype(np.float64), 1).tolist()
     return _compact([{"predicted_aligned_error": rows, "max_predicted_aligned_error": max_pae}])
 

@@ -145,8 +145,10 @@ def encode_pae(pae: Float[np.ndarray, "N N"], step: float | None) -> dict[str, n
         step: Å between two values that are told apart, or None to keep them bit for bit.
 
     Raises:
-        ValueError: A value is not finite, or is out of range.
+        ValueError: The matrix is not square, or a value is not finite or is out of range.
     """
+    if pae.ndim != 2 or pae.shape[0] != pae.shape[1]:
+        raise ValueError("PAE is not a square matrix")
     if step is None:
         return {"pae.exact": split_floats(pae)}
     rows = np.diff(_on_grid(pae, step), axis=1, prepend=0)
@@ -204,9 +206,8 @@ def decode_structure(arrays: _Arrays, name: str) -> Structure:
     Raises:
         ValueError: The arrays are not those of a structure.
     """
-    packed = _get(arrays, "atom_mask")
-    size = len(packed) if packed.ndim else -1
-    mask = unpack_mask(packed)
+    mask = unpack_mask(_get(arrays, "atom_mask"))
+    size = len(mask)
     aatype = _of_residues(arrays, "aatype", "i", size)
     if size and (aatype.min() < 0 or aatype.max() > UNKNOWN):
         raise ValueError("aatype has codes that are not residues")

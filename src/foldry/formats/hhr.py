@@ -12,7 +12,7 @@ from foldry.errors import InputError
 from foldry.query import Hit
 
 _HIT: Final = re.compile(
-    r"\s*\n>(?P<title>(?P<name>\S+).*)\nProbab=(?P<probability>\S+)\s+E-value=(?P<e_value>\S+)"
+    r"\s*\n>(?P<title>(?P<name>\S+).*)\nProbab=(?P<probability>[\d.]+)\s+E-value=(?P<e_value>[\d.+-eE]+)"
     r".*\sAligned_cols=(?P<columns>\d+)\s+Identities=(?P<identity>\d+)%.*"
     r"\sSum_probs=(?P<sum_probs>inf|\d+(?:\.\d*)?)"
 )

@@ -152,7 +152,7 @@ def _chain(entry: Any, path: Path, place: str, num_before: int) -> Chain:
     _check_keys(protein, known, place, refused=("modifications", "glycans"))
     ids = _ids(protein, place, num_before)
     sequence = clean_sequence(protein.get("sequence") or "", place)
-    alignment, paired = (_alignment(protein, key, path, place) for key in _MSAS)
+    alignment, paired = (_alignment(protein, key, path, place, sequence) for key in _MSAS)
     templates = [
         _template(template, path, f"{place} template {number}", len(sequence))
         for number, template in enumerate(protein.get("templates") or [], start=1)
@@ -171,10 +171,19 @@ def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, 
     return tuple(protein["id"]) if isinstance(protein["id"], list) else (protein["id"],)
 
 
-def _alignment(protein: Mapping[str, Any], key: str, path: Path, place: str) -> Alignment | None:
+def _alignment(
+    protein: Mapping[str, Any], key: str, path: Path, place: str, sequence: str
+) -> Alignment | None:
     """The alignment under `key` or `keyPath`; none where it is left out or empty."""
     data, source = _content(protein, key, path, place)
-    return parse_a3m(decode(data, source), source) if data else None
+    if not data:
+        return None
+    rows = parse_a3m(decode(data, source), source)
+    for ours, theirs in zip(sequence, rows.query, strict=False):
+        if ours == "X" and theirs not in "XUOBZJ":
+            what = f"begins with another sequence ({theirs} for X)"
+            raise InputError(what, "put the chain's sequence first", where=source)
+    return rows
 
 
 def _content(entry: Mapping[str, Any], key: str, path: Path, place: str) -> tuple[bytes, str]:

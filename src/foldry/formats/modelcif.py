@@ -178,23 +178,14 @@ def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:
     entities: dict[str, modelcif.Entity] = {}
     units = []
     for chain in query.chains:
-        entity = entities.setdefault(
-            chain.sequence,
-            modelcif.Entity(
-                ["UNK" if letter == "X" else letter for letter in chain.sequence],
-                description=_plain(f"{query.name}, chain {' '.join(chain.ids)}"),
-            ),
-        )
+        letters = ["UNK" if letter == "X" else letter for letter in chain.sequence]
+        title = _plain(f"{query.name}, chain {' '.join(chain.ids)}")
+        entity = entities.setdefault(chain.sequence, modelcif.Entity(letters, description=title))
         for chain_id in chain.ids:
-            numbers = structure.residue_number[structure.chain_id == chain_id]
-            units.append(
-                modelcif.AsymUnit(
-                    entity,
-                    details=f"Chain {chain_id}",
-                    id=chain_id,
-                    auth_seq_id_map=dict(enumerate(numbers.tolist(), start=1)),
-                )
-            )
+            numbers = structure.residue_number[structure.chain_id == chain_id].tolist()
+            unit = modelcif.AsymUnit(entity, details=f"Chain {chain_id}", id=chain_id)
+            unit.auth_seq_id_map = dict(enumerate(numbers, start=1))
+            units.append(unit)
     return units
 
 
@@ -209,25 +200,16 @@ def _protocol(
     query: Query, units: list[modelcif.AsymUnit], model: _Atoms, record: ModelRecord
 ) -> modelcif.protocol.Protocol:
     protocol = modelcif.protocol.Protocol()
-    protocol.steps.append(
-        modelcif.protocol.ModelingStep(
-            input_data=modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units)),
-            output_data=model,
-            name="Prediction",
-            details=_plain(_inputs(query, record.model_name)),
-            software=_software(record.prediction),
-        )
-    )
+    entities = modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units))
+    step = modelcif.protocol.ModelingStep(entities, model, name="Prediction")
+    step.details = _plain(_inputs(query, record.model_name))
+    step.software = _software(record.prediction)
+    protocol.steps.append(step)
     if record.relaxation is not None:
-        protocol.steps.append(
-            modelcif.protocol.ModelRefinementStep(
-                input_data=model,
-                output_data=model,
-                name="Relaxation",
-                details="Energy minimised in Amber's force field, restrained to the prediction.",
-                software=_software(record.relaxation),
-            )
-        )
+        step = modelcif.protocol.ModelRefinementStep(model, model, name="Relaxation")
+        step.details = "Energy minimised in Amber's force field, restrained to the prediction."
+        step.software = _software(record.relaxation)
+        protocol.steps.append(step)
     return protocol
 
 

@@ -53,7 +53,5 @@ def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
         for row in rows:
             yield [cell.strip() for cell in row]
     except csv.Error as error:
-        number = rows.line_num  # type: ignore[attr-defined]
-        raise InputError(
-            f"is not valid CSV ({error})", "fix it", where=f"{path}, line {number}"
-        ) from None
+        where = f"{path}, line {rows.line_num}"  # type: ignore[attr-defined]
+        raise InputError(f"is not valid CSV ({error})", "fix it", where=where) from None

@@ -42,7 +42,7 @@ def entry_of(text: str) -> str:
 def template_mmcif(hit: Hit) -> str:
     """The mmCIF text of a hit's chain: all residues of its sequence, and the atoms of those seen.
 
-    Coordinates have 3 decimals, B factors 2.
+    Coordinates have 3 decimals, B factors single precision.
 
     Raises:
         InputError: The hit has no structure.
@@ -61,7 +61,7 @@ def template_mmcif(hit: Hit) -> str:
             atom = gemmi.Atom()
             atom.name, atom.element = ATOM37[slot], gemmi.Element(ATOM37[slot][0])
             atom.pos = gemmi.Position(*places[row][slot])
-            atom.b_iso = round(float(structure.b_factor[row, slot]), 2)
+            atom.b_iso = float(structure.b_factor[row, slot])
             residue.add_atom(atom)
         chain.add_residue(residue)
     entity = gemmi.Entity("1")

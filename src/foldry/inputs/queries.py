@@ -16,7 +16,7 @@ from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
 from foldry.formats.sequence import at, chain_names, clean_sequence, safe_name
 from foldry.formats.stockholm import parse_stockholm
-from foldry.query import Alignment, Chain, Query
+from foldry.query import MAX_CHAINS, Alignment, Chain, Query
 from foldry.store.files import read_text, stem
 
 FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
@@ -152,8 +152,11 @@ def split_chains(sequences: str, place: str) -> list[str]:
     """The sequences of a complex that is written with `:` between its chains.
 
     Raises:
-        InputError: As `clean_sequence`.
+        InputError: As `clean_sequence`, or there are more than `MAX_CHAINS`.
     """
+    number = sequences.count(":") + 1
+    if number > MAX_CHAINS:
+        raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS}", where=place)
     return [clean_sequence(part, place) for part in sequences.split(":")]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -77,28 +77,20 @@ class Kept:
         except (ValueError, KeyError, TypeError):
             return None
 
-    def save_relaxed(self, key: str, prediction: Prediction) -> None:
-        """Keep what relaxation changed in a prediction.
+    def save_relaxed(self, key: str, structure: Structure, relaxation: Relaxation) -> None:
+        """Keep what a relaxation ended in.
 
         Raises:
             InputError: The folder cannot be written.
             DiskFullError: No space is left.
         """
-        changed = {"relaxation": prediction.relaxation, "provenance": prediction.provenance}
-        record = {name: asdict(value) for name, value in changed.items() if value is not None}
-        _write(self._path(f"{key}.relaxed"), record, prediction.structure, {})
+        _write(self._path(f"{key}.relaxed"), asdict(relaxation), structure, {})
 
-    def load_relaxed(self, key: str, prediction: Prediction) -> Prediction | None:
-        """A prediction as it was relaxed before; None where that is missing or damaged."""
+    def load_relaxed(self, key: str, name: str) -> tuple[Structure, Relaxation] | None:
+        """What a relaxation ended in before, the structure called so; None where it is damaged."""
         try:
-            record, structure, _ = _read(self._path(f"{key}.relaxed"), prediction.query.name)
-            return replace(
-                prediction,
-                structure=structure,
-                unrelaxed=prediction,
-                relaxation=Relaxation(**record["relaxation"]),
-                provenance=Provenance(**record["provenance"]),
-            )
+            record, structure, _ = _read(self._path(f"{key}.relaxed"), name)
+            return structure, Relaxation(**record)
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -19,8 +19,8 @@ from foldry.errors import (
     as_foldry_error,
     is_memory_error,
 )
-from foldry.formats.coordinates import read_structure
 from foldry.inputs.queries import read_query
+from foldry.inputs.structures import read_named
 from foldry.model.alphafold import AlphaFold
 from foldry.predict import stages
 from foldry.predict.kept import Kept
@@ -90,7 +90,7 @@ def fold(
     query: Query | str | Path,
     weights: str | Path = "mini",
     *,
-    templates: Sequence[Structure | str | Path] = (),
+    templates: Structure | str | Path | Sequence[Structure | str | Path] = (),
     out: str | Path | None = None,
     **settings: Any,
 ) -> list[Prediction]:
@@ -99,13 +99,16 @@ def fold(
     Args:
         query: A `Query`, or the path of a FASTA, a3m, Stockholm or JSON file with one query.
         weights: `mini`, a file of parameters or a folder of them.
-        templates: Known structures, or their files, to start from; they are aligned to the query.
+        templates: A known structure or several to start from, or their files, `FILE:A` for a
+            chain; they are aligned to the query.
         out: Folder for a folder of files, named after the query; of an earlier call's files there,
             those that this one does not write are removed. None writes nothing.
-        settings: Fields of `foldry.Settings`, such as `num_recycles=3`.
+        settings: Fields of `foldry.Settings`, such as `num_recycles=3`. What an interrupted run
+            kept in `out` is used unless `force` is set; what is finished there is replaced.
 
     Raises:
         InputError: The query, a template, the weights or a setting is not usable.
+        MissingError: The device, or what relaxation needs, is not there.
         BusyError: Another process writes the files of this query.
 
     Example:
@@ -114,14 +117,14 @@ def fold(
         >>> best.structure.atom_positions.shape
         (63, 37, 3)
     """
-    chosen = Settings(weights=str(weights), **settings)
+    chosen = Settings(weights=weights, **settings)  # type: ignore[arg-type]
     asked = query if isinstance(query, Query) else read_query(query)
-    known = [
-        each if isinstance(each, Structure) else read_structure(Path(each)) for each in templates
-    ]
+    several = [templates] if isinstance(templates, Structure | str | Path) else templates
+    known = [each if isinstance(each, Structure) else read_named(str(each)) for each in several]
     work = Work(stages.with_templates(asked, known), chosen)
     if out is not None:
-        ResultsFolder(Path(out), force=True).publish(work.query, work.key, work.predict)
+        folder = ResultsFolder(Path(out), force=True, keep_work=chosen.relax != "none")
+        folder.publish(work.query, work.key, work.predict)
     with work.predict(None) as predictions:
         return list(predictions)
 
@@ -149,7 +152,6 @@ def run(
     queries: Iterable[Query],
     settings: Settings,
     publishers: Sequence[Publisher],
-    templates: Sequence[Structure] = (),
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
     """Predict and publish one query after the other; one that fails does not stop the others.
@@ -159,7 +161,6 @@ def run(
             search, may run ahead.
         settings: Of all queries.
         publishers: Each gets every query; the predictions are computed once.
-        templates: Known structures that every query starts from.
         progress: Is called as a query goes on.
 
     Yields:
@@ -170,7 +171,7 @@ def run(
     """
     for query in queries:
         try:
-            yield _run_one(query, settings, publishers, templates, progress)
+            yield _run_one(query, settings, publishers, progress)
         except Exception as error:  # one query's failure, whatever it is, must not stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
@@ -184,12 +185,18 @@ def _run_one(
     query: Query,
     settings: Settings,
     publishers: Sequence[Publisher],
-    templates: Sequence[Structure],
     progress: Progress | None,
 ) -> Outcome:
-    work = Work(stages.with_templates(query, templates), settings, progress)
+    work = Work(query, settings, progress)
     notice = work.networks[0].notice
-    published = [each.publish(work.query, work.key, work.predict) for each in publishers]
+    published, errors = [], []
+    for each in publishers:
+        try:
+            published.append(each.publish(query, work.key, work.predict))
+        except Exception as error:  # the others get the query all the same
+            errors.append(error)
+    if errors:
+        raise errors[0]
     if not any(published):
         return Outcome(query.name, "resumed", notice=notice)
     with work.predict(None) as predictions:
@@ -233,9 +240,11 @@ class Work:
     @contextmanager
     def predict(self, folder: Path | None) -> Iterator[Sequence[Prediction]]:
         """The predictions, best first; see `Predict`."""
+        if self._predictions is not None:
+            yield self._predictions
+            return
         kept = None if folder is None else Kept(folder)
-        if self._predictions is None:
-            self._predictions = self._compute(kept)
+        self._predictions = self._compute(kept)
         yield self._predictions
         if kept is not None:
             kept.drop_others()
@@ -268,11 +277,11 @@ class Work:
 
     def _relaxed(self, prediction: Prediction, kept: Kept | None) -> Prediction:
         key = stages.relaxed_key(prediction, self.settings)
-        if kept and not self.settings.force and (known := kept.load_relaxed(key, prediction)):
-            return known
+        if kept and not self.settings.force and (known := kept.load_relaxed(key, self.query.name)):
+            return stages.relaxed(prediction, *known, self.settings)
         relaxed = stages.relax(prediction, self.settings)
-        if kept and relaxed.unrelaxed:  # what failed is tried again
-            kept.save_relaxed(key, relaxed)
+        if kept and relaxed.unrelaxed and relaxed.relaxation:  # what failed is tried again
+            kept.save_relaxed(key, relaxed.structure, relaxed.relaxation)
         return relaxed
 
 

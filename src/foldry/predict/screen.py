@@ -129,7 +129,9 @@ def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
     pDockQ2 is of the higher chain. Where a protein has several chains, ipTM and the ranking are of
     that interface too: the whole complex's would praise how a bait's own chains fit.
     """
-    best = read_results(folder)[0]
+    [best] = read_results(folder, most=1)
+    if best.provenance is None:
+        raise InputError("has no scores", "predict the pair again", where=folder)
     found = dict(best.numbers)
     between = [each for each in best.interfaces if _is_between(each, pair)]
     if not between:

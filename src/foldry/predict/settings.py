@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from foldry.errors import InputError
@@ -68,10 +69,9 @@ class Number:
         except (TypeError, ValueError, OverflowError):
             pass
         what = "a whole number" if self.kind is int else "a finite number"
-        bounds = (
-            f"{self.least} or more" if self.most == math.inf else f"{self.least} to {self.most}"
-        )
-        raise ValueError(f"give {what} of {bounds}")
+        if self.most == math.inf:
+            raise ValueError(f"give {what} of {self.least} or more")
+        raise ValueError(f"give {what} from {self.least} to {self.most}")
 
 
 def _one_of(*choices: str) -> Read:
@@ -87,6 +87,12 @@ def _flag(value: Any) -> bool:
     if not isinstance(value, bool):
         raise ValueError("give True or False")
     return value
+
+
+def _place(value: Any) -> str:
+    if not isinstance(value, str | Path):
+        raise ValueError("write mini, or the path of a file or folder of parameters")
+    return str(value)
 
 
 def _device(value: Any) -> str:
@@ -107,12 +113,14 @@ def read_models(value: Any) -> tuple[str, ...] | None:
     if value == "all":
         return None
     chosen: list[str] = []
-    for part in _parts(value):
+    for part in _parts(value, "('1', '2')"):
         ends = re.fullmatch(r"([1-5])-([1-5])", part)
         names = [str(n) for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [part]
         if not names or not all(re.fullmatch(r"[1-5]|[A-Za-z]\w*", name) for name in names):
             raise ValueError("write numbers from 1 to 5 as 1-5 or 1,3, or names as model_1_ptm")
         chosen += names
+    if not chosen:
+        raise ValueError("name at least one network")
     return tuple(dict.fromkeys(chosen))
 
 
@@ -125,7 +133,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     from foldry.query import MAX_SEED, MAX_SEEDS  # noqa: PLC0415  (NumPy slows help down)
 
     chosen: list[int] = []
-    for part in _parts(value):
+    for part in _parts(value, "(0, 1)"):
         ends = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
         if not first <= last <= MAX_SEED or len(chosen) + last - first >= MAX_SEEDS:
@@ -142,7 +150,7 @@ def read_max_msa(value: Any) -> tuple[int, int]:
     Raises:
         ValueError: They are not two whole numbers, the first at least 1.
     """
-    parts = value.split(":") if isinstance(value, str) else _parts(value)
+    parts = value.split(":") if isinstance(value, str) else _parts(value, "(512, 1024)")
     if (
         len(parts) != 2
         or not all(re.fullmatch(r"\d{1,6}", part) for part in parts)
@@ -152,12 +160,12 @@ def read_max_msa(value: Any) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _parts(value: Any) -> list[str]:
+def _parts(value: Any, example: str) -> list[str]:
     """Text that is parted by commas, or the members of a list."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     if not isinstance(value, Sequence):
-        raise ValueError("give a list, such as (0, 1)")
+        raise ValueError(f"give a list, such as {example}")
     return [str(part) for part in value]
 
 
@@ -169,16 +177,16 @@ class Settings:
         InputError: A value is out of bounds or unknown.
 
     Example:
-        >>> Settings(seeds="0-2", num_recycles=3).seeds
-        (0, 1, 2)
+        >>> Settings(seeds=(0, 1), num_recycles=3).of_stage("run")["seeds"]
+        (0, 1)
     """
 
     weights: str = _setting(
-        "mini", "mini, or a file or folder of parameters.", "network", str, "WHICH"
+        "mini", "mini, or parameters: a file or a folder.", "network", _place, "WHICH"
     )
     models: tuple[str, ...] | None = _setting(
         None,
-        "Networks to run: 1-5, 1,3, model_1_ptm or all.",
+        "Networks: 1-5, 1,3, model_1_ptm or all.",
         "network",
         read_models,
         "LIST",
@@ -197,11 +205,11 @@ class Settings:
     )
     seeds: tuple[int, ...] = _setting(
         (),
-        "Random seeds, e.g. 0-4 or 1,7.",
+        "Random seeds, e.g. 0-4 or 1,7. Default: the query's seeds, otherwise 0.",
         "run",
         read_seeds,
         "LIST",
-        in_words="the query's seeds, otherwise 0",
+        in_words="the query's, otherwise `0`",
     )
     max_msa: tuple[int, int] | None = _setting(
         None, "Rows read as clusters and as extra rows.", "featurise", read_max_msa, "N:EXTRA"
@@ -233,14 +241,14 @@ class Settings:
     )
     relax: str = _setting(
         "none",
-        "Predictions to relax: none, best or all.",
+        "Relax none, the best or all.",
         "relax",
         _one_of("none", "best", "all"),
         "WHICH",
     )
     relax_platform: str = _setting(
         "auto",
-        "Where to relax: auto, cuda, cpu or reference.",
+        "Relax on auto, cuda, cpu or reference.",
         "run",
         _one_of("auto", *PLATFORMS),
         "NAME",

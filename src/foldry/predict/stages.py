@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final
@@ -33,6 +33,7 @@ from foldry.predict.recycle import recycle
 from foldry.predict.settings import Settings
 from foldry.query import Hit, Query
 from foldry.relax.relax import relax_structure
+from foldry.relax.result import Relaxation
 from foldry.residues import ATOM37_MASK, encode_sequence
 from foldry.results.prediction import Confidence, Prediction, Provenance
 from foldry.store.hashes import content_key
@@ -70,6 +71,8 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     Raises:
         InputError: A template cannot be aligned to any chain.
     """
+    if not templates:
+        return query
     hits: list[list[Hit]] = [[] for _ in query.chains]
     for template in templates:
         refusals: dict[str, InputError] = {}
@@ -120,9 +123,12 @@ def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPredic
         return [stack_draws([draw_msa(features, cycle, member)], device) for member in members]
 
     set_dropout(model, settings.dropout)
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.inference_mode():
-        torch.manual_seed(features.seed)
+    on_gpu = device.type == "cuda"
+    with torch.random.fork_rng([device] if on_gpu else []), torch.inference_mode():
+        torch.default_generator.manual_seed(features.seed)  # `torch.manual_seed` sets all devices
+        if on_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(features.seed)
         result, num_recycles = recycle(
             model, inputs, draw, config.num_recycles, config.recycle_tolerance
         )
@@ -135,7 +141,8 @@ def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPredic
         final = result.representations
         kept["single"] = final.single[0].float().cpu().numpy()
         kept["pair"] = final.pair[0].float().cpu().numpy()
-    return RawPrediction(**vars(sure), atom_positions=atoms, num_recycles=num_recycles, **kept)
+    found = {each.name: getattr(sure, each.name) for each in fields(sure)}
+    return RawPrediction(**found, atom_positions=atoms, num_recycles=num_recycles, **kept)
 
 
 def prediction_key(features: str, settings: Settings) -> str:
@@ -158,7 +165,8 @@ def assemble(query: Query, raw: RawPrediction, provenance: Provenance) -> Predic
         atom_mask=mask,
         b_factor=raw.plddt[:, None] * mask,
     )
-    numbers = {k: v for k, v in vars(raw).items() if k not in ("atom_positions", "num_recycles")}
+    names = {each.name for each in fields(raw)} - {"atom_positions", "num_recycles"}
+    numbers = {name: getattr(raw, name) for name in names}
     return Prediction(query=query, structure=structure, provenance=provenance, **numbers)
 
 
@@ -195,6 +203,13 @@ def relax(prediction: Prediction, settings: Settings) -> Prediction:
         settings.relax_rounds,
         settings.relax_seconds,
     )
+    return relaxed(prediction, structure, relaxation, settings)
+
+
+def relaxed(
+    prediction: Prediction, structure: Structure, relaxation: Relaxation, settings: Settings
+) -> Prediction:
+    """The prediction with what its relaxation ended in."""
     if not relaxation.relaxed:
         return replace(prediction, relaxation=relaxation)
     before = prediction.provenance

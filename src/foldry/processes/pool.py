@@ -13,7 +13,13 @@ class _Pool(ProcessPoolExecutor):
     """A pool that, left by an exception, does not begin what still waits."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.shutdown(cancel_futures=kind is not None)
+        try:
+            self.shutdown(cancel_futures=kind is not None)
+        except RuntimeError:  # its thread could not start: why is the exception that left it
+            for child in multiprocessing.active_children():
+                child.kill()
+            if kind is None:
+                raise
 
 
 def worker_pool(num_workers: int) -> ProcessPoolExecutor:

@@ -37,6 +37,8 @@ def find_platform(name: str) -> Any:
             openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
         except openmm.OpenMMException as error:
             reason = " ".join(str(error).split())
+            if is_memory_error(RuntimeError(reason)):
+                raise MemoryError(reason) from None
         else:
             return platform
     raise MissingError(f"OpenMM cannot compute on {name} here ({reason})", "choose cpu")

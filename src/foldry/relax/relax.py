@@ -60,7 +60,7 @@ def relax_structure(
         max_seconds: Time after which it ends with what it has.
 
     Raises:
-        InputError: The platform is unknown.
+        InputError: The platform is unknown, or rounds or time are not above 0.
         MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
         MemoryError: Memory ran out.
 
@@ -70,6 +70,10 @@ def relax_structure(
         >>> how.clashes_before, how.clashes_after  # doctest: +SKIP
         (12, 0)
     """
+    if not isinstance(structure, Structure):
+        raise InputError(f"A {type(structure).__name__} is not a structure", "give one")
+    if not (max_rounds >= 1 and max_seconds > 0):
+        raise InputError("Relaxing needs at least one round and some time", "give more")
     found = find_platform(platform)
     start = time.monotonic()
     try:

@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from foldry.results.render import modelcif_text, prediction_files, ranking_json
 from foldry.results.report import report_html
 from foldry.score.confidence import quoted
 from foldry.store.files import check_folder, make_folder, read_text, remove, write_bytes, write_json
-from foldry.store.hashes import file_sha256
+from foldry.store.hashes import Content, file_sha256
 from foldry.store.locks import hold
 
 RECORD: Final = "fold.json"
@@ -169,8 +169,8 @@ def _write(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
     ]
 
 
-@dataclass(frozen=True)
-class StoredInterface:
+@dataclass(frozen=True, eq=False)
+class StoredInterface(Content):
     """Two chains of a stored prediction.
 
     Attributes:
@@ -193,8 +193,8 @@ class StoredInterface:
         return float(quoted(key, np.array([[np.nan, forth], [back, np.nan]]))[0, 1])
 
 
-@dataclass(frozen=True)
-class StoredPrediction:
+@dataclass(frozen=True, eq=False)
+class StoredPrediction(Content):
     """One prediction as its folder has it; what AlphaFold's own program does not write is None.
 
     Attributes:
@@ -220,10 +220,14 @@ class StoredPrediction:
     relaxation: Relaxation | None
 
 
-def read_results(folder: Path) -> list[StoredPrediction]:
+def read_results(folder: Path, most: int | None = None) -> list[StoredPrediction]:
     """The predictions of a query's folder, best first.
 
     Folders of earlier versions and of AlphaFold's own program are read too.
+
+    Args:
+        folder: The query's folder.
+        most: How many predictions are read; None reads all.
 
     Raises:
         InputError: It is no such folder, or a file in it is damaged.
@@ -235,37 +239,46 @@ def read_results(folder: Path) -> list[StoredPrediction]:
     try:
         order = json.loads(read_text(folder / RANKING))["order"]
         names = [Path(name).name for name in order if isinstance(order, list)]
-        found = [_stored(folder, name, rank) for rank, name in enumerate(names)]
-    except (InputError, ValueError, LookupError, TypeError, AttributeError):
-        found = []
-    if not found:
+    except (ValueError, LookupError, TypeError, RecursionError):
+        names = []
+    if not names:
         raise InputError(
             "is not a folder of one query's results",
             "give such a folder, or a structure file",
             where=folder,
         )
-    return found
+    return [_stored(folder, name, rank) for rank, name in enumerate(names[:most])]
 
 
 def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
     path, pae = folder / f"scores_{name}.json", folder / f"pae_{name}.json"
-    scores = json.loads(read_text(path)) if path.is_file() else {}
-    interfaces = [
-        StoredInterface(
-            tuple(each.pop("chains")),
-            {k: tuple(v) if isinstance(v, list) else v for k, v in each.items()},
+    try:
+        scores = json.loads(read_text(path)) if path.is_file() else {}
+        interfaces = [
+            StoredInterface(
+                tuple(each.pop("chains")),
+                {key: tuple(v) if isinstance(v, list) else v for key, v in each.items()},
+            )
+            for each in scores.get("interfaces", ())
+        ]
+        relaxation = scores.get("relaxation")
+        return StoredPrediction(
+            name=name,
+            structure=folder / f"ranked_{rank}.cif",
+            pae=pae if pae.is_file() else None,
+            numbers={key: scores.get(key) for key in WHOLE},
+            chains={each.pop("chain"): each for each in scores.get("chains", ())},
+            interfaces=tuple(interfaces),
+            plddt=np.array(scores["plddt"], np.float64) if scores else None,
+            provenance=_provenance(scores["provenance"]) if scores else None,
+            relaxation=None if relaxation is None else Relaxation(**relaxation),
         )
-        for each in scores.get("interfaces", ())
-    ]
-    relaxation = scores.get("relaxation")
-    return StoredPrediction(
-        name=name,
-        structure=folder / f"ranked_{rank}.cif",
-        pae=pae if pae.is_file() else None,
-        numbers={key: scores.get(key) for key in WHOLE},
-        chains={each.pop("chain"): each for each in scores.get("chains", ())},
-        interfaces=tuple(interfaces),
-        plddt=np.array(scores["plddt"], np.float64) if scores else None,
-        provenance=Provenance(**scores["provenance"]) if scores else None,
-        relaxation=None if relaxation is None else Relaxation(**relaxation),
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        raise InputError("is damaged", "predict it again", where=path) from None
+
+
+def _provenance(record: dict[str, Any]) -> Provenance:
+    """What this version knows of it; a later one may have written more."""
+    return Provenance(
+        **{each.name: record[each.name] for each in fields(Provenance) if each.name in record}
     )

@@ -14,8 +14,8 @@ from foldry.store.hashes import Content
 from foldry.structure import Structure
 
 
-@dataclass(frozen=True)
-class Provenance:
+@dataclass(frozen=True, eq=False)
+class Provenance(Content):
     """How a prediction was made, enough to make it again.
 
     Attributes:

@@ -139,6 +139,10 @@ def compare(
         1.0
     """
     for structure in (model, reference):
+        if not isinstance(structure, Structure):
+            raise InputError(
+                f"A {type(structure).__name__} is not a structure", "give two structures"
+            )
         _check_finite(structure)
     match = match_residues(model, reference, align)
     here, there = match.pairs.T

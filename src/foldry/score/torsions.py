@@ -114,11 +114,14 @@ def torsion_agreement(
     right[there, 5] = angle_difference(model.psi[here], reference.psi[there]) <= _SAME_BACKBONE
     known = np.isfinite(np.column_stack([reference.chi, reference.phi, reference.psi]))
 
-    def share(*angles: int) -> float:
-        judged = right[known[:, angles].all(axis=1)][:, angles]
+    def share(judged_by: list[int], angles: list[int]) -> float:
+        judged = right[known[:, judged_by].all(axis=1)][:, angles]
         return float(np.mean(judged.all(axis=1))) if len(judged) else float("nan")
 
-    return TorsionAgreement(chi1=share(0), chi1_2=share(0, 1), phi_psi=share(4, 5))
+    # A reference without N has chi2 and no chi1: its residue counts as wrong in chi1_2.
+    return TorsionAgreement(
+        chi1=share([0], [0]), chi1_2=share([1], [0, 1]), phi_psi=share([4, 5], [4, 5])
+    )
 
 
 def angle_difference(

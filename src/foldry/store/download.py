@@ -174,26 +174,17 @@ def _receive(
             raise OutsideError(what, "run the command again", where=url)
         check_space(part.parent, remote.size - offset + spare)
         write_text(_notes(part), json.dumps({"url": url, "etag": remote.etag, "size": remote.size}))
-        arrived = _write(part, offset, _chunks(response), remote.size, progress)
+        with writing(part), part.open("r+b" if offset else "wb") as file:
+            file.truncate(offset)
+            file.seek(offset)
+            for chunk in _chunks(response):
+                file.write(chunk)
+                if progress is not None:
+                    progress(file.tell(), remote.size)
+            arrived = file.tell()
     if arrived != remote.size:
         raise _BrokenError(f"it broke off after {arrived:,} of {remote.size:,} bytes")
     return remote
-
-
-def _write(
-    part: Path, offset: int, chunks: Iterator[bytes], size: int, progress: Progress | None
-) -> int:
-    """Add what arrives to `part` from `offset` on; returns how many bytes it has then."""
-    arrived = offset
-    with writing(part), part.open("r+b" if offset else "wb") as file:
-        file.truncate(offset)
-        file.seek(offset)
-        for chunk in chunks:
-            file.write(chunk)
-            arrived += len(chunk)
-            if progress is not None:
-                progress(arrived, size)
-    return arrived
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
@@ -263,9 +254,7 @@ def _check_stated(remote: _Remote, part: Path) -> str:
     if base64.b64encode(digest).decode() != expected:
         remove(part)
         remove(_notes(part))
-        what = (
-            f"what came from {remote.url} is not what the server says it is (MD5 {expected} in "
-            "base64) and was removed"
-        )
-        raise OutsideError(what, "run the command again, or give another", code=NO_ADDRESS)
+        what = f"is not what the server says it is (MD5 {expected} in base64) and was removed"
+        advice = "run the command again, or give another address"
+        raise OutsideError(what, advice, where=remote.url, code=NO_ADDRESS)
     return f"md5 {digest.hex()}, as the server states it"

@@ -30,7 +30,7 @@ def file_digest(path: Path, algorithm: str) -> bytes:
 
 
 def content_key(value: object) -> str:
-    """SHA-256 of a value: equal for equal content, whatever process makes it.
+    """SHA-256 of a value: equal for equal content, dictionaries in the same order.
 
     Args:
         value: What JSON can write; also NumPy arrays, dataclasses (by their compared fields) and
@@ -49,7 +49,7 @@ def _plain(value: object) -> object:
     if is_dataclass(value):
         return _compared(value)
     if isinstance(value, np.ndarray):
-        if value.dtype.kind in "US":  # of any width
+        if value.dtype.kind in "UO":  # text of any width
             return value.tolist()
         data = np.ascontiguousarray(value).data
         return [value.dtype.str, value.shape, sha256(data.cast("B") if value.size else b"")]

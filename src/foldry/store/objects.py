@@ -110,10 +110,8 @@ class ObjectStore:
 
     def digests(self) -> Iterator[str]:
         """The hashes of all objects, in no order."""
-        for path in self.folder.glob("??/*"):
-            name = path.parent.name + path.name
-            if _DIGEST.fullmatch(name):
-                yield name
+        names = (path.parent.name + path.name for path in self.folder.glob("??/*"))
+        return filter(_DIGEST.fullmatch, names)
 
     def gc(self, named: Collection[str], grace: float = GRACE_SECONDS) -> int:
         """Remove objects that nothing names, but for the youngest.

@@ -81,8 +81,7 @@ def pack(
             refuse, all is more than `MAX_UNPACKED`, or `out` holds something else.
     """
     load(weights)  # so that the machine that unpacks them can
-    splits = sorted(path.stem for path in (folder / "splits").glob("*.tsv"))
-    splits = [split for split in splits if split != packs.CLUSTERS]
+    splits = sorted({path.stem for path in (folder / "splits").glob("*.tsv")} - {packs.CLUSTERS})
     strange = [split for split in splits if not _SPLIT.fullmatch(split)]
     if not splits:
         where = folder / "splits"
@@ -113,7 +112,7 @@ def _pack(folder: Path, splits: Sequence[str], weights: Path, max_rows: int) -> 
             name = f"splits/{table}.tsv"
             archive.writestr(_member(name), (folder / name).read_bytes())
         archive.writestr(_member(WEIGHTS), weights.read_bytes())
-        _check_size(archive, folder)
+        _check_size(_unpacked(archive), folder)
     return file.getvalue()
 
 
@@ -136,24 +135,23 @@ def unpack(bundle: Path, out: Path) -> None:
         raise InputError("names no splits", "pack the bundle again", where=bundle / MANIFEST)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, hold_file(out), new_folder(out) as new:
-            _check_size(archive, bundle)
+            _check_size(_unpacked(archive), bundle)
             _unpack(archive, splits, new)
     except (FoldryError, OSError, MemoryError):
         raise
     except Exception as error:  # wrong bytes make zipfile, LZMA and NumPy raise nearly anything
-        why = str(error) or type(error).__name__
-        what = f"is not a readable bundle ({why})"
+        what = f"is not a readable bundle ({str(error) or type(error).__name__})"
         raise InputError(what, "pack it again", where=bundle) from error
 
 
 def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
     for split in splits:
-        made = {
-            "structures": packs.structure_arrays(_chains(_take(archive, f"structures/{split}"))),
-            "msas": _by_column(_take(archive, f"msas/{split}")),
-            "templates": _take(archive, f"templates/{split}"),
-        }
-        for kind, arrays in made.items():
+        for kind in ("structures", "msas", "templates"):  # one at a time in memory
+            arrays = _take(archive, f"{kind}/{split}")
+            if kind == "structures":
+                arrays = packs.structure_arrays(_chains(arrays))
+            elif kind == "msas":
+                arrays = _by_column(arrays)
             packs.write_pack(out / kind / f"{kind}-{split}.npz", arrays)
     make_folder(out / "splits")
     for name in (*(f"splits/{table}.tsv" for table in (*splits, packs.CLUSTERS)), WEIGHTS):
@@ -206,8 +204,7 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
             raise InputError(f"is missing, of {len(parts)} parts", "carry it too", where=file)
         size = file.stat().st_size
         total += size
-        if total > MAX_UNPACKED:
-            raise _too_large(bundle)
+        _check_size(total, bundle)
         piece = file.read_bytes() if size == part.size else b""
         if size != part.size or sha256(piece) != part.sha256:
             raise InputError("is not the part that was packed", "carry it again", where=file)
@@ -285,14 +282,14 @@ def _member(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _check_size(archive: zipfile.ZipFile, source: Path) -> None:
-    if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED:
-        raise _too_large(source)
+def _unpacked(archive: zipfile.ZipFile) -> int:
+    return sum(info.file_size for info in archive.infolist())
 
 
-def _too_large(source: Path) -> InputError:
-    what = f"holds more than {MAX_UNPACKED >> 30} GiB"
-    return InputError(what, "take fewer chains", where=source)
+def _check_size(size: int, source: Path) -> None:
+    if size > MAX_UNPACKED:
+        what = f"holds more than {MAX_UNPACKED >> 30} GiB"
+        raise InputError(what, "take fewer chains", where=source)
 
 
 def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Final, Literal
@@ -198,38 +198,26 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
         raise InputError(f"cannot be set ({error})", where=" ".join(settings)) from error
 
 
+_KINDS: Final[dict[type, tuple[Callable[[str], object], str, str]]] = {
+    bool: (lambda text: text == "True", "True|False", "True or False"),
+    float: (float, r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", "a finite number"),
+    int: (int, r"-?\d{1,15}", "a whole number"),
+}
+"""By its type: how a value is read, its pattern, and what it is called."""
+
+
 def _value(text: str, known: object) -> object:
     """A value of the kind of the one known; what may be None is otherwise a whole number."""
     if isinstance(known, str):
         return text
     if isinstance(known, tuple):
         return tuple(text.split(","))
-    if isinstance(known, bool):
-        if text not in ("True", "False"):
-            raise ValueError("True or False is needed")
-        return text == "True"
-    if isinstance(known, float):
-        if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", text):
-            raise ValueError("a finite number is needed")
-        return float(text)
     if known is None and text == "None":
         return None
-    if not re.fullmatch(r"-?\d{1,15}", text):
-        raise ValueError("a whole number is needed")
-    return int(text)
-
-
-CONFIDENCE_LOSSES: Final = LossConfig(
-    distogram=0.0,
-    masked_msa=0.0,
-    backbone=0.0,
-    sidechain=0.0,
-    chi=0.0,
-    angle_norm=0.0,
-    plddt=1.0,
-    pae=1.0,
-)
-"""Those of the confidence heads alone."""
+    read, pattern, what = _KINDS.get(type(known), _KINDS[int])
+    if not re.fullmatch(pattern, text):
+        raise ValueError(f"{what} is needed")
+    return read(text)
 
 
 def mini_stages() -> tuple[StageConfig, ...]:
@@ -242,7 +230,6 @@ def mini_stages() -> tuple[StageConfig, ...]:
     fold = StageConfig(
         name=FROM_NOTHING,
         losses=LossConfig(
-            distogram=0.3,
             masked_msa=0.0,
             backbone=1.0,
             sidechain=0.0,
@@ -294,7 +281,16 @@ def mini_stages() -> tuple[StageConfig, ...]:
     confidence = replace(
         long,
         name="confidence",
-        losses=CONFIDENCE_LOSSES,
+        losses=LossConfig(
+            distogram=0.0,
+            masked_msa=0.0,
+            backbone=0.0,
+            sidechain=0.0,
+            chi=0.0,
+            angle_norm=0.0,
+            plddt=1.0,
+            pae=1.0,
+        ),
         num_steps=320,
         chains="confidence",
         optimizer="adam",

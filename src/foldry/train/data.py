@@ -33,12 +33,10 @@ def collate(samples: Sequence[Sample], stage: StageConfig) -> Batch:
     sizes = {"N": size, "S": rows, "E": config.num_extra_msa}
     passes = list(zip(*(sample.draws for sample in samples), strict=True))
     truths = [sample.truth for sample in samples]
-    targets = make_targets(
-        _stacked(truths, "aatype", size),
-        _stacked(truths, "positions", size),
-        _stacked(truths, "mask", size),
-        np.array([truth.resolution for truth in truths]),
-    )
+    names = ("aatype", "positions", "mask")
+    aatype, positions, mask = (_stacked(truths, name, size) for name in names)
+    resolution = np.array([truth.resolution for truth in truths])
+    targets = make_targets(aatype, positions, mask, resolution)
     # A residue without atoms is not confident: it does not tell what an experiment resolves.
     counted = targets.atom37_mask.amax(-1, keepdim=True)
     true_msa = [_stacked(draws, "true_msa", rows, size) for draws in passes]

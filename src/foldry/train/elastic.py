@@ -57,8 +57,10 @@ def is_supervised() -> bool:
 
 
 def asked_to_stop(folder: Path, size: int) -> bool:
-    """Whether another number of workers is wanted, or the supervisor is gone."""
-    return read_wanted(folder) not in (None, size) or str(os.getppid()) != os.environ[SUPERVISOR]
+    """Whether another number of workers is wanted, or the supervisor is gone; False without one."""
+    return is_supervised() and (
+        read_wanted(folder) not in (None, size) or str(os.getppid()) != os.environ[SUPERVISOR]
+    )
 
 
 class WorkerError(FoldryError):
@@ -110,7 +112,7 @@ class Supervisor:
         crew: list[subprocess.Popen[bytes]] = []
         slot = None
         with hold(self.folder) as lock, _signals() as changes:
-            self._follow(None)
+            write_wanted(self.folder, self.workers)
             try:
                 while True:
                     now = datetime.now().astimezone()
@@ -121,7 +123,7 @@ class Supervisor:
                     if over:
                         write_wanted(self.folder, 0)
                     elif slot != (slot := slot_at(self.plan, now)):
-                        self._follow(slot)
+                        write_wanted(self.folder, slot.workers if slot else self.workers)
                     crew, done = self._look_after(crew, lock)
                     if done or (over and not crew):
                         return done
@@ -134,9 +136,6 @@ class Supervisor:
                 for worker in crew:
                     worker.wait()
                 self.meter.close()
-
-    def _follow(self, slot: Slot | None) -> None:
-        write_wanted(self.folder, slot.workers if slot else self.workers)
 
     def _bounded(self, wanted: int | None) -> int:
         return min(self.workers if wanted is None else max(wanted, 0), self.max_workers)
@@ -166,8 +165,8 @@ class Supervisor:
     def _start(self, size: int, lock: tuple[int, ...]) -> list[subprocess.Popen[bytes]]:
         logger.info("%d %s", size, "worker runs" if size == 1 else "workers run")
         threads = max(1, (os.cpu_count() or 1) // size)
-        shared = {**os.environ, SUPERVISOR: str(os.getpid()), "WORLD_SIZE": str(size)}
-        shared.setdefault("OMP_NUM_THREADS", str(threads))
+        shared = {"OMP_NUM_THREADS": str(threads), **os.environ, SUPERVISOR: str(os.getpid())}
+        shared["WORLD_SIZE"] = str(size)
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
         return [
             subprocess.Popen(
@@ -180,8 +179,7 @@ class Supervisor:
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 

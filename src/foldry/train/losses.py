@@ -113,20 +113,21 @@ def total_loss(
     """
     truth, seq_mask = batch.targets, batch.inputs.seq_mask
     structure, pae_logits = result.structure, logits.pae
+    frames, atom14 = structure.frames, structure.atom14[-1]
     if config.pae and pae_logits is None:
         raise ValueError("the aligned-error loss needs a network with that head")
     exists = truth.atom37_exists * seq_mask[..., None]
     # An X has no atoms to place, but its frame stands on its Cα like any other.
-    ca = structure.frames.translation[-1]
+    ca = frames.translation[-1]
     lddt = lddt_ca(ca.detach(), truth.ca, truth.ca_mask)
     good = well_resolved(truth.resolution)
     chain = batch.inputs.asym_id
-    same_chain = chain[:, :, None] == chain[:, None]
     backbone, beta = _pairs(truth.backbone_mask), _pairs(truth.pseudo_beta_mask)
+    within = backbone * (chain[:, :, None] == chain[:, None])
 
     def pae() -> Tensor:
         assert pae_logits is not None
-        bins = aligned_error_bins(structure.frames[-1], truth.backbone, pae_logits.shape[-1])
+        bins = aligned_error_bins(frames[-1], truth.backbone, pae_logits.shape[-1])
         return good * cross_entropy(pae_logits, bins, backbone)
 
     compute: dict[str, Callable[[], Tensor]] = {
@@ -134,22 +135,14 @@ def total_loss(
         "masked_msa": lambda: cross_entropy(
             logits.masked_msa, batch.true_msa[number], batch.bert_mask[number]
         ),
-        "backbone": lambda: backbone_fape(
-            structure.frames, truth.backbone, backbone * same_chain, batch.clamped
-        ).mean(0),
-        "interface": lambda: interface_fape(
-            structure.frames, truth.backbone, backbone * ~same_chain
-        ).mean(0),
-        "sidechain": lambda: sidechain_fape(
-            structure.group_frames[-1], structure.atom14[-1], truth
-        ),
+        "backbone": lambda: backbone_fape(frames, truth.backbone, within, batch.clamped).mean(0),
+        "interface": lambda: interface_fape(frames, truth.backbone, backbone - within).mean(0),
+        "sidechain": lambda: sidechain_fape(structure.group_frames[-1], atom14, truth),
         "chi": lambda: chi_loss(structure.sin_cos, truth),
         "angle_norm": lambda: angle_norm_loss(structure.unnormalized_sin_cos, seq_mask),
         "plddt": lambda: good * plddt_loss(logits.plddt, lddt, truth.ca_mask),
         "resolved": lambda: good * resolved_loss(logits.resolved, truth.atom37_mask, exists),
-        "violations": lambda: violation_loss(
-            structure.atom14[-1], batch.inputs, config.cos_ca_c_n_deviation
-        ),
+        "violations": lambda: violation_loss(atom14, batch.inputs, config.cos_ca_c_n_deviation),
         "smooth_lddt": lambda: smooth_lddt_loss(ca, truth.ca, truth.ca_mask),
         "ca_distance": lambda: ca_distance_loss(ca, truth.ca, truth.ca_mask),
         "pae": pae,

@@ -58,8 +58,8 @@ def read_plan(path: Path) -> tuple[Slot, ...]:
     columns, rows = read_table(path)
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        what = f"has a column {unknown[0]!r}"
-        raise InputError(what, f"name them {', '.join(COLUMNS)}", where=path)
+        advice = f"name them {', '.join(COLUMNS)}"
+        raise InputError(f"has a column {unknown[0]!r}", advice, where=path)
     slots: list[Slot] = []
     for row in rows:
         where = f"{path}, line {row.line}"
@@ -137,16 +137,14 @@ class Meter:
         what = {"workers": workers, "watts_from": source, "gco2_per_kwh": carbon}
         what["slot"] = slot.start.isoformat() if slot else None
         line = self._line
-        changed = any(line.get(key) != value for key, value in what.items())
-        if not line or changed or line["seconds"] >= SLOT.total_seconds():
+        if not what.items() <= line.items() or line["seconds"] >= SLOT.total_seconds():
             self.close()
-            line = self._line = {"start": (now - timedelta(seconds=seconds)).isoformat(), **what}
-            line |= {"seconds": 0.0, "kwh": 0.0 if watts is not None else None}
-            line["gco2"] = 0.0 if watts is not None and carbon is not None else None
+            start = (now - timedelta(seconds=seconds)).isoformat()
+            line = self._line = {"start": start, **what, "seconds": 0.0, "kwh": None, "gco2": None}
         line["end"] = now.isoformat()
         line["seconds"] += seconds
         if watts is not None:
-            line["kwh"] += watts * seconds / 3.6e6
+            line["kwh"] = (line["kwh"] or 0.0) + watts * seconds / 3.6e6
             if carbon is not None:
                 line["gco2"] = line["kwh"] * carbon
 

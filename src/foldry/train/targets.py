@@ -13,13 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from foldry.features.known_atoms import (
-    atom14,
-    distogram_bins,
-    pseudo_beta,
-    rigid_groups,
-    torsion_angles,
-)
+from foldry.features import known_atoms
 from foldry.geometry import Rigid
 from foldry.model.inputs import Inputs, MSAInputs
 from foldry.residues import ATOM37_MASK, CA
@@ -116,10 +110,10 @@ def make_targets(
     resolution: Float[np.ndarray, " B"],
 ) -> Targets:
     """Targets of known atoms (Å); `mask` is 0 for atoms that are not known and for padding."""
-    groups = rigid_groups(aatype, positions, mask)
-    packed = atom14(aatype, positions, mask)
-    torsions = torsion_angles(aatype, positions, mask, placeholder=True)
-    beta, beta_mask = pseudo_beta(aatype, positions, mask)
+    groups = known_atoms.rigid_groups(aatype, positions, mask)
+    packed = known_atoms.atom14(aatype, positions, mask)
+    torsions = known_atoms.torsion_angles(aatype, positions, mask, placeholder=True)
+    beta, beta_mask = known_atoms.pseudo_beta(aatype, positions, mask)
     arrays = {
         "groups_mask": groups.mask,
         "atom14": packed.positions,
@@ -142,7 +136,7 @@ def make_targets(
         alt_groups=_rigid(groups.alt_frames),
         known_groups=_known_first(groups.mask),
         known_atoms=_known_first(np.maximum(packed.mask, packed.alt_mask)),
-        distance_bins=torch.from_numpy(distogram_bins(beta, 2.3125, 21.6875, 64)),
+        distance_bins=torch.from_numpy(known_atoms.distogram_bins(beta, 2.3125, 21.6875, 64)),
         **{name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
     )
 

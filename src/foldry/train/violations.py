@@ -51,9 +51,7 @@ def tables(device: torch.device) -> Tables:
 
 
 def violation_loss(
-    atom14: Float[Tensor, "B N 14 3"],
-    inputs: Inputs,
-    cos_ca_c_n_deviation: float = PEPTIDE_BOND["cos_ca_c_n"][1],
+    atom14: Float[Tensor, "B N 14 3"], inputs: Inputs, cos_ca_c_n_deviation: float
 ) -> Float[Tensor, " B"]:
     """All violations of a sample (SI 1.9.11, equations 44 to 47).
 

@@ -81,10 +81,9 @@ def default_folder() -> Path:
     try:
         return Path.home() / ".cache" / "foldry" / "weights"
     except RuntimeError:
-        raise InputError(
-            "This user has no home folder to keep parameters in",
-            "set FOLDRY_WEIGHTS to a folder, or name one with `folder`",
-        ) from None
+        what = "This user has no home folder to keep parameters in"
+        advice = "set FOLDRY_WEIGHTS to a folder, or name one with `folder`"
+        raise InputError(what, advice) from None
 
 
 def get(
@@ -146,9 +145,9 @@ def _get(
     progress: Progress | None,
 ) -> str:
     """Fetch where need be, compare, unpack; returns what the archive was compared with."""
-    unpacked = sum(map(_num_bytes, models))
+    needed = sum(map(_num_bytes, models))
     if tar is not None:
-        check_space(folder, unpacked)
+        check_space(folder, needed)
         checksum = check_sha256(tar, sha256) or "unknown: no hash was given"
         unpack(tar, folder, models)
         return checksum
@@ -159,12 +158,7 @@ def _get(
             checksum = check_sha256(archive, sha256) or "unknown: fetched earlier"
         else:
             checksum = fetch(
-                url,
-                archive,
-                max_bytes=MAX_ARCHIVE,
-                sha256=sha256,
-                spare=unpacked,
-                progress=progress,
+                url, archive, max_bytes=MAX_ARCHIVE, sha256=sha256, spare=needed, progress=progress
             )
         try:
             unpack(archive, folder, models)

@@ -184,16 +184,15 @@ def _evoformer_block(column_scope: str, column: Names, pair_updates: Names) -> N
 
 def _template(pair_updates: Names, *, average: bool) -> Names:
     single = "single_template_embedding"
-    stack = (
-        "template_embedding_iteration" if average else "template_pair_stack/__layer_stack_no_state"
-    )
-    blocks = f"{single}/{stack}"
+    blocks = f"{single}/template_pair_stack/__layer_stack_no_state"
+    if average:
+        blocks = f"{single}/template_embedding_iteration"
     return {
-        # Of networks that average templates.
+        # Networks that average templates have these parts …
         "norm_pair": (f"{single}/query_embedding_norm", ""),
         **{f"input.parts.{k}": (f"{single}/template_pair_embedding_{k}", "") for k in range(9)},
         "output": ("output_linear", ""),
-        # Of those that attend to them.
+        # … and those that attend to templates have these.
         "input": (f"{single}/embedding2d", "template_pair_embedder.linear"),
         **_inside("attention", "attention", "template_pointwise_att.mha", ATTENTION),
         **_inside("blocks.{}", blocks, "template_pair_stack.blocks.{}", pair_updates),

@@ -93,7 +93,7 @@ def find_networks(
             raise InputError(what, advice, code=OFFICIAL)
         return [NetworkFile("mini", MINI, MINI_NOTICE)]
     path = Path(weights)
-    if not path.exists():
+    if not (path.is_file() or path.is_dir()):
         advice = "set `weights` to mini, a file, or a folder of AlphaFold's parameters"
         raise InputError("is not a file or folder", advice, where=weights, code=OFFICIAL)
     networks = networks_in(path) if path.is_dir() else [_network(path)]

@@ -19,7 +19,7 @@ from foldry.weights.state_file import load_stored
 OPENFOLD = (".pt", ".pth", ".ckpt")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # tensors do not compare as a whole
 class Weights:
     """One network's parameters, read from a file and compared with the network.
 
