@@ -47,17 +47,45 @@ def test_no_public_name_is_a_room() -> None:
     assert rooms & set(NAMES) == set()
 
 
-def test_every_name_is_there_after_all_rooms_were_imported() -> None:
+def test_every_name_can_be_called_after_all_rooms_were_imported() -> None:
+    """A room's name, once imported, would hide a function of that name."""
     program = f"""
-import importlib, pkgutil, foldry
+import importlib, pkgutil
+import numpy as np
+import foldry
 for module in pkgutil.walk_packages(foldry.__path__, "foldry."):
     importlib.import_module(module.name)
-for name in {NAMES}:
-    assert callable(getattr(foldry, name)), name
+structure = foldry.read_structure("examples/kunitz/1adz.cif")
+query = foldry.read_query("examples/kunitz/1adz.a3m")
+made = foldry.fold(query, num_recycles=0, device="cpu")[0]
+try:
+    foldry.relax_structure(structure, max_rounds=1, max_seconds=1e-3)
+except foldry.MissingError as error:  # without OpenMM
+    assert "OpenMM" in str(error)
+alignment = foldry.Alignment.of(["q"], ["MKT"])
+chain = foldry.Chain(("A",), "MKT", alignment)
+called = [
+    made,
+    made.provenance,
+    foldry.compare(structure, structure),
+    foldry.load_weights(),
+    foldry.Query("q", (chain,)),
+    foldry.Hit("1adz_A", np.array([[0, 0]]), structure),
+    foldry.Settings(seeds=(1,)),
+    foldry.Relaxation(False, "It was not asked for."),
+    alignment,
+    chain,
+    structure,
+]
+functions = {{name for name in {NAMES} if name.islower()}}
+errors = {{name for name in {NAMES} if name.endswith("Error")}}
+assert {{type(each).__name__ for each in called}} == set({NAMES}) - functions - errors
+for name in errors:
+    error = getattr(foldry, name)("is wrong", "do it otherwise", where="q.fasta")
+    assert str(error) == "q.fasta is wrong: do it otherwise." and error.code
 """
-    result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 0, result.stderr
 
 
