@@ -34,7 +34,7 @@ def test_pae_is_the_official_text(recorded: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize(
     ("plddt", "category"),
-    [(0, "D"), (49.999, "D"), (50, "L"), (70, "M"), (89.999, "M"), (90, "H"), (100, "H")],
+    [(0.0, "D"), (49.999, "D"), (50.0, "L"), (70.0, "M"), (89.999, "M"), (90.0, "H"), (100.0, "H")],
 )
 def test_category_borders(plddt: float, category: str) -> None:
     assert confidence_category(plddt) == category

@@ -88,13 +88,13 @@ def test_an_atom_astray_changes_no_other_contact(
         return near_pairs(points, cutoff, group)
 
     monkeypatch.setattr("foldry.score.interface.near_pairs", recorded)
-    before = residue_contacts(tetramer, 5)
+    before = residue_contacts(tetramer, 5.0)
     strayed = replace(tetramer, atom_positions=tetramer.atom_positions.copy())
     target = int(np.flatnonzero(tetramer.chain_id == tetramer.chains[-1])[0])
     place = tetramer.atom_positions[target, 1]
     strayed.atom_positions[0, 1] = place + np.array([0, 0, 0.5])
     strayed.atom_positions[1, 1] = [9000.0, -9000.0, 0.0]
-    after = residue_contacts(strayed, 5)
+    after = residue_contacts(strayed, 5.0)
     old, new = (
         {
             (a, b): d
@@ -180,7 +180,7 @@ def test_scores_of_real_models_by_sets(complexes: list[Structure]) -> None:
                 frozenset(pair)
                 for pair in zip(contacts.first.tolist(), contacts.second.tolist(), strict=True)
             }
-            for contacts in (residue_contacts(model, 5), residue_contacts(reference, 5))
+            for contacts in (residue_contacts(model, 5.0), residue_contacts(reference, 5.0))
         )
         # Residues without a partner get names that the reference does not have.
         here = {frozenset(partner.get(end, -1 - end) for end in pair) for pair in here}
@@ -240,4 +240,4 @@ def test_a_coordinate_that_is_not_a_number(tetramer: Structure) -> None:
     positions = tetramer.atom_positions.copy()
     positions[3, 1] = np.nan
     with pytest.raises(InputError, match="not a finite number"):
-        residue_contacts(replace(tetramer, atom_positions=positions), 5)
+        residue_contacts(replace(tetramer, atom_positions=positions), 5.0)

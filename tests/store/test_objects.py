@@ -95,8 +95,8 @@ def test_gc_removes_what_nothing_names_but_for_the_youngest(tmp_path: Path) -> N
     assert set(store.digests()) == {named, young}
     (store.folder / named[:2] / f".{named[2:]}.0123abcd.partial").touch()  # of a killed put
     store.put(b"named")
-    assert store.gc(set(), grace=60) == 0, "putting it again made it young"
-    assert store.gc(set(), grace=-60) == 2
+    assert store.gc(set(), grace=60.0) == 0, "putting it again made it young"
+    assert store.gc(set(), grace=-60.0) == 2
     assert [path for path in store.folder.rglob("*") if path.is_file()] == []
 
 

@@ -260,7 +260,9 @@ def test_stages_go_on_where_the_folder_is(
     assert loop.train_stages(tiny, stages, data, run)
     assert read_log(tmp_path / "parts") == read_log(tmp_path / "whole")
     assert len((tmp_path / "parts" / loop.LOG).read_text().splitlines()) == 4
-    assert not loop.train_stages(tiny, stages, data, replace(run, folder=tmp_path / "m", minutes=0))
+    assert not loop.train_stages(
+        tiny, stages, data, replace(run, folder=tmp_path / "m", minutes=0.0)
+    )
 
 
 def test_a_run_without_finite_gradients_counts_and_gives_up(

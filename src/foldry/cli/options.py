@@ -69,7 +69,7 @@ def takes_settings(
     return decorate
 
 
-def _option(setting: Field[Any], flag: str = "", **limits: float | None) -> Any:
+def _option(setting: Field[Any], flag: str = "", **limits: int | float | None) -> Any:
     about = setting.metadata["setting"]
     name = flag or about.flag or setting.name
     flag = f"--{name.replace('_', '-')}"

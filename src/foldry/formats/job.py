@@ -161,7 +161,7 @@ def _chain(entry: Any, path: Path, place: str, num_before: int) -> Chain:
         return Chain(ids, sequence, alignment, paired, tuple(templates))
 
 
-def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[str, ...]:
+def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[Any, ...]:
     if "id" not in protein:
         copies = protein.get("count", 1)
         if type(copies) is not int or not 1 <= copies <= MAX_CHAINS:

@@ -56,8 +56,8 @@ class Number:
     """Reads a finite number within bounds."""
 
     kind: type[int] | type[float]
-    least: float
-    most: float = math.inf
+    least: int | float
+    most: int | float = math.inf
 
     def __call__(self, value: Any) -> int | float:
         """The number; text of one is read too."""

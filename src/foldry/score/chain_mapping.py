@@ -183,7 +183,7 @@ class _Search:
         for names in self.scorer.interfaces:
             ends = mappings[:, [self._there[name] for name in names]]
             kinds, kind = np.unique(ends, axis=0, return_inverse=True)
-            scores = np.array([self._dockq(names, one, other) for one, other in kinds])
+            scores = np.array([self._dockq(names, one, other) for one, other in kinds.tolist()])
             totals += np.where(scores >= least, scores, 0)[kind]
         return totals
 

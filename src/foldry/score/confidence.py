@@ -71,7 +71,7 @@ class Calibration:
 def calibrate(
     predicted: Float[np.ndarray, " N *dims"],
     true: Float[np.ndarray, " N *dims"],
-    edges: Sequence[float],
+    edges: Sequence[int | float],
 ) -> Calibration:
     """Predictions against true values, without those whose true value is NaN.
 
@@ -162,7 +162,7 @@ def aligned_errors(
 
 def predicted_tm_d0(num_residues: int) -> float:
     """AlphaFold's d₀ in Å: 1.24 (max(N, 19) − 15)^⅓ − 1.8 (Jumper 2021, SI 1.9.7)."""
-    return float(tm_d0(max(num_residues, 19), least=0))
+    return float(tm_d0(max(num_residues, 19), least=0.0))
 
 
 def predicted_tm(terms: Float[np.ndarray, "N N"], chain_id: np.ndarray | None = None) -> float:
@@ -365,7 +365,7 @@ def _ipsae(block: Float[np.ndarray, "A B"]) -> Iterator[float]:
     """
     good = block < IPSAE_CUTOFF
     per_row = good.sum(axis=1, keepdims=True)
-    domain = good.any(axis=0).sum() + good.any(axis=1).sum()
+    domain = int(good.any(axis=0).sum() + good.any(axis=1).sum())
     yield float(tm_term(block, tm_d0(sum(block.shape), _LEAST_D0)).mean(axis=1).max())
     for length in (per_row, sum(block.shape), domain):
         yield float(_masked_mean(tm_term(block, tm_d0(length, _LEAST_D0)), good).max())

@@ -67,7 +67,7 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
         unmatched_reference=_others(reference, pairs[:, 1]),
         mismatched=tuple(
             f"{_name_with_type(reference, two)}-{_name_with_type(model, one)}"
-            for one, two in pairs[~identical(model, reference, pairs)]
+            for one, two in pairs[~identical(model, reference, pairs)].tolist()
         ),
         scorer=scorer,
     )
@@ -81,7 +81,7 @@ def residue_label(structure: Structure, index: int) -> str:
 
 def _others(structure: Structure, matched: Int[np.ndarray, " M"]) -> tuple[str, ...]:
     rest = np.setdiff1d(np.arange(len(structure)), matched)
-    return tuple(residue_label(structure, index) for index in rest)
+    return tuple(residue_label(structure, index) for index in rest.tolist())
 
 
 def _name_with_type(structure: Structure, index: int) -> str:

@@ -28,7 +28,7 @@ def tm_term(distance: np.ndarray, d0: float | np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + (distance / d0) ** 2))
 
 
-def tm_d0(length: float | np.ndarray, least: float = 0.5) -> np.ndarray:
+def tm_d0(length: int | np.ndarray, least: float = 0.5) -> np.ndarray:
     """d₀ in Å for a reference of `length` residues: 1.24 (L − 15)^⅓ − 1.8, at least `least`."""
     return np.asarray(np.maximum(1.24 * np.cbrt(np.asarray(length) - 15.0) - 1.8, least))
 
