@@ -1,4 +1,4 @@
-"""The JSON files that tell the confidence of a prediction, in the official program's form."""
+"""The JSON files with the confidence of a prediction, in the official program's form."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class ModelRecord:
         ptm, iptm: Predicted TM-scores, or None.
         prediction: The versions of `foldry` and of what it computed with, and how the model was
             made.
-        notice: What every reader must be told, or "".
+        notice: What every reader must know, or "".
         of_chains: Measures of the chains of a complex, in the structure's order.
         relaxation: How the atoms were relaxed; None where they are the network's own.
     """

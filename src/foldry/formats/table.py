@@ -48,7 +48,7 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
 
 
 def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Rows as stripped cells; what the reader refuses is told with its line."""
+    """Rows as stripped cells; errors of the reader name its line."""
     try:
         for row in rows:
             yield [cell.strip() for cell in row]

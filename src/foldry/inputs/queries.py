@@ -97,7 +97,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
 
 
 def _suffix(path: Path) -> str:
-    """The suffix that tells the format, `.gz` aside; "" if it tells none."""
+    """The suffix of the format, `.gz` left out; "" if it is of no known format."""
     name = path.name.lower().removesuffix(".gz")
     known = (*FASTA_SUFFIXES, *A3M_SUFFIXES, *STOCKHOLM_SUFFIXES, *JSON_SUFFIXES)
     return next((suffix for suffix in known if name.endswith(suffix)), "")

@@ -31,7 +31,7 @@ class Provenance(Content):
         dtype: Such as `float32`.
         versions: Versions of Foldry and what it computed with.
         created: ISO 8601, UTC.
-        notice: What every reader must be told of these weights, or "".
+        notice: What every reader must know of these weights, or "".
     """
 
     model_name: str

@@ -33,7 +33,7 @@ class NetworkFile:
     Attributes:
         name: The official model's name, or `mini`.
         path: An official `.npz` or a `.safetensors` of ours.
-        notice: What every reader of its predictions must be told, or "".
+        notice: What every reader of its predictions must know, or "".
     """
 
     name: str

@@ -26,7 +26,7 @@ class Weights:
     Attributes:
         state: Arrays under our names.
         config: The network.
-        named: Whether the file or the caller names the network; else it was told by its arrays,
+        named: Whether the file or the caller names the network; else its arrays show it,
             which model_1 shares with model_2, and model_3 with model_4 and model_5. Multimer v1
             and v2 share theirs, and all five of v3.
         dtypes: As stored in the file.
@@ -52,8 +52,8 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
 
     Args:
         path: `mini`, or a file; its ending says its kind.
-        model: The network's name, such as `model_1_ptm` or `model_1_multimer_v3`; else the file's
-            name or its arrays tell.
+        model: The network's name, such as `model_1_ptm` or `model_1_multimer_v3`; otherwise the
+            file's name or its arrays decide.
 
     Raises:
         InputError: The file is damaged, of another kind or of another network.
