@@ -1,0 +1,1 @@
+"""Damaged and crafted files for every reader."""

@@ -1,0 +1,331 @@
+"""Every reader of Foldry's, with sound files of its kind and how they are damaged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from foldry.assess.batch import read_pairs
+from foldry.assess.inputs import read_model
+from foldry.dataset.packs import Library, read_table
+from foldry.errors import InputError
+from foldry.formats.coordinates import read_deposition, read_structure, to_pdb
+from foldry.formats.hhr import parse_hhr
+from foldry.formats.pae import read_pae
+from foldry.inputs.pairs import read_screen
+from foldry.inputs.queries import read_queries
+from foldry.model.alphafold import AlphaFold
+from foldry.predict.kept import Kept
+from foldry.results.folder import read_results, write_query
+from foldry.store.files import read_text
+from foldry.train import bundle
+from foldry.train.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
+from foldry.train.ema import EMA
+from foldry.weights.official import read_params
+from foldry.weights.openfold import read_checkpoint
+from foldry.weights.read import load_weights
+from foldry.weights.state_file import save
+from tests.formats.test_coordinates import small_binarycif
+from tests.fuzz import mutate
+from tests.fuzz.mutate import Mutator
+from tests.predict.fake import fake_prediction
+from tests.train.synthetic import write_world
+from tests.train.tiny import tiny_config
+from tests.weights.archive import npz
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+EXAMPLES: Final = ROOT / "examples"
+SEQUENCE: Final = "MKTAYIAKQRQISFVKSHFSRQ"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader and what it reads.
+
+    Attributes:
+        write: Writes sound files into an empty folder; returns those that are to be damaged.
+        read: Reads the folder as a command does.
+        mutators: How a file is damaged.
+        errors: All that the reader may raise.
+    """
+
+    write: Callable[[Path], list[Path]]
+    read: Callable[[Path], object]
+    mutators: tuple[Mutator, ...] = (mutate.bytes_, mutate.text)
+    errors: tuple[type[Exception], ...] = (InputError,)
+
+
+def _files(**contents: str | bytes) -> Callable[[Path], list[Path]]:
+    """Writes files; `__` in a name stands for its dot."""
+
+    def write(folder: Path) -> list[Path]:
+        paths = []
+        for name, content in contents.items():
+            path = folder / name.replace("__", ".")
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            paths.append(path)
+        return paths
+
+    return write
+
+
+def _queries(folder: Path) -> object:
+    return [read_queries([path]) for path in _of(folder)]
+
+
+def _of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _structures(folder: Path) -> object:
+    return [(read_structure(path), read_deposition(path)) for path in _of(folder)]
+
+
+_A3M: Final = "".join(
+    f">r{number} some words\n{row}\n"
+    for number, row in enumerate((SEQUENCE, SEQUENCE.replace("KQR", "k-QR"), "-" * 22, SEQUENCE))
+)
+_COMPLEX: Final = (
+    "#22,10\t2,1\n>101\t102\n"
+    + f"{SEQUENCE}MKVLAAGIVG\n>101\n{SEQUENCE}----------\n>102\n{'-' * 22}MKVLAAGIVG\n"
+)
+_STOCKHOLM: Final = (
+    "# STOCKHOLM 1.0\n#=GS r1 DE some words\n"
+    + f"q {SEQUENCE[:11]}\nr1 {SEQUENCE[:10]}.\n#=GC RF xxxxxxxxxxx\n\n"
+    + f"q {SEQUENCE[11:]}\nr1 {SEQUENCE[11:20]}-L\n#=GC RF xxxxxxxxxxx\n//\n"
+)
+_HHR: Final = """Query         q
+Match_columns 22
+No_of_seqs    3 out of 9
+Command       hhsearch -i q.a3m
+
+ No Hit                             Prob E-value P-value  Score    SS Cols Query HMM  Template HMM
+  1 1ABC_A Some protein; words      99.9 1.1E-30 1.1E-35  190.1   0.0   11    1-11     3-14  (30)
+
+No 1
+>1ABC_A Some protein; words, of the test
+Probab=99.93  E-value=1.1e-30  Score=190.13  Aligned_cols=11  Identities=81%  Similarity=1.2  Sum_probs=10.1  Template_Neff=6.2
+
+Q q                 1 MKTAYIA-KQRQ   11 (22)
+Q Consensus         1 mktayia-kqrq   11 (22)
+                      ||||||| .|||
+T Consensus         3 mktayiagkqr~   14 (30)
+T 1ABC_A            3 MKTAYIAGKQRQ   14 (30)
+
+
+"""  # noqa: E501
+_JOB: Final[dict[str, object]] = {
+    "name": "job",
+    "modelSeeds": [1, 2],
+    "sequences": [
+        {
+            "protein": {
+                "id": ["A", "B"],
+                "sequence": SEQUENCE,
+                "unpairedMsa": f">q\n{SEQUENCE}\n>r\n{SEQUENCE}\n",
+                "templates": [
+                    {
+                        "mmcif": "MMCIF",
+                        "queryIndices": list(range(12)),
+                        "templateIndices": list(range(12)),
+                    }
+                ],
+            }
+        },
+        {"protein": {"id": "C", "sequence": "MKVLAAGIVG", "unpairedMsa": "", "pairedMsa": ""}},
+    ],
+    "dialect": "alphafold3",
+    "version": 2,
+}
+_SERVER_JOB: Final = [
+    {
+        "name": "server",
+        "modelSeeds": ["7"],
+        "sequences": [{"proteinChain": {"sequence": SEQUENCE, "count": 2}}],
+        "dialect": "alphafoldserver",
+        "version": 1,
+    }
+]
+
+
+def _small() -> str:
+    """A few residues of the example as mmCIF of the PDB's columns."""
+    lines = (EXAMPLES / "kunitz" / "1adz.cif").read_text().splitlines(keepends=True)
+    atoms = [number for number, line in enumerate(lines) if line.startswith("ATOM")]
+    return "".join(lines[: atoms[150]] + lines[atoms[-1] + 1 :])
+
+
+def _jobs(folder: Path) -> list[Path]:
+    text = json.dumps(_JOB).replace('"MMCIF"', json.dumps(_small()))
+    return _files(a__json=text, b__json=json.dumps(_SERVER_JOB))(folder)
+
+
+def _pdb(folder: Path) -> list[Path]:
+    structure = read_structure(EXAMPLES / "kunitz" / "1adz.cif").select(np.arange(15))
+    header = "SEQRES   1 A    2  ALA GLY\n"
+    return _files(a__pdb=header + to_pdb(structure))(folder)
+
+
+def _binarycif(folder: Path) -> list[Path]:
+    return _files(a__bcif=small_binarycif())(folder)
+
+
+def _pae(folder: Path) -> list[Path]:
+    rows = [[0.25, 3.5, 8], [1, 0.5, 2], [9, 4, 0.25]]
+    pairs = [(row + 1, column + 1, rows[row][column]) for row in range(3) for column in range(3)]
+    first, second, distance = zip(*pairs, strict=True)
+    return _files(
+        a__json=json.dumps([{"predicted_aligned_error": rows, "max_predicted_aligned_error": 9}]),
+        b__json=json.dumps({"pae": rows, "plddt": [90, 80, 70]}),
+        c__json=json.dumps([{"residue1": first, "residue2": second, "distance": distance}]),
+    )(folder)
+
+
+def _tables(folder: Path) -> list[Path]:
+    model = EXAMPLES / "kunitz" / "1adz.cif"
+    rows = [("model", "reference", "name"), (str(model), str(model), "x"), ("a.cif", "b.cif", "y")]
+    pairs = io.StringIO()
+    csv.writer(pairs).writerows(rows)
+    return _files(
+        a__csv=f"id,sequence\na,{SEQUENCE}\nb,MKVLAAGIVG:MKV\n",
+        b__csv=pairs.getvalue(),
+        c__tsv="id\tlength\tnear\na\t5\t\nb\t6\theldout\n",
+    )(folder)
+
+
+def _read_tables(folder: Path) -> object:
+    return (
+        read_screen([folder / "a.csv"], every=True),
+        read_pairs(folder / "b.csv"),
+        read_table(folder / "c.tsv"),
+    )
+
+
+def _own(folder: Path) -> list[Path]:
+    torch.manual_seed(0)
+    config = tiny_config()
+    save(folder / "a.safetensors", AlphaFold(config).state_dict(), config, {"licence": "x"})
+    return [folder / "a.safetensors"]
+
+
+def _official(folder: Path) -> list[Path]:
+    arrays = {"a/evoformer//weights": np.ones((4, 3), np.float32), "a/b//bias": np.zeros(3)}
+    return _files(a__npz=npz(arrays))(folder)
+
+
+def _openfold(folder: Path) -> list[Path]:
+    torch.save({"ema": {"params": {"a.weight": torch.zeros(3)}}}, folder / "a.pt")
+    return [folder / "a.pt"]
+
+
+def _weights(folder: Path) -> object:
+    """As `foldry weights verify`, and the network that would predict."""
+    read = [load_weights(path) for path in _of(folder)]
+    for weights in read:
+        AlphaFold(weights.config).load_state_dict(weights.state)
+    return read
+
+
+def _packs(folder: Path) -> list[Path]:
+    write_world(folder)
+    return sorted(folder.glob("*/*.npz"))
+
+
+def _library(folder: Path) -> object:
+    library = Library(folder, ["train"])
+    found = []
+    for name in ("c0", "c1", "c60"):
+        found.append((library.chain(name), library.alignment(name), library.best_plddt(name)))
+        found += [library.lay_hit(name, hit) for hit in library.hits(name)]
+    return found
+
+
+def _bundle(folder: Path) -> list[Path]:
+    (folder / "world").mkdir()
+    write_world(folder / "world")
+    _own(folder)
+    bundle.pack(folder / "world", folder / "bundle", folder / "a.safetensors", max_rows=2)
+    shutil.rmtree(folder / "world")
+    return sorted((folder / "bundle").iterdir())
+
+
+def _unpack(folder: Path) -> object:
+    bundle.unpack(folder / "bundle", folder / "out")
+    shutil.rmtree(folder / "out")
+    return folder
+
+
+def _run() -> tuple[AlphaFold, EMA, torch.optim.Adam, dict[str, object]]:
+    torch.manual_seed(0)
+    model = AlphaFold(tiny_config())
+    return model, EMA(model, 0.9), torch.optim.Adam(model.parameters()), {"name": "fold", "seed": 1}
+
+
+def _checkpoint(folder: Path) -> list[Path]:
+    model, ema, optimizer, fixed = _run()
+    sum(parameter.sum() for parameter in model.parameters()).backward()
+    optimizer.step()
+    save_checkpoint(folder, model, ema, optimizer, Progress("fold", 3, 9), fixed)
+    return [folder / NAME]
+
+
+def _resume(folder: Path) -> object:
+    return load_checkpoint(folder, *_run())
+
+
+def _kept(folder: Path) -> list[Path]:
+    Kept(folder).save("a", fake_prediction())
+    return _of(folder)
+
+
+def _load_kept(folder: Path) -> object:
+    return Kept(folder).load("a", fake_prediction().query)
+
+
+def _results(folder: Path) -> list[Path]:
+    files = write_query([fake_prediction()], folder / "1adz")
+    return [path for path in files if path.suffix in (".json", ".cif")]
+
+
+def _stored(folder: Path) -> object:
+    return read_results(folder / "1adz"), read_model(str(folder / "1adz"))
+
+
+READERS: Final[dict[str, Reader]] = {
+    "FASTA": Reader(_files(a__fasta=f">a b\n{SEQUENCE}\n\n>c\nMKT:MKV\n"), _queries),
+    "a3m": Reader(_files(a__a3m=_A3M, b__a3m=_COMPLEX), _queries),
+    "Stockholm": Reader(_files(a__sto=_STOCKHOLM), _queries),
+    "hhr": Reader(_files(a__hhr=_HHR), lambda folder: parse_hhr(read_text(folder / "a.hhr"))),
+    "JSON": Reader(_jobs, _queries, (mutate.json_, mutate.json_, mutate.text)),
+    "CSV": Reader(_tables, _read_tables),
+    "PDB": Reader(_pdb, _structures),
+    "mmCIF": Reader(_files(a__cif=_small()), _structures),
+    "BinaryCIF": Reader(_binarycif, _structures, (mutate.msgpack_, mutate.msgpack_, mutate.bytes_)),
+    "PAE": Reader(_pae, lambda f: [read_pae(path) for path in _of(f)], (mutate.json_, mutate.text)),
+    "npz": Reader(
+        _official,
+        lambda folder: read_params(folder / "a.npz"),
+        (mutate.archive, mutate.archive, mutate.bytes_),
+    ),
+    "OpenFold": Reader(
+        _openfold, lambda folder: read_checkpoint(folder / "a.pt"), (mutate.bytes_,)
+    ),
+    "safetensors": Reader(_own, _weights, (mutate.safetensors, mutate.safetensors, mutate.bytes_)),
+    "packs": Reader(_packs, _library, (mutate.archive, mutate.archive, mutate.bytes_)),
+    "bundle": Reader(_bundle, _unpack, (mutate.bytes_, mutate.text)),
+    "checkpoint": Reader(
+        _checkpoint, _resume, (mutate.safetensors, mutate.safetensors, mutate.bytes_)
+    ),
+    "kept": Reader(_kept, _load_kept, (mutate.archive, mutate.archive, mutate.bytes_), ()),
+    "results": Reader(_results, _stored, (mutate.text, mutate.bytes_)),
+}
+"""By name. What is kept between runs is never an error: what cannot be read is computed again."""
