@@ -1,10 +1,11 @@
 # Every target works alone on a fresh Debian with python3, python3-venv, git and make.
 #
-#   make demo     install, fold a real protein, score it against the experiment
-#   make test     install with the development tools, run the whole test suite
-#   make check    formatting, lint, types, architecture
-#   make vendor   fetch the report's viewer again (this one needs npm)
-#   make clean    remove the virtual environment and the demo's output
+#   make demo       install, fold a real protein, score it against the experiment
+#   make check      formatting, lint, types, architecture
+#   make test       install with the development tools and run the tests, the slow ones left out
+#   make test-slow  run the slow tests
+#   make vendor     fetch the report's viewer again (this one needs npm)
+#   make clean      remove the virtual environment and the demo's output
 #
 # Another build of PyTorch (docs/install.md says when), and more processes to test with:
 #   make demo TORCH_INDEX="--index-url URL"
@@ -20,7 +21,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES := src tests benchmarks examples
 
-.PHONY: demo test check vendor clean
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+.PHONY: demo test test-slow check vendor clean
 .DELETE_ON_ERROR:
 
 # PyTorch comes first and by itself, so that the package finds its requirement met by this build.
@@ -43,7 +46,10 @@ demo: $(VENV)/.foldry
 	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
 
 test: $(VENV)/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(PYTEST) -m slow
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check $(SOURCES)

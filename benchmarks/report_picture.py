@@ -1,0 +1,43 @@
+"""The picture of a report in README.md, taken by a headless Chromium.
+
+    python benchmarks/report_picture.py [--query examples/kunitz/1adz.a3m] [--out docs/report.png]
+
+Folds the query with mini, opens the report, and writes the top of the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import foldry
+from tests.browser import Page
+from tests.conftest import ROOT
+
+WIDTH, HEIGHT = 1240, 1180
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--query", type=Path, default=ROOT / "examples" / "kunitz" / "1adz.a3m")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "report.png")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, Page(WIDTH, HEIGHT) as page:
+        foldry.fold(arguments.query, out=folder, weights="mini")
+        [report] = Path(folder).glob("*/report.html")
+        page.send("Emulation.setScrollbarsHidden", hidden=True)
+        page.open(report, "document.body?.dataset.ready === 'true'")
+        time.sleep(5)  # the 3D viewer draws its first frames
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": HEIGHT, "scale": 1}
+        answer = page.send("Page.captureScreenshot", clip=clip)
+        arguments.out.write_bytes(base64.b64decode(answer["data"]))
+
+
+if __name__ == "__main__":
+    main()
