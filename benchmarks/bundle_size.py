@@ -1,4 +1,4 @@
-"""How small a bundle of training data is, and how exact.
+"""Size and exactness of a bundle of training data.
 
 python benchmarks/bundle_size.py --data ../shared/data
 """

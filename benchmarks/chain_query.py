@@ -1,4 +1,4 @@
-"""What one would ask to predict a chain of a folder of packs."""
+"""The query that predicts a chain of a folder of packs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def query_of(
     msa, deletions = library.alignment(name)
     rows = slice(None) if alignment else slice(1)
     headers = [name, *(f"row{number}" for number in range(1, len(msa)))][rows]
-    # How many letters are inserted is known, which they are is not: they are x.
+    # Packs keep the number of inserted letters, not the letters: they become x.
     texts = [
         "".join(int(count) * "x" + letter for letter, count in zip(row, counts, strict=True))
         for row, counts in zip(_LETTERS[msa[rows]], deletions[rows], strict=True)

@@ -1,4 +1,4 @@
-"""A small line chart as SVG: what the training curves of the docs are drawn with."""
+"""A small SVG line chart for the training curves in the docs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ WIDTH, HEIGHT = 720, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 32, 40, 48
 LEGEND_ROW = 20
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8c8c8c", "#e69f00", "#56b4e9")
-"""Okabe and Ito's, which colour-blind readers tell apart; lines beyond them are dashed."""
+"""Okabe and Ito's palette, safe for colour-blind readers; further lines are dashed."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points in the order in which they are joined.
+    """Points, joined in this order.
 
     Attributes:
-        name: In the legend.
+        name: Text of the legend.
         points: x and y.
-        dashed: For what others measured.
+        dashed: Whether others measured the points.
     """
 
     name: str
@@ -32,13 +32,13 @@ class Series:
 def svg(
     title: str, labels: tuple[str, str], series: Sequence[Series], *, log_x: bool = False
 ) -> str:
-    """The chart; its y axis begins at 0.
+    """Return the chart as SVG; its y axis starts at 0.
 
     Args:
-        title: Above it, and what is read aloud in its place.
-        labels: Of the x and the y axis.
+        title: Shown above the chart and read by screen readers.
+        labels: Labels of the x and y axes.
         series: At least one, none of them empty.
-        log_x: Whether powers of ten are equally far apart.
+        log_x: Whether the x axis is logarithmic.
     """
     points = [point for each in series for point in each.points]
     xs, top = [x for x, _ in points], max(y for _, y in points)
@@ -101,7 +101,7 @@ def svg(
 
 
 def _round_step(size: float) -> float:
-    """The next 1, 2 or 5 times a power of ten."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(size))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= size * 0.999)
 

@@ -1,14 +1,14 @@
 """Whole Foldry commands on inputs that take a second: files, argument lists, processes.
 
-`Inputs(folder)` writes what a command reads when it is first asked for: tiny networks with random
-parameters, pieces of the Kunitz domain of examples/ with their alignments and structures. The same
-call always writes the same bytes. Its methods give argument lists, `start` and `run` run them:
+`Inputs(folder)` writes an input when it is first used: tiny networks with random parameters, and
+pieces of the Kunitz domain of examples/ with their alignments and structures. The same call always
+writes the same bytes. Its methods return argument lists; `start` and `run` run them:
 
     inputs = Inputs(folder)
     run(inputs.fold(folder / "out", seeds="0,1"))
 
-As a program it runs one command in which the official networks' names mean the tiny ones that
-`Inputs.archive` holds:
+As a program it runs one command, with the official networks replaced by the tiny ones in
+`Inputs.archive`:
 
     python benchmarks/commands.py ARGUMENT...
 """
@@ -47,20 +47,20 @@ from foldry.weights.state_file import save
 ROOT: Final = Path(__file__).resolve().parent.parent
 EXAMPLE: Final = ROOT / "examples" / "kunitz"
 SOURCE: Final = Path(foldry.__file__).resolve().parent.parent
-"""What the commands run: the package that this program itself has imported."""
+"""The package that the commands run: the one this program imported."""
 PRESET: Final = configs.preset
 MONOMERS: Final = ("model_1_ptm", "model_2_ptm")
 COMPLEXES: Final = ("model_1_multimer_v3", "model_2_multimer_v3")
 PROTEINS: Final = {"alpha": (0, 24), "beta": (18, 42), "gamma": (38, 60)}
-"""First and last residue of the example that each query is."""
+"""First and last residue of the example in each query."""
 PIECE: Final = 36
-"""Residues of a structure to train on; `train prepare` takes 30 at least."""
+"""Residues of a structure to train on; `train prepare` needs at least 30."""
 NUM_BACKBONE: Final = 5
 """N, CA, C, CB and O, which are the first of atom37."""
 
 
 def tiny(name: str) -> ModelConfig:
-    """A network of this name with two narrow blocks, no templates and few alignment rows."""
+    """Return the named network with two narrow blocks, no templates and few alignment rows."""
     config = PRESET(name)
     narrow: dict[str, Any] = {"c_outer": 3, "c_triangle": 6, "num_heads_msa": 2}
     extra = config.extra and replace(
@@ -94,7 +94,7 @@ def tiny(name: str) -> ModelConfig:
 
 
 def random_state(config: ModelConfig, seed: int) -> dict[str, torch.Tensor]:
-    """Parameters none of which is zero, so that every input reaches the result."""
+    """Return parameters without zeros, so that every input affects the result."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         state = AlphaFold(config).state_dict()
@@ -109,7 +109,7 @@ def official_parameters(name: str) -> dict[str, np.ndarray]:
 
 
 class Inputs:
-    """Inputs of every command below one folder, and the commands' argument lists."""
+    """The inputs of every command in one folder, and the commands' argument lists."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -172,7 +172,7 @@ class Inputs:
 
     @cached_property
     def clusters(self) -> Path:
-        """A table that puts every chain into a cluster of its own: no MMseqs2 is needed."""
+        """A table in which every chain is its own cluster, so that MMseqs2 is not needed."""
         path = self.folder / "clusters.tsv"
         names = [f"{_entry(number)}_A" for number in range(12)]
         path.write_text("".join(f"{name}\t{name}\n" for name in names), "utf-8")
@@ -180,7 +180,7 @@ class Inputs:
 
     @cached_property
     def packs(self) -> Path:
-        """What `train prepare` makes of the structures.
+        """The output of `train prepare` for the structures.
 
         Raises:
             RuntimeError: The command failed.
@@ -195,7 +195,7 @@ class Inputs:
         """A table of pairs: one of the structures against each of the others.
 
         Args:
-            name: Of the file and of every pair in it, so that tables of scores can be told apart.
+            name: Name of the file and of its pairs, which distinguishes tables of scores.
             model: Which structure is the model.
         """
         path = self.folder / f"{name}.csv"
@@ -233,7 +233,7 @@ class Inputs:
     # Argument lists
 
     def fold(self, out: Path, *names: str, seeds: str = "0", more: Sequence[str] = ()) -> list[str]:
-        """`fold` of the queries of these names, `alpha` if none is named."""
+        """`fold` of the named queries, by default `alpha`."""
         files = [str(self.queries[name]) for name in names or ("alpha",)]
         options = ["--weights", str(self.networks), "--seeds", seeds, "--device", "cpu"]
         return ["fold", *files, "-o", str(out), *options, *more]
@@ -260,7 +260,7 @@ class Inputs:
     def train(
         self, out: Path, steps: int = 4, seed: int = 0, more: Sequence[str] = ()
     ) -> list[str]:
-        """`train run` of a stage of mini's, with a checkpoint after every second step."""
+        """`train run` of one of mini's stages, with a checkpoint every second step."""
         given = ["--data", str(self.packs), "-o", str(out), "--start", str(self.start)]
         options = ["--stage", "main", "--steps", str(steps), "--seed", str(seed)]
         sizes = ["--set", "crop_size=16", "--set", "num_rows=4", "--set", "batch_size=2"]
@@ -277,7 +277,7 @@ class Inputs:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a command: one thread, and the package that this program imported."""
+    """Return a command's environment: one thread, and the package that this program imported."""
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(SOURCE)} | more
 
 
@@ -285,9 +285,9 @@ def start(arguments: Sequence[str], *, tiny: bool = False, **options: Any) -> su
     """Start a command; its output is captured.
 
     Args:
-        arguments: Those of `foldry`.
-        tiny: Let the official networks' names mean tiny ones.
-        options: Of `subprocess.Popen`, such as `cwd` and `start_new_session`.
+        arguments: Arguments of `foldry`.
+        tiny: Whether tiny networks replace the official ones.
+        options: Options of `subprocess.Popen`, such as `cwd` and `start_new_session`.
     """
     program = [str(Path(__file__).resolve())] if tiny else ["-m", "foldry.cli.main"]
     given: dict[str, Any] = {
@@ -311,7 +311,7 @@ def run(
 
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """The address of a server on this machine that has the files of a folder."""
+    """Yield the address of a local server for the files of a folder."""
 
     class Handler(SimpleHTTPRequestHandler):
         def __init__(self, *arguments: Any) -> None:
@@ -349,7 +349,7 @@ def _structure(number: int) -> str:
 
 
 def _columns(first: int, last: int) -> list[str]:
-    """These columns of the example's alignment, the query first; insertions are left out."""
+    """Return columns of the example's alignment, query first, without insertions."""
     lines = (EXAMPLE / "1adz.a3m").read_text("utf-8").splitlines()
     rows = ["".join(each for each in line if not each.islower()) for line in lines[1::2]]
     return [row[first:last] for row in rows]
@@ -361,7 +361,7 @@ def _alignment(first: int, last: int, name: str) -> str:
 
 
 def _piece(number: int) -> Structure:
-    """A piece of the example's backbone with an invented sequence, so that no two are alike."""
+    """Return a piece of the example's backbone with a random sequence."""
     first = 2 * number
     structure = read_structure(EXAMPLE / "1adz.cif").select(np.arange(first, first + PIECE))
     draw = np.random.default_rng(number)
@@ -374,7 +374,7 @@ def _piece(number: int) -> Structure:
 
 
 def _invented_alignment(number: int) -> str:
-    """The sequence of a piece, and seven rows that differ from it in a fifth of the residues."""
+    """Return a piece's sequence and seven rows that differ from it in a fifth of the residues."""
     draw = np.random.default_rng(number)
     rows = [_piece(number).sequence]
     for _ in range(7):
@@ -385,7 +385,7 @@ def _invented_alignment(number: int) -> str:
 
 
 def use_tiny_networks() -> None:
-    """Let the official names mean tiny networks in this process."""
+    """Replace the official networks by tiny ones in this process."""
     configs.preset = tiny
     for name, module in list(sys.modules.items()):
         if name.startswith("foldry.") and getattr(module, "preset", None) is PRESET:
@@ -393,7 +393,7 @@ def use_tiny_networks() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one command of Foldry's in this process."""
+    """Run one Foldry command in this process."""
     from foldry.cli.main import main as command  # noqa: PLC0415
 
     use_tiny_networks()

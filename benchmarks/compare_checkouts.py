@@ -3,16 +3,15 @@
     python benchmarks/compare_checkouts.py BEFORE AFTER [--data ../shared/data]
         [--runs fold-sequence,score] [--work FOLDER]
 
-There are twelve runs of one to three commands: predictions of proteins and complexes, a screen,
-relaxation on the reference platform, scores, training. Both checkouts get the same inputs, made
-from the examples of AFTER and, for the run `train`, the packs in `--data`. Commands run with this
-Python on one thread, each run in a new folder. FOLDER, new or empty, keeps inputs and outputs.
+Twelve runs of one to three commands each cover predictions of proteins and complexes, a screen,
+relaxation on the reference platform, scores, and training. Both checkouts get the same inputs, made
+from the examples of AFTER and, for the run `train`, the packs in `--data`. Commands use this Python
+and one thread; each run has a new folder. FOLDER, new or empty, keeps inputs and outputs.
 
 Numbers in JSON, CSV, mmCIF and PDB files are compared as printed, arrays in NumPy and safetensors
-files bit by bit. Everything else is text: where it differs, a line below the table says so.
-Fields that cannot be the same in two runs are left out; they are listed below the table.
-The exit code is 1 if a number differs, a number or a file is missing on one side, or a command
-fails.
+files bit by bit. Everything else is text: differences are listed below the table, as are the fields
+that differ between any two runs and are not compared. The exit code is 1 if a number differs, a
+number or a file is missing on one side, or a command fails.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ import numpy as np
 
 SIDES = ("before", "after")
 INPUTS = "../../inputs"
-"""The inputs as a run sees them from its folder."""
+"""The inputs, seen from a run's folder."""
 FOLD = "--device cpu -o out"
 MULTIMER = f"--weights {INPUTS}/multimer.safetensors --num-recycles"
 TRAIN = "-o out --device cpu --stage main --save-every 10 --set crop_size=48"
@@ -89,11 +88,11 @@ LEFT_OUT = (
     ("packs/structures/*", ".*", "atoms as packed: their layout and rounding may change"),
     ("packs/work/*", ".*", "intermediate files, named by hashes"),
 )
-"""Files, the fields in them that are not compared, and what these hold."""
+"""Files, the fields in them that are not compared, and their content."""
 OF_ONE_SIDE = (".*", "*/.*", "lock", "*/lock", "*.lock", "packs/work/*", "*/viewer.js")
 """Files that may be there on one side only."""
 DURATION = re.compile(r"\bseconds [\d.]+|\b\d+ s\b")
-"""What is left out of printed text."""
+"""Parts of printed text that are not compared."""
 WEIGHTS = """
 import sys
 from dataclasses import replace
@@ -169,7 +168,7 @@ def check_checkout(checkout: Path) -> None:
 
 
 def make_inputs(folder: Path, after: Path, data: Path) -> None:
-    """Write everything that the runs read."""
+    """Write the inputs of all runs."""
     examples = after / "examples"
     for name in ("structures", "alignments"):
         (folder / name).mkdir(parents=True)
@@ -252,7 +251,7 @@ def read_experiment(path: Path) -> gemmi.Structure:
 
 
 def distort(structure: gemmi.Structure, rng: np.random.Generator) -> None:
-    """Bends a structure, displaces some residues and gives each a pLDDT."""
+    """Bend a structure, displace some residues and give each a pLDDT."""
     for number, residue in enumerate(itertools.chain.from_iterable(structure[0])):
         jump = rng.normal(size=3) if rng.random() < 0.1 else np.zeros(3)
         moved = 1.5 * np.sin(number / np.array([7.0, 11.0, 17.0])) + jump
@@ -263,10 +262,10 @@ def distort(structure: gemmi.Structure, rng: np.random.Generator) -> None:
 
 
 def run_commands(name: str, checkout: Path, folder: Path) -> str:
-    """Runs the commands of one run and keeps what they print.
+    """Run the commands of one run and keep their output.
 
     Returns:
-        Which command failed and how; empty if none did.
+        The command that failed and how; empty if none did.
     """
     folder.mkdir(parents=True)
     for number, command in enumerate(RUNS[name], 1):
@@ -287,7 +286,7 @@ def run_commands(name: str, checkout: Path, folder: Path) -> str:
 
 
 def values_of(path: Path) -> Values:
-    """Every value of a file under its place."""
+    """Return every value of a file by its place."""
     if path.suffix in (".npz", ".safetensors"):
         yield from (of_npz if path.suffix == ".npz" else of_safetensors)(path)
         return
@@ -308,7 +307,7 @@ def values_of(path: Path) -> Values:
 
 
 def printed(text: str) -> Value:
-    """A cell of a table: a number if it can be read as one."""
+    """Return a cell of a table, as a number if it is one."""
     try:
         float(text)
     except ValueError:
@@ -341,7 +340,7 @@ def of_table(text: str, delimiter: str) -> Values:
 
 
 def of_cif(text: str) -> Values:
-    """Cells of all tables; rows go by their name where they have one, otherwise by number."""
+    """Return the cells of all tables; rows are identified by name, or else by number."""
     block = gemmi.cif.read_string(text).sole_block()
     for category in block.get_mmcif_category_names():
         table = block.find_mmcif_category(category)
@@ -376,7 +375,7 @@ def of_npz(path: Path) -> Values:
 
 
 def of_safetensors(path: Path) -> Values:
-    """Arrays as stored; the notes beside them are text."""
+    """Return arrays as stored, and their notes as text."""
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:start])
@@ -389,13 +388,13 @@ def of_safetensors(path: Path) -> Values:
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether the path of a file, or its name, matches a pattern."""
+    """Return whether a file's path or name matches a pattern."""
     ends = (name, name.rpartition("/")[2])
     return any(fnmatch(end, pattern) for end in ends for pattern in patterns)
 
 
 def compare(folders: Mapping[str, Path]) -> Outcome:
-    """Compares the files of one run."""
+    """Compare the files of one run."""
     found = Outcome()
     names = [
         {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -414,7 +413,7 @@ def compare(folders: Mapping[str, Path]) -> Outcome:
 
 
 def compare_files(name: str, paths: Iterable[Path], found: Outcome) -> None:
-    """Compares the two files of one name place by place and adds what it finds."""
+    """Compare two files of one name place by place and add the differences."""
     found.num_files += 1
     left_out = [re.compile(fields) for files, fields, _ in LEFT_OUT if matches(name, [files])]
     try:
@@ -440,7 +439,7 @@ def compare_files(name: str, paths: Iterable[Path], found: Outcome) -> None:
 
 
 def shown(value: Value | None) -> str:
-    """A number as printed, or the checksum of an array."""
+    """Return a number as printed, or the checksum of an array."""
     if value is None:
         return "none"
     if isinstance(value.content, str):
@@ -476,7 +475,7 @@ def show(name: str, found: Outcome) -> None:
 
 
 def show_remarks(outcomes: Mapping[str, Outcome]) -> None:
-    """Differences that do not fail, and what was not compared."""
+    """Return differences that do not fail, and what was not compared."""
     for name, found in outcomes.items():
         if found.texts:
             print(f"text differs in {name}: {', '.join(found.texts)}")

@@ -2,7 +2,7 @@
 
     FOLDRY_DATA=../shared/data python benchmarks/exclude_examples.py
 
-A chain is listed when `mmseqs easy-search -s 7.5` aligns it to a sequence of examples/ at 30 %
+A chain is listed if `mmseqs easy-search -s 7.5` aligns it to a sequence of examples/ at 30 %
 identity or more, over half of either sequence or more, with an E-value of at most 1e-3.
 """
 
@@ -28,7 +28,7 @@ HEADER = f"""\
 
 
 def training_sequences(data: Path) -> dict[str, str]:
-    """Chain id to sequence of every chain of the training splits."""
+    """Return the sequence of every training chain by id."""
     sys.path.insert(0, str(data / "structures"))
     from read_structures import load_shard  # noqa: PLC0415  (found only once the folder is known)
 
@@ -42,7 +42,7 @@ def training_sequences(data: Path) -> dict[str, str]:
 
 
 def similar_chains(sequences: dict[str, str]) -> dict[str, tuple[str, float]]:
-    """Chain id to its nearest example and the identity to it."""
+    """Return each chain's nearest example and the identity to it, by chain id."""
     nearest: dict[str, tuple[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -65,7 +65,7 @@ def similar_chains(sequences: dict[str, str]) -> dict[str, tuple[str, float]]:
 
 
 def main() -> None:
-    """Write the list and print how many chains each example leaves out."""
+    """Write the list and print how many chains each example excludes."""
     data = Path(os.environ.get("FOLDRY_DATA", ROOT.parent / "shared" / "data"))
     nearest = similar_chains(training_sequences(data))
     rows = [

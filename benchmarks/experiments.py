@@ -1,18 +1,18 @@
-"""What makes a small network learn: the experiments behind `mini`, each arm from scratch.
+"""The experiments behind `mini`: what makes a small network learn, each arm trained from scratch.
 
     python benchmarks/experiments.py --data ../shared/data --out runs/experiments \
         [--experiment losses optimiser] [--samples 4000] [--svg docs] [--dtype bfloat16] \
         [--weights FILE]
 
-Every arm is mini's stage `main`, in `fold` the stage of that name, with one thing changed, at crop
-64. All see the same number of samples, but those of `shape` and `inputs` as many as take the same
-number of operations as `mini` does for its own. The learning rate rises over the first twentieth of
-the steps and falls in a straight line to a twentieth of itself. An arm is then measured on chains
-held back from training, never on val: crops of up to 128 residues, with a template where the chain
-has one. An arm that was interrupted goes on, one that is done is only printed; arms of several
-experiments that are the same are made once. The rows are Markdown, as docs/training-log.md keeps
-them; `--svg` draws the curves of lDDT-Cα on the training crops; `--weights` measures other networks
-like the arms.
+Every arm is mini's stage `main` (in the experiment `fold`, the stage `fold`) with one change, at
+crop size 64. All arms see the same number of samples, except that the arms of `shape` and `inputs`
+use the same number of operations as `mini`. The learning rate rises over the first twentieth of the
+steps and then falls linearly to a twentieth of its maximum. Each arm is measured on chains held
+back from training, never on val: crops of up to 128 residues, with a template if the chain has one.
+
+Interrupted arms resume, finished arms are only printed, and arms shared by several experiments run
+once. The rows are Markdown, as in docs/training-log.md. `--svg` draws lDDT-Cα on the training
+crops; `--weights` measures other networks in the same way.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ from training_flops import gigaflop
 CROP = 64
 VALIDATION_CROP = 128
 WARM_UP = 0.05
-"""Share of the steps."""
+"""Fraction of the steps."""
 CURVE_POINTS = 20
 HEADER = (
     "| arm | samples | lDDT-Cα with templates | alignment alone | GDT_TS | radius of gyration | "
     "right-handed |\n|---|---|---|---|---|---|---|\n"
 )
-"""All columns but `alignment alone` are with templates."""
+"""All columns except `alignment alone` use templates."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Changes of the stage and the network, from those of `base`."""
+    """Changes of the stage and the network relative to `base`."""
 
     name: str
     stage: dict[str, Any]
@@ -68,7 +68,7 @@ class Arm:
 
 
 def arm(name: str, *, seed: int = 0, base: str = "main", **changes: Any) -> Arm:
-    """An arm; `network_` begins the names of what is not the stage's."""
+    """Return an arm; names with the prefix `network_` are fields of the network, others of the stage."""
     network = {key for key in changes if key.startswith("network_")}
     return Arm(
         name,
@@ -151,7 +151,7 @@ EQUAL_OPERATIONS = ("shape", "inputs")
 
 
 def with_fields(config: Any, changes: dict[str, Any]) -> Any:
-    """A config with other values; `a__b` is field b of field a."""
+    """Return a changed config; `a__b` is field b of field a."""
     for key, value in changes.items():
         name, _, rest = key.partition("__")
         config = replace(
@@ -162,7 +162,7 @@ def with_fields(config: Any, changes: dict[str, Any]) -> Any:
 
 
 def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
-    """The network and the stage of an arm."""
+    """Return the network and the stage of an arm."""
     base = next(stage for stage in mini_stages() if stage.name == chosen.base)
     stage = replace(base, **{"crop_size": CROP, **chosen.stage})
     steps = max(samples // stage.batch_size, 1)
@@ -176,7 +176,8 @@ def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
 
 
 def affordable(chosen: Arm, samples: int, data: TrainingSet) -> int:
-    """How many samples of an arm cost what so many of mini do; those without gradient a third."""
+    """Return the number of an arm's samples that cost as much as mini's; passes without gradient
+    cost a third."""
 
     def cost(of: Arm) -> float:
         config, stage = plan(of, samples)
@@ -189,7 +190,7 @@ def affordable(chosen: Arm, samples: int, data: TrainingSet) -> int:
 def run_arm(
     chosen: Arm, samples: int, data: TrainingSet, out: Path, runtime: Runtime
 ) -> tuple[Path, dict[str, Any]]:
-    """Train and measure one arm, or what is left of it; its folder and what came of it."""
+    """Train and measure one arm, resuming if needed; return its folder and its measurements."""
     config, stage = plan(chosen, samples)
     made_of = json.dumps([config.to_dict(), asdict(stage), chosen.seed, str(runtime.dtype)])
     folder = out / hashlib.sha256(made_of.encode()).hexdigest()[:16]
@@ -208,7 +209,7 @@ def run_arm(
 def measure(
     weights: Path, stage: StageConfig, data: TrainingSet, runtime: Runtime
 ) -> dict[str, Any]:
-    """Means over the chains held back, with the best template and with the alignment alone."""
+    """Return means over the held-back chains, with the best template and without."""
     state, config, _ = load(weights)
     model = AlphaFold(config, runtime)
     model.load_state_dict(state)
@@ -227,7 +228,7 @@ def measure(
 
 
 def row(name: str, samples: str, made: dict[str, Any]) -> str:
-    """A line of a table."""
+    """Return a line of a table."""
     best, alone = made["templates"], made["alignment"]
     return (
         f"| {name} | {samples} | {best['lddt_ca']:.3f} | {alone['lddt_ca']:.3f} | "
@@ -236,7 +237,7 @@ def row(name: str, samples: str, made: dict[str, Any]) -> str:
 
 
 def curve(name: str, folder: Path) -> Series:
-    """lDDT-Cα of the training crops, means over equal parts of an arm's run."""
+    """Return lDDT-Cα of the training crops, averaged over equal parts of a run."""
     lines = read(folder)
     edges = [round(part * len(lines) / CURVE_POINTS) for part in range(CURVE_POINTS + 1)]
     parts = [lines[start:end] for start, end in itertools.pairwise(edges)]

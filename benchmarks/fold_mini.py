@@ -1,9 +1,9 @@
-"""Wall time of `foldry fold` with mini, from the shell to the finished report.
+"""Wall time of `foldry fold` with mini, from the shell to the report.
 
     python benchmarks/fold_mini.py [--length 100] [--repeats 3]
 
-The query is the beginning of the trypsin example with its alignment. Each run is a process of its
-own, so that start-up counts.
+The query is the start of the trypsin example with its alignment. Each run is a separate process, so
+that start-up is included.
 """
 
 from __future__ import annotations

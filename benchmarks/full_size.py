@@ -2,8 +2,7 @@
 
     python benchmarks/full_size.py [--length 64 128] [--device cpu]
 
-Parameters are drawn for every official name and shape. Each length runs in a process of its own,
-so that its peak memory is its own.
+Each length runs in a separate process, so that its peak memory is measured alone.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ NUM_MSA, NUM_TEMPLATES, NUM_EXTRA = 124, 4, 512
 
 
 def one_pass(length: int, device: str) -> None:
-    """Runs in a process of its own and prints one row of the table."""
+    """Measure one length in this process and print its row."""
     import numpy as np  # noqa: PLC0415
     import torch  # noqa: PLC0415
 

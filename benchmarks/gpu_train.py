@@ -1,13 +1,13 @@
-"""Go on training from a bundle for the minutes that there are, and measure on validation chains.
+"""Train from a bundle for a given number of minutes and measure on the validation chains.
 
     PYTHONPATH=src python benchmarks/gpu_train.py BUNDLE --work /tmp/run --out OUT --minutes 8
 
-For a machine with torch, triton, numpy, jaxtyping and safetensors, and no network. BUNDLE is what
-`foldry train pack` wrote, or some of its parts: they are kept in the folder --work, and the run
-begins when all have come. A later call with the same --work needs no BUNDLE and goes on where the
-last one stopped. On a fresh machine --resume with OUT's checkpoint does, or, with a fresh
-optimiser, --start with OUT's ema.safetensors. OUT gets weights, log and checkpoint before anything
-is measured, then `val.json`; what is larger than 16 MiB is written as parts, which
+The machine needs torch, triton, numpy, jaxtyping and safetensors, but no network access. BUNDLE is
+the output of `foldry train pack`, or some of its parts: the folder --work collects them, and
+training starts once all parts are there. A later call with the same --work needs no BUNDLE and
+resumes. On a fresh machine, --resume takes the checkpoint in OUT; --start takes OUT's
+ema.safetensors and starts a fresh optimiser. OUT receives the weights, the log and the checkpoint
+before the measurement, then `val.json`. Files larger than 16 MiB are split into parts, which
 `foldry.train.bundle.read_parts` joins.
 """
 
@@ -35,9 +35,9 @@ from foldry.train.validate import PART, validate
 from foldry.weights.state_file import load
 
 SHARD = 16
-"""MiB of a file that is handed back."""
+"""Largest output file, in MiB."""
 VAL_LENGTH = 256
-"""Residues of the longest validation chain; longer ones would be cropped."""
+"""Residues of the longest validation chain, so that none is cropped."""
 CONDITIONS = {"alignment and template": 1.0, "alignment": 0.0}
 
 
@@ -66,7 +66,7 @@ def arguments() -> argparse.Namespace:
 
 
 def receive(source: Path | None, work: Path) -> list[str]:
-    """Keep the parts that came, unpack when all have; the names of those still to come."""
+    """Store the given parts, unpack once all are there, and return the names of missing ones."""
     kept, data = work / "bundle", work / "data"
     if data.is_dir():
         return []
@@ -85,7 +85,7 @@ def receive(source: Path | None, work: Path) -> list[str]:
 
 
 def hand_back(path: Path, out: Path) -> None:
-    """Copy a file, in parts where it is too large."""
+    """Copy a file, split into parts if it is too large."""
     if path.stat().st_size <= SHARD * 2**20:
         shutil.copyfile(path, out / path.name)
     else:
@@ -95,7 +95,7 @@ def hand_back(path: Path, out: Path) -> None:
 def measure(
     weights: Path, data: Path, stage: StageConfig, runtime: Runtime, num_chains: int
 ) -> dict[str, object]:
-    """Means over the validation chains, whole, with the stage's most passes."""
+    """Return means over the whole validation chains, with the stage's largest number of passes."""
     state, config, notes = load(weights)
     model = AlphaFold(config, runtime)
     model.load_state_dict(state)
@@ -111,7 +111,7 @@ def measure(
 
 
 def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
-    """As many steps as there are minutes for; the stages."""
+    """Return the stages, with as many steps as the minutes allow."""
     work, run = given.work, given.work / "run"
     run.mkdir(parents=True, exist_ok=True)
     if given.resume is not None and not (run / NAME).is_file():

@@ -1,22 +1,23 @@
-"""Ends commands by SIGKILL at random moments, runs them again and compares what is there at last.
+"""Kill commands at random moments, repeat them, and compare the results.
 
     python benchmarks/kill.py [--moments 30] [--writes 10] [--commands fold,screen,prepare]
                               [--seed 0] [--no-mmseqs] [--work FOLDER]
 
-Every command first runs undisturbed. Then, for each moment, it starts anew, its main process alone
-is killed, and the same command runs again to its end. Of the moments `--moments` are uniform over
-the command's duration, and `--writes` are just before a file operation in the output folder, be it
-the main process's or a worker's: the time between two of them is too short for a clock. Checked:
+Every command first runs undisturbed. Then, for each moment, it starts afresh, its main process
+receives SIGKILL, and the same command runs again to its end. `--moments` of the moments are uniform
+over the command's duration; `--writes` are just before a file operation of any process in the
+output folder, because the time between two operations is too short for a clock. The script checks
+that:
 
-- Two seconds after the kill no process of the run is left.
-- The rerun succeeds, and every file of the output, hidden ones included, has the bytes and the mode
-  that it has after the undisturbed run, but for the fields that the program lists.
-- Both runs together computed every pass of the network of the undisturbed run, and twice only
-  passes of one prediction. `train prepare` has no network: the records of structures that had been
-  read by the time of the kill are not written again.
-- A program that `train prepare` runs, MMseqs2, ends with it too, however long it would take.
+- two seconds after the kill, no process of the run is left;
+- the rerun succeeds, and every output file, hidden ones included, has the same bytes and mode as
+  after the undisturbed run, except for the listed fields;
+- together, both runs compute every pass of the network of the undisturbed run, and repeat only
+  passes of one prediction. `train prepare` has no network: the records of structures read before
+  the kill are not written again;
+- MMseqs2, which `train prepare` runs, ends with it.
 
-The exit code is 1 where anything of this fails.
+The exit code is 1 if a check fails.
 """
 
 from __future__ import annotations
@@ -47,17 +48,17 @@ from pathlib import Path
 from typing import Any, Final
 
 MARK: Final = "FOLDRY_KILL_RUN"
-"""Environment variable that all processes of a run share, whatever their session."""
+"""Environment variable shared by all processes of a run."""
 WATCH: Final = "FOLDRY_KILL_WATCH"
 MAIN: Final = "FOLDRY_KILL_MAIN"
-"""Environment variables: what `watch_writes` needs to know, and the main process's number."""
+"""Environment variables: the settings of `watch_writes`, and the main process's id."""
 GRACE: Final = 2.0
-"""Seconds after a kill until no process of the run may be left."""
+"""Seconds after a kill by which all processes of the run must have ended."""
 LONGEST: Final = 300.0
-"""Seconds of a run at most."""
+"""Longest duration of a run in seconds."""
 NUM_RECYCLES: Final = 7
 CHANGES: Final = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate")
-"""Audit events of operations that change a folder; `open` is counted where it may write."""
+"""Audit events of operations that change a folder; `open` counts if it may write."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ class Command:
     """A command to disturb.
 
     Attributes:
-        name: For people.
-        arguments: Those of `foldry`, for an output folder.
-        passes: Of the network for one prediction; 0 where there is no network.
-        kept: Files of work done, which a rerun leaves as they are; "" for none.
-        path: The search path of the programs that it runs; None is that of this process.
+        name: Name in the table.
+        arguments: Arguments of `foldry` for an output folder.
+        passes: Passes of the network per prediction; 0 without a network.
+        kept: Files of finished work, which a rerun does not change; "" for none.
+        path: Search path for programs; None for that of this process.
     """
 
     name: str
@@ -96,11 +97,11 @@ class Done:
 
     Attributes:
         code: The exit code.
-        seconds: From the beginning of its work.
+        seconds: Duration from the start of its work.
         passes: A hash of the inputs of each pass of the network.
         writes: File operations in the output folder.
-        output: What it printed.
-        left: Command lines of the processes of the run that were there `GRACE` later.
+        output: Printed text.
+        left: Command lines of the run's processes that still existed `GRACE` later.
     """
 
     code: int
@@ -117,7 +118,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Result:
-    """What one moment led to: files that differ, passes computed again, and all faults."""
+    """The outcome of one moment: differing files, repeated passes, and all faults."""
 
     moment: Moment
     first: Done
@@ -133,8 +134,8 @@ def launch(log: str, arguments: Sequence[str], *, counted: bool) -> int:
     """Run a command in this process.
 
     Args:
-        log: A file to which each pass of the network adds a line; made once the command begins.
-        arguments: Those of `foldry`.
+        log: A file to which each pass of the network adds a line; created when the command starts.
+        arguments: Arguments of `foldry`.
         counted: Whether the command has passes to count.
 
     Returns:
@@ -160,7 +161,7 @@ def launch(log: str, arguments: Sequence[str], *, counted: bool) -> int:
 
 
 def watch_writes() -> None:
-    """Count the file operations of all processes of a run, and kill the main one before one."""
+    """Count the file operations of all processes of a run, and kill the main process before one."""
     writes, out, stop_at = json.loads(os.environ[WATCH])
     file = os.open(writes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
@@ -193,7 +194,7 @@ def _tensors(value: Any) -> Iterator[Any]:
 
 
 def _changes(event: str, details: tuple[Any, ...], out: str) -> bool:
-    """Whether an audit event is of a change in the output folder, or of a lock."""
+    """Return whether an audit event changes the output folder or a lock."""
     if event in ("fcntl.flock", "fcntl.lockf"):
         return True
     if event == "open":
@@ -219,14 +220,14 @@ def run(
     write: int = 0,
     at: Callable[[], bool] = lambda: False,
 ) -> Done:
-    """Run a command with the output `folder / "out"`, and kill it if a moment comes before its end.
+    """Run a command with the output `folder / "out"`, and kill it at a given moment.
 
     Args:
         command: What to run.
-        folder: For the output, the log and temporary files.
-        seconds: The moment, from the beginning of its work.
-        write: The file operation before which it is killed; 0 for none.
-        at: Whether the moment has come.
+        folder: Folder of the output, the log and temporary files.
+        seconds: The moment, in seconds from the start of its work.
+        write: The file operation before which to kill it; 0 for none.
+        at: Returns whether the moment has come.
     """
     mark, log, out = uuid.uuid4().hex, folder / "log", folder / "out"
     writes = folder / "writes"
@@ -276,7 +277,7 @@ def run(
 
 
 def end_all(mark: str, grace: float = GRACE) -> list[str]:
-    """End what is left of a run after so many seconds; its command lines are returned."""
+    """End the processes left of a run after some seconds; return their command lines."""
     end = time.monotonic() + grace
     while (found := processes(mark)) and time.monotonic() < end:
         time.sleep(0.02)
@@ -287,7 +288,7 @@ def end_all(mark: str, grace: float = GRACE) -> list[str]:
 
 
 def processes(mark: str) -> dict[int, str]:
-    """The command lines of all living processes of a run, by number."""
+    """Return the command lines of all living processes of a run, by id."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -304,12 +305,12 @@ def processes(mark: str) -> dict[int, str]:
 
 
 def _without(pattern: bytes) -> Callable[[bytes], bytes]:
-    """What replaces by a dash whatever follows the pattern's first group."""
+    """Return a function that replaces what follows the pattern's first group by a dash."""
     return lambda content: re.sub(pattern, rb"\1-", content)
 
 
 def _model_texts(page: bytes) -> bytes:
-    """A page with its packed ModelCIF texts unpacked, and their dates left out."""
+    """Return a page with its ModelCIF texts unpacked and without their dates."""
 
     def unpacked(found: re.Match[bytes]) -> bytes:
         text = gzip.decompress(base64.b64decode(found[1]))
@@ -325,7 +326,7 @@ def _no_seconds(table: bytes) -> bytes:
 
 
 def _no_hashes(record: bytes) -> bytes:
-    """A query's record without the hashes of its files, which `wrong_hashes` checks."""
+    """Return a query's record without file hashes, which `wrong_hashes` checks."""
     known = json.loads(record)
     return json.dumps({**known, "files": sorted(known["files"])}).encode()
 
@@ -345,11 +346,11 @@ LEFT_OUT: Final[Sequence[tuple[str, str, Callable[[bytes], bytes]]]] = (
         _without(rb'(<td data-value=)"[^"]*">[^<]*(?=</td><td class="state)'),
     ),
 )
-"""Files, fields that are not compared, and what removes these."""
+"""Files, their fields that are not compared, and functions that remove these."""
 
 
 def tree(folder: Path) -> dict[str, tuple[str, bytes]]:
-    """Type, mode and contents, but for `LEFT_OUT`, of everything in a folder."""
+    """Return type, mode and contents, without `LEFT_OUT`, of everything in a folder."""
     found = {}
     for path in sorted(folder.rglob("*")):
         content = path.read_bytes() if path.is_file() else b""
@@ -364,7 +365,7 @@ def tree(folder: Path) -> dict[str, tuple[str, bytes]]:
 def differences(
     expected: dict[str, tuple[str, bytes]], found: dict[str, tuple[str, bytes]]
 ) -> list[str]:
-    """A sentence for each file that is missing, left over or not the same."""
+    """Return a sentence for each missing, additional or different file."""
     sentences = [f"{name} is missing" for name in expected if name not in found]
     sentences += [f"{name} is left over" for name in found if name not in expected]
     for name, (mode, content) in expected.items():
@@ -378,7 +379,7 @@ def differences(
 
 
 def wrong_hashes(folder: Path) -> list[str]:
-    """A sentence for each file whose hash in the record of its query is not its own."""
+    """Return a sentence for each file whose recorded hash is wrong."""
     sentences = []
     for record in folder.rglob("fold.json"):
         try:
@@ -394,7 +395,7 @@ def wrong_hashes(folder: Path) -> list[str]:
 
 
 def pass_faults(per_prediction: int, whole: list[str], first: list[str], again: list[str]) -> str:
-    """What is wrong with the passes of a killed run and of its rerun; "" if nothing is."""
+    """Return what is wrong with the passes of a killed run and its rerun; "" if nothing is."""
     computed = Counter(first) + Counter(again)
     if set(computed) != set(whole):
         strange, missing = len(set(computed) - set(whole)), len(set(whole) - set(computed))
@@ -410,17 +411,17 @@ def pass_faults(per_prediction: int, whole: list[str], first: list[str], again: 
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A command's run that nothing disturbed, and its output."""
+    """A command's undisturbed run and its output."""
 
     done: Done
     tree: dict[str, tuple[str, bytes]]
 
 
 def undisturbed(command: Command, folder: Path) -> Undisturbed:
-    """Run a command as the others are compared with.
+    """Run a command undisturbed, for comparison.
 
     Raises:
-        RuntimeError: It failed, or its passes cannot be told apart.
+        RuntimeError: It failed, or two of its passes are equal.
     """
     done = run(command, folder)
     if done.code or done.left:
@@ -437,7 +438,7 @@ def undisturbed(command: Command, folder: Path) -> Undisturbed:
 def examine(
     command: Command, expected: Undisturbed, moment: Moment, seconds: float, folder: Path
 ) -> Result:
-    """Kill a command, which takes so many seconds at present, and run it again."""
+    """Kill a command at a fraction of its duration, and run it again."""
     out = folder / "out"
     at = LONGEST if moment.write else moment.share * seconds
     first = run(command, folder, at, moment.write)
@@ -466,7 +467,7 @@ def examine(
 
 
 def _clear(folder: Path, keep_as: str = "") -> None:
-    """Remove a run's files, or keep the output under another name."""
+    """Remove a run's files, or keep its output under another name."""
     if keep_as and (folder / "out").exists():
         shutil.rmtree(folder / keep_as, ignore_errors=True)
         (folder / "out").rename(folder / keep_as)
@@ -475,7 +476,7 @@ def _clear(folder: Path, keep_as: str = "") -> None:
 
 
 def moments(expected: Undisturbed, number: int, writes: int, seed: int) -> list[Moment]:
-    """Random moments: so many by the clock, and so many before different file operations."""
+    """Return random moments: some by the clock, some before file operations."""
     draw = random.Random(seed)
     by_clock = [Moment(share=draw.random()) for _ in range(number)]
     known = range(1, expected.done.writes + 1)
@@ -483,7 +484,7 @@ def moments(expected: Undisturbed, number: int, writes: int, seed: int) -> list[
 
 
 def left_by_tool(command: Command, folder: Path) -> list[str]:
-    """What is left of a command that is killed while a program that it runs takes long.
+    """Return the processes left of a command killed while its program runs.
 
     Raises:
         RuntimeError: The command ended without running it.
@@ -491,7 +492,7 @@ def left_by_tool(command: Command, folder: Path) -> list[str]:
     programs = folder / "programs"
     programs.mkdir(exist_ok=True)
     started, program = folder / "started", programs / "mmseqs"
-    # Debian's own is a script too, which runs scripts that run programs.
+    # Debian's mmseqs is also a script that runs scripts that run programs.
     lines = ["#!/bin/sh", f"touch '{started}'", "sh -c 'sleep 60; true'", "true"]
     program.write_text("\n".join(lines) + "\n", "utf-8")
     program.chmod(0o755)
@@ -504,8 +505,8 @@ def left_by_tool(command: Command, folder: Path) -> list[str]:
 
 
 def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
-    """The commands, by name; `mmseqs` has `train prepare` use MMseqs2 where it is installed."""
-    # Brings PyTorch, which the process that is killed need not have.
+    """Return the commands by name; with `mmseqs`, `train prepare` uses an installed MMseqs2."""
+    # This imports PyTorch, which the killed process may not need.
     from commands import Inputs  # noqa: PLC0415
 
     inputs = Inputs(folder)
@@ -530,7 +531,7 @@ def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
 
 
 def study(command: Command, folder: Path, number: int, writes: int, seed: int) -> list[str]:
-    """Disturb a command at random moments and print a line; the faults are returned."""
+    """Disturb a command at random moments, print a line, and return the faults."""
     expected = undisturbed(command, folder)
     seconds, results = expected.done.seconds, []
     for moment in moments(expected, number, writes, seed):
@@ -560,7 +561,7 @@ def study(command: Command, folder: Path, number: int, writes: int, seed: int) -
 
 
 def main() -> int:
-    """Print the fields that are left out, a table and the faults."""
+    """Print the fields that are not compared, a table and the faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moments", type=int, default=30, help="by the clock, per command")
     parser.add_argument("--writes", type=int, default=10, help="before file operations")

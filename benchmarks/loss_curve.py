@@ -1,9 +1,10 @@
-"""The curve of a training run: losses and lDDT-Cα of the training crops, by samples seen.
+"""Losses and lDDT-Cα of the training crops of a run, by samples seen.
 
     python benchmarks/loss_curve.py RUN [--chunks 20] [--svg FILE]
 
-RUN is the folder of `foldry train`; its log.jsonl is read, but for the stage `confidence`, whose
-losses are others. A row is the mean over equally many samples; the last line of a step counts.
+RUN is a folder of `foldry train`. Its log.jsonl is read without the stage `confidence`, which has
+other losses. Each row is a mean over the same number of samples; if a step has several lines, the
+last counts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ COLUMNS = ("loss", "distogram", "backbone", "lddt")
 
 
 def read(folder: Path) -> list[dict[str, float]]:
-    """The lines that count, in order."""
+    """Return the lines that count, in order."""
     steps = {}
     for line in (folder / "log.jsonl").read_text("utf-8").splitlines():
         values = json.loads(line)
@@ -45,8 +46,8 @@ def main() -> None:
             continue
         values = [sum(line.get(name, 0.0) for line in chunk) / len(chunk) for name in COLUMNS]
         means.append((chunk[-1]["num_samples"], values))
-        told = " | ".join(f"{value:.2f}" for value in values)
-        print(f"| {means[-1][0]:,} | {chunk[-1]['stage']} | {told} |")
+        cells = " | ".join(f"{value:.2f}" for value in values)
+        print(f"| {means[-1][0]:,} | {chunk[-1]['stage']} | {cells} |")
     minutes = last_of_each_start(lines) / 60
     print(f"{last:,} samples in {minutes:.1f} minutes")
     if arguments.svg:
@@ -59,7 +60,7 @@ def main() -> None:
 
 
 def last_of_each_start(lines: list[dict[str, float]]) -> float:
-    """Seconds of a run: each of its stages counts from its own start."""
+    """Return the seconds of a run, added up over its stages."""
     seconds: dict[object, float] = {}
     for line in lines:
         seconds[line["stage"]] = max(line["seconds"], seconds.get(line["stage"], 0.0))

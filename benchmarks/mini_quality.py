@@ -1,11 +1,11 @@
-"""How good the bundled small model is on held-out proteins, beside what needs no training.
+"""Accuracy of the bundled small model on held-out proteins, beside baselines without training.
 
     python benchmarks/mini_quality.py --data ../shared/data [--weights FILE] [--part val]
 
-Every chain is predicted with its alignment and its template hits, with its alignment alone, and
-with its sequence alone. Beside them stand the same network untrained, an ideal helix, and the
-best template's Cα copied, residues without a partner counted as wrong. Means are over chains, ± is
-the standard error of lDDT-Cα's. The last table is the calibration: residues by their pLDDT.
+Every chain is predicted with its alignment and template hits, with its alignment alone, and with
+its sequence alone. The baselines are the untrained network, an ideal helix, and the Cα atoms of the
+best template, with unaligned residues counted as wrong. Means are over chains; ± is the standard
+error of the mean lDDT-Cα. The last table is the calibration by pLDDT.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ DEPTHS = ((0, 4), (5, 29), (30, 10**9))
 PLDDT_EDGES = np.arange(11) / 10
 CONDITIONS = ("alignment + templates", "alignment", "sequence", "untrained", "helix", "template")
 NO_PLDDT = ("untrained", "helix", "template")
-"""Conditions in which nothing was trained to predict it."""
+"""Conditions without a trained network."""
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A held-out chain and what is known of it."""
+    """A held-out chain with its alignment depth and best template."""
 
     name: str
     length: int
@@ -58,9 +58,9 @@ class Chain:
 class Result:
     """Scores of one chain under one condition.
 
-    `radius_ratio` is the radius of gyration over the true one; `foldscore` needs all atoms and
-    `plddt`, 0–1, a network: NaN where there are none. `residues` has the pLDDT and the lDDT-Cα of
-    each residue of known Cα, [N, 2].
+    `radius_ratio` is the predicted over the true radius of gyration. `foldscore` needs all atoms
+    and `plddt` (0–1) a network; otherwise they are NaN. `residues` [N, 2] has pLDDT and lDDT-Cα of
+    each residue with a known Cα.
     """
 
     lddt_ca: float
@@ -82,9 +82,9 @@ def helix(length: int) -> np.ndarray:
 
 
 def known_chains(library: Library, names: Sequence[str]) -> list[Chain]:
-    """The chains, with the depth of their alignment and their best template's identity.
+    """Return the chains with alignment depth and identity of the best template.
 
-    A template counts where it covers half of the chain.
+    A template counts if it covers half of the chain.
     """
     chains = []
     for name in names:
@@ -102,7 +102,7 @@ def judge(
     known: np.ndarray,
     plddt: np.ndarray | None = None,
 ) -> Result:
-    """Scores of a chain's Cα atoms; `known` is False for residues that the model lacks."""
+    """Score a chain's Cα atoms; `known` is False for residues missing from the model."""
     truth = library.chain(name)
     there = truth.mask[:, CA] > 0
     scores = compare_ca(ca, truth.positions[:, CA], known, there)
@@ -119,7 +119,7 @@ def judge(
 def predictor(
     library: Library, network: NetworkFile, model: AlphaFold, *, templates: bool, alignment: bool
 ) -> Callable[[str], Result]:
-    """Predicts one chain by the network."""
+    """Predict one chain with the network."""
 
     def run(name: str) -> Result:
         query = query_of(library, name, 4 if templates else 0, alignment=alignment)
@@ -137,7 +137,7 @@ def predictor(
 
 
 def baselines(library: Library) -> dict[str, Callable[[str], Result | None]]:
-    """What needs no network."""
+    """Return the baselines without a network."""
 
     def straight(name: str) -> Result:
         length = len(library.chain(name))
@@ -154,7 +154,7 @@ def baselines(library: Library) -> dict[str, Callable[[str], Result | None]]:
 
 
 def row(title: str, results: Sequence[Result]) -> str:
-    """One line of a table: means and, where there is pLDDT, its correlation with lDDT."""
+    """Return a line of a table: means and, with pLDDT, its correlation with lDDT."""
     if not results:
         return f"{title:46s} {0:4d}"
     columns = {name: np.array([getattr(each, name) for each in results]) for name in SCORES}
@@ -169,7 +169,7 @@ def row(title: str, results: Sequence[Result]) -> str:
 
 
 def calibration(condition: str, results: Sequence[Result]) -> list[str]:
-    """Residues by their pLDDT: how many, and what lDDT-Cα they have."""
+    """Return the number and mean lDDT-Cα of residues by pLDDT."""
     plddt, lddt = np.concatenate([each.residues for each in results]).T
     lines = [f"pLDDT of residues, {condition:22s} residues     pLDDT   lDDT-Cα"]
     for low, high in itertools.pairwise(PLDDT_EDGES):
@@ -181,7 +181,7 @@ def calibration(condition: str, results: Sequence[Result]) -> list[str]:
 
 
 def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> list[str]:
-    """All lines: each condition over all chains, then by alignment depth and by template."""
+    """Return all lines: each condition over all chains, then by alignment depth and by template."""
     titles = ("lDDT-Cα", "GDT_TS", "TM", "Rg ratio", "FoldScore", "pLDDT", "r")
     header = f"{'':46s} {'n':>4} {'±':>6}" + "".join(f" {title:>9s}" for title in titles)
     lines = [header]
@@ -205,7 +205,7 @@ def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> li
 
 
 def depth(low: int, high: int) -> Callable[[Chain], bool]:
-    """Whether a chain's alignment has so many homologues."""
+    """Return whether a chain's alignment has this number of homologues."""
     return lambda chain: low <= chain.num_homologues <= high
 
 

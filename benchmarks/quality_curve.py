@@ -1,10 +1,10 @@
-"""The quality of mini on val by the samples it has seen, beside published small networks.
+"""Accuracy of mini on val by samples seen, beside published small networks.
 
     python benchmarks/quality_curve.py [WEIGHTS …] [--known TABLE] [--svg FILE]
 
-Each file says in its metadata how many samples it has seen. The published curves were measured by
-their authors on nanoFold's own 1,000 validation chains, with deep alignments (about 980 rows) and
-without templates; ours on 150 chains whose alignments have 14 homologues in the median.
+Each file's metadata gives the number of samples. The authors of the published curves measured on
+nanoFold's 1,000 validation chains, with deep alignments (about 980 rows) and without templates;
+ours use 150 chains with a median of 14 homologues.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PUBLISHED = {
 
 
 def measure(weights: Path, data: Path, folder: Path) -> dict[str, dict[str, float]]:
-    """Mean lDDT-Cα and FoldScore under each condition, by benchmarks/mini_quality.py."""
+    """Return mean lDDT-Cα and FoldScore under each condition of benchmarks/mini_quality.py."""
     found = folder / f"{weights.stem}.json"
     program = Path(__file__).with_name("mini_quality.py")
     command = [sys.executable, str(program), "--data", str(data), "--weights", str(weights)]

@@ -2,13 +2,12 @@
 
     python benchmarks/ramachandran.py --data ../shared/data [--molprobity FOLDER] [--write]
 
-Regions are made of the train chains with a resolution of 2.0 Å or better: for each class of
-residues the density of (phi, psi), smoothed by a Gaussian of 6°, in squares of 10°. The densest
-squares that hold 97 % of the residues are favoured, those that hold 99.8 % allowed: of these
-chains, whose doubtful residues were not sorted out, MolProbity finds as many. The regions are
-measured on the val chains, which had no part in them. FOLDER holds MolProbity's grids
-(`rama8000-*.data` of rlabduke/reference_data, CC BY 4.0). `--write` replaces
-src/foldry/score/ramachandran.txt.
+The regions are derived from the train chains with a resolution of 2.0 Å or better: for each class
+of residues, the density of (phi, psi) in squares of 10°, smoothed by a Gaussian of 6°. The densest
+squares with 97 % of the residues are favoured, those with 99.8 % allowed; MolProbity classifies the
+same shares of these unfiltered chains so. The regions are tested on the val chains, which are not
+used to derive them. FOLDER holds MolProbity's grids (`rama8000-*.data` of rlabduke/reference_data,
+CC BY 4.0). `--write` replaces src/foldry/score/ramachandran.txt.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ def main() -> None:
 
 
 def _angles(data: Path, which: str, resolution: float) -> Iterator[np.ndarray]:
-    """Class, phi and psi of each residue that has both."""
+    """Return class, phi and psi of each residue with both angles."""
     reader = data / "structures" / "read_structures.py"
     spec = importlib.util.spec_from_file_location("read_structures", reader)
     assert spec and spec.loader

@@ -1,10 +1,10 @@
-"""Relaxes predictions of mini and prints what became of their violations.
+"""Violations of mini's predictions before and after relaxation.
 
     python benchmarks/relax.py --data ../shared/data [--num 20] [--seconds 60]
 
-The chains are of val, 60 to 200 residues, evenly spread over the lengths. Each is predicted with
-its alignment and templates and relaxed in a process of its own. Beside the seconds on the clock
-stand those of the processors, which tell more where the machine is busy.
+The chains are from val, with 60 to 200 residues, evenly spread over the lengths. Each is predicted
+with its alignment and templates and relaxed in a separate process. The table has wall time and, for
+busy machines, processor time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ COLUMNS = ("residues", "seconds", "CPU s", "rounds", "violate", "clashes", "medi
 
 @dataclass(frozen=True)
 class Work:
-    """One model and how it is to be relaxed."""
+    """One model and its relaxation settings."""
 
     structure: Structure
     rounds: int
@@ -43,7 +43,7 @@ class Work:
 
 
 def chosen(library: Library, number: int) -> list[str]:
-    """Names of chains, evenly spread over those sorted by length."""
+    """Return names of chains, evenly spread over the lengths."""
     lengths = {name: len(library.chain(name)) for name in library.alignments.place}
     names = sorted(name for name, length in lengths.items() if SHORTEST <= length <= LONGEST)
     names.sort(key=lengths.__getitem__)
@@ -51,14 +51,14 @@ def chosen(library: Library, number: int) -> list[str]:
 
 
 def run(work: Work) -> tuple[Relaxation, float]:
-    """The relaxation of one model and the processors' seconds of this process."""
+    """Relax one model; return the result and the processor seconds."""
     _, result = relax_structure(work.structure, "cpu", work.rounds, work.seconds)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return result, usage.ru_utime + usage.ru_stime
 
 
 def row(name: str, length: int, result: Relaxation, cpu: float) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     start = f"{name:<18} {length:>8} {result.seconds:>8.1f} {cpu:>8.1f}"
     if not result.relaxed:
         return f"{start}  not relaxed: {result.reason}"

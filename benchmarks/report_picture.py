@@ -16,9 +16,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import foldry
 from tests.browser import Page
 from tests.conftest import ROOT
+
+import foldry
 
 WIDTH, HEIGHT = 1240, 1180
 

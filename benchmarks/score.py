@@ -1,15 +1,15 @@
-"""How fast pairs are scored, beside TMscore, tmtools and DockQ; one large complex.
+"""Pairs scored per second, beside TMscore, tmtools and DockQ; and one large complex.
 
     python benchmarks/score.py [--data ../shared/data] [--pairs 1000] [--dockq PYTHON]
 
 Models are experimental chains of 150–250 residues, smoothly bent and shaken, as PDB files. The
-pairs go to the programs in two parts in turn, so that all meet the same machine. Each program
-runs in processes of its own, as many as `--cores`; its time has its start in it, and reading the
-files. TMscore computes TM-score, GDT and RMSD of Cα; tmtools TM-score, the pairing given.
-`compare` computes these and lDDT of Cα, backbone and all atoms; `foldry score` FoldScore, torsion
-angles and stereochemistry besides. DockQ and `foldry score` then get a tenth as many pairs of two
-touching chains, and at last `foldry score` a complex of which every chain has another name.
-PYTHON is one that has DockQ: `benchmarks/oracles/dockq.sh FOLDER` makes FOLDER/venv/bin/python.
+programs take turns on two halves of the pairs, so that all run under the same conditions, each in
+`--cores` processes; start-up and reading are included. TMscore computes TM-score, GDT and RMSD of
+Cα; tmtools computes TM-score for a given pairing. `compare` computes all of these and lDDT of Cα,
+backbone and all atoms; `foldry score` adds FoldScore, torsion angles and stereochemistry. DockQ and
+`foldry score` then score a tenth as many pairs of two touching chains, and finally `foldry score`
+scores a complex with renamed chains. PYTHON is a Python with DockQ: `benchmarks/oracles/dockq.sh
+FOLDER` creates FOLDER/venv/bin/python.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def score(model, reference):
 
 @dataclass(frozen=True)
 class Usage:
-    """What a program needed: seconds by the clock, seconds of all cores, peak memory in GB."""
+    """Wall seconds, seconds of all cores, and peak memory in GB of a program."""
 
     seconds: float
     cpu_seconds: float
@@ -92,9 +92,9 @@ Runner = Callable[[Sequence[tuple[str, str]]], Usage]
 
 
 def measure(command: Sequence[str], given: str = "") -> Usage:
-    """Runs a program to its end.
+    """Run a program to its end.
 
-    Peak memory is of its largest process, or of this one, from which it was started, if larger.
+    The peak memory is that of its largest process, or of this process if larger.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.monotonic()
@@ -113,7 +113,7 @@ def measure(command: Sequence[str], given: str = "") -> Usage:
 
 
 def chains_of(library: Library, names: Sequence[str]) -> list[Structure]:
-    """Experimental chains under the chain name A."""
+    """Return experimental chains, all named A."""
     made = []
     for name in names:
         chain = library.chain(name)
@@ -134,7 +134,7 @@ def chains_of(library: Library, names: Sequence[str]) -> list[Structure]:
 
 
 def bent(rng: np.random.Generator, structure: Structure) -> Structure:
-    """A model: every residue drifts away by up to some Å, its atoms by some tenths."""
+    """Return a model with residues displaced by up to a few Å and atoms by a few tenths."""
     num = len(structure)
     kernel = np.hanning(2 * int(rng.integers(4, 20)) + 1)
     noise = rng.normal(size=(num + len(kernel) - 1, 3))
@@ -146,7 +146,7 @@ def bent(rng: np.random.Generator, structure: Structure) -> Structure:
 
 
 def assembly(chains: Sequence[Structure], num_residues: int) -> Structure:
-    """Copies of five chains, side by side on a cubic lattice, so that neighbours touch."""
+    """Return copies of five chains on a cubic lattice, with touching neighbours."""
     parts: list[Structure] = []
     while sum(map(len, parts)) < num_residues:
         parts.append(placed(chains[len(parts) % 5], len(parts)))
@@ -154,7 +154,7 @@ def assembly(chains: Sequence[Structure], num_residues: int) -> Structure:
 
 
 def placed(chain: Structure, index: int) -> Structure:
-    """A chain at one place of the lattice, under one name."""
+    """Return a chain at one place of the lattice, renamed."""
     place = 35 * np.array(np.unravel_index(index, (9, 3, 3)))
     centered = chain.atom_positions - chain.atom_positions[:, CA].mean(axis=0)
     return dataclasses.replace(
@@ -165,7 +165,7 @@ def placed(chain: Structure, index: int) -> Structure:
 
 
 def joined(parts: Sequence[Structure]) -> Structure:
-    """One structure of several."""
+    """Join structures into one."""
     arrays = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
         for field in dataclasses.fields(Structure)
@@ -177,7 +177,7 @@ def joined(parts: Sequence[Structure]) -> Structure:
 def write_pairs(
     folder: Path, rng: np.random.Generator, references: Sequence[Structure], num: int
 ) -> list[tuple[str, str]]:
-    """PDB files of models and references."""
+    """Write PDB files of models and references."""
     pairs = []
     for index in range(num):
         reference = references[index % len(references)]
@@ -189,7 +189,7 @@ def write_pairs(
 
 
 def foldry_batch(folder: Path, cores: int) -> Runner:
-    """`foldry score --batch` as a user runs it."""
+    """Run `foldry score --batch` as a user does."""
 
     def run(pairs: Sequence[tuple[str, str]]) -> Usage:
         with (folder / "pairs.csv").open("w", newline="") as file:
@@ -202,7 +202,7 @@ def foldry_batch(folder: Path, cores: int) -> Runner:
 
 
 def worker(script: Path, python: str, program: str, cores: int) -> Runner:
-    """A pool of processes of one Python that read and score the pairs."""
+    """Read and score the pairs in a pool of Python processes."""
     script.write_text(WORKER.format(program=program, cores=cores))
     return lambda pairs: measure(
         [python, str(script)], "".join(f"{one} {other}\n" for one, other in pairs)
@@ -213,7 +213,7 @@ def table(
     programs: dict[str, Runner],
     pairs: Sequence[tuple[str, str]],
 ) -> None:
-    """Runs each program on each part of the pairs in turn and prints what it needed."""
+    """Run the programs in turn on each half of the pairs and print the figures."""
     usages: dict[str, list[Usage]] = {name: [] for name in programs}
     for start in range(ROUNDS):
         for name, run in programs.items():
@@ -226,7 +226,7 @@ def table(
 
 
 def machine() -> str:
-    """The processor's name and how busy it is."""
+    """Return the processor's name and load."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
@@ -235,7 +235,7 @@ def machine() -> str:
 
 
 def score_complex(folder: Path, rng: np.random.Generator, reference: Structure) -> str:
-    """Scores a large complex whose chains were renamed."""
+    """Score a large complex with renamed chains."""
     model = bent(rng, reference)
     letters = np.array(reference.chains)
     renamed = dict(zip(letters, rng.permutation(letters), strict=True))

@@ -1,4 +1,4 @@
-"""How long a cold `foldry --help` takes: a new process each time, median of n.
+"""Seconds of a cold `foldry --help`: median of n new processes.
 
 python benchmarks/startup.py [n]
 """
@@ -21,14 +21,14 @@ COMMANDS = {
 
 
 def seconds(command: list[str]) -> float:
-    """Wall time of one run of a command, in seconds."""
+    """Return the wall time of one run of a command, in seconds."""
     start = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def processor() -> str:
-    """The processor's name as the system tells it."""
+    """Return the processor's name."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -2,12 +2,12 @@
 
     python benchmarks/train_step.py --data ../shared/data [--device cpu] [--steps 8]
 
-On a CPU: mini in float32 and bfloat16, by one process with one and with two threads, and by two
-processes with one thread each, at the same time. On a GPU: mini and model_1_ptm in bfloat16, the
-latter at the paper's size of initial training (crop 256, 128 rows, 1024 extra rows, a sample at a
-time), with and without recomputed blocks. The passes of a step are drawn as in training; their mean
-is in the table. The first two steps warm up and are not counted. Operations are counted by torch,
-forward and backward. Each row runs in processes of its own, so that its peak memory is its own.
+On a CPU: mini in float32 and bfloat16, in one process with one and with two threads, and in two
+processes with one thread each. On a GPU: mini and model_1_ptm in bfloat16, the latter at the size
+of the paper's initial training (crop 256, 128 rows, 1024 extra rows, one sample at a time), with
+and without recomputed blocks. The number of passes is drawn as in training; the table has its mean.
+The first two steps are a warm-up and do not count. Torch counts the operations, forward and
+backward. Each row runs in separate processes, so that its peak memory is measured alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPENFOLD = "OpenFold, initial training at this size, published: 10.3 s a step on
 
 @dataclass(frozen=True)
 class Row:
-    """What is measured together; the time of `processes` is that of the slowest."""
+    """One configuration; the time of several processes is that of the slowest."""
 
     network: str
     stage: str
@@ -60,7 +60,7 @@ ROWS = {
 
 
 def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
-    """Print what one process finds: passes, seconds, CPU seconds, loading, GFLOP, GiB."""
+    """Measure in this process and print passes, seconds, CPU seconds, loading, GFLOP, GiB."""
     import torch  # noqa: PLC0415
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
 
@@ -93,7 +93,7 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     training = TrainingSet(data, features=config.features)
     run = loop.Run(Path("unused"), runtime=runtime)
     seconds, cpu_seconds, passes = [], [], []
-    # Samples are made beforehand: the loop makes them while the device computes.
+    # Samples are made beforehand, because training makes them while the device computes.
     started = time.perf_counter()
     steps = list(loop.prefetch(training, stage, run, 0))
     loading = (time.perf_counter() - started) / (len(steps) * size)
@@ -119,17 +119,17 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
 
 
 def run(row: Row, arguments: list[str]) -> str:
-    """The line of one row, from as many processes as it has."""
+    """Return the line of one row, measured by its processes."""
     environment = os.environ | ({"OMP_NUM_THREADS": str(row.threads)} if row.threads else {})
     started = [
         subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment)
         for _ in range(row.processes)
     ]
-    told = [process.communicate()[0].split() for process in started]
+    printed = [process.communicate()[0].split() for process in started]
     if any(process.returncode for process in started):
         return f"{row.network:12s} failed"
-    crop, rows, extra, passes = told[0][:4]
-    measured = [[float(word) for word in each[4:]] for each in told]
+    crop, rows, extra, passes = printed[0][:4]
+    measured = [[float(word) for word in each[4:]] for each in printed]
     seconds = max(each[0] for each in measured) / row.processes
     _, cpu_seconds, loading, gflop, _ = measured[0]
     peak = sum(each[-1] for each in measured)
@@ -142,7 +142,7 @@ def run(row: Row, arguments: list[str]) -> str:
 
 
 def machine(device: str) -> str:
-    """What the numbers were taken on."""
+    """Return the machine's name."""
     import torch  # noqa: PLC0415
 
     if device != "cpu":

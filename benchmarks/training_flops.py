@@ -2,8 +2,8 @@
 
     python benchmarks/training_flops.py [--data ../shared/data] [--set crop_size=128]
 
-`--set` is that of `foldry train`. One pass forward and backward; a further pass without gradient
-would cost a third more.
+`--set` works as in `foldry train`. The figures are for one pass forward and backward; each further
+pass without gradient costs a third more.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from foldry.train.loop import Run, build, run_passes
 
 
 def gigaflop(config: ModelConfig, stage: StageConfig, data: TrainingSet) -> float:
-    """Operations of one sample's last pass, forward and backward, in thousand millions."""
+    """Return the GFLOP of one sample's last pass, forward and backward."""
     stage = replace(stage, batch_size=1, micro_batch=None)
-    # Nothing is written: the run's folder is only named.
+    # Nothing is written: the folder is only a name.
     model = build(config, stage, Run(Path("unused")))
-    batch = make_batch(data, stage, 0, 0)
+    batch = make_batch(data, stage, config.heads, 0, 0)
     with FlopCounterMode(display=False) as counter:
         total = run_passes(model, batch, 1, stage).total
         total.backward()  # type: ignore[no-untyped-call]

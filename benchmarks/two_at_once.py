@@ -1,28 +1,28 @@
-"""Runs two commands at once into one place, many times, and compares what is there at last.
+"""Run two commands at once in one place, many times, and compare the results.
 
     python benchmarks/two_at_once.py [--rounds 40] [--commands fold,queries,screen,…] [--seed 0]
 
-Both processes are forked from one that has imported everything; they begin at the same moment, or
-one of them up to 0.3 s later. While they run, a thread reads every result file again and again. A
-round is right if
+Both processes are forked from one that has imported everything. They start at the same moment, or
+one starts up to 0.3 s later. Meanwhile a thread keeps reading every result file. A round is correct
+if
 
-- each process is done, exit code 0, or says that the place is busy, exit code 4;
-- every file is that of one undisturbed run, of a command that was done and, where both were, of the
-  one that ended last, but for dates and seconds; commands of different queries or networks are
-  both there;
-- the hashes in every fold.json are those of the files beside it;
-- no file was ever seen torn, and no temporary file and no lock is left.
+- each process ends with exit code 0, or reports that the place is busy with exit code 4;
+- every file equals that of one undisturbed run, apart from dates and seconds: that of the command
+  that succeeded or, if both did, of the one that ended last; results of different queries or
+  networks are both there;
+- the hashes in every fold.json match the files beside it;
+- no incomplete file was ever read, and no temporary file or lock is left.
 
 Everything else is a fault:
 
-    torn      a file was read that was not whole
-    lost      a command was done, and its files are not there
-    mixture   files of both, or of neither
-    at once   both were done, though the second must have begun before the first had ended
+    torn      an incomplete file was read
+    lost      a command succeeded, but its files are missing
+    mixture   files of both commands, or of neither
+    at once   both succeeded, although they must have overlapped
     failed    a command ended with another exit code, or without the word "busy"
     left      a temporary file, a lock, or another file that no undisturbed run writes
 
-The exit code is 1 where there is a fault.
+The exit code is 1 if there is a fault.
 """
 
 from __future__ import annotations
@@ -57,16 +57,16 @@ if TYPE_CHECKING:
     from commands import Inputs
 
 BUSY: Final = 4
-"""Exit code of a command that finds its place taken."""
+"""Exit code of a command whose place is busy."""
 FAULTS: Final = ("torn", "lost", "mixture", "at once", "failed", "left")
 MAX_DELAY: Final = 0.3
-"""Seconds that the second process begins later at most."""
+"""Largest delay of the second process in seconds."""
 LEAST: Final = 0.3
-"""Share of its computing that a command has still to do once it has found its place free."""
+"""Fraction of its computation that remains once a command has found its place free."""
 HEAD_START: Final = 0.05
-"""Seconds until two processes have been forked and begin."""
+"""Seconds until two forked processes start."""
 LONGEST: Final = 120
-"""Seconds that a process may run."""
+"""Longest duration of a process in seconds."""
 SHOWN: Final = 5
 ROOMS: Final = (
     "commands",
@@ -80,22 +80,22 @@ ROOMS: Final = (
     "rich.table",
     "torch._dynamo",
 )
-"""What the commands import when they run."""
+"""Modules that the commands import when they run."""
 
 Tree = dict[str, tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """Two commands into one place.
+    """Two commands in one place.
 
     Attributes:
-        name: For people.
-        commands: The two argument lists for a folder, which exists.
-        exclusive: Whether one of them must wait for the other, or be refused.
-        adds: Whether a second command keeps what the first has written.
-        resumes: Whether a second command finds the work of the first done.
-        tiny: Whether the official networks' names mean tiny ones.
+        name: Name in the table.
+        commands: The two argument lists for an existing folder.
+        exclusive: Whether one of them must wait or be refused.
+        adds: Whether a second command keeps the files of the first.
+        resumes: Whether a second command reuses the work of the first.
+        tiny: Whether tiny networks replace the official ones.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What each of two commands writes alone, and how long its process computes."""
+    """The files that each of two commands writes alone, and its computing time."""
 
     trees: tuple[Tree, Tree]
     seconds: tuple[float, float]
@@ -116,7 +116,7 @@ class Undisturbed:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code, when, the processor's seconds, and what it printed."""
+    """The end of a command: exit code, time, processor seconds, and printed text."""
 
     code: int
     ended: float = 0.0
@@ -134,7 +134,7 @@ class Ended:
 
 @dataclass
 class Result:
-    """What many rounds of a case led to; `faults` has a kind and a sentence of each."""
+    """The outcome of many rounds of a case; `faults` has the kind and a sentence of each."""
 
     rounds: int = 0
     both_done: int = 0
@@ -147,7 +147,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Planned:
-    """Commands that one process runs one after the other: argument lists, and how much later."""
+    """Commands that one process runs in turn: argument lists and the delay."""
 
     commands: Sequence[Sequence[str]]
     delay: float = 0.0
@@ -155,9 +155,9 @@ class Planned:
 
 
 class Launcher:
-    """A process that has imported everything and forks those that run commands.
+    """A process that has imported everything and forks the processes that run commands.
 
-    It has a single thread and has computed nothing, and so a copy of it is as good as a new one;
+    It has a single thread and has computed nothing, so its copies behave like new processes;
     importing in each of thousands of processes would take far longer than the commands.
     """
 
@@ -168,7 +168,7 @@ class Launcher:
         program = f"import sys; sys.path.insert(0, {here!r}); import two_at_once as program; "
         self.process = subprocess.Popen(
             [sys.executable, "-c", program + "program.launch_all()"],
-            # Without MMseqs2 the packs are the same everywhere, and made sooner.
+            # Without MMseqs2 the packs are the same everywhere, and are made sooner.
             env=environment(PATH="", COLUMNS="200"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -180,11 +180,11 @@ class Launcher:
         self.process.communicate()
 
     def run(self, folder: Path, plans: Sequence[Planned]) -> list[list[Ended]]:
-        """Run processes at once and wait for their ends; a list for each, of its commands' ends.
+        """Run processes at once and wait; return for each how its commands ended.
 
         Args:
-            folder: For what they print; new.
-            plans: What each of them runs.
+            folder: New folder for their output.
+            plans: The commands of each.
         """
         folder.mkdir(parents=True)
         assert self.process.stdin is not None
@@ -199,7 +199,7 @@ class Launcher:
 
 
 def launch_all() -> None:
-    """Fork the processes that lines of standard input ask for; print their exit codes."""
+    """Fork the processes requested on standard input; print their exit codes."""
     for room in ROOMS:
         import_module(room)
     if len(list(Path("/proc/self/task").glob("*"))) > 1:
@@ -219,13 +219,13 @@ def launch_all() -> None:
 
 
 def launch(folder: Path, number: int, begin: float, plan: Planned) -> int:
-    """Run commands in this process from a moment on, and note how each of them ends.
+    """Run commands in this process from a given moment, and record how each ends.
 
     Args:
         folder: Gets `NUMBER.K.output`, and `NUMBER.K.json` once command K has ended.
-        number: Which of the processes this is.
-        begin: When all processes begin, as `time.monotonic` counts.
-        plan: What to run.
+        number: Number of this process.
+        begin: Start of all processes on the clock of `time.monotonic`.
+        plan: The commands.
 
     Returns:
         The highest exit code.
@@ -254,7 +254,7 @@ def launch(folder: Path, number: int, begin: float, plan: Planned) -> int:
 
 
 def _ended(folder: Path, number: int, code: int) -> list[Ended]:
-    """How the commands of a process ended, the last one by the process's exit code."""
+    """Return how the commands of a process ended, the last one by the process's exit code."""
     ended: list[Ended] = []
     while (output := folder / f"{number}.{len(ended)}.output").exists():
         said, notes = output.read_text("utf-8", "replace"), output.with_suffix(".json")
@@ -269,7 +269,7 @@ def _ended(folder: Path, number: int, code: int) -> list[Ended]:
 
 
 def fault_of(name: str, data: bytes) -> str:
-    """Why a file of this name cannot be whole; "" if it can."""
+    """Return why a file is incomplete; "" if it may be complete."""
     try:
         return _fault_of(Path(name).suffix, data)
     except Exception as error:  # reading a damaged archive raises a dozen kinds
@@ -302,21 +302,21 @@ def _fault_of(suffix: str, data: bytes) -> str:
 
 
 def _header(data: bytes) -> tuple[dict[str, dict[str, list[int]]], int]:
-    """The header of a safetensors file, and where its arrays begin."""
+    """Return the header of a safetensors file and the offset of its arrays."""
     size = 8 + int.from_bytes(data[:8], "little")
     header: dict[str, dict[str, list[int]]] = json.loads(data[8:size])
     return header, size
 
 
 def is_temporary(name: str) -> bool:
-    """Whether this is the name of a file that is being written, or of a lock."""
+    """Return whether the name is that of a temporary file or a lock."""
     hidden = any(part.startswith(".") for part in Path(name).parts)
     return hidden or any(mark in name for mark in (".partial", ".part", ".lock", ".tmp"))
 
 
 @contextmanager
 def watching(folder: Path) -> Iterator[dict[str, str]]:
-    """Read all result files below a folder again and again; gives those that were torn, and why."""
+    """Keep reading all result files below a folder; yield the incomplete ones and why."""
     torn: dict[str, str] = {}
     ended = Event()
 
@@ -342,9 +342,8 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def contents(folder: Path) -> Tree:
-    """As `kill.tree`; the seconds of logs and the order of a file's notes are left out too.
-
-    So is what `train prepare` keeps of each structure for the next run, whatever its settings.
+    """Like `kill.tree`, without the seconds of logs, the order of a file's notes, and the records of
+    `train prepare`.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -356,7 +355,7 @@ def contents(folder: Path) -> Tree:
 
 
 def _cleaned(name: str, data: bytes) -> bytes:
-    """What is compared of a file; all of it where it is torn."""
+    """Return the compared part of a file; all of it if it is incomplete."""
     if not data or fault_of(name, data):
         return data
     for pattern, _, clean in LEFT_OUT:
@@ -402,7 +401,7 @@ def undisturbed(launcher: Launcher, cases: Sequence[Case], folder: Path) -> dict
 def judge(
     case: Case, alone: Undisturbed, ended: Sequence[Ended], folder: Path
 ) -> Iterator[tuple[str, str]]:
-    """The faults of a round by what is there after it: each one's kind and a sentence."""
+    """Return the faults in the files after a round: the kind and a sentence of each."""
     for number, each in enumerate(ended):
         if not each.done and not (each.busy and case.exclusive):
             said = " ".join(each.output.split())
@@ -442,13 +441,13 @@ def judge(
 def study(
     launcher: Launcher, case: Case, alone: Undisturbed, folder: Path, rounds: int, seed: int = 0
 ) -> Result:
-    """So many rounds of a case; the folder, which is new, is left empty."""
+    """Run rounds of a case; the new folder is left empty."""
     draw = random.Random(f"{seed} {case.name}")
     result = Result()
     for number in range(rounds):
         place, output = folder / "place", folder / "output"
         place.mkdir(parents=True)
-        # Mostly short: what two processes do to each other they do in the same few milliseconds.
+        # Mostly short delays: processes interfere within the same few milliseconds.
         delay = draw.random() ** 3 * min(MAX_DELAY, *alone.seconds)
         delays = draw.sample([0.0, delay], 2)
         commands = zip(delays, case.commands(place), strict=True)
@@ -470,10 +469,10 @@ def study(
 
 
 def made_cases(inputs: Inputs, mirror: str) -> dict[str, Case]:
-    """All cases by name.
+    """Return all cases by name.
 
     Args:
-        inputs: What the commands read.
+        inputs: Inputs of the commands.
         mirror: Address of `inputs.archive`.
     """
     table_a, table_b = inputs.score_table("a", 0), inputs.score_table("b", 1)

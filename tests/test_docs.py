@@ -18,7 +18,11 @@ from tests.docs_tables import TABLES, marked
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = {path.name: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
-PAGES = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), ROOT / "examples" / "README.md"]
+PAGES = [
+    *(ROOT / "docs").glob("*.md"),
+    *ROOT.glob("*.md"),
+    *(ROOT / folder / "README.md" for folder in ("benchmarks", "examples")),
+]
 NOT_OURS = {"--help", "--install-completion", "--show-completion"}
 
 
@@ -111,3 +115,9 @@ def test_examples_import_from_the_package_alone(page: Path) -> None:
 def test_every_page_is_reached_from_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     assert [name for name in DOCS if f"docs/{name}" not in readme] == []
+
+
+def test_the_list_of_benchmarks_is_complete() -> None:
+    folder = ROOT / "benchmarks"
+    text = (folder / "README.md").read_text("utf-8")
+    assert set(re.findall(r"`(\w+\.py)`", text)) == {path.name for path in folder.glob("*.py")}

@@ -1,10 +1,10 @@
-"""Writes the complexes and models that the DockQ package is to score.
+"""Write the complexes and models for the DockQ package.
 
     PYTHONPATH=. .venv/bin/python benchmarks/oracles/dockq_inputs.py FOLDER
 
 The complexes are the lactate and malate dehydrogenases of Debian's theseus-examples, whose chains
-keep their crystal's frame. Side chains farther than 8 Å from any other chain are left out: no
-native contact needs them, and the file becomes half as large.
+are in their crystal frame. Side chains farther than 8 Å from any other chain are left out: no
+native contact involves them, and the file is half as large.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MODELS_EACH = 3
 
 
 def complexes() -> list[Structure]:
-    """The complexes with most interfaces for their number of chains."""
+    """Return the complexes with the most interfaces for their number of chains."""
     files = defaultdict(list)
     for path in sorted(SOURCE.glob("*_?.pdb.gz")):
         files[path.name[:4]].append(path)
@@ -44,9 +44,9 @@ def complexes() -> list[Structure]:
 
 
 def chain(path: Path) -> Structure:
-    """One chain under the name that its file has, numbers raised by 100.
+    """Return one chain, named after its file, with residue numbers raised by 100.
 
-    The DockQ package writes residue numbers as letters, and 0 and less become gaps or fail.
+    The DockQ package writes residue numbers as letters; numbers up to 0 become gaps or fail.
     """
     structure = read_structure(path)
     return replace(
@@ -58,14 +58,14 @@ def chain(path: Path) -> Structure:
 
 
 def num_interfaces(structure: Structure) -> int:
-    """How many pairs of chains are in contact."""
+    """Return the number of chain pairs in contact."""
     contacts = residue_contacts(structure, CONTACT)
     names = structure.chain_id
     return len({(names[a], names[b]) for a, b in zip(contacts.first, contacts.second, strict=True)})
 
 
 def reduced(structure: Structure) -> Structure:
-    """On the grid about the origin, without the side chains that touch nothing."""
+    """Return the structure centred on the grid, without distant side chains."""
     near = residue_contacts(structure, KEPT_NEAR)
     bare = np.ones(len(structure), bool)
     bare[near.first] = bare[near.second] = False
@@ -78,7 +78,7 @@ def reduced(structure: Structure) -> Structure:
 
 
 def write_mmcif(structure: Structure, path: Path) -> None:
-    """All digits of the coordinates, which a PDB file would cut off."""
+    """Write all digits of the coordinates, which a PDB file would truncate."""
     columns = "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id"
     columns += " label_seq_id pdbx_PDB_ins_code Cartn_x Cartn_y Cartn_z occupancy B_iso_or_equiv"
     columns += " auth_seq_id auth_asym_id pdbx_PDB_model_num"

@@ -1,9 +1,9 @@
-"""Scores the models that dockq_inputs.py wrote with the DockQ package; runs in its environment.
+"""Score the models of dockq_inputs.py with the DockQ package, in its environment.
 
     python benchmarks/oracles/dockq_run.py FOLDER SCORES.json
 
-Residues are matched by number. Every interface is scored with the chains as they were made; of all
-ways to map the chains, the sum of DockQ of the best is recorded beside.
+Residues are matched by number. Every interface is scored with the original chain names; the sum of
+DockQ of the best chain mapping is recorded as well.
 """
 
 import argparse

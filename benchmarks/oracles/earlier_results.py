@@ -1,10 +1,10 @@
-"""Folders of results as another version of Foldry writes them, for tests/results.
+"""Results folders as another version of Foldry writes them, for tests/results.
 
     python benchmarks/oracles/earlier_results.py CHECKOUT [--out tests/golden/results]
 
-Runs `foldry fold` of a peptide, with two seeds, and `foldry screen` of a pair, with random
-multimer parameters, from the sources of CHECKOUT. Left out are reports, whose viewer is large, and
-PDB files.
+Runs `foldry fold` of a peptide, with two seeds, and `foldry screen` of a pair, with random multimer
+parameters, with the sources of CHECKOUT. Reports, which embed a large viewer, and PDB files are
+left out.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Predictions of `mini` for tests/score: good, bad and worse models of real chains.
+"""Predictions of `mini` for tests/score: good and bad models of real chains.
 
     python benchmarks/oracles/mini_predictions.py [--data ../shared/data] [--num 36]
 
 Every second chain is predicted from its alignment and templates, the others from their sequence
-alone. Written are the names, the lengths and N, CA, C and O in 0.01 Å, as 16-bit integers.
+alone. The file has the names, the lengths, and N, CA, C and O in 0.01 Å as 16-bit integers.
 """
 
 from __future__ import annotations
