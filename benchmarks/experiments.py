@@ -68,7 +68,7 @@ class Arm:
 
 
 def arm(name: str, *, seed: int = 0, base: str = "main", **changes: Any) -> Arm:
-    """Return an arm; names with the prefix `network_` are fields of the network, others of the stage."""
+    """Return an arm; a name with the prefix `network_` is a field of the network."""
     network = {key for key in changes if key.startswith("network_")}
     return Arm(
         name,

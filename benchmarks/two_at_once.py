@@ -342,7 +342,7 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def contents(folder: Path) -> Tree:
-    """Like `kill.tree`, without the seconds of logs, the order of a file's notes, and the records of
+    """Like `kill.tree`, without the seconds of logs, the order of notes, and the records of
     `train prepare`.
     """
     found = {}
