@@ -1,4 +1,4 @@
-"""Make the files of this folder again from Debian's theseus-examples and mmseqs2-examples.
+"""Recreate the files of this folder from Debian's theseus-examples and mmseqs2-examples.
 
     apt-get install theseus-examples mmseqs2-examples mmseqs2
     python examples/make_examples.py
@@ -135,7 +135,7 @@ EXAMPLES = (
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write the file whole: to a temporary name first, then renamed."""
+    """Write the file under a temporary name, then rename it."""
     part = path.with_name(f"{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
@@ -149,7 +149,7 @@ def read_structure(example: Example) -> gemmi.Structure:
     model = gemmi.Model(1)
     for file in example.files:
         with gzip.open(STRUCTURES / file, "rt", encoding="ascii") as handle:
-            # Some of these files number their lines from column 73 on, over element and charge.
+            # Some files have line numbers in place of element and charge, from column 73 on.
             lines = [line.rstrip("\n")[:72] for line in handle]
         deposited = gemmi.read_pdb_string("\n".join(lines))
         for chain in deposited[0]:
@@ -224,7 +224,7 @@ def mmseqs(*arguments: str | Path) -> str:
 
 
 def uniprot_headers() -> dict[str, str]:
-    """Accession to the whole UniProt header of each sequence of mmseqs2-examples."""
+    """Return the whole UniProt header of each sequence of mmseqs2-examples, by accession."""
     headers = {}
     with gzip.open(SEQUENCES, "rt", encoding="ascii") as handle:
         for line in handle:
@@ -250,7 +250,7 @@ def alignment(query: str, headers: dict[str, str]) -> str:
 
 
 def main() -> None:
-    """Write every file of every example and say which programs made them."""
+    """Write every file of every example and print the programs' versions."""
     print(f"gemmi {gemmi.__version__}, MMseqs2 {mmseqs('version').strip()}")
     headers = uniprot_headers()
     for example in EXAMPLES:

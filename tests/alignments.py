@@ -1,4 +1,4 @@
-"""Alignments of arrays, as recorded numbers hold them."""
+"""Alignments from arrays, as the recorded numbers hold them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def counted(
     letters: UInt8[np.ndarray, "S N"],
     deletions: Int[np.ndarray, "S N"],
 ) -> Alignment:
-    """An alignment whose insertions are known by their number alone: their letters are x."""
+    """Return an alignment whose insertions are known by number only: their letters are x."""
     row, column = np.nonzero(deletions)
     places = np.repeat(row * (letters.shape[1] + 1) + column, deletions[row, column])
     insertions = Insertions.of(places, np.full(len(places), ord("x"), np.uint8))

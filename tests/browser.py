@@ -34,7 +34,7 @@ FLAGS = (
 
 
 def chromium() -> str:
-    """The browser's path; the test is skipped where there is none."""
+    """Return the browser's path; skip the test if there is none."""
     path = shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.skip("Chromium is not installed: Debian's package is chromium")
@@ -101,7 +101,7 @@ class Page:
         shutil.rmtree(self.profile, ignore_errors=True)
 
     def send(self, method: str, **parameters: object) -> Any:
-        """The result of one command."""
+        """Return the result of one command."""
         number = next(self._numbers)
         message: dict[str, object] = {"id": number, "method": method, "params": parameters}
         if self._session:
@@ -136,7 +136,7 @@ class Page:
             self.errors.append(event["entry"]["text"])
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, awaited."""
+        """Return the value of a JavaScript expression, awaited."""
         answer = self.send(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
@@ -153,6 +153,6 @@ class Page:
             time.sleep(0.1)
 
     def screenshot(self, path: Path) -> None:
-        """The whole page as PNG."""
+        """Save the whole page as PNG."""
         answer = self.send("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))

@@ -1,7 +1,7 @@
-"""Checks shapes and types in tests: whatever takes, gives or holds arrays, in every room.
+"""Check the shapes and types of arrays in tests, in every room.
 
-As jaxtyping's own import hook, but for functions and dataclasses alone whose types name arrays: to
-check all the others makes the tests a quarter slower.
+This is jaxtyping's import hook, limited to functions and dataclasses with array types: checking
+everything makes the tests a quarter slower.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from jaxtyping import jaxtyped
 
 Kind = TypeVar("Kind")
 
-# As for mypy, an int is a float, and NumPy's scalars are as good as Python's.
+# As in mypy, an int is a float; NumPy's scalars count as Python's.
 _NUMBERS = FrozenDict(
     {int: int | np.integer, float: float | int | np.floating | np.integer, bool: bool | np.bool_}
 )
@@ -29,12 +29,12 @@ _ARRAYS = {"ndarray", "Tensor"}
 
 _typed: Any = jaxtyped(typechecker=beartype(conf=BeartypeConf(hint_overrides=_NUMBERS)))
 _MAX_CALLS = 20
-"""So many calls of one function are checked in a test: those in a loop are much alike."""
+"""Calls of one function that are checked per test: calls in a loop are alike."""
 _calls: Counter[object] = Counter()
 
 
 def checked(kind: Any) -> Any:
-    """A function or a dataclass that refuses what is not of its types."""
+    """Return a function or dataclass that refuses values of other types."""
     if isinstance(kind, type):
         return _typed(kind)
     typed = _typed(kind)
@@ -48,12 +48,12 @@ def checked(kind: Any) -> Any:
 
 
 def begin_test() -> None:
-    """Count calls anew."""
+    """Reset the number of calls."""
     _calls.clear()
 
 
 def check_arrays(code: str) -> ast.Module:
-    """The code of a module, with what has arrays in its types decorated by `checked`."""
+    """Return the code of a module, with everything that has array types decorated by `checked`."""
     tree = ast.parse(code)
     names = _ARRAYS | {
         target.id
@@ -85,7 +85,7 @@ def _mentions(node: ast.AST | None, names: set[str]) -> bool:
 
 
 def _comes_first(node: ast.stmt) -> bool:
-    """Whether it is a module's docstring or its import from `__future__`."""
+    """Return whether a statement is a module's docstring or its import from `__future__`."""
     return isinstance(node, ast.Expr) or getattr(node, "module", "") == "__future__"
 
 
@@ -112,7 +112,7 @@ def install() -> None:
 
 
 def stand_in(kind: type[Kind], **attributes: Any) -> Kind:
-    """An object that passes for one of a class, with these attributes alone."""
+    """Return an object that passes for an instance of a class, with only these attributes."""
     made = object.__new__(kind)
     made.__dict__.update(attributes)
     return made

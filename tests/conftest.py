@@ -1,4 +1,4 @@
-"""Where the tests find recorded numbers and real data."""
+"""Locations of the recorded numbers and the real data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests import checked
 
-# Before anything of Foldry's is imported.
+# Before any of Foldry's modules is imported.
 checked.install()
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +31,7 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
-    """The parity folder; the test is skipped where there is none."""
+    """The parity folder; skips the test if there is none."""
     root = parity_root()
     if not root.is_dir():
         pytest.skip(f"no recorded official numbers at {root}")
@@ -40,7 +40,7 @@ def parity_dir() -> Path:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """The folder of real data; the test is skipped where there is none."""
+    """The folder of real data; skips the test if there is none."""
     root = data_root()
     if not root.is_dir():
         pytest.skip(f"no real data at {root}: set FOLDRY_DATA to the folder that holds it")
@@ -53,13 +53,13 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that have slow tests, so that several processes end together."""
+    """Start with the files that have slow tests, so that all processes end together."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the worst error of each recorded case, which its test leaves as a property."""
+    """Print the worst error of each recorded case, a property of its test."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
     lines = [
         text

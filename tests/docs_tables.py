@@ -1,8 +1,8 @@
-"""The tables of the documentation that follow from the code.
+"""Tables of the documentation that are generated from the code.
 
     python -m tests.docs_tables
 
-writes them into the pages again, each between its two marks.
+updates them in the pages, each between its two marks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def settings_table() -> str:
-    """The settings of a prediction, a row each."""
+    """Return the table of a prediction's settings."""
     rows = ["| option | in Python | default | what it does |", "|---|---|---|---|"]
     for each in fields(Settings):
         about = each.metadata["setting"]
@@ -41,7 +41,7 @@ TABLES: dict[str, tuple[str, Callable[[], str]]] = {"settings": ("predict.md", s
 
 
 def marked(name: str) -> str:
-    """A table between its marks."""
+    """Return a table between its marks."""
     return f"<!-- {name} -->\n{TABLES[name][1]()}\n<!-- end of {name} -->"
 
 

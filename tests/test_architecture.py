@@ -1,4 +1,4 @@
-"""The house rules a program can check: who imports whom, and what a file may hold."""
+"""The house rules that a program can check: imports between rooms, and the contents of files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from foldry.cli.messages import as_flags
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "foldry"
 
-# Data flows down this list, and a room imports only rooms above itself.
+# Data flows down this list; a room imports only rooms above it.
 ROOMS = (
     "errors",
     "store",
@@ -77,7 +77,7 @@ FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def room(module: str) -> str:
-    """The room of a module of ours; empty for the package itself."""
+    """Return the room of one of our modules; "" for the package itself."""
     return ([*module.split("."), ""])[1]
 
 
@@ -87,7 +87,7 @@ def tree(module: str) -> ast.Module:
 
 
 def imported(module: str, node: ast.stmt) -> Iterator[str]:
-    """The full names that one statement imports: of ours the module, of others the package."""
+    """Return the names that one statement imports: modules of ours, packages of others."""
     if isinstance(node, ast.Import):
         names = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
@@ -105,7 +105,7 @@ def imported(module: str, node: ast.stmt) -> Iterator[str]:
 
 
 def at_import(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that run when a module is imported: not functions, not TYPE_CHECKING."""
+    """Return the statements that run on import: no functions, no TYPE_CHECKING."""
     for node in statements:
         yield node
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -120,7 +120,7 @@ def at_import(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def needed_at_import(start: str) -> dict[str, str]:
-    """Every package not ours that importing a module brings, and the module that asks for it."""
+    """Return every foreign package that importing a module loads, and its importer."""
     packages: dict[str, str] = {}
     seen: set[str] = set()
     waiting = [start]
@@ -214,7 +214,7 @@ def test_functions_stay_small(module: str) -> None:
         assert count <= MAX_PARAMETERS, f"{where}: {count} parameters"
 
 
-# A room's data files are its own
+# Data files of a room
 
 
 Parts = tuple[str, ...]
@@ -222,9 +222,9 @@ OF_A_PACKAGE = {"files", "get_data", "read_text", "read_binary", "open_text", "o
 
 
 def located(node: ast.AST, known: Mapping[str, Parts]) -> Parts | None:
-    """Where an expression leads, as parts of a path below the package; None if it is no path.
+    """Return the path of an expression below the package, in parts; None if it is not a path.
 
-    `known` are the paths that names stand for; "?" is a part that is not constant.
+    `known` has the paths of names; "?" is a part that is not constant.
     """
     found: Parts | None = None
     match node:
@@ -260,14 +260,14 @@ def located(node: ast.AST, known: Mapping[str, Parts]) -> Parts | None:
 
 
 def up(start: Parts | None, levels: int) -> Parts | None:
-    """The folder so many levels above a path; ".." above the package itself."""
+    """Return the folder some levels above a path; ".." is above the package itself."""
     for _ in range(levels if start is not None else 0):
         start = start[:-1] if start else ("..",)
     return start
 
 
 def joined(start: Parts | None, names: list[ast.expr]) -> Parts | None:
-    """A path with more names after it."""
+    """Return a path extended by names."""
     for name in names if start is not None else ():
         text = name.value if isinstance(name, ast.Constant) else "?"
         for part in str(text).split("/"):
@@ -276,7 +276,7 @@ def joined(start: Parts | None, names: list[ast.expr]) -> Parts | None:
 
 
 def foreign_data(module: str, code: ast.Module) -> Iterator[str]:
-    """Each expression that leads to a file of another room, or out of the package."""
+    """Return each expression that leads to a file of another room, or out of the package."""
     own = tuple(FILES[module].relative_to(PACKAGE).parts)
     known: dict[str, Parts] = {"__file__": own}
     for node in ast.walk(code):  # statements before what is in them
@@ -324,11 +324,11 @@ def test_reading_another_rooms_data_is_recognised(code: str, read: str) -> None:
     assert (read in found) if read else (found == [])
 
 
-# How much code there is, and that nothing stands twice
+# Amount of code, and repeated passages
 
 
 def code_lines(text: str) -> dict[int, list[str]]:
-    """The tokens of each line that has code: no blank line, comment, docstring or bare string."""
+    """Return the tokens of each line with code: no comment, docstring or bare string."""
     bare: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         match node:
@@ -347,7 +347,7 @@ NO_CODE |= {tokenize.ENDMARKER}
 
 
 def repeated(texts: Mapping[str, str], length: int) -> Iterator[str]:
-    """Each passage of so many code lines, imports left out, that stands in two places."""
+    """Return each passage of some code lines, without imports, that occurs twice."""
     seen: dict[tuple[tuple[str, ...], ...], tuple[str, int, int]] = {}
     for name, text in texts.items():
         lines = code_lines(text)
@@ -394,7 +394,7 @@ def test_code_lines_are_counted() -> None:
     assert sorted(code_lines(text)) == [4, 5, 6, 8, 9]
 
 
-# Who writes
+# Writers
 
 
 WRITING_METHODS = {"write_text", "write_bytes", "touch", "mkdir", "rename", "unlink", "rmdir"}
@@ -419,7 +419,7 @@ ONLY_IN_THE_STORE = {"hashlib", "fcntl", "tempfile", "filelock", "xxhash"}
 
 
 def writes(call: ast.Call) -> bool:
-    """Whether a call opens a file for writing, or makes, renames or removes one."""
+    """Return whether a call opens a file for writing, or creates, renames or removes one."""
     name = ast.unparse(call.func)
     if name in WRITING_FUNCTIONS:
         return True
@@ -434,7 +434,7 @@ def writes(call: ast.Call) -> bool:
     if not isinstance(call.func, ast.Attribute):
         return False
     if name in ("np.savez", "np.savez_compressed", "numpy.savez"):
-        # Into a file that is open already; a path would be opened.
+        # These write into an open file.
         return not (call.args and ast.unparse(call.args[0]) in ("file", "data"))
     renames = call.func.attr == "replace" and len(call.args) == 1 and not call.keywords
     return renames or call.func.attr in WRITING_METHODS
@@ -477,7 +477,7 @@ def test_writing_is_recognised(code: str, expected: bool) -> None:
 
 
 def our_commands() -> Iterator[Any]:
-    """Every command of ours, groups included."""
+    """Return every command, groups included."""
     waiting: list[Any] = [typer.main.get_command(app)]
     while waiting:
         command = waiting.pop()
@@ -489,7 +489,7 @@ FLAGS = {flag for command in our_commands() for each in command.params for flag 
 
 
 def our_flags_and_commands() -> re.Pattern[str]:
-    """Finds `foldry WORD` with a command of ours, and any long flag of ours."""
+    """Return a pattern of `foldry WORD` for every command and of every long flag."""
     words = {word for command in our_commands() for word in getattr(command, "commands", {})}
     flags = "|".join(sorted(flag for flag in FLAGS if flag.startswith("--")))
     return re.compile(rf"\bfoldry ({'|'.join(sorted(words))})\b|(?<![\w-])({flags})(?![\w-])")

@@ -1,4 +1,4 @@
-"""Every command, flag, configuration field and dependency is documented; every link leads on."""
+"""Every command, flag, configuration field and dependency is documented; every link works."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOT_OURS = {"--help", "--install-completion", "--show-completion"}
 
 
 def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Every command with the words that call it, groups included."""
+    """Return every command by the words that call it, groups included."""
     yield path, command
     if hasattr(command, "list_commands"):
         context = command.make_context(path, [], resilient_parsing=True)
@@ -39,12 +39,12 @@ COMMANDS = dict(commands(typer.main.get_command(app), "foldry"))
 
 
 def mentions(text: str, words: str) -> bool:
-    """Whether the text has the words, not as the beginning of longer ones."""
+    """Return whether the text has the words, not as the start of longer ones."""
     return re.search(rf"(?<![\w-]){re.escape(words)}(?![\w-])", text) is not None
 
 
 def configurations() -> Iterator[tuple[str, ast.ClassDef]]:
-    """The classes whose fields a user or a preset chooses."""
+    """Return the classes whose fields a user or a preset chooses."""
     for path in sorted((ROOT / "src" / "foldry").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Settings")):

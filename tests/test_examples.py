@@ -1,4 +1,4 @@
-"""The examples are what examples/README.md says: one set of residues in all files of a protein."""
+"""The examples match examples/README.md: all files of a protein have the same residues."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FASTAS = sorted(EXAMPLES.glob("*/*.fasta"))
 
 
 def records(path: Path) -> list[tuple[str, str]]:
-    """Header and letters of each record of a FASTA or a3m file with one line a sequence."""
+    """Return header and letters of each record of a FASTA or a3m file."""
     lines = path.read_text().splitlines()
     return list(zip(lines[::2], lines[1::2], strict=True))
 
 
 def structure(fasta: Path) -> gemmi.Structure:
-    """The experimental structure beside a FASTA file."""
+    """Return the experimental structure beside a FASTA file."""
     path = fasta.with_suffix(".cif")
     packed = path.with_name(f"{path.name}.gz")
     text = gzip.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()

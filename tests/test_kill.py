@@ -1,4 +1,4 @@
-"""A command that was killed goes on where it was, and no process of it stays behind."""
+"""A killed command resumes where it stopped, and leaves no process behind."""
 
 from __future__ import annotations
 

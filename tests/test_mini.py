@@ -1,4 +1,4 @@
-"""The bundled small model: what ships is what its card says, and it has learnt something."""
+"""The bundled small model: the file matches its card, and the network has learnt something."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_predicts_better_than_untrained_and_says_what_it_is(tmp_path: Path) -
         scores[weights] = compare(made.structure, truth, align=True).lddt_ca
         assert made.provenance.notice == notice
     best, untrained = scores.values()
-    # Random distances laid out and a chain's own order already give some 0.3.
+    # Random distances and the order of the chain alone give about 0.3.
     assert best > untrained + 0.1
     for name in ("ranked_0.cif", "ranked_0.pdb", "report.html", "scores_mini_pred_0.json"):
         text = (

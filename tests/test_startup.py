@@ -11,7 +11,7 @@ HEAVY = ("torch", "numpy", "gemmi", "modelcif")
 
 
 def loaded_by(statement: str) -> set[str]:
-    """Which heavy packages are loaded when the statement has run."""
+    """Return the heavy packages that a statement loads."""
     program = (
         "import sys, atexit\n"
         f"atexit.register(lambda: sys.stderr.write(' '.join(set({HEAVY}) & set(sys.modules))))\n"

@@ -1,4 +1,4 @@
-"""benchmarks/two_at_once.py: three rounds of each pair of commands, and the faults it must see."""
+"""benchmarks/two_at_once.py: three rounds of each pair of commands, and the faults it must find."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def program() -> Iterator[ModuleType]:
 
 @dataclass
 class Study:
-    """A process that launches commands, all cases, and what their commands write undisturbed."""
+    """A process that launches commands, all cases, and the undisturbed output of their commands."""
 
     launcher: Any
     cases: dict[str, Any]
@@ -64,7 +64,7 @@ def test_two_at_once_leave_the_files_of_one_or_of_both(
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
-    """Files as `fold` leaves them, their hashes beside them."""
+    """Return files as `fold` leaves them, with their hashes."""
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_text(content)
@@ -75,7 +75,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 @dataclass
 class Judged:
-    """What two invented commands write, each alone."""
+    """The output of two invented commands, each alone."""
 
     program: ModuleType
     folder: Path
@@ -95,9 +95,9 @@ class Judged:
         after: float = 1.0,
         **case: Any,
     ) -> list[str]:
-        """The kinds of fault of a round; its second command ends so many seconds after the first.
+        """Return the kinds of fault of a round whose second command ends after the first.
 
-        The files of the first are there, those of the second, or whatever is given.
+        The files are those of the first, of the second, or the given ones.
         """
         place = self.folder / "place"
         if not place.exists():
