@@ -6,31 +6,76 @@ FoldryError              what, where, advice, code               exit code   HTT
 ├── MissingError         a program, package, device or file           3       503
 │   ├── DiskFullError    no space is left                             3       503
 │   └── MemoryShortError too little memory                            3       503
-├── BusyError            another process is at work there             4       409
+├── BusyError            another process uses the same place          4       409
 ├── OutsideError         a network or a tool failed: try again        5       503
 ├── WorkerError          a worker of a training run failed    the worker's    500
-└── FaultError           a fault of Foldry's own                     70       500
+└── FaultError           a fault in Foldry itself                    70       500
 ```
 
-`where`, `what` and `advice` are parts of one sentence, "where what: advice." A message never names
-a flag or a command: it names a setting in backquotes, as `max_length`, and the command line, which
-knows its own flags, shows it as one.
+`where`, `what` and `advice` form one sentence, "where what: advice." A message names no flag and no
+command: it names a setting in backquotes, as `max_length`, and the command line shows the setting
+as its flag. docs/design.md lists the codes.
 """
 
 from __future__ import annotations
 
 import errno
+import reprlib
 from pathlib import Path
+
+
+def printable(text: str) -> str:
+    r"""Return a text as one line that any terminal shows as it is.
+
+    Line breaks, control and escape characters and the invisible characters of Unicode (such as
+    those that reverse the direction of writing) become escapes like `\x1b`.
+
+    Example:
+        >>> print(printable("a.cif\x1b[2J"))
+        a.cif\x1b[2J
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def quoted(text: object, most: int = 60) -> str:
+    r"""Return a value of a file as a message quotes it: one printable line, shortened if long.
+
+    Args:
+        text: Text, or any other value.
+        most: Maximum number of characters, quotation marks included.
+
+    Example:
+        >>> quoted("A chain")
+        "'A chain'"
+        >>> quoted("GATTACA" * 10, 20)
+        "'GATTACA…AGATTACA'"
+    """
+    short = reprlib.Repr()
+    short.maxstring = short.maxlong = short.maxother = most
+    short.fillvalue = "…"
+    shown = printable(short.repr(text))
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def reason(error: BaseException) -> str:
+    r"""Return what an exception says as one short printable line.
+
+    Example:
+        >>> reason(ValueError("Bad magic number\n  in file header."))
+        'Bad magic number in file header'
+    """
+    text = printable(" ".join(str(error).split())).rstrip(".: ") or type(error).__name__
+    return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 class FoldryError(Exception):
     """An error with one sentence for people: what is wrong, where, and what to do.
 
     Args:
-        what: What is wrong. With `where` it is the rest of the sentence that `where` begins.
-        advice: What to do, without a full stop; "" where nothing can be done.
-        where: File, line, residue or chain: the subject of the sentence, "" where there is none.
-        code: A stable name of the error for programs; that of the class if left out.
+        what: What is wrong. After `where`, the predicate of the sentence.
+        advice: What to do, without a full stop; "" if nothing can be done.
+        where: The subject of the sentence: a file, line, residue or chain, or "".
+        code: A stable name of the error for programs; by default the code of its class.
 
     Example:
         >>> error = InputError("is not UTF-8", "save it as UTF-8", where="q.a3m, line 3")
@@ -53,10 +98,10 @@ class FoldryError(Exception):
             self.code = code
 
     def __str__(self) -> str:
-        # "a.fasta, line 3" is a subject with an apposition, which a comma ends.
+        # The comma in "a.fasta, line 3" needs a second one after it.
         subject = f"{self.where}," if ", " in self.where else self.where
         sentence = f"{subject} {self.what}" if subject else self.what
-        return f"{sentence}: {self.advice}." if self.advice else f"{sentence}."
+        return printable(f"{sentence}: {self.advice}." if self.advice else f"{sentence}.")
 
 
 class InputError(FoldryError, ValueError):
@@ -88,7 +133,7 @@ class MemoryShortError(MissingError):
 
 
 class BusyError(FoldryError):
-    """Another process is at work in the same place; nothing has been changed."""
+    """Another process uses the same place; nothing has been changed."""
 
     code = "busy"
     exit_code = 4
@@ -96,7 +141,7 @@ class BusyError(FoldryError):
 
 
 class OutsideError(FoldryError):
-    """Something outside failed, such as a network or a tool: another attempt may succeed."""
+    """A network, a server or another program failed: another attempt may succeed."""
 
     code = "outside"
     exit_code = 5
@@ -104,17 +149,17 @@ class OutsideError(FoldryError):
 
 
 class FaultError(FoldryError):
-    """A fault of Foldry's own."""
+    """A fault in Foldry itself."""
 
     code = "fault"
 
 
 INTERRUPTED = 130
-"""Exit code of a command that Ctrl-C or a scheduler ended."""
+"""Exit code of a command that was ended by Ctrl-C or a scheduler."""
 BROKEN_PIPE = 141
-"""Exit code of a command whose standard output nobody reads any more."""
+"""Exit code of a command whose standard output was closed by its reader."""
 SOME_FAILED = 1
-"""Exit code where some of several queries failed."""
+"""Exit code of a command when some of several queries failed."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY}
@@ -125,48 +170,73 @@ _TOO_LITTLE_MEMORY = (
     "close other programs, take smaller input, or use a machine with more memory",
 )
 _ALLOCATION_FAILED = (
-    "can't allocate memory",  # PyTorch's allocator on a CPU
-    "not enough memory",
-    "Cannot allocate memory",
+    "allocate memory",  # PyTorch on a CPU: "can't …"; the C library: "Cannot …"
+    "not enough memory",  # PyTorch on Windows
+    "unable to allocate",  # NumPy
+    "allocation failed",  # OpenBLAS, OpenMM
+    "allocation still failed",
+    "allocation error",
+    "bad_alloc",  # C++: gemmi, PyTorch, OpenMM
+    "bad allocation",
+    "out of memory",  # CUDA, OpenCL
+    "out_of_memory",
+    "out of host memory",
+    "alloc_failed",  # cuBLAS, cuDNN
+    "mem_object_allocation_failure",  # OpenCL
+    "out_of_resources",
+    "out_of_host_memory",
+    "could not create a memory",  # oneDNN
+    "could not create a primitive",
+    "insufficient memory",
     "failed to map segment",  # a library that finds no address space
     "can't start new thread",
-    "Resource temporarily unavailable",  # a library that cannot start one
+    "can't create new thread",
+    "thread creation failed",
+    "thread constructor failed",
+    "resource temporarily unavailable",  # a library that cannot start a thread
 )
+"""How libraries say that memory ran out, in lower case."""
 
 
 def write_error(error: OSError, path: Path) -> FoldryError:
-    """The error of a file that cannot be written."""
+    """Return the error of a file that cannot be written."""
     if is_memory_error(error):
         return MemoryShortError(*_TOO_LITTLE_MEMORY)
     if error.errno in _FULL:
         advice = "free some space and run the same command again"
         return DiskFullError("cannot be written, no space is left on its disk", advice, where=path)
-    reason = error.strerror or str(error) or type(error).__name__
+    what = f"cannot be written ({error.strerror or reason(error)})"
     if error.errno in _FORBIDDEN | _TAKEN | _NO_PLACE:
-        return InputError(f"cannot be written ({reason})", "name another place", where=path)
-    return OutsideError(f"cannot be written ({reason})", "check its disk", where=path)
+        return InputError(what, "name another place", where=path)
+    return OutsideError(what, "check its disk", where=path)
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Whether an exception of Python, NumPy or PyTorch means that memory ran out."""
+    """Return whether an exception, or the one that caused it, means that memory ran out."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    known = isinstance(error, RuntimeError | ImportError | OSError)
-    return known and any(sign in str(error) for sign in _ALLOCATION_FAILED)
+    # Other kinds of errors quote files, which may say anything.
+    if not isinstance(error, ValueError | LookupError | FoldryError):
+        said = str(getattr(error, "strerror", None) or error).lower()
+        if any(sign in said for sign in _ALLOCATION_FAILED):
+            return True
+    return error.__cause__ is not None and is_memory_error(error.__cause__)
 
 
 def as_foldry_error(error: BaseException) -> FoldryError:
-    """Any exception as one of ours: what is not recognised is a fault of Foldry's own."""
-    if isinstance(error, FoldryError):
+    """Return any exception as a Foldry error; an unknown one is a fault in Foldry."""
+    if isinstance(error, MemoryShortError):
         return error
     if is_memory_error(error):
         return MemoryShortError(*_TOO_LITTLE_MEMORY)
+    if isinstance(error, FoldryError):
+        return error
     if isinstance(error, OSError) and error.errno in _FULL:
         return write_error(error, Path(error.filename or "A file"))
     if isinstance(error, OSError) and error.filename:
-        reason = error.strerror or type(error).__name__
-        return InputError(f"cannot be used ({reason})", "check the path", where=error.filename)
-    what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".: ")
-    return FaultError(f"Foldry failed ({what})", "please report it")
+        what = f"cannot be used ({error.strerror or type(error).__name__})"
+        return InputError(what, "check the path", where=error.filename)
+    what = f"Foldry failed ({type(error).__name__}: {reason(error)})"
+    return FaultError(what, "please report it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,10 +98,59 @@ def test_what_a_program_prints_is_returned() -> None:
 
 def test_a_program_that_fails_is_quoted() -> None:
     program = "import sys; print('line'); sys.exit('no such\\ndatabase')"
-    with pytest.raises(OutsideError, match=r"failed \(no such database\)"):
+    name = re.escape(Path(sys.executable).name)
+    with pytest.raises(OutsideError, match=rf"^{name} failed \(no such database\): run"):
         run_program([sys.executable, "-c", program])
+    with pytest.raises(OutsideError, match=r"failed \(first second\)"):
+        run_program([sys.executable, "-c", "print('none\\n\\nfirst\\n\\n second'); exit(3)"])
     with pytest.raises(OutsideError, match="exit code 137"):
         run_program([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"])
+
+
+def test_output_in_another_encoding_is_read() -> None:
+    program = "import sys; sys.stdout.buffer.write(b'K\\xe4se')"
+    assert run_program([sys.executable, "-c", program]) == "K\ufffdse"
+
+
+def test_no_file_stays_open_after_a_program() -> None:
+    if not Path("/proc/self").exists():
+        pytest.skip("reads open files from /proc")
+    run_program([sys.executable, "-c", ""])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        run_program([sys.executable, "-c", ""])
+        with pytest.raises(OutsideError):
+            run_program([sys.executable, "-c", "exit(1)"])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+POOL = """
+import sys, time
+from pathlib import Path
+from foldry.processes.pool import worker_pool
+
+def note(name):
+    (Path(sys.argv[1]) / name).touch()
+    time.sleep(0.5)
+
+if __name__ == "__main__":
+    with worker_pool(1) as pool:
+        for number in range(20):
+            pool.submit(note, str(number))
+        while not (Path(sys.argv[1]) / "0").exists():
+            time.sleep(0.01)
+        raise ValueError("stopped")
+"""
+
+
+def test_a_pool_left_by_an_exception_does_not_begin_what_waits(tmp_path: Path) -> None:
+    program, notes = tmp_path / "pool.py", tmp_path / "notes"
+    program.write_text(POOL)
+    notes.mkdir()
+    command = [sys.executable, str(program), str(notes)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stderr.rstrip().endswith("ValueError: stopped")
+    assert 1 <= len(list(notes.iterdir())) < 10
 
 
 def test_a_program_that_is_missing_is_named_with_its_cure() -> None:

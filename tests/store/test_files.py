@@ -1,16 +1,21 @@
-"""Reading files: line ends, gzip, bounds."""
+"""Files: line ends, gzip and bounds of what is read; nothing half of what is written."""
 
 from __future__ import annotations
 
 import errno
 import gzip
+import io
 import os
+import shutil
 import stat
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from foldry.errors import DiskFullError, InputError
+from foldry.store import files
 from foldry.store.files import (
     append_line,
     check_file,
@@ -19,9 +24,12 @@ from foldry.store.files import (
     names,
     new_file,
     new_folder,
+    new_text_file,
     read_bytes,
     read_text,
+    remove,
     write_bytes,
+    write_json,
     write_text,
 )
 
@@ -50,6 +58,56 @@ def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed
         else:
             with pytest.raises(InputError, match="smaller"):
                 read_bytes(file)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_more_memory_is_taken_than_the_bound(tmp_path: Path, packed: bool) -> None:
+    file, size = tmp_path / "a", 64 << 20
+    with gzip.open(file, "wb", 1) if packed else file.open("wb") as new:
+        for _ in range(64):
+            new.write(bytes(size // 64))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match="smaller"):
+            read_bytes(file, 1 << 20)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < size / 8
+
+
+def with_text_file(path: Path) -> None:
+    with new_text_file(path) as file:
+        file.write("after")
+
+
+WRITERS: dict[str, Callable[[Path], object]] = {
+    "bytes": lambda path: write_bytes(path, b"after"),
+    "bytes on the disk": lambda path: write_bytes(path, b"after", sync=True),
+    "text": lambda path: write_text(path, "after"),
+    "JSON": lambda path: write_json(path, {"after": 1}),
+    "text file": with_text_file,
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_every_writer_leaves_the_old_file_until_the_new_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writer: str
+) -> None:
+    file = tmp_path / "a"
+    file.write_text("before")
+    with file.open() as reader:
+        WRITERS[writer](file)
+        assert reader.read() == "before" and "after" in file.read_text()
+    file.write_text("before")
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(DiskFullError):
+        WRITERS[writer](file)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
 def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
@@ -178,3 +236,64 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, place: str, says: str) ->
     with pytest.raises(InputError, match=says):
         check_file(tmp_path / place)
     check_file(tmp_path / "new")
+
+
+class Recorder(io.BytesIO):
+    """A file that records how much is read from it at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.sizes: list[int] = []
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.sizes.append(len(data))
+        return data
+
+
+def test_a_file_is_read_in_pieces_and_no_further_than_the_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "_CHUNK", 100)
+    file = Recorder(b"x" * 5000)
+    assert len(files._read(file, 950)) == 951
+    assert sum(file.sizes) == 951 and max(file.sizes) == 100
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_the_name_of_a_file_is_on_the_disk_only_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    folders = []
+
+    def fsync(number: int) -> None:
+        if stat.S_ISDIR(os.fstat(number).st_mode):
+            folders.append([path.name for path in tmp_path.iterdir()])
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_bytes(tmp_path / "a", b"text", sync=sync)
+    assert folders == ([["a"]] if sync else [])
+
+
+def test_a_file_is_written_without_waiting_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[int] = []
+    monkeypatch.setattr(os, "fsync", waited.append)
+    with new_file(tmp_path / "a") as file:
+        file.write(b"text")
+    assert waited == []
+
+
+def test_a_folder_is_removed_as_far_as_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+
+    def busy(path: object, **_: object) -> None:
+        raise OSError(errno.EBUSY, "busy", str(path))
+
+    monkeypatch.setattr(shutil.os, "rmdir", busy)
+    remove(folder)
+    assert folder.exists()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import stat
 import tarfile
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +18,7 @@ from foldry.errors import BusyError, DiskFullError, InputError, OutsideError
 from foldry.store.locks import hold
 from foldry.weights import download
 from foldry.weights.download import get, unpack
+from tests.fuzz import mutate
 from tests.weights.archive import (
     Site,
     md5,
@@ -123,7 +127,9 @@ def test_a_transfer_that_breaks_off_goes_on_by_itself(tmp_path: Path, archive: b
 def test_a_transfer_that_keeps_breaking_off_goes_on_later(tmp_path: Path, archive: bytes) -> None:
     site = Site(archive, hash_header=md5(archive), break_after=[3000, 2000, 1000])
     with serve(site):
-        with pytest.raises(OutsideError, match=r"broke off after .* bytes.*go on where it stop"):
+        with pytest.raises(
+            OutsideError, match=r"broke off after .* bytes.*run the same command again to resume"
+        ):
             fetch_from(site, tmp_path)
         part = tmp_path / (download.ARCHIVE_NAME + ".part")
         assert part.read_bytes() == archive[:5998]
@@ -212,7 +218,7 @@ def test_parts_of_two_files_are_never_joined(tmp_path: Path, archive: bytes, lie
         Lie({"status": 403}, "answers 403 Forbidden for"),
         Lie({"status": 503}, "answers 503 Service Unavailable"),
         Lie({"content_type": "text/html; charset=utf-8"}, "is a web page"),
-        Lie({"wrong_length": 1 << 40}, "of the size that its server states"),
+        Lie({"wrong_length": 1 << 40}, "have the size that its server states"),
         Lie({"redirect": "ftp://127.0.0.1:1/"}, "could not be fetched"),
     ],
 )
@@ -251,7 +257,7 @@ def test_a_content_length_that_is_too_short_is_no_whole_archive(
 
 def test_a_wrong_hash_header_removes_what_came(tmp_path: Path, archive: bytes) -> None:
     with serve(Site(archive, hash_header=md5(b"another"))) as site:
-        with pytest.raises(OutsideError, match="is not what the server says it is"):
+        with pytest.raises(OutsideError, match="does not have the MD5 that its server states"):
             fetch_from(site, tmp_path)
         assert names(tmp_path) == []
         site.hash_header = md5(archive)
@@ -414,6 +420,28 @@ def test_a_bad_archive_gets_one_sentence(tmp_path: Path, case: str) -> None:
     assert not (tmp_path / "evil").exists()
 
 
+def test_an_archive_with_damaged_headers_is_read_or_gets_one_sentence(tmp_path: Path) -> None:
+    sound = official_archive(MODEL)
+    starts = [sound.index(name) for name in (b"LICENSE", FILE.encode())]
+    local, refused = tmp_path / "local.tar", 0
+    for number in range(400):
+        rng = Random(number)
+        start = rng.choice(starts)
+        header = mutate.bytes_(rng, sound[start : start + 512])
+        if rng.randrange(4) == 0:  # one that states another kind or size, with its checksum
+            info = tarfile.TarInfo("params/x")
+            info.type = rng.choice((b"x", b"g", b"L", b"K", b"S", b"D", b"V", b"?"))
+            info.size = rng.choice((0, 1, 600, 1 << 40, (1 << 60) - 1))
+            header = info.tobuf(tarfile.GNU_FORMAT)
+        local.write_bytes(sound[:start] + header + sound[start + 512 :])
+        try:
+            unpack(local, tmp_path, [MODEL])
+        except InputError as error:
+            refused += 1
+            assert str(error).isprintable() and len(str(error)) < 1000
+    assert 0 < refused < 400
+
+
 def test_folders_in_the_archive_are_not_kept(tmp_path: Path) -> None:
     local = tmp_path / "local.tar"
     files = {"./params": member("./params", tarfile.DIRTYPE)}
@@ -449,3 +477,35 @@ def test_the_default_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FOLDRY_WEIGHTS")
     monkeypatch.setenv("HOME", "/home/ada")
     assert download.default_folder() == Path("/home/ada/.cache/foldry/weights")
+
+
+def test_an_address_is_checked_even_if_nothing_is_fetched(tmp_path: Path, archive: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(archive)
+    with pytest.raises(InputError, match="address"):
+        get([MODEL], tmp_path / "out", url="ftp:nothing", tar=tmp_path / "a.tar")
+
+
+def test_an_archive_without_a_note_of_its_use_is_removed(tmp_path: Path) -> None:
+    (tmp_path / download.ARCHIVE_NAME).touch()
+    download._drop_archive(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_space_of_a_network_is_that_of_its_arrays() -> None:
+    arrays = parameters(MODEL).values()
+    assert download._num_bytes(MODEL) == sum(array.nbytes for array in arrays)
+
+
+def test_parameters_are_on_the_disk_before_they_have_their_name(
+    tmp_path: Path, archive: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.tar").write_bytes(archive)
+    seen = []
+
+    def fsync(number: int) -> None:
+        if stat.S_ISREG(os.fstat(number).st_mode):
+            seen.append((tmp_path / "out" / FILE).exists())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    get([MODEL], tmp_path / "out", tar=tmp_path / "a.tar")
+    assert False in seen

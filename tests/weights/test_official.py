@@ -73,13 +73,3 @@ def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     np.savez(objects, a=np.array([{}], dtype=object))
     with pytest.raises(InputError, match="cannot be read as parameters"):
         read_params(objects)
-
-
-def test_unknown_config_keys_are_an_error() -> None:
-    values = preset("mini").to_dict()
-    assert ModelConfig.from_dict(values) == preset("mini")
-    values["structure"]["num_layer"] = 3
-    with pytest.raises(ValueError, match="StructureConfig has no field 'num_layer'"):
-        ModelConfig.from_dict(values)
-    with pytest.raises(ValueError, match="no model is called 'model_6'"):
-        preset("model_6")

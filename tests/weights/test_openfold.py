@@ -13,10 +13,13 @@ import torch
 
 from foldry.errors import InputError
 from foldry.model.config import preset
+from foldry.weights.bundled import MINI
 from foldry.weights.convert import convert
+from foldry.weights.networks import MINI_NOTICE, OWN_NOTICE, find_networks
 from foldry.weights.official import from_official, official_shapes, read_params, to_official
 from foldry.weights.openfold import from_openfold, read_checkpoint, table
 from foldry.weights.read import load_weights
+from foldry.weights.state_file import save
 from tests.weights.archive import parameters, small, small_models
 
 __all__ = ["small_models"]
@@ -249,6 +252,10 @@ def broken(change: str) -> Any:
         arrays[name] = arrays[name] * float("nan")
     elif change == "sparse":
         arrays[name] = arrays[name].to_sparse()
+    elif change == "meta":
+        arrays[name] = arrays[name].to("meta")
+    elif change == "integers":
+        arrays[name] = arrays[name].int()
     return arrays
 
 
@@ -273,6 +280,8 @@ HOSTILE = {
     "shape": (lambda: broken("shape"), "has shape (11, 8) and not (12, 8)"),
     "not finite": (lambda: broken("nan"), "not finite"),
     "sparse": (lambda: broken("sparse"), "is not an OpenFold checkpoint"),
+    "meta": (lambda: broken("meta"), "OpenFold checkpoint"),
+    "integers": (lambda: broken("integers"), "is not an OpenFold checkpoint"),
 }
 
 
@@ -287,7 +296,7 @@ def test_a_hostile_checkpoint_gets_one_sentence(
     with pytest.raises(InputError) as caught:
         load_weights(Path("a.pt"))
     assert sentence in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
     assert not Path("ran").exists()
 
 
@@ -298,3 +307,30 @@ def test_a_damaged_checkpoint_gets_one_sentence(content: bytes, tmp_path: Path) 
     path.write_bytes(content)
     with pytest.raises(InputError, match="cannot be read as an OpenFold checkpoint"):
         load_weights(path)
+
+
+def test_a_network_that_is_not_official_has_no_official_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not an official model"):
+        convert(MINI, tmp_path / "mini.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_file_is_written_over(tmp_path: Path) -> None:
+    target = tmp_path / "mini.safetensors"
+    target.write_bytes(b"mine")
+    with pytest.raises(InputError, match="exists: delete it first"):
+        convert(MINI, target)
+    assert target.read_bytes() == b"mine"
+
+
+def test_number_types_are_named_as_numpy_names_them() -> None:
+    assert load_weights(MINI).dtypes == ("float32",)
+
+
+def test_a_network_trained_from_mini_has_another_notice(tmp_path: Path) -> None:
+    [mini] = find_networks(str(MINI))
+    weights = load_weights(MINI)
+    own = tmp_path / "own.safetensors"
+    save(own, {name: tensor + 1 for name, tensor in weights.state.items()}, weights.config)
+    [other] = find_networks(str(own))
+    assert (mini.notice, other.notice) == (MINI_NOTICE, OWN_NOTICE)

@@ -1,7 +1,8 @@
-"""NumPy arrays in a zip archive: written the same whenever, read without trust.
+"""NumPy arrays in a zip archive: equal arrays give equal bytes, and foreign files are distrusted.
 
-No array of objects is written or read, so that a file never holds code, and nothing is allocated on
-the word of a header: an array is as long as its member of the archive, or it is refused.
+Arrays of objects are neither written nor read, because they can carry code. Memory is taken only
+after the headers were compared with the archive: an array that is not as long as its member of the
+archive is refused.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from typing import IO, Final
 
 import numpy as np
 
+from foldry.errors import quoted, reason
+
 MAX_BYTES: Final = 4 << 30
-"""The most that all arrays of a file may take, unpacked."""
+"""Maximum size of all arrays of a file, unpacked."""
 
 
 def write_arrays(
     file: IO[bytes], arrays: Mapping[str, np.ndarray], *, uncompressed: Container[str] = ()
 ) -> None:
-    """Write arrays as `numpy.savez_compressed` does; NumPy alone reads them.
+    """Write arrays as `numpy.savez_compressed` does, so that `numpy.load` reads them.
 
     Args:
         file: A binary file to write.
         arrays: Arrays by name.
-        uncompressed: Names of arrays that are stored as they are, since they hardly shrink.
+        uncompressed: Names of arrays that are not compressed because they hardly shrink.
     """
     with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for name, array in arrays.items():
@@ -39,11 +42,22 @@ def write_arrays(
 
 
 def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarray]:
-    """All arrays of a file, by name.
+    """Return all arrays of a file by name.
+
+    Args:
+        path: The file.
+        max_bytes: Maximum size of all arrays; `MAX_BYTES` if left out.
 
     Raises:
-        ValueError: The file is missing, damaged, holds something else than plain arrays, or more
-            than `max_bytes` (`MAX_BYTES` if left out).
+        ValueError: The file is missing, damaged, too large, or has anything but plain arrays.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "a.npz"
+        >>> with path.open("wb") as file:
+        ...     write_arrays(file, {"plddt": np.array([0.5, 0.75])})
+        >>> read_arrays(path)
+        {'plddt': array([0.5 , 0.75])}
     """
     arrays = {}
     with _checked(path, max_bytes) as archive:
@@ -54,19 +68,19 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarra
     return arrays
 
 
-def check_headers(path: Path) -> None:
-    """Make sure, by the headers, that a file of arrays is whole and within `MAX_BYTES`.
+def check_headers(path: Path, max_bytes: int | None = None) -> None:
+    """Check by its headers that a file of arrays is whole and not too large.
 
     Raises:
-        ValueError: It is not.
+        ValueError: It is cut off, damaged, or larger than `max_bytes` (`MAX_BYTES` if left out).
     """
-    with _checked(path):
+    with _checked(path, max_bytes):
         pass
 
 
 @contextmanager
 def _checked(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
-    """A file whose arrays are as long as they say, and in bounds; any damage is a ValueError."""
+    """Open a file whose arrays are whole and within bounds; any damage is a ValueError."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     try:
         with zipfile.ZipFile(path) as archive:
@@ -80,14 +94,14 @@ def _checked(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFi
     except MemoryError:
         raise
     except Exception as error:  # foreign bytes make zipfile and NumPy raise nearly anything
-        raise ValueError(str(error) or type(error).__name__) from error
+        raise ValueError(reason(error)) from error
 
 
 def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Make sure that an array is as long as it says, before memory is taken for it.
+    """Check that an array is as long as its header says, before memory is taken for it.
 
     Raises:
-        ValueError: It is not, or its format's version is unknown.
+        ValueError: It is not, or the version of its format is unknown.
     """
     with archive.open(member) as file:
         read_header = {
@@ -95,8 +109,8 @@ def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(np.lib.format.read_magic(file))
         if read_header is None:
-            raise ValueError(f"{member.filename} is of an unknown version")
+            raise ValueError(f"{quoted(member.filename)} has an unknown version")
         shape, _, dtype = read_header(file)
-        # Values without a width would make any shape fit.
+        # Every shape would fit values without a width.
         if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != member.file_size:
-            raise ValueError(f"{member.filename} is not as long as its header says")
+            raise ValueError(f"{quoted(member.filename)} is not as long as its header says")

@@ -1,30 +1,40 @@
-"""The network's configuration: frozen dataclasses, and one function per preset."""
+"""The network's configuration: frozen dataclasses, and one function per preset.
+
+Defaults are the values of the official monomer networks; the source of each is in brackets. SI is
+the supplement of Jumper 2021 (doi:10.1038/s41586-021-03819-2), Evans 2021 the preprint of
+AlphaFold-Multimer (doi:10.1101/2021.10.04.463034). Algorithms give their values as arguments, e.g.
+EvoformerStack(N_block = 48, c_s = 384).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
-from typing import Any, Literal, TypeVar, get_type_hints
+import re
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, replace
+from typing import Any, Final, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from foldry.errors import quoted
 from foldry.features.config import FeatureConfig
 
 
 @dataclass(frozen=True)
 class StackConfig:
-    """A stack of Evoformer blocks: the main one, or that of the extra MSA (SI 1.6, 1.7.2).
+    """A stack of Evoformer blocks: the main stack or the extra-MSA stack (SI 1.6, 1.7.2).
 
     Attributes:
-        num_blocks: Blocks in the stack.
-        c_msa: Width of the MSA stream.
-        num_heads_msa: Heads of row and column attention.
-        num_heads_pair: Heads of triangle attention.
-        c_outer: Width of the outer product's two factors.
-        c_triangle: Hidden width of triangle multiplication.
-        transition_factor_msa, transition_factor_pair: Widening of the transitions.
-        global_column_attention: Column attention with one query per column (extra MSA).
-        outer_product_first: The outer product mean opens the block (multimer).
-        triangle_attention: False leaves both triangle attentions out (`mini`).
-        dropout_msa, dropout_pair: Rates while training.
+        num_blocks: Number of blocks (Algorithm 6: 48; Algorithm 18: 4).
+        c_msa: Channels of the MSA representation (Algorithm 3: 256; Algorithm 2, line 15: 64).
+        num_heads_msa: Heads of row and column attention (Algorithms 7, 8 and 19: 8).
+        num_heads_pair: Heads of triangle attention (Algorithms 13 and 14: 4).
+        c_outer: Channels of each factor of the outer product (Algorithm 10: 32).
+        c_triangle: Hidden channels of triangle multiplication (Algorithms 11 and 12: 128).
+        transition_factor_msa, transition_factor_pair: Hidden channels of the transitions as a
+            multiple of their input channels (Algorithms 9 and 15: 4).
+        global_column_attention: Whether column attention has one query per column (Algorithm 19,
+            in the extra-MSA stack).
+        outer_product_first: Whether the outer product mean is the first module of a block
+            (Evans 2021).
+        triangle_attention: Whether there is triangle attention; `mini` has none.
+        dropout_msa, dropout_pair: Dropout rates in training (Algorithm 6: 0.15 and 0.25).
     """
 
     num_blocks: int
@@ -44,26 +54,30 @@ class StackConfig:
 
 @dataclass(frozen=True)
 class TemplateConfig:
-    """The template pair stack and how templates enter (SI 1.7.1).
+    """The template pair stack and the use of templates (SI 1.7.1).
 
     Attributes:
-        num_blocks: Blocks of the pair stack.
-        c_template: Width of the template's pair representation.
-        num_heads: Heads of triangle attention in the stack.
-        c_attention: Width of triangle attention over all heads.
-        c_triangle: Hidden width of triangle multiplication.
-        transition_factor: Widening of the pair transition.
-        num_heads_pointwise, c_pointwise: Heads and total width of the pointwise attention.
-        num_bins, min_bin, max_bin: Distance bins, Å.
-        use_unit_vector: Whether the unit vectors between residues are read (False in the official
-            monomer presets, which feed zeros).
-        average: Whether each template is embedded in sight of the pair representation and their
-            mean enters it (multimer); else each pair attends to the templates.
-        multiplication_first: Triangle multiplication opens the block of the pair stack (multimer).
+        num_blocks: Blocks of the pair stack (Algorithm 16: 2).
+        c_template: Channels of a template's pair representation (Algorithm 2, line 9: 64).
+        num_heads: Heads of triangle attention (Algorithm 16: 4).
+        c_attention: Channels of triangle attention over all heads (Algorithm 16: 64).
+        c_triangle: Hidden channels of triangle multiplication (Algorithm 16: 64).
+        transition_factor: Hidden channels of the pair transition as a multiple of its input
+            channels (Algorithm 16: 2).
+        num_heads_pointwise, c_pointwise: Heads of the pointwise attention and their channels
+            altogether (Algorithm 17: 4 and 64).
+        num_bins, min_bin, max_bin: Number of distance bins, lower edges of the first and of the
+            last bin in Å (SI Table 1, template_distogram: 39, 3.25 and 50.75).
+        use_unit_vector: Whether the unit vectors between residues are read; the official monomer
+            networks read zeros in their place.
+        average: Whether the mean of the templates, each embedded together with the pair
+            representation, is added (Evans 2021); otherwise each pair attends to the templates.
+        multiplication_first: Whether triangle multiplication comes before triangle attention in a
+            block of the pair stack (Evans 2021).
         embed_torsions: Whether torsion angles become rows of the MSA.
-        chi_only: Whether these rows have the side chain's angles alone (multimer).
-        triangle_attention: False leaves both triangle attentions out (`mini`).
-        dropout: Rate while training.
+        chi_only: Whether these rows have side-chain angles only (multimer networks).
+        triangle_attention: Whether there is triangle attention; `mini` has none.
+        dropout: Dropout rate in training (Algorithm 16: 0.25).
     """
 
     num_blocks: int = 2
@@ -91,17 +105,20 @@ class StructureConfig:
     """The structure module (SI 1.8).
 
     Attributes:
-        num_layers: Times the shared layer runs.
-        c: Width of its single representation.
-        num_heads, num_scalar_qk, num_scalar_v, num_point_qk, num_point_v: Of invariant point
-            attention, per head.
-        scalar_bias: Whether its scalar queries, keys and values have biases (not in multimers).
-        num_transition_layers: Layers of the transition.
-        c_sidechain, num_sidechain_blocks: The torsion-angle network.
-        position_scale: Å in one unit of its translations.
-        initial_frames: Where all frames start: the `origin`, or where the `distogram` puts them
-            (`mini`; see `foldry.model.distance_geometry`).
-        dropout: Rate while training.
+        num_layers: Number of layers, which share their weights (Algorithm 20: 8).
+        c: Channels of its single representation (Algorithm 20: 384).
+        num_heads, num_scalar_qk, num_scalar_v, num_point_qk, num_point_v: Heads of invariant point
+            attention; channels and points of one head (Algorithm 22: 12; 16, 16, 4 and 8).
+        scalar_bias: Whether its scalar queries, keys and values have biases; multimer networks
+            have none.
+        num_transition_layers: Layers of the transition (Algorithm 20, line 8: 3).
+        c_sidechain, num_sidechain_blocks: Channels and residual blocks of the torsion-angle network
+            (Algorithm 20, lines 11 to 13: 128 and 2).
+        position_scale: Length in Å of one unit of its translations (official implementation: 10;
+            multimer networks 20).
+        initial_frames: Where the backbone frames start: at the `origin` (Algorithm 20, line 4) or
+            at the positions that fit the `distogram` (`mini`; `foldry.model.distance_geometry`).
+        dropout: Dropout rate in training (Algorithm 20, lines 7 and 9: 0.1).
     """
 
     num_layers: int = 8
@@ -125,11 +142,13 @@ class HeadsConfig:
     """The output heads (SI 1.9).
 
     Attributes:
-        num_distogram_bins, distogram_first_break, distogram_last_break: Distance bins, Å.
-        num_masked_msa: Classes of the masked-MSA head.
-        c_plddt, num_plddt_bins: The pLDDT head.
-        pae: Whether there is a predicted-aligned-error head (the pTM models).
-        num_pae_bins, max_pae_break: Its bins; the last break, Å.
+        num_distogram_bins, distogram_first_break, distogram_last_break: Number of distance bins,
+            first and last break in Å (SI 1.9.8: 64 bins from 2 to 22 Å).
+        num_masked_msa: Classes of the masked-MSA head (SI 1.9.9: 23; multimer networks 22).
+        c_plddt, num_plddt_bins: Hidden channels and bins of the pLDDT head (Algorithm 29: 128, 50).
+        pae: Whether there is a predicted-aligned-error head (pTM and multimer networks).
+        num_pae_bins, max_pae_break: Its bins and their last break in Å (SI 1.9.7: 64 bins of
+            0.5 Å).
     """
 
     num_distogram_bins: int = 64
@@ -145,26 +164,29 @@ class HeadsConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One network.
+    """The configuration of one network.
 
     Attributes:
-        name: The preset's name, such as `model_1_ptm`.
+        name: Name of the preset, e.g. `model_1_ptm`.
         features: How alignments and templates are drawn for it.
-        evoformer: The main stack; its `c_msa` is the width of the MSA representation.
-        extra: The extra-MSA stack, or None (`mini`).
-        template: Or None for a network without templates (model_3, model_4, model_5).
+        evoformer: The main stack; its `c_msa` is the number of channels of the MSA representation.
+        extra: The extra-MSA stack; None for `mini`.
+        template: The template modules; None for networks without templates (model_3 to model_5).
         structure, heads: The structure module and the heads.
-        c_pair, c_single: Widths of the pair and the single representation.
-        target_channels: Channels of the target's letters that are read: 22, or 21 without the
-            leading one, which is always 0 (multimer).
-        max_relative_position: Residue offsets are clipped to this (SI Algorithm 4).
+        c_pair, c_single: Channels of the pair representation (Algorithm 3: 128) and of the single
+            representation (Algorithm 6: 384).
+        target_channels: Channels of `target_feat` that are read: 22, or 21 without the first one,
+            which is always 0 (multimer networks).
+        max_relative_position: Offsets of residues are clipped to this (Algorithm 4: 32).
         max_relative_chain: Offsets between copies of a chain are clipped to this (Evans 2021,
-            section 2.1), or None for a network of single chains.
-        num_recycles: Recycles when predicting.
-        recycle_tolerance: Å; recycling stops when Cα distances change by less. None never does.
-        recycle_bins, recycle_min_bin, recycle_max_bin: Distance bins of recycled atoms, Å.
+            relative positional encoding); None for networks of single chains.
+        num_recycles: Passes after the first, in prediction (SI 1.10: N_cycle = 4, i.e. 3).
+        recycle_tolerance: Recycling stops when Cα distances change by less, in Å; None never stops
+            early.
+        recycle_bins, recycle_min_bin, recycle_max_bin: Number of distance bins of the recycled
+            positions, lower edges of the first and of the last bin in Å (Algorithm 32).
         fused_triangles: Whether the official parameters hold left and right projections of
-            triangle multiplication in one array (multimer v3); it changes names, not numbers.
+            triangle multiplication in one array (multimer v3). Names differ, results do not.
     """
 
     name: str
@@ -188,40 +210,132 @@ class ModelConfig:
 
     @property
     def of_complexes(self) -> bool:
-        """Whether this network knows chains apart."""
+        """Whether the network distinguishes chains."""
         return self.max_relative_chain is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
+        """Return the configuration as plain values, for JSON."""
         return asdict(self)
 
     @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> ModelConfig:
-        """The inverse of `to_dict`.
+    def from_dict(values: object) -> ModelConfig:
+        """Return the configuration of plain values, the inverse of `to_dict`.
+
+        Every type and range is checked, so that a file cannot ask for a network that takes minutes
+        to build or fails when it computes.
 
         Raises:
-            ValueError: A key is unknown or missing.
+            ValueError: A value is unknown, missing, of another type or out of range.
         """
-        return _build(ModelConfig, values)
+        config = build(ModelConfig, values)
+        _check_numbers(config)
+        _check_whole(config)
+        return config
 
 
 T = TypeVar("T")
+_NAMES: Final = {int: "a whole number", float: "a finite number", bool: "true or false"}
+_BOUNDS: Final = (
+    (r"num_(blocks|layers|transition_layers|sidechain_blocks|ensemble)", 1, 1000),
+    (r"num_recycles", 0, 1000),
+    (r"num_templates", 0, 100),
+    (r"num_extra_msa|cluster_extra_rows|max_relative_\w+", 0, 65_536),
+    (r"\w*bins", 3, 65_536),
+    (r"target_channels", 21, 22),
+    (r"dropout\w*", 0, 0.99),
+    (r"\w+_(fraction|probability)", 0, 1),
+    (r"recycle_tolerance", 0, 1000),
+    (r"position_scale|\w+_(bin|break)", 0.01, 1000),
+    (r"\w+", 1, 65_536),
+)
+"""Lowest and highest value of each number; the first pattern that matches its name counts."""
 
 
-def _build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """A config dataclass from plain values, nested ones included."""
+def build(kind: type[T], values: object, where: str = "") -> T:
+    """Return a dataclass of plain values, such as JSON has, each checked against its type.
+
+    Args:
+        kind: A dataclass of numbers, text, choices (`Literal`) and dataclasses, or None.
+        values: A dictionary by the names of its fields.
+        where: The name of the whole, with a dot after it, for messages.
+
+    Raises:
+        ValueError: A value is unknown, missing or of another type.
+    """
+    if not isinstance(values, dict):
+        named = where.rstrip(".") or "the configuration"
+        raise ValueError(f"{named} must be an object with named values, not {quoted(values)}")
     hints = get_type_hints(kind)
-    made: dict[str, Any] = {}
-    for name, value in values.items():
+    for name in values:
         if name not in hints:
-            raise ValueError(f"{kind.__name__} has no field {name!r}")
-        options = (hints[name], *getattr(hints[name], "__args__", ()))
-        nested = [option for option in options if isinstance(option, type) and is_dataclass(option)]
-        made[name] = _build(nested[0], value) if nested and value is not None else value
-    try:
-        return kind(**made)
-    except TypeError as error:
-        raise ValueError(f"{kind.__name__}: {error}") from None
+            raise ValueError(f"the configuration has no value {quoted(f'{where}{name}')}")
+    for each in fields(kind):  # type: ignore[arg-type]
+        if each.name not in values and each.default is MISSING:
+            raise ValueError(f"the configuration lacks {where}{each.name}")
+    made = {name: _value(hints[name], value, f"{where}{name}") for name, value in values.items()}
+    return kind(**made)
+
+
+def _value(hint: Any, value: object, name: str) -> object:
+    """A field's value, if it is of the field's type."""
+    options = (hint,) if get_origin(hint) is Literal else (*get_args(hint), hint)
+    if value is None and type(None) in options:
+        return None
+    option = options[0]
+    if is_dataclass(option):
+        return build(option, value, f"{name}.")  # type: ignore[arg-type]
+    if get_origin(option) is Literal:
+        fits, what = value in get_args(option), f"one of {', '.join(get_args(option))}"
+    elif option is float:  # JSON may write 1.0 as 1
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        fits, what = fits and abs(cast(float, value)) < 1e30, _NAMES[float]
+    else:
+        fits, what = type(value) is option, _NAMES.get(option, "text")
+    if not fits:
+        raise ValueError(f"{name} must be {what}, not {quoted(value)}")
+    return float(cast(float, value)) if option is float else value
+
+
+def _check_numbers(part: Any, where: str = "") -> None:
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if is_dataclass(value):
+            _check_numbers(value, f"{where}{each.name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            bounds = next(rest for pattern, *rest in _BOUNDS if re.fullmatch(pattern, each.name))
+            if not bounds[0] <= value <= bounds[1]:
+                what = f"must be from {bounds[0]} to {bounds[1]}"
+                raise ValueError(f"{where}{each.name} {what}, not {quoted(value)}")
+
+
+def _check_whole(config: ModelConfig) -> None:
+    """Check what must agree: widths with heads, lowest with highest distances, and the rest."""
+    if not (config.name.isprintable() and 0 < len(config.name) <= 100):
+        raise ValueError(f"name must be 1 to 100 printable letters, not {quoted(config.name)}")
+    divided: list[tuple[str, int, str, int]] = []
+    pairs: list[tuple[str, str, object]] = [("recycle_min_bin", "recycle_max_bin", config)]
+    pairs.append(("distogram_first_break", "distogram_last_break", config.heads))
+    for part in filter(None, (config.evoformer, config.extra)):
+        divided.append(("c_msa", part.c_msa, "num_heads_msa", part.num_heads_msa))
+        if part.triangle_attention:
+            divided.append(("c_pair", config.c_pair, "num_heads_pair", part.num_heads_pair))
+    if (template := config.template) is not None:
+        pairs.append(("min_bin", "max_bin", template))
+        if template.triangle_attention:
+            divided.append(("c_attention", template.c_attention, "num_heads", template.num_heads))
+        if not template.average:
+            heads = template.num_heads_pointwise
+            divided.append(("c_pointwise", template.c_pointwise, "num_heads_pointwise", heads))
+    for name, width, by, heads in divided:
+        if width % heads:
+            raise ValueError(f"{name} ({width}) must be a multiple of {by} ({heads})")
+    for lowest, highest, holder in pairs:
+        if getattr(holder, lowest) >= getattr(holder, highest):
+            raise ValueError(f"{highest} must be larger than {lowest}")
+    drawn = config.features
+    if drawn.uniform_probability + drawn.profile_probability + drawn.same_probability > 1:
+        what = "uniform_probability, profile_probability and same_probability must be at most 1"
+        raise ValueError(f"{what} together")
 
 
 OFFICIAL_MODELS = tuple(f"model_{k}{tail}" for tail in ("", "_ptm") for k in range(1, 6))
@@ -234,10 +348,10 @@ MODELS = OFFICIAL_MODELS + MULTIMER_MODELS
 
 
 def preset(name: str) -> ModelConfig:
-    """The full configuration of an official network or of `mini`.
+    """Return the full configuration of an official network or of `mini`.
 
     Raises:
-        ValueError: There is no such preset.
+        ValueError: There is no preset of this name.
     """
     if name == "mini":
         return mini()
@@ -249,9 +363,20 @@ def preset(name: str) -> ModelConfig:
 
 
 def official(number: int, *, ptm: bool) -> ModelConfig:
-    """model_1 … model_5 (SI Table 5), with the pTM head (SI 1.9.7) or without.
+    """Return model_1 … model_5 (SI Table 5), with the pTM head (SI 1.9.7) or without.
 
-    Models 1 and 2 read templates; models 1, 3 and 4 read 5,120 extra rows, 2 and 5 read 1,024.
+    These rows of SI Table 5 are used; the networks differ in the first and the last::
+
+        model                                   model_1  model_2  model_3  model_4  model_5
+        name in SI Table 5                      1.1.1    1.1.2    1.2.1    1.2.2    1.2.3
+        N_templ (number of templates)           4        4        0        0        0
+        N_seq (number of sequences)             512      512      512      512      512
+        N_extra_seq (number of extra sequences) 5120     1024     5120     5120     1024
+
+    Templates take rows of the MSA representation, so networks with templates draw 512 − 4 = 508
+    clusters. All other values are the same for the five networks: N_block = 48 (Algorithm 6) and
+    c_m = 256 (Algorithm 3), N_block = 4 (Algorithm 18) and c_e = 64 (Algorithm 2, line 15) of the
+    extra-MSA stack, and the defaults of the dataclasses, which cite their sources.
     """
     templates = number in (1, 2)
     return ModelConfig(
@@ -270,10 +395,19 @@ def official(number: int, *, ptm: bool) -> ModelConfig:
 
 
 def multimer(name: str) -> ModelConfig:
-    """AlphaFold-Multimer (Evans 2021, section 2), model 1 … 5 of version 1, 2 or 3.
+    """Return AlphaFold-Multimer (Evans 2021), model 1 … 5 of version 1, 2 or 3.
 
-    Versions 1 and 2 read 252 clusters and 1,152 extra rows. Version 3 reads 508 and 2,048, its
-    models 4 and 5 also 1,152, and names parameters otherwise.
+    Evans 2021 describes the changes to the architecture; the values are those of `CONFIG_MULTIMER`
+    in config.py of the official implementation, version 2.3. It runs all versions of the parameters
+    with at most 20 passes after the first and with early stopping. The versions differ in the rows
+    that they read::
+
+        versions 1 and 2       252 clusters, 1,152 extra rows
+        version 3, models 1-3  508 clusters, 2,048 extra rows (technical note of AlphaFold v2.3.0)
+        version 3, models 4-5  508 clusters, 1,152 extra rows
+
+    Version 3 also fuses the projections of triangle multiplication, which changes the names of
+    parameters only.
     """
     latest = name.endswith("_v3")
     base = official(1, ptm=True)
@@ -304,7 +438,18 @@ def multimer(name: str) -> ModelConfig:
 
 
 def mini() -> ModelConfig:
-    """The bundled small network: no extra MSA, no triangle attention (Foldry's own)."""
+    """Return the configuration of the bundled small network, Foldry's own.
+
+    It is trained on few samples, so its architecture differs from the paper's in three ways
+    (docs/training-log.md has the measurements):
+
+    - It reads profile and coevolution of the whole alignment in place of the extra MSA
+      (`AlignmentEmbedder`).
+    - Its structure module starts at positions that fit the distogram, because from the origin it
+      hardly learned to use a template (`foldry.model.distance_geometry`).
+    - It has no triangle attention and no recycling: more blocks and more samples take the same
+      operations.
+    """
     return ModelConfig(
         name="mini",
         features=FeatureConfig(

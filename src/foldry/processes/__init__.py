@@ -1,1 +1,1 @@
-"""Other processes, of this program and of others: none of them outlives the one that started it."""
+"""Worker processes and other programs, none of which outlives the process that started it."""

@@ -2,8 +2,9 @@
 
     python guard.py FD PROGRAM ARGUMENT…
 
-FD is the reading end of a pipe whose writing end that process alone has: nothing is ever written
-there, so reading returns when it is closed.
+A process killed by SIGKILL cannot end its children. So the parent holds the writing end of a pipe
+and this process reads the other end, FD. Nothing is ever written: when the parent ends in any way,
+the system closes its end, reading returns, and the program is killed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import threading
 
 
 def main() -> int:
-    """Guard the program; its exit code is returned, 128 and more for a signal."""
-    # What ends the parent reaches this process through the pipe; it must first end the program.
+    """Run the program and return its exit code, 128 plus the number if a signal ended it."""
+    # Signals are ignored: the pipe reports the parent's end, and the program must end first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)
     alive = int(sys.argv[1])

@@ -1,4 +1,4 @@
-"""Worker processes that end when the process that started them does, however that ends."""
+"""Worker processes that end with the process that started them, however that ends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 
 class _Pool(ProcessPoolExecutor):
-    """A pool that, left by an exception, does not begin what still waits."""
+    """A pool that cancels waiting tasks when an exception leaves its `with` block."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.shutdown(cancel_futures=kind is not None)
-        except RuntimeError:  # its thread could not start: why is the exception that left it
+        except RuntimeError:  # its thread did not start, as the exception already says
             for child in multiprocessing.active_children():
                 child.kill()
             if kind is None:
@@ -23,15 +23,16 @@ class _Pool(ProcessPoolExecutor):
 
 
 def worker_pool(num_workers: int) -> ProcessPoolExecutor:
-    """A pool of fresh processes: a copy of one that has threads may lock up.
+    """Return a pool of new processes.
 
-    A program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
+    They are spawned, not forked: a fork of a process with threads may deadlock. A program that
+    calls this needs the `if __name__ == "__main__"` of multiprocessing.
     """
     return _Pool(num_workers, multiprocessing.get_context("spawn"), _begin)
 
 
 def _begin() -> None:
-    """Ctrl-C ends a worker at once and in silence, and so does the end of its parent."""
+    """Let Ctrl-C, and the end of the parent, end this worker at once and silently."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""Programs of others, such as MMseqs2: run to their end, or ended with this process."""
+"""External programs, such as MMseqs2, which end with this process at the latest."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _GUARD = Path(__file__).with_name("guard.py")
 
 
 def find_program(name: str, how_to_install: str) -> str:
-    """The path of a program.
+    """Return the path of a program.
 
     Raises:
-        MissingError: It is not installed.
+        MissingError: The program is not installed.
     """
     found = shutil.which(name)
     if found is None:
@@ -27,16 +27,16 @@ def find_program(name: str, how_to_install: str) -> str:
 
 
 def run_program(command: Sequence[str]) -> str:
-    """Run a program and return what it printed on standard output.
+    """Run a program and return its standard output.
 
-    It runs in a session of its own below a guard: where this process ends, by whatever signal, the
-    program and all that it started end too.
+    It runs in its own session below `guard.py`: when this process ends, by whatever signal, the
+    program and all its children end too.
 
     Args:
         command: The program's path and its arguments.
 
     Raises:
-        OutsideError: It failed; the sentence has the last two lines that it printed.
+        OutsideError: The program failed; the message has the last two lines that it printed.
     """
     alive, held = os.pipe()  # closed by the system when this process ends
     guard = [sys.executable, "-I", "-S", str(_GUARD), str(alive), *command]
@@ -58,7 +58,7 @@ def run_program(command: Sequence[str]) -> str:
     with process:
         try:
             printed, errors = process.communicate()
-        finally:  # on Ctrl-C the guard ends the program, and then itself
+        finally:  # on Ctrl-C this makes the guard end the program, then itself
             os.close(held)
             process.wait()
     if process.returncode:

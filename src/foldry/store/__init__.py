@@ -1,1 +1,1 @@
-"""Data at rest: whatever other processes may be reading or writing at the same time."""
+"""Data at rest: files that other processes may read or write at the same time."""

@@ -1,4 +1,11 @@
-"""Downloads over HTTP that go on where they broke off, and take their name when they are whole."""
+"""Downloads over HTTP that resume after an interruption, and get their name when they are whole.
+
+A download of gigabytes fails often and must not begin again each time, but the file on the server
+may change between two attempts, and two halves of different files are worse than none. So what the
+server says of the file (address, ETag, size) is kept beside the part that has arrived. The next
+attempt asks for the rest with `If-Range`, under which a server sends the whole file if its ETag has
+changed, and the answer's size and range are compared with the notes before a byte is appended.
+"""
 
 from __future__ import annotations
 
@@ -15,30 +22,30 @@ from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
 from typing import Final, cast
 
-from foldry.errors import DiskFullError, InputError, OutsideError
+from foldry.errors import DiskFullError, InputError, OutsideError, quoted, reason
 from foldry.store.files import remove, write_text, writing
 from foldry.store.hashes import file_digest, file_sha256
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0)
-"""Seconds before each further attempt after the connection broke off."""
+"""Seconds to wait before each further attempt after a connection failed."""
 TIMEOUT: Final = 60.0
 CHUNK: Final = 1 << 20
 NO_ADDRESS: Final = "download_address"
-"""Code of the errors that another address may avoid."""
-_AGAIN: Final = "run the same command again to go on where it stopped, or give another address"
+"""Code of errors that another address may avoid."""
+_AGAIN: Final = "run the same command again to resume, or give another address"
 _ANOTHER: Final = "check the address, or give another"
 
 Progress = Callable[[int, int], None]
-"""Called with the bytes that are here and the bytes of the whole."""
+"""Called with the number of bytes that have arrived and the size of the file."""
 
 
 class _BrokenError(Exception):
-    """The transfer failed in a way that another attempt may not."""
+    """The transfer failed, but another attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the server says of a file; the hashes, in base64, come from Google's servers alone."""
+    """What the server says of a file; only Google's servers send hashes, in base64."""
 
     url: str
     size: int
@@ -47,30 +54,31 @@ class _Remote:
 
 
 def check_address(url: str) -> None:
-    """Make sure that this may be the address of a file.
+    """Check that a text may be the address of a file.
 
     Raises:
-        InputError: It is not one.
+        InputError: It is not an http or https address.
     """
     if not re.fullmatch(r"https?://[!-~]+", url):
-        raise InputError(f"{url!r} is not an address such as https://example.org/archive.tar")
+        what = f"{quoted(url)} is not an address"
+        raise InputError(what, "give one such as https://example.org/archive.tar")
 
 
 def check_digest(digest: str | None) -> None:
-    """Make sure that this may be a SHA-256, or None.
+    """Check that a text may be a SHA-256, or is None.
 
     Raises:
-        InputError: It is not one.
+        InputError: It is not 64 hexadecimal digits.
     """
     if digest is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-        raise InputError(f"{digest!r} is not a SHA-256", "give 64 hexadecimal digits")
+        raise InputError(f"{quoted(digest)} is not a SHA-256", "give 64 hexadecimal digits")
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Make sure that so many bytes are free.
+    """Check that a number of bytes is free on a folder's disk.
 
     Raises:
-        DiskFullError: They are not.
+        DiskFullError: The disk has less space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -79,7 +87,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
-    """Compare a file with its hash; returns what it was compared with, or "" without a hash.
+    """Compare a file with its hash; return what it was compared with, or "" without a hash.
 
     Raises:
         InputError: The file has another hash.
@@ -94,7 +102,7 @@ def check_sha256(path: Path, expected: str | None) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """Where the beginning of a download is kept until it is whole."""
+    """Return the path of an unfinished download."""
     return path.with_name(path.name + ".part")
 
 
@@ -107,18 +115,18 @@ def fetch(
     spare: int = 0,
     progress: Progress | None = None,
 ) -> str:
-    """Download a file; go on where an earlier attempt broke off.
+    """Download a file, or resume an earlier attempt.
 
-    What has arrived is in `<path>.part`, and what the server said of it in `<path>.part.json`; the
-    file gets its name when it is whole and equals every hash that is known. Only one process at a
-    time may fetch a file: the caller holds its folder.
+    The bytes that have arrived are in `<path>.part`, the server's notes on them in
+    `<path>.part.json`. The file gets its name when it is whole and equals every known hash. The
+    caller must hold the folder: only one process at a time may fetch a file.
 
     Args:
-        url: http or https.
-        path: The file to make.
-        max_bytes: A larger file is refused.
-        sha256: Its hash, where the caller knows it.
-        spare: Bytes to be left free on the disk.
+        url: An http or https address.
+        path: The file to write.
+        max_bytes: Maximum size; a larger file is refused.
+        sha256: The file's hash, if known.
+        spare: Bytes that must remain free on the disk.
         progress: Called after every megabyte.
 
     Returns:
@@ -137,7 +145,7 @@ def fetch(
             remote = _receive(url, part, max_bytes, spare, progress)
             break
         except _BrokenError as error:
-            # Where nothing has arrived yet, the address or the network is at fault.
+            # If nothing has arrived yet, waiting will not help.
             if pause is None or not part.exists():
                 what = f"could not be fetched ({error})"
                 raise OutsideError(what, _AGAIN, where=url, code=NO_ADDRESS) from error
@@ -155,12 +163,12 @@ def _notes(part: Path) -> Path:
 def _receive(
     url: str, part: Path, max_bytes: int, spare: int, progress: Progress | None
 ) -> _Remote:
-    """One attempt: a whole file in `part`, or an error with what has arrived."""
+    """Make one attempt; afterwards `part` holds the whole file, or what has arrived."""
     begun = _begun(url, part)
     headers = {"User-Agent": "foldry", "Accept-Encoding": "identity"}
     offset = 0
     if begun is not None:
-        # The last byte is asked for again, since a server cannot send the rest of a whole file.
+        # The last byte is fetched again: of a file that is complete no rest could be sent.
         offset = max(part.stat().st_size - 1, 0)
         headers |= {"Range": f"bytes={offset}-", "If-Range": begun.etag}
     with _open(url, headers) as response:
@@ -170,7 +178,7 @@ def _receive(
         rest = f"bytes {offset}-{remote.size - 1}/{remote.size}"
         if offset and (remote != begun or response.headers.get("Content-Range") != rest):
             remove(part)
-            what = "has changed since the download began, and what had arrived was removed"
+            what = "has changed since the download began; the part already fetched was removed"
             raise OutsideError(what, "run the command again", where=url)
         check_space(part.parent, remote.size - offset + spare)
         write_text(_notes(part), json.dumps({"url": url, "etag": remote.etag, "size": remote.size}))
@@ -196,7 +204,7 @@ def _chunks(response: HTTPResponse) -> Iterator[bytes]:
 
 
 def _begun(url: str, part: Path) -> _Remote | None:
-    """What the server said when an earlier attempt began, or None where nothing can be resumed."""
+    """Return the notes of an earlier attempt, or None if it cannot be resumed."""
     try:
         notes = json.loads(_notes(part).read_text())
         begun = _Remote(notes["url"], int(notes["size"]), notes["etag"])
@@ -207,7 +215,12 @@ def _begun(url: str, part: Path) -> _Remote | None:
 
 
 def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
-    """The server's answer, if it is a file."""
+    """Return the server's answer.
+
+    Raises:
+        _BrokenError: The connection or the server failed for now.
+        OutsideError: The server refuses, or redirects to an address that is not encrypted.
+    """
     try:
         request = urllib.request.Request(url, headers=headers)
         response = cast(HTTPResponse, urllib.request.urlopen(request, timeout=TIMEOUT))
@@ -218,13 +231,14 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
                 raise _BrokenError(what) from error
             raise OutsideError(f"{what} for {url}", _ANOTHER, code=NO_ADDRESS) from error
     except (InvalidURL, ValueError) as error:
-        raise InputError(f"{url!r} is not an address ({error})") from error
+        raise InputError(f"{quoted(url)} is not an address ({reason(error)})") from error
     except (OSError, HTTPException) as error:
-        reason = str(getattr(error, "reason", error))
-        raise _BrokenError(reason or type(error).__name__) from error
+        cause = getattr(error, "reason", None)
+        known = cause if isinstance(cause, BaseException) else error
+        raise _BrokenError(reason(known)) from error
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
-        what = f"leads to {response.url}, which is not encrypted"
+        what = f"redirects to {response.url}, which is not encrypted"
         raise OutsideError(what, _ANOTHER, where=url, code=NO_ADDRESS)
     return response
 
@@ -235,17 +249,17 @@ def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int)
         raise OutsideError("is a web page, not the file", _ANOTHER, where=url, code=NO_ADDRESS)
     length = headers.get("Content-Length", "")
     if not length.isdecimal() or not 0 < int(length) + offset <= max_bytes:
-        what = f"cannot be of the size that its server states ({length or 'none'})"
+        what = f"cannot have the size that its server states ({length or 'none'})"
         raise OutsideError(what, _ANOTHER, where=url, code=NO_ADDRESS)
     etag = headers.get("ETag", "")
     if not etag.startswith('"'):
-        etag = ""  # a weak tag does not promise the same bytes
+        etag = ""  # a weak tag does not guarantee the same bytes
     hashes = re.findall(r"(\w+)=([^,\s]+)", ",".join(headers.get_all("x-goog-hash", [])))
     return _Remote(url, int(length) + offset, etag, dict(hashes))
 
 
 def _check_stated(remote: _Remote, part: Path) -> str:
-    """Compare with the hash that the server states, if it does."""
+    """Compare a file with the server's hash, if any; return what it was compared with."""
     expected = remote.hashes.get("md5")
     if expected is None:
         other = "only a CRC-32C, which is not checked" if "crc32c" in remote.hashes else "none"
@@ -254,7 +268,7 @@ def _check_stated(remote: _Remote, part: Path) -> str:
     if base64.b64encode(digest).decode() != expected:
         remove(part)
         remove(_notes(part))
-        what = f"is not what the server says it is (MD5 {expected} in base64) and was removed"
+        what = f"does not have the MD5 that its server states ({expected}) and was removed"
         advice = "run the command again, or give another address"
         raise OutsideError(what, advice, where=remote.url, code=NO_ADDRESS)
     return f"md5 {digest.hex()}, as the server states it"

@@ -1,8 +1,10 @@
 """Files: read within a bound, written whole or not at all.
 
-A file is written under a temporary name of its own and renamed when it is whole, so that another
-process sees the file before or the file after and nothing between. What a killed process leaves
-under a temporary name is removed by whoever next holds the place (`foldry.store.locks`).
+A crash, a full disk or a second process must never leave half a file under a name that a reader
+trusts. So a file is written under a random temporary name in the same folder, and renamed when it
+is whole: a rename within one file system is atomic, and a reader sees either the old file or the
+new one. A killed process leaves its temporary file behind. The next process that holds the place
+(`foldry.store.locks`) removes it, and recognises files still being written by their locks.
 """
 
 from __future__ import annotations
@@ -26,18 +28,18 @@ from foldry.errors import FoldryError, InputError, write_error
 from foldry.store import flock
 
 MAX_BYTES: Final = 512 * 1024**2
-"""The most that is read of one file, after decompression."""
+"""Maximum number of bytes read from one file, after decompression."""
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _PARTIAL: Final = ".partial"
 _CHUNK: Final = 1 << 20
 _ELSEWHERE: Final = "name another place"
 _MAX_NAME_BYTES: Final = 200
-"""Of a file's name in its temporary one, which must not be longer than file systems allow."""
+"""How much of a file's name its temporary name contains; file systems allow 255 bytes."""
 
 
 def stem(path: Path) -> str:
-    """A file's name without folder, `.gz` and suffix."""
+    """Return a file's name without folder, `.gz` and suffix."""
     return Path(path.name.removesuffix(".gz")).stem
 
 
@@ -45,11 +47,11 @@ def stem(path: Path) -> str:
 
 
 def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
-    """The content of a file; gzip is recognised by its first two bytes and decompressed.
+    """Return the content of a file; gzip, recognised by its first two bytes, is decompressed.
 
     Args:
         path: The file.
-        max_bytes: The most to read, after decompression; `MAX_BYTES` if left out.
+        max_bytes: Maximum size after decompression; `MAX_BYTES` if left out.
 
     Raises:
         InputError: The file is missing, a folder, unreadable, damaged, or too large.
@@ -76,7 +78,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
 
 
 def _read(file: io.BufferedIOBase, max_bytes: int) -> bytes:
-    """All of a file, or a little more than the bound; memory is taken for what is there alone."""
+    """Return all of a file, or one byte more than the bound, however large the file is."""
     chunks, size = [], 0
     while size <= max_bytes and (chunk := file.read(min(_CHUNK, max_bytes + 1 - size))):
         chunks.append(chunk)
@@ -85,16 +87,16 @@ def _read(file: io.BufferedIOBase, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The content of a text file, without a byte-order mark and with Unix line ends.
+    """Return the content of a text file, without byte-order mark and with Unix line ends.
 
     Raises:
-        InputError: As `read_bytes`, or the file is binary or not UTF-8.
+        InputError: The file cannot be read (see `read_bytes`), is binary or not UTF-8.
     """
     return decode(read_bytes(path), str(path))
 
 
 def decode(data: bytes, source: str) -> str:
-    """Text of UTF-8 bytes, without a byte-order mark and with Unix line ends.
+    """Return the text of UTF-8 bytes, without byte-order mark and with Unix line ends.
 
     Raises:
         InputError: The bytes are binary or not UTF-8.
@@ -115,10 +117,10 @@ def decode(data: bytes, source: str) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the system's errors into those of a file or folder that cannot be written.
+    """Turn errors of the system into Foldry's error of a file or folder that cannot be written.
 
     Raises:
-        InputError: Nothing can be written there.
+        InputError: The path cannot be written.
         DiskFullError: No space is left.
     """
     try:
@@ -129,16 +131,16 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[BinaryIO]:
-    """A binary file to write, which takes its name when it is whole.
+    """Open a new binary file that gets its name when the `with` block ends.
 
-    On an exception nothing of it stays, and what was at the path before is still there. Where the
-    path is a symbolic link, the file that it names is written.
+    After an exception the new file is gone and the old one unchanged. If the path is a symbolic
+    link, its target is written.
 
     Args:
         path: The file, in a folder that exists.
-        sync: Wait until it is on the disk: then it is whole even after a power cut.
-        reserve: Bytes that are taken from the disk at once, so that what is computed before it is
-            written finds room.
+        sync: Wait until the file is on the disk, so that it is whole even after a power cut.
+        reserve: Bytes to reserve on the disk at once, so that a full disk is noticed before
+            hours of computing, not after.
 
     Raises:
         InputError: The file cannot be written there.
@@ -159,11 +161,11 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
             partial.replace(target)
         if sync:
             _sync_folder(target.parent)
-    except FoldryError as error:  # it names the path that the user knows
+    except FoldryError as error:  # the user does not know the temporary name
         error.where = error.where.replace(str(partial), str(path))
         raise
     except OSError as error:
-        # A file that the caller reads meanwhile is not the one that is written.
+        # The caller may read other files in the meantime, whose errors are not ours.
         if error.filename not in (None, str(partial), str(target)):
             raise
         raise write_error(error, path) from error
@@ -174,56 +176,56 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
 
 
 def _open_partial(target: Path) -> tuple[Path, BinaryIO]:
-    """A new file under a temporary name, locked so that nobody sweeps it."""
+    """Open a new file under a temporary name, locked against `sweep`."""
     while True:
         partial = _partial(target)
         file = partial.open("xb")
         flock.lock(file.fileno(), shared=True)
-        if partial.exists():  # nobody swept it before it was locked
+        if partial.exists():  # not swept between opening and locking
             return partial, file
         file.close()
 
 
 @contextmanager
 def new_text_file(path: Path) -> Iterator[io.TextIOWrapper]:
-    """As `new_file`, for UTF-8 text with the line ends that are written."""
+    """Open a new UTF-8 text file as `new_file` does; line ends are written unchanged."""
     with new_file(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         yield text
-        text.detach()  # written, and the file left open
+        text.detach()  # flushes, and leaves the file open for `new_file`
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = False) -> Path:
-    """Write a file as `new_file` does; returns its path."""
+    """Write a file as `new_file` does and return its path."""
     with new_file(path, sync=sync) as file:
         file.write(data)
     return path
 
 
 def write_json(path: Path, value: object, *, sync: bool = False) -> Path:
-    """Write a value as JSON, as `new_file` does; returns the path."""
+    """Write a value as JSON, as `new_file` does, and return the path."""
     return write_text(path, json.dumps(value, indent=1) + "\n", sync=sync)
 
 
 def write_text(path: Path, text: str, *, sync: bool = False) -> Path:
-    """Write UTF-8 text as `new_file` does; returns the path."""
+    """Write UTF-8 text as `new_file` does and return the path."""
     return write_bytes(path, text.encode(), sync=sync)
 
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill under a temporary name, which takes its name when it is whole.
+    """Make a folder under a temporary name that gets its name when the `with` block ends.
 
     Args:
-        path: What it is called then; missing, or an empty folder.
+        path: The final name, where nothing or an empty folder is.
 
     Raises:
         InputError: The folder cannot be made there.
         DiskFullError: No space is left.
     """
     target = Path(os.path.realpath(path))
-    if target.is_mount():  # nothing can take its place
-        raise InputError("is where a disk is mounted", "name a folder in it", where=path)
+    if target.is_mount():  # it cannot be replaced
+        raise InputError("is a mount point", "name a folder in it", where=path)
     make_folder(target.parent)
     with writing(path), _temporary_folder(target) as partial:
         try:
@@ -235,10 +237,10 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def scratch_folder(parent: Path) -> AbstractContextManager[Path]:
-    """A new folder for temporary files, removed in the end.
+    """Make a folder for temporary files, removed when the `with` block ends.
 
     Args:
-        parent: A folder; whoever next holds it removes what a killed process leaves there.
+        parent: A folder; if this process is killed, the next one to hold it cleans up.
     """
     return _temporary_folder(parent / "scratch")
 
@@ -249,14 +251,14 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
     with writing(target):
         folder.mkdir()
     try:
-        with flock.locked(folder, shared=True):  # so that nobody sweeps it
+        with flock.locked(folder, shared=True):  # against `sweep`
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def keep_log(text: str) -> Path:
-    """Write text to a new file in the system's temporary folder, for this user alone to read."""
+    """Write text to a new temporary file that only this user can read; return its path."""
     with writing(Path(tempfile.gettempdir())):
         handle, name = tempfile.mkstemp(prefix="foldry-", suffix=".log", text=True)
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -265,14 +267,14 @@ def keep_log(text: str) -> Path:
 
 
 def discard_output() -> None:
-    """Send what is still to be printed nowhere: it failed, and would fail again at exit."""
+    """Discard what is left of standard output: writing it failed, and would again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder and those above it, where they are missing.
+    """Make a folder, and the folders above it, if missing.
 
     Raises:
         InputError: It cannot be made.
@@ -283,7 +285,7 @@ def make_folder(path: Path) -> None:
 
 
 def append_line(path: Path, line: Mapping[str, object]) -> None:
-    """Add a line of JSON to a log; the part of one that a killed process left is taken out first.
+    """Add a line of JSON to a log, after removing the incomplete line of a killed process.
 
     Raises:
         InputError: The file cannot be written.
@@ -298,7 +300,7 @@ def append_line(path: Path, line: Mapping[str, object]) -> None:
 
 
 def last_line(path: Path) -> dict[str, Any]:
-    """The last line of a log that is whole; empty where there is none."""
+    """Return the last complete line of a log, or an empty dictionary."""
     lines = path.read_bytes().splitlines() if path.is_file() else []
     for line in reversed(lines):
         with contextlib.suppress(ValueError):
@@ -308,7 +310,7 @@ def last_line(path: Path) -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with all that is in it; what is not there is no error."""
+    """Remove a file, or a folder with its content, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -316,19 +318,19 @@ def remove(path: Path) -> None:
 
 
 def set_aside(path: Path) -> None:
-    """Give a file that is damaged, or belongs to one, a name under which nothing looks for it."""
+    """Rename a damaged file, or one that belongs to it, to `NAME.damaged`."""
     if path.exists():
         path.replace(path.with_name(f"{path.name}.damaged"))
 
 
 def sweep(folder: Path, name: str | None = None) -> None:
-    """Remove what killed processes left in a folder under temporary names.
+    """Remove the temporary files and folders of killed processes from a folder.
 
-    What a process still writes is locked, and stays.
+    Those of living processes are locked, and stay.
 
     Args:
         folder: The folder.
-        name: What a file or folder was to be called; None removes all temporary ones.
+        name: The final name of the temporary files to remove; None for any name.
     """
     of_name = ".+" if name is None else re.escape(_clipped(name))
     temporary = re.compile(rf"\.{of_name}\.[0-9a-f]{{8}}{re.escape(_PARTIAL)}", re.DOTALL)
@@ -339,14 +341,14 @@ def sweep(folder: Path, name: str | None = None) -> None:
                     remove(path)
 
 
-# Whether it can be written, before anything is computed
+# Checks before anything is computed
 
 
 def check_folder(path: Path) -> None:
-    """Make sure that a folder of this name can be made and written.
+    """Check that a folder can be made and written.
 
     Raises:
-        InputError: A file or a dangling link is in the way, or the place is read-only.
+        InputError: A file or a dangling link has its name, or the place is read-only.
     """
     for each in (path, *path.absolute().parents):
         if each.is_dir():
@@ -359,11 +361,10 @@ def check_folder(path: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Make sure that a file of this name can be written, or replaced.
+    """Check that a file can be written or replaced.
 
     Raises:
-        InputError: It is a folder, a device or read-only, or its own folder is missing or
-            read-only.
+        InputError: It is a folder, a device or read-only, or its folder is missing or read-only.
     """
     _check_link(path)
     target = Path(os.path.realpath(path))
@@ -372,7 +373,7 @@ def check_file(path: Path) -> None:
     if not path.parent.is_dir():
         what = f"cannot be written, {path.parent} is missing"
         raise InputError(what, "make it first", where=path)
-    # /dev/stdout may lead to a file, which would be replaced.
+    # /dev/stdout may be a link to a file, which would be replaced.
     is_device = str(path) == "-" or path.absolute().is_relative_to("/dev")
     if is_device or (target.exists() and not target.is_file()):
         raise InputError("is not a regular file", "name a file", where=path)
@@ -406,7 +407,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def names(folder: Path) -> Sequence[str]:
-    """The names in a folder but for hidden ones; none where there is no such folder."""
+    """Return the names in a folder, sorted, without hidden ones; empty if there is no folder."""
     if not folder.is_dir():
         return ()
     return sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))

@@ -1,4 +1,4 @@
-"""The operating system's locks on open files, each of which ends with the process that holds it."""
+"""The operating system's locks on open files, which end with the process that holds them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows has none
+except ImportError:  # on Windows
     fcntl = None  # type: ignore[assignment]
 
 
@@ -18,11 +18,11 @@ def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
 
     Args:
         handle: The file descriptor.
-        shared: Others may hold it in the same way.
-        wait: Wait until it is free.
+        shared: Whether other processes may hold a shared lock at the same time.
+        wait: Whether to wait until the lock is free.
 
     Returns:
-        Whether it is held now; None where the system or the file system has no locks.
+        Whether the lock is held; None if the system or the file system has no locks.
     """
     if fcntl is None:
         return None
@@ -38,9 +38,10 @@ def lock(handle: int, *, shared: bool = False, wait: bool = False) -> bool | Non
 
 @contextmanager
 def locked(path: Path, *, shared: bool = False, wait: bool = False) -> Iterator[bool | None]:
-    """Open a file or folder that exists, not a link, and lock it within the `with` block.
+    """Open an existing file or folder, not a link, and lock it within the `with` block.
 
-    Yields what `lock` returns.
+    Yields:
+        The result of `lock`.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     try:

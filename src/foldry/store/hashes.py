@@ -13,37 +13,44 @@ import numpy as np
 
 
 def sha256(data: bytes | memoryview) -> str:
-    """SHA-256 of bytes, in hexadecimal."""
+    """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     return file_digest(path, "sha256").hex()
 
 
 def file_digest(path: Path, algorithm: str) -> bytes:
-    """Digest of a file as others state it, such as `md5`, which shows damage, not malice."""
+    """Return the digest of a file by an algorithm that others use, such as `md5`.
+
+    A digest by MD5 detects damage, not malice.
+    """
     with path.open("rb") as file:
         new = partial(hashlib.new, algorithm, usedforsecurity=False)
         return hashlib.file_digest(file, new).digest()
 
 
 def content_key(value: object) -> str:
-    """SHA-256 of a value: equal for equal content, dictionaries in the same order.
+    """Return the SHA-256 of a value: equal for equal content, dictionaries in the same order.
 
     Args:
-        value: What JSON can write; also NumPy arrays, dataclasses (by their compared fields) and
-            paths, however nested.
+        value: Values that JSON can represent, NumPy arrays, dataclasses (their compared fields)
+            and paths, nested to any depth.
 
     Raises:
-        TypeError: Something else is in it.
+        TypeError: The value contains anything else.
+
+    Example:
+        >>> content_key({"a": np.zeros(3)}) == content_key({"a": np.zeros(3)})
+        True
     """
     return sha256(json.dumps(value, default=_plain).encode())
 
 
 def _plain(value: object) -> object:
-    """What JSON writes in place of a value that it does not know."""
+    """Return a replacement that JSON can write for a value that it cannot."""
     if isinstance(value, Content):
         return value.key
     if is_dataclass(value):
@@ -66,10 +73,10 @@ def _compared(value: Any) -> list[object]:
 
 
 class Content:
-    """Mixin of frozen dataclasses that compare and hash by content, arrays included.
+    """Mixin for frozen dataclasses that compare and hash by content, arrays included.
 
-    Declare them `@dataclass(frozen=True, eq=False)`; fields with `compare=False` are left out. The
-    key is kept once it is made: leave the arrays as they are.
+    Declare them `@dataclass(frozen=True, eq=False)`; fields with `compare=False` do not count. The
+    key is computed once: do not change the arrays.
     """
 
     @cached_property

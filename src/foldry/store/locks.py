@@ -1,4 +1,11 @@
-"""One process at a time in a place; the lock ends with its process, however that ends."""
+"""One process at a time in a place; the lock ends with its process, however that ends.
+
+A lock file that merely exists would block a folder for ever after a crash. Here the system locks an
+open file (`flock`) and releases it when the last process that has it open ends, even by SIGKILL.
+The file is deleted while it is still locked, so that no lock files accumulate. Another process may
+have opened the file just before; it then obtains a lock on a file without a name, notices that the
+name now leads elsewhere, and tries again.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +27,20 @@ _ATTEMPTS: Final = 100
 
 @contextmanager
 def hold(folder: Path, inner: Sequence[str] = ()) -> Iterator[tuple[int, ...]]:
-    """Hold a folder for this process alone; it is made where it is missing.
+    """Hold a folder for this process alone within the `with` block; make it if missing.
 
-    What killed processes left there under temporary names is removed. A folder that was made here
-    and is empty in the end is removed too.
+    Temporary files of killed processes are removed. Folders made here are removed in the end if
+    they are empty.
 
     Args:
         folder: The folder.
-        inner: Folders in it that are held with it.
+        inner: Names of folders in it that are held and cleaned with it.
 
     Yields:
-        The lock's file descriptors: while a process that was given them lives, the place is held.
+        The lock's file descriptors. A child process that inherits them holds the folder too.
 
     Raises:
-        BusyError: Another process holds it; nothing was changed.
+        BusyError: Another process holds the folder; nothing was changed.
         InputError: The folder cannot be made or written.
         DiskFullError: No space is left.
     """
@@ -51,13 +58,13 @@ def hold(folder: Path, inner: Sequence[str] = ()) -> Iterator[tuple[int, ...]]:
 
 @contextmanager
 def hold_file(path: Path) -> Iterator[None]:
-    """Hold the name of a file or folder that will be written, in a folder that exists.
+    """Hold the name of a file or folder that will be written, within the `with` block.
 
-    What killed processes left under its temporary names is removed.
+    Its folder must exist. Temporary files of killed processes are removed.
 
     Raises:
-        BusyError: Another process holds it.
-        InputError: Nothing can be written in its folder.
+        BusyError: Another process holds the name.
+        InputError: The folder cannot be written.
         DiskFullError: No space is left.
     """
     target = Path(os.path.realpath(path))
@@ -72,37 +79,37 @@ def _hold(lock: Path, place: Path, *, make: bool) -> Iterator[tuple[int, ...]]:
     try:
         yield (handle,)
     finally:
-        # Removed while it is held: whoever opens the name from now on finds another file.
+        # Removed while locked: a process that opens the name from now on gets another file.
         with contextlib.suppress(OSError):
             lock.unlink(missing_ok=True)
         os.close(handle)
 
 
 def _acquire(lock: Path, place: Path, make: bool) -> int:
-    """A locked file of this name, in a folder that is made if need be."""
+    """Open and lock a file of this name, in a folder that is made if needed."""
     for attempt in count():
         try:
             if make:
                 lock.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            # Its folder may have been removed in between by who held it before.
+            # The process that held the folder before may have removed it in between.
             if make and isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
                 continue
             raise write_error(error, place) from error
         held = flock.lock(handle)
         if held is False:
             os.close(handle)
-            what = "is busy, another process is at work there"
+            what = "is busy, another process uses it"
             raise BusyError(what, "wait until it ends, or choose another place", where=place)
         if held is None or _is_named(handle, lock):
             return handle
-        os.close(handle)  # who held it before removed this one when it ended
+        os.close(handle)  # the process that held it before has removed this file
     raise AssertionError("count() does not end")
 
 
 def _is_named(handle: int, lock: Path) -> bool:
-    """Whether the name still leads to the file that was opened."""
+    """Return whether the name still leads to the file that was opened."""
     try:
         return os.path.samestat(os.fstat(handle), lock.stat())
     except FileNotFoundError:

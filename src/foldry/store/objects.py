@@ -1,7 +1,7 @@
-"""Content-addressed objects in a folder: bytes under their own hash, compressed.
+"""Content-addressed objects in a folder: compressed bytes, named by their SHA-256.
 
-An object is written once and never changed. Many processes may put and get at the same time; what
-nothing names any more is removed by `gc`.
+An object is written once and never changed. Many processes may put and get at the same time; `gc`
+removes objects that are no longer referenced.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from foldry.store.flock import locked
 from foldry.store.hashes import sha256
 
 GRACE_SECONDS: Final = 3600.0
-"""An object so young may have been put by a process that has yet to write down its name."""
+"""A younger object may belong to a process that has not yet recorded its name."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Compressor:
-    """How objects are made small.
+    """A way to compress objects.
 
     Attributes:
-        magic: The bytes that everything it compresses begins with.
-        compress: Makes data smaller.
-        decompress: Undoes it; ValueError where the data is damaged, or larger than the second
+        magic: First bytes of compressed data.
+        compress: Compresses data.
+        decompress: Decompresses data; ValueError if they are damaged, or larger than the second
             argument.
     """
 
@@ -49,21 +49,21 @@ def _decompress(data: bytes, max_bytes: int) -> bytes:
     except zlib.error as error:
         raise ValueError(str(error)) from error
     if not decompressor.eof:
-        raise ValueError("it is cut off or too large")
+        raise ValueError("the data are cut off or too large")
     return unpacked
 
 
 ZLIB: Final = Compressor(b"\x78", zlib.compress, _decompress)
-"""The standard library's compressor, which every machine has."""
+"""The standard library's compressor, available on every machine."""
 
 
 @dataclass(frozen=True)
 class ObjectStore:
-    """Objects in a folder.
+    """A folder of objects.
 
     Attributes:
-        folder: Made with the first object.
-        compressors: The first compresses what is put; the others read what was put otherwise.
+        folder: The folder, made with the first object.
+        compressors: The first compresses new objects; all are tried for reading.
 
     Example:
         >>> import tempfile
@@ -77,26 +77,27 @@ class ObjectStore:
     compressors: tuple[Compressor, ...] = (ZLIB,)
 
     def put(self, data: bytes) -> str:
-        """Keep bytes, once however often they are put; returns their SHA-256.
+        """Store bytes, once however often they are put, and return their SHA-256.
 
         Raises:
-            InputError: The folder cannot be written, or these are more than `MAX_BYTES`.
+            InputError: The folder cannot be written, or there are more than `MAX_BYTES`.
             DiskFullError: No space is left.
         """
         if len(data) > MAX_BYTES:
-            raise InputError(f"holds no object of {len(data)} bytes", "split it", where=self.folder)
+            what = f"cannot hold an object of {len(data)} bytes"
+            raise InputError(what, "split it", where=self.folder)
         digest = sha256(data)
         path = self._path(digest)
         make_folder(path.parent)
         with locked(self.folder.resolve(), shared=True, wait=True):  # `gc` waits for it
             if self.get(digest) is not None:
-                os.utime(path)  # young again, for `gc`
+                os.utime(path)  # protects it from `gc` for another hour
             else:
                 write_bytes(path, self.compressors[0].compress(data))
         return digest
 
     def get(self, digest: str, max_bytes: int = MAX_BYTES) -> bytes | None:
-        """The bytes of this hash; None where they are missing, damaged or more than `max_bytes`."""
+        """Return the bytes of a hash; None if missing, damaged or larger than `max_bytes`."""
         try:
             packed = self._path(digest).read_bytes()
         except FileNotFoundError:
@@ -109,19 +110,19 @@ class ObjectStore:
         return None
 
     def digests(self) -> Iterator[str]:
-        """The hashes of all objects, in no order."""
+        """Return the hashes of all objects, in any order."""
         names = (path.parent.name + path.name for path in self.folder.glob("??/*"))
         return filter(_DIGEST.fullmatch, names)
 
     def gc(self, named: Collection[str], grace: float = GRACE_SECONDS) -> int:
-        """Remove objects that nothing names, but for the youngest.
+        """Remove objects that are not referenced, except the youngest.
 
         Args:
             named: Hashes of the objects to keep.
-            grace: Seconds: younger objects are kept too.
+            grace: Age in seconds below which objects are kept.
 
         Returns:
-            How many were removed.
+            The number of objects removed.
         """
         if not self.folder.is_dir():
             return 0

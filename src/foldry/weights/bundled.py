@@ -1,4 +1,4 @@
-"""The parameters that ship with Foldry."""
+"""The parameters of `mini`, which come with Foldry."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ MINI_NOTICE: Final = (
 
 
 def excluded_chains() -> frozenset[str]:
-    """Ids of the chains left out of mini's training, as they resemble the protein of an example."""
+    """Return the ids of chains left out of mini's training because they resemble an example."""
     lines = MINI.with_name("mini_excluded.txt").read_text("utf-8").splitlines()
     return frozenset(line.split("\t")[0] for line in lines if line and not line.startswith("#"))

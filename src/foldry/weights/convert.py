@@ -1,4 +1,4 @@
-"""A weights file written as another kind."""
+"""Conversion of weights files between formats."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from foldry.weights.state_file import save
 
 
 def convert(source: Path, target: Path, model: str | None = None) -> Weights:
-    """Write a weights file as another kind: `.safetensors` of ours, or an official `.npz`.
+    """Convert a weights file, without loss, and return the parameters.
 
     Args:
-        source: Anything `load_weights` reads.
-        target: Its ending says its kind; it must not exist.
-        model: As in `load_weights`.
+        source: Any file that `load_weights` reads.
+        target: A new file: `.safetensors` (Foldry) or `.npz` (official).
+        model: The network's name, as in `load_weights`.
 
     Raises:
-        InputError: The source is not usable, or the target cannot be made.
+        InputError: The source is not usable, or the target exists or cannot be written.
     """
     if target.suffix not in (".safetensors", ".npz"):
         raise InputError("must end in .safetensors (Foldry) or .npz (official)", where=target)

@@ -1,7 +1,9 @@
-"""The official parameters: fetched, checked, unpacked.
+"""The official parameters: downloaded, checked, unpacked.
 
 AlphaFold's parameters are one tar archive of `params_<model>.npz` files and a licence, published
-under CC BY 4.0. Every file is read whole and compared with its network before it gets its name.
+under CC BY 4.0. Every file is read completely and compared with its network before it gets its
+name, so a file under that name can be trusted. The archive is kept until all files are unpacked:
+if unpacking is interrupted, the 5.3 GB are not downloaded again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from foldry.errors import BusyError, InputError
+from foldry.errors import BusyError, FoldryError, InputError, quoted, reason
 from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, preset
 from foldry.store.download import (
     Progress,
@@ -37,7 +39,7 @@ ARCHIVE_URL: Final = "https://storage.googleapis.com/alphafold/alphafold_params_
 """The address in AlphaFold's own scripts/download_alphafold_params.sh."""
 ARCHIVE_NAME: Final = "alphafold_params.tar"
 WANTED_NAME: Final = f"{ARCHIVE_NAME}.json"
-"""Names the models that the archive beside it was fetched for."""
+"""A list of the models that the archive beside it was downloaded for."""
 NOTICE: Final = (
     "AlphaFold's parameters are by DeepMind Technologies Limited, under CC BY 4.0 "
     "(https://creativecommons.org/licenses/by/4.0/): name the authors (Jumper et al. 2021, "
@@ -46,7 +48,7 @@ NOTICE: Final = (
 DEFAULT_MODELS = tuple(name for name in OFFICIAL_MODELS if name.endswith("_ptm"))
 COMPLEX_MODELS = tuple(name for name in MULTIMER_MODELS if name.endswith("_v3"))
 ARCHIVED_MODELS = OFFICIAL_MODELS + COMPLEX_MODELS
-"""Multimer v1 and v2 were in earlier archives."""
+"""All models in the archive; multimer v1 and v2 were in earlier archives."""
 MAX_ARCHIVE = 16 << 30
 MAX_MEMBER = 1 << 30
 MAX_MEMBERS = 1000
@@ -56,11 +58,11 @@ _ANOTHER: Final = "give AlphaFold's own archive"
 
 @dataclass(frozen=True)
 class Fetched:
-    """What `get` has done.
+    """The result of `get`.
 
     Attributes:
-        paths: The parameter files asked for, the ones that were there before included.
-        new: Those of them that were unpacked now.
+        paths: All requested parameter files.
+        new: The files among them that were unpacked by this call.
         checksum: What the archive was compared with, or `unknown` with the reason.
     """
 
@@ -70,7 +72,7 @@ class Fetched:
 
 
 def default_folder() -> Path:
-    """Where parameters are kept: `$FOLDRY_WEIGHTS`, or `~/.cache/foldry/weights`.
+    """Return the folder of parameters: `$FOLDRY_WEIGHTS`, or `~/.cache/foldry/weights`.
 
     Raises:
         InputError: The variable is not set and the user has no home folder.
@@ -95,25 +97,25 @@ def get(
     sha256: str | None = None,
     progress: Progress | None = None,
 ) -> Fetched:
-    """Bring official parameters into a folder; what is there already is left as it is.
+    """Download official parameters into a folder; files already there stay unchanged.
 
     Args:
         models: Names such as `model_1_ptm`.
-        folder: `default_folder()` if None; made if need be.
-        url: The archive's address, official or a mirror's.
+        folder: The folder, made if needed; `default_folder()` if None.
+        url: The archive's address, official or of a mirror.
         tar: The archive on this machine, instead of an address.
-        sha256: The archive's hash, in hexadecimal, where the user knows it.
+        sha256: The archive's hash, in hexadecimal, if known.
         progress: Called after every megabyte.
 
     Raises:
         InputError: A name, the archive or the hash is wrong, or the folder cannot be written.
         DiskFullError: The disk is too small.
-        BusyError: Another process fetches parameters into the folder.
+        BusyError: Another process downloads parameters into the folder.
         OutsideError: The network or the server failed; call again to resume.
     """
     for name in models:
         if name not in ARCHIVED_MODELS:
-            what = f"AlphaFold's archive has no model {name!r}"
+            what = f"AlphaFold's archive has no model {quoted(name)}"
             raise InputError(what, f"choose from {', '.join(ARCHIVED_MODELS)}")
     if tar is not None and not tar.is_file():
         raise InputError("is not a file", "give the path of AlphaFold's archive", where=tar)
@@ -125,7 +127,7 @@ def get(
         if path.is_dir():
             raise InputError("is a folder", "remove it, or choose another `folder`", where=path)
     if all(path.exists() for path in paths.values()):
-        if (folder / ARCHIVE_NAME).exists():
+        if (folder / ARCHIVE_NAME).exists():  # an earlier call was killed before removing it
             with suppress(BusyError), hold(folder):
                 _drop_archive(folder)
         return Fetched(list(paths.values()), [], "unknown: nothing was fetched")
@@ -144,7 +146,7 @@ def _get(
     sha256: str | None,
     progress: Progress | None,
 ) -> str:
-    """Fetch where need be, compare, unpack; returns what the archive was compared with."""
+    """Download if needed, compare and unpack; return what the archive was compared with."""
     needed = sum(map(_num_bytes, models))
     if tar is not None:
         check_space(folder, needed)
@@ -163,7 +165,7 @@ def _get(
         try:
             unpack(archive, folder, models)
         except InputError:
-            # It is whole and yet wrong, so that keeping it would only repeat the error.
+            # It is complete but wrong: the next attempt would fail in the same way.
             remove(archive)
             raise
     finally:
@@ -174,7 +176,7 @@ def _get(
 
 
 def _drop_archive(folder: Path) -> None:
-    """Remove an archive of which everything that it was fetched for is unpacked."""
+    """Remove an archive if every model that it was downloaded for is unpacked."""
     try:
         wanted = json.loads((folder / WANTED_NAME).read_text("utf-8"))
         needed = not all((folder / file_name(name)).exists() for name in wanted)
@@ -186,17 +188,18 @@ def _drop_archive(folder: Path) -> None:
 
 
 def _num_bytes(model: str) -> int:
-    """Size of a model's arrays in float32."""
+    """Return the size of a model's arrays in float32, in bytes."""
     return sum(4 * math.prod(shape) for shape in official_shapes(preset(model)).values())
 
 
 def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
-    """Take the files of these models, and the licence, out of the archive.
+    """Unpack the files of some models, and the licence, from the archive.
 
     Raises:
-        InputError: The archive is damaged or not AlphaFold's, lacks a model, or holds what no
-            archive of parameters holds; nothing of it is left under a final name unchecked.
+        InputError: The archive is damaged or not AlphaFold's, lacks a model, or has a member that
+            does not belong in it. No file gets its final name unchecked.
     """
+    members: dict[str, tarfile.TarInfo] = {}
     try:
         with tarfile.open(archive, "r:") as tar:
             members = _members(tar, archive)
@@ -207,13 +210,18 @@ def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
             for name in ("LICENSE", *wanted):
                 if name in members:
                     _extract(tar, members[name], folder / name, wanted.get(name), archive)
-    except (tarfile.TarError, EOFError) as error:
-        what = f"is not a complete tar archive ({error})"
-        raise InputError(what, "fetch it again, or give another", where=archive) from error
+    except FoldryError:
+        raise
+    except (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError) as error:
+        # A damaged header may state any size: MemoryError is then a fault of the archive.
+        if members and isinstance(error, MemoryError):
+            raise
+        what = f"is not a complete tar archive ({reason(error)})"
+        raise InputError(what, "fetch it again, or give another", where=archive) from None
 
 
 def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
-    """Files by their bare names, each checked; folders in front of a name are not kept."""
+    """Return the checked members that are files, by their names without folders."""
     members: dict[str, tarfile.TarInfo] = {}
     for count, member in enumerate(tar):
         path, problem = PurePosixPath(member.name), ""
@@ -221,10 +229,12 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
             problem = "leads out of its folder"
         elif not member.isdir() and (not member.isfile() or member.issparse()):
             problem = "is a link or a device"
-        elif member.size > MAX_MEMBER or count >= MAX_MEMBERS or path.name in members:
-            problem = "is too large, there twice, or one file too many"
+        elif not 0 <= member.size <= MAX_MEMBER:
+            problem = "is too large"
+        elif count >= MAX_MEMBERS or path.name in members:
+            problem = "is there twice, or one file too many"
         if problem:
-            what = f"holds {member.name!r}, which {problem}"
+            what = f"holds {quoted(member.name, 200)}, which {problem}"
             raise InputError(what, _ANOTHER, where=archive)
         if member.isfile():
             members[path.name] = member
@@ -234,7 +244,7 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
 def _extract(
     tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, model: str | None, archive: Path
 ) -> None:
-    """Write one member, compare it with its network, and only then give it its name."""
+    """Write one member under a temporary name, compare it with its network, then name it."""
     source = tar.extractfile(member)
     assert source is not None  # it is a regular file
     with source, new_file(path, sync=True) as target:
@@ -243,6 +253,6 @@ def _extract(
         if model is not None:
             try:
                 read_official(Path(target.name), model)
-            except InputError as error:  # it names the file under its temporary name
+            except InputError as error:  # its sentence has the temporary name
                 where = f"{archive}, {path.name}"
                 raise InputError(error.what, _ANOTHER, where=where, code=error.code) from error

@@ -1,15 +1,14 @@
-"""A network's arrays under our names, and the comparison of a file's arrays with them."""
+"""The names and shapes of a network's arrays, and their comparison with those of a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.runtime import Runtime
@@ -17,18 +16,18 @@ from foldry.model.runtime import Runtime
 
 @lru_cache(maxsize=16)
 def network(config: ModelConfig) -> AlphaFold:
-    """The network without memory for its parameters, to be read only."""
+    """Return a network without memory for its parameters. It is shared: do not change it."""
     with torch.device("meta"):
         return AlphaFold(config, Runtime(device=torch.device("meta")))
 
 
 def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The name and the shape of every array of our state for this network."""
+    """Return the name and shape of every array in this network's state."""
     return {name: tuple(array.shape) for name, array in network(config).state_dict().items()}
 
 
 def num_blocks(config: ModelConfig, ours: str) -> int | None:
-    """Blocks of the stack that a name with `{}` belongs to, or None outside a stack."""
+    """Return the number of blocks of the stack that a name with `{}` is in, None outside one."""
     if "{}" not in ours:
         return None
     blocks = network(config).get_submodule(ours.partition(".{}")[0])
@@ -36,24 +35,30 @@ def num_blocks(config: ModelConfig, ours: str) -> int | None:
     return len(blocks)
 
 
-def check_arrays(
-    arrays: Mapping[str, np.ndarray | Tensor],
+def check_shapes(
+    found: Mapping[str, Sequence[int]],
     shapes: Mapping[str, tuple[int, ...]],
     model: str,
     source: object,
 ) -> None:
-    """Make sure that a file's arrays are a network's: every one is there, in its shape.
+    """Check that a file has every array of a network, in its shape.
+
+    Args:
+        found: The shapes of the file's arrays by name.
+        shapes: The shapes of the network's arrays.
+        model: The network's name.
+        source: The file that errors name.
 
     Raises:
-        InputError: They are not.
+        InputError: An array is missing or has another shape.
     """
-    missing = [name for name in shapes if name not in arrays]
-    found = {name: tuple(arrays[name].shape) for name in shapes if name in arrays}
-    wrong = [name for name, shape in found.items() if shape != shapes[name]]
+    missing = [name for name in shapes if name not in found]
+    wrong = [name for name in shapes if name in found and tuple(found[name]) != shapes[name]]
     if missing:
         problem = f"{len(missing)} of {len(shapes)} arrays are missing, {missing[0]!r} the first"
     elif wrong:
-        problem = f"{wrong[0]!r} has shape {found[wrong[0]]} and not {shapes[wrong[0]]}"
+        name = wrong[0]
+        problem = f"{name!r} has shape {quoted(tuple(found[name]))} and not {shapes[name]}"
     else:
         return
     what = f"does not hold the parameters of {model} ({problem})"

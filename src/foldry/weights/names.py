@@ -1,8 +1,8 @@
-"""What our modules are called in the official parameters and in OpenFold's.
+"""Names of Foldry's modules in the official parameters and in OpenFold's.
 
-One line per module of ours: its official scope, and OpenFold's module. A scope with `//` ends with
-the name of the weight itself, such as `query_w`; the bias is `query_b` then. `{}` stands for the
-number of a block; official blocks of a stack share one array.
+Each line has one of Foldry's modules, its official scope, and OpenFold's module. A scope with `//`
+ends with the name of the weight, such as `query_w`, whose bias is then `query_b`. `{}` stands for
+the number of a block; in the official parameters the blocks of a stack share one array.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Names = dict[str, tuple[str, str]]
 
 
 def _inside(ours: str, official: str, openfold: str, parts: Names) -> Names:
-    """The names of a module's parts, each behind that of the module, where there is one."""
+    """Return the names of a module's parts, each after the module's name, if it has one."""
 
     def join(separator: str, *names: str) -> str:
         return separator.join(filter(None, names))
@@ -32,7 +32,7 @@ EMBEDDERS: Final[Names] = {
     "input.msa": ("preprocess_msa", "input_embedder.linear_msa_m"),
     "input.target_left": ("left_single", "input_embedder.linear_tf_z_i"),
     "input.target_right": ("right_single", "input_embedder.linear_tf_z_j"),
-    # The official scope is spelt so.
+    # The spelling is official.
     "input.relative_position": ("pair_activiations", "input_embedder.linear_relpos"),
     "recycling.norm_msa": ("prev_msa_first_row_norm", "recycling_embedder.layer_norm_m"),
     "recycling.norm_pair": ("prev_pair_norm", "recycling_embedder.layer_norm_z"),
@@ -90,14 +90,14 @@ OUTGOING: Final[Names] = {
     "output": ("output_projection", "linear_z"),
     "gate": ("gating_linear", "linear_g"),
 }
-# OpenFold keeps the paper's a and b; the official code, and we, swap them in "incoming".
+# OpenFold keeps the paper's a and b; the official code, like Foldry, swaps them in "incoming".
 INCOMING: Final[Names] = OUTGOING | {
     "left": ("left_projection", "linear_b_p"),
     "right": ("right_projection", "linear_a_p"),
     "left_gate": ("left_gate", "linear_b_g"),
     "right_gate": ("right_gate", "linear_a_g"),
 }
-# Multimer v3: left and right are halves of one array. OpenFold's multimers are not read.
+# Multimer v3: left and right are halves of one array. OpenFold's multimers are not supported.
 FUSED: Final[Names] = OUTGOING | {
     "norm": ("left_norm_input", ""),
     "left": ("projection", ""),
@@ -125,10 +125,10 @@ POINT_ATTENTION: Final[Names] = {
 
 
 def module_names(config: ModelConfig) -> Names:
-    """The official scope and OpenFold's name of every module of this network that has parameters.
+    """Return the official scope and OpenFold's name of every module that has parameters.
 
-    In multimers the whole of invariant point attention is one entry more, for its queries, keys
-    and values, which are arrays of their own in the official parameters.
+    Multimers have an additional entry for the whole of invariant point attention, because their
+    queries, keys and values are separate arrays in the official parameters.
     """
     position = "~_relative_encoding/position_activations"
     torsions = "template_embedder.template_single_embedder"
@@ -188,11 +188,11 @@ def _template(pair_updates: Names, *, average: bool) -> Names:
     if average:
         blocks = f"{single}/template_embedding_iteration"
     return {
-        # Networks that average templates have these parts …
+        # Only networks that average templates have these parts …
         "norm_pair": (f"{single}/query_embedding_norm", ""),
         **{f"input.parts.{k}": (f"{single}/template_pair_embedding_{k}", "") for k in range(9)},
         "output": ("output_linear", ""),
-        # … and those that attend to templates have these.
+        # … and only networks that attend to templates have these.
         "input": (f"{single}/embedding2d", "template_pair_embedder.linear"),
         **_inside("attention", "attention", "template_pointwise_att.mha", ATTENTION),
         **_inside("blocks.{}", blocks, "template_pair_stack.blocks.{}", pair_updates),
@@ -235,5 +235,5 @@ def _structure(config: StructureConfig) -> Names:
 
 
 def _numbered(name: str, index: int) -> str:
-    """The official names of repeated layers: `transition`, `transition_1`, …"""
+    """Return the official name of a repeated layer: `transition`, `transition_1`, …"""
     return f"{name}_{index}" if index else name

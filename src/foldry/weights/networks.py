@@ -1,4 +1,4 @@
-"""Which networks predict: from `mini`, a file or a folder to parameters."""
+"""The networks that predict, found in a file or folder, or the bundled `mini`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from foldry.weights.read import load_weights
 from foldry.weights.state_file import load_config
 
 OWN_NOTICE = (
-    "Made with a network of mini's shape, trained by whoever made this: how accurate it is, and "
-    "what its confidence means, is not known."
+    "Made with a network of mini's shape that does not come with Foldry: its accuracy, and the "
+    "meaning of its confidence, are unknown."
 )
 
 _NAMES = "params_model_1.npz, params_model_1_ptm.npz, params_model_1_multimer_v3.npz and the like"
@@ -28,12 +28,12 @@ _NAMES = "params_model_1.npz, params_model_1_ptm.npz, params_model_1_multimer_v3
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """One network's parameters on disk, not yet read.
+    """The parameters of one network on disk, not yet read.
 
     Attributes:
         name: The official model's name, or `mini`.
-        path: An official `.npz` or a `.safetensors` of ours.
-        notice: What every reader of its predictions must know, or "".
+        path: An official `.npz` file, or a `.safetensors` file of Foldry.
+        notice: A warning for everyone who reads its predictions, or "".
     """
 
     name: str
@@ -41,16 +41,16 @@ class NetworkFile:
     notice: str = ""
 
     def read(self) -> tuple[dict[str, Tensor], ModelConfig]:
-        """The state and the configuration.
+        """Return the state and the configuration.
 
         Raises:
-            InputError: The file is damaged or of another network.
+            InputError: The file is damaged or belongs to another network.
         """
         weights = load_weights(self.path, self.name if self.path.suffix == ".npz" else None)
         return weights.state, weights.config
 
     def config(self) -> ModelConfig:
-        """The configuration, without reading the parameters.
+        """Return the configuration, without reading the parameters.
 
         Raises:
             InputError: The file is damaged.
@@ -61,7 +61,7 @@ class NetworkFile:
         return load_config(self.path)[0]
 
     def sha256(self) -> str:
-        """Hash of the file, computed once while it stays what it is."""
+        """Return the SHA-256 of the file, computed again only if the file changes."""
         status = self.path.stat()
         return _sha256(self.path, status.st_size, status.st_mtime_ns)
 
@@ -74,17 +74,21 @@ def _sha256(path: Path, _size: int, _changed: int) -> str:
 def find_networks(
     weights: str, models: Sequence[str] | None = None, *, of_complexes: bool = False
 ) -> list[NetworkFile]:
-    """The networks that will predict, in the order in which they run.
+    """Return the networks that will predict, in the order in which they run.
 
     Args:
         weights: `mini`, a file, or a folder of files such as `params_model_1_ptm.npz`.
-        models: Names such as `model_1_ptm`, or numbers, which mean the first kind of network that
-            the folder has: for chains pTM, then others; for complexes multimer v3, v2, v1. None
-            takes all networks of that kind, or all that there are where there is no such kind.
+        models: Names such as `model_1_ptm`, or numbers. A number means the first kind of network
+            that the folder has: pTM, then others for single chains; multimer v3, v2, v1 for
+            complexes. None selects all networks of that kind, or all if there are none of it.
         of_complexes: Whether queries have several chains.
 
     Raises:
-        InputError: There is no such file, or not the models asked for.
+        InputError: The file, the folder or a model does not exist.
+
+    Example:
+        >>> [network.name for network in find_networks("mini")]
+        ['mini']
     """
     if weights == "mini":
         if models not in (None, ("mini",)):
@@ -99,7 +103,7 @@ def find_networks(
     networks = networks_in(path) if path.is_dir() else [_network(path)]
     found = {network.name: network for network in networks}
     if not found:
-        advice = f"it looks for {_NAMES}, and for .safetensors files of its own"
+        advice = f"give a folder with {_NAMES}, or with .safetensors files of Foldry"
         raise InputError("holds no parameters that Foldry reads", advice, where=weights)
     kinds = ("_multimer_v3", "_multimer_v2", "_multimer") if of_complexes else ("_ptm", "")
     if models is not None:
@@ -113,7 +117,7 @@ def find_networks(
 
 
 def networks_in(folder: Path) -> list[NetworkFile]:
-    """The networks of a folder; other files are passed over."""
+    """Return the networks in a folder, ignoring other files; empty if there is no folder."""
     networks = []
     for path in sorted(folder.glob("*.npz")) + sorted(folder.glob("*.safetensors")):
         with suppress(InputError):

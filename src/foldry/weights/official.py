@@ -1,8 +1,8 @@
-"""The official parameters: their files, their names, and where their numbers are in our state.
+"""The official parameters, and their conversion to and from Foldry's state.
 
-An official file is a flat mapping `scope//name` → array; blocks of a stack share one array with a
-leading axis. Ours are the state of `AlphaFold`. The table between them has one row for each
-official array, or part of one, and works both ways without loss.
+An official file is a flat mapping `scope//name` → array; the blocks of a stack share one array with
+a leading axis. Foldry's state is that of the module `AlphaFold`. The table between them has one row
+for each official array, or part of one, and is used in both directions without loss.
 """
 
 from __future__ import annotations
@@ -17,34 +17,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted, reason
 from foldry.formats.npz import check_headers, read_arrays
 from foldry.model.config import MODELS, ModelConfig, StructureConfig
 from foldry.model.evoformer import Attention, MSAColumnGlobalAttention, OuterProductMean
 from foldry.model.layers import LayerNorm
 from foldry.model.structure_module import InvariantPointAttention
-from foldry.weights.layout import check_arrays, network, num_blocks, state_shapes
+from foldry.weights.layout import check_shapes, network, num_blocks, state_shapes
 from foldry.weights.names import module_names
 
 T = TypeVar("T")
 
 OFFICIAL: Final = "official_weights"
-"""Code of errors that getting the official parameters avoids."""
+"""Code of errors that downloading the official parameters avoids."""
+MAX_BYTES: Final = 768 << 20
+"""Maximum size of a file's arrays: the largest official network in float64 takes 717 MiB."""
+_AGAIN: Final = "get the file again"
 ROOT: Final = "alphafold/alphafold_iteration"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One official array, or a part of it, and where its numbers are in our state.
+    """One official array, or a part of it, and its place in Foldry's state.
 
     Attributes:
         official: `scope//name` below `alphafold/alphafold_iteration/`.
-        ours: Name in our state; `{}` stands for the block's number in a stack.
-        shape: The official shape, with an axis of the blocks before it in a stack. Linear maps are
-            (inputs, outputs), ours transposed; heads may have an axis of their own.
-        num_blocks: Blocks that share the official array; 1 outside a stack.
-        outputs: Our output channels in the official order, or None where they are all there in
-            the same order.
+        ours: Name in Foldry's state; `{}` stands for the block's number in a stack.
+        shape: Official shape, with a leading axis of blocks in a stack. Linear maps are
+            (inputs, outputs), the transpose of Foldry's; heads may have a separate axis.
+        num_blocks: Number of blocks that share the official array; 1 outside a stack.
+        outputs: Foldry's output channels in the official order; None if the order is the same.
     """
 
     official: str
@@ -55,7 +57,7 @@ class Row:
 
 
 def table(config: ModelConfig) -> dict[str, list[Row]]:
-    """All official arrays of this network by name: the rows that follow along the last axis."""
+    """Return the rows of every official array, in their order along its last axis."""
     arrays: dict[str, list[Row]] = {}
     for ours, (scope, _) in module_names(config).items():
         for row in _rows(ours, scope, config):
@@ -64,7 +66,7 @@ def table(config: ModelConfig) -> dict[str, list[Row]]:
 
 
 def _rows(ours: str, scope: str, config: ModelConfig) -> Iterator[Row]:
-    """The rows of one module of ours, or of one parameter."""
+    """Yield the rows of one of Foldry's modules or parameters."""
     parent_name, _, name = ours.format(0).rpartition(".")
     parent = network(config).get_submodule(parent_name)
     module = getattr(parent, name)
@@ -88,7 +90,7 @@ def _rows(ours: str, scope: str, config: ModelConfig) -> Iterator[Row]:
     elif groups:
         outputs = (groups, outputs[0] // groups)
     elif inputs == (1,):
-        inputs = ()  # a single channel has no axis there
+        inputs = ()  # the official array has no axis for a single channel
     blocks = num_blocks(config, ours)
     stack = () if blocks is None else (blocks,)
     yield Row(f"{scope}//{weight}", f"{ours}.weight", stack + inputs + outputs, blocks or 1)
@@ -97,7 +99,7 @@ def _rows(ours: str, scope: str, config: ModelConfig) -> Iterator[Row]:
 
 
 def _num_groups(parent: nn.Module, name: str) -> int | None:
-    """Heads, or channels of one factor, that are an axis of their own in the official array."""
+    """Return the size of the official array's separate axis of heads or channels, if any."""
     if isinstance(parent, OuterProductMean):
         return parent.left.out_features if name == "output" else None
     if isinstance(parent, Attention):
@@ -108,9 +110,9 @@ def _num_groups(parent: nn.Module, name: str) -> int | None:
 
 
 def _split_projections(official: str, ours: str, config: StructureConfig) -> Iterator[Row]:
-    """The multimers' queries, keys and values, which are arrays of their own there.
+    """Yield the rows of the multimers' queries, keys and values, which are separate arrays.
 
-    Points are ordered (heads, xyz, points) there and (xyz, heads, points) with us.
+    Points are ordered (heads, xyz, points) in official arrays and (xyz, heads, points) in Foldry.
     """
     heads = config.num_heads
     for letter, module, place in (("q", "query", 0), ("k", "key_value", 0), ("v", "key_value", 1)):
@@ -133,17 +135,18 @@ def _split_projections(official: str, ours: str, config: StructureConfig) -> Ite
 def from_official(
     params: Mapping[str, np.ndarray], config: ModelConfig, source: object = "The input"
 ) -> dict[str, Tensor]:
-    """Our state from the official arrays, without loss.
+    """Return Foldry's state from the official arrays, without loss.
 
     Args:
-        params: The arrays by their official names.
-        config: The network that they are of.
-        source: The file that they come from; errors begin with it.
+        params: Arrays by their official names.
+        config: The network.
+        source: The file that errors name.
 
     Raises:
-        InputError: An array is missing or has another shape than this network's.
+        InputError: An array is missing or has a shape that does not fit the network.
     """
-    check_arrays(params, official_shapes(config), config.name, source)
+    found = {name: array.shape for name, array in params.items()}
+    check_shapes(found, official_shapes(config), config.name, source)
     shapes = state_shapes(config)
     state: dict[str, np.ndarray] = {}
     for official, rows in table(config).items():
@@ -153,14 +156,15 @@ def from_official(
             inputs = shapes[row.ours.format(0)][1:]
             for index, block in enumerate(part.reshape(row.num_blocks, math.prod(inputs), -1)):
                 name = row.ours.format(index)
-                ours = state.setdefault(name, np.empty(shapes[name], block.dtype))
+                dtype = block.dtype.newbyteorder("=")  # PyTorch reads no other byte order
+                ours = state.setdefault(name, np.empty(shapes[name], dtype))
                 outputs = slice(None) if row.outputs is None else list(row.outputs)
                 ours[outputs] = block.T.reshape(-1, *inputs)
     return {name: torch.from_numpy(array) for name, array in state.items()}
 
 
 def to_official(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, np.ndarray]:
-    """The official arrays from our state: the inverse of `from_official`, bit for bit."""
+    """Return the official arrays from Foldry's state, the exact inverse of `from_official`."""
     return {
         official: np.concatenate([_official_part(row, state) for row in rows], axis=-1)
         for official, rows in table(config).items()
@@ -174,7 +178,7 @@ def _official_part(row: Row, state: Mapping[str, Tensor]) -> np.ndarray:
 
 
 def official_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The name and the shape of every official array of this network."""
+    """Return the name and shape of every official array of a network."""
     return {
         official: (*rows[0].shape[:-1], sum(row.shape[-1] for row in rows))
         for official, rows in table(config).items()
@@ -182,31 +186,32 @@ def official_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def file_name(model: str) -> str:
-    """What the official file of a model is called."""
+    """Return the name of a model's official file."""
     return f"params_{model}.npz"
 
 
 def model_of(path: Path) -> str | None:
-    """The model that a file's name says, or None."""
+    """Return the model that a file is named after, or None."""
     name = path.stem.removeprefix("params_")
     return name if name in MODELS else None
 
 
 def read_params(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an official parameter file.
+    """Return the arrays of an official parameter file.
 
     Raises:
-        InputError: The file is damaged, or holds anything but plain arrays of floats.
+        InputError: The file is damaged, or has anything but plain arrays of floats.
     """
     params = _whole(read_arrays, path)
     for name, array in params.items():
         if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-            raise InputError(f"holds {name!r} as {array.dtype}, not as floats", where=path)
+            what = f"holds {quoted(name, 120)} as {str(array.dtype)[:40]}, not as floats"
+            raise InputError(what, _AGAIN, where=path)
     return params
 
 
 def check_file(path: Path) -> None:
-    """Make sure, by its headers, that an official parameter file is whole.
+    """Check by its headers that an official parameter file is whole.
 
     Raises:
         InputError: It is cut off, or an array claims more bytes than the file holds.
@@ -214,9 +219,9 @@ def check_file(path: Path) -> None:
     _whole(check_headers, path)
 
 
-def _whole(read: Callable[[Path], T], path: Path) -> T:
+def _whole(read: Callable[[Path, int], T], path: Path) -> T:
     try:
-        return read(path)
+        return read(path, MAX_BYTES)
     except ValueError as error:
-        what = f"cannot be read as parameters ({error})"
-        raise InputError(what, "get the file again", where=path, code=OFFICIAL) from error
+        what = f"cannot be read as parameters ({reason(error)})"
+        raise InputError(what, _AGAIN, where=path, code=OFFICIAL) from error

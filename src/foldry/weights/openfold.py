@@ -1,6 +1,6 @@
 """Parameters in OpenFold's checkpoints (github.com/aqlaboratory/openfold).
 
-OpenFold's linear maps are laid out as ours, so the names of modules are the whole translation.
+OpenFold's linear maps have the same layout as Foldry's; only the names of modules differ.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foldry.errors import InputError
+from foldry.errors import InputError, reason
 from foldry.model.config import ModelConfig
-from foldry.weights.layout import check_arrays, num_blocks, state_shapes
+from foldry.weights.layout import check_shapes, num_blocks, state_shapes
 from foldry.weights.names import module_names
 
 EARLIER = (
@@ -25,11 +25,11 @@ EARLIER = (
     (r"^template_(?!embedder\.)", "template_embedder.template_"),
     (r"\.(linear_(?:q|kv)_points)\.(weight|bias)$", r".\1.linear.\2"),
 )
-"""Patterns of OpenFold 1's names, and what OpenFold 2 has in their place."""
+"""Patterns of OpenFold 1's names and their replacements in OpenFold 2."""
 
 
 def table(config: ModelConfig) -> dict[str, str]:
-    """Our name and OpenFold's of every array of this network."""
+    """Return OpenFold's name of every array of a network, by Foldry's name."""
     modules = {
         ours.format(block): theirs.format(block)
         for ours, (_, theirs) in module_names(config).items()
@@ -43,18 +43,19 @@ def table(config: ModelConfig) -> dict[str, str]:
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The arrays of an OpenFold checkpoint, under the names of OpenFold 2.
+    """Return the arrays of an OpenFold checkpoint, under the names of OpenFold 2.
 
-    Plain parameter files and training checkpoints are read; of the latter the moving average.
-    Nothing in the file is executed: only tensors and plain containers are accepted.
+    A plain parameter file is read as it is; from a training checkpoint, the moving average is
+    read. Nothing in the file is executed: only tensors and plain containers are accepted.
 
     Raises:
-        InputError: The file is damaged, or holds anything else.
+        InputError: The file is damaged, or has anything else.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # the reader's errors have no common class
-        what = f"cannot be read as an OpenFold checkpoint ({_first_line(error)})"
+        first_sentence = reason(error).partition(". ")[0]
+        what = f"cannot be read as an OpenFold checkpoint ({first_sentence})"
         advice = "give a file that torch.save made of plain tensors"
         raise InputError(what, advice, where=path) from error
     params = content.get("ema", content) if isinstance(content, dict) else None
@@ -68,11 +69,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def _is_array(item: tuple[Any, Any]) -> bool:
     name, tensor = item
-    return isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout == torch.strided
-
-
-def _first_line(error: Exception) -> str:
-    return re.split(r"[\n.]", str(error).strip())[0] or type(error).__name__
+    if not (isinstance(name, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()):
+        return False
+    return tensor.layout == torch.strided and tensor.device.type == "cpu"
 
 
 def _current_name(name: str) -> str:
@@ -85,17 +84,18 @@ def _current_name(name: str) -> str:
 def from_openfold(
     params: Mapping[str, Tensor], config: ModelConfig, source: object = "The input"
 ) -> dict[str, Tensor]:
-    """Our state from OpenFold's arrays, without loss.
+    """Return Foldry's state from OpenFold's arrays, without loss.
 
     Args:
-        params: The arrays by OpenFold's names.
-        config: The network that they are of.
-        source: The file that they come from; errors begin with it.
+        params: Arrays by OpenFold's names.
+        config: The network.
+        source: The file that errors name.
 
     Raises:
-        InputError: An array is missing or has another shape than this network's.
+        InputError: An array is missing or has a shape that does not fit the network.
     """
     names, shapes = table(config), state_shapes(config)
     theirs = {names[ours]: shape for ours, shape in shapes.items()}
-    check_arrays(params, theirs, config.name, source)
+    found = {name: tensor.shape for name, tensor in params.items()}
+    check_shapes(found, theirs, config.name, source)
     return {ours: params[name].float().clone() for ours, name in names.items()}

@@ -1,4 +1,4 @@
-"""Weights files of every kind, read and compared with their network."""
+"""Weights files of every format, read and compared with their networks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.model.config import MODELS, MULTIMER_MODELS, ModelConfig, preset
 from foldry.weights import official, openfold
 from foldry.weights.bundled import MINI
+from foldry.weights.layout import state_shapes
 from foldry.weights.state_file import load_stored
 
 OPENFOLD = (".pt", ".pth", ".ckpt")
@@ -21,16 +22,16 @@ OPENFOLD = (".pt", ".pth", ".ckpt")
 
 @dataclass(frozen=True, eq=False)  # tensors do not compare as a whole
 class Weights:
-    """One network's parameters, read from a file and compared with the network.
+    """The parameters of one network, read from a file and compared with the network.
 
     Attributes:
-        state: Arrays under our names.
+        state: Arrays by Foldry's names.
         config: The network.
-        named: Whether the file or the caller names the network; else its arrays show it,
-            which model_1 shares with model_2, and model_3 with model_4 and model_5. Multimer v1
-            and v2 share theirs, and all five of v3.
-        dtypes: As stored in the file.
-        unread: Names of arrays in the file that this network does not have.
+        named: Whether the file or the caller names the network. Otherwise it is recognised by its
+            arrays, which are the same in model_1 and model_2; in model_3, model_4 and model_5; in
+            all multimers of v1 and v2; and in all multimers of v3.
+        dtypes: Types of the arrays in the file.
+        unread: Names of arrays in the file that the network does not have.
     """
 
     state: dict[str, Tensor]
@@ -41,22 +42,22 @@ class Weights:
 
     @property
     def num_parameters(self) -> int:
-        """Numbers in all arrays together."""
+        """The number of parameters."""
         return sum(tensor.numel() for tensor in self.state.values())
 
 
 def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights:
-    """The parameters of the bundled `mini`, or of an `.npz`, OpenFold `.pt` or `.safetensors` file.
+    """Return the parameters of the bundled `mini` or of a weights file.
 
-    Every array of the network must be there, in its shape and with finite numbers.
+    Every array of the network must be in the file, in its shape and with finite numbers.
 
     Args:
-        path: `mini`, or a file; its ending says its kind.
-        model: The network's name, such as `model_1_ptm` or `model_1_multimer_v3`; otherwise the
+        path: `mini`, or an official `.npz`, OpenFold `.pt` or Foldry `.safetensors` file.
+        model: The network's name, such as `model_1_ptm` or `model_1_multimer_v3`. By default the
             file's name or its arrays decide.
 
     Raises:
-        InputError: The file is damaged, of another kind or of another network.
+        InputError: The file is damaged, of an unknown format, or belongs to another network.
 
     Example:
         >>> load_weights("mini").config.name
@@ -66,7 +67,7 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
     if not path.is_file():
         raise InputError("is not a file", "give the path of a weights file", where=path)
     if model is not None and model not in MODELS:
-        raise InputError(f"no model is called {model!r}", f"choose from {', '.join(MODELS)}")
+        raise InputError(f"no model is called {quoted(model)}", f"choose from {', '.join(MODELS)}")
     if path.suffix == ".npz":
         return read_official(path, model)
     if path.suffix in OPENFOLD:
@@ -78,10 +79,10 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
 
 
 def read_official(path: Path, model: str | None = None) -> Weights:
-    """As `load_weights`, of an official file whatever its ending is.
+    """Return the parameters of an official file, whatever its ending is.
 
     Raises:
-        InputError: The file is damaged, of another kind or of another network.
+        InputError: The file is damaged, of another format, or belongs to another network.
     """
     params = official.read_params(path)
     named = model or official.model_of(path)
@@ -101,7 +102,7 @@ def read_official(path: Path, model: str | None = None) -> Weights:
 
 def _read_openfold(path: Path, model: str | None) -> Weights:
     if model in MULTIMER_MODELS:
-        what = f"cannot be read as {model}, Foldry reads no multimer networks from OpenFold's files"
+        what = f"cannot be read as {model}, OpenFold's multimers are not supported"
         raise InputError(what, "give the official .npz", where=path)
     params = openfold.read_checkpoint(path)
     guess = _monomer(
@@ -118,12 +119,13 @@ def _read_ours(path: Path, model: str | None) -> Weights:
     stored, config, _ = load_stored(path)
     if model not in (None, config.name):
         raise InputError(f"is {config.name} and not {model}", "leave `model` out", where=path)
-    state = {name: tensor.float() for name, tensor in stored.items()}
-    return _weights(path, state, config, stored, stored, named=True)
+    known = state_shapes(config)
+    state = {name: stored[name].float() for name in known}
+    return _weights(path, state, config, stored, known, named=True)
 
 
 def _monomer(*, templates: bool, pae: bool) -> str:
-    """The first model with such arrays."""
+    """Return the first official model that has such arrays."""
     return f"model_{1 if templates else 3}{'_ptm' if pae else ''}"
 
 
@@ -136,22 +138,22 @@ def _weights(
     *,
     named: bool,
 ) -> Weights:
-    """The weights of a file with the arrays `stored`, of which the network knows `known`.
+    """Return the weights of a file with the arrays `stored`; the network has those in `known`.
 
     Raises:
         InputError: A number is not finite.
     """
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            what = f"holds numbers that are not finite, in {name!r}"
-            raise InputError(what, "get it again", where=path)
+            what = f"holds numbers that are not finite, in {quoted(name)}"
+            raise InputError(what, "get the file again", where=path)
     dtypes = {str(array.dtype).removeprefix("torch.") for array in stored.values()}
     unread = sorted(set(stored).difference(known))
     return Weights(state, config, named, tuple(sorted(dtypes)), tuple(unread))
 
 
 def alike(name: str) -> tuple[str, ...]:
-    """The official networks with the same arrays: they differ in the features they are fed."""
+    """Return the official networks with the same arrays, which differ only in their features."""
     config = preset(name)
     return tuple(
         other

@@ -1,20 +1,29 @@
-"""Our own weights files: a network's state and its configuration in one safetensors file."""
+"""Foldry's own weights files: a network's state and its configuration in one safetensors file.
+
+A file may come from anywhere. Its configuration is checked value by value, and the network that it
+describes is compared with the shapes in the file's header, before memory is taken for either.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from foldry.errors import InputError
-from foldry.model.config import ModelConfig
+from foldry.errors import InputError, quoted, reason
+from foldry.model.config import ModelConfig, StackConfig, TemplateConfig
 from foldry.store.files import write_bytes
-from foldry.weights.layout import check_arrays, state_shapes
+from foldry.weights.layout import check_shapes, state_shapes
+
+_MIN_ARRAYS: Final = 30
+"""Every block of a stack has at least so many arrays; a file without them has fewer blocks."""
+_AGAIN: Final = "get or make the file again"
 
 
 def save(
@@ -23,12 +32,12 @@ def save(
     config: ModelConfig,
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a state with its configuration inside, as safetensors.
+    """Write a state and its configuration as safetensors.
 
     Args:
-        path: The file is whole or the one before, even after a power cut.
+        path: The file to write; even after a power cut it is whole or the one before.
         state: The network's state, in any floating dtype.
-        config: Kept as JSON in the file's metadata, with `metadata`.
+        config: Kept as JSON in the file's metadata.
         metadata: Further notes, such as the licence.
     """
     notes = {**(metadata or {}), "config": json.dumps(config.to_dict())}
@@ -37,10 +46,10 @@ def save(
 
 
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file whose bytes follow from its content alone.
+    """Return a safetensors file whose bytes depend on its content alone.
 
-    The safetensors package writes the notes in an order that differs from process to process, so
-    that hashes of equal files would differ.
+    The safetensors package writes the notes in an order that differs between processes, and equal
+    files would have different hashes.
     """
     data = save_tensors(dict(tensors), metadata=dict(metadata))
     end = 8 + int.from_bytes(data[:8], "little")
@@ -52,41 +61,54 @@ def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
-    """Read what `save` wrote: the state in float32, the configuration, the other notes.
+    """Return what `save` wrote: the state in float32, the configuration, the other notes.
 
     Raises:
-        InputError: The file is no such file, or not that of its configuration's network.
+        InputError: The file is damaged, of another kind, or of another network than it says.
     """
     stored, config, notes = load_stored(path)
-    return {name: tensor.float() for name, tensor in stored.items()}, config, notes
+    return {name: stored[name].float() for name in state_shapes(config)}, config, notes
 
 
 def load_stored(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
-    """As `load`, with the state in the dtypes of the file.
+    """Return the same as `load`, with the state in the dtypes of the file.
 
     Raises:
-        InputError: The file is no such file, or not that of its configuration's network.
+        InputError: The file is damaged, of another kind, or of another network than it says.
     """
     config, notes = load_config(path)
     try:
         state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        what = f"is damaged ({error})"
-        raise InputError(what, "get or make the file again", where=path) from error
-    check_arrays(state, state_shapes(config), config.name, path)
+    except Exception as error:  # foreign bytes make the package raise nearly anything
+        raise InputError(f"is damaged ({reason(error)})", _AGAIN, where=path) from error
+    for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"holds {quoted(name)} as {kind}, not as floats", _AGAIN, where=path)
     return state, config, notes
 
 
 def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
-    """The configuration and the notes of what `save` wrote, without reading the parameters.
+    """Return the configuration and the notes of what `save` wrote, without reading parameters.
 
     Raises:
-        InputError: The file is no such file.
+        InputError: The file is damaged, of another kind, or of another network than it says.
     """
     try:
         with safe_open(path, framework="pt") as file:
             notes = dict(file.metadata() or {})
-        return ModelConfig.from_dict(json.loads(notes.pop("config"))), notes
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        what = f"is not a weights file of Foldry ({error})"
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
+        if "config" not in notes:
+            raise ValueError("it has no configuration")
+        config = ModelConfig.from_dict(json.loads(notes.pop("config")))
+        stacks: tuple[StackConfig | TemplateConfig | None, ...]
+        stacks = (config.evoformer, config.extra, config.template)
+        num_blocks = sum(stack.num_blocks for stack in stacks if stack is not None)
+        if num_blocks * _MIN_ARRAYS > len(shapes):
+            raise ValueError(f"its {len(shapes)} arrays are too few for so many blocks")
+    except Exception as error:
+        what = f"is not a weights file of Foldry ({reason(error)})"
         raise InputError(what, "give another", where=path, code="foreign_weights") from error
+    check_shapes(shapes, state_shapes(config), config.name, path)
+    return config, notes
