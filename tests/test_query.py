@@ -118,7 +118,7 @@ def test_rows_and_columns_are_those_of_the_text(rows: list[str], data: st.DataOb
         (["ACD", "AcD"], "row 2 of the alignment is a row of 2 .* has 3"),
     ],
 )
-def test_what_is_no_row_is_refused(rows: list[str], said: str) -> None:
+def test_invalid_rows_are_refused(rows: list[str], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Alignment.of([""] * len(rows), rows)
 
@@ -166,7 +166,7 @@ def test_content_is_compared_and_hashed() -> None:
     assert one != one.key and chain.alignment != hit
 
 
-def test_where_rows_were_found_and_how_good_a_hit_is_does_not_count() -> None:
+def test_sources_and_scores_are_ignored_in_comparisons() -> None:
     alignment = Alignment.of(["q"], ["MKT"])
     assert replace(alignment, source=Source("hhblits", "bfd")) == alignment
     hit = Hit("1abc_A", np.array([[0, 0]]))
@@ -238,3 +238,18 @@ def test_chains_have_names_of_their_own() -> None:
 def test_queries_name_no_folder_above(tmp_path: Path) -> None:
     for name in ("1abc.db55_lu_A", "a..b", "7"):
         assert (tmp_path / Query(name, (Chain(("A",), "MK"),)).name).parent == tmp_path
+
+
+@pytest.mark.parametrize(("headers", "rows"), [([], []), (["a"], ["MK", "MK"]), (["a\nb"], ["MK"])])
+def test_an_alignment_has_a_header_of_one_line_for_each_row(
+    headers: list[str], rows: list[str]
+) -> None:
+    with pytest.raises(InputError, match="An alignment has no rows"):
+        Alignment.of(headers, rows)
+
+
+def test_a_chain_holds_tuples_whatever_it_was_given() -> None:
+    """Chains are frozen: a list that a caller changes later is not part of one."""
+    hit = Hit("1abc_A", np.array([[0, 0]]), structure())
+    chain = Chain(["A", "B"], "MK", templates=[hit])  # type: ignore[arg-type]
+    assert chain.ids == ("A", "B") and chain.templates == (hit,)

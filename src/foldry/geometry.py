@@ -1,7 +1,7 @@
-"""Rigid frames, and atoms placed by torsion angles, in torch and differentiable.
+"""Rigid frames and atoms placed by torsion angles: differentiable, in torch.
 
-Torsions, frames and pseudo-beta of *known* coordinates are computed in `features`; the one
-superposition is in `score`.
+Torsions, frames and pseudo-beta of *known* coordinates are computed in `features`; superposition is
+in `score`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from foldry import residues
 
 @dataclass(frozen=True)
 class Rigid:
-    """Rotations and translations that take local coordinates to global ones: R x + t."""
+    """Rotations and translations that map local to global coordinates: R x + t."""
 
     rotation: Float[Tensor, "*frames 3 3"]
     translation: Float[Tensor, "*frames 3"]
 
     @staticmethod
     def identity(*shape: int, like: Tensor) -> Rigid:
-        """Frames that change nothing, with dtype and device of `like`."""
+        """Return identity frames with the dtype and device of `like`."""
         rotation = torch.eye(3, dtype=like.dtype, device=like.device).expand(*shape, 3, 3)
         return Rigid(rotation, like.new_zeros(*shape, 3))
 
     @staticmethod
     def stack(frames: Sequence[Rigid], axis: int = 0) -> Rigid:
-        """Frames of one shape joined along a new axis; as in `unsqueeze`."""
+        """Return frames of one shape joined along a new axis, counted as in `unsqueeze`."""
         axis = axis if axis >= 0 else axis + frames[0].translation.dim()
         rotations = [frame.rotation for frame in frames]
         return Rigid(
@@ -39,49 +39,49 @@ class Rigid:
         )
 
     def __getitem__(self, index: object) -> Rigid:
-        """Index the frames' axes; `...` must stand before a last index."""
+        """Index the axes of the frames; `...` may only come before the last index."""
         index = index if isinstance(index, tuple) else (index,)
         if Ellipsis in index:
             return Rigid(self.rotation[*index, :, :], self.translation[*index, :])
         return Rigid(self.rotation[index], self.translation[index])
 
     def unsqueeze(self, axis: int) -> Rigid:
-        """A new axis among the frames' axes; negative axes count from their end."""
+        """Return frames with a new axis; negative axes count from the last axis of the frames."""
         axis = axis if axis >= 0 else axis + self.translation.dim()
         return Rigid(self.rotation.unsqueeze(axis), self.translation.unsqueeze(axis))
 
     def apply(self, points: Float[Tensor, "*#frames 3"]) -> Float[Tensor, "*#frames 3"]:
-        """Local points to global points."""
+        """Return global points from local points."""
         return rotate(self.rotation, points) + self.translation
 
     def invert_apply(self, points: Float[Tensor, "*#frames 3"]) -> Float[Tensor, "*#frames 3"]:
-        """Global points to local points."""
+        """Return local points from global points."""
         return rotate(self.rotation.transpose(-1, -2), points - self.translation)
 
     def compose(self, other: Rigid) -> Rigid:
-        """The frame that applies `other` first, then this one."""
+        """Return the frame that applies `other` first, then this one."""
         return Rigid(self.rotation @ other.rotation, self.apply(other.translation))
 
     def scale(self, factor: float) -> Rigid:
-        """Translations multiplied, rotations kept: a change of the unit of length."""
+        """Return frames with scaled translations: a change of the unit of length."""
         return Rigid(self.rotation, self.translation * factor)
 
     def stop_rotation_gradient(self) -> Rigid:
-        """The same frames; gradients pass through translations alone."""
+        """Return the same frames; gradients flow only through the translations."""
         return Rigid(self.rotation.detach(), self.translation)
 
 
 def rotate(
     rotation: Float[Tensor, "*#frames 3 3"], points: Float[Tensor, "*#frames 3"]
 ) -> Float[Tensor, "*#frames 3"]:
-    """R x, with broadcasting."""
+    """Return R x, with broadcasting."""
     return (rotation * points.unsqueeze(-2)).sum(-1)
 
 
 def rotation_from_quaternion(
     quaternion: Float[Tensor, "*frames 4"],
 ) -> Float[Tensor, "*frames 3 3"]:
-    """Rotation matrices of unit quaternions (w, x, y, z)."""
+    """Return the rotation matrices of unit quaternions (w, x, y, z)."""
     w, x, y, z = quaternion.unbind(-1)
     return _matrix(
         (w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y)),
@@ -91,12 +91,15 @@ def rotation_from_quaternion(
 
 
 def _matrix(*rows: tuple[Tensor, ...]) -> Tensor:
-    """Matrices from their entries, which are of one shape."""
+    """Return matrices from their entries, which have one shape."""
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
 
 
 def backbone_update(update: Float[Tensor, "*frames 6"]) -> Rigid:
-    """Algorithm 23. Backbone update: the unit quaternion along (1, b, c, d), then a translation."""
+    """Return the backbone update: unit quaternion along (1, b, c, d), and a translation.
+
+    Algorithm 23.
+    """
     quaternion = torch.cat([torch.ones_like(update[..., :1]), update[..., :3]], dim=-1)
     quaternion = quaternion / quaternion.norm(dim=-1, keepdim=True)
     return Rigid(rotation_from_quaternion(quaternion), update[..., 3:])
@@ -108,9 +111,9 @@ def frames_from_three_points(
     in_xy_plane: Float[Tensor, "*frames 3"],
     epsilon: float = 1e-8,
 ) -> Rigid:
-    """Algorithm 21. Gram–Schmidt: frames with this x-axis, origin and xy-plane.
+    """Return frames with this x-axis, origin and xy-plane, by Gram–Schmidt (Algorithm 21).
 
-    Collinear or equal points give a finite frame without meaning; mask it.
+    Collinear or equal points give a finite but meaningless frame, which must be masked.
     """
     x = on_x_axis - origin
     x = x / (x.square().sum(-1, keepdim=True) + epsilon).sqrt()
@@ -122,7 +125,7 @@ def frames_from_three_points(
 
 
 def table(values: object, like: Tensor) -> Tensor:
-    """A chemistry table of `residues` on the device of `like`, floats in its dtype."""
+    """Return a table of `residues` on the device of `like`, with floats in its dtype."""
     tensor = torch.as_tensor(values, device=like.device)
     return tensor.to(like.dtype) if tensor.is_floating_point() else tensor
 
@@ -130,11 +133,13 @@ def table(values: object, like: Tensor) -> Tensor:
 def frames_from_torsions(
     backbone: Rigid, sin_cos: Float[Tensor, "*B N 7 2"], aatype: Int[Tensor, "*B N"]
 ) -> Rigid:
-    """Algorithm 24, first half. Frames [*B, N, 8] of all rigid groups from the torsion angles.
+    """Return the frames [*B, N, 8] of all rigid groups from torsion angles.
+
+    Algorithm 24, first half.
 
     Args:
         backbone: Frames [*B, N], Å.
-        sin_cos: Unit (sin, cos) of pre-omega, phi, psi, chi1–chi4.
+        sin_cos: Unit vectors (sin, cos) of pre-omega, phi, psi and chi1–chi4.
         aatype: Amino-acid codes.
     """
     default = table(residues.DEFAULT_FRAMES, sin_cos)[aatype]
@@ -151,7 +156,10 @@ def frames_from_torsions(
 
 
 def atom14_from_frames(frames: Rigid, aatype: Int[Tensor, "*B N"]) -> Float[Tensor, "*B N 14 3"]:
-    """Algorithm 24, second half. Ideal atoms placed in the frames [*B, N, 8] of their groups, Å."""
+    """Return ideal atoms (Å) placed in the frames [*B, N, 8] of their rigid groups.
+
+    Algorithm 24, second half.
+    """
     like = frames.translation
     group = table(residues.ATOM14_GROUP, like)[aatype]
     position = table(residues.ATOM14_POSITION, like)[aatype]
@@ -167,7 +175,7 @@ def atom14_from_frames(frames: Rigid, aatype: Int[Tensor, "*B N"]) -> Float[Tens
 def atom37_from_atom14(
     atom14: Float[Tensor, "*B N 14 3"], aatype: Int[Tensor, "*B N"]
 ) -> Float[Tensor, "*B N 37 3"]:
-    """Atoms in atom37 order, Å; zero where the residue has no such atom."""
+    """Return atoms in atom37 order, Å; zero for atoms that the residue lacks."""
     index = table(residues.ATOM37_TO_ATOM14, atom14)[aatype]
     mask = table(residues.ATOM37_MASK, atom14)[aatype]
     return atom14.gather(-2, index[..., None].expand(*index.shape, 3)) * mask[..., None]

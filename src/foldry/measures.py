@@ -1,7 +1,7 @@
-"""What every number is called: in tables, JSON and CSV files, ModelCIF, reports and pages.
+"""Names of all measures in tables, JSON and CSV files, ModelCIF, reports and pages.
 
-Data only. A number has one key and one name wherever it stands, whether it describes a whole model,
-one of its chains or the interface of two.
+Data only. A measure has one key and one name everywhere, whether it describes a whole model, one of
+its chains or an interface of two chains.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ _Quoted: TypeAlias = Literal["higher", "mean", "sum", ""]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number.
+    """One measure.
 
     Attributes:
-        key: Its name in JSON and CSV files; OpenStructure's where the meaning is the same.
-        name: Its name for people.
+        key: Name in JSON and CSV files; OpenStructure's name if the meaning is the same.
+        name: Name for people.
         meaning: One line of explanation.
         unit: Å, a range such as 0–1, yes/no for a flag, or "" for a count.
-        better: Whether a higher or a lower number is better; "" where neither is.
-        decimals: How many decimals people are shown.
-        kind: Its type in ModelCIF's dictionary: `pLDDT`, `pTM`, `ipTM`, `PAE`, `normalized score`
-            or `other`; "" where it is no quality metric.
-        quoted: Which number stands for two chains if each direction has its own: the higher, the
-            mean or the sum of both; "" where both directions are equal.
+        better: Whether higher or lower numbers are better; "" if neither.
+        decimals: Number of decimals shown to people.
+        kind: Type in the ModelCIF dictionary: `pLDDT`, `pTM`, `ipTM`, `PAE`, `normalized score` or
+            `other`; "" if it is not a quality metric.
+        quoted: How the numbers of both directions of a pair of chains are combined: the higher, the
+            mean or the sum; "" if both directions are equal.
     """
 
     key: str
@@ -43,7 +43,7 @@ class Measure:
     quoted: _Quoted = ""
 
     def text(self, value: float | None) -> str:
-        """A value for people; a dash for none.
+        """Return a value as people see it; a dash if there is none.
 
         Example:
             >>> MEASURES["iptm"].text(0.8125)
@@ -69,7 +69,7 @@ def _confidence(
 
 
 _ALL: Final = (
-    # What a prediction says of itself.
+    # Confidence of a prediction.
     Measure("ranking_confidence", "Ranking", "0.8 ipTM + 0.2 pTM, or the mean pLDDT", decimals=2),
     Measure("plddt", "pLDDT", "Predicted lDDT-Cα", "0–100", decimals=1, kind="pLDDT"),
     Measure("mean_plddt", "pLDDT", "Mean predicted lDDT-Cα", "0–100", decimals=1, kind="pLDDT"),
@@ -109,7 +109,7 @@ _ALL: Final = (
         "clashing_share", "Clashing share", "Share of a chain's atoms that clash", SHARE, "lower", 2
     ),
     Measure("has_clash", "Clash", "Over 100, or over half, of a chain's atoms clash", YES, "lower"),
-    # How well a model agrees with a reference.
+    # Agreement of a model with a reference.
     Measure("lddt", "lDDT", "Local distances of all atoms", SHARE),
     Measure("bb_lddt", "lDDT-Cα", "Local distances of Cα atoms", SHARE),
     Measure("lddt_backbone", "lDDT-backbone", "Local distances of N, CA, C and O", SHARE),
@@ -124,7 +124,7 @@ _ALL: Final = (
     _count("num_matched", "Matched", "Residues of the reference compared", "higher"),
     _count("num_reference", "Reference", "Residues of the reference", ""),
     _count("num_atoms", "Atoms", "Atoms of the reference in matched residues", ""),
-    _count("num_missing_atoms", "Missing atoms", "Those that the model lacks"),
+    _count("num_missing_atoms", "Missing atoms", "Atoms that the model lacks"),
     Measure("chi1", "chi1", "Share of angles within 40°", SHARE),
     Measure("chi1_2", "chi1 and chi2", "Share of residues with both within 40°", SHARE),
     Measure("phi_psi", "phi and psi", "Share of residues with both within 30°", SHARE),
@@ -160,16 +160,21 @@ _ALL: Final = (
     _count("num_breaks", "Chain breaks", "Cα more than 5.3 Å apart"),
     Measure("rama_favoured", "Ramachandran", "Share of residues in favoured regions", SHARE),
     _count("rama_outliers", "Outliers", "Residues outside the allowed regions"),
-    # Of a query.
-    _count("residues", "Residues", "Of all chains", ""),
+    # The query.
+    _count("residues", "Residues", "Residues of all chains", ""),
     Measure("seconds", "Seconds", "Time that the prediction took", "s", "lower", 0),
 )
 MEASURES: Final = {each.key: each for each in _ALL}
-"""Every number by its key."""
+"""Every measure by its key."""
 
 
 def rounded(number: float | None) -> float | None:
-    """As files have it: with four decimals, counts as they are; None where it is not finite."""
+    """Return a number as in files: four decimals, integers unchanged; None if it is not finite.
+
+    Example:
+        >>> rounded(0.123456)
+        0.1235
+    """
     if number is None or isinstance(number, int):
         return number
     return round(float(number), 4) if math.isfinite(number) else None

@@ -1,4 +1,4 @@
-"""What a user asks for: chains with their alignments and templates."""
+"""Queries: chains with their alignments and templates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, UInt, UInt8
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.residues import RESTYPES_WITH_X
 from foldry.store.hashes import Content, content_key
 from foldry.structure import Structure
@@ -22,11 +22,19 @@ MAX_SEEDS: Final = 1000
 MAX_CHAINS: Final = 1000
 """Chains of one query, copies counted."""
 MAX_ID: Final = 8
-"""Characters of a chain's name; some readers of mmCIF cut longer ones."""
+"""Characters of a chain name; some mmCIF readers truncate longer ones."""
 MAX_NAME: Final = 100
-"""Characters of a query's name, which names its folder."""
+"""Characters of a query name, which is also the name of a folder."""
+MAX_RESIDUES: Final = 100_000
+"""Residues of one chain; the longest proteins known have fewer than 50,000."""
+MAX_ROWS: Final = 1_000_000
+"""Rows of one alignment."""
+MAX_LETTERS: Final = 200_000_000
+"""Letters and gaps of one alignment, rows times columns and insertions."""
+MAX_INSERTED: Final = 20_000_000
+"""Inserted letters of one alignment; each needs far more memory than an aligned one."""
 GAP_LETTER: Final = ord("-")
-"""Stands in `Alignment.letters` where a row has no residue."""
+"""A gap in `Alignment.letters`."""
 
 _ID: Final = re.compile(f"[A-Za-z0-9]{{1,{MAX_ID}}}")
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -36,12 +44,12 @@ _ROW_LETTERS: Final = f"{string.ascii_letters}-".encode()
 
 @dataclass(frozen=True, eq=False)
 class Source(Content):
-    """Which search found an alignment's rows.
+    """The search that found the rows of an alignment.
 
     Attributes:
-        engine: The program, such as `jackhmmer`.
-        database: The database, such as `uniref90`.
-        e_values: Of each row, NaN where unknown; None if no row's is known.
+        engine: The program, e.g. `jackhmmer`.
+        database: The database, e.g. `uniref90`.
+        e_values: E-value of each row, NaN if unknown; None if all are unknown.
     """
 
     engine: str
@@ -51,12 +59,12 @@ class Source(Content):
 
 @dataclass(frozen=True, eq=False)
 class Insertions(Content):
-    """Letters of an alignment's rows that stand between the query's residues.
+    """Letters that the rows of an alignment have between the query's residues.
 
     Attributes:
-        place: row · (N + 1) + the column before which the letters stand (N: after the last),
-            rising.
-        count: Letters at each place.
+        place: row · (N + 1) + the column that follows the letters (N: after the last column),
+            ascending.
+        count: Number of letters at each place.
         letters: ASCII codes of the letters of all places, lower case.
     """
 
@@ -66,7 +74,7 @@ class Insertions(Content):
 
     @classmethod
     def of(cls, places: Int[np.ndarray, " L"], letters: UInt8[np.ndarray, " L"]) -> Insertions:
-        """Insertions of the place of each letter, rising."""
+        """Return insertions from the place of each letter, ascending."""
         place, count = np.unique(places, return_counts=True)
         return cls(_small(place), _small(count), letters)
 
@@ -83,8 +91,15 @@ class Alignment(Content):
     Attributes:
         headers: One description per row, without `>`; pairing reads the species from it.
         letters: ASCII codes of upper-case letters and, for gaps, `-`.
-        insertions: Letters of the rows that have no column.
-        source: Where the rows were found; None where unknown. Does not count in comparisons.
+        insertions: Letters of the rows between the columns.
+        source: The search that found the rows; None if unknown. Ignored in comparisons.
+
+    Example:
+        >>> alignment = Alignment.of(["q", "r"], ["MKT", "M-aaT"])
+        >>> alignment.sequences
+        ('MKT', 'M-T')
+        >>> alignment.deletions.tolist()
+        [[0, 0, 0], [0, 0, 2]]
     """
 
     headers: tuple[str, ...]
@@ -99,57 +114,94 @@ class Alignment(Content):
         rows: Sequence[str],
         place: Callable[[int], str] = "row {} of the alignment".format,
     ) -> Alignment:
-        """The alignment of a3m rows: upper-case letters and `-`, insertions in lower case.
+        """Return the alignment of a3m rows: upper-case letters and `-`, insertions in lower case.
 
         Args:
             headers: One per row.
             rows: At least one.
-            place: What errors call a row, by its number from 1.
+            place: Name of a row in errors, by its number from 1.
 
         Raises:
-            InputError: A row contains something else, or has another length than the first.
+            InputError: A row contains anything else, rows differ in length, or there are more
+                than `MAX_ROWS` rows, `MAX_LETTERS` letters or `MAX_INSERTED` insertions.
         """
         if not rows or len(headers) != len(rows) or any("\n" in header for header in headers):
-            advice = "give at least one row, and one header of one line for each"
-            raise InputError("An alignment has no rows, or other headers", advice)
+            advice = "give at least one row, and for each a header of one line"
+            raise InputError("An alignment has no rows, or its headers do not fit", advice)
+        lengths = np.array([len(row) for row in rows])
+        if len(rows) > MAX_ROWS or lengths.sum() > MAX_LETTERS:
+            what = f"begins an alignment of {len(rows)} rows and {lengths.sum()} letters"
+            advice = f"keep at most {MAX_ROWS} rows and {MAX_LETTERS} letters"
+            raise InputError(what, advice, where=place(1))
         data = "".join(rows).encode("ascii", "replace")
         if data.translate(None, _ROW_LETTERS):
             found = ((n, re.search("[^A-Za-z-]", row)) for n, row in enumerate(rows, start=1))
             bad, strange = next((n, match[0]) for n, match in found if match)
             advice = "use letters, and '-' for gaps"
-            raise InputError(f"is a row with {strange!r}", advice, where=place(bad))
-        text = np.frombuffer(data, np.uint8)
-        lengths = np.array([len(row) for row in rows])
+            raise InputError(f"is a row with {quoted(strange)}", advice, where=place(bad))
+        return cls.of_text(headers, np.frombuffer(data, np.uint8), lengths, place)
+
+    @classmethod
+    def of_text(
+        cls,
+        headers: Sequence[str],
+        text: UInt8[np.ndarray, " L"],
+        lengths: Int[np.ndarray, " S"],
+        place: Callable[[int], str],
+    ) -> Alignment:
+        """Return the alignment of a3m rows that are already one array of ASCII codes.
+
+        Args:
+            headers: One per row.
+            text: All rows, one after the other.
+            lengths: Letters of each row.
+            place: As in `of`.
+
+        Raises:
+            InputError: Rows differ in length, or there are too many inserted letters.
+        """
         ends = np.cumsum(lengths)
         is_inserted = text >= ord("a")
-        inserted = np.flatnonzero(is_inserted)
-        row = np.searchsorted(ends, inserted, "right")
-        widths = lengths - np.bincount(row, minlength=len(rows))
+        num_inserted = np.count_nonzero(is_inserted)
+        if num_inserted > MAX_INSERTED:
+            what = f"begins an alignment with more than {MAX_INSERTED} inserted letters"
+            raise InputError(what, "keep fewer rows or insertions", where=place(1))
+        # An insertion is a run of inserted letters in one row.
+        begins = is_inserted.copy()
+        np.greater(is_inserted[1:], is_inserted[:-1], out=begins[1:])
+        starts = (ends - lengths)[lengths > 0]
+        begins[starts] = is_inserted[starts]
+        first = np.flatnonzero(begins)
+        before = np.flatnonzero(begins[is_inserted])  # inserted letters before each insertion
+        count = np.diff(before, append=num_inserted)
+        row = np.searchsorted(ends, first, "right")
+        widths = lengths - np.bincount(row, count, len(lengths)).astype(np.int64)
         if (widths != widths[0]).any():
             bad = int((widths != widths[0]).argmax())
             what = f"is a row of {widths[bad]} aligned letters and the first row has {widths[0]}"
             advice = "make all rows equally long, insertions in lower case"
             raise InputError(what, advice, where=place(bad + 1))
-        aligned = text[~is_inserted] if len(inserted) else text
-        # Before inserted letter k stand inserted[k] − k aligned ones; each earlier row has one more
-        # place than it has columns.
-        places = inserted - np.arange(len(inserted)) + row
-        insertions = Insertions.of(places, text[inserted])
-        return cls(tuple(headers), aligned.reshape(len(rows), widths[0]), insertions)
+        # Aligned letters before each insertion; each earlier row has one more place than columns.
+        places = first
+        places -= before
+        places += row
+        insertions = Insertions(_small(places), _small(count), text[is_inserted])
+        aligned = text[~is_inserted] if num_inserted else text
+        return cls(tuple(headers), aligned.reshape(len(lengths), widths[0]), insertions)
 
     @property
     def num_rows(self) -> int:
-        """S."""
+        """The number of rows, S."""
         return len(self.letters)
 
     @property
     def query(self) -> str:
-        """Row 0 without its insertions."""
+        """The first row without its insertions."""
         return str(self.letters[0].tobytes(), "ascii")
 
     @property
     def deletions(self) -> Int[np.ndarray, "S N"]:
-        """Inserted letters before each column; those after the last one do not count."""
+        """The number of inserted letters before each column; those after the last are ignored."""
         num_rows, length = self.letters.shape
         dense = np.zeros(num_rows * (length + 1), np.int32)
         dense[self.insertions.place] = self.insertions.count
@@ -162,20 +214,20 @@ class Alignment(Content):
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The rows as in a3m, with their insertions."""
+        """The rows with their insertions, as in a3m."""
         num_rows, length = self.letters.shape
         row, column = np.divmod(self.insertions.places, length + 1)
         letters = np.insert(self.letters.ravel(), row * length + column, self.insertions.letters)
         return _split(letters, length + np.bincount(row, minlength=num_rows))
 
     def rows(self, picked: np.ndarray | Sequence[int] | slice) -> Alignment:
-        """The rows that a mask, a slice or an index array picks, in its order."""
+        """Return the rows that a mask, a slice or an index array picks, in its order."""
         numbers = np.arange(self.num_rows)[picked]
         row, column = np.divmod(self.insertions.places, self.letters.shape[1] + 1)
         begins = np.searchsorted(row, np.arange(self.num_rows + 1))
         counts = np.diff(begins)[numbers]
         ends = np.cumsum(counts)
-        # The insertions of one picked row follow each other, so each range counts up.
+        # The insertions of one row are adjacent, so each picked row is one ascending range.
         each = np.repeat(begins[numbers] - ends + counts, counts) + np.arange(counts.sum())
         places = np.repeat(np.arange(len(numbers)), counts) * (self.letters.shape[1] + 1)
         source = self.source
@@ -189,7 +241,7 @@ class Alignment(Content):
         )
 
     def columns(self, begin: int, end: int) -> Alignment:
-        """The columns begin … end − 1; insertions where the alignment is cut are left out."""
+        """Return the columns begin … end − 1, without insertions at the cuts."""
         length = self.letters.shape[1]
         row, column = np.divmod(self.insertions.places, length + 1)
         kept = (begin < column) & (column < end)
@@ -201,12 +253,12 @@ class Alignment(Content):
 
 
 def _small(numbers: Int[np.ndarray, " I"]) -> UInt[np.ndarray, " I"]:
-    """The same numbers in as few bytes as hold the largest."""
+    """The same numbers in the smallest type that holds the largest."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
 
 
 def _split(letters: UInt8[np.ndarray, ...], lengths: Int[np.ndarray, " S"]) -> tuple[str, ...]:
-    """Rows of these lengths, which follow each other in `letters`."""
+    """The rows of these lengths, one after the other in `letters`."""
     text = letters.tobytes().decode("ascii")
     ends = np.cumsum(lengths).tolist()
     return tuple(text[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
@@ -216,17 +268,17 @@ def _split(letters: UInt8[np.ndarray, ...], lengths: Int[np.ndarray, " S"]) -> t
 class Hit(Content):
     """One chain of a known structure, aligned to the query.
 
-    Scores that no search gave are None; they do not count in comparisons.
+    Unknown scores are None. Comparisons ignore scores.
 
     Attributes:
-        name: The template's entry and chain, such as `1abc_A`.
+        name: Entry and chain of the template, e.g. `1abc_A`.
         pairs: Pairs of (query residue, template residue), both counted from 0.
-        structure: The template's chain; None where only the alignment is known.
-        e_value: The search's E-value.
-        probability: The search's probability that the template is homologous, 0–1.
-        identity: Share of the aligned residues that are equal, 0–1.
-        coverage: Share of the query's residues that are aligned, 0–1.
-        release_date: The day of the entry's first release, such as `2005-11-20`.
+        structure: The chain of the template; None if only the alignment is known.
+        e_value: E-value of the search.
+        probability: Probability from the search that the template is homologous, 0–1.
+        identity: Fraction of the aligned residues that are equal, 0–1.
+        coverage: Fraction of the query's residues that are aligned, 0–1.
+        release_date: Date of the entry's first release, e.g. `2005-11-20`.
     """
 
     name: str
@@ -240,36 +292,42 @@ class Hit(Content):
 
     @property
     def chain(self) -> str:
-        """The template's chain: what follows the last `_` of its name."""
+        """The chain of the template: the part of its name after the last `_`."""
         return self.name.rpartition("_")[2]
 
     def known_structure(self) -> Structure:
-        """The structure.
+        """Return the structure.
 
         Raises:
-            InputError: There is none.
+            InputError: The hit has no structure.
         """
         if self.structure is None:
-            raise InputError(f"The template {self.name!r} has no structure", "give one")
+            raise InputError(f"The template {quoted(self.name)} has no structure", "give one")
         return self.structure
 
 
 @dataclass(frozen=True, eq=False)
 class Chain(Content):
-    """One polypeptide; `ids` has one chain name for every copy of it.
+    """One polypeptide and its copies.
 
-    Both alignments begin with its sequence, where letters of theirs may be X in it.
+    The first row of both alignments is the sequence, except that an X of the sequence may be any
+    letter there.
 
     Attributes:
         ids: Chain names, one per copy: at most `MAX_ID` ASCII letters and digits.
         sequence: One-letter codes of the 20 amino acids and X.
         alignment: The unpaired alignment, or None.
-        paired: Rows that may be paired with those of other chains by species, or None.
-        templates: Template hits with structures, best first; empty for none.
+        paired: Rows that may be paired with rows of other chains by species, or None.
+        templates: Template hits with structures, best first.
 
     Raises:
-        InputError: The ids or the sequence are something else, or an alignment begins with another
+        InputError: The ids or the sequence are invalid, or an alignment begins with another
             sequence.
+
+    Example:
+        >>> homodimer = Query("homodimer", (Chain(("A", "B"), "MKTAYIAKQR"),))
+        >>> homodimer.num_chains, homodimer.num_residues
+        (2, 20)
     """
 
     ids: tuple[str, ...]
@@ -284,11 +342,11 @@ class Chain(Content):
         sound = [isinstance(name, str) and _ID.fullmatch(name) for name in self.ids]
         if not sound or not all(sound):
             advice = f"give each copy one of at most {MAX_ID} letters and digits"
-            raise InputError(f"has the ids {list(self.ids)}", advice, where="A chain")
+            raise InputError(f"has the ids {quoted(list(self.ids))}", advice, where="A chain")
         place = f"Chain {self.ids[0]}"
         if not _SEQUENCE.fullmatch(self.sequence):
             advice = "write one-letter codes of the 20 amino acids and X, in upper case"
-            raise InputError(f"has the sequence {self.sequence[:40]!r}", advice, where=place)
+            raise InputError(f"has the sequence {quoted(self.sequence)}", advice, where=place)
         for kind, rows in (("paired", self.paired), ("unpaired", self.alignment)):
             if rows and (fault := self._fault(rows)):
                 what = f"has {kind} rows, the first of which {fault}"
@@ -310,24 +368,28 @@ class Chain(Content):
 
     @property
     def alignments(self) -> tuple[Alignment, ...]:
-        """The alignments that there are, the paired one first, as their rows are read."""
+        """The alignments of the chain, the paired one first, which is the order of reading."""
         return tuple(rows for rows in (self.paired, self.alignment) if rows is not None)
 
 
 @dataclass(frozen=True, eq=False)
 class Query(Content):
-    """One job: a name, its chains and, where the input file gave them, its seeds.
+    """One job: a name, its chains and its seeds.
 
     Attributes:
-        name: Names the results' folder: letters and digits, between them `.`, `_` and `-` too; at
-            most `MAX_NAME` characters.
-        chains: The polypeptides, in the order in which they are written out; at least one.
+        name: Name of the results' folder: letters and digits, and between them `.`, `_` and `-`;
+            at most `MAX_NAME` characters.
+        chains: The polypeptides in the order of the output; at least one.
         seeds: Random seeds, 0 … 2³² − 1; empty if the input gave none.
-        paired_by_row: Whether rows of the chains' `paired` alignments belong together by their
-            number (ColabFold's paired a3m), and not by their species.
+        paired_by_row: Whether the `paired` rows of different chains belong together by number (as
+            in ColabFold's paired a3m) instead of by species.
 
     Raises:
-        InputError: The name, the chains' ids or the seeds are something else.
+        InputError: The name, the chain ids or the seeds are invalid.
+
+    Example:
+        >>> Query("dimer", (Chain(("A",), "MKTAYI"), Chain(("B",), "MKV"))).num_residues
+        9
     """
 
     name: str
@@ -339,7 +401,7 @@ class Query(Content):
         object.__setattr__(self, "chains", tuple(self.chains))
         if not _NAME.fullmatch(self.name) or len(self.name) > MAX_NAME:
             raise InputError(
-                f"A query cannot be named {self.name!r}",
+                f"A query cannot be named {quoted(self.name)}",
                 f"use at most {MAX_NAME} letters and digits, '.', '_' and '-' between them",
             )
         place = f"Query {self.name}"
@@ -357,7 +419,7 @@ class Query(Content):
             whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
             if not whole or not 0 <= seed <= MAX_SEED:
                 advice = f"use whole numbers from 0 to {MAX_SEED}"
-                raise InputError(f"has the seed {seed!r}", advice, where=place)
+                raise InputError(f"has the seed {quoted(seed)}", advice, where=place)
         object.__setattr__(self, "seeds", tuple(dict.fromkeys(map(int, seeds))))
         if len(self.seeds) > MAX_SEEDS:
             advice = f"give at most {MAX_SEEDS}"
@@ -365,7 +427,7 @@ class Query(Content):
 
     @property
     def inputs_key(self) -> str:
-        """The content key of all that a prediction depends on: neither the name nor the seeds."""
+        """The content key of everything a prediction depends on except the name and the seeds."""
         return content_key([self.chains, self.paired_by_row])
 
     @property

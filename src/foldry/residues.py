@@ -1,12 +1,12 @@
 """Amino-acid chemistry: atom names, atom37 and atom14, rigid groups, chi angles.
 
-Residues are coded in the order ARNDCQEGHILKMFPSTWYV, 20 for anything else (X). `atom37` has one
-slot for every atom name, the same for all residues; `atom14` packs a residue's own atoms. Tables
-have 21 rows, the last for X, which has no atoms beyond the backbone's slots in atom37 tables.
+Residues are coded in the order ARNDCQEGHILKMFPSTWYV; 20 stands for anything else (X). `atom37` has
+one slot for every atom name, the same for all residues; `atom14` has only the atoms of a residue,
+without gaps. Tables have 21 rows, the last for X, which has no atoms.
 
 The eight rigid groups of a residue are the backbone, pre-omega, phi, psi and chi1–chi4
-(Jumper 2021, SI Table 2). The numbers, read from residues.json, are those of the official
-implementation (Apache-2.0); bond lengths and angles are Engh and Huber's.
+(Jumper 2021, SI Table 2). The numbers in residues.json are the ones of the official implementation
+(Apache-2.0); bond lengths and angles are from Engh and Huber.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ RESNAMES: Final = (*_RESIDUES, "UNK")
 RESNAME_TO_CODE: Final = {name: code for code, name in enumerate(RESNAMES)}
 
 HHBLITS_ORDER: Final = "ACDEFGHIKLMNPQRSTVWYX-"
-"""Letters in the order of HHblits' codes, in which the official pipeline stores alignments."""
+"""Letters in the order of the HHblits codes, in which the official pipeline stores alignments."""
 
 ATOM37: Final[tuple[str, ...]] = tuple(_DATA["atom37"])
 ATOM37_ORDER: Final = {name: index for index, name in enumerate(ATOM37)}
@@ -42,8 +42,8 @@ VAN_DER_WAALS_RADIUS: Final[dict[str, float]] = _DATA["van_der_waals_radius"]
 PEPTIDE_BOND: Final[dict[str, tuple[float, float]]] = {
     name: (ideal, deviation) for name, (ideal, deviation) in _DATA["peptide_bond"].items()
 }
-"""Ideal and standard deviation of the C–N `length` and `length_before_proline` (Å) and of the
-cosines `cos_ca_c_n` and `cos_c_n_ca` of its angles."""
+"""Ideal value and standard deviation of the C–N bond: `length` and `length_before_proline` (Å), and
+the cosines `cos_ca_c_n` and `cos_c_n_ca` of its angles."""
 
 N, CA, C, CB, O = (ATOM37_ORDER[name] for name in ("N", "CA", "C", "CB", "O"))  # noqa: E741
 
@@ -51,13 +51,13 @@ ATOM14: Final[tuple[tuple[str, ...], ...]] = (
     *(tuple(entry["atoms"]) for entry in _RESIDUES.values()),
     (),
 )
-"""The atoms that each residue has, by code, in atom14 order (no padding)."""
+"""By code: the atoms of a residue in atom14 order, without padding."""
 
 CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     *(tuple(map(tuple, entry["chis"])) for entry in _RESIDUES.values()),
     (),
 )
-"""The four atoms of each chi angle, by code."""
+"""By code: the four atoms of each chi angle."""
 
 
 def _ideals(name: str) -> tuple[dict[tuple[str, ...], tuple[float, float]], ...]:
@@ -68,9 +68,9 @@ def _ideals(name: str) -> tuple[dict[tuple[str, ...], tuple[float, float]], ...]
 
 
 BOND_LENGTHS: Final = _ideals("bonds")
-"""By code: ideal and standard deviation (Å) of each bond of two atoms (Engh and Huber 2001)."""
+"""By code: ideal length and standard deviation (Å) of each bond (Engh and Huber 2001)."""
 BOND_ANGLES: Final = _ideals("angles")
-"""By code: the same in degrees for each angle of three atoms, the second at its apex."""
+"""By code: ideal value and standard deviation (degrees) of each angle, its apex in the middle."""
 
 
 ATOM14_MASK: Final = np.zeros((21, 14), np.float32)
@@ -83,7 +83,7 @@ ATOM14_POSITION: Final = np.zeros((21, 14, 3), np.float32)
 ATOM14_RADIUS: Final = np.zeros((21, 14), np.float32)
 """Van der Waals radii, Å; 0 where the residue has no such atom."""
 ATOM14_SWAP: Final = np.tile(np.arange(14), (21, 1))
-"""For each atom14 slot, the slot that a 180° turn of a symmetric side chain maps it to."""
+"""For each atom14 slot, the slot to which a 180° turn of a symmetric side chain maps it."""
 CHI_MASK: Final = np.zeros((21, 4), np.float32)
 CHI_ATOM_INDICES: Final = np.zeros((21, 4, 4), np.int64)
 """atom37 indices [21, 4, 4] of the four atoms of each chi angle."""
@@ -115,7 +115,7 @@ ATOM14_AMBIGUOUS: Final = (np.arange(14) != ATOM14_SWAP).astype(np.float32)
 
 
 def _frame(x_axis: np.ndarray, y_direction: np.ndarray, origin: np.ndarray) -> np.ndarray:
-    """The 4×4 transform from a frame with this x-axis, xy-plane and origin to its parent."""
+    """Return the 4×4 transform from a frame with this x-axis, xy-plane and origin to its parent."""
     x = x_axis / np.linalg.norm(x_axis)
     y = y_direction - (y_direction @ x) * x
     y /= np.linalg.norm(y)
@@ -125,10 +125,10 @@ def _frame(x_axis: np.ndarray, y_direction: np.ndarray, origin: np.ndarray) -> n
 
 
 def _default_frames() -> np.ndarray:
-    """Transforms [21, 8, 4, 4] from each rigid group to its parent at torsion angle zero.
+    """Return transforms [21, 8, 4, 4] from each rigid group to its parent at torsion angle zero.
 
-    The parent of chi2–chi4 is the chi before it, of all others the backbone. Groups that a
-    residue lacks are all zero, as in the official tables.
+    The parent of chi2, chi3 and chi4 is the chi angle before it; the parent of every other group is
+    the backbone. Groups that a residue lacks are zero, as in the official tables.
     """
     frames = np.zeros((21, 8, 4, 4))
     for code, entry in enumerate(_RESIDUES.values()):
@@ -150,12 +150,12 @@ DEFAULT_FRAMES: Final = _default_frames()
 def atom14_distance_bounds(
     overlap_tolerance: float = 1.5, num_deviations: float = 12.0
 ) -> tuple[Float[np.ndarray, "21 14 14"], Float[np.ndarray, "21 14 14"]]:
-    """The least and greatest distance (Å) that two atoms of a residue may have (SI 1.9.11).
+    """Return the least and greatest distance (Å) allowed for atoms of a residue (SI 1.9.11).
 
-    Atoms one or two bonds apart may be off their ideal distance by `num_deviations` standard
-    deviations, those of two bonds propagated from lengths and angle. Others may overlap by
-    `overlap_tolerance` Å of the sum of their radii, and have no greatest distance: 1e10. Both
-    bounds are 0 where the residue has not both atoms.
+    Atoms one or two bonds apart may deviate from their ideal distance by `num_deviations` standard
+    deviations, which for two bonds are propagated from both lengths and the angle. Other atoms may
+    overlap by `overlap_tolerance` Å, and their greatest distance is 1e10. Both bounds are 0 if the
+    residue lacks one of the atoms.
     """
     pairs = ATOM14_MASK[:, :, None] * ATOM14_MASK[:, None] * (1 - np.eye(14))
     lower = pairs * (ATOM14_RADIUS[:, :, None] + ATOM14_RADIUS[:, None] - overlap_tolerance)
@@ -178,7 +178,7 @@ def atom14_distance_bounds(
 def _third_side(
     left: tuple[float, float], right: tuple[float, float], angle: tuple[float, float]
 ) -> tuple[float, float]:
-    """Length and standard deviation of the side across an angle (degrees), by the cosine rule."""
+    """Return length and deviation of the side opposite an angle (degrees), by the cosine rule."""
     (a, deviation_a), (b, deviation_b) = left, right
     gamma, deviation_gamma = np.radians(angle)
     length = np.sqrt(a * a + b * b - 2 * a * b * np.cos(gamma))
@@ -188,12 +188,17 @@ def _third_side(
 
 
 def encode_sequence(sequence: str) -> np.ndarray:
-    """Amino-acid codes [N] of one-letter codes; anything but the 20 becomes X (20)."""
+    """Return amino-acid codes [N] of one-letter codes; any letter but the 20 becomes X (20).
+
+    Example:
+        >>> encode_sequence("ARX").tolist()
+        [0, 1, 20]
+    """
     return np.array([RESTYPE_ORDER.get(letter, UNKNOWN) for letter in sequence], np.int64)
 
 
 def one_hot(msa: Integer[np.ndarray, "M N"], count: int) -> Float[np.ndarray, "M N K"]:
-    """One-hot letters; codes from `count` on are all 0."""
+    """Return one-hot letters; codes of `count` and above become zeros."""
     table = np.eye(GAP + 1, count, dtype=np.float32)
     letters: Float[np.ndarray, "M N K"] = table[msa]
     return letters

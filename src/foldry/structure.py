@@ -1,4 +1,4 @@
-"""Known or predicted atoms of one or more protein chains, as arrays."""
+"""Atoms of one or more protein chains, from experiment or prediction, as arrays."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from foldry.store.hashes import Content
 
 @dataclass(frozen=True, eq=False)
 class Structure(Content):
-    """Residues of all chains in one row, atoms in AlphaFold's atom37 order.
+    """Residues of all chains, one row each, with atoms in AlphaFold's atom37 order.
 
     Attributes:
-        name: What the structure is called, such as the file's stem.
+        name: Name of the structure, e.g. the stem of its file.
         aatype: Amino-acid codes in the order ARNDCQEGHILKMFPSTWYV, 20 for anything else.
-        residue_number: The author's residue numbers.
-        insertion_code: The author's insertion codes, `""` where there is none.
-        chain_id: The author's chain names.
+        residue_number: Residue numbers of the authors (`auth_seq_id`).
+        insertion_code: Insertion codes of the authors; `""` if there is none.
+        chain_id: Chain names of the authors (`auth_asym_id`).
         atom_positions: Å; zero where `atom_mask` is false.
         atom_mask: Which atoms are present.
         b_factor: Å², or pLDDT (0–100) for a prediction.
@@ -40,7 +40,7 @@ class Structure(Content):
 
     @property
     def sequence(self) -> str:
-        """One-letter codes of all residues, chains joined without a separator."""
+        """One-letter codes of all residues; chains are joined without a separator."""
         return "".join(RESTYPES_WITH_X[code] for code in self.aatype)
 
     @property
@@ -49,15 +49,20 @@ class Structure(Content):
         return tuple(dict.fromkeys(self.chain_id.tolist()))
 
     def select(self, keep: np.ndarray, name: str | None = None) -> Structure:
-        """The residues that a mask or an index array picks, in its order."""
+        """Return the residues that a mask or an index array selects, in its order."""
         arrays = (getattr(self, field.name)[keep] for field in fields(self)[1:])
         return Structure(self.name if name is None else name, *arrays)
 
     def chain(self, chain_id: str) -> Structure:
-        """The residues of one chain.
+        """Return the residues of one chain.
 
         Raises:
-            KeyError: There is no such chain.
+            KeyError: The structure has no such chain.
+
+        Example:
+            >>> from foldry.formats.coordinates import read_structure
+            >>> len(read_structure("examples/kunitz/1adz.cif").chain("A"))
+            63
         """
         if chain_id not in self.chains:
             raise KeyError(chain_id)

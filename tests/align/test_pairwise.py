@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.align.pairwise import BLOSUM62, GAP_EXTEND, GAP_OPEN, align_local
-from foldry.residues import RESTYPES
+from foldry.align.weights import row_weights
+from foldry.residues import GAP, RESTYPES
 
 MATRIX = substitution_matrices.load("BLOSUM62")
 ALIGNER = PairwiseAligner(
@@ -45,3 +46,24 @@ def test_score_is_the_best_and_the_pairs_reach_it(seed: int, length: int) -> Non
     gaps = steps[steps > 1] - 1
     cost = (GAP_OPEN + (gaps - 1) * GAP_EXTEND).sum()
     assert BLOSUM62[query[ours.pairs[:, 0]], template[ours.pairs[:, 1]]].sum() - cost == ours.score
+
+
+def test_a_row_counts_as_its_share_of_the_rows_like_it() -> None:
+    """Rows are alike if they agree in 80% of the residues of the shorter one."""
+    msa = np.array(
+        [
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+            [0, 1, 2, 3, 4, 5, 6, 7, 0, 0],  # 8 of 10 as the first
+            [9, 8, 7, 6, 5, 4, 3, 2, 1, 0],  # like none
+            [0, 1, 2, 3, 9, GAP, GAP, GAP, GAP, GAP],  # 4 of its 5 as the first two
+            [GAP] * 10,
+        ]
+    )
+    np.testing.assert_allclose(row_weights(msa), [1 / 3, 1 / 3, 1, 1 / 3, 0], rtol=1e-6)
+
+
+def test_a_query_of_gaps_alone_counts() -> None:
+    """A crop may have no residue of the query."""
+    msa = np.array([[GAP, GAP], [GAP, GAP], [0, 1]])
+    weights = row_weights(msa)
+    assert weights[0] > 0 and weights[1] == 0 and weights[2] > 0

@@ -233,7 +233,7 @@ def test_masking_keeps_to_its_shares() -> None:
     rng = np.random.default_rng(0)
     length, num_rows = 400, 500
     rows = np.zeros((num_rows, length), np.int64)
-    # The column's profile is half W (17), half gap, so each way of replacing can be told.
+    # The column's profile is half W (17), half gap, so each way of replacing can be recognized.
     column = np.where(np.arange(100)[:, None] % 2, 17, GAP) * np.ones(length, int)
     masked, bert_mask = mask_msa(rows, column, CONFIG, rng)
     count = bert_mask.sum()

@@ -8,7 +8,7 @@ import pytest
 from foldry.errors import InputError
 from foldry.features.config import FeatureConfig
 from foldry.features.msa import draw_msa
-from foldry.features.pipeline import make_features
+from foldry.features.pipeline import check_chains, make_features
 from foldry.query import Alignment, Chain, Hit, Query
 from foldry.structure import Structure
 
@@ -70,3 +70,9 @@ def test_templates_are_read_only_by_models_that_have_them() -> None:
     assert templates.aatype.tolist() == [list(range(6))] * 2
     without = FeatureConfig(num_msa=4, num_extra_msa=4, num_templates=0)
     assert make_features(query, without, 0).templates is None
+
+
+def test_a_chain_without_a_known_amino_acid_is_refused() -> None:
+    query = Query("q", (Chain(("A",), "MKT"), Chain(("B",), "XXX")))
+    with pytest.raises(InputError, match="Chain B of q has no amino acid but X: give at least one"):
+        check_chains(query, FeatureConfig(4, 4, num_templates=0, pad_templates=True))

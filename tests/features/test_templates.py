@@ -139,7 +139,7 @@ def torn() -> Structure:
 @pytest.mark.parametrize(
     ("template", "pairs", "said"),
     [
-        (structure(SEQUENCE), [[70, 0]], "count from 0 to 69 in the query"),
+        (structure(SEQUENCE), [[70, 0]], "use 0 to 69 in the query"),
         (structure(SEQUENCE), [[0, -1]], "does not exist"),
         (structure(SEQUENCE), [[i, i] for i in range(4)], "no coordinates"),
         (torn(), [[i, i] for i in range(20)], "residue 41"),

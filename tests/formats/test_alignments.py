@@ -29,7 +29,7 @@ LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 def stockholm_rows(draw: st.DrawFn) -> list[str]:
     """Rows of equal length; the first has at least one letter."""
     length = draw(st.integers(1, 12))
-    row = st.text(alphabet=LETTERS + "--", min_size=length, max_size=length)
+    row = st.text(alphabet=LETTERS + "--..", min_size=length, max_size=length)
     rows = draw(st.lists(row, min_size=1, max_size=6))
     return ["A" + rows[0][1:], *rows[1:]]
 
@@ -62,7 +62,8 @@ def test_fasta_counts_lines() -> None:
 def test_stockholm_agrees_with_biopython_and_counts_deletions(rows: list[str]) -> None:
     text = stockholm(rows)
     alignment = parse_stockholm(text)
-    theirs = [str(record.seq) for record in AlignIO.read(io.StringIO(text), "stockholm")]
+    records = AlignIO.read(io.StringIO(text), "stockholm")
+    theirs = [str(record.seq).replace(".", "-") for record in records]
     columns = [index for index, letter in enumerate(theirs[0]) if letter != "-"]
     assert list(alignment.sequences) == ["".join(row[i] for i in columns) for row in theirs]
     for row, deletions in zip(theirs, alignment.deletions, strict=True):
@@ -92,6 +93,27 @@ def test_texts_keep_the_alignment(rows: list[str], number: int) -> None:
     dense = parse_stockholm(remove_empty_columns(text))
     assert dense.sequences == whole.sequences
     np.testing.assert_array_equal(dense.deletions, whole.deletions)
+
+
+def test_a_point_is_a_gap_in_stockholm() -> None:
+    points = parse_stockholm("q MK..TA\nr .KaAT.\n//\n")
+    assert points == parse_stockholm("q MK--TA\nr -KAAT-\n//\n")
+    assert points.texts == ("MKTA", "-KaaT-")
+
+
+@pytest.mark.parametrize("end", ["\n", " \t\n", "//\n"])
+def test_a_name_occurs_once_in_a_block_of_stockholm(end: str) -> None:
+    twice = "# STOCKHOLM 1.0\nq MK\nr M-\n# a comment\n#=GC RF xx\nq TA\nr TA\n//\n"
+    with pytest.raises(InputError, match=r"x\.sto, line 6, has the name 'q' for the second time"):
+        parse_stockholm(twice, "x.sto")
+    apart = parse_stockholm(twice.replace("xx\n", f"xx\n{end}"), "x.sto")
+    assert apart.sequences == ("MKTA", "M-TA")
+
+
+def test_annotations_without_values_are_ignored() -> None:
+    text = "# STOCKHOLM 1.0\n#=GS\n#=GS q\n#=GS q DE\nq MK\nr M-\n//\n"
+    assert stockholm_to_a3m(text) == ">q \nMK\n>r \nM-\n"
+    assert parse_stockholm(truncate_stockholm(text, 1)).sequences == ("MK",)
 
 
 def test_remove_empty_columns() -> None:

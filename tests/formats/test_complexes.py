@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.formats.a3m import parse_complex_a3m
+from foldry.formats.sequence import safe_name
 from foldry.inputs.queries import read_queries, stoichiometry
 from foldry.query import Chain, Query
 
@@ -166,7 +167,7 @@ def test_one_record_of_a_file_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_a_bad_record_of_a_complex_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 3, has no sequence"):
+    with pytest.raises(InputError, match="line 4, has no sequence"):
         read(tmp_path, "q.fasta", ">one\nMKTA\n>two\nWCY:\n", together=True)
 
 
@@ -182,3 +183,9 @@ def test_a_bad_record_of_a_complex_is_named(tmp_path: Path) -> None:
 def test_stoichiometry(sequences: tuple[str, ...], expected: str) -> None:
     chains = tuple(Chain((str(number),), s) for number, s in enumerate(sequences))
     assert stoichiometry(Query("q", chains)) == expected
+
+
+@pytest.mark.parametrize("name", ["", "...", "_-_", "/"])
+def test_a_name_of_which_nothing_is_left_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="cannot name a file"):
+        safe_name(name, "q.fasta")

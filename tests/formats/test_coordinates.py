@@ -6,6 +6,7 @@ import gzip
 import io
 import re
 import tempfile
+import time
 import warnings
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
+from foldry.formats.binarycif import _unpack
 from foldry.formats.coordinates import (
     parse_deposition,
     parse_structure,
@@ -27,6 +29,7 @@ from foldry.formats.coordinates import (
 )
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, CA
 from foldry.structure import Structure
+from tests.formats.test_binarycif import ascending, integers, named_file, run, texts
 
 EXAMPLES = sorted((Path(__file__).resolve().parents[2] / "examples").glob("*/*.cif"))
 
@@ -236,6 +239,75 @@ def test_too_many_residues_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         parse_structure(HARD.encode(), "x.pdb")
 
 
+def test_more_chains_or_models_than_gemmi_compares_are_refused() -> None:
+    parts = "\n".join([ONE_ATOM, "TER"] * 20_000)
+    with pytest.raises(InputError, match="more than 10000 chains"):
+        parse_structure(parts.encode(), "x.pdb")
+    whole = changed_cif("id", "1").decode()
+    [row] = re.findall(r"^ATOM 1 .*\n", whole, re.MULTILINE)
+    model = row.rsplit(" ", 1)[0]
+    rows = "".join(f"{model} {number}\n" for number in range(20_000))
+    with pytest.raises(InputError, match="more than 10000 models"):
+        parse_structure(whole.replace(row, rows).encode(), "x.cif")
+
+
+def test_many_chains_of_one_name_are_read_quickly() -> None:
+    parts = "\n".join([ONE_ATOM, "TER"] * 5000)
+    started = time.process_time()
+    assert len(parse_structure(parts.encode(), "x.pdb").chains) == 5000
+    assert time.process_time() - started < 3
+
+
+def test_a_sequence_in_many_chains_is_not_laid_out_without_limit() -> None:
+    chains = 100
+    numbers = range(1, 5001)
+    head = "data_x\nloop_\n_entity.id\n_entity.type\n1 polymer\n"
+    poly = "loop_\n_entity_poly.entity_id\n_entity_poly.type\n1 polypeptide(L)\n"
+    monomers = "".join(f"1 {number} ALA\n" for number in numbers)
+    sequence = "loop_\n" + "".join(
+        f"_entity_poly_seq.{name}\n" for name in ("entity_id", "num", "mon_id")
+    )
+    asym = "loop_\n_struct_asym.id\n_struct_asym.entity_id\n"
+    asyms = "".join(f"C{chain} 1\n" for chain in range(chains))
+    tags = "group_PDB id type_symbol label_atom_id label_alt_id label_comp_id label_asym_id "
+    tags += "label_entity_id label_seq_id Cartn_x Cartn_y Cartn_z auth_seq_id auth_asym_id"
+    site = "loop_\n" + "".join(f"_atom_site.{tag}\n" for tag in tags.split())
+    atoms = "".join(
+        f"ATOM {chain} C CA . ALA C{chain} 1 1 {chain} 2 3 1 C{chain}\n" for chain in range(chains)
+    )
+    text = head + poly + sequence + monomers + asym + asyms + site + atoms
+    assert len(parse_structure(text.encode(), "x.cif")) == chains
+    with pytest.raises(InputError, match=r"more than \d+ residues"):
+        parse_deposition(text.encode(), "x.cif")
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.pdb.gz"
+    path.write_bytes(gzip.compress((ONE_ATOM + "\n").encode() * 1_000_000))
+    for read in (read_structure, read_deposition):
+        with pytest.raises(InputError, match="more than 8 MiB after decompression"):
+            read(path)
+
+
+def test_a_small_binarycif_of_many_residues_is_refused() -> None:
+    rows = 200_000
+    columns = {
+        "group_PDB": "ATOM", "type_symbol": "C", "label_atom_id": "CA", "label_comp_id": "ALA",
+        "label_asym_id": "A", "label_entity_id": "1",
+        "Cartn_x": "1", "Cartn_y": "2", "Cartn_z": "3", "auth_asym_id": "A", "label_alt_id": "A",
+    }  # fmt: skip
+    data = named_file(
+        {
+            name: texts(value, integers(0, len(value)), run(0, rows))
+            for name, value in columns.items()
+        }
+        | {name: ascending(rows) for name in ("id", "auth_seq_id", "label_seq_id")}
+    )
+    assert len(data) < 10_000
+    with pytest.raises(InputError, match=r"more than 1\d+ residues"):
+        parse_structure(data, "x.bcif")
+
+
 def test_seqres_is_laid_on_the_residues_seen() -> None:
     deposition = parse_deposition(HARD.encode(), "hard.pdb")
     assert deposition.chain_to_seqres == {"A": "GAMRG"}
@@ -268,10 +340,106 @@ def test_a_deposition_without_entities_has_the_residues_seen() -> None:
         ),
     ],
 )
-def test_what_is_no_coordinate_is_named_with_its_line(line: str, field: str) -> None:
+def test_what_is_not_a_coordinate_is_named_with_its_line(line: str, field: str) -> None:
     text = f"REMARK\n{line}\n"
     with pytest.raises(InputError, match=f"bad.pdb, line 2, has {field}.* is not a coordinate"):
         parse_structure(text.encode(), "bad.pdb")
+
+
+ONE_ATOM = "ATOM      1  CA  ALA A   1      11.639   6.071  -5.147  1.00 20.00           C  "
+
+
+@pytest.mark.parametrize(
+    ("start", "field", "kind"),
+    [
+        (22, "    ", "residue number"),
+        (22, " 1x ", "residue number"),
+        (22, " 1.5", "residue number"),
+        (22, "A00-", "residue number"),
+        (54, " x.00 ", "occupancy"),
+        (54, "   nan", "occupancy"),
+        (60, "******", "B factor"),
+        (60, "   inf", "B factor"),
+    ],
+)
+@pytest.mark.parametrize("record", ["ATOM  ", "HETATM", "Atom  "])
+def test_a_field_that_is_not_a_number_is_named_with_its_line(
+    record: str, start: int, field: str, kind: str
+) -> None:
+    bad = record + ONE_ATOM[6:start] + field + ONE_ATOM[start + len(field) :]
+    columns = f"columns {start + 1} to {start + len(field)}"
+    for read in (parse_structure, parse_deposition):
+        with pytest.raises(InputError, match=f"x.pdb, line 2, has .* in {columns}.* {kind}: fix"):
+            read(f"{ONE_ATOM}\n{bad}\n".encode(), "x.pdb")
+
+
+@pytest.mark.parametrize(
+    ("number", "means"), [("1   ", 1), ("  -3", -3), ("9999", 9999), ("A000", 10_000)]
+)
+def test_residue_numbers_of_pdb_files(number: str, means: int) -> None:
+    text = ONE_ATOM[:22] + number + ONE_ATOM[26:]
+    for end in (60, 80):  # the B factor may be left out
+        assert parse_structure(text[:end].encode(), "x.pdb").residue_number.tolist() == [means]
+
+
+def test_a_model_without_a_number_is_named_with_its_line() -> None:
+    text = f"MODEL        x\n{ONE_ATOM}\nENDMDL\n"
+    with pytest.raises(InputError, match=r"line 1, has 'x' in columns 6 to 14.* a model number"):
+        parse_structure(text.encode(), "x.pdb")
+    assert len(parse_structure(text.replace("x", " ").encode(), "x.pdb")) == 1
+
+
+def changed_cif(column: str, value: str, row: int | None = 0) -> bytes:
+    """The hard file as mmCIF with another value in a row, or in all rows, of a column."""
+    document = gemmi.read_pdb_string(HARD).make_mmcif_document()
+    for number, cell in enumerate(document.sole_block().find([f"_atom_site.{column}"])):
+        if row is None or number == row:
+            cell[0] = value
+    return document.as_string().encode()
+
+
+@pytest.mark.parametrize("value", ["x", "1..5", "nan", "'1'", "1e"])
+@pytest.mark.parametrize(
+    "column",
+    ["Cartn_x", "Cartn_z", "occupancy", "B_iso_or_equiv", "label_seq_id", "pdbx_PDB_model_num"],
+)
+def test_a_value_of_mmcif_that_is_not_a_number_is_named(column: str, value: str) -> None:
+    with pytest.raises(InputError, match=f"x.cif, atom 3, has .* in {column}, which is not"):
+        parse_structure(changed_cif(column, value, 2), "x.cif")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("Cartn_y", "?", "atom 1, has '[?]' in Cartn_y, which is not a coordinate"),
+        ("Cartn_y", "1e999", "without finite coordinates or B factor in residue 10 of chain A"),
+        ("B_iso_or_equiv", "9" * 400, "without finite coordinates or B factor in residue 10"),
+        ("auth_seq_id", "?", "has a residue without a number in chain 'A'"),
+        ("auth_seq_id", ".", "has a residue without a number in chain 'A'"),
+        ("auth_seq_id", "x", "atom 1, has 'x' in auth_seq_id, which is not a residue number"),
+        ("auth_seq_id", "99999999999", "which is not a residue number"),
+        ("label_seq_id", "99999999999", "which is not a residue number"),
+        ("pdbx_PDB_model_num", "?", "which is not a model number"),
+        ("pdbx_PDB_ins_code", "1.5", "is a damaged structure file"),
+        ("label_atom_id", "9" * 5000, "is a damaged structure file"),
+        ("pdbx_PDB_ins_code", "\u200b" * 3, "is a damaged structure file"),
+    ],
+)
+def test_one_blank_or_odd_value_of_mmcif_is_refused(column: str, value: str, says: str) -> None:
+    for read in (parse_structure, parse_deposition):
+        with pytest.raises(InputError, match=says) as caught:
+            read(changed_cif(column, value), "x.cif")
+        assert len(str(caught.value)) < 400 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("value", ["?", "."])
+@pytest.mark.parametrize(
+    "column", ["occupancy", "B_iso_or_equiv", "label_seq_id", "pdbx_PDB_model_num"]
+)
+def test_a_column_of_mmcif_without_values_is_read(column: str, value: str) -> None:
+    structure = parse_structure(changed_cif(column, value, None), "x.cif")
+    assert structure.sequence == "AMR"
+    assert np.isfinite(structure.b_factor).all() and structure.residue_number.dtype == np.int64
 
 
 def test_the_resolution_needs_no_other_column() -> None:
@@ -327,6 +495,15 @@ def test_chains_of_one_name_that_nothing_parts_are_refused(residue: str) -> None
         parse_structure("\n".join(lines).encode(), "x.pdb")
 
 
+@pytest.mark.parametrize("field", ["chain", "insertion code"])
+def test_unprintable_letters_of_a_file_are_escaped_in_messages(field: str) -> None:
+    chain, code = ("\x1b", " ") if field == "chain" else ("A", "\x1b")
+    twice = "\n".join([f"{ONE_ATOM[:21]}{chain}   1{code}{ONE_ATOM[27:]}"] * 2)
+    with pytest.raises(InputError, match="twice") as caught:
+        parse_structure(twice.encode(), "x.pdb")
+    assert str(caught.value).isprintable() and r"\x1b" in str(caught.value)
+
+
 @pytest.mark.parametrize("number", [1, 3])
 def test_two_proteins_under_one_author_s_name_in_mmcif(number: int) -> None:
     second = trace("B", [number, number + 1], "ALA", 20)
@@ -355,13 +532,14 @@ def test_models_are_counted_from_zero() -> None:
 
 @st.composite
 def structures(draw: st.DrawFn) -> Structure:
-    """One or two chains with atoms as PDB's columns can hold them."""
+    """One or two chains with atoms as PDB's columns can hold them, some residues without any."""
     length = draw(st.integers(1, 6))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
-    aatype = rng.integers(0, 20, length)
+    aatype = rng.integers(0, 21, length)
     mask = (ATOM37_MASK[aatype] > 0) & (rng.random((length, 37)) < 0.8)
-    mask[:, CA] = True
+    mask[:, CA] = rng.random(length) < draw(st.sampled_from([0.8, 1.0]))
+    mask[draw(st.integers(0, length - 1)), CA] = True
     return Structure(
         name="x",
         aatype=aatype,
@@ -378,10 +556,11 @@ def structures(draw: st.DrawFn) -> Structure:
 @given(structures())
 def test_pdb_is_read_back(structure: Structure) -> None:
     back = parse_structure(to_pdb(structure).encode(), "x.pdb")
+    structure = structure.select(structure.atom_mask.any(axis=1))
     arginine = structure.aatype == 1  # NH1 and NH2 may have changed places
-    for name in ("aatype", "residue_number", "chain_id", "atom_mask"):
+    for name in ("aatype", "residue_number", "chain_id"):
         np.testing.assert_array_equal(getattr(back, name), getattr(structure, name))
-    for name in ("atom_positions", "b_factor"):
+    for name in ("atom_mask", "atom_positions", "b_factor"):
         one, other = getattr(structure, name), getattr(back, name)
         np.testing.assert_array_equal(one[~arginine], other[~arginine])
 
@@ -491,3 +670,16 @@ def test_pdb_as_recorded(parity_dir: Path) -> None:
     np.testing.assert_array_equal(
         mmcif.atom_positions.astype(np.float32), recorded["from_mmcif/atom_positions"]
     )
+
+
+def test_packed_integers_beyond_both_ends_of_their_type() -> None:
+    packed = np.array([127, 3, -128, -2, 127, 127, 0, 5], np.int8)
+    assert _unpack(packed, 1, unsigned=False).tolist() == [130, -130, 254, 5]
+    packed = np.array([255, 255, 1, 128], np.uint8)
+    assert _unpack(packed, 1, unsigned=True).tolist() == [511, 128]
+
+
+def test_an_entry_without_a_protein_is_refused() -> None:
+    water = "HETATM    1  O   HOH A   1       0.000   0.000   0.000  1.00  0.00           O\nEND\n"
+    with pytest.raises(InputError, match="has no protein"):
+        parse_deposition(water.encode(), "water.pdb")

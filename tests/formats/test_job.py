@@ -14,6 +14,7 @@ from foldry.features.templates import align_template
 from foldry.formats.a3m import parse_complex_a3m
 from foldry.formats.coordinates import parse_structure, read_structure, to_pdb
 from foldry.formats.job import job_json, parse_jobs
+from foldry.formats.table import read_table
 from foldry.query import Alignment, Chain, Hit, Query
 from foldry.structure import Structure
 from tests.conftest import ROOT
@@ -82,12 +83,12 @@ ALIGNMENT = Alignment.of(["q", "tr|A|A_HUMAN OX=9606", ""], ["MKT", "aM-acTxy", 
 def test_a_query_is_read_as_it_was_written(query: Query) -> None:
     assert again(query) == query
     assert job_json(again(query)) == job_json(query)
-    # The order of keys and the space between them tell nothing.
+    # The order of keys and the space between them do not matter.
     other = json.dumps(dict(reversed(json.loads(job_json(query)).items())))
     assert parse_jobs(f"[{other}]", HERE) == [query]
 
 
-def test_what_is_written_is_alphafold_3s() -> None:
+def test_the_written_json_is_alphafold_3s() -> None:
     query = Query("q", (Chain(("A", "B"), "MKT", ALIGNMENT, None, (hit(),)), Chain(("C",), "GG")))
     job = json.loads(job_json(query))
     assert (job["dialect"], job["version"], job["name"], job["modelSeeds"]) == (
@@ -105,7 +106,7 @@ def test_what_is_written_is_alphafold_3s() -> None:
     assert second == {"id": "C", "sequence": "GG"}
     [template] = first["templates"]
     assert (template["queryIndices"], template["templateIndices"]) == ([0, 2], [3, 0])
-    with pytest.raises(InputError, match="which JSON cannot say"):
+    with pytest.raises(InputError, match="which JSON cannot express"):
         job_json(Query("by_row", tuple(parse_complex_a3m(COMPLEX)), paired_by_row=True))
 
 
@@ -182,7 +183,7 @@ def test_templates_of_other_texts_have_the_entrys_name() -> None:
         ),
     ],
 )
-def test_what_a_job_must_not_say(keys: dict[str, object], said: str) -> None:
+def test_invalid_jobs_are_refused(keys: dict[str, object], said: str) -> None:
     job = json.loads(job_json(Query("q", (Chain(("A",), "MKT"),)))) | keys
     with pytest.raises(InputError, match=said):
         parse_jobs(json.dumps(job), HERE)
@@ -192,3 +193,12 @@ def test_a_hit_without_structure_is_not_written() -> None:
     chain = Chain(("A",), "MKT", templates=(replace(hit(), structure=None),))
     with pytest.raises(InputError, match="no structure"):
         job_json(Query("q", (chain,)))
+
+
+def test_the_columns_of_a_table_may_have_no_name(tmp_path: Path) -> None:
+    """Spreadsheets write empty rows and columns too."""
+    table = tmp_path / "a.csv"
+    table.write_text(",,\nid,,sequence\n\na,,MK\n")
+    columns, rows = read_table(table)
+    assert columns == ["id", "", "sequence"]
+    assert list(rows) == [(4, {"id": "a", "": "", "sequence": "MK"})]

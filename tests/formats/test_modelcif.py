@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldry.formats.coordinates import parse_structure
+from foldry.errors import InputError
+from foldry.formats.coordinates import parse_deposition, parse_structure
 from foldry.formats.modelcif import ChainMetric, ModelRecord, Step, to_modelcif
 from foldry.measures import MEASURES
 from foldry.query import Chain, Hit, Query
-from foldry.residues import ATOM37, RESTYPE_ORDER
+from foldry.residues import ATOM37, ATOM37_MASK, RESTYPE_ORDER
 from foldry.structure import Structure
 
 PLDDT = np.array([97.123, 88.5, 61.07, 42.0, 91.4])
@@ -171,6 +172,60 @@ def test_measures_of_chains_are_read_back() -> None:
             for k, chain in enumerate("ABC")
         },
     }
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[Query, Structure]:
+    """One to three chains of one to five letters, some of whose residues have no atoms."""
+    letters = st.text("ACDEFGHIKLMNPQRSTVWYX", min_size=1, max_size=5)
+    sequences = draw(st.lists(letters, min_size=1, max_size=3))
+    names = draw(st.permutations(["A", "B", "AA", "7", "xyz"]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sequence = "".join(sequences)
+    aatype = np.array([RESTYPE_ORDER[letter] for letter in sequence])
+    mask = (ATOM37_MASK[aatype] > 0) & (rng.random((len(sequence), 37)) < 0.8)
+    backbone = np.isin(np.arange(37), [0, 1, 2, 4])
+    mask |= (aatype == RESTYPE_ORDER["X"])[:, None] & backbone
+    mask &= rng.random((len(sequence), 1)) < draw(st.sampled_from([0.7, 1.0]))
+    structure = Structure(
+        name="x",
+        aatype=aatype,
+        residue_number=np.concatenate([np.arange(1, len(each) + 1) for each in sequences]),
+        insertion_code=np.full(len(sequence), ""),
+        chain_id=np.repeat(names[: len(sequences)], [len(each) for each in sequences]),
+        atom_positions=rng.uniform(-999, 999, (len(sequence), 37, 3)).round(3) * mask[..., None],
+        atom_mask=mask,
+        b_factor=rng.uniform(0, 100, (len(sequence), 1)).round(3) * mask,
+    )
+    chains = zip(names, sequences, strict=False)
+    return Query("x", tuple(Chain((name,), each) for name, each in chains)), structure
+
+
+@settings(max_examples=50, deadline=None)
+@given(predictions())
+def test_what_is_written_is_read_back(prediction: tuple[Query, Structure]) -> None:
+    query, structure = prediction
+    text = to_modelcif(query, structure, record(len(structure))).encode()
+    seen = structure.select(structure.atom_mask.any(axis=1))
+    if not len(seen):
+        with pytest.raises(InputError, match="has no atoms"):
+            parse_structure(text, "x.cif")
+        return
+    back, deposition = parse_structure(text, "x.cif"), parse_deposition(text, "x.cif")
+    arginine = seen.aatype == RESTYPE_ORDER["R"]  # NH1 and NH2 may have changed places
+    for name in ("aatype", "residue_number", "insertion_code", "chain_id"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(seen, name))
+    for name in ("atom_mask", "atom_positions", "b_factor"):
+        one, other = getattr(back, name), getattr(seen, name)
+        np.testing.assert_array_equal(one[~arginine], other[~arginine])
+    for chain in query.chains:
+        [name] = chain.ids
+        if name in seen.chains:
+            assert deposition.chain_to_seqres[name] == chain.sequence
+            np.testing.assert_array_equal(
+                deposition.chains[name].atom_mask.any(axis=1),
+                structure.chain(name).atom_mask.any(axis=1),
+            )
 
 
 NASTY = st.text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -41,24 +42,49 @@ def test_every_form(tmp_path: Path, text: str) -> None:
     [
         ("", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_001, "more lists than a PAE file"),
         ("[]", "no square matrix"),
         ("7", "no square matrix"),
         ('{"plddt": [1]}', "no square matrix"),
         ('{"pae": []}', "no square matrix"),
-        ('{"pae": [[1, 2]]}', "no square matrix"),
-        ('{"pae": [[1, 2], [3]]}', "no square matrix"),
-        ('{"pae": [["one"]]}', "no square matrix"),
+        ('{"pae": [[1, 2]]}', "row 1, has 2 values where the matrix has 1 rows"),
+        ('{"pae": [[1, 2], [3]]}', "row 2, has 1 values where the matrix has 2 rows"),
+        ('{"pae": [[1, 2], 3]}', "row 2, has 3 where the matrix has 2 rows"),
+        ('{"pae": [["one"]]}', "row 1, column 1, has 'one', which is not a number from 0 up"),
+        ('{"pae": [[0, "1.5"], [1, 0]]}', "row 1, column 2, has '1.5', which is not a number"),
+        ('{"pae": [[0, null], [1, 0]]}', "row 1, column 2, has None, which is not a number"),
+        ('{"pae": [[0, 1], [true, 0]]}', "row 2, column 1, has True, which is not a number"),
+        ('{"pae": [[[1]]]}', "row 1, column 1, has .*, which is not a number"),
         ('{"pae": {"a": 1}}', "no square matrix"),
-        ('{"pae": [[NaN]]}', "from 0 up"),
-        ('{"pae": [[-1]]}', "from 0 up"),
+        ('{"pae": [[NaN]]}', "row 1, column 1, has nan, which is not a number from 0 up"),
+        ('{"pae": [[0, 1], [Infinity, 0]]}', "row 2, column 1, has inf"),
+        ('{"pae": [[1e300]]}', "row 1, column 1, has 1e[+]300"),
+        ('{"pae": [[1' + "0" * 400 + "]]}", "row 1, has 1000.*, which is not a number from 0 up"),
+        ('{"pae": [[-1]]}', "row 1, column 1, has -1, which is not a number from 0 up"),
+        (json.dumps({"pae": [[0]] * 20_001}), "no square matrix"),
+        (json.dumps([[]] * 100_000), "more lists than a PAE file"),
+        (json.dumps([{}] * 1001), "more lists than a PAE file"),
         (json.dumps(LONG | {"residue1": [10**9] * 9}), "no square matrix"),
-        (json.dumps(LONG | {"residue1": [1] * 9, "residue2": [1] * 9}), "from 0 up"),
+        (json.dumps(LONG | {"residue1": [1.0] * 9}), "no square matrix"),
+        (json.dumps(LONG | {"residue1": 1}), "no square matrix"),
+        (json.dumps({name: [] for name in LONG}), "no square matrix"),
+        (
+            json.dumps(LONG | {"residue1": [1] * 9, "residue2": [1] * 9}),
+            "row 1, column 2, has None, which is not a number from 0 up",
+        ),
         (json.dumps(LONG | {"distance": [1, 2]}), "no square matrix"),
     ],
 )
-def test_what_is_none(tmp_path: Path, text: str, says: str) -> None:
+def test_what_is_not_a_matrix_is_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "pae.json"
     path.write_text(text)
     with pytest.raises(InputError, match=says) as caught:
         read_pae(path)
     assert "pae.json" in str(caught.value)
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pae.json.gz"
+    path.write_bytes(gzip.compress(b"1," * (40 << 20), 1))
+    with pytest.raises(InputError, match="more than 64 MiB after decompression"):
+        read_pae(path)

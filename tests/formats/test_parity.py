@@ -20,7 +20,6 @@ from foldry.formats.stockholm import (
 )
 from foldry.query import Alignment
 
-pytestmark = pytest.mark.parity
 Recorded = dict[str, np.ndarray]
 
 
@@ -43,21 +42,28 @@ def assert_equal(alignment: Alignment, recorded: Recorded, key: str) -> None:
     np.testing.assert_array_equal(alignment.deletions, recorded[f"{key}/deletion_matrix"])
 
 
+@pytest.mark.parity
 def test_alignments(parsers: Recorded) -> None:
     assert_equal(parse_stockholm(text(parsers["in_sto"])), parsers, "sto")
     assert_equal(parse_stockholm(text(parsers["in_mgnify_sto"])), parsers, "mgnify")
     assert_equal(parse_a3m(text(parsers["in_a3m"])), parsers, "a3m")
 
 
+@pytest.mark.parity
 def test_stockholm_texts(parsers: Recorded) -> None:
     sto = text(parsers["in_sto"])
     assert deduplicate_stockholm(sto) == text(parsers["sto_dedup"])
     assert remove_empty_columns(sto) == text(parsers["sto_noemptycol"])
     assert stockholm_to_a3m(sto) == text(parsers["sto_to_a3m"])
-    assert stockholm_to_a3m(sto, max_rows=5) == text(parsers["sto_to_a3m_max5"])
-    assert truncate_stockholm(sto, 7) == text(parsers["sto_truncated7"])
+    limited = [key for key in parsers if re.fullmatch(r"sto_(to_a3m_max|truncated)\d+", key)]
+    assert len(limited) >= 2
+    for key in limited:
+        limit = int(re.sub(r"\D+3m|\D", "", key))
+        short = stockholm_to_a3m(sto, limit) if "a3m" in key else truncate_stockholm(sto, limit)
+        assert short == text(parsers[key])
 
 
+@pytest.mark.parity
 def test_hits(parsers: Recorded, parity_dir: Path) -> None:
     records = parse_hhr(text(parsers["in_hhr"]))
     assert [record.title.encode() for record in records] == parsers["hhr/name"].tolist()
@@ -80,17 +86,58 @@ def test_hits(parsers: Recorded, parity_dir: Path) -> None:
             np.testing.assert_array_equal(records[number].hit.pairs, pairs)
 
 
+HIT = """No 1
+>1ABC_A Some protein
+Probab=99.93  E-value=1.1e-30  Score=190  Aligned_cols=4  Identities=81%  Sum_probs=3.1
+
+Q q                 1 MK-TA    4 (22)
+T 1ABC_A            3 MKATA    7 (30)
+"""
+
+
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        ("=1.1e-30", "=1.1e--30"),
+        ("=1.1e-30", "=:,-"),
+        ("=99.93", "=9.9.3"),
+        ("=99.93", "=" + "9" * 5000),
+        ("Aligned_cols=4", "Aligned_cols=" + "4" * 5000),
+        ("   3 MKATA", f" {'3' * 5000} MKATA"),
+        ("   3 MKATA", "   ३ MKATA"),
+        ("4  Identities", "0  Identities"),
+        ("-TA    4", "TA    4"),
+        (HIT[5:], ""),
+        (HIT[5:], HIT[5:].replace("MK-TA", "-----").replace("cols=4", "cols=0")),
+    ],
+)
+def test_a_damaged_number_is_refused(whole: str, damaged: str) -> None:
+    [record] = parse_hhr(HIT)
+    assert record.hit.pairs.tolist() == [[0, 0], [1, 1], [2, 3], [3, 4]]
+    assert (record.hit.e_value, record.sum_probs, record.begins) == (1.1e-30, 3.1, (0, 2))
+    with pytest.raises(InputError, match=r"x\.hhr, hit 1, has"):
+        parse_hhr(HIT.replace(whole, damaged), "x.hhr")
+
+
+def test_a_file_without_hits_has_none() -> None:
+    head = "Query         q\nMatch_columns 22\n\n No Hit      Prob E-value\n\nDone!\n"
+    assert parse_hhr(head) == parse_hhr("") == []
+
+
+@pytest.mark.parity
 def test_a_damaged_hit_is_refused(parsers: Recorded) -> None:
     whole = text(parsers["in_hhr"])
-    assert parse_hhr("") == []
     for damaged, said in (
-        (whole[: whole.index("No 2") + 5], "hit 2, is a hit without its title"),
+        (whole[: whole.index("No 2") + 5], "hit 2, has no title, or not all scores"),
         (
             re.sub(r"(?m)^(T (?!Cons|ss_).{14} *\d+ +)[A-Z]", r"\1-", whole, count=1),
             "row T",
         ),
-        (re.sub(r"(?m)^Q (?!Cons|ss_).*\n", "", whole), "hit 1, has no whole row Q"),
-        (whole.replace("Aligned_cols=", "Aligned_cols=1", 1), "hit 1, .* do not match"),
+        (re.sub(r"(?m)^Q (?!Cons|ss_).*\n", "", whole), "hit 1, has no row Q"),
+        (
+            whole.replace("Aligned_cols=", "Aligned_cols=1", 1),
+            "hit 1, has another number of aligned columns",
+        ),
     ):
         assert damaged != whole
         with pytest.raises(InputError, match=said):

@@ -12,7 +12,9 @@ from foldry.errors import InputError
 from foldry.formats.sequence import safe_name
 from foldry.inputs import pairs as module
 from foldry.inputs.pairs import Pair, pair_name, read_screen
+from foldry.inputs.structures import read_named, split_name
 from foldry.query import Query
+from tests.conftest import ROOT
 
 SEQUENCES = {"a": "MKTAY", "b": "MKVLA", "c": "GGSAYW", "d": "MKTAY"}
 
@@ -105,7 +107,7 @@ def test_long_names_make_names_that_differ() -> None:
 
 WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     # what is wrong: (the table, how pairs are chosen, what the sentence must say)
-    "empty": ("", {}, "the columns ''"),
+    "empty": ("", {}, "t.csv is an empty table"),
     "no rows": ("id,sequence\n", {}, "no pair"),
     "other columns": ("name,seq\nx,MKT\n", {}, "t.csv has the columns 'name, seq'"),
     "a column twice": ("a,b,b\na,b,c\n", {}, "columns"),
@@ -116,8 +118,8 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
         {},
         "line 2, is not valid CSV",
     ),
-    "an unknown name": ("a,b\na,b\na,zz\n", {}, "t.csv, line 3, names 'zz', which no file"),
-    "a name left out": ("a,b\na\n", {}, "t.csv, line 2, names ''"),
+    "an unknown name": ("a,b\na,b\na,zz\n", {}, "t.csv, line 3, names 'zz', which is in no file"),
+    "a name left out": ("a,b\na\n", {}, "t.csv, line 2, has no protein in column b: name one"),
     "a name that climbs out": ("a,b\na,../..\n", {}, "line 2, has the name '../..'"),
     "an id left out": ("id,sequence\n,MKT:MKT\n", {}, "line 2, has no id"),
     "an id that climbs out": ("id,sequence\n/,MKT:MKT\n", {}, "line 2, has the name '/'"),
@@ -130,8 +132,8 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
         {},
         "line 3, gives a second pair the name 'X'",
     ),
-    "pairs and a bait": ("a,b\na,b\n", {"baits": ["a"]}, "lists pairs already"),
-    "pairs and all": ("a,b\na,b\n", {"every": True}, "lists pairs already"),
+    "pairs and a bait": ("a,b\na,b\n", {"baits": ["a"]}, "already lists pairs"),
+    "pairs and all": ("a,b\na,b\n", {"every": True}, "already lists pairs"),
     "an unknown bait": ("id\na\nb\n", {"baits": ["q"]}, "The bait names 'q'"),
     "a bait alone": ("id\na\n", {"baits": ["a"]}, "no pair"),
     "one protein": ("id\na\n", {"every": True}, "no pair"),
@@ -168,3 +170,24 @@ def test_wrong_files() -> None:
     Path("two.a3m").write_text("#5,5\t1,1\n>101\t102\nMKTAYMKVLA\n")
     with pytest.raises(InputError, match="pairs the rows of its chains"):
         read_screen([Path("two.a3m"), Path("msas")], ["b"])
+
+
+ENTRY = ROOT / "examples" / "kunitz" / "1adz.cif"
+
+
+def test_chains_after_a_colon() -> None:
+    whole = read_named(str(ENTRY))
+    chain = whole.chains[0]
+    assert read_named(f"{ENTRY}:{chain}").chains == (chain,)
+    with pytest.raises(InputError, match="has no protein chain 'x'"):
+        read_named(f"{ENTRY}:{chain},x")
+
+
+def test_names_of_chains_are_split_at_commas(tmp_path: Path) -> None:
+    assert split_name("x.cif") == (Path("x.cif"), ())
+    assert split_name("x.cif:A, B") == (Path("x.cif"), ("A", "B"))
+    (tmp_path / "x:A").touch()
+    assert split_name(str(tmp_path / "x:A")) == (tmp_path / "x:A", ())
+    for name in ("x.cif:A,", "x.cif:,A", "x.cif:,"):
+        with pytest.raises(InputError, match="no chain beside a comma"):
+            split_name(name)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from foldry.errors import InputError
 from foldry.formats.sequence import chain_names, clean_sequence, safe_name
-from foldry.inputs.queries import read_queries
+from foldry.inputs.pairs import read_screen
+from foldry.inputs.queries import read_queries, read_query
 from foldry.query import Query
 
 SEQUENCE = "MKTAYIAKQR"
@@ -84,14 +85,14 @@ def test_fasta_records_are_queries(tmp_path: Path) -> None:
     ],
     ids=["Windows", "old Mac", "byte-order mark", "spaces", "gzip"],
 )
-def test_fasta_in_other_clothes(tmp_path: Path, content: str | bytes) -> None:
+def test_fasta_variants(tmp_path: Path, content: str | bytes) -> None:
     (query,) = read(tmp_path, "a.fa", content)
     assert (query.name, query.chains[0].sequence) == ("a", SEQUENCE)
 
 
 def test_rare_letters_become_x() -> None:
     assert clean_sequence("muobzjx", "here") == "MXXXXXX"
-    with pytest.raises(InputError, match="here has no known amino acid"):
+    with pytest.raises(InputError, match="here has no amino acid but X"):
         clean_sequence("XXUX", "here")
 
 
@@ -183,6 +184,96 @@ def test_json_job(tmp_path: Path) -> None:
         assert hit.structure.atom_mask.any(axis=1).tolist() == [False, True, True]
 
 
+KEYS_OF_FILES = ("unpairedMsaPath", "pairedMsaPath", "mmcifPath")
+
+
+def job_with_path(key: str, path: str) -> str:
+    protein: dict[str, object] = {"sequence": SEQUENCE, "id": "A"}
+    if key == "mmcifPath":
+        indices = {"queryIndices": [0], "templateIndices": [1]}
+        protein["templates"] = [{key: path, **indices}]
+    else:
+        protein[key] = path
+    return json.dumps({"name": "job", "sequences": [{"protein": protein}]})
+
+
+@pytest.mark.parametrize("key", KEYS_OF_FILES)
+@pytest.mark.parametrize("way", ["absolute", "..", "link", "linked folder"])
+def test_json_paths_stay_in_the_folder(tmp_path: Path, key: str, way: str) -> None:
+    content = CIF if key == "mmcifPath" else f">q\n{SEQUENCE}\n"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "file").write_text(content)
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "out" / "file")
+    (folder / "out").symlink_to(tmp_path / "out")
+    name = {
+        "absolute": str(tmp_path / "out" / "file"),
+        "..": "../out/file",
+        "link": "link",
+        "linked folder": "out/file",
+    }[way]
+    said = rf"has the {key} '.*', a file outside .* or set `allow_outside_paths`\."
+    with pytest.raises(InputError, match=said) as caught:
+        read(folder, "job.json", job_with_path(key, name))
+    assert caught.value.code == "outside_path"
+    assert read_query(folder / "job.json", allow_outside_paths=True).num_chains == 1
+    with pytest.raises(InputError, match="outside the folder"):
+        read_screen([folder / "job.json"], every=True)
+    (folder / "in").mkdir()
+    (folder / "in" / "file").write_text(content)
+    for inside in ("in/file", "../jobs/in/file", str(folder / "in" / "file")):
+        assert read(folder, "job.json", job_with_path(key, inside))
+
+
+@pytest.mark.parametrize("name", ["none", "\0", "a" * 300, "\ud800", "."])
+def test_json_paths_that_lead_nowhere(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"has the mmcifPath '.*', which does not exist") as caught:
+        read(tmp_path, "job.json", job_with_path("mmcifPath", name))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+def test_a_screen_of_jobs_may_read_other_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "jobs"
+    folder.mkdir()
+    (tmp_path / "m.a3m").write_text(f">q\n{SEQUENCE}\n")
+    (folder / "job.json").write_text(job_with_path("unpairedMsaPath", "../m.a3m"))
+    (folder / "b.fasta").write_text(">b\nMKV\n")
+    [pair] = read_screen([folder], every=True, allow_outside_paths=True)
+    assert {pair.a, pair.b} == {"job", "b"}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (">a\nMKT\n\nMK7\n", r"q\.fasta, line 4, has '7' at residue 6"),
+        (">a\nMKT\n>b\nMKT:\nMK-\n", r"q\.fasta, line 5, has a gap at residue 3"),
+        (">a\nMKT:\nXX\n", r"q\.fasta, line 2, has no amino acid but X"),
+        (">a\nMK*\nT\n", r"q\.fasta, line 2, has a stop codon at residue 3"),
+        (">a\n\n>b\nMK\n", r"q\.fasta, line 1, has no sequence"),
+    ],
+)
+def test_an_error_of_a_sequence_names_its_line(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, "q.fasta", text)
+
+
+def test_names_that_differ_by_case_are_equal(tmp_path: Path) -> None:
+    says = "has the query name 'AB', equal but for upper and lower case to 'ab' in"
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, "q.fasta", ">ab\nMK\n>AB\nMK\n")
+    with pytest.raises(InputError, match="has the query name 'ab', equal to 'ab' in"):
+        read(tmp_path, "q.fasta", ">ab\nMK\n>ab\nMK\n")
+
+
+def test_quotes_of_a_file_are_short_and_printable(tmp_path: Path) -> None:
+    for job in ({"dialect": "[" * 9999}, {"\x1b" * 9999: 1}, {"modelSeeds": ["\n" * 9999]}):
+        whole = {"name": "x", "sequences": [{"proteinChain": {"sequence": "MK"}}], **job}
+        with pytest.raises(InputError) as caught:
+            read(tmp_path, "q.json", json.dumps(whole))
+        assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
+
+
 def test_json_jobs_of_the_server(tmp_path: Path) -> None:
     jobs = [
         {
@@ -205,16 +296,16 @@ def test_json_jobs_of_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("indices", "says"),
     [
-        (([0], [3]), "strange templateIndices: count all residues, also unseen ones, from 0 to 2"),
-        (([10], [0]), "strange queryIndices: count all residues, also unseen ones, from 0 to 9"),
-        (([-1], [0]), "strange queryIndices"),
-        (([0.5], [0]), "strange queryIndices"),
-        (([True], [0]), "strange queryIndices"),
+        (([0], [3]), "templateIndices that are not all whole numbers from 0 to 2"),
+        (([10], [0]), "queryIndices that are not all whole numbers from 0 to 9"),
+        (([-1], [0]), "queryIndices that are not all"),
+        (([0.5], [0]), "queryIndices that are not all"),
+        (([True], [0]), "queryIndices that are not all"),
         (({"0": 0}, [0]), "queryIndices that are not a list"),
-        ((None, [0]), "equally many"),
-        (([0, 1], [0]), "equally many"),
+        ((None, [0]), "has no indices, more of one kind"),
+        (([0, 1], [0]), "has no indices, more of one kind"),
         (([0, 0], [0, 1]), "twice"),
-        (([], []), "equally many"),
+        (([], []), "has no indices, more of one kind"),
     ],
 )
 def test_json_template_indices(tmp_path: Path, indices: tuple[object, object], says: str) -> None:
@@ -277,3 +368,28 @@ def test_any_json_is_a_query_or_bad_input(
             assert str(error).endswith(".")
         else:
             assert all(query.chains for query in queries)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("#3\t1\n>101\nMKV\n", "file"),
+        ("#3\t1\n>\nMKV\n", "file"),
+        ("#3\t1\n>protein\nMKV\n", "protein"),
+        ("#3,2\t1,1\n>one\ttwo\nMKVAG\n", "file"),
+    ],
+)
+def test_the_name_of_a_colabfold_alignment(tmp_path: Path, text: str, name: str) -> None:
+    """ColabFold numbers chains from 101, and a complex has no name of one chain."""
+    path = tmp_path / "file.a3m"
+    path.write_text(text)
+    [query] = read_queries([path])
+    assert query.name == name
+
+
+@pytest.mark.parametrize("comment", ["#", "# 3 rows, found by hand"])
+def test_an_alignment_may_begin_with_a_comment(tmp_path: Path, comment: str) -> None:
+    path = tmp_path / "file.a3m"
+    path.write_text(f"{comment}\n>protein\nMKV\n")
+    [query] = read_queries([path])
+    assert query.name == "protein" and query.chains[0].sequence == "MKV"

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 GAP_OPEN: Final = 11
-"""What the first residue of a gap costs."""
+"""Cost of the first residue of a gap."""
 GAP_EXTEND: Final = 1
 
 # Henikoff & Henikoff 1992, half-bits, in the order ARNDCQEGHILKMFPSTWYV.
@@ -52,10 +52,10 @@ BLOSUM62: Final = _blosum62()
 
 @dataclass(frozen=True)
 class LocalAlignment:
-    """The best local alignment and its score in half-bits.
+    """The best local alignment of two sequences.
 
     Attributes:
-        score: 0 where nothing is alike.
+        score: Score in half-bits; 0 if the alignment is empty.
         pairs: (query residue, template residue), from 0, in order.
     """
 
@@ -64,9 +64,13 @@ class LocalAlignment:
 
 
 def align_local(query: Int[np.ndarray, " N"], template: Int[np.ndarray, " M"]) -> LocalAlignment:
-    """The local alignment of two sequences (codes) with the highest score.
+    """Return the local alignment of two sequences (codes) with the highest score.
 
-    Smith & Waterman 1981 with Gotoh's affine gaps, one row of cells at a time.
+    Smith & Waterman 1981 with the affine gaps of Gotoh 1982, computed row by row.
+
+    Example:
+        >>> align_local(np.array([0, 1, 2, 3]), np.array([1, 2, 3])).pairs.tolist()
+        [[1, 0], [2, 1], [3, 2]]
     """
     columns = np.arange(len(template) + 1)
     moves = np.zeros((len(query) + 1, len(template) + 1), np.uint8)
@@ -78,7 +82,8 @@ def align_local(query: Int[np.ndarray, " N"], template: Int[np.ndarray, " M"]) -
         down = np.maximum(down - GAP_EXTEND, above - GAP_OPEN)
         diagonal = np.concatenate([[0], above[:-1] + substitution])
         cells = np.maximum(np.maximum(diagonal, down), 0)
-        # A gap to the right never pays from another such gap, so one running maximum finds all.
+        # A gap to the right is never best if it starts in another such gap: one running maximum
+        # finds all of them.
         openings = np.maximum.accumulate(cells + GAP_EXTEND * columns)
         right = np.concatenate([[-GAP_OPEN], openings[:-1] - GAP_EXTEND * columns[:-1] - GAP_OPEN])
         right_goes_on = right > np.concatenate([[0], cells[:-1]]) - GAP_OPEN
@@ -95,7 +100,7 @@ def align_local(query: Int[np.ndarray, " N"], template: Int[np.ndarray, " M"]) -
 
 
 def _trace(moves: np.ndarray, row: int, column: int) -> Int[np.ndarray, "P 2"]:
-    """Walks back from the end of the alignment to its start."""
+    """Follow the moves from the end of the alignment to its start."""
     pairs = []
     while move := moves[row, column] & _WHERE_FROM:
         if move == _DIAGONAL:

@@ -1,4 +1,4 @@
-"""How much each row of an alignment counts, and so how deep the alignment is."""
+"""Weights of the rows of an alignment, whose sum (Neff) is its effective depth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from jaxtyping import Float, Integer
 from foldry.residues import GAP, UNKNOWN, one_hot
 
 LIKE: Final = 0.8
-"""Rows that agree in this share of their residues count as one together."""
+"""Identity from which rows are counted as one."""
 
 
 def row_weights(msa: Integer[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:
-    """One over the number of rows like each row, itself counted; they sum to Neff.
+    """Return, for each row, one over the number of rows similar to it, itself included.
 
-    A row of gaps alone, as crops of an alignment have them, counts for nothing, the query's apart.
+    The weights sum to Neff. Rows with only gaps, which occur in crops, have weight 0, except the
+    first row (the query).
     """
     letters = one_hot(msa, UNKNOWN + 1).reshape(len(msa), -1)
     known = (msa != GAP).sum(axis=1)

@@ -1,7 +1,7 @@
-"""What an alignment says as a whole: its columns' profile and which of them vary together.
+"""Statistics of a whole alignment: column profiles and coevolution of columns.
 
-Only small networks read these (`mini`); AlphaFold's learn them from the rows. Axes: M rows of the
-alignment, N residues.
+Only small networks read these (`mini`); AlphaFold's networks learn them from the rows. Axes: M rows
+of the alignment, N residues.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from foldry.features.config import FeatureConfig
 from foldry.residues import GAP, UNKNOWN, one_hot
 
 MAX_ROWS: Final = 256
-"""More rows are thinned out evenly: they cost time, and networks were trained on so many."""
+"""Of more rows, an even selection is used; networks are trained with this limit."""
 RIDGE: Final = 0.5
-"""Added to every amino acid's variance, before the covariance is inverted."""
+"""Added to the variance of every amino acid before the covariance is inverted."""
 MAX_SCORE: Final = 8.0
-"""Standard deviations at which a score is cut."""
+"""Limit of a score, in standard deviations."""
 LEAST_DEVIATION: Final = 1e-4
-"""Less is the rounding of columns that do not vary."""
+"""A smaller standard deviation is only rounding: no column varies."""
 _ROW_BLOCK: Final = 64
-"""Residues whose couplings are in memory at once."""
+"""Residues whose couplings are in memory at the same time."""
 
 
 def alignment_statistics(
     msa: Integer[np.ndarray, "M N"], config: FeatureConfig
 ) -> dict[str, np.ndarray]:
-    """`profile` and `coevolution` of an alignment, those that the config asks for.
+    """Return `profile` and `coevolution` of an alignment, if the config asks for them.
 
     Args:
         msa: Codes in AlphaFold's order, 20 X, 21 gap; row 0 the query.
-        config: Of the network's features.
+        config: Configuration of the features.
     """
     if not (config.profile or config.coevolution):
         return {}
@@ -52,7 +52,7 @@ def alignment_statistics(
 def column_profile(
     msa: Integer[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
 ) -> Float[np.ndarray, "N 22"]:
-    """Frequencies of the 20 amino acids, X and the gap in each column, rows by their weight."""
+    """Return the weighted frequencies of the 20 amino acids, X and the gap in each column."""
     share = (weights / weights.sum()).astype(np.float32)
     profile: Float[np.ndarray, "N 22"] = np.einsum("m,mnc->nc", share, one_hot(msa, GAP + 1))
     return profile
@@ -61,15 +61,16 @@ def column_profile(
 def coevolution(
     msa: Integer[np.ndarray, "M N"], weights: Float[np.ndarray, " M"]
 ) -> Float[np.ndarray, "N N 2"]:
-    """How strongly each two columns vary together, and how much the alignment has to say.
+    """Return the coupling of each pair of columns, and the depth of the alignment.
 
     The first channel is the Frobenius norm, over the 20 amino acids, of the inverse of the
     columns' covariance C + λI (Jones et al., Bioinformatics 28, 184 (2012), with a ridge in place
     of the sparse inverse), corrected for the columns' mean (APC: Dunn et al., Bioinformatics 24,
     333 (2008)) and given in standard deviations over all pairs. The second is ln Neff.
 
-    With fewer rows than letters, (XᵀX + λI)⁻¹ = (I − Xᵀ(XXᵀ + λI)⁻¹X)/λ (Woodbury): what is
-    inverted has one row for each of the alignment's. λ in the denominator drops out with the units.
+    An alignment has fewer rows (M) than letters in its columns (20 N), so the inverse is computed
+    from an M × M matrix: (XᵀX + λI)⁻¹ = (I − Xᵀ(XXᵀ + λI)⁻¹X)/λ (Woodbury). The factor 1/λ cancels
+    when scores are divided by their standard deviation.
     """
     num_rows, length = msa.shape
     neff = float(weights.sum())

@@ -1,4 +1,4 @@
-"""How a model reads alignments and templates; data only, without NumPy."""
+"""Configuration of how a model reads alignments and templates; data only, without NumPy."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Pairing = Literal["alphafold", "greedy", "complete", "none"]
-"""How many rows of a species are paired, and when.
+"""Which rows of a species are paired.
 
-`alphafold`: as many as the chain with the fewest has, in two chains or more. `greedy`: the best of
-each chain, in two chains or more. `complete`: the best of each chain, in all chains. `none`: none.
+`alphafold`: in each chain as many rows as the chain with the fewest has; a species needs rows in at
+least two chains. `greedy`: the best row of each chain; at least two chains. `complete`: the best
+row of each chain; all chains. `none`: no row.
 """
 DEFAULT_PAIRING: Final = "alphafold"
 
@@ -20,21 +21,23 @@ class FeatureConfig:
 
     Attributes:
         num_msa: Rows of the clustered alignment (the cluster centres).
-        num_extra_msa: Rows of the extra alignment; the rest of the alignment is left out.
-        num_templates: Templates read at most; 0 for a model without templates.
+        num_extra_msa: Rows of the extra alignment; further rows are not read.
+        num_templates: Maximum number of templates; 0 for a model without templates.
         num_ensemble: Draws that are averaged within one recycle.
-        resample_msa: Whether each recycle has its own draw.
-        masked_fraction: Share of cluster positions that are replaced (SI 1.2.7).
-        uniform_probability, profile_probability, same_probability: What a replaced position
-            becomes: any amino acid, one of the column's profile, itself; else the mask token.
-        cluster_extra_rows: How many of the rows beyond the clusters are assigned to them; None
-            assigns all, as the official implementation does, however few the network reads.
-        share_rows: Whether a row is shared among all clusters that it agrees with equally, and
-            counts once for each residue (multimer); else the first of them has it, once.
-        pad_templates: Whether there are always `num_templates` templates, missing ones without
-            atoms (multimer, which reads their mean).
-        profile, coevolution: Whether the network reads these of the whole alignment (`mini`; see
-            `foldry.features.coevolution`).
+        resample_msa: Whether each recycle has a new draw.
+        masked_fraction: Fraction of cluster positions that are replaced (SI 1.2.7).
+        uniform_probability, profile_probability, same_probability: Probabilities that a replaced
+            position becomes any amino acid, a letter of the column's profile, or stays unchanged;
+            otherwise it becomes the mask token.
+        cluster_extra_rows: Number of rows beyond the clusters that are assigned to clusters; None
+            assigns all, as the official implementation does, even if the network reads fewer.
+        share_rows: Whether a row is shared among all clusters with the highest agreement, and
+            counts once for each residue (multimer). Otherwise the first of them has it, and it
+            counts once.
+        pad_templates: Whether there are always `num_templates` templates; missing ones have no
+            atoms (multimer, which averages over templates).
+        profile, coevolution: Whether the network reads these statistics of the whole alignment
+            (`mini`; see `foldry.features.coevolution`).
     """
 
     num_msa: int

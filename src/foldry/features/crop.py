@@ -1,4 +1,4 @@
-"""Which residues a training sample has: contiguous and spatial crops."""
+"""Contiguous and spatial crops: the residues of a training sample."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 INTERFACE_DISTANCE: Final = 15.0
-"""Å between Cα atoms of two chains, up to which a residue is at an interface."""
+"""Maximum distance (Å) between Cα atoms of two chains for a residue at an interface."""
 
 
 def contiguous_crop(
     lengths: Sequence[int], size: int, rng: np.random.Generator
 ) -> Int[np.ndarray, " C"]:
-    """At most `size` residues of some chains, of each chain a run (AF-Multimer SI, Algorithm 1).
+    """Return at most `size` residues: one run in each chain (AF-Multimer SI, Algorithm 1).
 
     Args:
-        lengths: Residues of each chain, which stand one after the other.
-        size: Residues wanted.
-        rng: What is drawn from.
+        lengths: Residues of each chain, in the order of the chains.
+        size: Number of residues.
+        rng: Random generator.
 
     Returns:
-        Rising indices of residues.
+        Ascending indices of residues.
     """
     begins = np.cumsum([0, *lengths])
     left, room, runs = sum(lengths), size, []
@@ -44,19 +44,19 @@ def spatial_crop(
     size: int,
     rng: np.random.Generator,
 ) -> Int[np.ndarray, " C"]:
-    """The `size` residues nearest to a drawn one (AF-Multimer SI, Algorithm 2).
+    """Return the `size` residues nearest to a random one (AF-Multimer SI, Algorithm 2).
 
-    It is drawn from those at an interface between chains, or from all where there is none.
+    The random residue is at an interface between chains, if there is one.
 
     Args:
         ca: Cα atoms, Å.
-        known: Which of them are known; residues without are taken last.
+        known: Whether each Cα is known; residues without are taken last.
         asym_id: The chain of each residue.
-        size: Residues wanted.
-        rng: What is drawn from.
+        size: Number of residues.
+        rng: Random generator.
 
     Returns:
-        Rising indices of residues.
+        Ascending indices of residues.
     """
     seen = np.flatnonzero(known)
     between = np.linalg.norm(ca[seen, None] - ca[seen], axis=-1)

@@ -1,4 +1,4 @@
-"""What the network is given, as frozen dataclasses of NumPy arrays.
+"""The inputs of the network, as frozen dataclasses of NumPy arrays.
 
 Axes: S alignment rows, E extra rows, N residues, T templates.
 """
@@ -22,7 +22,7 @@ class MSADraw:
             profile, mean deletion of the cluster.
         msa_mask: 1 where a row covers a residue of the padded array.
         true_msa: Codes before masking: AlphaFold order, 20 X, 21 gap.
-        bert_mask: 1 where the masked-MSA loss is taken.
+        bert_mask: 1 for positions of the masked-MSA loss.
         extra_msa: Codes of the extra rows.
         extra_has_deletion, extra_deletion_value, extra_msa_mask: Their deletions and mask.
     """
@@ -39,7 +39,7 @@ class MSADraw:
 
 @dataclass(frozen=True)
 class TemplateFeatures:
-    """Templates laid on the query's residues; masks are 0 where a template has no atom.
+    """Templates in the residue order of the query; masks are 0 where a template has no atom.
 
     Attributes:
         aatype: Codes of the template's residues, 20 for X, 21 for a gap.
@@ -66,7 +66,7 @@ class TemplateFeatures:
 
 @dataclass(frozen=True)
 class SequenceFeatures:
-    """Residues of all chains and copies in one row.
+    """The residues of all chains and copies, one after the other.
 
     Attributes:
         aatype: Codes, AlphaFold order, 20 for X.
@@ -87,21 +87,21 @@ class SequenceFeatures:
 
 @dataclass(frozen=True)
 class Features(SequenceFeatures):
-    """One query, ready for the network except for the draws of its alignment.
+    """The features of one query, from which the alignment of each recycle is drawn.
 
-    `msa.draw_msa(features, recycle, member)` makes the alignment of one recycle; everything random
-    follows from `seed`, the recycle and the ensemble member, so no draw depends on another.
+    `msa.draw_msa(features, recycle, member)` draws the alignment of one recycle from `seed`, the
+    recycle and the ensemble member, so that no draw depends on another.
 
     Attributes:
         msa: The whole alignment, de-duplicated, AlphaFold order, 20 X, 21 gap; row 0 the query.
-        deletion_matrix: Letters left out before each position.
-        templates: Or None for a model or query without any.
-        config: How draws are made.
-        seed: Where every draw starts from.
-        profile: Each column's letters in the whole alignment, or None where the config has none.
-        coevolution: How columns vary together, and ln Neff, or None likewise.
-        covered: 0 where a row has gaps because it is of another chain; the masked-MSA loss is not
-            taken there. None where there is nothing such.
+        deletion_matrix: Number of inserted letters before each position.
+        templates: Templates, or None for a model or query without templates.
+        config: Configuration of the draws.
+        seed: Seed of every draw.
+        profile: Letter frequencies of each column of the whole alignment, or None.
+        coevolution: Couplings of columns, and ln Neff, or None.
+        covered: 0 for gaps of a row of another chain, which the masked-MSA loss ignores; None if
+            there are no such rows.
     """
 
     msa: Integer[np.ndarray, "M N"]
@@ -115,5 +115,5 @@ class Features(SequenceFeatures):
 
     @property
     def num_residues(self) -> int:
-        """N."""
+        """The number of residues, N."""
         return len(self.aatype)

@@ -1,7 +1,7 @@
 """Torsions, frames, atom14, pseudo-beta and distance bins of known coordinates.
 
-Templates and training targets are both made here. All functions take any leading axes before the
-residue axis N, compute in float32 and take coordinates in Å. Codes above 20 count as X.
+Both templates and training targets use them. All functions accept any axes before the residue
+axis N, take coordinates in Å and compute in float32. Codes above 20 are treated as X.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from foldry.residues import CA, CB, UNKNOWN, C, N, O
 _EPSILON: Final = np.float32(1e-8)
 _GLYCINE: Final = residues.RESTYPE_ORDER["G"]
 _PSI_MIRROR: Final = np.array([1, 1, -1, 1, 1, 1, 1], np.float32)[:, None]
-"""Psi is measured on O, which stands opposite to the next N."""
+"""Psi is measured on O, which is opposite to the next N."""
 _BACKBONE_TURN: Final = np.array([-1, 1, -1], np.float32)
 """The backbone's x-axis points from CA to C."""
 _BACKBONE_TORSIONS: Final = np.array(
@@ -27,7 +27,7 @@ _BACKBONE_TORSIONS: Final = np.array(
 )
 """Atoms of pre-omega, phi and psi: atom37 of the residue before, then of the residue itself."""
 _GROUP_ATOMS: Final = np.zeros((21, 8, 3), np.int64)
-"""Slots in atom37: on the negative x-axis, at the origin, on the xy-plane."""
+"""Atom37 slots of the atoms on the negative x-axis, at the origin and in the xy-plane."""
 _GROUP_ATOMS[:, 0] = C, CA, N
 _GROUP_ATOMS[:, 3] = CA, C, O
 _GROUP_ATOMS[:, 4:] = residues.CHI_ATOM_INDICES[..., 1:]
@@ -68,12 +68,12 @@ class RigidGroups:
 
 @dataclass(frozen=True)
 class Atom14:
-    """Atoms packed by residue, with the other naming of symmetric side chains.
+    """Atoms in atom14 order, also with the alternative names of symmetric side chains.
 
     Attributes:
         positions, alt_positions: Å; zero where the mask is 0.
         mask, alt_mask: 1 where the atom is known.
-        ambiguous: 1 where the other naming gives the slot another atom.
+        ambiguous: 1 where the alternative names give the slot another atom.
     """
 
     positions: Float[np.ndarray, "... N 14 3"]
@@ -88,7 +88,7 @@ def pseudo_beta(
     positions: Float[np.ndarray, "... N 37 3"],
     mask: Shaped[np.ndarray, "... N 37"],
 ) -> tuple[Float[np.ndarray, "... N 3"], Float[np.ndarray, "... N"]]:
-    """CB, or CA for glycine, and whether it is known (Jumper 2021, SI 1.2.9)."""
+    """Return CB, or CA for glycine, and whether it is known (Jumper 2021, SI 1.2.9)."""
     glycine = aatype == _GLYCINE
     beta = np.where(glycine[..., None], positions[..., CA, :], positions[..., CB, :])
     known = np.where(glycine, mask[..., CA], mask[..., CB])
@@ -100,9 +100,9 @@ def frames_from_points(
     origin: Float[np.ndarray, "... 3"],
     xy_plane: Float[np.ndarray, "... 3"],
 ) -> Float[np.ndarray, "... 3 4"]:
-    """Frames by Gram–Schmidt from a point on the −x axis, the origin and a point with y > 0.
+    """Return frames from a point on the −x axis, the origin and a point with y > 0.
 
-    Jumper 2021, SI Algorithm 21. Points that coincide give zero axes, never NaN.
+    Gram–Schmidt (Jumper 2021, SI Algorithm 21). Coincident points give zero axes, never NaN.
     """
     x = _normalize(origin - negative_x)
     towards = xy_plane - origin
@@ -116,15 +116,15 @@ def torsion_angles(
     mask: Shaped[np.ndarray, "... N 37"],
     placeholder: bool = False,
 ) -> Torsions:
-    """Torsion angles of residues that follow each other (Jumper 2021, SI 1.2.1 and Table 2).
+    """Return the torsion angles of consecutive residues (Jumper 2021, SI 1.2.1 and Table 2).
 
     Args:
         aatype: Amino-acid codes.
         positions: Å; zero where `mask` is 0.
         mask: 1 where an atom is known.
-        placeholder: Whether undefined angles become (1, 0), which is what training targets want.
-            If not they are rounding noise, which the official network reads from templates: so
-            the order of the operations here matters to the last bit.
+        placeholder: Whether undefined angles become (1, 0), as in training targets. Otherwise they
+            are rounding noise. The official network reads this noise from templates, which is why
+            the order of operations here matters to the last bit.
     """
     codes = np.minimum(aatype, UNKNOWN)
     xyz = positions.astype(np.float32)
@@ -151,10 +151,10 @@ def torsion_angles(
 
 
 def torsion_sin_cos(atoms: Float[np.ndarray, "... 4 3"]) -> Float[np.ndarray, "... 2"]:
-    """(sin, cos) of the torsion angle of four points about the middle two; (0, 0) on a line."""
+    """Return (sin, cos) of the torsion angle of four points; (0, 0) for points on a line."""
     first, second, third, fourth = (atoms[..., index, :] for index in range(4))
     axes = frames_from_points(second, third, first)
-    # In the frame of the bond the fourth atom's y and z are the cosine and sine, but for length.
+    # In the frame of the bond, y and z of the fourth atom are proportional to cosine and sine.
     y, z = (_dot(axes[..., axis], fourth) - _dot(axes[..., axis], third) for axis in (1, 2))
     unit: np.ndarray = np.stack([z, y], axis=-1) / np.sqrt(z * z + y * y + _EPSILON)[..., None]
     return unit
@@ -165,7 +165,7 @@ def rigid_groups(
     positions: Float[np.ndarray, "... N 37 3"],
     mask: Shaped[np.ndarray, "... N 37"],
 ) -> RigidGroups:
-    """Frames of each residue's rigid groups (Jumper 2021, SI 1.8.1 and Table 2)."""
+    """Return the frames of each residue's rigid groups (Jumper 2021, SI 1.8.1 and Table 2)."""
     codes = np.minimum(aatype, UNKNOWN)
     atoms = _GROUP_ATOMS[codes]
     points = _gather(positions.astype(np.float32), atoms, codes.ndim)
@@ -180,7 +180,7 @@ def rigid_groups(
 def backbone_frames(
     positions: Float[np.ndarray, "... N 37 3"], mask: Shaped[np.ndarray, "... N 37"]
 ) -> tuple[Float[np.ndarray, "... N 3 4"], Float[np.ndarray, "... N"]]:
-    """The backbone's frames alone, as in `rigid_groups`, and 1 where N, CA and C are known."""
+    """Return the backbone frames of `rigid_groups`, and 1 where N, CA and C are known."""
     xyz = positions.astype(np.float32)
     frames = frames_from_points(xyz[..., C, :], xyz[..., CA, :], xyz[..., N, :])
     frames[..., :3] *= _BACKBONE_TURN
@@ -192,7 +192,7 @@ def atom14(
     positions: Float[np.ndarray, "... N 37 3"],
     mask: Shaped[np.ndarray, "... N 37"],
 ) -> Atom14:
-    """Known atoms in atom14 order, in both namings (Jumper 2021, SI 1.8.5, Table 3)."""
+    """Return the known atoms in atom14 order, in both namings (Jumper 2021, SI 1.8.5, Table 3)."""
     codes = np.minimum(aatype, UNKNOWN)
     slots = residues.ATOM14_TO_ATOM37[codes]
     known = _gather(mask.astype(np.float32), slots, codes.ndim) * residues.ATOM14_MASK[codes]
@@ -210,7 +210,7 @@ def atom14(
 def distogram_bins(
     points: Float[np.ndarray, "... N 3"], first_break: float, last_break: float, num_bins: int
 ) -> Int[np.ndarray, "... N N"]:
-    """The bin of each distance, 0 … num_bins − 1, between evenly spaced breaks (Å).
+    """Return the bin of each distance, 0 … num_bins − 1, between evenly spaced breaks (Å).
 
     Bin k holds distances above break k − 1 and up to break k (Jumper 2021, SI 1.9.8).
     """
@@ -220,7 +220,7 @@ def distogram_bins(
 
 
 def _dot(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Inner products, terms added in the order x, y, z."""
+    """Inner products, with terms added in the order x, y, z."""
     product = left * right
     total: np.ndarray = product[..., 0] + product[..., 1] + product[..., 2]
     return total
@@ -232,7 +232,7 @@ def _normalize(vector: np.ndarray) -> np.ndarray:
 
 
 def _gather(values: np.ndarray, indices: np.ndarray, num_axes: int) -> np.ndarray:
-    """Picks each residue's atoms; the residues are the last of the first `num_axes` axes."""
+    """Pick the atoms of each residue; axis `num_axes` − 1 is the residue axis."""
     lead, rest = indices.shape[:num_axes], values.shape[num_axes + 1 :]
     flat = indices.reshape(*lead, prod(indices.shape[num_axes:]), *(1,) * len(rest))
     return np.take_along_axis(values, flat, axis=num_axes).reshape(*indices.shape, *rest)

@@ -1,4 +1,4 @@
-"""Alignments → codes; one draw → what the network reads of them (Jumper 2021, SI 1.2.6–1.2.9).
+"""Alignments → codes; one draw → the MSA features of a recycle (Jumper 2021, SI 1.2.6–1.2.9).
 
 Axes: M alignment rows, S clusters, E extra rows, N residues.
 """
@@ -23,16 +23,16 @@ NUM_LETTERS: Final = MASKED + 1
 
 _NO_LETTER: Final = -1
 _ROW_BLOCK: Final = 512
-"""Rows compared with the clusters at once, so that the counts stay in the cache."""
+"""Rows compared with the clusters at once; the counts of so many fit into the cache."""
 _CODES: Final = np.full(256, _NO_LETTER, np.int8)
 _CODES[list(f"{RESTYPES_WITH_X}-".encode())] = range(GAP + 1)
-# HHblits' reading of rare letters: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
+# As in HHblits: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
 _CODES[list(b"UBZJO")] = encode_sequence("CDEXX")
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Distinct rows of one query's alignments.
+    """Distinct rows of the alignments of one query.
 
     Attributes:
         headers: One per row.
@@ -46,12 +46,12 @@ class Rows:
 
 
 def merge_alignments(alignments: Sequence[Alignment]) -> Rows:
-    """The rows of all alignments of one sequence, equal rows kept once.
+    """Return the distinct rows of all alignments of one sequence.
 
-    Rows are equal if their letters are; the first one's deletions count (SI 1.2.1).
+    Rows are equal if their letters are equal; the deletions of the first are kept (SI 1.2.1).
 
     Raises:
-        InputError: A letter is no amino acid.
+        InputError: A letter is not an amino acid.
     """
     seen: set[bytes] = set()
     parts = [alignment.rows(new_rows(alignment.letters, seen)) for alignment in alignments]
@@ -63,7 +63,7 @@ def merge_alignments(alignments: Sequence[Alignment]) -> Rows:
 
 
 def new_rows(letters: UInt8[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndarray, " M"]:
-    """The numbers of the rows that were not seen yet; these are seen from now on."""
+    """Return the numbers of the rows that are not in `seen`, and add the rows to `seen`."""
     text, length = letters.tobytes(), letters.shape[1]
     new = []
     for number in range(len(letters)):
@@ -75,25 +75,25 @@ def new_rows(letters: UInt8[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndar
 
 
 def encode_letters(letters: UInt8[np.ndarray, "S N"]) -> Integer[np.ndarray, "S N"]:
-    """Codes of an alignment's letters, AlphaFold order, 20 X, 21 gap.
+    """Return the codes of an alignment's letters, AlphaFold order, 20 X, 21 gap.
 
     Raises:
-        InputError: A letter is no amino acid.
+        InputError: A letter is not an amino acid.
     """
     codes: np.ndarray = _CODES[letters]
     if (codes == _NO_LETTER).any():
         row, column = np.argwhere(codes == _NO_LETTER)[0]
         what = f"The alignment has {chr(letters[row, column])!r} at residue {column + 1} of a row"
-        raise InputError(what, "use only capital letters of amino acids and '-'")
+        raise InputError(what, "use only upper-case letters of amino acids and '-'")
     return codes
 
 
 def draw_msa(features: Features, recycle: int, member: int = 0) -> MSADraw:
-    """The alignment as one recycle and ensemble member reads it.
+    """Return the alignment that one recycle and ensemble member reads.
 
-    The query stays first and the other rows come in a random order: the first `num_msa` become
-    cluster centres and are masked, the rows after them are the extra alignment. The draw follows
-    from the features' seed, the recycle and the member alone.
+    The query stays first, the other rows are shuffled. The first `num_msa` rows become cluster
+    centres and are masked, the next rows are the extra alignment. The draw depends only on the
+    seed of the features, the recycle and the member.
     """
     config = features.config
     if not config.resample_msa:
@@ -114,18 +114,18 @@ def read_rows(
     msa: Integer[np.ndarray, "S N"],
     bert_mask: Float[np.ndarray, "S N"],
 ) -> MSADraw:
-    """What the network reads once the alignment's order and the masked positions are drawn.
+    """Return what the network reads for a given order of rows and given masked positions.
 
     Args:
-        features: With the whole alignment and the configuration.
-        order: Its rows: the cluster centres, then the others.
+        features: The features with the whole alignment and the configuration.
+        order: Row numbers: the cluster centres, then the others.
         msa: Codes of the centres, masked.
-        bert_mask: 1 where they were.
+        bert_mask: 1 for masked positions.
     """
     config = features.config
     clusters, rest = order[: config.num_msa], order[config.num_msa :]
     deletions = features.deletion_matrix[clusters]
-    # Clusters see all other rows, not just those that the network reads (SI 1.2.7).
+    # Clusters summarize all other rows, also those that the network does not read (SI 1.2.7).
     others = rest[: config.cluster_extra_rows]
     profile, deletion_mean = summarize_clusters(
         msa,
@@ -155,15 +155,15 @@ def mask_msa(
     config: FeatureConfig,
     rng: np.random.Generator,
 ) -> tuple[Integer[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
-    """Replaces a random share of positions, for the masked-MSA loss (SI 1.2.7).
+    """Replace a random fraction of positions, for the masked-MSA loss (SI 1.2.7).
 
     Returns:
-        The masked codes, and 1 where a position was picked (it may have kept its letter).
+        The masked codes, and 1 for picked positions (some of which keep their letter).
     """
     picked = rng.random(msa.shape) < config.masked_fraction
     column = np.nonzero(picked)[1]
     count = len(column)
-    # A letter of a random row is one draw from the column's profile.
+    # The letter of a random row is a draw from the column's profile.
     uniform = rng.integers(0, len(RESTYPES), count)
     profile = alignment[rng.integers(0, len(alignment), count), column]
     choices = np.stack([uniform, profile, msa[picked], np.full(count, MASKED)])
@@ -176,13 +176,13 @@ def mask_msa(
 
 @dataclass(frozen=True)
 class Members:
-    """Which rows are in which clusters.
+    """The assignment of rows to clusters, one entry per pair of row and cluster.
 
     Attributes:
-        row: A row; one may be in several clusters.
-        cluster: The cluster that has it.
-        weight: How often it counts there; the centre itself counts once.
-        epsilon: Added to the count of each cluster's rows.
+        row: Row number; a row may be in several clusters.
+        cluster: Cluster number.
+        weight: Weight of the row in the cluster; the centre itself has weight 1.
+        epsilon: Added to the total weight of each cluster.
     """
 
     row: Int[np.ndarray, " P"]
@@ -194,16 +194,16 @@ class Members:
 def cluster_members(
     msa: Integer[np.ndarray, "S N"], extra_msa: Integer[np.ndarray, "E N"], *, share: bool
 ) -> Members:
-    """Puts each extra row into the cluster that it agrees with at most residues.
+    """Assign each extra row to the cluster centre with the most equal residues.
 
-    Gaps and masked positions agree with nothing (SI 1.2.7). Of equals the first one has the row;
-    with `share` all have a part of it, and rows count once for each of their residues, which is
-    what the multimer program's softmax of 1,000 times the agreement comes to.
+    Gaps and masked positions are never equal (SI 1.2.7). Among centres with equal agreement, the
+    first gets the row. With `share`, all of them share it, and each row counts once for each
+    residue: the limit of the multimer program's softmax of 1,000 times the agreement.
     """
     length = msa.shape[1]
     columns = np.where(msa <= UNKNOWN, msa, 254).astype(np.uint8).T.copy()
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    # Byte comparisons count exactly and take a quarter of the time of a product of one-hot rows.
+    # Comparing bytes is exact, and takes a quarter of the time of multiplying one-hot rows.
     for start in range(0, len(extra_msa), _ROW_BLOCK):
         block = extra_msa[start : start + _ROW_BLOCK]
         rows = np.where(block <= UNKNOWN, block, 255).astype(np.uint8).T.copy()
@@ -229,7 +229,7 @@ def summarize_clusters(
     extra_deletions: Float[np.ndarray, "E N"],
     members: Members,
 ) -> tuple[Float[np.ndarray, "S N 23"], Float[np.ndarray, "S N"]]:
-    """Letter frequencies and mean deletions of each cluster, its centre counted (SI 1.2.7)."""
+    """Return letter frequencies and mean deletions of each cluster with its centre (SI 1.2.7)."""
     num_clusters, length = msa.shape
     cells = members.cluster[:, None] * length + np.arange(length)
     weight = np.broadcast_to(members.weight[:, None], cells.shape)
@@ -247,7 +247,7 @@ def summarize_clusters(
 def deletion_features(
     deletions: Float[np.ndarray, "S N"],
 ) -> tuple[Float[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
-    """Whether there is a deletion, and 2/π · arctan(deletions / 3) (SI Table 1)."""
+    """Return whether there is a deletion, and 2/π · arctan(deletions / 3) (SI Table 1)."""
     value = np.arctan(deletions / np.float32(3)) * np.float32(2 / np.pi)
     return np.minimum(deletions, 1).astype(np.float32), value.astype(np.float32)
 
@@ -258,7 +258,7 @@ def msa_feat(
     profile: Float[np.ndarray, "S N 23"],
     deletion_mean: Float[np.ndarray, "S N"],
 ) -> Float[np.ndarray, "S N 49"]:
-    """Letters and deletions of the cluster centres and of their clusters (SI Table 1)."""
+    """Return letters and deletions of the cluster centres and their clusters (SI Table 1)."""
     letters = np.eye(NUM_LETTERS, dtype=np.float32)[msa]
     deleted = np.stack(deletion_features(deletions), axis=-1)
     mean_value = deletion_features(deletion_mean)[1][..., None]
@@ -268,15 +268,16 @@ def msa_feat(
 def block_deletion(
     num_rows: int, rng: np.random.Generator, fraction: float = 0.3, num_blocks: int = 5
 ) -> Int[np.ndarray, " K"]:
-    """The rows that are left of an alignment without blocks of neighbours, so of like sequences.
+    """Return the rows of an alignment that remain after deleting random blocks of rows.
 
-    Jumper 2021, SI Algorithm 1. The query, the first row, always stays.
+    Jumper 2021, SI Algorithm 1. Neighbouring rows are similar sequences. The first row (the query)
+    is always kept.
 
     Args:
-        num_rows: Of the alignment, in the order of the search's hits.
-        rng: Where the blocks start is drawn here.
-        fraction: Rows in one block, as a share of all rows.
-        num_blocks: Blocks, which may overlap.
+        num_rows: Rows of the alignment, in the order of the search's hits.
+        rng: Random generator for the starts of the blocks.
+        fraction: Rows of one block, as a fraction of all rows.
+        num_blocks: Number of blocks, which may overlap.
     """
     starts = rng.integers(0, num_rows, num_blocks)
     blocks = starts[:, None] + np.arange(int(fraction * num_rows))

@@ -1,10 +1,11 @@
 """Alignments of several chains → one alignment of the complex, rows paired by species.
 
-Evans 2021, AlphaFold-Multimer. Rows of one species are lined up over the chains, the most alike to
-the query first; the other rows follow in blocks, one a distinct sequence, with gaps beside them.
+Evans 2021, AlphaFold-Multimer. The rows of one species are paired across chains, the most similar
+to the query first. The other rows follow in one block per distinct sequence, with gaps in the other
+chains.
 
-Axes: M rows, N residues of all chains, R rows of one chain, P paired rows, K chains (copies are
-chains of their own).
+Axes: M rows, N residues of all chains, R rows of one chain, P paired rows, K chains (each copy is a
+chain).
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from foldry.query import Alignment, Chain, Query
 from foldry.residues import GAP
 
 MAX_ROWS: Final = 2048
-"""Rows of one chain of a complex; at most half of them are paired ones."""
+"""Rows of one chain of a complex; at most half of them are paired."""
 MAX_SPECIES_ROWS: Final = 600
-"""A species with more rows in one chain is not paired: it is no single genome."""
+"""A species with more rows in one chain is not paired: its rows are not from one genome."""
 
 _UNIPROT: Final = re.compile(
     r"(?:sp|tr)\|[A-Za-z0-9]{6,10}(?:_\d)?\|[A-Za-z0-9]+_([A-Za-z0-9]{1,5})(?:_\d+)?"
@@ -42,9 +43,9 @@ class PairedRow:
     """One paired row.
 
     Attributes:
-        species: What its parts have in common; "" for the query itself and rows paired by the file.
-        rows: Of each chain the row of its alignment, equal rows counted once, 0 the query; None
-            where the chain has no such row and gaps stand.
+        species: Species of its parts; "" for the query and for rows paired by the file.
+        rows: Row number in the alignment of each chain, equal rows counted once, 0 for the query;
+            None for a chain without a row, which has gaps.
     """
 
     species: str
@@ -53,13 +54,13 @@ class PairedRow:
 
 @dataclass(frozen=True)
 class SpeciesPairing:
-    """What became of one species.
+    """The outcome of pairing for one species.
 
     Attributes:
-        species: UniProt's code of it, or a taxon's number.
-        counts: Its rows in each chain.
-        num_paired: Paired rows that came of them.
-        reason: Why there are none; "" if there are.
+        species: UniProt's code, or the number of a taxon.
+        counts: Number of rows in each chain.
+        num_paired: Number of paired rows.
+        reason: Why no row is paired; "" if some are.
     """
 
     species: str
@@ -73,11 +74,11 @@ class PairingReport:
     """Which rows were paired, by which species, and why others were not.
 
     Attributes:
-        chains: The chains' names, in the order in which all else stands.
-        rows: The paired rows as they are read, the query first.
-        species: All species, in the order of their names; none if the file paired the rows.
-        without_species: Rows of each chain whose header tells no species, the query not counted.
-        num_unpaired: Unpaired rows of each chain that are read; copies share theirs.
+        chains: Names of the chains, in the order of all other attributes.
+        rows: The paired rows that are read, the query first.
+        species: All species, sorted by name; empty if the file paired the rows.
+        without_species: Rows of each chain without a species in the header, except the query.
+        num_unpaired: Unpaired rows of each chain that are read; copies share them.
     """
 
     chains: tuple[str, ...] = ()
@@ -93,10 +94,9 @@ class ComplexAlignment:
 
     Attributes:
         msa: Codes, AlphaFold order, 20 X, 21 gap.
-        deletion_matrix: Letters left out before each position.
-        covered: 0 where an unpaired row has gaps because it is of another chain; there is nothing
-            to learn from them.
-        report: What was paired.
+        deletion_matrix: Number of inserted letters before each position.
+        covered: 0 for gaps of an unpaired row of another chain, which carry no information.
+        report: The paired rows and species.
     """
 
     msa: Integer[np.ndarray, "M N"]
@@ -106,11 +106,15 @@ class ComplexAlignment:
 
 
 def species_of(header: str) -> str:
-    """The species that a row's header tells, or "".
+    """Return the species in the header of a row, or "".
 
-    Read are UniProt's names (`tr|A0A146SKV9|A0A146SKV9_FUNHE/5-90` → FUNHE), UniRef's
+    The species is read from UniProt names (`tr|A0A146SKV9|A0A146SKV9_FUNHE/5-90` → FUNHE), UniRef
     representatives (`RepID=A3X1_LOXLA`), and taxa (`TaxID=9606`, `OX=9606`). Codes such as 9BACT
-    stand for many species, so a representative's taxon goes before them.
+    cover many species; if a representative has one, its taxon is used instead.
+
+    Example:
+        >>> species_of("tr|A0A146SKV9|A0A146SKV9_FUNHE/5-90 Uncharacterized protein")
+        'FUNHE'
     """
     words = header.split()
     name = _UNIPROT.fullmatch(words[0].partition("/")[0]) if words else None
@@ -128,18 +132,18 @@ def pair_rows(
     identity: Sequence[Int[np.ndarray, " _"]],
     pairing: Pairing,
 ) -> tuple[list[PairedRow], list[SpeciesPairing]]:
-    """Lines up rows of the same species, the most alike to the query first.
+    """Pair rows of the same species, the most similar to the query first.
 
-    Rows with more chains go before the others; among them those go first whose row numbers have
-    the smaller product, so those that the searches found sooner.
+    Rows with more chains come first. Among rows with equally many chains, those with the smaller
+    product of row numbers come first: the searches found them earlier.
 
     Args:
-        species: Of each chain, the species of its rows, "" if unknown; row 0 is the query.
-        identity: Of each chain, how many residues of a row are the query's.
-        pairing: Which rows are taken.
+        species: For each chain, the species of its rows, "" if unknown; row 0 is the query.
+        identity: For each chain, the number of residues of each row that equal the query's.
+        pairing: Which rows of a species are paired.
 
     Returns:
-        The paired rows after the query's own, and what became of each species.
+        The paired rows without the query's, and the outcome for each species.
     """
     ranked = [_by_species(names, alike) for names, alike in zip(species, identity, strict=True)]
     paired: list[PairedRow] = []
@@ -155,18 +159,18 @@ def pair_rows(
     return sorted(paired, key=_place), outcomes
 
 
-@lru_cache(maxsize=1)  # every model and seed of a query asks for it
+@lru_cache(maxsize=1)  # every model and seed of a query needs it
 def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAlignment:
-    """The alignments of all chains as one.
+    """Return the alignments of all chains as one alignment of the complex.
 
-    Chains of equal sequence share their alignments, and a row of theirs stands in all of them.
-    With one distinct sequence there is nothing to pair. Otherwise the rows that are paired are
-    those of `Chain.paired`, or where there are none of `Chain.alignment`; unpaired rows that equal
-    the chain's part of a paired one are left out. The last answer is kept: leave its arrays as
-    they are.
+    Chains with equal sequences share their alignments: a row of one appears in all of them. With
+    a single distinct sequence, no rows are paired. Otherwise the rows of `Chain.paired` are paired,
+    or without them those of `Chain.alignment`. Unpaired rows that equal the chain's part of a
+    paired row are dropped. The last result is cached: do not change its arrays.
 
     Raises:
-        InputError: A letter is no amino acid, or the file paired chains of unequal depth.
+        InputError: A letter is not an amino acid, or the paired rows of the chains of a file differ
+            in number.
     """
     sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
     sharing: dict[str, list[Chain]] = {}
@@ -185,7 +189,7 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
     covered = [np.ones(codes[0].shape, np.float32)]
     depth = {}
     for sequence, chains in sharing.items():
-        # The number of each residue in the sequence; where another chain stands that of a gap.
+        # The number of each residue in the sequence; −1, a gap, for residues of other chains.
         own = [np.where(each == sequence, range(len(each)), -1) for each in sequences]
         place = np.concatenate(own)
         first = np.flatnonzero(place >= 0)[: len(sequence)]
@@ -205,7 +209,7 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
 
 
 def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict[str, list[int]]:
-    """The rows of each species, the most alike to the query first; of equals the first."""
+    """The rows of each species, the most similar to the query first; ties in their order."""
     found: dict[str, list[int]] = {}
     for row in np.argsort(-identity, kind="stable"):
         if row and species[row]:
@@ -214,7 +218,7 @@ def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict
 
 
 def _why_not(counts: Sequence[int], pairing: Pairing) -> str:
-    """Why a species with so many rows in each chain is not paired; "" if it is."""
+    """Why a species with these numbers of rows is not paired; "" if it is."""
     if pairing == "none":
         return "pairing is off"
     if sum(count > 0 for count in counts) < 2:
@@ -234,7 +238,7 @@ def _place(row: PairedRow) -> tuple[int, int]:
 def _paired_by_species(
     sequences: Sequence[str], sharing: dict[str, list[Chain]], pairing: Pairing
 ) -> tuple[Rows, PairingReport]:
-    """Rows paired by what their headers say."""
+    """Rows paired by the species in their headers."""
     sources, names, identity = {}, {}, {}
     for sequence, chains in sharing.items():
         alignments = [c.paired for c in chains if c.paired]
@@ -251,7 +255,7 @@ def _paired_by_species(
     codes, deletions = [], []
     for k, sequence in enumerate(sequences):
         rows = sources[sequence]
-        # The last row is one more than there are: gaps for where a chain has no partner.
+        # The additional last row, −1, has the gaps of a chain without a partner.
         numbers = [row.rows[k] for row in paired]
         picked = [-1 if number is None else number for number in numbers]
         codes.append(np.pad(rows.codes, ((0, 1), (0, 0)), constant_values=GAP)[picked])
@@ -262,13 +266,13 @@ def _paired_by_species(
 
 
 def _paired_by_row(query: Query) -> tuple[Rows, PairingReport]:
-    """Rows paired by the file: those of the same number belong together."""
+    """Rows paired by the file: rows with the same number belong together."""
     parts = [chain.paired or _single(chain.sequence) for chain in query.chains for _ in chain.ids]
     depths = {part.num_rows for part in parts}
     if len(depths) > 1:
         raise InputError(
             f"{query.name!r} has chains with {min(depths)} and with {max(depths)} paired rows",
-            "give every chain as many",
+            "give every chain the same number",
         )
     picked = new_rows(np.concatenate([part.letters for part in parts], axis=1), set())
     parts = [part.rows(picked) for part in parts]
@@ -283,7 +287,7 @@ def _paired_by_row(query: Query) -> tuple[Rows, PairingReport]:
 
 
 def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> Rows:
-    """The rows of one distinct sequence that are not among its parts of the paired ones."""
+    """The rows of one distinct sequence that do not equal its part of a paired row."""
     alignments = tuple(
         rows
         for chain in chains
@@ -294,14 +298,14 @@ def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_comple
     seen = {row.tobytes() for row in paired}
     kept = [number for number, row in enumerate(rows.codes) if row.tobytes() not in seen]
     if of_complex:
-        # Paired and unpaired rows of a chain share the bound.
+        # The limit is for paired and unpaired rows of a chain together.
         kept = kept[: MAX_ROWS - int((paired[: MAX_ROWS // 2] != GAP).any(axis=1).sum())]
     return Rows((), rows.codes[kept], rows.deletions[kept])
 
 
-@lru_cache(maxsize=8)  # a screen's bait is in every pair
+@lru_cache(maxsize=8)  # the bait of a screen is in every pair
 def _distinct(alignments: tuple[Alignment, ...], sequence: str) -> Rows:
-    """The rows of all alignments, equal ones once; without an alignment the sequence alone."""
+    """The distinct rows of all alignments; without an alignment, the sequence."""
     return merge_alignments(alignments or (_single(sequence),))
 
 

@@ -15,20 +15,19 @@ from foldry.query import Query
 def make_features(
     query: Query, config: FeatureConfig, seed: int, pairing: Pairing = "alphafold"
 ) -> Features:
-    """Everything that the network reads of a query, but for the draws of its alignment.
+    """Return everything that the network reads of a query, except the draws of its alignment.
 
-    A chain without an alignment is its own single row. In a single chain's alignment, rows that
-    could be paired stand before the others.
+    Without an alignment, the sequence of a chain is its only row. With a single chain, rows that
+    could be paired come before the others.
 
     Args:
         query: Chains with their alignments and templates.
         config: How much the model reads.
-        seed: Where every draw starts from.
-        pairing: Which rows of several chains are paired.
+        seed: Seed of every draw.
+        pairing: How rows of different chains are paired.
 
     Raises:
-        InputError: There are several chains and the model reads one, or a template does not fit
-            its chain.
+        InputError: As `check_chains`, or a template does not fit its chain.
     """
     check_chains(query, config)
     aligned = align_complex(query, pairing)
@@ -52,14 +51,19 @@ def make_features(
 
 
 def check_chains(query: Query, config: FeatureConfig) -> None:
-    """Whether a model that reads such features was made for as many chains.
+    """Check that a model with this config can fold the chains of a query.
 
     Raises:
-        InputError: There are several chains and the model reads one.
+        InputError: There are several chains and the model reads one, or a chain has no amino acid
+            but X.
     """
+    for chain in query.chains:
+        if not chain.sequence.strip("X"):
+            what, advice = "has no amino acid but X", "give at least one known amino acid"
+            raise InputError(what, advice, where=f"Chain {chain.ids[0]} of {query.name}")
     if query.num_chains > 1 and not config.pad_templates:
         raise InputError(
-            f"{query.name!r} has {query.num_chains} chains and the model was made for one",
-            "set `weights` to multimer parameters, or give one chain a query",
+            f"{query.name!r} has {query.num_chains} chains and the model is for one",
+            "set `weights` to multimer parameters, or fold each chain as a query",
             code="multimer_weights",
         )

@@ -1,4 +1,4 @@
-"""What the network reads of the sequence itself, and which chain a residue is in."""
+"""Features of the sequence, and the chain of each residue."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from foldry.residues import UNKNOWN, encode_sequence
 
 
 def sequence_features(query: Query) -> SequenceFeatures:
-    """Codes and indices of a query's residues (SI Table 1; Evans 2021, section 2.1).
+    """Return codes and indices of a query's residues (SI Table 1; Evans 2021, section 2.1).
 
-    Chains of equal sequence are copies of one entity, whether one record names them or several.
+    Chains with equal sequences are copies of one entity, even if they are separate `Chain`s.
     """
     sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
     distinct = list(dict.fromkeys(sequences))
@@ -31,6 +31,6 @@ def sequence_features(query: Query) -> SequenceFeatures:
 
 
 def target_feat(aatype: Int[np.ndarray, " N"]) -> Float[np.ndarray, "N 22"]:
-    """One-hot letters after a column for chain breaks that is always 0 (SI Table 1)."""
+    """Return one-hot letters after a column for chain breaks, which is always 0 (SI Table 1)."""
     one_hot: Float[np.ndarray, "N 22"] = np.eye(UNKNOWN + 2, dtype=np.float32)[aatype + 1]
     return one_hot

@@ -1,4 +1,4 @@
-"""Template hits → coordinates laid on the query (Jumper 2021, SI 1.2.3 and 1.2.9).
+"""Template hits → coordinates in the query's residue order (Jumper 2021, SI 1.2.3 and 1.2.9).
 
 Axes: T templates, N query residues, P aligned pairs.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from foldry.align.pairwise import align_local
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.features.features import TemplateFeatures
 from foldry.features.known_atoms import pseudo_beta, torsion_angles
 from foldry.query import Chain, Hit
@@ -21,7 +21,7 @@ from foldry.residues import CA, GAP, encode_sequence
 from foldry.structure import Structure
 
 MAX_CA_DISTANCE: Final = 150.0
-"""Å between residues that follow each other; more means a damaged file."""
+"""Å between consecutive residues; a larger distance means a damaged file."""
 MIN_ATOMS: Final = 5
 MIN_PAIRS: Final = 10
 
@@ -33,11 +33,11 @@ class UnlikeError(InputError):
 def template_features(
     query_sequence: str, hits: Sequence[Hit], num_templates: int
 ) -> TemplateFeatures:
-    """The first `num_templates` hits, each laid on the query's residues by its pairs.
+    """Return the features of the first `num_templates` hits, mapped to the query by their pairs.
 
     Raises:
-        InputError: A hit's pairs lie outside of the query or template, its atoms are too few, or
-            its chain is torn apart.
+        InputError: The pairs of a hit are outside the query or template, it has too few atoms, or
+            consecutive residues are too far apart.
     """
     hits = hits[:num_templates]
     shape = (len(hits), len(query_sequence))
@@ -54,14 +54,14 @@ def template_features(
 
 
 def template_features_of_complex(chains: Sequence[Chain], num_templates: int) -> TemplateFeatures:
-    """Row t has the t-th template of every chain side by side (Evans 2021).
+    """Return features whose row t has the t-th template of every chain (Evans 2021).
 
-    There are always `num_templates` rows, over which the network averages: where a chain has fewer
-    templates the codes are 0 and no atom is known, as in the official implementation.
+    There are always `num_templates` rows, over which the network averages. If a chain has fewer
+    templates, its codes are 0 and no atom is known, as in the official implementation.
 
     Args:
-        chains: Every chain, copies too.
-        num_templates: T.
+        chains: All chains, copies included.
+        num_templates: Number of templates, T.
 
     Raises:
         InputError: As `template_features`.
@@ -86,11 +86,11 @@ def template_features_of_atoms(
     positions: Float[np.ndarray, "T N 37 3"],
     mask: Float[np.ndarray, "T N 37"],
 ) -> TemplateFeatures:
-    """Template features of atoms (Å) that are already laid on the query's residues.
+    """Return template features of atoms (Å) that are already in the query's residue order.
 
     Args:
         aatype: Codes, 20 for X, 21 where the template has no residue.
-        positions: Zero where `mask` is 0.
+        positions: Å; zero where `mask` is 0.
         mask: 1 where an atom is known.
     """
     beta, beta_mask = pseudo_beta(aatype, positions, mask)
@@ -109,11 +109,11 @@ def template_features_of_atoms(
 
 
 def align_template(query_sequence: str, structure: Structure) -> Hit:
-    """Aligns a user's template with the query by sequence; of several chains the best is taken.
+    """Align a template with the query by sequence, and return the hit of its best chain.
 
     Raises:
         UnlikeError: Fewer than 10 residues can be aligned.
-        InputError: The chain is torn apart.
+        InputError: Consecutive residues of the chain are too far apart.
     """
     query = encode_sequence(query_sequence)
     chains = [structure.chain(name) for name in structure.chains]
@@ -122,8 +122,8 @@ def align_template(query_sequence: str, structure: Structure) -> Hit:
     if best is None or len(aligned[best].pairs) < MIN_PAIRS:
         raise UnlikeError(
             f"has fewer than {MIN_PAIRS} residues that can be aligned with the query",
-            "give a homologous chain, or leave it out",
-            where=f"The template {structure.name!r}",
+            "give a homologous chain, or remove the template",
+            where=f"The template {quoted(structure.name)}",
         )
     name = f"{structure.name}_{structure.chains[best]}"
     hit = Hit(name, aligned[best].pairs, replace(chains[best], name=name))
@@ -132,23 +132,23 @@ def align_template(query_sequence: str, structure: Structure) -> Hit:
 
 
 def _checked(query_sequence: str, hit: Hit) -> Structure:
-    """The hit's structure, if it can be laid on the query."""
-    structure, place = hit.known_structure(), f"The template {hit.name!r}"
+    """The structure of a hit, if it can be mapped to the query."""
+    structure, place = hit.known_structure(), f"The template {quoted(hit.name)}"
     limits = len(query_sequence), len(structure)
     if (hit.pairs < 0).any() or (hit.pairs >= limits).any():
         raise InputError(
             "is aligned to a residue that does not exist",
-            f"count from 0 to {limits[0] - 1} in the query and to {limits[1] - 1} in the template",
+            f"use 0 to {limits[0] - 1} in the query and 0 to {limits[1] - 1} in the template",
             where=place,
         )
     if structure.atom_mask[hit.pairs[:, 1]].sum() < MIN_ATOMS:
         what = "has no coordinates where it is aligned to the query"
-        raise InputError(what, "leave it out", where=place)
+        raise InputError(what, "remove it", where=place)
     known = structure.atom_mask[:, CA]
     steps = np.diff(structure.atom_positions[:, CA], axis=0)
     torn = (np.linalg.norm(steps, axis=-1) > MAX_CA_DISTANCE) & known[1:] & known[:-1]
     if torn.any():
         number = structure.residue_number[1:][torn][0]
-        what = f"has residue {number} more than {MAX_CA_DISTANCE:.0f} Å from the one before it"
-        raise InputError(what, "fix the file or leave it out", where=place)
+        what = f"has residue {number} more than {MAX_CA_DISTANCE:.0f} Å from the previous one"
+        raise InputError(what, "fix the file, or remove the template", where=place)
     return structure

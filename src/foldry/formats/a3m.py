@@ -1,7 +1,7 @@
 """a3m: an alignment as FASTA, in which lower-case letters are insertions to the query.
 
-ColabFold writes the alignments of a complex into one a3m, its distinct chains side by side, below a
-line with their lengths and copies such as `#110,85<tab>2,1`.
+ColabFold writes the alignments of a complex into one a3m: the distinct chains side by side, below
+a line with their lengths and numbers of copies such as `#110,85<tab>2,1`.
 """
 
 from __future__ import annotations
@@ -18,59 +18,67 @@ from foldry.formats.fasta import parse_fasta
 from foldry.formats.sequence import at, chain_names, clean_sequence
 from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain
 
-_LENGTHS_AND_COPIES: Final = re.compile(r"#([\d,]+)[\t ]*([\d,]*)\s*")
+_NOTHING: Final = {ord("."): None, ord("\n"): None}
+_MAX_PARTS: Final = 20_000_000
+"""Rows and insertions of a complex, times its distinct chains: all are read for each chain."""
 
 
 def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
-    """The alignment of an a3m text; dots, which only pad insertions, count for nothing.
+    """Return the alignment of an a3m text; dots, which only pad insertions, are skipped.
 
     Raises:
-        InputError: There is no row, a row has something else than letters and gaps, or its length
-            is not that of the first.
+        InputError: There is no row, a row contains anything but letters and gaps, or its length
+            differs from that of the first.
+
+    Example:
+        >>> parse_a3m(">q\\nMKT\\n>r\\nM-aaT\\n").deletions.tolist()
+        [[0, 0, 0], [0, 0, 2]]
     """
     records = parse_fasta(text, source)
     if not records:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
-    return Alignment.of(
-        [record.header for record in records],
-        [record.sequence.replace(".", "") for record in records],
-        lambda row: f"{source}, line {records[row - 1].line}",
-    )
+    headers, texts, numbers = zip(*records, strict=True)
+    del records
+    rows = [text.translate(_NOTHING) for text in texts]
+    del texts  # a large alignment is in memory often enough
+    return Alignment.of(headers, rows, lambda row: f"{source}, line {numbers[row - 1]}")
 
 
 def to_a3m(alignment: Alignment) -> str:
-    """The a3m text of an alignment, one line per row."""
+    """Return the a3m text of an alignment, with each row on one line."""
     rows = zip(alignment.headers, alignment.texts, strict=True)
     return "".join(f">{header}\n{row}\n" for header, row in rows)
 
 
 def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
-    """The distinct chains of an a3m text; none if its first line has no lengths and copies.
+    """Return the distinct chains of an a3m text; none without a line of lengths and copies.
 
-    Rows of several chains are their `paired` ones, as many for each, with gaps where they are not
-    of this one; the others are the `alignment` of their chain, the query first.
-
-    Insertions between the last residue of one chain and the first of the next are dropped.
+    Rows with residues in several chains become the `paired` rows of every chain, with gaps where
+    a row does not cover the chain. All other rows become the `alignment` of their chain, after its
+    query. Insertions between two chains are dropped.
 
     Raises:
         InputError: As `parse_a3m`, or the first line does not fit the rows, or the first row of a
-            chain has a gap, or the first of the paired ones is another.
+            chain or of its paired rows is not its sequence.
     """
     line, _, rest = text.partition("\n")
-    found = _LENGTHS_AND_COPIES.fullmatch(line)
-    if found is None:
+    groups = line[1:].split(maxsplit=2)
+    if not re.match("#[0-9,]", line) or not all(re.fullmatch("[0-9,]+", each) for each in groups):
         return []
     lengths, copies = (
         [int(number) for number in group.split(",") if 0 < len(number) < 8]
-        for group in found.groups()
+        for group in [*groups, ""][:2]
     )
     if len(lengths) != len(copies) or 0 in (*lengths, *copies) or sum(copies) > MAX_CHAINS:
         raise InputError(
-            f"does not give length and copies of each chain, or has more than {MAX_CHAINS} chains",
+            f"does not give lengths and copies of at most {MAX_CHAINS} chains",
             "write them as in '#110,85<tab>2,1'",
             where=f"{source}, line 1",
         )
     rows = parse_a3m("\n" + rest, source)
+    if (rows.num_rows + len(rows.insertions.place)) * len(lengths) > _MAX_PARTS:
+        what = f"has {rows.num_rows} rows of {len(lengths)} chains"
+        raise InputError(what, "keep fewer rows", where=source)
     if sum(lengths) != rows.letters.shape[1]:
         what = f"gives lengths of {sum(lengths)} residues, the rows have {rows.letters.shape[1]}"
         advice = "give the length of every distinct chain once"
@@ -81,12 +89,12 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
     names = iter(chain_names(sum(copies)))
     chains = []
     for number, (begin, length, count) in enumerate(zip(begins, lengths, copies, strict=True)):
-        part = _of_chain(rows.columns(begin, begin + length), number)
+        part = rows.columns(begin, begin + length)
         own, place = covers[:, number], f"{source}, chain {number + 1}"
         if not own.any():
-            raise InputError("has no row", "put the queries first", where=place)
+            raise InputError("has no row", "write its sequence as a row", where=place)
         query, alone = own.argmax(), np.flatnonzero(own & ~several)
-        # The query is the first row of its own alignment too.
+        # The query is also the first row of the unpaired alignment.
         first = part.rows(alone[:1])
         same = first.num_rows and (first.letters == part.letters[query]).all()
         if not same or (first.insertions.place < length).any():
@@ -94,11 +102,13 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
         paired = part.rows(several) if several.any() else None
         sequence = clean_sequence(part.rows([int(query)]).query, place)
         with at(place):
-            chains.append(Chain(tuple(islice(names, count)), sequence, part.rows(alone), paired))
+            unpaired = _of_chain(part.rows(alone), number)
+            paired = paired and _of_chain(paired, number)
+            chains.append(Chain(tuple(islice(names, count)), sequence, unpaired, paired))
     return chains
 
 
 def _of_chain(part: Alignment, number: int) -> Alignment:
-    """The part with headers that name every chain cut down to this one."""
-    names = (header.split("\t") for header in part.headers)
+    """The part with the name of one chain as header, if the header names every chain."""
+    names = (header.split("\t", number + 1) for header in part.headers)
     return replace(part, headers=tuple(each[min(number, len(each) - 1)] for each in names))

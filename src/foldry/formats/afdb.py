@@ -1,4 +1,4 @@
-"""The JSON files with the confidence of a prediction, in the official program's form."""
+"""The JSON files with the confidence of a prediction, in the form of the official program."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from foldry.errors import InputError
 
 
 def confidence_category(plddt: float) -> str:
-    """D below 50, L below 70, M below 90, H to 100: very low, low, confident, very high.
+    """Return the category of a pLDDT: D below 50, L below 70, M below 90, H up to 100.
+
+    The letters stand for very low (disordered), low, medium (confident) and high confidence.
 
     Raises:
-        InputError: The value is no pLDDT.
+        InputError: The value is not between 0 and 100.
+
+    Example:
+        >>> confidence_category(70)
+        'M'
     """
     if not 0 <= plddt <= 100:
         raise InputError(f"pLDDT {plddt} is not between 0 and 100", "give per-residue pLDDT")
@@ -22,10 +28,10 @@ def confidence_category(plddt: float) -> str:
 
 
 def confidence_json(plddt: Float[np.ndarray, " N"]) -> str:
-    """pLDDT (0–100) and its category per residue, residues counted from 1; two decimals.
+    """Return the JSON of pLDDT (0–100, two decimals) and category of each residue, counted from 1.
 
     Raises:
-        InputError: A value is no pLDDT.
+        InputError: A value is not between 0 and 100.
     """
     values = plddt.tolist()
     return _compact(
@@ -38,11 +44,11 @@ def confidence_json(plddt: Float[np.ndarray, " N"]) -> str:
 
 
 def pae_json(pae: Float[np.ndarray, "N N"], max_pae: float) -> str:
-    """Predicted aligned error in Å, row i aligned on residue i; one decimal.
+    """Return the JSON of the predicted aligned error (Å, one decimal).
 
     Args:
-        pae: One row per aligned residue.
-        max_pae: The largest error that the model's head can express, Å.
+        pae: Row i is aligned on residue i.
+        max_pae: The largest error that the head of the model can express, Å.
 
     Raises:
         InputError: The matrix is not square.

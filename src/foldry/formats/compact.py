@@ -1,12 +1,13 @@
 """Atoms and PAE as small integers in byte planes, which zlib and lzma compress well.
 
-Positions are rounded onto one grid of `step` Å. Every atom is then kept as the exact difference of
-its grid point from that of the atom it is bonded to, so that rounding does not add up. Residues
-follow each other by their anchors: the Cα, or where it is missing another atom. With `step=None`
-nothing is rounded: float32 and float64 come back bit for bit.
+Positions are rounded to a grid with a spacing of `step` Å. Each atom is stored as the difference
+between its grid point and the grid point of the atom it is bonded to; these differences are exact,
+so rounding errors do not accumulate. Each residue is stored relative to the anchor of the residue
+before it: Cα, or another atom if Cα is missing. With `step=None` nothing is rounded, and float32
+and float64 come back bit for bit.
 
 All functions take and return plain arrays, whose sizes follow from the mask; none needs pickle.
-Decoding arrays that are damaged raises ValueError and nothing else.
+Decoding damaged arrays raises ValueError and nothing else.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from foldry.residues import ATOM37, ATOM37_ORDER, CA, UNKNOWN
 from foldry.structure import Structure
 
 B_FACTOR_STEP: Final = 0.01
-"""Grid of B-factors and pLDDT, where they are rounded."""
+"""Grid spacing of B factors and pLDDT, if they are rounded."""
 MAX_STEPS: Final = 10**9
-"""Largest grid point: differences of two then fit in four balanced digits."""
+"""Largest grid point: the difference of two then fits into four balanced digits."""
 _MAX_PLANES: Final = 4
 _MAX_STEP: Final = 1000.0
 _FLOATS: Final[dict[int, np.dtype[Any]]] = {4: np.dtype("<f4"), 8: np.dtype("<f8")}
-_OTHER_MASK: Final = "atoms are not as many as the mask says"
+_OTHER_MASK: Final = "the number of atoms is not the one of the mask"
 _BONDED: Final[tuple[Mapping[str, Sequence[str]], ...]] = (
     {"N": ("CA",), "C": ("CA",), "CB": ("CA",)},
     {"O": ("C",), "OXT": ("C",)} | dict.fromkeys(("CG", "CG1", "CG2", "OG", "OG1", "SG"), ("CB",)),
@@ -39,7 +40,7 @@ _BONDED: Final[tuple[Mapping[str, Sequence[str]], ...]] = (
     {"CZ": ("CE1", "NE"), "CZ2": ("CE2",), "CZ3": ("CE3",), "NZ": ("CE",)},
     {"CH2": ("CZ2",)} | dict.fromkeys(("NH1", "NH2", "OH"), ("CZ",)),
 )
-"""By the number of bonds from Cα: the atoms that each may be bonded to, at most two."""
+"""By the number of bonds from Cα: the atoms, at most two, that each may be bonded to."""
 
 _Arrays: TypeAlias = Mapping[str, np.ndarray]
 _Mask: TypeAlias = Bool[np.ndarray, "N 37"]
@@ -61,12 +62,12 @@ _ORDER, _DEPTH, _PARENTS = _tables()
 
 
 class _Tree:
-    """Which atom each atom of a mask is kept as the difference from.
+    """The atom from which each atom of a mask is stored as a difference.
 
     Attributes:
-        residues, anchors: The residues that have atoms, and the flat index of the anchor of each.
+        residues, anchors: Residues that have atoms, and the flat index of the anchor of each.
         atoms, parents: Flat indices of all other atoms, nearest to Cα first, and of their parents.
-        ends: Of each depth, the number of atoms up to it.
+        ends: Number of atoms up to each depth.
     """
 
     def __init__(self, mask: _Mask) -> None:
@@ -87,24 +88,24 @@ class _Tree:
 
 
 def encode_atoms(values: _Values, mask: _Mask, step: float | None) -> dict[str, np.ndarray]:
-    """Atoms as byte planes; what `mask` leaves out is kept only with `step=None`.
+    """Return atoms as byte planes; values outside `mask` are kept only with `step=None`.
 
-    With a step these are `step`, `anchors` [P, K, N], 0 for residues without atoms, and `others`
-    [P, K, all other atoms]; without one `exact` [bytes of a float, K, atoms] and `beyond`, what
-    the mask leaves out, empty where that is all zero.
+    With a step, the planes are `step`, `anchors` [P, K, N], 0 for residues without atoms, and
+    `others` [P, K, all other atoms]. Without one, they are `exact` [bytes of a float, K, atoms] and
+    `beyond`, the values outside the mask, which is empty if all of them are zero.
 
     Args:
-        values: K numbers of each atom, as its position (Å); with `step=None` float32 or float64.
+        values: K numbers for each atom, e.g. its position (Å); float32 or float64 if `step=None`.
         mask: Which atoms are present.
-        step: Å between two grid points, or None to keep the positions bit for bit.
+        step: Grid spacing in Å, or None to keep the positions bit for bit.
 
     Raises:
         ValueError: An atom is not finite or is more than `MAX_STEPS` steps from the origin, or the
-            step or the type is none that can be kept.
+            step or the type is not supported.
     """
     if step is None:
         beyond = split_floats(values[~mask].T)
-        # Beyond the mask all is zero as a rule, though -0.0 or a number is kept too.
+        # Values outside the mask are usually zero; -0.0 and other numbers are kept too.
         beyond = beyond if beyond.any() else beyond[..., :0]
         return {"exact": split_floats(values[mask].T), "beyond": beyond}
     tree = _Tree(mask)
@@ -120,29 +121,29 @@ def encode_atoms(values: _Values, mask: _Mask, step: float | None) -> dict[str, 
 
 
 def decode_atoms(arrays: _Arrays, mask: _Mask, width: int = 3) -> _Values:
-    """The K = `width` numbers of each atom that `encode_atoms` was given, to half a step.
+    """Return the K = `width` numbers of each atom from `encode_atoms`, to half a step.
 
-    Rounded ones come back as float64, and as 0 where `mask` is false.
+    Rounded numbers come back as float64, and as 0 where `mask` is false.
 
     Raises:
-        ValueError: The arrays are not those of atoms with this mask.
+        ValueError: The arrays do not encode atoms with this mask.
     """
     return (_decode_exact if "exact" in arrays else _decode_grid)(arrays, mask, width)
 
 
 def join_planes(parts: Sequence[Int8[np.ndarray, "_ K _"]]) -> Int8[np.ndarray, "P K M"]:
-    """Planes of several masks in a row, of which a slice of the last axis is decoded by itself."""
+    """Return planes joined along the last axis, of which each slice can be decoded alone."""
     deepest = max(map(len, parts))
     deep = [np.pad(part, ((0, deepest - len(part)), (0, 0), (0, 0))) for part in parts]
     return np.concatenate(deep, axis=2)
 
 
 def encode_pae(pae: Float[np.ndarray, "N N"], step: float | None) -> dict[str, np.ndarray]:
-    """PAE as byte planes `pae.rows` [P, N, N] of the steps along rows, or `pae.exact` [P, N, N].
+    """Return PAE as byte planes: `pae.rows` [P, N, N], the steps along rows, or `pae.exact`.
 
     Args:
-        pae: Å; with `step=None` float32 or float64.
-        step: Å between two values that are told apart, or None to keep them bit for bit.
+        pae: Å; float32 or float64 if `step=None`.
+        step: Grid spacing in Å, or None to keep the values bit for bit.
 
     Raises:
         ValueError: The matrix is not square, or a value is not finite or is out of range.
@@ -156,10 +157,10 @@ def encode_pae(pae: Float[np.ndarray, "N N"], step: float | None) -> dict[str, n
 
 
 def decode_pae(arrays: _Arrays) -> Float[np.ndarray, "N N"]:
-    """The matrix that `encode_pae` was given, to half a step.
+    """Return the matrix from `encode_pae`, to half a step.
 
     Raises:
-        ValueError: The arrays are not those of a PAE matrix.
+        ValueError: The arrays do not encode a PAE matrix.
     """
     name = "pae.exact" if "pae.exact" in arrays else "pae.rows"
     planes = _get(arrays, name)
@@ -172,15 +173,15 @@ def decode_pae(arrays: _Arrays) -> Float[np.ndarray, "N N"]:
 
 
 def encode_structure(structure: Structure, step: float | None) -> dict[str, np.ndarray]:
-    """All of a structure but its name.
+    """Return all of a structure except its name as arrays.
 
     Args:
         structure: The structure.
-        step: Å between two grid points; B-factors are then rounded to `B_FACTOR_STEP`. None keeps
-            every array and its type bit for bit.
+        step: Grid spacing in Å; B factors are then rounded to `B_FACTOR_STEP`. None keeps every
+            array and its type bit for bit.
 
     Raises:
-        ValueError: As for `encode_atoms`; or names of chains are no arrays of text.
+        ValueError: As for `encode_atoms`, or the chain names or insertion codes are not text.
     """
     names = {"insertion_code": structure.insertion_code, "chain_id": structure.chain_id}
     for name, array in names.items():
@@ -191,7 +192,7 @@ def encode_structure(structure: Structure, step: float | None) -> dict[str, np.n
     b_factor = encode_atoms(structure.b_factor[..., None], mask, step and B_FACTOR_STEP)
     return {
         "aatype": structure.aatype,
-        # Differences wrap around as sums do: all integers come back.
+        # Differences wrap around just as sums do, so all integers come back.
         "residue_step": np.diff(numbers, prepend=numbers.dtype.type(0)),
         **names,
         "atom_mask": np.packbits(mask, axis=1),
@@ -201,10 +202,10 @@ def encode_structure(structure: Structure, step: float | None) -> dict[str, np.n
 
 
 def decode_structure(arrays: _Arrays, name: str) -> Structure:
-    """The structure that `encode_structure` was given; other arrays are passed over.
+    """Return the structure from `encode_structure`; other arrays are ignored.
 
     Raises:
-        ValueError: The arrays are not those of a structure.
+        ValueError: The arrays do not encode a structure.
     """
     mask = unpack_mask(_get(arrays, "atom_mask"))
     size = len(mask)
@@ -225,7 +226,7 @@ def decode_structure(arrays: _Arrays, name: str) -> Structure:
 
 
 def unpack_mask(packed: np.ndarray) -> _Mask:
-    """The mask that `np.packbits` packed residue by residue, as uint8 [N, 5].
+    """Return the mask that `np.packbits` packed residue by residue into uint8 [N, 5].
 
     Raises:
         ValueError: It is not a packed mask.
@@ -236,7 +237,7 @@ def unpack_mask(packed: np.ndarray) -> _Mask:
 
 
 def split_floats(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "P ..."]:
-    """The bytes of float32 or float64, the lowest of all values first.
+    """Return the bytes of float32 or float64 as planes, the lowest byte first.
 
     Raises:
         ValueError: The values are of another type.
@@ -249,10 +250,10 @@ def split_floats(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "P ..
 
 
 def join_floats(planes: np.ndarray) -> Float[np.ndarray, "*shape"]:
-    """The values that `split_floats` was given, bit for bit; `planes` are its uint8 [P, …].
+    """Return the values from `split_floats`, bit for bit; `planes` are uint8 [P, …].
 
     Raises:
-        ValueError: These are no planes of float32 or float64.
+        ValueError: The planes are not the bytes of float32 or float64.
     """
     if planes.dtype != np.uint8 or not planes.ndim or len(planes) not in _FLOATS:
         raise ValueError("these are not the bytes of floating-point numbers")
@@ -283,7 +284,7 @@ def _decode_grid(arrays: _Arrays, mask: _Mask, width: int) -> _Values:
     sizes = anchors.shape[1:], others.shape[1:]
     if sizes != ((width, len(mask)), (width, len(tree.atoms))):
         raise ValueError(_OTHER_MASK)
-    flat = np.zeros((mask.size, width))  # whole numbers, which float64 adds exactly
+    flat = np.zeros((mask.size, width))  # integers, which float64 adds exactly
     flat[tree.anchors] = np.cumsum(_join(anchors), axis=1).T[tree.residues]
     steps = _join(others).T
     start = 0
@@ -313,9 +314,9 @@ def _check_range(points: Float[np.ndarray, "*shape"]) -> None:
 
 
 def _split(values: Float[np.ndarray, "*shape"]) -> Int8[np.ndarray, "P ..."]:
-    """Digits from -128 to 127 to the base 256, the lowest first, no more than are needed.
+    """Return digits to the base 256, from -128 to 127, lowest first, as few as suffice.
 
-    Small numbers of either sign have a first digit and zeros.
+    With balanced digits, small numbers of either sign have zeros in all planes after the first.
     """
     planes: list[np.ndarray] = []
     rest = values.astype(np.int64)
@@ -326,9 +327,9 @@ def _split(values: Float[np.ndarray, "*shape"]) -> Int8[np.ndarray, "P ..."]:
 
 
 def _join(planes: np.ndarray) -> Int[np.ndarray, "*shape"]:
-    """The whole numbers of `_split`'s int8 [P, …]."""
+    """Return the integers from the planes of `_split`, int8 [P, …]."""
     if planes.dtype != np.int8 or not 1 <= len(planes) <= _MAX_PLANES:
-        raise ValueError("these are not the digits of whole numbers")
+        raise ValueError("these are not the digits of integers")
     values: np.ndarray = planes[-1].astype(np.int64)
     for plane in planes[-2::-1]:
         values = (values << 8) + plane
@@ -351,11 +352,11 @@ def _get(arrays: _Arrays, name: str) -> np.ndarray:
 def _of_residues(arrays: _Arrays, name: str, kinds: str, size: int) -> np.ndarray:
     array = _get(arrays, name)
     if array.dtype.kind not in kinds or array.shape != (size,):
-        raise ValueError(f"{name} is not of so many residues, or of another type")
+        raise ValueError(f"{name} has another number of residues or another type")
     return array
 
 
 def _within(arrays: _Arrays, name: str) -> _Arrays:
-    """The arrays whose names begin with this one and a dot, by the rest of their names."""
+    """Return the arrays whose names start with this one and a dot, by the rest of the name."""
     pairs = [(key.partition("."), array) for key, array in arrays.items()]
     return {rest: array for (start, _, rest), array in pairs if start == name}

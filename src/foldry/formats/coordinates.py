@@ -1,10 +1,11 @@
-"""PDB, mmCIF and BinaryCIF ↔ Structure; parsing is gemmi's.
+"""PDB, mmCIF and BinaryCIF ↔ Structure; gemmi parses them.
 
-Kept: the proteins of one model. Left out: waters, ligands, nucleic acids and hydrogens. Of
-alternate locations the one of highest occupancy is taken, the first of equals. A modified residue
-becomes its parent, with the atoms that the parent has; selenomethionine becomes methionine, SE
-its SD. Arginine's NH1 is the one nearer to CD. A second protein under a chain's name becomes a
-chain of its own, `A2`: in PDB files one after TER that numbers its residues as the first did.
+Kept are the proteins of one model; waters, ligands, nucleic acids and hydrogens are left out. Among
+alternate locations, the one with the highest occupancy is taken, and the first among equals. A
+modified residue becomes its parent, with the atoms that the parent has; selenomethionine becomes
+methionine, and its SE becomes SD. Arginine's NH1 is the one nearer to CD. A second protein with the
+name of another chain becomes a chain `A2`: in PDB files, one that follows TER and repeats residue
+numbers of the first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import count, groupby
+from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -21,10 +22,10 @@ import gemmi
 import numpy as np
 from jaxtyping import Float, Int
 
-from foldry.errors import InputError
+from foldry.errors import InputError, printable, quoted, reason
 from foldry.formats.binarycif import read_binarycif
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
-from foldry.store.files import decode, read_bytes, stem
+from foldry.store.files import MAX_BYTES, decode, read_bytes, stem
 from foldry.structure import Structure
 
 _CATEGORIES: Final = {
@@ -46,31 +47,71 @@ _ATOMS: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).asty
 _ATOMS[:, ATOM37_ORDER["OXT"]] = True
 _SLOT: Final = {name.encode(): slot for name, slot in ATOM37_ORDER.items()}
 _MAX_RESIDUES: Final = 500_000
-"""Of a model, waters and ligands too: more than any deposited structure has."""
+"""Limit on the residues of a model, waters and ligands included: no deposited one has as many."""
+_FEW_RESIDUES: Final = 100_000
+"""Limit for a file without any size; `_BYTES_A_RESIDUE` more bytes allow for one more."""
+_BYTES_A_RESIDUE: Final = 40
+_MAX_CHAINS: Final = 10_000
+"""Limit on the chains and the models, with all of which gemmi compares each."""
+_MAX_ALIGNED: Final = 500_000_000
+"""Limit on the residues seen times those of the sequence, which gemmi aligns with each other."""
+_MAX_UNPACKED: Final = 8 * 1024**2
+_MAX_RATIO: Final = 20
+"""A file that unpacks to more than `_MAX_UNPACKED` may be compressed so much: real ones are to a
+fourth or an eighth, and what repeats without end could fill the memory."""
 _MAX_PLAIN: Final = 10_000
 """Below it two decimals of different numbers differ in single precision."""
 _PDB_WIDTH: Final = 78
 """Columns up to the element, the last that is written."""
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(\d+\))?", re.IGNORECASE)
+_NUMBER_OR_NONE: Final = re.compile(rf"{_NUMBER.pattern}|[.?]", re.IGNORECASE)
+_ATOM_FIELDS: Final = (
+    *((start, start + 8, _DECIMAL, "a coordinate") for start in (30, 38, 46)),
+    # Numbers above 9999 are hybrid-36: four letters and digits.
+    (22, 26, re.compile(r"-?\d+|[A-Z][\dA-Z]{3}|[a-z][\da-z]{3}"), "a residue number"),
+    (54, 60, re.compile(rf"{_DECIMAL.pattern}|"), "an occupancy"),
+    (60, 66, re.compile(rf"{_DECIMAL.pattern}|"), "a B factor"),
+)
+_PDB_FIELDS: Final = {
+    "ATOM": _ATOM_FIELDS,
+    "HETA": _ATOM_FIELDS,
+    "MODE": ((5, 14, re.compile(r"\d*"), "a model number"),),
+}
+"""By the first four letters of a line: columns of a PDB file and what they hold."""
+_MODEL: Final = "pdbx_PDB_model_num"
+_CIF_FIELDS: Final = {
+    "Cartn_x": (_NUMBER, "a coordinate"),
+    "Cartn_y": (_NUMBER, "a coordinate"),
+    "Cartn_z": (_NUMBER, "a coordinate"),
+    "occupancy": (_NUMBER_OR_NONE, "an occupancy"),
+    "B_iso_or_equiv": (_NUMBER_OR_NONE, "a B factor"),
+    "auth_seq_id": (re.compile(r"(['\"]?)-?\d{1,9}[A-Za-z]?\1|[.?]"), "a residue number"),
+    "label_seq_id": (re.compile(r"\d{1,9}|[.?]"), "a residue number"),
+    _MODEL: (re.compile(r"\d{1,9}"), "a model number"),
+}
+"""Columns of `_atom_site` and what they hold."""
 _NO_PROTEIN: Final = "give a file with a protein in it"
+_TOO_MANY: Final = "has more than {} {}"
+_FEWER: Final = "give a file with fewer of its chains"
 _CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
 
 _Row: TypeAlias = "tuple[str, str, gemmi.Residue | None]"
-"""A residue's chain, its one-letter code and, where it was seen, its atoms."""
+"""Chain, one-letter code and, if it was observed, the atoms of a residue."""
 
 
 @dataclass(frozen=True)
 class Deposition:
-    """The proteins of a structure file as they were in the experiment, seen or not.
+    """The proteins of a structure file with their full sequences, observed or not.
 
     Attributes:
-        release_date: The day of first release, such as `2005-11-20`; "" if the file has none.
+        release_date: Day of the first release, e.g. `2005-11-20`; "" if the file has none.
         resolution: Å; 0 if the file has none, as for NMR.
-        method: In lower case, such as `solution nmr`.
-        predicted: Whether the file says that it gives pLDDT, which its B factors then are.
-        chain_to_seqres: One-letter codes of each chain's whole sequence.
-        chains: Each chain with one row for every letter; the rows of unseen residues have no atoms,
-            and their place in the sequence, from 1, for a number.
+        method: Experimental method in lower case, e.g. `solution nmr`.
+        predicted: Whether the file states pLDDT, which is then also in its B factors.
+        chain_to_seqres: One-letter codes of the full sequence of each chain.
+        chains: Each chain with one row per letter of the sequence. Rows of residues that were not
+            observed have no atoms, and their residue number is their position, counted from 1.
     """
 
     release_date: str
@@ -82,21 +123,25 @@ class Deposition:
 
 
 def read_structure(path: str | Path, model: int = 0) -> Structure:
-    """The residues with coordinates of all proteins of one model, counted from 0.
+    """Read the residues with coordinates of all proteins of one model.
+
+    Args:
+        path: A PDB, mmCIF or BinaryCIF file, which may be gzipped.
+        model: Which model of the file, counted from 0.
 
     Raises:
-        InputError: The file is not PDB, mmCIF or BinaryCIF (each may be gzipped), is damaged, or
-            has no such model or no protein in it.
+        InputError: The file is not PDB, mmCIF or BinaryCIF, is damaged, or has no such model or
+            no protein in it.
 
     Example:
         >>> len(read_structure("examples/kunitz/1adz.cif"))
         63
     """
-    return parse_structure(read_bytes(Path(path)), str(path), model)
+    return parse_structure(_read_file(Path(path)), str(path), model)
 
 
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
-    """As `read_structure`, of a file's bytes; `source` is what errors call them."""
+    """Read a structure from the bytes of a file, which error messages call `source`."""
     parsed, _ = _parse(data, source, model)
     letter = _one_letter(parsed)
     rows: list[_Row] = [
@@ -111,19 +156,20 @@ def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
 
 
 def read_deposition(path: Path) -> Deposition:
-    """The proteins of the first model with their whole sequences.
+    """Read the proteins of the first model with their full sequences.
 
     Raises:
         InputError: As `read_structure`.
     """
-    return parse_deposition(read_bytes(path), str(path))
+    return parse_deposition(_read_file(path), str(path))
 
 
 def parse_deposition(data: bytes, source: str) -> Deposition:
-    """As `read_deposition`, of a file's bytes; `source` is what errors call them."""
+    """Read a deposition from the bytes of a file, which error messages call `source`."""
     parsed, block = _parse(data, source, 0)
     letter = _one_letter(parsed)
     chains: dict[str, list[_Row]] = {}
+    num_rows, most = 0, _max_residues(data)
     for name, polymer in _proteins(parsed[0]):
         residues = list(_conformers(polymer))
         entity = parsed.get_entity_of(polymer)
@@ -133,6 +179,9 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
         if len(seen) < len(residues) or not set(seen) <= set(range(1, len(sequence) + 1)):
             sequence = [residue.name for residue in residues]
             seen = dict(enumerate(residues, start=1))
+        num_rows += len(sequence)
+        if num_rows > most:
+            raise InputError(_TOO_MANY.format(most, "residues"), _FEWER, where=source)
         chains[name] = [
             (name, letter(monomer), seen.get(number))
             for number, monomer in enumerate(sequence, start=1)
@@ -157,7 +206,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
 
 
 def _resolution(block: gemmi.cif.Block | None) -> float:
-    """Å, where gemmi finds none since a category lacks a column that it asks for; 0 if none."""
+    """Return the resolution (Å) that gemmi misses if a category lacks a column; 0 if none."""
     for tag in ("_refine.ls_d_res_high", "_em_3d_reconstruction.resolution"):
         for text in block.find_values(tag) if block else ():
             if _DECIMAL.fullmatch(gemmi.cif.as_string(text)):
@@ -166,11 +215,16 @@ def _resolution(block: gemmi.cif.Block | None) -> float:
 
 
 def to_pdb(structure: Structure) -> str:
-    """The PDB text of a structure, laid out as the official program's.
+    """Return the PDB text of a structure, in the layout of the official program.
 
     Raises:
-        InputError: A chain's name, a residue's number, a coordinate or the number of atoms does
-            not fit into PDB's columns.
+        InputError: A chain name, residue number, coordinate or the number of atoms does not fit
+            into the columns of the format.
+
+    Example:
+        >>> model = read_structure("examples/kunitz/1adz.cif")
+        >>> parse_structure(to_pdb(model).encode(), "model.pdb").sequence == model.sequence
+        True
     """
     lines = ["MODEL     1"]
     serial = 1
@@ -199,8 +253,19 @@ def to_pdb(structure: Structure) -> str:
     return "".join(f"{line:<80}\n" for line in lines)
 
 
+def seqres_records(structure: Structure) -> str:
+    """Return the PDB records of the chains' sequences, which include residues without atoms."""
+    lines = []
+    for chain in structure.chains:
+        names = [RESNAMES[code] for code in structure.aatype[structure.chain_id == chain]]
+        for number, start in enumerate(range(0, len(names), 13), start=1):
+            part = " ".join(names[start : start + 13])
+            lines.append(f"SEQRES {number:>3} {chain} {len(names):>4}  {part}")
+    return "".join(f"{line:<80}\n" for line in lines)
+
+
 def _one_letter(parsed: gemmi.Structure) -> Callable[[str], str]:
-    """One-letter codes by residue name: of the residue, its known parent, or X."""
+    """Return a function from residue names to one-letter codes of the residue, its parent, or X."""
     parents = {modified.res_id.name: modified.parent_comp_id for modified in parsed.mod_residues}
 
     @cache
@@ -213,7 +278,7 @@ def _one_letter(parsed: gemmi.Structure) -> Callable[[str], str]:
 
 
 def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
-    """One model, its atoms numbered from 1, and the data block of a file that is no PDB file."""
+    """Return one model, with atoms numbered from 1, and the data block unless it is a PDB file."""
     try:
         parsed, block = _read(data, source)
     except InputError:
@@ -227,14 +292,29 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
         raise InputError(what, "choose one of its models", where=source)
     del parsed[model + 1 :]
     del parsed[:model]
-    if sum(map(len, parsed[0])) > _MAX_RESIDUES:
-        what = f"has more than {_MAX_RESIDUES} residues and molecules"
-        raise InputError(what, "give some of its chains in a file of their own", where=source)
+    num_residues, most = sum(map(len, parsed[0])), _max_residues(data)
+    if num_residues > most:
+        raise InputError(_TOO_MANY.format(most, "residues and molecules"), _FEWER, where=source)
+    if len(parsed[0]) > _MAX_CHAINS:
+        raise InputError(_TOO_MANY.format(_MAX_CHAINS, "chains"), _FEWER, where=source)
     parsed.merge_chain_parts()
     parsed.setup_entities()
-    parsed.assign_label_seq_id()
+    longest = max((len(entity.full_sequence) for entity in parsed.entities), default=0)
+    if longest * num_residues <= _MAX_ALIGNED:
+        parsed.assign_label_seq_id()
     parsed.assign_serial_numbers()
     return parsed, block
+
+
+def _max_residues(data: bytes) -> int:
+    """Return how many residues are read of a file of this size."""
+    return min(_MAX_RESIDUES, _FEW_RESIDUES + len(data) // _BYTES_A_RESIDUE)
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the content of a file, which may be gzipped."""
+    size = path.stat().st_size if path.is_file() else MAX_BYTES
+    return read_bytes(path, min(MAX_BYTES, max(_MAX_UNPACKED, _MAX_RATIO * size)))
 
 
 def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
@@ -249,21 +329,21 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
             blocks = gemmi.cif.read_string(text)
             block = next((each for each in blocks if each.find_values("_atom_site.id")), blocks[0])
     if block is not None:
+        _check_columns(block, source)
         return gemmi.make_structure_from_block(block), block
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-        _check_coordinates(text, source)
+        _check_lines(text, source)
         return _read_pdb(text), None
     raise InputError("is not a PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
 
 
 def _damaged(source: str, error: Exception) -> InputError:
-    reason = " ".join(str(error).split()).rstrip(".")
-    reason = re.sub(r"^string:(\d+):\d+\(\d+\): ", r"line \1: ", reason)
-    return InputError(f"is a damaged structure file ({reason})", "fix it", where=source)
+    said = re.sub(r"^string:(\d+):\d+\(\d+\): ", r"line \1: ", reason(error))
+    return InputError(f"is a damaged structure file ({said})", "fix it", where=source)
 
 
 def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
-    """All atoms as arrays. Names of chains and entities, which may be too long, are lost."""
+    """Return all atoms as arrays; names of chains and entities, which may be too long, are lost."""
     for chain in parsed[0]:
         chain.name = ""
         for residue in chain:
@@ -274,21 +354,37 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
         raise _damaged(source, error) from None
 
 
-def _check_coordinates(text: str, source: str) -> None:
-    """Refuses what gemmi reads as 0 or as some number in a PDB file's coordinates."""
+def _check_lines(text: str, source: str) -> None:
+    """Refuse what gemmi would read as 0, as another number or as none in a PDB file."""
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.startswith(("ATOM  ", "HETATM")):
-            for end in (38, 46, 54):
-                field = line[end - 8 : end].strip()
-                if not _DECIMAL.fullmatch(field):
-                    what = f"has {field!r} in columns {end - 7} to {end}, which is not a coordinate"
-                    raise InputError(what, "fix the line", where=f"{source}, line {number}")
+        for start, end, pattern, kind in _PDB_FIELDS.get(line[:4].upper(), ()):
+            field = line[start:end].strip()
+            if not pattern.fullmatch(field):
+                what = f"has {quoted(field)} in columns {start + 1} to {end}, which is not {kind}"
+                raise InputError(what, "fix the line", where=f"{source}, line {number}")
+
+
+def _check_columns(block: gemmi.cif.Block, source: str) -> None:
+    """Refuse what gemmi would read as another number or as none in mmCIF and BinaryCIF."""
+    for tag, (pattern, kind) in _CIF_FIELDS.items():
+        column = block.find_values(f"_atom_site.{tag}")
+        values = set(column)
+        if tag == _MODEL:
+            if len(values) > _MAX_CHAINS:
+                raise InputError(_TOO_MANY.format(_MAX_CHAINS, "models"), _FEWER, where=source)
+            if values <= {"?", "."}:  # one model without a number
+                continue
+        wrong = {value for value in values if not pattern.fullmatch(value)}
+        if wrong:
+            row, value = next(pair for pair in enumerate(column, start=1) if pair[1] in wrong)
+            what = f"has {quoted(value)} in {tag}, which is not {kind}"
+            raise InputError(what, "fix the file", where=f"{source}, atom {row}")
 
 
 def _read_pdb(text: str) -> gemmi.Structure:
     parsed = gemmi.read_pdb_string(text, split_chain_on_ter=True)
     for model in parsed:
-        names = {part.name for part in model}
+        names = {part.name: 2 for part in model}
         seen: set[tuple[str, str]] = set()
         for part in model:
             numbers = {(part.name, str(residue.seqid)) for residue in part}
@@ -299,7 +395,7 @@ def _read_pdb(text: str) -> gemmi.Structure:
 
 
 def _check_numbers(rows: list[_Row], source: str) -> None:
-    """Refuses chains of one name that nothing parts: the residues of one number are one residue."""
+    """Refuse two chains with one name and no TER between: their residues would be mixed up."""
     seen: set[tuple[str, str]] = set()
     for name, _, residue in rows:
         if residue is None:
@@ -307,20 +403,24 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
         place = name, str(residue.seqid)
         twice = "CA" in residue and [atom.altloc for atom in residue["CA"]].count("\0") > 1
         if place in seen or twice:
-            what = f"has residue {place[1]} of chain {name!r} twice"
-            raise InputError(what, "give each chain a name of its own", where=source)
+            what = f"has residue {printable(place[1])} of chain {quoted(name)} twice"
+            raise InputError(what, "give each chain another name", where=source)
         seen.add(place)
 
 
-def _unused(name: str, names: set[str]) -> str:
-    """The name with a number after it that no chain has; it is taken from now on."""
-    free = next(each for each in (f"{name}{n}" for n in count(2)) if each not in names)
-    names.add(free)
+def _unused(name: str, names: dict[str, int]) -> str:
+    """Return the name with the first number after it that no chain has, and note it.
+
+    `names` holds the first number to try after each name.
+    """
+    while (free := f"{name}{names[name]}") in names:
+        names[name] += 1
+    names[free] = 2
     return free
 
 
 def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
-    names = {chain.name for chain in model}
+    names = {chain.name: 2 for chain in model}
     for chain in model:
         polymers = (
             span
@@ -333,7 +433,7 @@ def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
 
 
 def _conformers(polymer: gemmi.ResidueSpan) -> Iterator[gemmi.Residue]:
-    """One residue a place: where several were modelled, that of highest occupancy."""
+    """Yield one residue per position: the one of highest occupancy if there are several."""
     for _, group in groupby(polymer, key=lambda residue: (str(residue.seqid), residue.label_seq)):
         first, *others = group
         yield max((first, *others), key=_occupancy) if others else first
@@ -344,7 +444,7 @@ def _occupancy(residue: gemmi.Residue) -> float:
 
 
 def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: str) -> Structure:
-    """The structure of rows whose residues are in the first model of `atoms`."""
+    """Return the structure of rows whose residues are in the first model of `atoms`."""
     aatype = np.array([RESTYPE_ORDER.get(letter, UNKNOWN) for _, letter, _ in rows])
     row, slot, atom = _places(rows, aatype, atoms)
     positions = np.zeros((len(rows), 37, 3))
@@ -356,10 +456,14 @@ def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: 
         residue.seqid if residue else gemmi.SeqId(place, " ")
         for place, (_, _, residue) in enumerate(rows, start=1)
     ]
-    broken = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+    numbers = [seqid.num for seqid in seqids]
+    if None in numbers:
+        what = f"has a residue without a number in chain {quoted(rows[numbers.index(None)][0])}"
+        raise InputError(what, "number its residues", where=source)
+    broken = np.flatnonzero(~(np.isfinite(positions).all(axis=2) & np.isfinite(b_factor)).all(1))
     if len(broken):
         residue = f"residue {seqids[broken[0]]} of chain {rows[broken[0]][0]}"
-        what = f"has an atom without finite coordinates in {residue}"
+        what = f"has an atom without finite coordinates or B factor in {printable(residue)}"
         raise InputError(what, "fix the file", where=source)
     swap = (aatype == RESTYPE_ORDER["R"]) & mask[:, [_CD, _NH1, _NH2]].all(axis=1)
     distance = np.linalg.norm(positions[:, [_NH1, _NH2]] - positions[:, [_CD]], axis=-1)
@@ -369,7 +473,7 @@ def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: 
     return Structure(
         name=name,
         aatype=aatype,
-        residue_number=np.array([seqid.num for seqid in seqids]),
+        residue_number=np.array(numbers),
         insertion_code=np.array([seqid.icode.strip() for seqid in seqids]),
         chain_id=np.array([chain for chain, _, _ in rows]),
         atom_positions=positions,
@@ -381,9 +485,9 @@ def _structure(rows: list[_Row], atoms: gemmi.FlatStructure, name: str, source: 
 def _places(
     rows: list[_Row], aatype: Int[np.ndarray, " N"], atoms: gemmi.FlatStructure
 ) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, " A"], Int[np.ndarray, " A"]]:
-    """The row and slot of each atom that its amino acid has, and which of the atoms it is.
+    """Return row and slot of each atom that its amino acid has, and its index in `atoms`.
 
-    Of atoms of one row and slot the last is to be taken: it has the highest occupancy.
+    Among several atoms of one row and slot the last has the highest occupancy.
     """
     seen = [(row, residue) for row, (_, _, residue) in enumerate(rows) if residue and len(residue)]
     lengths = np.array([len(residue) for _, residue in seen], np.int64)
@@ -395,19 +499,19 @@ def _places(
     slot = np.array([_SLOT.get(name, -1) for name in known.tolist()], np.int64)[which]
     slot[(names == b"SE") & (residue_names == b"MSE")] = ATOM37_ORDER["SD"]
     belongs = np.flatnonzero((slot >= 0) & _ATOMS[aatype[row], slot])
-    # Ascending occupancy, of equal ones the first at the end.
+    # Ascending occupancy; among equals the first comes last.
     order = belongs[::-1][np.argsort(atoms.occ[atom[belongs[::-1]]], kind="stable")]
     return row[order], slot[order], atom[order]
 
 
 def _strings(letters: object) -> np.ndarray:
-    """Names of gemmi's rows of letters, which end in zeros."""
+    """Return names from gemmi's rows of letters, which are padded with zeros."""
     rows = np.asarray(letters)
     return rows.view(f"S{rows.shape[1]}")[:, 0]
 
 
 def _decimals(values: Float[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
-    """The numbers of a file of which gemmi keeps single precision: the shortest decimals."""
+    """Return the numbers as the file has them, from gemmi's single precision: shortest decimals."""
     found = np.round(values.astype(np.float64), 2)
     longer = (found.astype(np.float32) != values) | (np.abs(found) >= _MAX_PLAIN)
     found[longer] = values[longer].astype(str).astype(np.float64)

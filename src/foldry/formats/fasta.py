@@ -5,36 +5,58 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from foldry.errors import InputError
+from foldry.formats.lines import lines
+from foldry.query import MAX_LETTERS, MAX_ROWS
 
 
 class FastaRecord(NamedTuple):
     """One record.
 
     Attributes:
-        header: What follows `>`, without spaces around it.
-        sequence: The lines of the record, joined.
-        line: Where in the text the record begins, counted from 1.
+        header: The text after `>`, without surrounding spaces.
+        text: The lines of the sequence, each after a newline, so that the number of newlines
+            before a letter is its distance from the header in lines.
+        line: Line of the header, counted from 1.
     """
 
     header: str
-    sequence: str
+    text: str
     line: int
+
+    @property
+    def sequence(self) -> str:
+        """The lines of the sequence, joined."""
+        return self.text.replace("\n", "")
 
 
 def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
-    """The records of a FASTA text, letters as they are; empty lines count for nothing.
+    """Return the records of a FASTA text, letters unchanged; empty lines are skipped.
 
     Raises:
-        InputError: There is a sequence before the first header.
+        InputError: There is a sequence before the first header, or the records or letters are
+            more than an alignment may have.
     """
-    found: list[tuple[str, list[str], int]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    found: list[FastaRecord] = []
+    parts: list[str] = []
+    header, begin, num_letters = "", 0, 0
+    for number, line in lines(text, source):
         stripped = line.strip()
         if stripped.startswith(">"):
-            found.append((stripped[1:].strip(), [], number))
-        elif stripped and not found:
-            advice, place = "begin with a line such as '>name'", f"{source}, line {number}"
+            if begin:
+                found.append(FastaRecord(header, "\n".join(parts).rstrip("\n"), begin))
+            header, parts, begin = stripped[1:].strip(), [""], number
+            if len(found) == MAX_ROWS:
+                what, place = f"is beyond {MAX_ROWS} records", f"{source}, line {number}"
+                raise InputError(what, "give fewer records", where=place)
+        elif stripped and not begin:
+            advice, place = "start with a line such as '>name'", f"{source}, line {number}"
             raise InputError("is not a FASTA header", advice, where=place)
-        elif stripped:
-            found[-1][1].append(stripped)
-    return [FastaRecord(header, "".join(lines), number) for header, lines, number in found]
+        else:
+            parts.append(stripped)
+            num_letters += len(stripped)
+            if num_letters > MAX_LETTERS:
+                what, place = f"is beyond {MAX_LETTERS} letters", f"{source}, line {number}"
+                raise InputError(what, "give fewer records", where=place)
+    if begin:
+        found.append(FastaRecord(header, "\n".join(parts).rstrip("\n"), begin))
+    return found

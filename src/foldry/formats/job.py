@@ -1,4 +1,4 @@
-"""AlphaFold 3's JSON input, read and written, and the AlphaFold Server's; proteins only.
+"""Reads and writes AlphaFold 3's JSON input, and reads the AlphaFold Server's; proteins only.
 
 Source: docs/input.md of google-deepmind/alphafold3, versions 1–4; server/README.md of
 google-deepmind/alphafold.
@@ -11,13 +11,14 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.formats.a3m import parse_a3m, to_a3m
-from foldry.formats.sequence import at, chain_names, clean_sequence, safe_name
+from foldry.formats.lines import MAX_TEXT
+from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
 from foldry.formats.template import entry_of, parse_template, template_mmcif
 from foldry.query import MAX_CHAINS, Alignment, Chain, Hit, Query
 from foldry.store.files import decode, read_bytes
@@ -30,52 +31,97 @@ _PROTEIN: Final = {"id", "sequence", "description", "templates", *_MSAS, *_MSA_F
 _SERVER_PROTEIN: Final = {"sequence", "count", "useStructureTemplate", "maxTemplateDate"}
 _TEMPLATE: Final = {"mmcif", "mmcifPath", "queryIndices", "templateIndices"}
 _TEXTS: Final = {"name", "sequence", "mmcif", *_MSAS}
-"""Keys of text; with `Path` after them the name of a file with it."""
+"""Keys of texts; followed by `Path`, keys of the names of files."""
 _LISTS: Final = {"modelSeeds", "sequences", "templates", "queryIndices", "templateIndices"}
+MAX_VALUES: Final = 5_000_000
+"""Values in one JSON text."""
 _OTHERS: Final = {"rna": "RNA", "dna": "DNA", "ligand": "a ligand", "ion": "an ion"}
 
 
-def parse_jobs(text: str, path: Path) -> list[Query]:
-    """The queries of a JSON text: one job, or a list of them; names become safe file names.
+class _Files(NamedTuple):
+    """The files that `…Path` keys of a job may name.
+
+    Attributes:
+        job: The job file; other paths are relative to its folder.
+        allow_outside: Whether they may lead out of this folder.
+    """
+
+    job: Path
+    allow_outside: bool
+
+    def read(self, name: str, key: str, place: str) -> tuple[bytes, str]:
+        """Return the content of the file that a key names, and its path for error messages."""
+        folder = self.job.parent
+        path = folder / name
+        try:
+            inside = path.resolve().is_relative_to(folder.resolve())
+            found = path.is_file()
+        except (OSError, ValueError, RuntimeError):  # too long, NUL, a loop of links
+            inside, found = True, False
+        if not inside and not self.allow_outside:
+            what = f"has the {key} {quoted(name)}, a file outside the folder of the job"
+            advice = "move it there, or set `allow_outside_paths`"
+            raise InputError(what, advice, where=place, code="outside_path")
+        if not found:
+            what = f"has the {key} {quoted(name)}, which does not exist"
+            raise InputError(what, "check the path", where=place)
+        return read_bytes(path, MAX_TEXT), str(path)
+
+
+def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> list[Query]:
+    """Return the queries of a JSON text: one job, or a list of them; names become safe file names.
 
     Args:
-        text: The file's content.
-        path: The file; what `…Path` keys name is looked for from its folder.
+        text: The content of the file.
+        path: The file; the paths of `…Path` keys are relative to its folder.
+        allow_outside_paths: Whether these paths may lead out of this folder, also through links.
 
     Raises:
-        InputError: The text is not JSON, or not of this dialect, or asks for something else than
-            proteins of the 20 amino acids.
+        InputError: The text is not JSON or not of this dialect, a path leads out of the folder, or
+            a job contains anything but proteins of the 20 amino acids.
     """
+    # Each value follows one of these characters; small objects need far more memory than text.
+    if sum(text.count(each) for each in "{[,") > MAX_VALUES:
+        what = f"has more than {MAX_VALUES} values"
+        raise InputError(what, "split it into several files", where=path)
     try:
         content = json.loads(text, object_pairs_hook=_no_duplicates)
     except json.JSONDecodeError as error:
         place = f"{path}, line {error.lineno}, column {error.colno}"
         reason = re.sub("( starting)? at$", "", error.msg)
-        raise InputError(f"is not valid JSON ({reason})", "fix it", where=place) from None
+        raise InputError(f"is not valid JSON ({reason})", "fix the file", where=place) from None
     except RecursionError:
-        what = "is nested too deeply for JSON of this kind"
-        raise InputError(what, "fix it", where=path) from None
+        raise InputError("is nested too deeply", "use fewer brackets", where=path) from None
     except ValueError as error:
-        raise InputError(f"is not valid JSON ({error})", "fix it", where=path) from None
+        raise InputError(f"is not valid JSON ({error})", "fix the file", where=path) from None
     jobs = content if isinstance(content, list) else [content]
     if not jobs:
         raise InputError("has no job", "give at least one", where=path)
-    places = [f"{path}, job {i}," for i in range(1, len(jobs) + 1)] if jobs[1:] else [str(path)]
-    return [_job(job, path, place) for job, place in zip(jobs, places, strict=True)]
+    files, queries, num_chains = _Files(path, allow_outside_paths), [], 0
+    for number, job in enumerate(jobs, start=1):
+        place = f"{path}, job {number}," if jobs[1:] else str(path)
+        queries.append(_job(job, files, place))
+        num_chains += queries[-1].num_chains
+        check_num_chains(num_chains, str(path))
+    return queries
 
 
 def job_json(query: Query) -> str:
-    """The query as a JSON text of AlphaFold 3's dialect, alignments and templates in it.
+    """Return the query as JSON of AlphaFold 3's dialect, including alignments and templates.
 
-    A chain that has neither is written without their keys, which asks AlphaFold 3 to search.
+    A chain without both is written without their keys: AlphaFold 3 then searches for them.
 
     Raises:
         InputError: A template has no structure, or rows of the chains are paired by their number.
+
+    Example:
+        >>> json.loads(job_json(Query("q", (Chain(("A",), "MKT"),))))["sequences"]
+        [{'protein': {'id': 'A', 'sequence': 'MKT'}}]
     """
     if query.paired_by_row:
         raise InputError(
-            f"The rows of {query.name!r} are paired by their number, which JSON cannot say",
-            "keep them in ColabFold's a3m",
+            f"The rows of {query.name!r} are paired by their number, which JSON cannot express",
+            "keep the a3m file",
         )
     job: dict[str, Any] = {
         "name": query.name,
@@ -106,18 +152,18 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entry = {}
     for key, value in pairs:
         if key in entry:
-            raise ValueError(f"the key {key!r} stands twice in one object")
+            raise ValueError(f"an object has the key {quoted(key)} twice")
         entry[key] = value
     return entry
 
 
-def _job(job: Any, path: Path, place: str) -> Query:
+def _job(job: Any, files: _Files, place: str) -> Query:
     _check_keys(job, _JOB, place, refused=("bondedAtomPairs", "userCCD", "userCCDPath"))
     dialect, version = job.get("dialect", "alphafold3"), job.get("version", 1)
     if version not in _VERSIONS.get(str(dialect), ()):
         raise InputError(
-            f"is of the dialect {dialect!r}, version {version!r}",
-            "set them to alphafold3 and a number from 1 to 4, or to alphafoldserver and 1 or 2",
+            f"has the dialect {quoted(dialect)}, version {quoted(version)}",
+            "use alphafold3 with version 1 to 4, or alphafoldserver with version 1 or 2",
             where=place,
         )
     name, sequences = job.get("name") or "", job.get("sequences")
@@ -128,10 +174,10 @@ def _job(job: Any, path: Path, place: str) -> Query:
     chains: list[Chain] = []
     num_chains = 0
     for number, entry in enumerate(sequences, start=1):
-        chains.append(_chain(entry, path, f"{place} sequence {number}", num_chains))
+        chains.append(_chain(entry, files, f"{place} sequence {number}", num_chains))
         num_chains += len(chains[-1].ids)
         if num_chains > MAX_CHAINS:
-            break  # a query of these is refused, however many follow
+            break  # the query is refused below
     seeds = [
         int(seed) if isinstance(seed, str) and re.fullmatch("[0-9]{1,10}", seed) else seed
         for seed in job.get("modelSeeds") or []
@@ -140,21 +186,21 @@ def _job(job: Any, path: Path, place: str) -> Query:
         return Query(safe_name(name, place), tuple(chains), tuple(seeds))
 
 
-def _chain(entry: Any, path: Path, place: str, num_before: int) -> Chain:
-    """One entry of `sequences`; so many chains have their names already."""
+def _chain(entry: Any, files: _Files, place: str, num_before: int) -> Chain:
+    """The chain of one entry of `sequences`; `num_before` chains have names already."""
     if not isinstance(entry, dict) or len(entry) != 1:
         raise InputError("is not an object with one key", 'write {"protein": …}', where=place)
     [(kind, protein)] = entry.items()
     if kind not in ("protein", "proteinChain"):
-        found = _OTHERS.get(kind.removesuffix("Sequence"), f"of the unknown kind {kind!r}")
+        found = _OTHERS.get(kind.removesuffix("Sequence"), f"of the unknown kind {quoted(kind)}")
         raise InputError(f"is {found}, and only proteins are folded", "remove it", where=place)
     known = _PROTEIN if kind == "protein" else _SERVER_PROTEIN
     _check_keys(protein, known, place, refused=("modifications", "glycans"))
     ids = _ids(protein, place, num_before)
     sequence = clean_sequence(protein.get("sequence") or "", place)
-    alignment, paired = (_alignment(protein, key, path, place, sequence) for key in _MSAS)
+    alignment, paired = (_alignment(protein, key, files, place, sequence) for key in _MSAS)
     templates = [
-        _template(template, path, f"{place} template {number}", len(sequence))
+        _template(template, files, f"{place} template {number}", len(sequence))
         for number, template in enumerate(protein.get("templates") or [], start=1)
     ]
     with at(place):
@@ -166,16 +212,16 @@ def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[Any, 
         copies = protein.get("count", 1)
         if type(copies) is not int or not 1 <= copies <= MAX_CHAINS:
             advice = f"give a number from 1 to {MAX_CHAINS}"
-            raise InputError("has a strange count", advice, where=place)
+            raise InputError(f"has the count {quoted(copies)}", advice, where=place)
         return tuple(chain_names(num_before + copies)[num_before:])
     return tuple(protein["id"]) if isinstance(protein["id"], list) else (protein["id"],)
 
 
 def _alignment(
-    protein: Mapping[str, Any], key: str, path: Path, place: str, sequence: str
+    protein: Mapping[str, Any], key: str, files: _Files, place: str, sequence: str
 ) -> Alignment | None:
-    """The alignment under `key` or `keyPath`; none where it is left out or empty."""
-    data, source = _content(protein, key, path, place)
+    """The alignment under `key` or `keyPath`; None if it is missing or empty."""
+    data, source = _content(protein, key, files, place)
     if not data:
         return None
     rows = parse_a3m(decode(data, source), source)
@@ -186,24 +232,19 @@ def _alignment(
     return rows
 
 
-def _content(entry: Mapping[str, Any], key: str, path: Path, place: str) -> tuple[bytes, str]:
-    """What stands under `key` or in the file that `keyPath` names, and how errors call it."""
+def _content(entry: Mapping[str, Any], key: str, files: _Files, place: str) -> tuple[bytes, str]:
+    """The text of `key`, or the content of the file of `keyPath`; and its name for errors."""
     text, name = entry.get(key), entry.get(f"{key}Path")
     if text is not None and name is not None:
         raise InputError(f"has both {key} and {key}Path", "give one of them", where=place)
     if name is None:
         return (text or "").encode(errors="replace"), f"{place} {key}"
-    file = path.parent / name
-    if not file.is_file():
-        raise InputError(
-            f"names a file {name!r} that does not exist", f"check {key}Path", where=place
-        )
-    return read_bytes(file), str(file)
+    return files.read(name, f"{key}Path", place)
 
 
-def _template(entry: Any, path: Path, place: str, num_residues: int) -> Hit:
+def _template(entry: Any, files: _Files, place: str, num_residues: int) -> Hit:
     _check_keys(entry, _TEMPLATE, place)
-    data, source = _content(entry, "mmcif", path, place)
+    data, source = _content(entry, "mmcif", files, place)
     if not data:
         raise InputError("has no mmcif", "give its text, or its file as mmcifPath", where=place)
     structure, date = parse_template(data, source)
@@ -215,28 +256,28 @@ def _template(entry: Any, path: Path, place: str, num_residues: int) -> Hit:
     here, there = (entry.get(key) or [] for key in limits)
     for (key, limit), indices in zip(limits.items(), (here, there), strict=True):
         if not all(type(index) is int and 0 <= index < limit for index in indices):
-            advice = f"count all residues, also unseen ones, from 0 to {limit - 1}"
-            raise InputError(f"has strange {key}", advice, where=place)
+            what = f"has {key} that are not all whole numbers from 0 to {limit - 1}"
+            advice = "count residues from 0, also those without coordinates"
+            raise InputError(what, advice, where=place)
     if not here or len(here) != len(there) or len(set(here)) < len(here):
-        what = "needs equally many queryIndices and templateIndices, no query residue twice"
-        raise InputError(what, "fix them", where=place)
+        what = "has no indices, more of one kind than of the other, or a query residue twice"
+        raise InputError(what, "give one pair of indices for each aligned residue", where=place)
     return Hit(structure.name, np.array([here, there]).T, structure, release_date=date)
 
 
 def _check_keys(entry: Any, known: set[str], place: str, refused: Collection[str] = ()) -> None:
-    """Whether an object has no other keys than the known ones, and the refused ones only empty.
-
-    Texts and lists are such, or null.
-    """
+    """Check an object: no unknown keys, values of the right type or null, refused keys empty."""
     if not isinstance(entry, dict):
-        raise InputError("is not a JSON object", "write it in braces", where=place)
+        raise InputError("is not a JSON object", "enclose it in braces", where=place)
     for key, value in entry.items():
         if key in refused and value:
-            raise InputError(f"has {key}, which are not folded", "remove them", where=place)
+            raise InputError(f"has {key}, which Foldry does not support", "remove it", where=place)
         if key not in known and key not in refused:
             advice = f"use only {', '.join(sorted(known))}"
-            raise InputError(f"has the unknown key {key!r}", advice, where=place)
+            raise InputError(f"has the unknown key {quoted(key)}", advice, where=place)
         if key.removesuffix("Path") in _TEXTS and not isinstance(value, str | None):
-            raise InputError(f"has a {key} that is not text", "write it in quotes", where=place)
+            raise InputError(f"has a {key} that is not text", "enclose it in quotes", where=place)
         if key in _LISTS and not isinstance(value, list | None):
-            raise InputError(f"has {key} that are not a list", "use brackets", where=place)
+            raise InputError(
+                f"has {key} that are not a list", "enclose them in brackets", where=place
+            )

@@ -1,4 +1,4 @@
-"""Predictions → ModelCIF, by python-modelcif."""
+"""Predictions → ModelCIF, written by python-modelcif."""
 
 # mypy: allow-subclassing-any
 from __future__ import annotations
@@ -40,12 +40,12 @@ _ASCII: Final = str.maketrans("αβ–−", "ab--")
 
 @dataclass(frozen=True)
 class ChainMetric:
-    """A quality measure of all chains or of pairs of them.
+    """A quality measure of all chains or of all pairs of chains.
 
     Attributes:
-        measure: What it is, one that has a `kind`.
-        values: [C] of each chain, or [C, C] of each pair, the row the chain that is aligned; NaN
-            is left out.
+        measure: The measure, which has a `kind`.
+        values: [C] for chains, or [C, C] for pairs, where the row is the aligned chain; NaN is left
+            out.
     """
 
     measure: Measure
@@ -57,8 +57,8 @@ class Step:
     """One step that made or changed a model.
 
     Attributes:
-        versions: Versions of the software that did it, at least one.
-        parameters: How it was done and how it ended: names to plain values, nested at will.
+        versions: Versions of the software, at least one.
+        parameters: Settings and outcome: names and plain values, which may be nested.
     """
 
     versions: Mapping[str, str]
@@ -67,17 +67,16 @@ class Step:
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a ModelCIF file says besides its atoms.
+    """The content of a ModelCIF file besides the atoms.
 
     Attributes:
-        model_name: The network, such as `model_1_ptm`.
-        plddt: 0–100, per residue.
+        model_name: Name of the network, e.g. `model_1_ptm`.
+        plddt: pLDDT of each residue, 0–100.
         ptm, iptm: Predicted TM-scores, or None.
-        prediction: The versions of `foldry` and of what it computed with, and how the model was
-            made.
-        notice: What every reader must know, or "".
-        of_chains: Measures of the chains of a complex, in the structure's order.
-        relaxation: How the atoms were relaxed; None where they are the network's own.
+        prediction: Versions of `foldry` and of its libraries, and how the model was made.
+        notice: A warning to every reader, or "".
+        of_chains: Measures of the chains of a complex, in the order of the structure.
+        relaxation: How the atoms were relaxed; None if they are the output of the network.
     """
 
     model_name: str
@@ -90,6 +89,12 @@ class ModelRecord:
     relaxation: Step | None = None
 
 
+class _Protein(modelcif.Entity):
+    """A protein, even of one residue, which python-modelcif would take for a ligand."""
+
+    _force_polymer = True
+
+
 class _Atoms(modelcif.model.AbInitioModel):
     """The atoms of a structure, made when they are written."""
 
@@ -99,7 +104,7 @@ class _Atoms(modelcif.model.AbInitioModel):
         self._units = units
 
     def get_atoms(self) -> Iterator[modelcif.model.Atom]:
-        """One atom after the other, in the order of the file."""
+        """Yield the atoms in the order of the file."""
         structure = self._structure
         for row, (unit, number) in enumerate(_places(self._units)):
             for slot in np.flatnonzero(structure.atom_mask[row]):
@@ -112,10 +117,10 @@ class _Atoms(modelcif.model.AbInitioModel):
 
 
 def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
-    """The ModelCIF text of one prediction: Å, pLDDT as `B_iso` and as quality metrics.
+    """Return the ModelCIF text of one prediction: Å, pLDDT as `B_iso` and as quality metrics.
 
-    Residues are numbered in `label_seq_id` from 1 in every chain and in `auth_seq_id` as in
-    `structure`, whose rows are the residues of the query's chains, each chain's copies together.
+    `label_seq_id` counts residues from 1 in every chain; `auth_seq_id` has the numbers of
+    `structure`, whose rows are the residues of the query's chains, with copies of a chain together.
     """
     title = f"Prediction of {query.name} by {record.model_name}"
     system = modelcif.System(title=_plain(title), id="model")
@@ -137,12 +142,13 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     if record.notice:
         system.data_usage.append(ihm.Disclaimer(_plain(record.notice)))
     text = io.StringIO()
-    modelcif.dumper.write(text, [system])
+    # The checks refuse a chain without atoms, as one of only unknown residues is.
+    modelcif.dumper.write(text, [system], check=False)
     return text.getvalue()
 
 
 class _Other(modelcif.qa_metric.MetricType):
-    """Score that grows with confidence."""
+    """Score that increases with confidence."""
 
 
 _KINDS: Final = {
@@ -156,7 +162,7 @@ _KINDS: Final = {
 
 
 def _metric(mode: type, measure: Measure) -> type:
-    """The class of a quality metric: python-modelcif wants one for each."""
+    """Return the class of a quality metric: python-modelcif needs one for each."""
     details = _plain(", ".join(filter(None, (measure.meaning, measure.unit))))
     about = {"name": _plain(measure.name), "description": details, "software": None}
     return type("_Metric", (mode, _KINDS[measure.kind]), about)
@@ -165,7 +171,7 @@ def _metric(mode: type, measure: Measure) -> type:
 def _of_chains(
     metric: ChainMetric, units: list[modelcif.AsymUnit]
 ) -> Iterator[modelcif.qa_metric.MetricMode]:
-    """One number after the other; what it is of is a feature of one chain or of two."""
+    """Yield the numbers of a measure, each with a feature for its chain or its two chains."""
     modes = modelcif.qa_metric.Feature, modelcif.qa_metric.FeaturePairwise
     kind = _metric(modes[metric.values.ndim - 1], metric.measure)
     features = [modelcif.EntityInstanceFeature([unit], f"Chain {unit.id}") for unit in units]
@@ -174,13 +180,13 @@ def _of_chains(
 
 
 def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:
-    """One chain after the other; equal sequences are one entity."""
-    entities: dict[str, modelcif.Entity] = {}
+    """Return the chains; those of equal sequence share one entity."""
+    entities: dict[str, _Protein] = {}
     units = []
     for chain in query.chains:
         letters = ["UNK" if letter == "X" else letter for letter in chain.sequence]
         title = _plain(f"{query.name}, chain {' '.join(chain.ids)}")
-        entity = entities.setdefault(chain.sequence, modelcif.Entity(letters, description=title))
+        entity = entities.setdefault(chain.sequence, _Protein(letters, description=title))
         for chain_id in chain.ids:
             numbers = structure.residue_number[structure.chain_id == chain_id].tolist()
             unit = modelcif.AsymUnit(entity, details=f"Chain {chain_id}", id=chain_id)
@@ -190,7 +196,7 @@ def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:
 
 
 def _places(units: list[modelcif.AsymUnit]) -> Iterator[tuple[modelcif.AsymUnit, int]]:
-    """Chain and position in it, from 1, of every residue."""
+    """Yield the chain of every residue and its position there, counted from 1."""
     for unit in units:
         for number in range(1, len(unit.entity.sequence) + 1):
             yield unit, number
@@ -221,7 +227,7 @@ _ABOUT: Final = {
 
 
 def _software(step: Step) -> modelcif.SoftwareGroup:
-    """The packages of one step; the first one has the parameters."""
+    """Return the packages of one step; the first one has the parameters."""
     packages = [
         modelcif.Software(
             name=name,
@@ -240,7 +246,7 @@ def _software(step: Step) -> modelcif.SoftwareGroup:
 
 
 def _inputs(query: Query, model_name: str) -> str:
-    """One sentence on what the network read."""
+    """Return one sentence about the input of the network."""
     rows = sum(each.num_rows for chain in query.chains for each in chain.alignments)
     names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
     alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
@@ -249,7 +255,7 @@ def _inputs(query: Query, model_name: str) -> str:
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, int | bool | str]]:
-    """Nested values as dotted names; the writer keeps 3 decimals of a float, so these are text."""
+    """Yield nested values by dotted names; floats as text, as the writer keeps 3 decimals."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -261,10 +267,10 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _plain(text: str) -> str:
-    """One line of ASCII that means the same quoted by the writer, which escapes what CIF cannot."""
+    """Return one line of ASCII without what the writer cannot quote: CIF has no escapes."""
     letters = [each for each in normalize("NFKD", text.translate(_ASCII)) if not combining(each)]
     visible = "".join(each if each.isprintable() else " " for each in letters)
     ascii_text = visible.encode("ascii", "replace").decode()
     line = " ".join(ascii_text.replace('"', "'").replace("\\", "/").split())
-    # A word that CIF would read as something else is quoted once it has a space.
+    # The writer quotes a text with a space, so that no word is read as a keyword of CIF.
     return line if " " in line or _BARE.fullmatch(line) else f"{line} "

@@ -1,58 +1,103 @@
-"""Predicted aligned error in all the JSON forms in which it is passed on."""
+"""Predicted aligned error in all JSON forms that programs write."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
-from foldry.errors import InputError
-from foldry.store.files import read_text
+from foldry.errors import InputError, quoted
+from foldry.store.files import MAX_BYTES, decode, read_bytes
 
+MAX_RESIDUES: Final = 20_000
+"""Limit on the rows of the matrix."""
 _NAMES: Final = ("predicted_aligned_error", "pae")
+_LISTS: Final = ("residue1", "residue2", "distance")
+_MAX_LISTS: Final = 5 * MAX_RESIDUES
+_MAX_OBJECTS: Final = 1000
+_MAX_UNPACKED: Final = 64 * 1024**2
+_MAX_RATIO: Final = 20
+"""A file that unpacks to more than `_MAX_UNPACKED` may be compressed so much."""
+_MAX_ERROR: Final = float(np.finfo(np.float32).max)
 _ADVICE: Final = "give the file of predicted aligned errors"
 
 
 def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
-    """PAE in Å, row i aligned on residue i.
+    """Read the predicted aligned error in Å; row i is aligned on residue i.
 
-    Read are AlphaFold DB's list of one object, ColabFold's and AlphaFold 3's bare object (its key
-    is `predicted_aligned_error` or `pae`), and the lists `residue1`, `residue2` and `distance` of
-    AlphaFold DB's first version.
+    Accepted are AlphaFold DB's list of one object, the object of ColabFold and AlphaFold 3 with the
+    key `predicted_aligned_error` or `pae`, and the lists `residue1`, `residue2` and `distance` of
+    the first version of AlphaFold DB.
 
     Raises:
-        InputError: The file is none of these, or the matrix is not square, finite and above 0.
+        InputError: The file is none of these, or the matrix is not square or has anything but
+            numbers from 0 up.
     """
-    text = read_text(path)
+    size = path.stat().st_size if path.is_file() else MAX_BYTES
+    most = min(MAX_BYTES, max(_MAX_UNPACKED, _MAX_RATIO * size))
+    text = decode(read_bytes(path, most), str(path))
+    # Short lists and objects take twenty times the memory of their text.
+    if text.count("[") > _MAX_LISTS or text.count("{") > _MAX_OBJECTS:
+        raise InputError("has more lists than a PAE file", _ADVICE, where=path)
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError("is not valid JSON", _ADVICE, where=path) from None
     if isinstance(found, list) and len(found) == 1:
         found = found[0]
-    try:
-        pae = _matrix(found)
-    except (ValueError, TypeError, KeyError, OverflowError):
-        pae = None
-    if pae is None or pae.ndim != 2 or pae.shape[0] != pae.shape[1] or not len(pae):
+    rows = _rows(found)
+    if not isinstance(rows, list) or not 0 < len(rows) <= MAX_RESIDUES:
         what = "has no square matrix called predicted_aligned_error or pae"
         raise InputError(what, _ADVICE, where=path)
-    if not (np.isfinite(pae) & (pae >= 0)).all():
-        raise InputError("has an error that is not a number from 0 up", "fix the file", where=path)
+    pae = np.empty((len(rows), len(rows)), np.float32)
+    for number, row in enumerate(rows):
+        pae[number] = _row(row, len(rows), f"{path}, row {number + 1}")
     return pae
 
 
-def _matrix(found: Any) -> Float[np.ndarray, "N N"] | None:
+def _rows(found: Any) -> Any:
+    """Return the rows of the matrix, in which None stands for a pair that is missing."""
+    if not isinstance(found, dict):
+        return None
     name = next((name for name in _NAMES if name in found), None)
     if name is not None:
-        return np.array(found[name], np.float32)
-    residues = np.array([found["residue1"], found["residue2"]], np.int64)
-    num = int(np.sqrt(residues.shape[1]))
-    if residues.min(initial=1) < 1 or residues.max(initial=0) > num:
+        return found[name]
+    lists: list[Any] = [found.get(name) for name in _LISTS]
+    if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
         return None
-    pae = np.full((num, num), np.nan, np.float32)
-    pae[residues[0] - 1, residues[1] - 1] = found["distance"]
-    return pae
+    first, second, distance = lists
+    num = math.isqrt(len(distance))
+    if {*map(type, first), *map(type, second)} != {int} or num > MAX_RESIDUES:
+        return None
+    if min(*first, *second) < 1 or max(*first, *second) > num:
+        return None
+    rows: list[list[Any]] = [[None] * num for _ in range(num)]
+    for one, other, error in zip(first, second, distance, strict=True):
+        rows[one - 1][other - 1] = error
+    return rows
+
+
+def _row(row: Any, length: int, where: str) -> Float[np.ndarray, " N"]:
+    if not isinstance(row, list) or len(row) != length:
+        size = f"{len(row)} values" if isinstance(row, list) else quoted(row)
+        raise InputError(f"has {size} where the matrix has {length} rows", _ADVICE, where=where)
+    for column, value in enumerate(row, start=1) if set(map(type, row)) - {int, float} else ():
+        if type(value) not in (int, float):
+            _refuse(value, f"{where}, column {column}")
+    try:
+        values = np.array(row, float)
+    except OverflowError:
+        _refuse(max(row, key=abs), where)
+    wrong = np.flatnonzero(~((values >= 0) & (values <= _MAX_ERROR)))
+    if len(wrong):
+        _refuse(row[wrong[0]], f"{where}, column {wrong[0] + 1}")
+    return values
+
+
+def _refuse(value: object, where: str) -> NoReturn:
+    what = f"has {quoted(value)}, which is not a number from 0 up"
+    raise InputError(what, "fix the file", where=where)

@@ -1,4 +1,4 @@
-"""What counts as a protein sequence, and how queries and chains are named."""
+"""Valid protein sequences, and names of queries and chains."""
 
 from __future__ import annotations
 
@@ -7,65 +7,93 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count, islice, product
 from string import ascii_uppercase
+from typing import Final
 
-from foldry.errors import InputError
-from foldry.query import MAX_NAME
+from foldry.errors import InputError, quoted
+from foldry.query import MAX_NAME, MAX_RESIDUES
+
+MAX_FILE_CHAINS: Final = 200_000
+"""Chains of one file over all its queries, copies counted."""
 
 
 @contextmanager
 def at(place: object) -> Iterator[None]:
-    """Puts this place into errors of the chain or query that is made here."""
+    """Name this place in errors of the chain or query that is made in the block."""
     try:
         yield
     except InputError as error:
         raise InputError(error.what, error.advice, where=place, code=error.code) from None
 
 
-def clean_sequence(sequence: str, place: str) -> str:
-    """A sequence as the network knows it: the 20 amino acids and X, in upper case.
+def check_num_chains(number: int, source: str) -> None:
+    """Check that one file does not have more chains than `MAX_FILE_CHAINS`.
+
+    Raises:
+        InputError: It has more.
+    """
+    if number > MAX_FILE_CHAINS:
+        what, advice = f"has more than {MAX_FILE_CHAINS} chains", "split it into several files"
+        raise InputError(what, advice, where=source)
+
+
+def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
+    """Return a sequence as the network reads it: the 20 amino acids and X, in upper case.
 
     Lower case and one stop codon (`*`) at the end are accepted; U, O, B, Z and J become X.
 
     Args:
-        sequence: Letters, perhaps with spaces between them.
-        place: Where it stands, such as `q.fasta, line 3,`; errors begin with it.
+        sequence: Letters; white space between them is removed.
+        place: Where the sequence was read, e.g. `q.fasta`; the subject of errors.
+        line: Line of `place` on which the text begins, counted from 1; 0 if it has no lines.
 
     Raises:
-        InputError: The sequence is empty, has no amino acid but X, or has a gap, a stop codon
-            inside, or something else.
+        InputError: The sequence is empty or too long, has no amino acid but X, or contains a gap,
+            a stop codon before its end, or any other character.
     """
-    letters = "".join(sequence.split()).removesuffix("*")
-    if not letters:
-        raise InputError("has no sequence", "write its amino acids", where=place)
-    strange = re.search(r"[^A-Za-z]", letters)
+    where = f"{place.rstrip(',')}, line {line}" if line else place
+    if len(sequence) > 2 * MAX_RESIDUES:  # white space counted: before anything is copied
+        raise InputError(f"has more than {MAX_RESIDUES} residues", "cut the sequence", where=where)
+    letters = sequence.rstrip().removesuffix("*")
+    strange = re.search(r"[^A-Za-z\s]", letters)
     if strange is None:
-        known = re.sub(r"[UOBZJ]", "X", letters.upper())
+        known = re.sub(r"[UOBZJ]", "X", "".join(letters.split()).upper())
+        if not known:
+            raise InputError("has no sequence", "write its amino acids", where=where)
+        if len(known) > MAX_RESIDUES:
+            what = f"has {len(known)} residues"
+            raise InputError(what, f"use at most {MAX_RESIDUES}", where=where)
         if not known.strip("X"):
-            raise InputError("has no known amino acid", "give more than X", where=place)
+            advice = "give a sequence with at least one known amino acid"
+            raise InputError("has no amino acid but X", advice, where=where)
         return known
-    what, advice = f"{strange[0]!r}", "use one-letter codes of amino acids"
+    what, advice = quoted(strange[0]), "use one-letter codes of amino acids"
     if strange[0] in "-.":
-        what, advice = "a gap", "write it without gaps; rows below it in an .a3m may have them"
+        what = "a gap"
+        advice = "remove it; only the rows below the query of an alignment can have gaps"
     elif strange[0] == "*":
         what, advice = "a stop codon", "cut the sequence there"
-    raise InputError(f"has {what} at residue {strange.start() + 1}", advice, where=place)
+    before = letters[: strange.start()]
+    if line:
+        where = f"{place.rstrip(',')}, line {line + before.count(chr(10))}"
+    what = f"has {what} at residue {len(''.join(before.split())) + 1}"
+    raise InputError(what, advice, where=where)
 
 
 def safe_name(name: str, source: str) -> str:
-    """The name with what is unsafe in a file's name replaced by `_`.
+    """Return the name with characters that are unsafe in a file name replaced by `_`.
 
     Raises:
-        InputError: Nothing is left of it.
+        InputError: No safe character is left.
     """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:MAX_NAME].rstrip("._-")
     if not safe:
-        what = f"has the name {name!r}, which cannot name a file"
+        what = f"has the name {quoted(name)}, which cannot name a file"
         raise InputError(what, "use letters and digits", where=source)
     return safe
 
 
 def chain_names(number: int) -> list[str]:
-    """A, B … Z, AA, BA … ZA, AB …, as AlphaFold 3 names chains."""
+    """Return so many chain names: A, B … Z, AA, BA … ZA, AB …, as AlphaFold 3 names chains."""
     names = (
         "".join(reversed(letters))
         for length in count(1)

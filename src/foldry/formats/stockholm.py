@@ -1,4 +1,4 @@
-"""Stockholm: the alignments that HMMER writes."""
+"""Stockholm: alignments as HMMER writes them."""
 
 from __future__ import annotations
 
@@ -6,55 +6,66 @@ import re
 from collections.abc import Collection
 from dataclasses import replace
 from itertools import compress
+from string import ascii_lowercase, ascii_uppercase
+from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.formats.a3m import to_a3m
-from foldry.query import GAP_LETTER, Alignment, Insertions
+from foldry.formats.lines import lines
+from foldry.query import GAP_LETTER, MAX_ROWS, Alignment
+
+_AS_ALIGNED: Final = bytes.maketrans(f".{ascii_lowercase}".encode(), f"-{ascii_uppercase}".encode())
 
 
 def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
-    """The alignment of a Stockholm text to its first row; headers are the rows' names.
+    """Return the alignment of a Stockholm text to its first row; headers are the rows' names.
 
-    Letters of a row where the first row has a gap are counted as deletions and left out.
+    Letters of a row become insertions where the first row has a gap.
 
     Raises:
-        InputError: There is no row, a row has something else than letters and gaps, or the rows
-            are not equally long.
+        InputError: There is no row, a row contains anything but letters and gaps, a name occurs
+            twice in one block, or the rows differ in length.
+
+    Example:
+        >>> parse_stockholm("# STOCKHOLM 1.0\\nq MK.T\\nr M.AT\\n//\\n").texts
+        ('MKT', 'M-aT')
     """
     rows = _rows(text, source)
-    letters = np.frombuffer("".join(rows.values()).upper().replace(".", "-").encode(), np.uint8)
-    letters = letters.reshape(len(rows), -1)
+    data = bytearray("".join(rows.values()).encode().translate(_AS_ALIGNED))
+    letters = np.frombuffer(data, np.uint8).reshape(len(rows), -1)
     kept = letters[0] != GAP_LETTER
-    row, column = np.nonzero((letters != GAP_LETTER) & ~kept)
-    places = row * (kept.sum() + 1) + np.cumsum(kept)[column]
-    inserted = letters[row, column] + np.uint8(ord("a") - ord("A"))
-    return Alignment(tuple(rows), letters[:, kept], Insertions.of(places, inserted))
+    # As a3m: letters in other columns are in lower case, and gaps there are left out.
+    letters |= np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
+    there = kept | (letters != GAP_LETTER)
+    return Alignment.of_text(
+        tuple(rows), letters[there], there.sum(axis=1), f"{source}, row {{}}".format
+    )
 
 
 def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
-    """The text without rows that repeat another one, insertions to the first row left aside.
+    """Return the text without rows that equal an earlier one, insertions ignored.
 
-    Of the lines that begin with `#` only the format's, the reference's and the kept rows'
-    descriptions stay.
+    Of the lines that begin with `#`, only `# STOCKHOLM`, `#=GC RF` and the `#=GS` lines of the
+    remaining rows are kept.
     """
-    rows = _rows(text, source)
+    rows = {name: row.replace(".", "-") for name, row in _rows(text, source).items()}
     kept = [letter != "-" for letter in next(iter(rows.values()))]
-    # The first of equal rows comes last here, and so its name stays.
+    # In reverse, the name of the first of equal rows is set last.
     names = {"".join(compress(row, kept)): name for name, row in reversed(rows.items())}
     return _only(text, set(names.values()))
 
 
 def truncate_stockholm(text: str, max_rows: int, source: str = "the Stockholm text") -> str:
-    """The text with its first rows only, lines beginning with `#` as in `deduplicate_stockholm`."""
+    """Return the text with its first rows only; `#` lines as in `deduplicate_stockholm`."""
     return _only(text, set(list(_rows(text, source))[:max_rows]))
 
 
 def remove_empty_columns(text: str) -> str:
-    """The text without columns that are a gap in every row; its last newline goes too.
+    """Return the text without columns that are a gap in every row, and without a last newline.
 
-    A block of rows ends with its `#=GC RF` line, which loses the same columns.
+    The same columns are removed from the `#=GC RF` line that ends a block of rows.
     """
     lines = text.splitlines()
     block: list[int] = []
@@ -66,7 +77,7 @@ def remove_empty_columns(text: str) -> str:
             continue
         split = [lines[index].rpartition(" ") for index in block]
         letters = np.array([list(row) for _, _, row in split])
-        kept = (letters[:-1] != "-").any(axis=0)
+        kept = ~np.isin(letters[:-1], ["-", "."]).all(axis=0)
         for index, (name, space, _), row in zip(block, split, letters, strict=True):
             lines[index] = name + space + "".join(row[kept]) if kept.any() else ""
         block = []
@@ -76,13 +87,13 @@ def remove_empty_columns(text: str) -> str:
 def stockholm_to_a3m(
     text: str, max_rows: int | None = None, source: str = "the Stockholm text"
 ) -> str:
-    """The same alignment as a3m, relative to the first row, with the rows' descriptions."""
+    """Return the alignment to the first row as a3m, with the descriptions of the rows."""
     descriptions = {}
     for line in text.splitlines():
         if line.startswith("#=GS"):
-            _, name, feature, *value = line.split(maxsplit=3)
+            _, name, feature, value = [*line.split(maxsplit=3), "", "", ""][:4]
             if feature == "DE":
-                descriptions[name] = "".join(value)
+                descriptions[name] = value
     rows = parse_stockholm(text, source).rows(slice(max_rows))
     headers = tuple(f"{name} {descriptions.get(name, '')}" for name in rows.headers)
     return to_a3m(replace(rows, headers=headers))
@@ -93,34 +104,51 @@ def _is_row(line: str) -> bool:
 
 
 def _rows(text: str, source: str) -> dict[str, str]:
-    """The letters of each row by its name, blocks joined."""
-    rows: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if _is_row(line):
-            name, *parts = line.split()
-            if len(parts) != 1 or not re.fullmatch("[A-Za-z.-]+", parts[0]):
-                raise InputError(
-                    "is not a name and an aligned sequence",
-                    "use letters, and '-' or '.' for gaps",
-                    where=f"{source}, line {number}",
-                )
-            rows[name] = rows.get(name, "") + parts[0]
-    if not rows:
+    """Return the letters of each row by its name, blocks joined.
+
+    A blank line or `//` ends a block, in which a name occurs once (Easel's definition).
+    """
+    parts: dict[str, list[str]] = {}
+    in_block: set[str] = set()
+    for number, line in lines(text, source):
+        if not line.strip() or line.startswith("//"):
+            in_block.clear()
+        if not _is_row(line):
+            continue
+        name, *words = line.split(maxsplit=2)
+        place = f"{source}, line {number}"
+        if len(words) != 1 or not re.fullmatch("[A-Za-z.-]+", words[0]):
+            raise InputError(
+                "is not a name and an aligned sequence",
+                "use letters, and '-' or '.' for gaps",
+                where=place,
+            )
+        if name in in_block:
+            what = f"has the name {quoted(name)} for the second time in one block"
+            raise InputError(
+                what, "rename the row, or begin a block with an empty line", where=place
+            )
+        in_block.add(name)
+        parts.setdefault(name, []).append(words[0])
+        if len(parts) > MAX_ROWS:
+            raise InputError(f"is beyond {MAX_ROWS} rows", "keep fewer rows", where=place)
+    if not parts:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
+    rows = {name: "".join(found) for name, found in parts.items()}
     length = len(next(iter(rows.values())))
     for name, row in rows.items():
         if len(row) != length:
-            what = f"has a row {name} of {len(row)} columns and a first row of {length}"
+            what = f"has a row {quoted(name)} of {len(row)} columns and a first row of {length}"
             raise InputError(what, "make all rows equally long", where=source)
     return rows
 
 
 def _only(text: str, names: Collection[str]) -> str:
-    """The lines that belong to these rows, and those of the format and the reference."""
+    """The lines of these rows, `# STOCKHOLM` and `#=GC RF`."""
 
     def belongs(line: str) -> bool:
         if line.startswith("#=GS"):
-            return line.split(maxsplit=2)[1] in names
+            return [*line.split(maxsplit=2), ""][1] in names
         if _is_row(line):
             return line.split(maxsplit=1)[0] in names
         return not line.startswith("#") or line.startswith(("# STOCKHOLM", "#=GC RF"))

@@ -17,10 +17,10 @@ _DATE: Final = "_pdbx_audit_revision_history.revision_date"
 
 
 def parse_template(data: bytes, source: str) -> tuple[Structure, str | None]:
-    """The one chain of a structure file, unseen residues too, and the day of its release.
+    """Return the single chain of a structure file, with unseen residues, and its release date.
 
     Raises:
-        InputError: The file is damaged or does not have one protein chain.
+        InputError: The file is damaged, or does not have exactly one protein chain.
     """
     deposition = parse_deposition(data, source)
     if len(deposition.chains) != 1:
@@ -31,7 +31,7 @@ def parse_template(data: bytes, source: str) -> tuple[Structure, str | None]:
 
 
 def entry_of(text: str) -> str:
-    """What an mmCIF text names its entry, or else its data block; "template" of other texts."""
+    """Return the entry of an mmCIF text, or its data block; "template" for other texts."""
     try:
         block = gemmi.cif.read_string(text)[0]
     except (RuntimeError, ValueError, IndexError):  # a PDB file
@@ -40,9 +40,9 @@ def entry_of(text: str) -> str:
 
 
 def template_mmcif(hit: Hit) -> str:
-    """The mmCIF text of a hit's chain: all residues of its sequence, and the atoms of those seen.
+    """Return the chain of a hit as mmCIF: all residues of its sequence, and all known atoms.
 
-    Coordinates have 3 decimals, B factors single precision.
+    Coordinates (Å) have 3 decimals, B factors single precision.
 
     Raises:
         InputError: The hit has no structure.

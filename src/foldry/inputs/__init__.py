@@ -1,1 +1,1 @@
-"""What a person hands in → queries."""
+"""User input → queries."""

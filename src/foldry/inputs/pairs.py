@@ -1,6 +1,6 @@
-"""A table and files of proteins → the pairs of a screen, each a query of its own.
+"""A table and files of proteins → the pairs of a screen, one query each.
 
-Every protein is read once; the pairs that it is in share its alignments.
+Every protein is read once; all its pairs share its alignments.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import comb
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.formats.sequence import at, chain_names, safe_name
 from foldry.formats.table import read_table
 from foldry.inputs.queries import is_table, locate_queries, named_chains, split_chains
@@ -21,23 +21,23 @@ from foldry.query import MAX_NAME, Chain, Query
 from foldry.store.hashes import sha256
 
 MAX_PAIRS: Final = 10_000
-"""Of one screen; a table has at most as many rows."""
+"""Pairs of one screen, and rows of a table."""
 PROTEINS: Final = ({"id"}, {"id", "sequence"})
-"""Columns of a table of proteins, or of complexes where `:` stands in the sequences."""
+"""Columns of a table of proteins, or of complexes if the sequences contain `:`."""
 PAIRS: Final = ({"a", "b"}, {"id", "a", "b"})
 """Columns of a table of pairs of names."""
 _CHOSEN: Final = "The screen"
-"""The place of pairs that no table lists."""
+"""Names pairs from no table in error messages."""
 
 
 class Pair(NamedTuple):
-    """What is folded together.
+    """One pair, or complex, of a screen.
 
     Attributes:
         query: All chains, named A, B … in their order.
-        a, b: The two proteins; "" for a complex that the table writes as one sequence.
-        place: The file and line, or what else asked for it, for error messages.
-        num_first: How many chains are of `a`; their names come first. 0 where there is no `a`.
+        a, b: Names of the two proteins; "" for a complex in one row of the table.
+        place: File and line of the pair, or another subject for error messages.
+        num_first: Number of chains of `a`, which come first; 0 without `a`.
     """
 
     query: Query
@@ -49,25 +49,26 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class _Proteins:
-    """What the files define.
+    """The proteins of all files.
 
     Attributes:
-        by_name: Their queries, names in lower case.
-        chains: Their chains by sequence, of equal ones the first.
+        by_name: Queries by name in lower case.
+        chains: Chains by sequence; the first of equal ones.
     """
 
     by_name: dict[str, Query]
     chains: dict[str, Chain]
 
     def named(self, name: str, place: str) -> Query:
-        found = self.by_name.get(safe_name(name, place).casefold()) if name else None
+        """The protein of this name."""
+        found = self.by_name.get(safe_name(name, place).casefold())
         if found is None:
-            advice = "give its FASTA or a3m file too, or write its sequence"
-            raise InputError(f"names {name!r}, which no file here defines", advice, where=place)
+            advice = "add its FASTA or a3m file, or its sequence"
+            raise InputError(f"names {quoted(name)}, which is in no file", advice, where=place)
         return found
 
     def of_row(self, cells: dict[str, str], place: str) -> Query:
-        """The protein or complex of a row; a sequence has the alignments known of it."""
+        """The protein or complex of a row, with the alignments that files have for its chains."""
         name, sequences = cells.get("id", ""), cells.get("sequence", "")
         if not name:
             raise InputError("has no id", "give every row a name", where=place)
@@ -80,25 +81,33 @@ class _Proteins:
 
 
 def read_screen(
-    paths: Sequence[Path], baits: Sequence[str] = (), *, every: bool = False
+    paths: Sequence[Path],
+    baits: Sequence[str] = (),
+    *,
+    every: bool = False,
+    allow_outside_paths: bool = False,
 ) -> list[Pair]:
-    """The pairs of a screen in the order of its table, or of the proteins.
+    """Return the pairs of a screen in the order of its table, or of the proteins.
 
     Args:
-        paths: At most one CSV file, and files or folders of proteins. Without a CSV file all
-            proteins are screened, otherwise those that it names.
-        baits: Proteins each of which is folded with every other one.
+        paths: At most one CSV file, and files or folders of proteins. With a CSV file, the
+            proteins that it names are screened, otherwise all.
+        baits: Proteins that are each folded with every other one.
         every: Whether each protein is folded with every other one.
+        allow_outside_paths: Whether the `…Path` keys of a JSON file may name files outside its
+            folder.
 
     Raises:
         InputError: A file is wrong, a name is unknown, there are no pairs or too many, or the
-            table says less or more than the choice of pairs needs.
+            columns of the table do not fit the choice of pairs.
     """
     tables = [path for path in paths if is_table(path)]
     files = [path for path in paths if path not in tables]
     if tables[1:]:
-        raise InputError(f"{tables[1]} is a second table", "give one, and files of proteins")
-    queries = [query for query, _ in locate_queries(files)] if files else []
+        advice = "give one table, and files of proteins"
+        raise InputError("is a second table", advice, where=tables[1])
+    located = locate_queries(files, allow_outside_paths=allow_outside_paths) if files else []
+    queries = [query for query, _ in located]
     proteins = _Proteins(
         {query.name.casefold(): query for query in queries},
         {chain.sequence: chain for query in reversed(queries) for chain in query.chains},
@@ -107,18 +116,17 @@ def read_screen(
     source = str(tables[0]) if tables else _CHOSEN
     if set(columns) not in (*PROTEINS, *PAIRS) or len(set(columns)) < len(columns):
         raise InputError(
-            f"has the columns {', '.join(columns)!r}",
-            "name them id and sequence, id alone for proteins of other files, or a and b for "
-            "pairs of these",
+            f"has the columns {quoted(', '.join(columns))}",
+            "use id and sequence, only id for proteins of other files, or a and b for their pairs",
             where=source,
         )
     lines = [(row.cells, f"{source}, line {row.line},") for row in islice(rows, MAX_PAIRS + 1)]
     if lines[MAX_PAIRS:]:
         what = f"is beyond the {MAX_PAIRS} rows of one screen"
-        raise InputError(what, "cut the table", where=lines[-1][1])
+        raise InputError(what, "split the table", where=lines[-1][1])
     choosing = bool(baits) or every
     if set(columns) in PAIRS and choosing:
-        what, advice = "lists pairs already", "choose no others"
+        what, advice = "already lists pairs", "do not choose others"
         raise InputError(what, advice, where=source, code="listed_pairs")
     if not tables and not choosing:
         advice = "choose some, or give a CSV file of pairs"
@@ -136,7 +144,7 @@ def read_screen(
 
 
 def joined(name: str, parts: Sequence[Query], place: str) -> Query:
-    """The chains of several queries as one complex; the same chain twice is two copies of it.
+    """Return the chains of several queries as one complex; equal chains become copies of one.
 
     Raises:
         InputError: A part is a complex whose rows are paired by its file.
@@ -144,7 +152,7 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
     for part in parts:
         if part.paired_by_row:
             what = f"has {part.name!r}, a complex whose file pairs the rows of its chains"
-            raise InputError(what, "give each chain's alignment in its own file", where=place)
+            raise InputError(what, "give the alignment of each chain in its own file", where=place)
     names = iter(chain_names(sum(part.num_chains for part in parts)))
     copies: dict[Chain, list[str]] = {}
     for part in parts:
@@ -156,7 +164,7 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
 
 
 def _complex(query: Query, place: str) -> Pair:
-    """A row that is a complex by itself, as in ColabFold's tables."""
+    """The complex of one row, as in ColabFold's tables."""
     if query.num_chains < 2:
         advice = "write A:B for a pair, or choose pairs"
         raise InputError("is one chain", advice, where=place, code="pairs_of_screen")
@@ -164,18 +172,22 @@ def _complex(query: Query, place: str) -> Pair:
 
 
 def _listed_pair(cells: dict[str, str], proteins: _Proteins, place: str) -> Pair:
-    a, b = (proteins.named(cells.get(column, ""), place) for column in "ab")
+    for column in "ab":
+        if not cells.get(column):
+            raise InputError(f"has no protein in column {column}", "name one", where=place)
+    a, b = (proteins.named(cells[column], place) for column in "ab")
     return _pair(a, b, place, cells.get("id", ""))
 
 
 def _chosen_pairs(
     members: Sequence[Query], proteins: _Proteins, baits: Sequence[str]
 ) -> Iterator[Pair]:
-    """Every two of the members, or with baits those pairs that have one."""
+    """All pairs of members, or with baits the pairs that contain one."""
     by_name = {member.name.casefold(): member for member in members}
     if len(by_name) < len(members):
         [(twice, _)] = Counter(member.name.casefold() for member in members).most_common(1)
-        raise InputError(f"The screen has the protein {twice!r} twice", "name it once")
+        what = f"has the protein {twice!r} twice (names that differ only by case count as equal)"
+        raise InputError(what, "name it once", where=_CHOSEN)
     everything = replace(proteins, by_name={**proteins.by_name, **by_name})
     chosen = {bait.name: bait for bait in (everything.named(name, "The bait") for name in baits)}
     others = [member for member in members if member.name not in chosen]
@@ -183,7 +195,7 @@ def _chosen_pairs(
     number = comb(len(among), 2) + len(among) * len(beside)
     if number > MAX_PAIRS:
         what = f"has {number} pairs and the limit is {MAX_PAIRS}"
-        raise InputError(what, "cut it into several", where=_CHOSEN)
+        raise InputError(what, "split it into several screens", where=_CHOSEN)
     for a, b in (*combinations(among, 2), *product(among, beside)):
         yield _pair(a, b, _CHOSEN)
 
@@ -194,7 +206,7 @@ def _pair(a: Query, b: Query, place: str, name: str = "") -> Pair:
 
 
 def pair_name(a: str, b: str) -> str:
-    """`a_and_b`; where that is too long, both cut to one length and a hash of the whole added."""
+    """Return `a_and_b`; if that is too long, both names shortened, with a hash of the whole."""
     name = f"{a}_and_{b}"
     if len(name) <= MAX_NAME:
         return name
@@ -204,10 +216,12 @@ def pair_name(a: str, b: str) -> str:
 
 
 def _checked(pairs: Iterable[Pair]) -> list[Pair]:
-    """All pairs, whose names must differ by more than case, for their folders' sake."""
+    """All pairs. Their names must differ by more than case, since they name folders."""
     found: dict[str, Pair] = {}
     for pair in pairs:
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:
             what = f"gives a second pair the name {pair.query.name!r}"
+            if pair.query.name != found[pair.query.name.casefold()].query.name:
+                what += " (names that differ only by case count as equal)"
             raise InputError(what, "rename it or one of its proteins", where=pair.place)
     return list(found.values())

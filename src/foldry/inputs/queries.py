@@ -1,12 +1,12 @@
-"""Input files → queries: FASTA, a3m, Stockholm, and AlphaFold 3's JSON.
+"""Input files → queries: FASTA, a3m, Stockholm and AlphaFold 3's JSON.
 
-All files are read and checked whole before the first query is returned.
+All files are read and checked completely before the first query is returned.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,10 +14,11 @@ from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m, parse_complex_a3m
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
-from foldry.formats.sequence import at, chain_names, clean_sequence, safe_name
+from foldry.formats.lines import read_bounded_text
+from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
 from foldry.formats.stockholm import parse_stockholm
 from foldry.query import MAX_CHAINS, Alignment, Chain, Query
-from foldry.store.files import read_text, stem
+from foldry.store.files import stem
 
 FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
 A3M_SUFFIXES: Final = (".a3m",)
@@ -26,26 +27,40 @@ JSON_SUFFIXES: Final = (".json",)
 TABLE_SUFFIX: Final = ".csv"
 
 
-def read_queries(paths: Sequence[Path], *, together: bool = False) -> list[Query]:
-    """The queries of files, in the order given; a folder stands for its files, sorted by name.
+def read_queries(
+    paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
+) -> list[Query]:
+    """Return the queries of files in the order given; of a folder, those of its files by name.
 
-    Each may be gzipped. A query's name is safe as a file's name: other characters than letters,
-    digits, `.`, `_` and `-` have become `_`.
+    Each file may be gzipped. In a query's name, characters other than letters, digits, `.`, `_`
+    and `-` are replaced by `_`, which makes it safe as a file name.
 
     Args:
         paths: Files and folders.
         together: Whether the records of a FASTA file are the chains of one complex, which is named
-            after the file, and not queries of their own.
+            after the file, instead of separate queries.
+        allow_outside_paths: Whether the `…Path` keys of a JSON file may name files outside its
+            folder.
 
     Raises:
-        InputError: A file cannot be read or is not one of these formats, a record is not a
-            protein, or two queries have the same name.
+        InputError: A file cannot be read or has another format, a record is not a protein, or two
+            queries have the same name.
+
+    Example:
+        >>> [query.name for query in read_queries([Path("examples/kunitz/1adz.fasta")])]
+        ['1adz']
     """
-    return [query for query, _ in locate_queries(paths, together=together)]
+    located = locate_queries(paths, together=together, allow_outside_paths=allow_outside_paths)
+    return [query for query, _ in located]
 
 
-def read_query(path: str | Path) -> Query:
-    """The query of a FASTA, a3m, Stockholm or JSON file that has one.
+def read_query(path: str | Path, *, allow_outside_paths: bool = False) -> Query:
+    """Return the query of a FASTA, a3m, Stockholm or JSON file with a single query.
+
+    Args:
+        path: The file.
+        allow_outside_paths: Whether the `…Path` keys of a JSON file may name files outside its
+            folder.
 
     Raises:
         InputError: As `read_queries`, or the file has several queries.
@@ -54,37 +69,39 @@ def read_query(path: str | Path) -> Query:
         >>> read_query("examples/kunitz/1adz.fasta").num_residues
         63
     """
-    queries = read_queries([Path(path)])
+    queries = read_queries([Path(path)], allow_outside_paths=allow_outside_paths)
     if queries[1:]:
-        raise InputError(f"has {len(queries)} queries", "read them one by one", where=path)
+        raise InputError(f"has {len(queries)} queries", "give a file with one", where=path)
     return queries[0]
 
 
-def locate_queries(paths: Sequence[Path], *, together: bool = False) -> list[tuple[Query, Path]]:
-    """As `read_queries`, each query with its file."""
+def locate_queries(
+    paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
+) -> list[tuple[Query, Path]]:
+    """Return what `read_queries` does, each query with its file."""
     found: dict[str, tuple[Query, Path]] = {}
     for path in _files(paths):
-        for query in _read(path, together):
+        for query in _read(path, together, allow_outside_paths):
             first, before = found.setdefault(query.name.casefold(), (query, path))
             if first is not query:
-                advice = "give every query its own name (unsafe characters count as _)"
-                what = f"has a query {query.name!r} and so has {before}"
+                same = "equal" if first.name == query.name else "equal but for upper and lower case"
+                what = f"has the query name {query.name!r}, {same} to {first.name!r} in {before}"
+                advice = "give every query a unique name (unsafe characters count as _)"
                 raise InputError(what, advice, where=path)
     if not found:
-        raise InputError("There is no query", "give a FASTA, a3m or JSON file")
+        raise InputError("There is no query", "give a FASTA, a3m, Stockholm or JSON file")
     return list(found.values())
 
 
 def stoichiometry(query: Query) -> str:
-    """How many chains there are of each distinct sequence, most first, such as `A2B1`."""
+    """Return the number of chains of each distinct sequence, most frequent first, e.g. `A2B1`."""
     copies = Counter(chain.sequence for chain in query.chains for _ in chain.ids)
     names = chain_names(len(copies))
     counts = (count for _, count in copies.most_common())
     return "".join(f"{name}{count}" for name, count in zip(names, counts, strict=True))
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    files: list[Path] = []
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         found = [path]
         if path.is_dir():
@@ -92,45 +109,49 @@ def _files(paths: Sequence[Path]) -> list[Path]:
         if not found:
             what = "is a folder without a FASTA, a3m, Stockholm or JSON file"
             raise InputError(what, "check the path", where=path)
-        files += found
-    return files
+        yield from found
 
 
 def _suffix(path: Path) -> str:
-    """The suffix of the format, `.gz` left out; "" if it is of no known format."""
+    """The suffix of the format, `.gz` left out; "" for an unknown format."""
     name = path.name.lower().removesuffix(".gz")
     known = (*FASTA_SUFFIXES, *A3M_SUFFIXES, *STOCKHOLM_SUFFIXES, *JSON_SUFFIXES)
     return next((suffix for suffix in known if name.endswith(suffix)), "")
 
 
 def is_table(path: Path) -> bool:
-    """Whether the file's name is that of a CSV file, gzipped or not."""
+    """Return whether the file name is that of a CSV file, gzipped or not."""
     return path.name.lower().removesuffix(".gz").endswith(TABLE_SUFFIX)
 
 
-def _read(path: Path, together: bool) -> list[Query]:
-    text = read_text(path)
+def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
+    text = read_bounded_text(path)
     source = str(path)
     if is_table(path):
         raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
-    if not text.strip():
-        raise InputError("is empty", "give a FASTA, a3m or JSON file", where=source)
+    # No copy is made of a large text.
+    start = text[:1000].lstrip() or text.lstrip()[:1000]
+    if not start:
+        advice = "give a FASTA, a3m, Stockholm or JSON file"
+        raise InputError("is empty", advice, where=source)
     suffix = _suffix(path)
-    if suffix in JSON_SUFFIXES or (not suffix and text.lstrip().startswith(("{", "["))):
-        return parse_jobs(text, path)
+    if suffix in JSON_SUFFIXES or (not suffix and start.startswith(("{", "["))):
+        return parse_jobs(text, path, allow_outside_paths=allow_outside_paths)
     if suffix in A3M_SUFFIXES:
         return [_read_a3m(text, path)]
     if suffix in STOCKHOLM_SUFFIXES:
         return [_aligned(parse_stockholm(text, source), path)]
-    if not text.lstrip().startswith(">"):
-        advice = "begin with a line such as '>name', or name other files .a3m, .sto or .json"
+    if not start.startswith(">"):
+        advice = (
+            "start with a line such as '>name', or use the suffix .a3m, .sto or .json for a file "
+            "of another format"
+        )
         raise InputError("is not a FASTA header", advice, where=f"{source}, line 1")
     records = parse_fasta(text, source)
+    check_num_chains(len(records) + sum(record.text.count(":") for record in records), source)
     if together and len(records) > 1:
         chains = [
-            part
-            for record in records
-            for part in split_chains(record.sequence, f"{path}, line {record.line},")
+            part for record in records for part in split_chains(record.text, source, record.line)
         ]
         with at(source):
             return [Query(safe_name(stem(path), source), named_chains(chains))]
@@ -138,30 +159,40 @@ def _read(path: Path, together: bool) -> list[Query]:
 
 
 def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
-    """One FASTA record; `:` separates chains."""
+    """The query of one FASTA record; `:` separates chains."""
     place = f"{path}, line {record.line},"
     name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
         raise InputError("is a header without a name", "write one after '>'", where=place)
-    chains = named_chains(split_chains(record.sequence, place))
+    chains = named_chains(split_chains(record.text, str(path), record.line))
     with at(place):
         return Query(safe_name(name, place), chains)
 
 
-def split_chains(sequences: str, place: str) -> list[str]:
-    """The sequences of a complex that is written with `:` between its chains.
+def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
+    """Return the sequences of a complex, which are separated by `:`.
+
+    Args:
+        sequences: The text.
+        place: As in `clean_sequence`.
+        line: As in `clean_sequence`.
 
     Raises:
         InputError: As `clean_sequence`, or there are more than `MAX_CHAINS`.
     """
     number = sequences.count(":") + 1
     if number > MAX_CHAINS:
-        raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS}", where=place)
-    return [clean_sequence(part, place) for part in sequences.split(":")]
+        where = f"{place}, line {line}" if line else place
+        raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS}", where=where)
+    found = []
+    for part in sequences.split(":"):
+        found.append(clean_sequence(part, place, line))
+        line += part.count("\n")
+    return found
 
 
 def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
-    """Chains named in this order; equal ones are copies of one."""
+    """Return chains named in this order; equal sequences are copies of one chain."""
     found: dict[str, list[str]] = {}
     for name, sequence in zip(chain_names(len(sequences)), sequences, strict=True):
         found.setdefault(sequence, []).append(name)
