@@ -1,4 +1,4 @@
-"""What `assess` puts together: which numbers are there, and of what they are taken."""
+"""The numbers of an assessment, and the residues that they are computed from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from foldry.assess.assess import ScoreSettings, assess
 from foldry.assess.inputs import Model
 from foldry.assess.table import value
+from foldry.score.confidence import PLDDT_EDGES, calibrate
 from foldry.structure import Structure
 from tests.score.complexes import GOLDEN, unpack
 
@@ -26,7 +27,7 @@ def tetramer() -> Structure:
 
 
 def test_iptm_is_of_all_chains_and_its_best_of_two(tetramer: Structure) -> None:
-    """A and the second chain are certain of each other, all else is 30 Å."""
+    """The PAE between A and the second chain is low, and 30 Å elsewhere."""
     chain = np.unique(tetramer.chain_id, return_inverse=True)[1]
     pae = np.where((chain[:, None] < 2) & (chain < 2), 0.0, 30.0)
     pae[chain[:, None] == chain] = 0
@@ -49,7 +50,7 @@ def test_without_plddt_there_is_no_pdockq(tetramer: Structure) -> None:
 
 
 def test_plddt_is_taken_whatever_the_unit_of_the_file(tetramer: Structure) -> None:
-    """As ESMFold's files have it: B factors are shares, the model's pLDDT is not."""
+    """In ESMFold's files B factors are shares; the model's pLDDT is 0–100."""
     pae = np.full((len(tetramer), len(tetramer)), 5.0)
     shares = replace(tetramer, b_factor=np.full((len(tetramer), 37), 0.9))
     plddt = np.full(len(tetramer), 90.0)
@@ -62,7 +63,7 @@ def test_plddt_is_taken_whatever_the_unit_of_the_file(tetramer: Structure) -> No
 
 
 def test_leaving_residues_out_makes_no_score_of_angles_better(tetramer: Structure) -> None:
-    """The model is right where it is: what it lacks counts as wrong."""
+    """The model is right, but residues that it lacks count as wrong."""
     reference = tetramer.chain("A")
     whole = assess(Model(reference), reference, SETTINGS).agreement
     half = assess(Model(reference.select(np.arange(30))), reference, SETTINGS).agreement
@@ -92,3 +93,38 @@ def test_foldscore_leaves_out_a_chain_of_one_residue(tetramer: Structure) -> Non
 def value_of(structure: Structure, key: str) -> float | None:
     """A score of a structure against itself."""
     return value(assess(Model(structure), structure, SETTINGS), key)
+
+
+def test_plddt_is_compared_with_lddt_of_ca(structures: list[Structure]) -> None:
+    reference = structures[0]
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=reference.atom_positions.shape)
+    model = replace(reference, atom_positions=reference.atom_positions + noise)
+    plddt = rng.uniform(20, 99, len(reference))
+    agreement = assess(Model(model, plddt), reference, SETTINGS).agreement
+    assert agreement is not None and agreement.plddt is not None
+    true = 100 * agreement.scores.lddt_ca_per_residue
+    known = np.isfinite(true)
+    assert agreement.plddt.error == pytest.approx(np.abs(plddt - true)[known].mean())
+    assert agreement.plddt.pearson == pytest.approx(np.corrcoef(plddt[known], true[known])[0, 1])
+
+
+def test_by_default_numbers_match_and_stereochemistry_does_not_count() -> None:
+    assert ScoreSettings() == ScoreSettings(align=False, stereochemistry=False)
+
+
+def test_stereochemistry_counts_only_if_asked() -> None:
+    assert ScoreSettings() == ScoreSettings(align=False, stereochemistry=False)
+
+
+def test_plddt_is_compared_with_lddt_in_percent(tetramer: Structure) -> None:
+    rng = np.random.default_rng(0)
+    points = tetramer.atom_positions + rng.normal(size=tetramer.atom_positions.shape)
+    plddt = rng.uniform(0, 100, len(tetramer))
+    model = Model(replace(tetramer, atom_positions=points), plddt, None)
+    agreement = assess(model, tetramer, SETTINGS).agreement
+    assert agreement is not None and agreement.plddt is not None
+    lddt = agreement.scores.lddt_ca_per_residue
+    assert lddt.min() > 0 and lddt.max() <= 1
+    expected = calibrate(plddt, 100 * lddt, PLDDT_EDGES)
+    assert agreement.plddt.error == pytest.approx(expected.error)

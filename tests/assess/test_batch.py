@@ -1,8 +1,9 @@
-"""A batch goes on whatever its pairs are, and leaves a whole file or none."""
+"""A batch continues after any failure and leaves a complete file or none."""
 
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -15,9 +16,10 @@ import pytest
 
 from foldry.assess import batch
 from foldry.assess.assess import ScoreSettings
-from foldry.assess.batch import Pair, Row, read_pairs, save_rows, score_pairs
+from foldry.assess.batch import Pair, Row, read_pairs, save_rows, score_pairs, write_rows
 from foldry.errors import DiskFullError, InputError
 from foldry.formats.coordinates import to_pdb
+from foldry.formats.table import safe_cell
 from tests.score.test_match import chain
 
 SETTINGS = ScoreSettings()
@@ -25,7 +27,7 @@ SETTINGS = ScoreSettings()
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three structures of growing length, and a file that is none."""
+    """Three structures of increasing length, and a file that is not a structure."""
     for length in (4, 8, 12):
         (tmp_path / f"{length}.pdb").write_text(to_pdb(chain("ACDEFGHIKLMN"[:length])))
     (tmp_path / "letter.pdb").write_text("Dear Sir or Madam,\n")
@@ -63,13 +65,13 @@ def test_paths_are_relative_to_the_table(folder: Path) -> None:
         ("model\0,reference\n", "binary"),
     ],
 )
-def test_a_table_that_is_none(tmp_path: Path, text: str, says: str) -> None:
+def test_a_file_that_is_not_a_table(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError, match=says) as caught:
         read_pairs(pairs_file(tmp_path, text))
     assert "pairs.csv" in str(caught.value)
 
 
-def test_a_row_that_lacks_a_file_stops_no_other(folder: Path) -> None:
+def test_a_row_without_a_file_does_not_stop_the_others(folder: Path) -> None:
     text = f"model,reference\n4.pdb,\n,4.pdb\n4.pdb\n{'a' * 300},8.pdb\n8.pdb,8.pdb\n"
     rows = list(score_pairs(read_pairs(pairs_file(folder, text)), SETTINGS, 1))
     lacking = [row.error.startswith("This row lacks") for row in rows]
@@ -79,7 +81,7 @@ def test_a_row_that_lacks_a_file_stops_no_other(folder: Path) -> None:
 
 
 def names(folder: Path) -> list[Pair]:
-    """Good and bad pairs by turns."""
+    """Good and bad pairs in turn."""
     found = ["4.pdb", "letter.pdb", "8.pdb", "missing.pdb", "12.pdb", "4.pdb:Z", ".", "12.pdb"]
     return [Pair(name, name, "12.pdb", folder) for name in found]
 
@@ -95,7 +97,7 @@ def test_rows_in_order_and_failures_in_their_places(folder: Path, num_processes:
         assert not row.error or row.error.endswith(".")
 
 
-def test_a_fault_of_ours_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("first line\nsecond")
 
@@ -152,7 +154,7 @@ def rows_then(error: BaseException) -> Iterator[Row]:
     ("error", "raised"),
     [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(28, "No space left"), DiskFullError)],
 )
-def test_what_is_broken_off_leaves_the_old_file(
+def test_an_interrupted_batch_leaves_the_old_file(
     tmp_path: Path, error: BaseException, raised: type[BaseException]
 ) -> None:
     path = tmp_path / "scores.csv"
@@ -171,11 +173,22 @@ def test_the_file(folder: Path) -> None:
     with path.open(newline="") as file:
         table = list(csv.DictReader(file))
     assert tuple(table[0]) == batch.COLUMNS
-    assert [row["name"] for row in table] == [odd.name, *(pair.name for pair in names(folder))]
+    assert [row["name"] for row in table] == [r'a,"b"\n=c', *(pair.name for pair in names(folder))]
     assert table[0]["num_matched"] == "4"
     assert float(table[5]["tm_score"]) == 1
     assert table[2]["tm_score"] == ""
     assert "not a PDB, mmCIF" in table[2]["error"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a\x1b[2J"])
+def test_text_is_no_formula_and_numbers_stay_numbers(text: str) -> None:
+    file = io.StringIO(newline="")
+    values = (-0.5, *(None,) * (len(batch.COLUMNS) - 5))
+    write_rows([Row(Pair(text, text, text), values, text)], file)
+    [row] = csv.DictReader(io.StringIO(file.getvalue(), newline=""))
+    assert {row[each] for each in ("name", "model", "reference", "error")} == {safe_cell(text)}
+    assert all(each.isprintable() for each in row.values())
+    assert row["lddt"] == "-0.5"
 
 
 @pytest.mark.slow
@@ -189,7 +202,7 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # Whoever started the tests may have had it ignored.
+        # The program that started the tests may ignore the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     while running.poll() is None:
@@ -199,5 +212,5 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to the processes too
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said == "Interrupted: run the same command again to go on.\n"
+    assert said == "Interrupted: run the same command again to resume.\n"
     assert sorted(folder.iterdir()) == before

@@ -13,6 +13,11 @@ from foldry.assess.inputs import plddt_of, read_model, read_reference
 from foldry.errors import InputError
 from foldry.formats.afdb import pae_json
 from foldry.formats.coordinates import to_pdb
+from foldry.query import Chain, Query
+from foldry.residues import UNKNOWN
+from foldry.results.folder import write_query
+from foldry.results.prediction import Prediction
+from tests.predict.fake import fake_prediction
 from tests.score.test_match import chain, joined
 
 
@@ -42,6 +47,93 @@ def test_errors_of_the_chains_that_are_chosen(folder: Path) -> None:
     assert model.structure.sequence == "FGH"
     assert model.pae is not None
     assert model.pae.tolist() == [[32, 33, 34], [39, 40, 41], [46, 47, 48]]
+
+
+WITHOUT_ATOMS = [
+    ("MKXAYIA",),
+    ("XXMKTAYIA",),
+    ("MKTAYIAXX",),
+    ("XMXKTXAYIAXXX",),
+    ("XMKTAXYIA", "MKTXAYIA"),
+    ("XMKTAYIX", "XXAYIAKX", "MKXX"),
+    ("MKTXAYIAKX", "MKTXAYIAKX"),
+    ("XMX",),
+    ("M",),
+    ("M", "XMKTAYIA", "XK"),
+]
+
+
+def prediction(sequences: tuple[str, ...]) -> Prediction:
+    """A prediction without atoms of unknown residues; each entry of its PAE is unique."""
+    names = "ABC"[: len(sequences)]
+    parts = zip(sequences, names, strict=True)
+    structure = joined(*(chain(sequence, chain_id=name) for sequence, name in parts))
+    structure.atom_mask[structure.aatype == UNKNOWN] = False
+    num = len(structure)
+    plddt = np.linspace(50, 90, num)
+    structure.b_factor[:] = plddt[:, None]
+    several = len(names) > 1
+    return dataclasses.replace(
+        fake_prediction(alignment=False),
+        query=Query("odd", tuple(Chain((n,), s) for n, s in zip(names, sequences, strict=True))),
+        structure=structure,
+        plddt=plddt,
+        pae=np.arange(num * num, dtype=np.float32).reshape(num, num) / 10,
+        iptm=0.5 if several else None,
+        chain_ptm=np.full(len(names), 0.5) if several else None,
+        chain_pair_iptm=np.full((len(names), len(names)), 0.5) if several else None,
+        actifptm=np.full((len(names), len(names)), 0.5) if several else None,
+    )
+
+
+@pytest.mark.parametrize("sequences", WITHOUT_ATOMS, ids=":".join)
+def test_errors_of_residues_without_atoms_are_left_out(
+    tmp_path: Path, sequences: tuple[str, ...]
+) -> None:
+    made = prediction(sequences)
+    write_query([made], tmp_path)
+    letters = np.array(list("".join(sequences)))
+    seen = np.flatnonzero(letters != "X")
+    assert made.pae is not None
+    expected = made.pae[np.ix_(seen, seen)]
+    [errors] = tmp_path.glob("pae_*.json")
+    for model in (
+        read_model(str(tmp_path)),
+        read_model(str(tmp_path / "ranked_0.cif"), errors),
+        read_model(str(tmp_path / "ranked_0.pdb"), errors),
+    ):
+        assert model.structure.sequence == "".join(letters[seen])
+        np.testing.assert_allclose(model.pae, expected, atol=0.01)
+    # Other programs write no SEQRES: the rows are certain if each chain's last residue has atoms.
+    bare = tmp_path / "bare.pdb"
+    bare.write_text(to_pdb(made.structure))
+    if any(sequence.endswith("X") for sequence in sequences):
+        with pytest.raises(InputError, match="which rows belong to residues without atoms"):
+            read_model(str(bare), errors)
+    else:
+        np.testing.assert_allclose(read_model(str(bare), errors).pae, expected, atol=0.01)
+
+
+def test_errors_of_a_chosen_chain_with_residues_without_atoms(tmp_path: Path) -> None:
+    made = prediction(("XMKTAXYIA", "MKTXAYIA"))
+    write_query([made], tmp_path)
+    [errors] = tmp_path.glob("pae_*.json")
+    assert made.pae is not None
+    for suffix in ("cif", "pdb"):
+        model = read_model(f"{tmp_path}/ranked_0.{suffix}:B", errors)
+        rows = [9, 10, 11, 13, 14, 15, 16]
+        np.testing.assert_allclose(model.pae, made.pae[np.ix_(rows, rows)], atol=0.01)
+
+
+def test_errors_of_numbers_that_start_anew_or_at_zero(tmp_path: Path) -> None:
+    """Numbers that do not increase from 1 do not determine the rows."""
+    model = chain("ACDE")
+    for numbers in ([0, 1, 2, 5], [1, 3, 2, 5]):
+        model.residue_number[:] = numbers
+        (tmp_path / "m.pdb").write_text(to_pdb(model))
+        (tmp_path / "pae.json").write_text(pae_json(np.zeros((5, 5)), 31.75))
+        with pytest.raises(InputError, match="which rows belong"):
+            read_model(str(tmp_path / "m.pdb"), tmp_path / "pae.json")
 
 
 def test_errors_of_another_prediction(folder: Path) -> None:
@@ -93,6 +185,7 @@ def test_atoms_in_one_place_are_refused() -> None:
     [
         ([50, 60, 70], [50, 60, 70]),
         ([0.5, 0.6, 1.0], [50, 60, 100]),
+        ([50, 60, 100], [50, 60, 100]),
         ([50, 50, 50], None),  # nothing was put there
         ([0, 0, 0], None),
         ([50, 60, 101], None),
@@ -108,12 +201,12 @@ def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | No
     assert found is None or found.tolist() == expected
     structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
     assert plddt_of(structure) is None
-    structure.atom_mask[:, 2] = False  # of one atom a residue no one can tell
+    structure.atom_mask[:, 2] = False  # one atom per residue does not show it
     assert plddt_of(structure) is None
 
 
 def test_a_prediction_of_atoms_has_that_of_its_alpha_carbons(folder: Path) -> None:
-    """As AlphaFold 3 writes it; what tells that it is a prediction is its PAE."""
+    """As AlphaFold 3 writes it; the PAE shows that it is a prediction."""
     model = joined(chain("ACDE"), chain("FGH", chain_id="B"))
     model.atom_mask[:, 2] = True
     model.atom_positions[:, 2] = model.atom_positions[:, 1] + 1.5

@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,8 +63,30 @@ def test_names_are_text() -> None:
     long = "<script>&\x1b\0" + "a" * 100
     svg = to_svg("x", (long, long), [track([0.5], "<b>"), track([0.5], "C")])
     words = [text.text or "" for text in ET.fromstring(svg).iter(f"{SVG}text")]
-    assert re.fullmatch(r"(<script>&a+…) against \1", words[1])
+    assert re.fullmatch(r"(<script>&a{10}…) against \1", words[1])  # 20 letters each
     assert "Chain <b>" in words
+
+
+def test_the_legend_has_a_labelled_square_for_each_colour() -> None:
+    """A square has its label beside it, nothing overlaps, and all of it is in the picture."""
+    root = ET.fromstring(to_svg("x", NAMES, [track([0.5, np.nan]), track([0.5], "B")]))
+    squares = [each for each in root.iter(f"{SVG}rect") if each.get("fill") != "#FFF"]
+    texts = {
+        (float(text.get("x", 0)), float(text.get("y", 0))): text.text
+        for text in root.iter(f"{SVG}text")
+    }
+    found, spots = {}, set()
+    for square in squares:
+        x, y, width = (float(square.get(name, "nan")) for name in ("x", "y", "width"))
+        assert 0 <= x <= float(root.get("width", 0)) - width
+        spots.add((x, y))
+        found[texts[x + width + 6, y + width - 2]] = square.get("fill")
+    labels = ["≥ 90", "≥ 70", "≥ 50", "< 50"]
+    bands = dict(zip(labels, [color for _, color in reversed(BANDS)], strict=True))
+    assert found == bands | {"not in the model": "#DCDCDC"}
+    assert len(spots) == len(squares)
+    title_row = next(y for (_, y), text in texts.items() if text == "lDDT-Cα × 100")
+    assert {y for (_, y), text in texts.items() if text in labels} == {title_row}
 
 
 @given(
@@ -114,3 +137,37 @@ def test_tracks_are_in_the_references_order() -> None:
     assert np.isnan(found[0].plddt[0])
     assert found[0].plddt[1:].tolist() == list(range(18, 27))
     assert found[1].plddt[:8].tolist() == list(range(10, 18))
+
+
+def swatches(svg: str) -> dict[str, tuple[float, float]]:
+    """The place of each label of the legend."""
+    place = {
+        text.text or "": (float(text.get("x", "nan")), float(text.get("y", "nan")))
+        for text in ET.fromstring(svg).iter(f"{SVG}text")
+    }
+    return {label: xy for label, xy in place.items() if label[:1] in "≥<n"}
+
+
+def test_the_legend_is_on_two_lines_that_begin_together() -> None:
+    svg = to_svg("x", NAMES, [track([0.2, np.nan])])
+    places = swatches(svg)
+    rows = [y for _, y in places.values()]
+    assert rows == [rows[0]] * len(BANDS) + [rows[-1]] and 15 < rows[-1] - rows[0] < 40
+    across = [x for x, _ in places.values()]
+    assert across[:-1] == sorted(set(across[:-1])) and across[-1] == across[0]
+    texts = ET.fromstring(svg).iter(f"{SVG}text")
+    [height] = [text.get("y") for text in texts if text.text == "lDDT-Cα × 100"]
+    assert height == f"{rows[0]:g}"
+
+
+def test_the_legend_names_missing_residues_of_any_chain() -> None:
+    svg = to_svg("x", NAMES, [track([0.5, 0.5]), track([0.5, np.nan], "B")])
+    assert "not in the model" in svg
+
+
+@pytest.mark.parametrize("length", [10, 100, 1000])
+def test_long_names_are_cut(length: int) -> None:
+    name = "x" * length
+    svg = to_svg(name, NAMES, [track([0.5])])
+    shown = re.findall("x+…?", svg.split("<title>")[1].split(":")[0])[0]
+    assert shown == name if length == 10 else len(shown) < 100 <= length and shown[-1] == "…"

@@ -1,4 +1,4 @@
-"""The names under which scores are handed on."""
+"""The names of scores in JSON, CSV and the docs."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_json_has_the_names_of_openstructure() -> None:
     assert wanted <= found.keys()
 
 
-def test_what_has_no_value_is_null_and_what_has_no_meaning_is_left_out() -> None:
+def test_unknown_values_are_null_and_meaningless_keys_left_out() -> None:
     found = json_of(chain("M"), chain("M"))
     assert found["bb_lddt"] is None
     assert found["rmsd"] == 0

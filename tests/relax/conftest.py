@@ -1,4 +1,4 @@
-"""A small real protein, and what may go wrong with one."""
+"""A small real protein, and ways to damage it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def kunitz() -> Structure:
 
 @pytest.fixture(scope="session")
 def hairpin(kunitz: Structure) -> Structure:
-    """Residues 17 to 36 of it, a β-hairpin; pLDDT made up, different in each residue."""
+    """Residues 17 to 36 of it, a β-hairpin, with a different pLDDT in each residue."""
     part = kunitz.select(np.arange(16, 36), "hairpin")
     plddt = np.linspace(50, 90, len(part))[:, None]
     mask = part.atom_mask.copy()

@@ -1,4 +1,4 @@
-"""Relaxed models judged by others: OpenMM from a file, gemmi, Biopython; and broken models."""
+"""Relaxed models checked with OpenMM, gemmi and Biopython, and broken models."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OXT = ATOM37_ORDER["OXT"]
 
 @pytest.fixture(scope="module")
 def clash(hairpin: Structure) -> Structure:
-    """The hairpin with the side chain of one residue laid on the other strand."""
+    """The hairpin with the side chain of one residue moved onto the other strand."""
     xyz = hairpin.atom_positions.copy()
     side = hairpin.atom_mask[5] & ~np.isin(np.arange(37), (N, CA, C, O))
     xyz[5, side] += xyz[14, CA] + 1.0 - xyz[5, side].mean(axis=0)
@@ -44,15 +44,15 @@ def clash(hairpin: Structure) -> Structure:
 
 
 @pytest.fixture(scope="module")
-def mended(clash: Structure) -> tuple[Structure, Relaxation]:
-    """It, relaxed."""
+def relaxation(clash: Structure) -> tuple[Structure, Relaxation]:
+    """The relaxed structure of `clash`, and its record."""
     return relax_structure(clash, "cpu")
 
 
-def test_clashes_go_and_the_rest_stays(
-    clash: Structure, mended: tuple[Structure, Relaxation]
+def test_clashes_are_removed_and_the_rest_stays(
+    clash: Structure, relaxation: tuple[Structure, Relaxation]
 ) -> None:
-    relaxed, result = mended
+    relaxed, result = relaxation
     assert result.relaxed and result.reason == "" and result.platform == "CPU"
     before, after = find_violations(clash), find_violations(relaxed)
     assert before.num_clashes > 3 and after.num_clashes == 0
@@ -68,9 +68,9 @@ def test_clashes_go_and_the_rest_stays(
 
 
 def test_numbers_names_and_plddt_stay(
-    clash: Structure, mended: tuple[Structure, Relaxation]
+    clash: Structure, relaxation: tuple[Structure, Relaxation]
 ) -> None:
-    relaxed, _ = mended
+    relaxed, _ = relaxation
     for name in ("name", "aatype", "residue_number", "insertion_code", "chain_id"):
         np.testing.assert_array_equal(getattr(relaxed, name), getattr(clash, name))
     added = relaxed.atom_mask & ~clash.atom_mask
@@ -93,9 +93,9 @@ def test_numbers_names_and_plddt_stay(
 
 
 def test_the_energy_is_that_of_a_system_made_from_the_file(
-    mended: tuple[Structure, Relaxation],
+    relaxation: tuple[Structure, Relaxation],
 ) -> None:
-    relaxed, result = mended
+    relaxed, result = relaxation
     file = app.PDBFile(io.StringIO(to_pdb(relaxed)))
     amber = app.ForceField("amber99sb.xml")
     modeller = app.Modeller(file.topology, file.positions)
@@ -103,14 +103,14 @@ def test_the_energy_is_that_of_a_system_made_from_the_file(
     system = amber.createSystem(modeller.topology)
     for atom in modeller.topology.atoms():
         if atom.element.symbol != "H":
-            system.setParticleMass(atom.index, 0.0)  # which the minimiser leaves where it is
+            system.setParticleMass(atom.index, 0.0)  # the minimiser does not move it
     reference = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(system, openmm.VerletIntegrator(0.001), reference)
     context.setPositions(modeller.positions)
     openmm.LocalEnergyMinimizer.minimize(context)
     energy = context.getState(getEnergy=True).getPotentialEnergy()
     theirs = energy.value_in_unit(unit.kilocalories_per_mole)
-    # Free bonds to hydrogen, coordinates of three decimals, hydroxyls that turn another way.
+    # Differences: free bonds to hydrogen, coordinates of three decimals, other hydroxyl angles.
     assert result.energy_after == pytest.approx(theirs, abs=40)
 
 
@@ -139,8 +139,8 @@ def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
     assert restraint() == pytest.approx(of_ca + rest, rel=1e-6)
 
 
-def test_hands_and_peptides_are_mended(hairpin: Structure) -> None:
-    """A Cα on the other side of its plane, and a peptide turned half way to cis."""
+def test_hands_and_peptides_are_corrected(hairpin: Structure) -> None:
+    """A mirrored Cα, and a peptide turned half way to cis."""
     xyz = hairpin.atom_positions.copy()
     nitrogen, carbon, beta, alpha = xyz[6, [N, C, CB, CA]]
     normal = np.cross(carbon - nitrogen, beta - nitrogen)
@@ -213,7 +213,7 @@ def test_unknown_residues_keep_their_atoms(hairpin: Structure) -> None:
     assert [rows.tolist() for rows in bonded_runs(unknown)] == [[*range(12)], [*range(13, 20)]]
     np.testing.assert_array_equal(relaxed.atom_mask[[4, 12]], unknown.atom_mask[[4, 12]])
     assert np.argwhere(relaxed.atom_mask[:, OXT]).tolist() == [[19]]
-    # What Amber does not see of the residue went with its backbone.
+    # Atoms that Amber does not describe moved with the residue's backbone.
     bond = relaxed.atom_positions[4, phosphorus_like] - relaxed.atom_positions[4, CB]
     assert np.linalg.norm(bond) == pytest.approx(1.52, abs=0.15)
     assert (relaxed.atom_positions[4] != unknown.atom_positions[4])[unknown.atom_mask[4]].all()
@@ -255,15 +255,15 @@ def on_ca(whole: Structure) -> Structure:
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (lambda whole: whole.select(np.arange(1)), "no parameters of a single one"),
+        (lambda whole: whole.select(np.arange(1)), "no parameters for a single residue"),
         (lambda whole: without(whole, np.arange(len(whole)), [N]), "N, CA and C"),
         (lambda whole: moved(whole, 3, np.nan), "finite"),
         (lambda whole: replace(whole, atom_positions=whole.atom_positions * 0), "."),
-        (on_ca, "where CA of residue A 28 is"),
+        (on_ca, "the position of CA of residue A 28"),
     ],
     ids=["single residue", "no backbone", "not a number", "all in one point", "Cβ on Cα"],
 )
-def test_what_cannot_be_relaxed_stays_as_it_was(
+def test_a_model_that_cannot_be_relaxed_stays_unchanged(
     hairpin: Structure, broken: object, reason: str
 ) -> None:
     structure = broken(hairpin)  # type: ignore[operator]
@@ -281,7 +281,7 @@ def test_an_isolated_residue_stays_where_it_is(hairpin: Structure) -> None:
     np.testing.assert_array_equal(relaxed.atom_mask[:2], alone.atom_mask[:2])
 
 
-def test_a_failure_of_any_kind_is_told(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_failure_is_reported(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> object:
         raise openmm.OpenMMException("Particle coordinate\nis NaN")
 
@@ -304,8 +304,27 @@ def test_a_failure_after_the_first_round(clash: Structure, monkeypatch: pytest.M
     monkeypatch.setattr(room, "violating_residues", lambda found: found.clashes | True)
     relaxed, result = relax_structure(clash, "reference")
     assert result.relaxed and result.rounds == 1 and result.clashes_after == 0
-    assert result.reason.startswith("Round 2 failed and the one before counts: OpenMMException")
+    assert result.reason.startswith("Round 2 failed, so earlier rounds count: OpenMMException")
     assert relaxed is not clash
+
+
+def test_a_residue_that_was_freed_stays_free(
+    hairpin: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each round violates in one other residue: the third leaves the first two unrestrained."""
+    freed, rounds = [], []
+
+    def minimised(*_: object) -> bool:
+        rounds.append(len(rounds))
+        return True
+
+    monkeypatch.setattr(Minimiser, "minimise", minimised)
+    monkeypatch.setattr(Minimiser, "free", lambda _, rows: freed.append(np.flatnonzero(rows)))
+    monkeypatch.setattr(
+        room, "violating_residues", lambda found: np.arange(len(found.bonds)) == 4 + 3 * len(rounds)
+    )
+    relax_structure(hairpin, "reference")
+    assert [each.tolist() for each in freed] == [[7], [7, 10], [7, 10, 13]]
 
 
 def test_a_chain_that_is_broken_has_two_ends(hairpin: Structure) -> None:
@@ -315,10 +334,10 @@ def test_a_chain_that_is_broken_has_two_ends(hairpin: Structure) -> None:
     assert result.relaxed and result.max_move is not None and result.max_move < 1
 
 
-def test_the_bound_on_time(clash: Structure) -> None:
+def test_the_time_limit(clash: Structure) -> None:
     relaxed, result = relax_structure(clash, "reference", max_seconds=1e-3)
     assert relaxed is clash
-    assert result.reason == "The bound on time was reached before the first minimisation."
+    assert result.reason == "The time limit was reached before the first minimisation."
 
 
 def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,6 +348,41 @@ def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.Monk
     monkeypatch.setattr(Minimiser, "minimise", spoils)
     relaxed, result = relax_structure(hairpin, "reference")
     assert relaxed is hairpin and result.reason.startswith("Minimisation made it worse (")
+
+
+def test_a_higher_energy_alone_is_refused(
+    hairpin: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    energies = iter([1.0, 2_441_060.0])
+    monkeypatch.setattr(Minimiser, "minimise", lambda *_: True)
+    monkeypatch.setattr(Minimiser, "energy", lambda _: next(energies))
+    relaxed, result = relax_structure(hairpin, "reference")
+    assert relaxed is hairpin
+    assert result.reason == ("Minimisation made it worse (energy in kcal/mol: 1.0 → 2,441,060.0).")
+
+
+def test_a_minimisation_ends_at_the_deadline(
+    hairpin: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = find_platform("reference")
+    minimiser = Minimiser(complete(hairpin, platform), platform)
+    assert not minimiser.minimise(deadline=0.0)  # long past
+    assert minimiser.minimise(deadline=float("inf"))
+    monkeypatch.setattr(Minimiser, "minimise", lambda *_: False)
+    _, result = relax_structure(hairpin, "reference")
+    assert result.relaxed and result.rounds == 1
+    assert result.reason == "The time limit was reached before the minimum."
+
+
+def test_lack_of_memory_is_not_a_failed_relaxation(
+    hairpin: Structure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(room, "complete", fails)
+    with pytest.raises(MemoryError):
+        relax_structure(hairpin, "reference")
 
 
 def test_without_the_extra(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:

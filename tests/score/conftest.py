@@ -1,4 +1,4 @@
-"""Real structures, made worse in several ways, as pairs to score."""
+"""Pairs to score: real structures, and models made from them by adding errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def lddt_atom37(
 
 
 def search(model: np.ndarray, reference: np.ndarray, length: int | None = None) -> Search:
-    """What `tm_score` and `gdt` take: all residues of the reference, or more of them."""
+    """Arguments of `tm_score` and `gdt`; the reference may have more residues."""
     length = length or len(reference)
     return FitSearch(model, reference, search_radius(length)), length
 
@@ -70,7 +70,7 @@ def helix(num_residues: int) -> np.ndarray:
 
 
 def moved(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
-    """The points somewhere else in space."""
+    """The points after a random motion."""
     turn = rotation_about(rng.normal(size=3), rng.uniform(0, np.pi))
     return points @ turn.T + rng.normal(size=3) * 30
 
@@ -155,7 +155,7 @@ def _structure(chain: dict[str, np.ndarray]) -> Structure:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What `mini` made of a chain: N, CA, C and O, Å, of every residue; it is often wrong."""
+    """A prediction of `mini`, often wrong: N, CA, C and O of every residue, Å."""
 
     reference: Structure
     backbone: np.ndarray

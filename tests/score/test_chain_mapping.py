@@ -1,4 +1,4 @@
-"""Which chain is which: shuffled names undone, in small complexes and in large ones."""
+"""Mapping of chains: shuffled names are restored in small and large complexes."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def test_names_and_order_of_many_chains_are_undone(num: int, piece: Structure) -
     assert match_residues(model, reference).chains == truth.chains
 
 
-def test_two_halves_that_stand_wrongly_to_each_other(piece: Structure) -> None:
-    """No superposition lays both halves on the reference; each is a rigid body."""
+def test_two_halves_in_a_wrong_relative_position(piece: Structure) -> None:
+    """No superposition fits both halves; each is a rigid body."""
     reference = spiral(piece, 12)
     broken = reference.atom_positions.copy()
     broken[len(broken) // 2 :] += [25, 0, -25]
@@ -92,7 +92,7 @@ def test_two_halves_that_stand_wrongly_to_each_other(piece: Structure) -> None:
 
 
 @pytest.mark.parametrize("num", [4, 10])
-def test_missing_chains_of_the_model_are_told(num: int, piece: Structure) -> None:
+def test_missing_chains_of_the_model_are_listed(num: int, piece: Structure) -> None:
     reference = spiral(piece, num)
     model, truth = shuffled(reference, 1)
     gone = truth.chains[1][0], truth.chains[2][0]
@@ -102,17 +102,28 @@ def test_missing_chains_of_the_model_are_told(num: int, piece: Structure) -> Non
     assert found.unmatched_model_chains == ()
 
 
-def test_two_ends_without_the_middle_are_not_laid_together(piece: Structure) -> None:
-    """Any interface would have a DockQ above the none that the two chains really have."""
+@pytest.mark.parametrize("other", [False, True], ids=["one kind", "two kinds"])
+def test_two_ends_without_the_middle_stay_apart(piece: Structure, other: bool) -> None:
+    """The two chains have no interface, but any other mapping would have a DockQ.
+
+    A chain of another sequence, which the model has too, changes nothing.
+    """
     reference = spiral(piece, 5)
+    if other:
+        aatype = (piece.aatype + 1) % 20
+        name = np.full(len(piece), "other")
+        far = piece.atom_positions + np.array([0, 300, 0])
+        reference = joined(
+            reference, replace(piece, aatype=aatype, chain_id=name, atom_positions=far)
+        )
     model, truth = shuffled(reference, 7)
-    ends = truth.chains[0], truth.chains[4]
-    model = model.select(np.isin(model.chain_id, [here for here, _ in ends]))
-    assert match_residues(model, reference).chains == ends
+    kept = truth.chains[0], *truth.chains[4:]
+    model = model.select(np.isin(model.chain_id, [here for here, _ in kept]))
+    assert match_residues(model, reference).chains == kept
 
 
 @pytest.mark.parametrize("num", [4, 10])
-def test_chains_that_the_reference_lacks_are_told(num: int, piece: Structure) -> None:
+def test_additional_chains_of_the_model_are_listed(num: int, piece: Structure) -> None:
     whole = spiral(piece, num)
     model, truth = shuffled(whole, 2)
     found = match_residues(model, whole.select(~np.isin(whole.chain_id, ["c0", "c1"])))
@@ -120,7 +131,7 @@ def test_chains_that_the_reference_lacks_are_told(num: int, piece: Structure) ->
     assert sorted(found.unmatched_model_chains) == sorted(here for here, _ in truth.chains[:2])
 
 
-def test_chains_that_do_not_touch_are_told_apart_by_place(piece: Structure) -> None:
+def test_separate_chains_are_distinguished_by_position(piece: Structure) -> None:
     places = ([0, 0, 0], [90, 0, 0], [0, 150, 0])
     reference = joined(
         *[
@@ -148,8 +159,8 @@ def test_equal_mappings_keep_the_names(piece: Structure) -> None:
         assert match_residues(model, dimer).chains == (("A", "A"), ("B", "B"))
 
 
-def test_an_unknown_chain_takes_no_other_s_place(piece: Structure) -> None:
-    """Poly-X is like any chain, and here stands where the other should, but is shorter."""
+def test_an_unknown_chain_does_not_replace_another(piece: Structure) -> None:
+    """Poly-X is similar to any chain, and here it has the position of another, but is shorter."""
     step = np.array([90.0, 0, 0])
     unknown = replace(
         piece,
@@ -191,8 +202,8 @@ def test_chains_of_different_sequences_never_mix(piece: Structure) -> None:
         assert match_residues(model, reference, align).chains == truth.chains
 
 
-def test_a_close_relative_stands_back(piece: Structure) -> None:
-    """Half of the residues are the same, but the true partner is there."""
+def test_a_close_relative_is_not_preferred(piece: Structure) -> None:
+    """Half of the residues are the same, but the true partner is present."""
     relative = replace(piece, aatype=piece.aatype.copy(), chain_id=np.full(len(piece), "R"))
     relative.aatype[::2] = (relative.aatype[::2] + 1) % 20
     model = joined(relative, replace(piece, chain_id=np.full(len(piece), "M")))
@@ -200,7 +211,7 @@ def test_a_close_relative_stands_back(piece: Structure) -> None:
     found = match_residues(model, reference)
     assert found.chains == (("M", "X"),)
     assert found.unmatched_model_chains == ("R",)
-    # Alone it is the best there is.
+    # Without the true partner it is the best match.
     assert match_residues(model.chain("R"), reference).chains == (("R", "X"),)
 
 
@@ -210,3 +221,24 @@ def test_by_sequence_whatever_the_numbers(piece: Structure) -> None:
     model = replace(model, residue_number=model.residue_number + 1000)
     assert match_residues(model, reference, align=True).chains == truth.chains
     assert map_chains(model, reference)[0] == ()
+
+
+@pytest.mark.parametrize(("gone", "least"), [(["c0"], 0.23), (["c2"], 0.23), ([], 0.0)])
+def test_wrong_interfaces_count_for_nothing_if_any_chain_is_missing(
+    piece: Structure, monkeypatch: pytest.MonkeyPatch, gone: list[str], least: float
+) -> None:
+    """Two pairs of chains of different proteins, one of which may be short of a chain."""
+    reference = spiral(piece, 4)
+    other = np.isin(reference.chain_id, ["c2", "c3"])
+    kinds = np.where(other, (reference.aatype + 7) % 20, reference.aatype)
+    reference = replace(reference, aatype=kinds)
+    seen: list[float] = []
+    totals = chain_mapping._Search._totals
+
+    def recorded(search: chain_mapping._Search, mappings: np.ndarray, least: float) -> np.ndarray:
+        seen.append(least)
+        return totals(search, mappings, least)
+
+    monkeypatch.setattr(chain_mapping._Search, "_totals", recorded)
+    map_chains(reference.select(~np.isin(reference.chain_id, gone)), reference)
+    assert seen == [least]

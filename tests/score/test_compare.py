@@ -54,7 +54,7 @@ def test_missing_residues_count_as_wrong(structures: list[Structure]) -> None:
     assert scores.rmsd_ca == pytest.approx(0, abs=1e-4)
     assert scores.lddt < 0.7
     assert len(scores.match.unmatched_reference) == len(structure) - len(half)
-    # What the reference lacks is told, and does not count.
+    # Residues that the reference lacks are listed and do not count.
     assert compare(structure, half).tm_score == pytest.approx(1, abs=1e-6)
 
 
@@ -108,7 +108,7 @@ def test_bad_arrays() -> None:
         compare_ca(points, broken)
 
 
-def test_a_coordinate_that_is_no_number() -> None:
+def test_a_coordinate_that_is_not_a_number() -> None:
     broken = chain(name="bad")
     broken.atom_positions[2, 1, 0] = np.inf
     with pytest.raises(InputError, match=r"Residue A\.3\. of 'bad' has a coordinate"):

@@ -187,7 +187,7 @@ def test_a_certain_interface() -> None:
     assert found.pdockq2[0] == pytest.approx(0.9989, abs=1e-3)
 
 
-def test_a_pae_of_something_else() -> None:
+def test_a_pae_of_another_structure() -> None:
     structure, pae, plddt = _prediction()
     with pytest.raises(InputError, match="94 × 94, but 'helices' has 95 residues"):
         interface_confidence(structure, pae[1:, 1:], plddt)
@@ -239,7 +239,7 @@ TERMS = np.array(
         [0.2, 0.0, 0.6, 0.4, 1.0],
     ]
 )
-"""Of chains B (two residues), A (two) and C (one)."""
+"""Terms of chains B (two residues), A (two) and C (one)."""
 
 
 def test_pairwise_iptm_by_hand() -> None:
@@ -270,7 +270,7 @@ def test_where_all_touches_actifptm_is_pairwise_iptm(seed: int) -> None:
     np.testing.assert_array_equal(whole, chain_pair_tm(terms, chains))
 
 
-def test_what_is_quoted_of_two_directions() -> None:
+def test_the_quoted_number_of_two_directions() -> None:
     values = np.array([[np.nan, 0.2], [0.6, np.nan]])
     for measure, number in (("ipsae", 0.6), ("lis", 0.4), ("clashing_atoms", 0.8)):
         found = quoted(measure, values)
@@ -348,7 +348,7 @@ def test_calibration_of_what_cannot_be_judged() -> None:
     assert np.isnan(calibrate(np.ones(2), np.array([1.0, 2.0]), (0, 2)).pearson)
 
 
-def test_calibration_of_many_values_is_numpy_s() -> None:
+def test_calibration_of_many_values_equals_numpys() -> None:
     """More rows than are taken at once; far from 0, so that sums of squares would lose digits."""
     rng = np.random.default_rng(8)
     predicted = 1e6 + rng.random((700, 3))

@@ -19,7 +19,7 @@ from tests.score.conftest import rotation_about
 
 @dataclass(frozen=True)
 class Case:
-    """A model and what the DockQ package says of it."""
+    """A model and the results of the DockQ package."""
 
     name: str
     model: Structure
@@ -67,7 +67,7 @@ def scored(cases: list[Case]) -> list[tuple[Case, DockQ]]:
 
 
 def dockq_of(model: Structure, reference: Structure, pairs: np.ndarray) -> DockQ:
-    """DockQ of residues whose pairing is given."""
+    """DockQ of matched residues."""
     names = np.stack([model.chain_id[pairs[:, 0]], reference.chain_id[pairs[:, 1]]], axis=1)
     partners = {
         (here, there): pairs[(names == (here, there)).all(axis=1)]
@@ -76,7 +76,7 @@ def dockq_of(model: Structure, reference: Structure, pairs: np.ndarray) -> DockQ
     return dockq(InterfaceScorer(model, reference, partners), partners)
 
 
-def test_every_number_is_the_package_s(scored: list[tuple[Case, DockQ]]) -> None:
+def test_every_number_equals_the_packages(scored: list[tuple[Case, DockQ]]) -> None:
     num_interfaces = num_lost = 0
     for case, found in scored:
         assert len(found.interfaces) == len(case.official), case.name
@@ -152,7 +152,7 @@ def test_swapped_chains_are_undone(dimer: Structure) -> None:
 
 
 def test_a_ligand_moved_by_hand(dimer: Structure) -> None:
-    """With no contact left, the longer chain in place and the other 100 Å away, all is known."""
+    """Without contacts, the longer chain in place and the other 100 Å away, all is known."""
     short = min(dimer.chains, key=lambda name: (dimer.chain_id == name).sum())
     positions = dimer.atom_positions.copy()
     positions[dimer.chain_id == short] += [60, 0, 80]
@@ -219,7 +219,7 @@ def test_chains_that_do_not_touch_have_no_score(dimer: Structure) -> None:
 
 
 def test_without_any_residue_of_the_interface(dimer: Structure) -> None:
-    """The RMSD that cannot be taken counts as 0, not as perfect."""
+    """An RMSD that cannot be computed gives a term of 0, not a perfect one."""
     near = matched_dockq(dimer, dimer).interfaces[0].num_native
     first = dimer.chain_id == "A"
     center = dimer.atom_positions[~first, 1].mean(axis=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foldry.score.best_fit import _fragments
 from foldry.score.compare import CaScores
 from foldry.score.gdt import CUTOFFS, gdt
 from tests.score.conftest import Pair, helix, moved, search
@@ -77,3 +78,10 @@ def test_mirrored() -> None:
     points = np.random.default_rng(13).normal(size=(80, 3)) * 12
     scored = gdt(*search(points * [1, 1, -1], points))
     assert 4 / 80 < scored.ts < 0.6
+
+
+def test_fragments_are_every_part_of_five_lengths_and_of_four_residues() -> None:
+    fragments = _fragments(300)
+    lengths, counts = np.unique(fragments.sum(axis=1), return_counts=True)
+    assert lengths.tolist() == [4, 18, 37, 75, 150, 300]
+    assert counts.tolist() == [300 - length + 1 for length in lengths]

@@ -78,7 +78,7 @@ def test_contacts_are_those_of_all_pairs_of_atoms(tetramer: Structure, cutoff: f
 def test_an_atom_astray_changes_no_other_contact(
     tetramer: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is in contact where it is, and the search stays as narrow as it was."""
+    """The atom has its own contacts, and the search stays as narrow as before."""
     cutoffs: list[float] = []
 
     def recorded(
@@ -193,7 +193,7 @@ def test_scores_of_real_models_by_sets(complexes: list[Structure]) -> None:
         assert score.ips == pytest.approx(both / either)
 
 
-def test_lddt_between_chains_is_biotite_s(complexes: list[Structure]) -> None:
+def test_lddt_between_chains_equals_biotites(complexes: list[Structure]) -> None:
     for number, reference in enumerate(complexes[:4]):
         model, _ = model_of(reference, ("moved", "noisy")[number % 2], number)
         ours = lddt_atom37(

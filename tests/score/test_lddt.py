@@ -122,9 +122,9 @@ def test_nothing_to_judge_by() -> None:
     alone = lddt(np.zeros((1, 3)), np.zeros((1, 3)))
     assert np.isnan(alone.score)
     assert np.isnan(alone.per_residue).all()
-    nobody = lddt(np.zeros((0, 3)), np.zeros((0, 3)))
-    assert np.isnan(nobody.score)
-    assert nobody.per_residue.shape == (0,)
+    empty = lddt(np.zeros((0, 3)), np.zeros((0, 3)))
+    assert np.isnan(empty.score)
+    assert empty.per_residue.shape == (0,)
 
 
 def test_atoms_of_one_residue_are_not_judged() -> None:

@@ -1,4 +1,4 @@
-"""Which residues belong together, by number and by sequence."""
+"""Matching of residues by number and by sequence."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_chains_by_sequence_and_place() -> None:
     assert match.unmatched_model[0] == "E.1."
 
 
-def test_a_missing_chain_is_told() -> None:
+def test_a_missing_chain_is_listed() -> None:
     reference = joined(chain(chain_id="A"), chain("ACDEF", chain_id="B"))
     match = match_residues(chain(chain_id="X"), reference)
     assert match.chains == (("X", "A"),)
@@ -107,12 +107,12 @@ def test_by_sequence_whatever_the_numbers() -> None:
     assert match.unmatched_reference == ("A.13.", "A.14.", "A.15.")
 
 
-def test_different_amino_acids_are_told() -> None:
+def test_different_amino_acids_are_listed() -> None:
     match = match_residues(chain("ACX"), chain("AWC"))
     assert match.mismatched == ("A.TRP2-A.CYS2",)
 
 
-def test_a_residue_twice_is_told() -> None:
+def test_a_repeated_residue_is_reported() -> None:
     reference = chain()
     model = joined(reference, reference.select(np.array([3])))
     match = match_residues(model, reference)

@@ -78,7 +78,7 @@ def test_clashes_as_recorded(
     ours = _per_atom14(clashes_between_residues(noisy), noisy.aatype)
     name = "mm/between_residue_clash_loss" if chains else "between_residue_clash_loss"
     theirs = recorded[f"{name}/per_atom_loss_sum"]
-    assert (theirs > 0).sum() == 43
+    assert 0 < (theirs > 0).sum() < theirs.size
     np.testing.assert_allclose(ours, theirs, atol=2e-6)
     np.testing.assert_array_equal(ours > 0, recorded[f"{name}/per_atom_clash_mask"] > 0)
 
@@ -88,7 +88,7 @@ def test_bounds_within_residues_as_recorded(
     recorded: dict[str, np.ndarray], noisy: Structure
 ) -> None:
     ours = _per_atom14(faults_within_residues(noisy), noisy.aatype)
-    # The official sum has each pair twice.
+    # The official sum counts each pair twice.
     theirs = recorded["within_residue_violations/per_atom_loss_sum"] / 2
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=2e-6)
     flags = recorded["within_residue_violations/per_atom_violations"]
@@ -214,7 +214,7 @@ def test_the_peptide_bond_before_proline_is_longer(after: str, faults: int) -> N
 
 
 def test_a_bent_angle() -> None:
-    """CB turned about CA's bond to C until it stands 70° from N."""
+    """CB turned about CA's bond to C to an angle of 70° with N."""
     chain = _peptide("AAA")
     n, ca, c = chain.atom_positions[1, [N, CA, C]]
     found = find_violations(_with_atom(chain, 1, CB, _place(c, n, ca, 1.52, 70, -122.6)))
@@ -276,7 +276,7 @@ def test_a_broken_chain() -> None:
     assert found.num_bonds == 1
     assert np.flatnonzero(found.bonds).tolist() == [1, 2]
     assert found.breaks.tolist() == [False, False, True, False]
-    # A gap in the numbers says that residues were not seen: no bond is expected.
+    # A gap in the numbers means missing residues: no bond is expected.
     gap = find_violations(dataclasses.replace(broken, residue_number=np.array([1, 2, 9, 10])))
     assert (gap.num_bonds, gap.num_angles) == (0, 0)
     assert not gap.breaks.any()
@@ -290,9 +290,9 @@ def test_missing_atoms_are_no_violation() -> None:
         atoms = chain.atom_positions * mask[..., None]
         holed = dataclasses.replace(chain, atom_mask=mask, atom_positions=atoms)
         assert _counts(holed) == (0, 0, 0)
-    nobody = chain.select(np.zeros(4, bool))
-    assert _counts(nobody) == (0, 0, 0)
-    assert _kept(nobody).shape == (0, 37)
+    empty = chain.select(np.zeros(4, bool))
+    assert _counts(empty) == (0, 0, 0)
+    assert _kept(empty).shape == (0, 37)
 
 
 @pytest.mark.parametrize(

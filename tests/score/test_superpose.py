@@ -1,4 +1,4 @@
-"""Superposition against Biopython's and against what geometry demands."""
+"""Superposition compared with Biopython and with geometric rules."""
 
 from __future__ import annotations
 

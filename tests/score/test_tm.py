@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foldry.score.best_fit import _fragments
 from foldry.score.compare import CaScores
 from foldry.score.tm import tm_d0, tm_score
 from tests.score.conftest import Pair, helix, moved, search
@@ -123,3 +124,14 @@ def test_a_few_residues(num: int) -> None:
     assert tm_score(*search(moved(rng, points), points, 10)).score == pytest.approx(
         num / 10, abs=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("num", "lengths"),
+    [(3, [3]), (9, [4, 9]), (100, [4, 6, 12, 25, 50, 100]), (1000, [4, 62, 125, 250, 500, 1000])],
+)
+def test_first_fragments_are_those_of_tm_score(num: int, lengths: list[int]) -> None:
+    """All residues, then a half, a quarter, an eighth and a sixteenth of them, and four."""
+    fragments = _fragments(num)
+    assert np.unique(fragments.sum(axis=1)).tolist() == lengths
+    assert fragments[:, 0].any() and fragments[:, -1].any()

@@ -220,7 +220,7 @@ def test_classes_and_what_is_unknown() -> None:
 
 
 def test_real_residues_are_where_molprobity_finds_them(structures: list[Structure]) -> None:
-    """Of these chains MolProbity's grids favour 97.1 % and reject 0.3 %: benchmarks."""
+    """MolProbity's grids favour 97.1% of these residues and reject 0.3% (benchmarks)."""
     regions = np.concatenate(
         [ramachandran(structure_torsions(chain), chain.aatype) for chain in structures[:60]]
     )
@@ -242,7 +242,7 @@ def test_a_mirrored_chain_has_outliers(structures: list[Structure]) -> None:
 def agreement(
     model: TorsionAngles, reference: TorsionAngles, aatype: np.ndarray
 ) -> TorsionAgreement:
-    """Of residues in the same order."""
+    """Torsion angles of residues in the same order."""
     pairs = np.repeat(np.arange(len(aatype))[:, None], 2, axis=1)
     return torsion_agreement(model, reference, pairs, aatype)
 

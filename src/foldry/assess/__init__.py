@@ -1,1 +1,1 @@
-"""Files of models and experiments → tables of scores."""
+"""Assessment of models by experiments, from files to tables of scores."""

@@ -1,4 +1,4 @@
-"""Everything that is computed for one model, with a reference or without."""
+"""The assessment of one model, with or without a reference."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScoreSettings:
 
     Attributes:
         align: Match residues by sequence alignment instead of by number.
-        stereochemistry: Take distances of atoms with bad bonds, angles or clashes as lost in lDDT.
+        stereochemistry: Count distances of atoms with bad bonds, angles or clashes as lost in lDDT.
     """
 
     align: bool = False
@@ -53,13 +53,13 @@ class ScoreSettings:
 
 @dataclass(frozen=True)
 class Complex:
-    """How well a model keeps the interfaces of a reference with several chains.
+    """How well a model reproduces the interfaces of a reference with several chains.
 
     Attributes:
         ilddt: lDDT of distances between chains, 0–1.
-        dockq: Each interface.
-        qs: All contacts of Cβ.
-        contacts: All contacts of residues.
+        dockq: DockQ of each interface.
+        qs: QS-score of the contacts between Cβ.
+        contacts: ICS and IPS of the contacts between residues.
     """
 
     ilddt: float
@@ -73,14 +73,14 @@ class Agreement:
     """How well a model agrees with a reference.
 
     Attributes:
-        reference: The reference as it was read.
+        reference: The reference.
         scores: Scores of the whole structure.
         torsions: Agreement of torsion angles.
         complex: Scores of interfaces; None if the reference has a single chain.
         plddt: pLDDT against lDDT-Cα; None without pLDDT or without any lDDT.
         pae: PAE against true aligned errors; None without PAE.
-        num_atoms: Atoms but OXT that the reference has in the matched residues.
-        num_missing_atoms: Those that the model lacks.
+        num_atoms: Number of the reference's atoms in the matched residues, without OXT.
+        num_missing_atoms: Number of these atoms that the model lacks.
     """
 
     reference: Structure
@@ -95,18 +95,20 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Confidence:
-    """How confident a prediction is; 0–1 but for pLDDT, None where unknown.
+    """Confidence of a prediction; None if unknown.
 
     All fields after `ptm` are None without PAE and for a single chain.
 
     Attributes:
-        plddt: The mean over the residues, 0–100.
-        ptm: From the expected errors of the PAE matrix.
-        iptm: The same, of all pairs of residues of different chains.
-        iptm_best, ipsae, lis: The highest of any two chains (`foldry.score.confidence.quoted`).
-        pdockq: The highest of any two chains; None without pLDDT.
-        pdockq2: The highest of any chain; None without pLDDT.
-        chains: Confidence in each two chains.
+        plddt: Mean pLDDT over the residues, 0–100.
+        ptm: pTM estimated from the PAE, 0–1. The network computes its own pTM from its whole
+            distribution of errors, of which the PAE is the mean, so the two differ.
+        iptm: ipTM, estimated in the same way.
+        iptm_best, ipsae, lis: Highest value of any pair of chains, 0–1
+            (`foldry.score.confidence.quoted`).
+        pdockq: Highest pDockQ of any pair of chains; None without pLDDT.
+        pdockq2: Highest pDockQ2 of any chain; None without pLDDT.
+        chains: Confidence in each pair of chains.
     """
 
     plddt: float | None
@@ -122,16 +124,16 @@ class Confidence:
 
 @dataclass(frozen=True)
 class Assessment:
-    """Everything that is computed for one model.
+    """The assessment of one model.
 
     Attributes:
-        model: The model as it was read.
-        violations: Faults of its stereochemistry.
-        favoured: Share (0–1) of its residues in favoured regions of the Ramachandran plot; NaN if
-            no residue has both angles.
-        num_outliers: Residues outside the allowed regions.
-        confidence: How confident the prediction is.
-        agreement: Its agreement with a reference; None without one.
+        model: The model.
+        violations: Violations of its stereochemistry.
+        favoured: Share (0–1) of residues in favoured regions of the Ramachandran plot; NaN if no
+            residue has both angles.
+        num_outliers: Number of residues outside the allowed regions.
+        confidence: Confidence of the prediction.
+        agreement: Agreement with the reference; None without one.
     """
 
     model: Model
@@ -145,24 +147,26 @@ class Assessment:
 def assess_files(
     model: str, reference: str | None, settings: ScoreSettings, pae: Path | None = None
 ) -> Assessment:
-    """Reads and assesses a model, by a reference if there is one.
+    """Read and assess a model, with a reference if one is given.
 
     Args:
-        model, reference: As `read_model` and `read_reference` take them.
-        pae: JSON with the predicted aligned error of the model.
+        model, reference: Names for `read_model` and `read_reference`.
+        settings: How the model is scored.
+        pae: JSON file with the predicted aligned error of the model.
 
     Raises:
-        InputError: A file is not what it should be, or as `assess`.
+        InputError: A file cannot be read, or `assess` refuses the structures.
     """
     known = None if reference is None else read_reference(reference)
     return assess(read_model(model, pae), known, settings)
 
 
 def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -> Assessment:
-    """Assesses a model, by a reference if there is one.
+    """Assess a model, with a reference if one is given.
 
     Raises:
-        InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
+        InputError: The structures have no residue in common, or a coordinate is not a finite
+            number.
     """
     torsions = structure_torsions(model.structure)
     violations = find_violations(model.structure, torsions)
@@ -216,7 +220,7 @@ def _agreement(
 def _pae(
     pae: Float[np.ndarray, "N N"], structure: Structure, reference: Structure, pairs: np.ndarray
 ) -> Calibration | None:
-    """PAE against true errors; None where only errors of residues aligned on themselves exist."""
+    """Return PAE against true errors; None if only the errors on the diagonal are known."""
     here, there = pairs.T
     known = structure.atom_mask[here] & reference.atom_mask[there]
     true = aligned_errors(structure.atom_positions[here], reference.atom_positions[there], known)

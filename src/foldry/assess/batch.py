@@ -1,4 +1,4 @@
-"""Many pairs at once: a table of files → a table of scores, over all cores."""
+"""Scores of many pairs: from a table of files to a table of scores, on all cores."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import Final, TextIO
 
 from foldry.assess.assess import ScoreSettings, assess_files
 from foldry.assess.table import NUMBERS, numbers
-from foldry.errors import InputError, as_foldry_error
-from foldry.formats.table import read_table
+from foldry.errors import InputError, as_foldry_error, quoted
+from foldry.formats.table import read_table, safe_cell
 from foldry.processes.pool import worker_pool
 from foldry.store.files import new_text_file
 
@@ -25,12 +25,12 @@ COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "error")
 _KILLED: Final = "Its process was killed, probably for lack of memory: score it alone."
 _THREADS: Final = "OMP_NUM_THREADS"
 _AHEAD: Final = 4
-"""Pairs in hand per process: enough to keep it busy, few enough to repeat."""
+"""Submitted pairs per process: enough to keep it busy, few enough to repeat."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A model and a reference as `assess_files` takes them, relative to a folder."""
+    """The name of a pair, its model and its reference for `assess_files`, and their folder."""
 
     name: str
     model: str
@@ -40,12 +40,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """How one pair ended.
+    """The result of one pair.
 
     Attributes:
-        pair: What was scored.
-        values: The numbers of `NUMBERS`, None where one has no meaning; all None on an error.
-        error: Why there are no scores, in one sentence, or "".
+        pair: The pair.
+        values: The values of `NUMBERS`, None if a score does not apply; all None after an error.
+        error: The reason why there are no scores, in one sentence, or "".
     """
 
     pair: Pair
@@ -54,18 +54,18 @@ class Row:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """The pairs of a CSV file with the columns `model`, `reference` and optionally `name`.
+    """Read the pairs of a CSV file with the columns `model`, `reference` and optionally `name`.
 
-    Paths are relative to the file's own folder. Without a name, a pair has that of its model.
+    Paths are relative to the folder of the file. The default name of a pair is its model.
 
     Raises:
-        InputError: The file is no such table, or a row has more cells than it has columns.
+        InputError: The file is not such a table, or a row has more cells than columns.
     """
     header, rows = read_table(path)
     wanted = {"model", "reference"}
     if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
         raise InputError(
-            f"has the columns {', '.join(header)!r}",
+            f"has the columns {quoted(', '.join(header))}",
             "name them model, reference and optionally name in its first line",
             where=path,
         )
@@ -81,13 +81,16 @@ def read_pairs(path: Path) -> list[Pair]:
 def score_pairs(
     pairs: Iterable[Pair], settings: ScoreSettings, num_processes: int | None = None
 ) -> Iterator[Row]:
-    """Scores every pair, in their order; a pair that fails gives a row with its error.
+    """Score every pair, in order; a pair that fails gives a row with its error.
 
-    Few pairs are in hand at any time, so that memory does not bound their number.
+    Only a few pairs are submitted at a time, so memory does not limit their number.
 
     Args:
-        num_processes: Default: one per core. With 1 everything runs in this process; otherwise
-            a program that calls this needs the `if __name__ == "__main__"` of multiprocessing.
+        pairs: The pairs.
+        settings: How they are scored.
+        num_processes: Number of processes. Default: one per core. With 1, everything runs in this
+            process; otherwise the calling program needs `if __name__ == "__main__"`, as always
+            with multiprocessing.
     """
     num_processes = num_processes or num_cores()
     if num_processes == 1:
@@ -96,37 +99,37 @@ def score_pairs(
 
 
 def num_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)  # Linux only
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
-    """Scores one pair; whatever fails gives a row with an error."""
+    """Score one pair; any failure gives a row with an error."""
     if not (pair.model and pair.reference):
         return _failed(pair, "This row lacks its model or its reference: give both.")
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
     try:
         return Row(pair, numbers(assess_files(model, reference, settings)))
-    except Exception as error:  # whatever it is, it must not end the batch
+    except Exception as error:  # no failure may end the batch
         return _failed(pair, str(as_foldry_error(error)))
 
 
 def save_rows(rows: Iterable[Row], path: Path) -> int:
-    """As `write_rows`, to a file that appears when it is complete."""
+    """Write the rows as CSV to a file that appears when it is complete; see `write_rows`."""
     with new_text_file(path) as file:
         return write_rows(rows, file)
 
 
 def write_rows(rows: Iterable[Row], file: TextIO | TextIOBase) -> int:
-    """Writes the rows as CSV, numbers with four decimals; returns how many have an error."""
+    """Write the rows as CSV, numbers with four decimals; return how many have an error."""
     failed = 0
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
         failed += bool(row.error)
         names = row.pair.name, row.pair.model, row.pair.reference
-        writer.writerow([*names, *row.values, row.error])
+        writer.writerow([*map(safe_cell, names), *row.values, safe_cell(row.error)])
     return failed
 
 
@@ -146,7 +149,7 @@ def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Itera
                 row = waiting[0][1].result()
                 waiting.popleft()
                 yield row
-        except BrokenProcessPool:  # a pair in hand killed its process; with several, which one?
+        except BrokenProcessPool:  # a submitted pair killed its process: find out which one
             for pair, _ in waiting:
                 if num > 1:
                     yield from _in_processes(deque([pair]), settings, 1)
@@ -158,7 +161,7 @@ def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Itera
 
 
 def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) -> Future[Row]:
-    """As `submit`; a process that this starts has one thread for NumPy."""
+    """Submit a pair; a process that this starts has one thread for NumPy."""
     given = os.environ.get(_THREADS)
     os.environ[_THREADS] = given or "1"
     try:

@@ -1,4 +1,4 @@
-"""Names of files, chains of files and folders of results → structures with their confidence."""
+"""Reading of models and references: files, chains of files, and folders of results."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from foldry.errors import InputError
-from foldry.formats.coordinates import read_structure
+from foldry.formats.coordinates import read_deposition, read_structure
 from foldry.formats.pae import read_pae
 from foldry.inputs.structures import read_named, split_name
 from foldry.residues import CA
@@ -18,21 +18,21 @@ from foldry.results.folder import read_results
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
-"""More than deposited assemblies other than capsids have."""
+"""Largest number of residues: more than deposited assemblies other than capsids have."""
 _CELL: Final = 15.0
 _MAX_CROWDING: Final = 1e9
-"""Sum of the squared numbers of atoms in cells of 15 Å, about half the distances to judge; 1e8 in a
-protein of 50,000 residues."""
+"""Largest sum of the squared numbers of atoms in cells of 15 Å, about half the number of distances;
+1e8 in a protein of 50,000 residues."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it was read.
+    """A model with its confidence.
 
     Attributes:
-        structure: Its atoms.
-        plddt: Confidence in each residue, 0–100; None where the file holds none.
-        pae: Predicted aligned error in Å, row i aligned on residue i, where there is one.
+        structure: The residues with atoms.
+        plddt: Confidence in each residue, 0–100; None if unknown.
+        pae: Predicted aligned error in Å, row i aligned on residue i; None if unknown.
     """
 
     structure: Structure
@@ -41,15 +41,16 @@ class Model:
 
 
 def read_model(name: str, pae: Path | None = None) -> Model:
-    """A model from a file, from chains of it (`FILE:A,B`), or from a query's results.
+    """Read a model from a file, from chains of a file (`FILE:A,B`), or from a query's results.
 
-    From a folder of results the best prediction is read, with its PAE.
+    In a folder of results, the best prediction is read, with its PAE.
 
     Args:
-        pae: JSON with the predicted aligned error of the whole file.
+        name: The file, chains of it, or the folder.
+        pae: JSON file with the predicted aligned error of the whole structure file.
 
     Raises:
-        InputError: A file is not what it should be, or the PAE is of other residues.
+        InputError: A file cannot be read, or the PAE does not belong to the model.
     """
     if Path(name).is_dir():
         [best] = read_results(Path(name), most=1)
@@ -60,10 +61,10 @@ def read_model(name: str, pae: Path | None = None) -> Model:
 
 
 def read_reference(name: str) -> Structure:
-    """The structure in a file, or some chains of it.
+    """Read the structure in a file, or some of its chains.
 
     Raises:
-        InputError: The file is not a structure, or is larger than can be scored.
+        InputError: The file is not a structure, or is too large to be scored.
     """
     structure = read_named(name)
     _check_size(structure)
@@ -71,14 +72,17 @@ def read_reference(name: str) -> Structure:
 
 
 def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray, " N"] | None:
-    """pLDDT of each residue, or None where the B factors are not pLDDT.
+    """Return the pLDDT of each residue, or None if the B factors are not pLDDT.
 
-    They count as pLDDT where all atoms of a residue share one value, as AlphaFold writes it, from 0
-    to 100 and not the same everywhere. If none is above 1 they are shares of 100, as in ESMFold's.
+    B factors count as pLDDT if all atoms of a residue have the same value, as AlphaFold writes it,
+    from 0 to 100 and not the same in all residues. Values of at most 1 are shares, as in ESMFold's
+    files, and are multiplied by 100.
 
     Args:
-        predicted: Whether it is known to be a prediction. Atoms of a residue may then differ, as in
-            AlphaFold 3's: the value of Cα is taken, or the residue's mean where Cα is missing.
+        structure: The structure.
+        predicted: Whether the structure is known to be a prediction. The atoms of a residue may
+            then differ, as in AlphaFold 3's files: the value of Cα counts, or the residue's mean
+            if Cα is missing.
     """
     mask, values = structure.atom_mask, structure.b_factor
     lowest = np.where(mask, values, np.inf).min(axis=1)
@@ -92,19 +96,44 @@ def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray,
 
 
 def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"]:
-    """The PAE of the chosen residues."""
+    """Return the PAE of the chosen residues."""
     pae = read_pae(path)
     if len(pae) == len(structure):
         return pae
-    whole = read_structure(split_name(name)[0])
-    if len(pae) != len(whole):
+    file = split_name(name)[0]
+    whole = read_structure(file)
+    rows = np.arange(len(whole)) if len(pae) == len(whole) else _pae_rows(file, whole, len(pae))
+    if rows is None:
         raise InputError(
-            f"has {len(pae)} rows and the model {len(whole)} residues",
-            "give the errors of this prediction",
+            f"has {len(pae)} rows and the model {len(whole)} residues, and the model does not show "
+            "which rows belong to residues without atoms",
+            "give the errors of this prediction, or its mmCIF file, which lists such residues",
             where=path,
         )
-    chosen = np.isin(whole.chain_id, structure.chains)
-    return pae[np.ix_(chosen, chosen)]
+    chosen = rows[np.isin(whole.chain_id, structure.chains)]
+    return np.asarray(pae[np.ix_(chosen, chosen)])
+
+
+def _pae_rows(file: Path, whole: Structure, num_rows: int) -> Int[np.ndarray, " N"] | None:
+    """Return the PAE row of each residue of a file; None if the file does not determine it.
+
+    Predictors write no atoms for unknown residues, but the PAE has their rows. An mmCIF file lists
+    every residue of a sequence. A PDB file without SEQRES only numbers those with atoms, each
+    chain from 1: the rows are certain if the chains' last numbers add up to all rows, because no
+    chain can then be longer.
+    """
+    chains = read_deposition(file).chains.values()
+    if sum(map(len, chains)) > len(whole):
+        rows = np.flatnonzero(np.concatenate([each.atom_mask.any(axis=1) for each in chains]))
+        return rows if sum(map(len, chains)) == num_rows and len(rows) == len(whole) else None
+    places, end = [], 0
+    for chain in whole.chains:
+        numbers = whole.residue_number[whole.chain_id == chain]
+        if numbers[0] < 1 or (np.diff(numbers) < 1).any():
+            return None
+        places.append(end + numbers - 1)
+        end += int(numbers[-1])
+    return np.concatenate(places) if end == num_rows else None
 
 
 def _check_size(structure: Structure) -> None:
@@ -120,6 +149,6 @@ def _check_size(structure: Structure) -> None:
     _, counts = np.unique(cells, axis=0, return_counts=True)
     if (counts.astype(np.float64) ** 2).sum() > _MAX_CROWDING:
         raise InputError(
-            f"The {len(points)} atoms of {structure.name!r} lie nearly all in one place",
+            f"Nearly all of the {len(points)} atoms of {structure.name!r} are in one place",
             "check the coordinates",
         )

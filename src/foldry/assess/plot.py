@@ -1,4 +1,4 @@
-"""lDDT-Cα along the sequence as an SVG, in the colours of the AlphaFold Database."""
+"""The plot of lDDT-Cα along the sequence, an SVG in the colours of the AlphaFold Database."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from foldry.assess.assess import Agreement
 from foldry.assess.inputs import Model
 
 BANDS: Final = ((0, "#FF7D45"), (50, "#FFDB13"), (70, "#65CBF3"), (90, "#0053D6"))
-"""Lowest value of a band, 0–100, and its colour."""
+"""Lowest value (0–100) and colour of each band."""
 _INK: Final = "#222"
 _MISSING: Final = "#DCDCDC"
 _WIDTH: Final = 480
-"""Narrow, so that it can be read on a telephone; larger screens enlarge it."""
+"""Narrow enough for a telephone; larger screens enlarge it."""
 _MAX_WIDTH: Final = 760
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 140, 52
 _PANEL, _GAP = 150, 64
@@ -26,19 +26,19 @@ _STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _MAX_TICKS: Final = 10
 _TICK_ROOM: Final = 36
 _LONGEST: Final = 20
-"""Letters of a name that fit."""
+"""Maximum number of letters of a name."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """What is drawn of one chain.
+    """The data of one chain's panel.
 
     Attributes:
-        name: The chain.
-        numbers: The residues' numbers, for the axis.
-        lddt: lDDT-Cα, 0–1; NaN where there is nothing to judge.
-        known: Which residues the model has.
-        plddt: 0–100, NaN where there is none.
+        name: Name of the chain.
+        numbers: Residue numbers for the axis.
+        lddt: lDDT-Cα, 0–1; NaN if there is no distance to judge.
+        known: Residues that the model has.
+        plddt: pLDDT, 0–100; NaN if unknown.
     """
 
     name: str
@@ -49,19 +49,21 @@ class Track:
 
 
 def plot(model: Model, agreement: Agreement) -> str:
-    """An SVG with a panel for each chain of the reference."""
+    """Return an SVG with a panel for each chain of the reference."""
     names = model.structure.name, agreement.reference.name
     title = f"lDDT-Cα {agreement.scores.lddt_ca:.2f}"
     return to_svg(title, names, tracks(model, agreement))
 
 
 def to_svg(title: str, names: tuple[str, str], tracks: list[Track]) -> str:
-    """A panel for each track: lDDT-Cα as bars, pLDDT, if known, as a line.
+    """Return an SVG with a panel for each track: lDDT-Cα as bars, pLDDT, if known, as a line.
 
     Residues that the model lacks are grey.
 
     Args:
+        title: The heading.
         names: Names of the model and the reference.
+        tracks: The data of each panel.
     """
     height = _TOP + len(tracks) * (_PANEL + _GAP) - _GAP + _BOTTOM
     model, reference = map(_text, names)
@@ -86,7 +88,7 @@ def to_svg(title: str, names: tuple[str, str], tracks: list[Track]) -> str:
 
 
 def tracks(model: Model, agreement: Agreement) -> list[Track]:
-    """One for each chain of the reference."""
+    """Return the track of each chain of the reference."""
     reference = agreement.reference
     known = np.zeros(len(reference), bool)
     plddt = np.full(len(reference), np.nan)
@@ -103,7 +105,7 @@ def tracks(model: Model, agreement: Agreement) -> list[Track]:
 
 
 def _legend(tracks: list[Track]) -> Iterator[str]:
-    """What the colours and the line mean."""
+    """Yield the legend of the colours and the line."""
     yield f'<text x="{_LEFT}" y="80">lDDT-Cα × 100</text>'
     for index, (lowest, color) in enumerate(reversed(BANDS)):
         label = f"≥ {lowest}" if lowest else f"< {BANDS[1][0]}"
@@ -150,7 +152,7 @@ def _panel(track: Track, top: int, named: bool) -> Iterator[str]:
 
 
 def _line(plddt: Float[np.ndarray, " N"], step: float, bottom: int) -> Iterator[str]:
-    """The line of pLDDT, broken where it is unknown."""
+    """Yield the line of pLDDT, with gaps where pLDDT is unknown."""
     known = np.isfinite(plddt)
     points = [
         f"{'L' if n and known[n - 1] else 'M'}{_LEFT + step * (n + 0.5):.2f} "
@@ -164,12 +166,12 @@ def _line(plddt: Float[np.ndarray, " N"], step: float, bottom: int) -> Iterator[
 
 
 def _ticks(numbers: np.ndarray, step: float, bottom: int) -> Iterator[str]:
-    """Round residue numbers along the axis, as many as fit."""
+    """Yield round residue numbers along the axis, as many as fit."""
     every = next(each for each in _STEPS if len(numbers) / each <= _MAX_TICKS)
     last = -_TICK_ROOM * 1.0
     for n in np.flatnonzero(numbers % every == 0).tolist():
         x = _LEFT + step * (n + 0.5)
-        if x - last < _TICK_ROOM:  # numbers that jump
+        if x - last < _TICK_ROOM:  # numbers may jump
             continue
         last = x
         yield f'<path d="M{x:.2f} {bottom}v5" stroke="#888"/>'
@@ -177,6 +179,6 @@ def _ticks(numbers: np.ndarray, step: float, bottom: int) -> Iterator[str]:
 
 
 def _text(text: str) -> str:
-    """Text for XML, without control characters and cut if it is too long."""
+    """Return the text escaped for XML, without control characters, shortened if it is long."""
     shown = "".join(letter for letter in text if letter.isprintable())
     return escape(shown if len(shown) <= _LONGEST else shown[: _LONGEST - 1] + "…")

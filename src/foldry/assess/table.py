@@ -1,4 +1,4 @@
-"""An assessment under the keys of `foldry.measures`: rows of a table, and JSON."""
+"""Assessments as rows of a table and as JSON, with the keys of `foldry.measures`."""
 
 from __future__ import annotations
 
@@ -69,10 +69,7 @@ NUMBERS: Final = {
     "rama_favoured": "favoured",
     "rama_outliers": "num_outliers",
 }
-"""Where an `Assessment` has each number, in the order in which they are shown.
-
-A mask of residues stands for their number.
-"""
+"""The path of each number in an `Assessment`, in display order; masks of residues are counted."""
 _FAULTS: Final = {
     "clashes": "clashes",
     "bad_bonds": "bonds",
@@ -82,11 +79,11 @@ _FAULTS: Final = {
     "twisted_peptide": "twisted",
     "break_before": "breaks",
 }
-"""Where `Violations` has the residues with each fault."""
+"""The field of `Violations` with the residues of each kind."""
 
 
 def value(assessment: Assessment, key: str) -> float | None:
-    """One of `NUMBERS`; NaN where it has no value, None where it has no meaning."""
+    """Return one of `NUMBERS`; NaN if it has no value, None if it does not apply."""
     found: Any = assessment
     for name in NUMBERS[key].split("."):
         found = None if found is None else getattr(found, name)
@@ -94,17 +91,18 @@ def value(assessment: Assessment, key: str) -> float | None:
 
 
 def numbers(assessment: Assessment) -> tuple[float | None, ...]:
-    """All of `NUMBERS` as files have them; None where one has no value."""
+    """Return all of `NUMBERS`, rounded as in files; None if one has no value."""
     return tuple(rounded(value(assessment, key)) for key in NUMBERS)
 
 
 def to_json(assessment: Assessment, model: str, reference: str | None = None) -> dict[str, object]:
-    """The assessment under OpenStructure's names where the meaning is the same; NaN is null.
+    """Return the assessment for JSON, with OpenStructure's names if the meaning is the same.
 
-    Keys of what the assessment does not have are left out.
+    NaN becomes null; keys that do not apply are left out.
 
     Args:
-        model, reference: What was read, e.g. their paths.
+        assessment: The assessment.
+        model, reference: Names of the model and the reference, e.g. their paths.
     """
     structure, agreement = assessment.model.structure, assessment.agreement
     found: dict[str, object] = {"status": "SUCCESS", "model": model}
@@ -156,7 +154,7 @@ def _agreement(agreement: Agreement, model: Structure) -> dict[str, object]:
 
 
 def _interfaces(dockq: DockQ) -> dict[str, object]:
-    """Lists with one entry for each interface, as OpenStructure has them."""
+    """Return lists with one entry per interface, as in OpenStructure."""
     found = dockq.interfaces
     return {
         "dockq_interfaces": [[*each.reference_chains, *each.model_chains] for each in found],
@@ -170,7 +168,7 @@ def _interfaces(dockq: DockQ) -> dict[str, object]:
 
 
 def _chain_pairs(found: InterfaceConfidence) -> list[dict[str, object]]:
-    """Each two chains in both directions, aligned on the first."""
+    """Return each pair of chains in both directions, aligned on the first."""
     names = ("iptm", "ipsae", "ipsae_d0chn", "ipsae_d0dom", "pdockq", "lis")
     return [
         {

@@ -1,1 +1,1 @@
-"""A model → the same model with sound bonds and without clashes, by Amber in OpenMM."""
+"""Relaxation of models with Amber's force field in OpenMM."""

@@ -1,4 +1,4 @@
-"""Amber's energy with restraints and guards, brought down by OpenMM's minimiser (L-BFGS)."""
+"""Minimisation of Amber's energy with restraints and guards, by OpenMM's L-BFGS."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from foldry.relax.guards import flat_peptides, left_hands
 from foldry.residues import CA
 
 STIFFNESS: Final = 10.0
-"""kcal/mol/Å² of the restraints, as AlphaFold's (Jumper 2021, SI 1.8.6)."""
+"""Stiffness of the restraints, kcal/mol/Å², as in AlphaFold (Jumper 2021, SI 1.8.6)."""
 CA_STIFFNESS: Final = 300.0
-"""Of those of Cα, which stay when a residue is freed: a chain full of clashes would else unfold."""
+"""Stiffness for Cα, which stays restrained in a freed residue: otherwise a chain full of clashes
+would unfold."""
 TOLERANCE: Final = 10.0
-"""kJ/mol/nm. A minimisation ends where the forces' root mean square is less; AlphaFold's 2.39 kcal,
-which is OpenMM's default."""
+"""Root mean square of the forces at which a minimisation ends, kJ/mol/nm; the 2.39 kcal/mol/nm of
+AlphaFold, and OpenMM's default."""
 _HYDROXYL: Final = (0.04, 0.19246)
 """Lennard-Jones σ (nm) and ε (kJ/mol) of CHARMM22's polar hydrogens (MacKerell et al., J. Phys.
-Chem. B 1998, 102, 3586); Amber gives those of hydroxyls none."""
+Chem. B 1998, 102, 3586); hydroxyl hydrogens have none in Amber."""
 _STRENGTH: Final = 10_000.0
 _SOFT_STEPS: Final = 1000
 _KJ_PER_KCAL: Final = 4.184
@@ -33,7 +34,7 @@ _AMBER, _RESTRAINT, _GUARD = range(3)
 
 
 class Minimiser:
-    """A full model whose energy is brought down, the same atoms from call to call."""
+    """Minimises the energy of a full model; positions persist from call to call."""
 
     def __init__(self, model: FullModel, platform: Any) -> None:
         self._model = model
@@ -47,25 +48,25 @@ class Minimiser:
 
     @property
     def positions(self) -> Float[np.ndarray, "M 3"]:
-        """Å."""
+        """Current positions of all atoms, Å."""
         return _positions(self._context) * _A_PER_NM
 
     def energy(self) -> float:
-        """Amber's energy alone, kcal/mol."""
+        """Return Amber's energy without restraints and guards, kcal/mol."""
         state = self._context.getState(getEnergy=True, groups={_AMBER})
         return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
 
     def free(self, residues: Bool[np.ndarray, " N"]) -> None:
-        """Restrain no atom of these residues of the structure but Cα; others stay restrained."""
+        """Restrain only the Cα of these residues of the structure; others stay restrained."""
         for number, parameters in enumerate(self._held(residues)):
             self._restraint.setParticleParameters(number, *parameters)
         self._restraint.updateParametersInContext(self._context)
 
     def minimise(self, deadline: float) -> bool:
-        """Minimise until the forces are small; whether that was before the deadline.
+        """Minimise until the forces are small; return whether the deadline was met.
 
         Args:
-            deadline: By `time.monotonic`.
+            deadline: A time of `time.monotonic`.
 
         Raises:
             openmm.OpenMMException: The energy is not a number.
@@ -73,12 +74,12 @@ class Minimiser:
         return _minimise(self._context, deadline)
 
     def untangle(self, deadline: float) -> None:
-        """Let atoms that lie on each other slip past: Amber's bonds, angles and torsions, the
-        restraints, and in place of charges and Lennard-Jones a repulsion without a pole,
-        ½ k (s − r)² below s = 0.9 × the mean σ.
+        """Separate overlapping atoms with a soft repulsion.
 
-        From atoms on top of each other the true repulsion drives bonds through rings and chains,
-        which no minimisation corrects.
+        Between atoms on top of each other, the true repulsion is so strong that it drives bonds
+        through rings and chains, which no later minimisation corrects. This minimisation keeps
+        Amber's bonds, angles and torsions and the restraints, but replaces charges and
+        Lennard-Jones by a repulsion without a pole, ½ k (s − r)² below s = 0.9 × the mean σ.
         """
         import openmm  # noqa: PLC0415
 
@@ -106,8 +107,8 @@ class Minimiser:
         self._set_positions(_positions(context) * _A_PER_NM)
 
     def _system(self) -> Any:
-        # Bonds to hydrogen are springs: held fixed, as AlphaFold has them, they take OpenMM's
-        # minimiser several passes to end in a higher energy.
+        # Bonds to hydrogen are springs: with fixed lengths, as in AlphaFold, OpenMM's minimiser
+        # needs several passes and ends at a higher energy.
         system = force_field().createSystem(self._model.topology)
         _give_cores(system.getForce(_nonbonded(system)))
         for guard in (left_hands(self._model), flat_peptides(self._model)):
@@ -127,7 +128,7 @@ class Minimiser:
         return force
 
     def _held(self, freed: Bool[np.ndarray, " N"]) -> Iterator[tuple[int, list[float]]]:
-        """Each given atom and its restraint in OpenMM's units, always to the given place."""
+        """Yield each given atom and its restraint to the given position, in OpenMM's units."""
         model = self._model
         stiffness = np.where(freed[model.row], 0.0, STIFFNESS)
         stiffness[model.slot == CA] = CA_STIFFNESS
@@ -138,7 +139,7 @@ class Minimiser:
     def _open(self, system: Any) -> Any:
         import openmm  # noqa: PLC0415
 
-        # A minimisation takes no step of the integrator, but a context must have one.
+        # A minimisation does not use the integrator, but a context must have one.
         return openmm.Context(system, openmm.VerletIntegrator(0.001), self._platform)
 
     def _set_positions(self, positions: Float[np.ndarray, "M 3"]) -> None:
@@ -146,10 +147,10 @@ class Minimiser:
 
 
 def _give_cores(force: Any) -> None:
-    """Give hydroxyl hydrogens a Lennard-Jones core, half as deep in 1–4 pairs, as Amber's are.
+    """Give hydroxyl hydrogens a Lennard-Jones core, half as deep in 1–4 pairs, as in Amber.
 
-    Without one the energy has no lower bound where, in a distorted model, such a hydrogen comes
-    near to a negative atom.
+    Without a core, such a hydrogen can fall into a negative atom of a distorted model, where the
+    energy has no lower bound.
     """
     for particle in range(force.getNumParticles()):
         charge, _, depth = force.getParticleParameters(particle)
@@ -165,7 +166,7 @@ def _give_cores(force: Any) -> None:
 
 
 def _nonbonded(system: Any) -> int:
-    """Place of the force of charges and Lennard-Jones among the system's."""
+    """Return the index of the system's force of charges and Lennard-Jones."""
     import openmm  # noqa: PLC0415
 
     forces = enumerate(system.getForces())
@@ -173,7 +174,7 @@ def _nonbonded(system: Any) -> int:
 
 
 def _positions(context: Any) -> Float[np.ndarray, "M 3"]:
-    """nm."""
+    """Return the positions in nm."""
     return np.asarray(context.getState(getPositions=True).getPositions(asNumpy=True)._value)
 
 

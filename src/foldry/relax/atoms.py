@@ -1,4 +1,4 @@
-"""A structure → all atoms that the force field needs, and back."""
+"""Conversion of a structure to all atoms that the force field needs, and back."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _ALANINE, _GLYCINE = RESNAMES.index("ALA"), RESNAMES.index("GLY")
 _BACKBONE: Final = [N, CA, C]
 _NOT_KEPT: Final = -1
 _APART: Final = 7.6
-"""Å from Cα to Cα, twice that of a peptide: beyond it a chain is broken, whatever its numbers."""
+"""Distance of consecutive Cα in Å, twice that of a peptide, beyond which a chain is broken."""
 
 
 @dataclass(frozen=True)
 class FullModel:
-    """The atoms of a structure's residues that Amber can hold, M of them.
+    """All M atoms of the residues that Amber can describe.
 
     Attributes:
-        structure: What they are of.
-        topology: OpenMM's, each run of bonded residues a chain of its own.
-        positions: Å.
-        row: Each atom's residue in the structure.
-        slot: Its place in atom37; −1 for hydrogens, and for the end of a run within a chain.
+        structure: The structure.
+        topology: OpenMM's topology, in which each run of bonded residues is a chain.
+        positions: Positions, Å.
+        row: Residue of each atom in the structure.
+        slot: atom37 slot of each atom; −1 for hydrogens and for an OXT added within a chain.
     """
 
     structure: Structure
@@ -45,14 +45,14 @@ class FullModel:
 
     @property
     def is_given(self) -> Bool[np.ndarray, " M"]:
-        """Which atoms the structure has, rather than PDBFixer or OpenMM placed them."""
+        """Mask of the atoms that the structure has; PDBFixer or OpenMM added the others."""
         return np.asarray(self.structure.atom_mask[self.row, self.slot] & (self.slot != _NOT_KEPT))
 
     def to_structure(self, positions: Float[np.ndarray, "M 3"]) -> Structure:
-        """The structure with its atoms moved to these positions (Å), and missing ones added.
+        """Return the structure with its atoms at these positions (Å), and missing atoms added.
 
-        Added atoms get the mean B-factor of their residue. Atoms that Amber does not see, those of
-        an unknown residue beyond CB and an OXT within a chain, go with their backbone.
+        Added atoms get the mean B-factor of their residue. Atoms that Amber does not describe
+        (those of an unknown residue beyond CB, and an OXT within a chain) move with their backbone.
         """
         old = self.structure
         kept = self.slot != _NOT_KEPT
@@ -75,14 +75,14 @@ class FullModel:
 
 
 def complete(structure: Structure, platform: Any) -> FullModel:
-    """Every atom that Amber needs: PDBFixer adds missing heavy atoms, OpenMM hydrogens (pH 7).
+    """Return every atom that Amber needs: PDBFixer adds heavy atoms, OpenMM hydrogens (pH 7).
 
     Residues that lack N, CA or C, and those without a bonded neighbour, are left out: Amber has no
-    parameters of a single amino acid. An unknown residue is taken for alanine, or glycine if it
-    has no CB. Cysteines whose SG are nearer than 3 Å become a disulfide bond.
+    parameters for a single amino acid. An unknown residue is treated as alanine, or as glycine if
+    it has no CB. Cysteines whose SG are nearer than 3 Å form a disulfide bond.
 
     Raises:
-        InputError: No residue is left, or two atoms share one place.
+        InputError: No residue is left, or two atoms have the same position.
     """
     from openmm import app, unit  # noqa: PLC0415
     from pdbfixer import PDBFixer  # noqa: PLC0415
@@ -90,8 +90,8 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     _check_apart(structure)
     runs = bonded_runs(structure)
     if not runs:
-        what = "no two residues with N, CA and C follow each other"
-        raise InputError(f"{what}, and Amber has no parameters of a single one")
+        what = "no two consecutive residues have N, CA and C"
+        raise InputError(f"{what}, and Amber has no parameters for a single residue")
     topology, positions = _topology(structure, runs)
     text = io.StringIO()
     app.PDBxFile.writeFile(topology, positions * unit.angstrom, text, keepIds=True)
@@ -101,7 +101,7 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     fixer.findMissingAtoms()
     fixer.addMissingAtoms(seed=0)
     modeller = app.Modeller(fixer.topology, fixer.positions)
-    # OpenMM strews new hydrogens by the global generator: the same model gets the same ones.
+    # OpenMM places new hydrogens with the global generator: seed it to get the same ones again.
     state = random.getstate()
     random.seed(0)
     try:
@@ -114,7 +114,7 @@ def complete(structure: Structure, platform: Any) -> FullModel:
     row = np.array([int(atom.residue.id) for atom in atoms])
     slot = np.array([ATOM37_ORDER.get(atom.name, _NOT_KEPT) for atom in atoms])
     slot[(slot == _OXT) & ~np.isin(row, ends)] = _NOT_KEPT
-    # The text has rounded what the structure has exactly.
+    # The text has rounded positions; restore the exact ones.
     xyz = np.array(modeller.positions.value_in_unit(unit.angstrom))
     full = FullModel(structure, modeller.topology, xyz, row, slot)
     given = full.is_given
@@ -123,10 +123,10 @@ def complete(structure: Structure, platform: Any) -> FullModel:
 
 
 def _check_apart(structure: Structure) -> None:
-    """Refuse atoms in one place, between which Amber has no finite energy.
+    """Refuse atoms at the same position, between which Amber's energy is not finite.
 
     Raises:
-        InputError: Two atoms share a place.
+        InputError: Two atoms have the same position.
     """
     rows, slots = np.nonzero(structure.atom_mask)
     places = structure.atom_positions[rows, slots].round(3)
@@ -135,20 +135,20 @@ def _check_apart(structure: Structure) -> None:
     if shared.size:
         row, slot = rows[shared.min()], slots[shared.min()]
         residue = f"residue {structure.chain_id[row]} {structure.residue_number[row]}"
-        what = f"another atom lies where {ATOM37[slot]} of {residue} is"
+        what = f"another atom is at the position of {ATOM37[slot]} of {residue}"
         raise InputError(what, "remove one of them")
 
 
 @cache
 def force_field() -> Any:
-    """Amber ff99SB (Hornak et al., Proteins 2006, 65, 712) without solvent, as AlphaFold uses."""
+    """Return Amber ff99SB (Hornak et al., Proteins 2006, 65, 712) in vacuum, as in AlphaFold."""
     from openmm import app  # noqa: PLC0415
 
     return app.ForceField("amber99sb.xml")
 
 
 def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " _"]]:
-    """Rows of residues with N, CA and C that follow each other in their chain, two or more."""
+    """Return runs of two or more consecutive residues of a chain with N, CA and C, as rows."""
     usable = np.asarray(structure.atom_mask[:, _BACKBONE].all(axis=1))
     apart = np.linalg.norm(np.diff(structure.atom_positions[:, CA], axis=0), axis=1)
     joined = bonded_to_next(structure) & usable[1:] & usable[:-1] & (apart < _APART)
@@ -159,7 +159,7 @@ def bonded_runs(structure: Structure) -> list[Int[np.ndarray, " _"]]:
 def _topology(
     structure: Structure, runs: list[Int[np.ndarray, " _"]]
 ) -> tuple[Any, Float[np.ndarray, "M 3"]]:
-    """OpenMM's topology of the atoms that are there; a residue's id is its row."""
+    """Return OpenMM's topology and positions of the known atoms; a residue's id is its row."""
     from openmm import app  # noqa: PLC0415
 
     topology = app.Topology()

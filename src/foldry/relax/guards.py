@@ -1,8 +1,9 @@
-"""Two energies beside Amber's, which keep Cα left-handed and peptides flat while clashes go.
+"""Two guard energies, which keep Cα in the L configuration and peptides planar.
 
-Amber alone lets a distorted chain end with D-amino acids and twisted peptides: both are minima that
-no minimisation leaves again. Both energies are zero where a structure is sound, and smooth: a
-dihedral's own gradient has a pole where three atoms lie in a line, and minimisation ends there.
+With Amber alone, a distorted chain can end with D-amino acids and twisted peptides: both are minima
+that a minimisation does not leave. Both guards are zero for a sound structure. They use products of
+vectors instead of dihedral angles, because the gradient of a dihedral has a pole where three atoms
+are in a line, and the minimisation would stop there.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from foldry.score.stereochemistry import CIS
 from foldry.score.torsions import structure_torsions
 
 STRENGTH: Final = 2000.0
-"""kJ/mol where a Cα lies in the plane of its neighbours, or a peptide half way to cis."""
+"""Scale of both energies, kJ/mol."""
 _SPANNED: Final = 0.0026
-"""nm³: what N, C and Cβ span as seen from the Cα of an L-amino acid, (N × C) · Cβ."""
+"""Volume (N × C) · Cβ spanned by N, C and Cβ as seen from the Cα of an L-amino acid, nm³."""
 _SOFTENED: Final = 4e-6
-"""nm⁴ beside the squares of a peptide's normals Cα→C × C→N and C→N × N→Cα, 3.1e-4, under the root
-in the cosine between them: where a normal vanishes the cosine is then 0 and not undefined."""
+"""Term in nm⁴ added to the squared lengths (3.1e-4) of a peptide's normals Cα→C × C→N and
+C→N × N→Cα: the cosine between them is then 0, not undefined, where a normal vanishes."""
 _FLAT: Final = 0.955
-"""What of a trans peptide's −0.99 is enough: 165°."""
+"""Negative cosine, 165°, from which a peptide counts as trans; a planar one has 0.99."""
 
 
 def left_hands(model: FullModel) -> Any:
-    """OpenMM's force that makes each Cα with a Cβ that of an L-amino acid."""
+    """Return OpenMM's force that gives each Cα with a Cβ the L configuration."""
     force = _force(
         f"max(0, 0.7 - v / {_SPANNED})^2",
         "v = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) + az*(bx*cy - by*cx)",
@@ -42,7 +43,7 @@ def left_hands(model: FullModel) -> Any:
 
 
 def flat_peptides(model: FullModel) -> Any:
-    """OpenMM's force that makes trans what is not a cis peptide in the model."""
+    """Return OpenMM's force that makes every peptide trans that is not cis in the model."""
     force = _force(
         f"max(0, {_FLAT} + (ab*bc - ac*bb) / sqrt(one * other))^2",
         f"one = aa*bb - ab*ab + {_SOFTENED}; other = bb*cc - bc*bc + {_SOFTENED}",
@@ -75,6 +76,6 @@ def _product(one: str, other: str) -> str:
 
 
 def _places(model: FullModel) -> dict[tuple[int, int], int]:
-    """Each heavy atom's number, by its residue and its slot."""
+    """Return the index of each heavy atom by its residue and slot."""
     atoms = zip(model.row.tolist(), model.slot.tolist(), strict=True)
     return {atom: number for number, atom in enumerate(atoms)}

@@ -1,4 +1,4 @@
-"""Which of OpenMM's platforms computes, and whether OpenMM is there at all."""
+"""Choice of OpenMM's platform, and the check that OpenMM is installed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any, Final
 from foldry.errors import InputError, MissingError, is_memory_error
 
 PLATFORMS: Final = {"cuda": "CUDA", "cpu": "CPU", "reference": "Reference"}
-"""Our names and OpenMM's, the quickest first."""
+"""Names in Foldry and in OpenMM, the fastest platform first."""
 
 
 def find_platform(name: str) -> Any:
-    """The OpenMM platform of this name; for `auto` the first of CUDA, CPU and Reference that works.
+    """Return the platform of this name; for `auto`, the first of CUDA, CPU, Reference that works.
 
     Raises:
         InputError: The name is unknown.
@@ -33,7 +33,7 @@ def find_platform(name: str) -> Any:
             platform = openmm.Platform.getPlatformByName(PLATFORMS[each])
             system = openmm.System()
             system.addParticle(1.0)
-            # A platform may be listed where its device is absent: only a context tells.
+            # A platform may be listed without its device: only opening a context shows it.
             openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
         except openmm.OpenMMException as error:
             reason = " ".join(str(error).split())

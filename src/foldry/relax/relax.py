@@ -1,4 +1,12 @@
-"""Relax a model: minimise, free the violating residues of their restraints, minimise again."""
+"""Relaxation of a model: minimise, free the violating residues of their restraints, repeat.
+
+A network's prediction is nearly right everywhere, so the atoms are restrained to it and only the
+violations should move. Residues that still violate after a minimisation are held by restraints that
+pull them back into the violation: these are released, Cα excepted, and stay released. Every round
+starts from the previous one, and the round with the fewest violating residues counts, because a
+freed residue may collide with its neighbours. The result is discarded unless it is at least as good
+as the model in every number of `_State.numbers`.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +39,7 @@ class _State(NamedTuple):
     energy: float
 
     def numbers(self) -> dict[str, float]:
-        """What must not grow."""
+        """Return the numbers that relaxation must not increase."""
         return {
             "violating residues": int(violating_residues(self.found).sum()),
             "clashes": self.found.num_clashes,
@@ -45,24 +53,25 @@ def relax_structure(
     max_rounds: int = MAX_ROUNDS,
     max_seconds: float = MAX_SECONDS,
 ) -> tuple[Structure, Relaxation]:
-    """The relaxed structure, and how the relaxation ended (Jumper 2021, SI 1.8.6).
+    """Return the relaxed structure and a record of the relaxation (Jumper 2021, SI 1.8.6).
 
     Relaxation removes steric clashes and corrects distorted bonds and angles. It minimises Amber's
-    energy with harmonic restraints on all heavy atoms, the stiffest on Cα. Residues that violate
-    afterwards lose all restraints but Cα's, and the minimisation is repeated; the round with the
-    fewest violating residues counts. Clashing atoms may first slip past each other. The result has
-    the heavy atoms only, missing ones added. Where anything fails, it is the given structure.
+    energy with harmonic restraints on all heavy atoms, the stiffest on Cα. Residues with violations
+    lose all restraints except that of Cα, and the minimisation is repeated; the round with the
+    fewest violating residues counts. If atoms clash, they are first separated by a soft repulsion.
+    The result has the heavy atoms only, and missing ones are added. If anything fails, the result
+    is the given structure.
 
     Args:
         structure: All chains of one model.
         platform: `auto`, `cuda`, `cpu` or `reference`.
-        max_rounds: Minimisations at most.
-        max_seconds: Time after which it ends with what it has.
+        max_rounds: Maximum number of minimisations.
+        max_seconds: Time in seconds after which the relaxation stops with its best result.
 
     Raises:
         InputError: The platform is unknown, or rounds or time are not above 0.
-        MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
-        MemoryError: Memory ran out.
+        MissingError: OpenMM or PDBFixer is not installed, or the platform is not available.
+        MemoryError: There is not enough memory.
 
     Example:
         >>> from foldry import read_structure
@@ -73,12 +82,12 @@ def relax_structure(
     if not isinstance(structure, Structure):
         raise InputError(f"A {type(structure).__name__} is not a structure", "give one")
     if not (max_rounds >= 1 and max_seconds > 0):
-        raise InputError("Relaxing needs at least one round and some time", "give more")
+        raise InputError("Relaxation needs at least one round and some time", "give more")
     found = find_platform(platform)
     start = time.monotonic()
     try:
         relaxed, result = _minimise(structure, found, max_rounds, start + max_seconds)
-    except Exception as error:  # whatever fails, the model that was there stays
+    except Exception as error:  # any failure leaves the model unchanged
         if is_memory_error(error):
             raise
         logger.debug("%s is not relaxed", structure.name, exc_info=True)
@@ -103,10 +112,10 @@ def _minimise(
     while in_time and rounds < max_rounds:
         try:
             in_time = minimiser.minimise(deadline)
-        except Exception as error:  # what earlier rounds found is kept
+        except Exception as error:  # the results of earlier rounds are kept
             if not rounds or is_memory_error(error):
                 raise
-            reason = f"Round {rounds + 1} failed and the one before counts: {_explain(error)}"
+            reason = f"Round {rounds + 1} failed, so earlier rounds count: {_explain(error)}"
             break
         rounds += 1
         found = model.to_structure(minimiser.positions)
@@ -120,12 +129,14 @@ def _minimise(
         freed |= violating
         minimiser.free(freed)
     if not rounds:
-        raise InputError("the bound on time was reached before the first minimisation")
+        raise InputError("the time limit was reached before the first minimisation")
     for (what, old), new in zip(full.numbers().items(), best.numbers().values(), strict=True):
         if new > old or not math.isfinite(new):
-            raise InputError(f"minimisation made it worse ({what}: {old:.6g} → {new:.6g})")
+            raise InputError(
+                f"minimisation made it worse ({what}: {round(old, 1):,} → {round(new, 1):,})"
+            )
     if not in_time:
-        reason = "The bound on time ended it before the minimum was reached."
+        reason = "The time limit was reached before the minimum."
     move = (best.structure.atom_positions - structure.atom_positions)[held, CA]
     move = np.linalg.norm(move, axis=1)
     return best.structure, Relaxation(
@@ -145,13 +156,13 @@ def _minimise(
 
 
 def violating_residues(found: Violations) -> Bool[np.ndarray, " N"]:
-    """Residues with a wrong bond, angle, Cα or peptide, or a clash."""
+    """Return the residues with a wrong bond, angle, Cα or peptide, or a clash."""
     of_atoms = found.bonds | found.angles | found.clashes
     return np.asarray(of_atoms | found.chirality | found.twisted)
 
 
 def _explain(error: Exception) -> str:
-    """Why a model is not relaxed, in one sentence."""
+    """Return in one sentence why a model is not relaxed."""
     text = " ".join(str(error).split()) or type(error).__name__
     why = text if isinstance(error, FoldryError) else f"{type(error).__name__}: {text}"
     return f"{why[0].upper()}{why[1:].rstrip('.')}."

@@ -1,4 +1,4 @@
-"""What a relaxation did, or why it did nothing."""
+"""The record of a relaxation."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_ROUNDS: Final = 3
-"""Minimisations at most, where nothing else is asked for; AlphaFold's."""
+"""Default maximum number of minimisations, as in AlphaFold."""
 MAX_SECONDS: Final = 600.0
+"""Default time limit, seconds."""
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """How the relaxation of one model ended; everything after `reason` is None where it failed.
+    """The outcome of the relaxation of one model; if it failed, numbers except `seconds` are None.
 
     Attributes:
-        relaxed: Whether the model was relaxed; if not, it is the unrelaxed one, atom for atom.
-        reason: Why not, or what ended it early, in one sentence; else "".
-        platform: OpenMM's platform that computed it: `CPU`, `CUDA` or `Reference`.
-        rounds: Minimisations that ran.
-        seconds: Time from start to end, a failure's too.
-        energy_before, energy_after: Amber's energy, restraints left out, with the atoms and
-            hydrogens that the force field needs, kcal/mol. The one before may be very large.
-        clashes_before, clashes_after: Pairs of atoms that are not bonded and overlap by more than
-            1.5 Å (`foldry.score.stereochemistry`).
-        violations_before, violations_after: Residues with a bond, an angle or a clash that is off,
-            with a Cα that is not an L-amino acid's, or after a peptide that is neither cis nor
-            trans (the same).
-        median_move, max_move: Å that the Cα atoms moved, not superposed.
+        relaxed: Whether the model was relaxed; if not, it is unchanged, atom for atom.
+        reason: Why it was not relaxed, or what ended it early, in one sentence; otherwise "".
+        platform: OpenMM's platform: `CPU`, `CUDA` or `Reference`.
+        rounds: Number of minimisations.
+        seconds: Time from start to end, also of a failure.
+        energy_before, energy_after: Amber's energy in kcal/mol, without restraints, with all atoms
+            that the force field needs. Before relaxation it may be very large.
+        clashes_before, clashes_after: Number of pairs of atoms that are not bonded and overlap by
+            more than 1.5 Å (`foldry.score.stereochemistry`).
+        violations_before, violations_after: Number of residues with a wrong bond or angle, a
+            clash, a Cα without the L configuration, or a twisted peptide before them
+            (`foldry.score.stereochemistry`).
+        median_move, max_move: Displacement of the Cα atoms without superposition, Å.
     """
 
     relaxed: bool

@@ -1,1 +1,1 @@
-"""Two structures → numbers; NumPy only."""
+"""Scores of a model against a reference structure, in NumPy only."""

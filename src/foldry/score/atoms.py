@@ -1,14 +1,16 @@
-"""The scores of distances between all atoms, lDDT and FoldScore, computed together.
+"""lDDT and FoldScore, the scores of distances between all atoms.
 
-lDDT names equivalent side-chain atoms in the model's favour and may leave atoms out; FoldScore
-takes the model as it is. An atom for which the two differ is listed twice, once for each: a
-distance counts in the sets of atoms that hold both its ends, and is computed once.
+Both scores need nearly the same distances, which take most of the time, so one pass computes both.
+They differ in the atoms that they use: lDDT names equivalent side-chain atoms in the model's favour
+and may leave atoms out, FoldScore uses the model unchanged. An atom that differs between the two is
+therefore listed twice, once for each score. Every distance is computed once and counts in each set
+that contains both its atoms.
 
 FoldScore is nanoFold's 0.55 lDDT-Cα + 0.30 lDDT-backbone + 0.15 lDDT-atom14
 (github.com/ChrisHayduk/nanoFold-Competition, commit 21d96a3, nanofold/metrics.py). Its lDDT differs
 from `foldry.score.lddt`: distances within a residue count too, the mean is over atoms instead of
-distances, and equivalent atoms keep the names that they have. nanoFold requires every atom of a
-model, and gives 0 where there is no distance to judge.
+distances, and equivalent atoms keep their names. nanoFold requires every atom of a model, and gives
+0 if there is no distance to judge.
 
 Axes: N residues, A atoms, G sets of atoms.
 """
@@ -36,24 +38,24 @@ from foldry.store.hashes import Content
 SETS: Final = np.stack(
     [np.isin(np.arange(37), slots) for slots in ((CA,), BACKBONE, ALL_BUT_OXT)], axis=1
 )
-"""Which atom37 slots are Cα, backbone and any of the atoms."""
+"""Masks of atom37 slots: Cα, the backbone, and all atoms."""
 WEIGHTS: Final = (0.55, 0.30, 0.15)
-"""The weights of `SETS` in FoldScore."""
+"""Weights of `SETS` in FoldScore."""
 _BACKBONE: Final = 1
 _LDDT: Final = SETS.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
 class AtomScores(Content):
-    """Scores of all atoms but OXT, 0–1; NaN where there is no distance to judge.
+    """Scores of all atoms except OXT, 0–1; NaN if there is no distance to judge.
 
     Attributes:
-        lddt: Equivalent atoms of side chains named in the model's favour.
-        lddt_per_residue: As `lddt`, for each residue of the reference.
+        lddt: lDDT, with equivalent side-chain atoms named in the model's favour.
+        lddt_per_residue: `lddt` of each residue of the reference.
         lddt_backbone: lDDT of N, CA, C and O.
-        ilddt: As `lddt`, distances between chains only.
-        foldscore: The mean over the reference's chains, without those with no two Cα to judge;
-            all atoms by their own names.
+        ilddt: `lddt` of distances between chains only.
+        foldscore: FoldScore, the mean over the reference's chains; chains without two Cα to judge
+            are left out, and all atoms keep their names.
     """
 
     lddt: float
@@ -64,13 +66,13 @@ class AtomScores(Content):
 
 
 def score_atoms(model: Atoms, named: Atoms, reference: Atoms, chain: np.ndarray) -> AtomScores:
-    """Scores of a model; residue n of it is residue n of the reference.
+    """Return the scores of a model whose residue n is residue n of the reference.
 
     Args:
-        model: As it is.
-        named: The model for lDDT of all atoms, with other names or without some atoms.
-        reference: Every atom that it has counts.
-        chain: The chain of each residue, a name or number.
+        model: The model, unchanged.
+        named: The model for lDDT of all atoms, with atoms renamed or left out.
+        reference: The reference; every atom that it has counts.
+        chain: The chain of each residue, as a name or number.
     """
     residue, slot = np.nonzero(reference[1] & SETS.any(axis=1))
     as_is, as_named = ((at[residue, slot], known[residue, slot]) for at, known in (model, named))
@@ -112,10 +114,10 @@ def score_atoms(model: Atoms, named: Atoms, reference: Atoms, chain: np.ndarray)
 
 
 def atom_means(counts: Float[np.ndarray, "2 A 3"]) -> Float[np.ndarray, 3]:
-    """FoldScore's lDDT of the three `SETS`, the mean over atoms; NaN without a distance.
+    """Return FoldScore's lDDT of the three `SETS`, the mean over atoms; NaN without a distance.
 
     Args:
-        counts: Thresholds kept and distances judged, between and within residues.
+        counts: Numbers of thresholds kept and of distances judged, between and within residues.
     """
     kept, judged = counts
     shares = np.divide(kept, len(THRESHOLDS) * judged, out=np.zeros_like(kept), where=judged > 0)

@@ -1,9 +1,14 @@
 """The search for the superposition in which most residues fit, shared by TM-score and GDT.
 
-Zhang & Skolnick (Proteins 2004, 57, 702): superpose fragments of every length and place, then again
-and again the residues that came near, until these stay the same. Here all fragments are superposed
-at once: with 16 features of each residue, the sums that a superposition needs and the squared
-distances that it leaves are one matrix product each.
+TM-score and GDT are maxima over all superpositions, for which no closed form exists: the
+least-squares superposition is pulled away by the residues that do not fit. The search of Zhang &
+Skolnick (Proteins 2004, 57, 702) starts from fragments of several lengths at every position,
+because some fragment lies in the part that fits. It superposes each fragment, selects the residues
+that come near, superposes these, and repeats until the selection no longer changes.
+
+The program does this one fragment at a time. Here all fragments are superposed at once: with 16
+features per residue, the sums that a superposition needs are one matrix product, and the squared
+distances that it leaves are another.
 
 Axes: S superpositions, N residues.
 """
@@ -26,23 +31,24 @@ _MAX_FRAGMENT_RESIDUES: Final = 1_000_000
 
 
 class Fits(NamedTuple):
-    """Superpositions of centred points and the squared distances (Å²) that they leave."""
+    """Superpositions of centred points and the resulting squared distances (Å²)."""
 
     rotation: Float[np.ndarray, "S 3 3"]
     translation: Float[np.ndarray, "S 3"]
     squared: Float[np.ndarray, "S N"]
 
     def take(self, index: np.ndarray) -> Fits:
-        """The superpositions of an index array."""
+        """Return the superpositions at the given indices."""
         return Fits(*(each[index] for each in self))
 
 
 class FitSearch:
-    """All superpositions that the search visits, in `fits`.
+    """The superpositions that the search visits, in `fits`.
 
     Args:
-        model, reference: Å, residue n of one belongs to residue n of the other; N ≥ 1.
-        radius: Å, what counts as near: `radius` − 1 in the first round, `radius` + 1 after it.
+        model, reference: Positions in Å; residue n of both is the same residue, N ≥ 1.
+        radius: Residues count as near within `radius` − 1 Å in the first round and within
+            `radius` + 1 Å afterwards.
     """
 
     def __init__(
@@ -55,7 +61,7 @@ class FitSearch:
         self._centers = model.mean(axis=0), reference.mean(axis=0)
         p, q = model - self._centers[0], reference - self._centers[1]
         outer = (q[:, :, None] * p[:, None, :]).reshape(-1, 9)
-        # Single precision moves no residue by 0.001 Å; scores are computed anew in double.
+        # Single precision moves no residue by 0.001 Å; final scores use double precision.
         self._features = np.hstack([outer, q, p, np.ones((len(p), 1))]).astype(np.float32)
         self._norms = ((p**2).sum(axis=1) + (q**2).sum(axis=1)).astype(np.float32)
         self.fits = self._visit(radius)
@@ -71,7 +77,7 @@ class FitSearch:
         return Fits(*map(np.concatenate, zip(*visited, strict=True)))
 
     def fit(self, weights: Bool[np.ndarray, "S N"] | Float[np.ndarray, "S N"]) -> Fits:
-        """The least-squares superposition for each row of weights, or of selected residues."""
+        """Return the least-squares superposition for each row of weights or selected residues."""
         sums = (weights.astype(np.float32) @ self._features).astype(np.float64)
         mean = sums / sums[:, 15:]
         target, mobile = mean[:, 9:12], mean[:, 12:15]
@@ -89,14 +95,14 @@ class FitSearch:
         return Fits(rotation, translation, squared)
 
     def superposition(self, fits: Fits, index: int) -> Superposition:
-        """One of the fits as a motion of the points that were given."""
+        """Return one of the fits as a motion of the original points, which are not centred."""
         rotation = fits.rotation[index]
         mobile, target = self._centers
         return Superposition(rotation, fits.translation[index] + target - rotation @ mobile)
 
 
 def near(fits: Fits, radius: float | Float[np.ndarray, "S 1"]) -> Bool[np.ndarray, "S N"]:
-    """Which residues lie within `radius` Å; at least the three nearest ones, or of three one."""
+    """Return the residues within `radius` Å: at least the three nearest, or one if N ≤ 3."""
     squared = fits.squared
     least = _MIN_SELECTED if squared.shape[1] > _MIN_SELECTED else 1
     selected: Bool[np.ndarray, "S N"] = squared <= np.float32(radius) ** 2
@@ -108,12 +114,12 @@ def near(fits: Fits, radius: float | Float[np.ndarray, "S 1"]) -> Bool[np.ndarra
 
 
 def count(selected: Bool[np.ndarray, "S N"]) -> Float[np.ndarray, " S"]:
-    """How many residues each row selects; a matrix product is the fastest way to add them up."""
+    """Return the number of residues that each row selects; a matrix product is fastest."""
     return np.asarray(selected.astype(np.float32) @ np.ones(selected.shape[1], np.float32))
 
 
 def _fragments(num_residues: int) -> Bool[np.ndarray, "S N"]:
-    """Fragments of length N, N/2, N/4 …, 4 at every place, or at evenly spread ones."""
+    """Return fragments of length N, N/2, N/4 …, 4 at every position, or at evenly spaced ones."""
     lengths = [max(num_residues >> power, _SHORTEST) for power in range(_NUM_LENGTHS - 1)]
     residues = np.arange(num_residues)
     rows = []
@@ -126,7 +132,7 @@ def _fragments(num_residues: int) -> Bool[np.ndarray, "S N"]:
 
 
 def unseen(selected: Bool[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndarray, " U"]:
-    """Which rows were not met before: what follows from a selection depends on it alone."""
+    """Return the rows that are new; a selection that was seen leads to the same superpositions."""
     packed = np.packbits(selected, axis=1)
     new = []
     for index, key in enumerate(packed.view(f"V{packed.shape[1]}")[:, 0].tolist()):

@@ -1,15 +1,20 @@
-"""Which chain of a model is which chain of a reference.
+"""Mapping of a model's chains to the chains of a reference.
 
-Chains are alike by the amino acids of their residues. Among the mappings of alike chains, the one
-with the highest sum of DockQ over the reference's interfaces is taken (Mirabello & Wallner 2024);
-among equal ones, e.g. of chains without contacts, the one that matches most residues, then the one
-of least RMSD. Where the model lacks chains, the mappings differ in which interfaces they have:
-there incorrect ones (below 0.23) count as 0.
+Chain names cannot be trusted: programs name copies in any order, and for a homomer every order is
+equally right. So chains are compared by sequence, and among all mappings of similar chains the one
+with the highest sum of DockQ over the reference's interfaces is chosen (Mirabello & Wallner 2024).
+If several are equal, e.g. for chains without contacts, the one that matches most residues wins,
+then the one of lowest RMSD. If the model lacks chains, mappings differ in the interfaces that they
+contain; incorrect interfaces (DockQ below 0.23) then count as 0, so that the sum does not favour a
+mapping for many bad interfaces.
 
-Up to 40,320 mappings (eight copies of one chain) are all tried. Beyond that, each chain of the
-model is superposed on a chain of the reference, and the other chains go to their nearest.
+The number of mappings grows as a factorial: 40,320 for eight copies of one chain, which are all
+tried (a DockQ depends on two chains only, so each is computed once). Beyond that, candidates come
+from superposition: one chain of the model is superposed on one of the reference, every other chain
+is assigned to the nearest one, and the superposition is refined with the chains that came near. It
+is enough that some part of the complex is placed correctly.
 
-Axes: K mappings, R chains of the reference, P pairs of alike chains, M matched residues.
+Axes: K mappings, R chains of the reference, P pairs of similar chains, M matched residues.
 """
 
 from __future__ import annotations
@@ -35,13 +40,13 @@ _NEARLY_AS_ALIKE: Final = 0.9
 _NUM_ANCHORS: Final = 3
 _ROUNDS: Final = 5
 _NEAR: Final = 5.0
-"""Å between the parts of two chains: as one rigid body."""
+"""Å between the parts of two chains that move as one rigid body."""
 _PARTS: Final = 4
-"""A chain is seen as the centres of this many parts while chains are assigned."""
+"""Parts whose centres represent a chain while chains are assigned."""
 _NONE: Final = -1
 _INCORRECT: Final = 0.23
 _EQUAL: Final = 1e-6
-"""Sums of DockQ that differ by less are equal."""
+"""Sums of DockQ that differ by less count as equal."""
 
 _Matcher: TypeAlias = Callable[[np.ndarray, np.ndarray], ResiduePairs]
 
@@ -49,25 +54,25 @@ _Matcher: TypeAlias = Callable[[np.ndarray, np.ndarray], ResiduePairs]
 def map_chains(
     model: Structure, reference: Structure, align: bool = False
 ) -> tuple[tuple[Names, ...], InterfaceScorer]:
-    """The best mapping of chains; nothing is matched where no chains are alike.
+    """Return the best mapping of chains, which is empty if no chains are similar.
 
-    Two chains are alike where at least 30% of the shorter one's residues have a partner of the same
-    amino acid in the other, and neither has a clearly better partner. Two single chains
-    always belong together, and so do chains of one name where no chains at all are alike.
+    Two chains are similar if at least 30% of the shorter one's residues have a partner of the same
+    amino acid in the other, and neither has a clearly better partner. Two single chains are always
+    matched. If no chains are similar, chains of the same name are matched.
 
     Args:
         align: Match residues by local sequence alignment instead of by number and insertion code.
 
     Returns:
-        (model chain, reference chain) in the reference's order, and the scorer of their interfaces,
-        which has the matched residues of all alike chains.
+        Pairs (model chain, reference chain) in the reference's order, and the scorer of their
+        interfaces, which holds the matched residues of all similar chains.
     """
     search = _Search(model, reference, _alike(model, reference, align))
     return search.named(search.best()), search.scorer
 
 
 def _alike(model: Structure, reference: Structure, align: bool) -> dict[Names, ResiduePairs]:
-    """The residues that belong together in each two chains that may."""
+    """Return the matched residues of each pair of similar chains."""
     here = {name: np.flatnonzero(model.chain_id == name) for name in model.chains}
     there = {name: np.flatnonzero(reference.chain_id == name) for name in reference.chains}
     match = (_by_sequence if align else _by_number)(model, reference)
@@ -89,13 +94,13 @@ def _alike(model: Structure, reference: Structure, align: bool) -> dict[Names, R
 def identical(
     model: Structure, reference: Structure, pairs: ResiduePairs
 ) -> Bool[np.ndarray, " M"]:
-    """Which partners have the same amino acid; an unknown one is like any other."""
+    """Return which partners have the same amino acid; an unknown one matches any other."""
     one, other = model.aatype[pairs[:, 0]], reference.aatype[pairs[:, 1]]
     return np.asarray((one == other) | (one == UNKNOWN) | (other == UNKNOWN))
 
 
 def _by_number(model: Structure, reference: Structure) -> _Matcher:
-    """Residues of two chains that have the same number and insertion code."""
+    """Match residues of two chains by number and insertion code."""
     codes = np.concatenate([model.insertion_code, reference.insertion_code])
     names, code = np.unique(codes, return_inverse=True)
     numbers = np.concatenate([model.residue_number, reference.residue_number])
@@ -110,7 +115,7 @@ def _by_number(model: Structure, reference: Structure) -> _Matcher:
 
 
 def _by_sequence(model: Structure, reference: Structure) -> _Matcher:
-    """Residues of two chains by local alignment, once for chains of the same sequence."""
+    """Match residues of two chains by local alignment, once per pair of sequences."""
     seen: dict[tuple[bytes, bytes], ResiduePairs] = {}
 
     def match(here: np.ndarray, there: np.ndarray) -> ResiduePairs:
@@ -124,10 +129,10 @@ def _by_sequence(model: Structure, reference: Structure) -> _Matcher:
 
 
 class _Search:
-    """Looks for the best mapping: for each chain of the reference the number of a model's chain.
+    """The search for the best mapping, an array with a model chain for each reference chain.
 
     Args:
-        partners: The residues that belong together, by alike model and reference chain.
+        partners: Matched residues of each pair (model chain, reference chain) of similar chains.
     """
 
     def __init__(
@@ -143,7 +148,7 @@ class _Search:
         self._points = _points(model), _points(reference)
 
     def best(self) -> Int[np.ndarray, " R"]:
-        """The best mapping, −1 for a chain without a partner."""
+        """Return the best mapping; −1 marks a chain without a partner."""
         groups = _groups(self._pairs)
         sizes = [sorted((len(here), len(there))) for here, there in groups]
         count = prod(perm(larger, smaller) for smaller, larger in sizes)
@@ -158,13 +163,13 @@ class _Search:
         return self._nearest(mappings[totals > totals.max() - _EQUAL])
 
     def named(self, mapping: Int[np.ndarray, " R"]) -> tuple[Names, ...]:
-        """The (model chain, reference chain) of a mapping that have residues in common."""
+        """Return the pairs (model chain, reference chain) that share residues."""
         ends = zip(mapping, self._there, strict=True)
         named = [(self._names[here], there) for here, there in ends if here != _NONE]
         return tuple(names for names in named if names in self._partners)
 
     def _all(self, groups: list[tuple[list[int], list[int]]]) -> Int[np.ndarray, "K R"]:
-        """Every mapping that leaves no chain without a partner that could have one."""
+        """Return every mapping in which as many chains as possible have a partner."""
         mappings = np.full((1, len(self._there)), _NONE)
         for here, there in groups:
             if len(here) >= len(there):
@@ -178,7 +183,7 @@ class _Search:
         return mappings
 
     def _totals(self, mappings: Int[np.ndarray, "K R"], least: float) -> Float[np.ndarray, " K"]:
-        """The sum of DockQ over the reference's interfaces; a DockQ below `least` counts as 0."""
+        """Return the sum of DockQ over the reference's interfaces; below `least` it counts as 0."""
         totals = np.zeros(len(mappings))
         for names in self.scorer.interfaces:
             ends = mappings[:, [self._there[name] for name in names]]
@@ -188,7 +193,7 @@ class _Search:
         return totals
 
     def _dockq(self, reference: Names, one: int, other: int) -> float:
-        """DockQ of an interface by two of the model's chains; 0 without one of them."""
+        """Return the DockQ of an interface in two chains of the model; 0 if one is missing."""
         model = self._names[one], self._names[other]
         matched = self._partners.keys() >= set(zip(model, reference, strict=True))
         if _NONE in (one, other) or not matched:
@@ -196,10 +201,11 @@ class _Search:
         return self.scorer.score(reference, model).dockq
 
     def _superposed(self) -> Int[np.ndarray, "K R"]:
-        """The mappings that follow from laying one chain on another, and the one by rigid bodies.
+        """Return the mappings found by superposing one pair of chains, and one by rigid bodies.
 
-        In the latter the most chains that one superposition brings near go first, then the most of
-        those that are left, and so on: the parts of a complex may stand wrongly to each other.
+        The parts of a complex may be placed wrongly relative to each other, and then no single
+        superposition fits. The last mapping therefore takes the largest set of chains that one
+        superposition brings near, then the largest set of the remaining chains, and so on.
         """
         everything = np.ones(len(self._pairs), bool)
         found = [chosen for chosen, _ in self._ways(everything)]
@@ -217,7 +223,11 @@ class _Search:
     def _ways(
         self, free: Bool[np.ndarray, " P"]
     ) -> list[tuple[Int[np.ndarray, " C"], Int[np.ndarray, " D"]]]:
-        """The pairs of chains after one free pair was superposed: all, and those that are near."""
+        """Return, for each anchor pair that is superposed, all assigned pairs and the near ones.
+
+        Superposing every pair would take too long: the anchors are the pairs of at most three
+        chains of the structure with fewer chains.
+        """
         mobile, target = self._parts
         side = int(len(self._here) >= len(self._there))
         ends = np.unique(self._pairs[free, side])
@@ -236,7 +246,7 @@ class _Search:
         return found
 
     def _assigned(self, squared: Float[np.ndarray, " P"]) -> Int[np.ndarray, " C"]:
-        """Pairs of chains, the nearest first, then the nearest of the chains that are left."""
+        """Return pairs of chains: the nearest pair, then the nearest of the remaining chains, …"""
         distance = np.full((len(self._here), len(self._there)), np.inf)
         number = np.zeros(distance.shape, np.int64)
         distance[*self._pairs.T] = squared
@@ -250,7 +260,10 @@ class _Search:
 
     @cached_property
     def _parts(self) -> Float[np.ndarray, "2 P 4 3"]:
-        """The centres (Å) of matched parts of both chains, for each pair of chains."""
+        """The centres (Å) of the matched parts of both chains, for each pair of chains.
+
+        Four centres per chain fix a superposition and keep it cheap, whatever the chain's length.
+        """
         centers = np.empty((2, len(self._pairs), _PARTS, 3))
         for pair, matched in enumerate(self._partners.values()):
             edges = len(matched) * np.arange(_PARTS + 1) // _PARTS
@@ -261,7 +274,7 @@ class _Search:
         return centers
 
     def _nearest(self, mappings: Int[np.ndarray, "K R"]) -> Int[np.ndarray, " R"]:
-        """The mapping of most residues, then of least RMSD, then of fewest changed names."""
+        """Return the mapping with most residues, then lowest RMSD, then fewest renamed chains."""
         names = np.array([self._here.get(name, _NONE) for name in self._there])
         matched, apart = self._fits(mappings)
         order = np.lexsort((-(mappings == names).sum(axis=1), apart.round(2), -matched))
@@ -270,9 +283,10 @@ class _Search:
     def _fits(
         self, mappings: Int[np.ndarray, "K R"]
     ) -> tuple[Int[np.ndarray, " K"], Float[np.ndarray, " K"]]:
-        """Residues that each mapping matches, and RMSD (Å) of their Cα in one superposition.
+        """Return the number of residues that each mapping matches, and the RMSD (Å) of their Cα.
 
-        All that a superposition needs are sums over residues: they add up over pairs of chains.
+        A superposition needs only sums over residues. They are computed once per pair of chains
+        and added up for each mapping.
         """
         number = np.full((len(self._here) + 1, len(self._there)), len(self._pairs))
         number[*self._pairs.T] = np.arange(len(self._pairs))
@@ -298,7 +312,7 @@ class _Search:
 
 
 def _groups(pairs: Int[np.ndarray, "P 2"]) -> list[tuple[list[int], list[int]]]:
-    """Model and reference chains that are alike, or are both alike a third one."""
+    """Return groups of model and reference chains connected by similarity."""
     groups: list[tuple[set[int], set[int]]] = []
     for here, there in pairs.tolist():
         joined = [group for group in groups if here in group[0] or there in group[1]]
@@ -309,6 +323,6 @@ def _groups(pairs: Int[np.ndarray, "P 2"]) -> list[tuple[list[int], list[int]]]:
 
 
 def _points(structure: Structure) -> Float[np.ndarray, "N 3"]:
-    """Cα of each residue, or its first atom, Å."""
+    """Return the Cα of each residue, or its first atom, in Å."""
     slot = np.where(structure.atom_mask[:, CA], CA, structure.atom_mask.argmax(axis=1))
     return structure.atom_positions[np.arange(len(slot)), slot].astype(np.float64)

@@ -25,16 +25,17 @@ class CaScores(Content):
     """How well the Cα atoms of a model agree with those of a reference.
 
     Attributes:
-        lddt_ca: 0–1; NaN where no two Cα of the reference are nearer than 15 Å.
-        lddt_ca_per_residue: For each residue of the input, NaN where the reference lacks it.
-        rmsd_ca: Å, over the matched residues in their best superposition.
-        rmsd_95: Å, over the 95 % of them that fit best.
-        gdt_ts, gdt_ha, tm_score: 0–1, residues without a partner counted as wrong.
-        oligo_gdt_ts, oligo_gdt_ha: GDT in the superposition of least RMSD alone, as OpenStructure
-            gives them; never above `gdt_ts` and `gdt_ha`.
-        num_matched: Residues whose Cα both have.
-        num_reference: Residues whose Cα the reference has.
-        superposition: The motion of the model that gives the TM-score.
+        lddt_ca: lDDT-Cα, 0–1; NaN if no two Cα of the reference are nearer than 15 Å.
+        lddt_ca_per_residue: lDDT-Cα of each residue of the input; NaN if the reference lacks it.
+        rmsd_ca: RMSD of the matched residues after superposition, Å.
+        rmsd_95: RMSD of the 95% of them that fit best, Å.
+        gdt_ts, gdt_ha, tm_score: GDT_TS, GDT_HA and TM-score, 0–1; residues without a partner
+            count as wrong.
+        oligo_gdt_ts, oligo_gdt_ha: GDT in the superposition of lowest RMSD, as in OpenStructure;
+            never above `gdt_ts` and `gdt_ha`.
+        num_matched: Number of residues with a Cα in both.
+        num_reference: Number of residues with a Cα in the reference.
+        superposition: Motion of the model that gives the TM-score.
     """
 
     lddt_ca: float
@@ -57,14 +58,21 @@ def compare_ca(
     model_mask: Bool[np.ndarray, " N"] | None = None,
     reference_mask: Bool[np.ndarray, " N"] | None = None,
 ) -> CaScores:
-    """Scores of Cα positions (Å); residue n of the model is residue n of the reference.
+    """Return the scores of Cα positions; residue n of the model is residue n of the reference.
 
     Args:
-        model_mask: Which residues the model has; the others count as wrong.
-        reference_mask: Which residues the reference has; the others do not count at all.
+        model, reference: Cα positions, Å.
+        model_mask: Residues that the model has; the others count as wrong. Default: all.
+        reference_mask: Residues that the reference has; the others do not count. Default: all.
 
     Raises:
         InputError: No residue is in both, or a coordinate is not a finite number.
+
+    Example:
+        >>> helix = np.array([[2.3 * np.cos(n * 1.75), 2.3 * np.sin(n * 1.75), 1.5 * n]
+        ...     for n in range(30)])
+        >>> round(compare_ca(helix + 5, helix).tm_score, 3)
+        1.0
     """
     everything = np.ones(len(reference), bool)
     there = everything if reference_mask is None else np.asarray(reference_mask, bool)
@@ -110,7 +118,7 @@ class Scores(CaScores, AtomScores):
     """How well a model agrees with a reference; residues are in the reference's order.
 
     Attributes:
-        match: Which residues were compared, and which were not.
+        match: The residues that were compared, and those that were not.
     """
 
     match: Match
@@ -122,15 +130,17 @@ def compare(
     align: bool = False,
     sound: Bool[np.ndarray, "N 37"] | None = None,
 ) -> Scores:
-    """All scores of a model; what it lacks of the reference counts as wrong.
+    """Return all scores of a model; what it lacks of the reference counts as wrong.
 
     Args:
+        model, reference: The two structures.
         align: Match residues by sequence alignment instead of by number.
-        sound: Atoms of the model that `lddt` and `ilddt` may use, such as `keep_mask`'s; all if
-            left out.
+        sound: Atoms of the model that `lddt` and `ilddt` may use, e.g. from `keep_mask`. Default:
+            all.
 
     Raises:
-        InputError: Nothing of the two belongs together, or a coordinate is not a finite number.
+        InputError: The structures have no residue in common, or a coordinate is not a finite
+            number.
 
     Example:
         >>> from foldry import read_structure

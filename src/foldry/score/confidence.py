@@ -1,7 +1,8 @@
-"""How confident a prediction is, and how well its confidence agrees with its true errors.
+"""Confidence of a prediction, and its agreement with the true errors.
 
-Predicted aligned errors (PAE) are in Å, row i aligned on residue i; pLDDT is 0–100. Axes:
-N residues, C chains.
+Predicted aligned errors (PAE) are in Å, row i aligned on residue i; pLDDT is 0–100.
+
+Axes: N residues, C chains.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ from foldry.score.tm import tm_d0, tm_term
 from foldry.structure import Structure
 
 MAX_PAE: Final = 31.75
-"""Å. The largest error that AlphaFold 2's head can express."""
+"""Largest error that AlphaFold 2's PAE head can express, Å."""
 PLDDT_EDGES: Final = tuple(range(0, 101, 10))
 PAE_EDGES: Final = (0, 2, 4, 6, 8, 10, 15, 20, 25, MAX_PAE)
 """Å."""
 CONTACT: Final = 8.0
 """Å between two Cβ (Cα of glycine)."""
 CONTACT_PROBABILITY: Final = 0.6
-"""The least probability, by the distogram, of a contact that counts for actifpTM."""
+"""Lowest distogram probability of a contact that counts for actifpTM."""
 CLASH: Final = 1.1
-"""Å. Atoms of different chains that are nearer clash (Abramson 2024, SI 5.9.2)."""
+"""Atoms of different chains clash below this distance, Å (Abramson 2024, SI 5.9.2)."""
 CLASHING_ATOMS: Final = 100
 CLASHING_SHARE: Final = 0.5
-"""A chain clashes if more of its atoms do, or a larger share of them."""
+"""A chain clashes if more atoms than this, or a larger share of its atoms, clash."""
 IPSAE_CUTOFF: Final = 10.0
-"""Å. The cutoff that `ipsae.py` recommends for the PAE of AlphaFold 2 and 3."""
+"""The PAE cutoff that `ipsae.py` recommends for AlphaFold 2 and 3, Å."""
 _LIS_CUTOFF: Final = 12.0
 _LEAST_D0: Final = 1.0
-"""Å, of ipSAE."""
+"""Smallest d₀ of ipSAE, Å."""
 _BLOCK: Final = 256
 
 
@@ -50,10 +51,10 @@ class Calibration:
     """A predicted quantity against the true one, in bins of the prediction.
 
     Attributes:
-        edges: K + 1 limits of the bins; the last bin holds its upper limit too.
-        count: Values in each bin.
-        predicted, true: Means in each bin, NaN where it is empty.
-        pearson: Correlation of predictions and truth; NaN where either does not vary.
+        edges: K + 1 limits of the bins; the last bin includes its upper limit.
+        count: Number of values in each bin.
+        predicted, true: Means in each bin, NaN in an empty bin.
+        pearson: Correlation of predicted and true values; NaN if either does not vary.
         error: Mean absolute error.
         calibration_error: Expected calibration error (Naeini et al., AAAI 2015): the mean over
             all values of |predicted − true| of their bin.
@@ -73,10 +74,15 @@ def calibrate(
     true: Float[np.ndarray, " N *dims"],
     edges: Sequence[int | float],
 ) -> Calibration:
-    """Predictions against true values, without those whose true value is NaN.
+    """Return the agreement of predictions with true values; NaN true values are left out.
 
     Raises:
         InputError: No true value is known, or a prediction is outside the edges.
+
+    Example:
+        >>> found = calibrate(np.array([62.0, 91.0]), np.array([60.0, 95.0]), PLDDT_EDGES)
+        >>> found.error, found.count
+        (3.0, (0, 0, 0, 0, 0, 0, 1, 0, 0, 1))
     """
     num_bins = len(edges) - 1
     count, sums, absolute = np.zeros(num_bins, np.int64), np.zeros((2, num_bins)), 0.0
@@ -93,7 +99,7 @@ def calibrate(
         count += np.bincount(bins, minlength=num_bins)
         sums += [np.bincount(bins, each, num_bins) for each in values]
         absolute += float(np.abs(values[0] - values[1]).sum())
-        # Relative to the first values, so that what does not vary has a variance of exactly 0.
+        # Relative to the first values, so that constant values have a variance of exactly 0.
         centers = centers if centers.size else values[:, :1].copy()
         values -= centers
         moments += values.sum(axis=1)
@@ -120,10 +126,10 @@ def calibrate(
 def pae_calibration(
     pae: Float[np.ndarray, "N N"], true_errors: Float[np.ndarray, "N N"], max_pae: float = MAX_PAE
 ) -> Calibration:
-    """PAE against true aligned errors (Å, NaN where there is none), at most `max_pae`.
+    """Return the agreement of the PAE with true aligned errors (Å, NaN if unknown).
 
-    The error of a residue aligned on itself is 0 and is left out. Errors above `max_pae`, which
-    the head cannot express, count as that.
+    The error of a residue aligned on itself is 0 and is left out. True errors above `max_pae`,
+    which the head cannot express, count as `max_pae`.
 
     Raises:
         InputError: As `calibrate`.
@@ -139,14 +145,14 @@ def aligned_errors(
     reference: Float[np.ndarray, "N 37 3"],
     known: Bool[np.ndarray, "N 37"],
 ) -> Float[np.ndarray, "N N"]:
-    """Error of residue j's Cα when both are aligned on the frame of residue i, Å.
+    """Return the error of residue j's Cα with both structures aligned on residue i's frame, Å.
 
-    |Tᵢ⁻¹ xⱼ − Tᵢ*⁻¹ xⱼ*| with frames T of N, CA and C (Jumper 2021, SI 1.9.7); NaN where an atom
-    is unknown.
+    |Tᵢ⁻¹ xⱼ − Tᵢ*⁻¹ xⱼ*| with frames T of N, CA and C (Jumper 2021, SI 1.9.7); NaN if an atom is
+    unknown.
 
     Args:
-        model, reference: Å, in atom37 order; residue n of one belongs to residue n of the other.
-        known: The atoms that both have.
+        model, reference: Positions in Å, in atom37 order; residue n of both is the same residue.
+        known: Atoms that both have.
     """
     errors = np.full((len(model), len(model)), np.nan, np.float32)
     frames, has_frame = backbone_frames(np.stack([model, reference]), known)
@@ -161,20 +167,22 @@ def aligned_errors(
 
 
 def predicted_tm_d0(num_residues: int) -> float:
-    """AlphaFold's d₀ in Å: 1.24 (max(N, 19) − 15)^⅓ − 1.8 (Jumper 2021, SI 1.9.7)."""
+    """Return AlphaFold's d₀ in Å: 1.24 (max(N, 19) − 15)^⅓ − 1.8 (Jumper 2021, SI 1.9.7)."""
     return float(tm_d0(max(num_residues, 19), least=0.0))
 
 
 def predicted_tm(terms: Float[np.ndarray, "N N"], chain_id: np.ndarray | None = None) -> float:
-    """pTM, or with chains ipTM: the best row's mean (Jumper 2021, SI equation 38; Evans 2021).
+    """Return pTM, or ipTM if chains are given: the best row's mean.
+
+    Sources: Jumper 2021, SI equation 38; Evans 2021.
 
     Args:
-        terms: The expected `tm_term` of each pair, by the probabilities of the PAE head's bins, for
-            AlphaFold's own pTM and ipTM. `tm_term(pae, predicted_tm_d0(N))` stands in for it where
-            only expected errors are known. It is not the same: the mean of a function is not the
-            function of the mean.
-        chain_id: The chain of each residue. Only pairs of different chains then count; NaN if
-            there is a single chain.
+        terms: The expected `tm_term` of each pair. For AlphaFold's own pTM and ipTM, the
+            expectation is over the bins of the PAE head. If only expected errors are known,
+            `tm_term(pae, predicted_tm_d0(N))` is an estimate: the mean of a function differs from
+            the function of the mean.
+        chain_id: The chain of each residue. Only pairs of different chains then count; the result
+            is NaN for a single chain.
     """
     if chain_id is None:
         return float(terms.mean(axis=1).max())
@@ -189,20 +197,23 @@ def chain_pair_tm(
     chain_id: np.ndarray,
     contacts: Bool[np.ndarray, "N N"] | None = None,
 ) -> Float[np.ndarray, "C C"]:
-    """ipTM of each two chains, or with contacts actifpTM; 0–1, NaN on the diagonal.
+    """Return the ipTM of each pair of chains, or actifpTM if contacts are given.
 
     [a, b] is the best row's mean among the rows of chain a over the columns of chain b. The larger
-    of [a, b] and [b, a] is ipTM as if there were only these two chains, but for d₀, which is that
-    of the terms. AlphaFold 3 (`chain_pair_iptm`, Abramson 2024, SI 5.9.1) and ColabFold take that
-    of the whole complex too.
+    of [a, b] and [b, a] is the ipTM of these two chains alone, except that d₀ is the one in the
+    terms. AlphaFold 3 (`chain_pair_iptm`, Abramson 2024, SI 5.9.1) and ColabFold also use the d₀ of
+    the whole complex.
 
-    actifpTM (Varga et al., Bioinformatics 2025, 41, btaf107) takes, of each two chains, only the
-    residues that have a contact in the other; 0 where there is none.
+    actifpTM (Varga et al., Bioinformatics 2025, 41, btaf107) uses only residues with a contact in
+    the other chain; it is 0 for chains without contacts.
 
     Args:
-        terms: As `predicted_tm` takes them.
-        chain_id: The chain of each residue; chains are in the order in which they begin.
-        contacts: Which residues touch, the same in both directions.
+        terms: The same as for `predicted_tm`.
+        chain_id: The chain of each residue; chains are in the order of their first residues.
+        contacts: Symmetric mask of residues in contact.
+
+    Returns:
+        Values from 0 to 1, NaN on the diagonal.
     """
     members = [np.flatnonzero(chain_id == chain) for chain in dict.fromkeys(chain_id.tolist())]
     found = np.full((len(members), len(members)), np.nan)
@@ -220,24 +231,24 @@ def chain_pair_tm(
 class InterfaceConfidence:
     """Confidence in each pair of chains, from PAE, pLDDT and coordinates; mostly 0–1.
 
-    Matrices [C, C] have NaN on the diagonal. Where they are not symmetric, [a, b] is aligned on
-    chain a and judges chain b; `quoted` combines the two directions.
+    Matrices [C, C] are NaN on the diagonal. If a matrix is not symmetric, [a, b] is aligned on
+    chain a and judges chain b; `quoted` combines both directions.
 
     Attributes:
-        chains: Names in order.
-        iptm: The best row's mean of tm_term(PAE, d₀ of both chains' residues).
-        ipsae: ipSAE (Dunbrack 2025, bioRxiv 2025.02.10.637595): of each row only pairs with a PAE
-            under the cutoff count, and their number gives its d₀ (`ipSAE_d0res`).
-        ipsae_d0chn, ipsae_d0dom: The same with d₀ of both chains' residues, and of the residues
-            that have any such pair.
+        chains: Names of the chains, in order.
+        iptm: Best row's mean of tm_term(PAE, d₀ of both chains' residues).
+        ipsae: ipSAE (Dunbrack 2025, bioRxiv 2025.02.10.637595): in each row, only pairs with a PAE
+            below the cutoff count, and their number gives d₀ (`ipSAE_d0res`).
+        ipsae_d0chn, ipsae_d0dom: ipSAE with the d₀ of both chains' residues, and with the d₀ of
+            the residues in any such pair.
         pdockq: pDockQ (Bryant et al., Nat. Commun. 2022, 13, 1265), symmetric; NaN without pLDDT.
         lis: Local interaction score (Kim et al., bioRxiv 2024.02.19.580970): mean of
-            1 − PAE / 12 Å over pairs with a PAE under 12 Å.
+            1 − PAE / 12 Å over pairs with a PAE below 12 Å.
         pdockq2: pDockQ2 of each chain [C] with all others (Zhu et al., Bioinformatics 2023, 39,
             btad424); NaN without pLDDT.
         contacts: Number of residue pairs with Cβ at most 8 Å apart, symmetric, 0 on the diagonal.
         touching: These pairs of residues (`interface_contacts`).
-        interface_pae: Å, the mean PAE of these pairs; NaN where there is none.
+        interface_pae: Mean PAE of these pairs, Å; NaN without such a pair.
     """
 
     chains: tuple[str, ...]
@@ -258,15 +269,15 @@ def interface_confidence(
     pae: Float[np.ndarray, "M M"],
     plddt: Float[np.ndarray, " N"] | None,
 ) -> InterfaceConfidence:
-    """Confidence in every pair of chains of a prediction.
+    """Return the confidence in every pair of chains of a prediction.
 
     Args:
         structure: The predicted atoms.
-        pae: Å, not symmetrised.
-        plddt: 0–100; without it pDockQ and pDockQ2 are NaN.
+        pae: PAE in Å, not symmetrised.
+        plddt: pLDDT, 0–100; without it pDockQ and pDockQ2 are NaN.
 
     Raises:
-        InputError: The PAE matrix is of other residues, or not finite.
+        InputError: The PAE matrix does not belong to the structure, or is not finite.
     """
     if pae.shape != (len(structure), len(structure)):
         raise InputError(
@@ -302,7 +313,7 @@ def interface_confidence(
 
 
 def quoted(measure: str, values: Num[np.ndarray, "C C"]) -> Num[np.ndarray, "C C"]:
-    """One number for both directions of each two chains (`Measure.quoted`)."""
+    """Return one number for both directions of each pair of chains (`Measure.quoted`)."""
     match MEASURES[measure].quoted:
         case "higher":
             values = np.maximum(values, values.T)
@@ -314,7 +325,7 @@ def quoted(measure: str, values: Num[np.ndarray, "C C"]) -> Num[np.ndarray, "C C
 
 
 def interface_contacts(structure: Structure) -> Contacts:
-    """Residues of different chains with Cβ (Cα of glycine) at most 8 Å apart.
+    """Return residues of different chains with Cβ (Cα of glycine) at most 8 Å apart.
 
     Raises:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
@@ -325,12 +336,13 @@ def interface_contacts(structure: Structure) -> Contacts:
 
 @dataclass(frozen=True)
 class ChainClashes:
-    """Atoms less than `CLASH` from atoms of other chains, the rule of AlphaFold 3's `has_clash`.
+    """Clashes between chains by the rule of AlphaFold 3's `has_clash`.
 
     Attributes:
-        atoms: Number of atoms of chain a that clash with one of chain b; [C, C].
-        share: Of the atoms of each chain [C] those that clash with any other chain, 0–1.
-        clashing: Chains [C] with more than 100 such atoms or more than half of its atoms.
+        atoms: Number of atoms of chain a that are nearer than `CLASH` to an atom of chain b,
+            [C, C].
+        share: Share of each chain's atoms [C] that clash with any other chain, 0–1.
+        clashing: Chains [C] in which more than 100 atoms, or more than half of all, clash.
     """
 
     atoms: Int[np.ndarray, "C C"]
@@ -339,7 +351,7 @@ class ChainClashes:
 
 
 def chain_clashes(structure: Structure) -> ChainClashes:
-    """Atoms and chains that clash with other chains.
+    """Return the atoms and chains that clash with other chains.
 
     Raises:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
@@ -348,7 +360,7 @@ def chain_clashes(structure: Structure) -> ChainClashes:
     residue, slot = np.nonzero(structure.atom_mask)
     chain_of = chain[residue]
     first, second, _ = near_pairs(structure.atom_positions[residue, slot], CLASH, chain_of)
-    # Each atom of a clash with the chain of the other one.
+    # Pair each atom of a clash with the chain of the other atom.
     atom, other = np.concatenate([first, second]), np.concatenate([second, first])
     atom, partner = np.unique(np.stack([atom, chain_of[other]]), axis=1)
     pairs = np.bincount(chain_of[atom] * num + partner, minlength=num * num).reshape(num, num)
@@ -359,9 +371,10 @@ def chain_clashes(structure: Structure) -> ChainClashes:
 
 
 def _ipsae(block: Float[np.ndarray, "A B"]) -> Iterator[float]:
-    """ipTM and ipSAE with d₀ of each row, of both chains and of the domain (`ipsae.py`, version 4).
+    """Yield ipTM, and ipSAE with the d₀ of each row, of both chains and of the domain.
 
-    The rows are the frames of one chain, the columns the residues of the other.
+    The rows are the frames of one chain, the columns the residues of the other (`ipsae.py`,
+    version 4).
     """
     good = block < IPSAE_CUTOFF
     per_row = good.sum(axis=1, keepdims=True)
@@ -377,7 +390,7 @@ def _of_contacts(
     pae: Float[np.ndarray, "N N"],
     plddt: Float[np.ndarray, " N"] | None,
 ) -> tuple[Int[np.ndarray, "C C"], Float[np.ndarray, "C C"], Float[np.ndarray, "C C"]]:
-    """Of each two chains the number of contacts, their mean PAE (Å) and pDockQ.
+    """Return for each pair of chains the number of contacts, their mean PAE (Å) and pDockQ.
 
     pDockQ is 0.724 / (1 + exp(−0.052 (x − 152.611))) + 0.018, or 0 without a contact; x is the mean
     pLDDT of the residues in contact times log₁₀ of the number of contacts.
@@ -400,9 +413,10 @@ def _of_contacts(
 def _pdockq2(
     structure: Structure, plddt: Float[np.ndarray, " N"] | None, pae: Float[np.ndarray, "N N"]
 ) -> Float[np.ndarray, " C"]:
-    """1.31 / (1 + exp(−0.0747 (x − 84.7))) + 0.005, with all digits of the published program.
+    """Return pDockQ2 = 1.31 / (1 + exp(−0.0747 (x − 84.7))) + 0.005 of each chain.
 
-    x is the mean over contacts of Cα of the chain's pLDDT times that of tm_term(PAE, 10 Å).
+    x is the chain's mean pLDDT over its Cα contacts times the mean tm_term(PAE, 10 Å) over them.
+    The code has all digits of the published program.
     """
     chain, num = _chain_numbers(structure), len(structure.chains)
     if plddt is None:
@@ -419,7 +433,7 @@ def _pdockq2(
 
 
 def _chain_numbers(structure: Structure) -> Int[np.ndarray, " N"]:
-    """The place of each residue's chain in `structure.chains`."""
+    """Return the index of each residue's chain in `structure.chains`."""
     place = {name: number for number, name in enumerate(structure.chains)}
     return np.array([place[name] for name in structure.chain_id.tolist()])
 
@@ -427,7 +441,7 @@ def _chain_numbers(structure: Structure) -> Int[np.ndarray, " N"]:
 def _contacts(
     points: Float[np.ndarray, "N 3"], there: Bool[np.ndarray, " N"], chain: Int[np.ndarray, " N"]
 ) -> Contacts:
-    """Pairs of residues of different chains at most 8 Å apart, each once."""
+    """Return pairs of residues of different chains at most 8 Å apart, each once."""
     residues = np.flatnonzero(there)
     first, second, distance = near_pairs(
         points[residues], np.nextafter(CONTACT, np.inf), chain[residues]
@@ -436,7 +450,7 @@ def _contacts(
 
 
 def _both_ways(contacts: Contacts) -> Int[np.ndarray, "2 K"]:
-    """Both ends of each contact, then both again in the other order."""
+    """Return both ends of each contact, then again in reverse order."""
     first, second = contacts.first, contacts.second
     return np.stack([np.concatenate([first, second]), np.concatenate([second, first])])
 
@@ -444,5 +458,5 @@ def _both_ways(contacts: Contacts) -> Int[np.ndarray, "2 K"]:
 def _masked_mean(
     values: Float[np.ndarray, "A B"], mask: Bool[np.ndarray, "A B"]
 ) -> Float[np.ndarray, " A"]:
-    """Mean of each row where the mask is true; 0 where it nowhere is."""
+    """Return the mean of each row over the mask; 0 for rows without any."""
     return np.asarray((values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1))

@@ -1,7 +1,9 @@
 """DockQ, the quality of each interface of a complex.
 
-Basu & Wallner (PLoS One 2016, 11, e0161879) for one interface, Mirabello & Wallner (Bioinformatics
-2024, 40, btae586) for complexes of many chains. Axes: M matched residues.
+Basu & Wallner (PLoS One 2016, 11, e0161879) define it for one interface, Mirabello & Wallner
+(Bioinformatics 2024, 40, btae586) for complexes of many chains.
+
+Axes: M matched residues.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from foldry.score.tm import tm_term
 from foldry.structure import Structure
 
 INTERFACE: Final = 10.0
-"""Å between any two heavy atoms: residues of the interface, for iRMSD."""
+"""Residues with two heavy atoms nearer than this, in Å, form the interface for iRMSD."""
 CLASH: Final = 2.0
-"""Å between any two heavy atoms."""
+"""Residues with two heavy atoms nearer than this, in Å, clash."""
 _BACKBONE: Final = [N, CA, C, O]
 _IRMSD_SCALE: Final = 1.5
 _LRMSD_SCALE: Final = 8.5
 
 ResiduePairs: TypeAlias = Int[np.ndarray, "M 2"]
-"""(model residue, reference residue)."""
+"""Pairs (model residue, reference residue)."""
 Names: TypeAlias = tuple[str, str]
 
 
@@ -38,23 +40,23 @@ Names: TypeAlias = tuple[str, str]
 class Interface:
     """How well a model reproduces one interface of the reference.
 
-    Residues of the reference without a partner count in `fnat` and `f1` and nowhere else; residues
-    of the model without a partner count nowhere.
+    Residues of the reference without a partner count only in `fnat` and `f1`; residues of the model
+    without a partner do not count at all. The DockQ program has the same rules.
 
     Attributes:
-        reference_chains, model_chains: The two chains of each, in the same order.
-        dockq: (Fnat + 1/(1 + (iRMSD/1.5)²) + 1/(1 + (LRMSD/8.5)²)) / 3; 0–1.
-        fnat: The share of the native contacts (5 Å) that the model has, 0–1.
-        fnonnat: The share of the model's contacts that are not native, 0–1.
-        f1: Of the model's contacts, 0–1.
-        irmsd: Å, of N, Cα, C and O of the residues within 10 Å of the other chain in the reference,
-            superposed. NaN, and its term 0, where the model has none of them.
-        lrmsd: Å, of N, Cα, C and O of the shorter chain, the longer one superposed; of chains
-            equally long the one that comes first counts as the shorter. NaN, and its term 0, where
-            the model lacks one of the chains.
-        num_native: Contacts of the reference.
-        num_model: Contacts of the model.
-        clashes: Pairs of residues of the model nearer than 2 Å.
+        reference_chains, model_chains: The two chains in each structure, in the same order.
+        dockq: (Fnat + 1/(1 + (iRMSD/1.5)²) + 1/(1 + (LRMSD/8.5)²)) / 3, 0–1.
+        fnat: Share of the native contacts (5 Å) that the model has, 0–1.
+        fnonnat: Share of the model's contacts that are not native, 0–1.
+        f1: F1 of the model's contacts, 0–1.
+        irmsd: RMSD in Å of N, Cα, C and O of the residues within 10 Å of the other chain in the
+            reference, superposed. If the model has none of them, NaN, with a term of 0 in `dockq`.
+        lrmsd: RMSD in Å of N, Cα, C and O of the shorter chain after superposition of the longer
+            one; of two equally long chains, the first counts as the shorter. If the model lacks
+            one of the chains, NaN, with a term of 0 in `dockq`.
+        num_native: Number of contacts in the reference.
+        num_model: Number of contacts in the model.
+        clashes: Number of residue pairs of the model nearer than 2 Å.
     """
 
     reference_chains: Names
@@ -75,8 +77,8 @@ class DockQ:
     """All interfaces of the reference.
 
     Attributes:
-        interfaces: Those whose two chains the model has.
-        missing: The chains of the others, and how many contacts they have.
+        interfaces: Interfaces whose two chains are in the model.
+        missing: The chains of the other interfaces, and their numbers of contacts.
     """
 
     interfaces: tuple[Interface, ...]
@@ -84,22 +86,22 @@ class DockQ:
 
     @property
     def ave(self) -> float:
-        """Mean DockQ of `interfaces`, the DockQ program's GlobalDockQ; NaN without any."""
+        """Mean DockQ of `interfaces`, GlobalDockQ in the DockQ program; NaN without interfaces."""
         return self._mean([1.0] * len(self.interfaces))
 
     @property
     def wave(self) -> float:
-        """As `ave`, weighted by native contacts."""
+        """Mean DockQ of `interfaces`, weighted by native contacts."""
         return self._mean([interface.num_native for interface in self.interfaces])
 
     @property
     def ave_full(self) -> float:
-        """As `ave`, missing interfaces counted as 0."""
+        """Mean DockQ of all interfaces; missing ones count as 0."""
         return self._mean([1.0] * (len(self.interfaces) + len(self.missing)))
 
     @property
     def wave_full(self) -> float:
-        """As `wave`, missing interfaces counted as 0."""
+        """Mean DockQ of all interfaces, weighted by native contacts; missing ones count as 0."""
         found = [interface.num_native for interface in self.interfaces]
         return self._mean([*found, *(contacts for _, contacts in self.missing)])
 
@@ -110,10 +112,18 @@ class DockQ:
 
 
 def dockq(scorer: InterfaceScorer, chains: Iterable[Names]) -> DockQ:
-    """DockQ of every pair of chains of the reference that are in contact.
+    """Return the DockQ of every pair of chains of the reference that are in contact.
 
     Args:
-        chains: (model chain, reference chain), each chain once.
+        scorer: The scorer of the two structures, e.g. `Match.scorer`.
+        chains: Pairs (model chain, reference chain), each chain once.
+
+    Example:
+        >>> from foldry import compare, read_structure
+        >>> dimer = read_structure("examples/malate_dehydrogenase/1mld_AB.cif.gz")
+        >>> match = compare(dimer, dimer).match
+        >>> round(dockq(match.scorer, match.chains).ave, 3)
+        1.0
     """
     partner = {there: here for here, there in chains}
     found, missing = [], []
@@ -126,12 +136,13 @@ def dockq(scorer: InterfaceScorer, chains: Iterable[Names]) -> DockQ:
 
 
 class InterfaceScorer:
-    """DockQ of any two chains of a model as any interface of a reference.
+    """Computes the DockQ of any two chains of a model as any interface of a reference.
 
-    Contacts are searched for when they are first needed.
+    The search for the best mapping of chains asks for many pairs. So contacts and superpositions of
+    whole chains are computed once, when they are first needed.
 
     Args:
-        partners: The residues that belong together, by model chain and reference chain.
+        partners: Matched residues of each pair (model chain, reference chain).
     """
 
     def __init__(
@@ -142,7 +153,7 @@ class InterfaceScorer:
 
     @cached_property
     def interfaces(self) -> dict[Names, int]:
-        """The reference's chains in contact, in their order, and the number of contacts."""
+        """The number of contacts of each pair of the reference's chains in contact, in order."""
         counts = {
             names: int((self._native[frozenset(names)].distance < CONTACT).sum())
             for names in combinations(self._reference.chains, 2)
@@ -159,7 +170,7 @@ class InterfaceScorer:
         return _by_chains(self._model, residue_contacts(self._model, CONTACT))
 
     def score(self, reference_chains: Names, model_chains: Names) -> Interface:
-        """One interface of the reference, by two chains of the model in the same order."""
+        """Return the score of one interface; the model's two chains are in the same order."""
         one, other = zip(model_chains, reference_chains, strict=True)
         pairs = np.concatenate([self.partners[one], self.partners[other]])
         near = self._native[frozenset(reference_chains)]
@@ -169,7 +180,7 @@ class InterfaceScorer:
         contacts = contacts.take(shared.model_mapped)
         num_kept, num_model, num_native = len(shared.model), len(contacts.first), len(native.first)
         irmsd = self._irmsd(near, pairs)
-        # The first of two equally long chains is the ligand.
+        # The shorter chain is the ligand, as in the DockQ program; of two equal ones, the first.
         lengths = [(self._reference.chain_id == name).sum() for name in reference_chains]
         lrmsd = self._lrmsd(one, other) if lengths[0] > lengths[1] else self._lrmsd(other, one)
         fnat = num_kept / num_native
@@ -203,7 +214,7 @@ class InterfaceScorer:
         return rmsd(motion.apply(mobile), target)
 
     def _chain(self, names: Names) -> tuple[np.ndarray, np.ndarray, Superposition | None]:
-        """The backbone of a chain in both structures and the motion between them, if any."""
+        """Return a chain's backbone in both structures and the motion between them, if any."""
         if names not in self._chains:
             mobile, target = self._backbone(self.partners[names])
             motion = superpose(mobile, target) if len(mobile) else None
@@ -213,7 +224,7 @@ class InterfaceScorer:
     def _backbone(
         self, pairs: ResiduePairs
     ) -> tuple[Float[np.ndarray, "A 3"], Float[np.ndarray, "A 3"]]:
-        """N, Cα, C and O that both structures have, Å."""
+        """Return the N, Cα, C and O that both structures have, Å."""
         here, there = (np.ix_(side, _BACKBONE) for side in pairs.T)
         both = self._model.atom_mask[here] & self._reference.atom_mask[there]
         return self._model.atom_positions[here][both], self._reference.atom_positions[there][both]
@@ -223,7 +234,7 @@ _NO_CONTACTS: Final = Contacts(np.zeros(0, np.int64), np.zeros(0, np.int64), np.
 
 
 def _by_chains(structure: Structure, contacts: Contacts) -> dict[frozenset[str], Contacts]:
-    """The contacts of each two chains, whichever comes first."""
+    """Return the contacts of each pair of chains, in either order."""
     names, chain = np.unique(structure.chain_id, return_inverse=True)
     ends = np.sort([chain[contacts.first], chain[contacts.second]], axis=0)
     pairs, pair = np.unique(ends[0] * len(names) + ends[1], return_inverse=True)

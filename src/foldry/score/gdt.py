@@ -12,18 +12,18 @@ from foldry.score.best_fit import Fits, FitSearch, count, near, unseen
 from foldry.score.superpose import Superposition
 
 CUTOFFS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Å."""
+"""Cutoffs of GDT_HA and GDT_TS, Å."""
 _SHRINK: Final = (1.8, 1.6, 1.4, 1.2, 1.1, 1.0)
 _NUM_REFINED: Final = 100
 
 
 @dataclass(frozen=True)
 class GDT:
-    """Fractions (0–1) of the reference's residues within each of `CUTOFFS`.
+    """Fractions of the reference's residues within each of `CUTOFFS`.
 
     Attributes:
-        fractions: One a cutoff.
-        superpositions: The motions of the model that give them.
+        fractions: The fraction for each cutoff, 0–1.
+        superpositions: The motion of the model that gives each fraction.
     """
 
     fractions: tuple[float, ...]
@@ -41,19 +41,26 @@ class GDT:
 
 
 def gdt(search: FitSearch, length: int) -> GDT:
-    """The most residues within each cutoff, each in its own best superposition.
+    """Return the largest fraction of residues within each cutoff, over all superpositions.
 
-    From the best superpositions of the search, the residues within 1.8 times the cutoff are laid
-    on each other, then those within 1.6 times, and so on down to the cutoff itself.
+    Starting from the best superpositions of the search, the residues within 1.8 times the cutoff
+    are superposed, then those within 1.6 times, and so on down to the cutoff itself.
 
     Args:
         search: The search over Cα positions, with `search_radius(length)`.
-        length: All residues of the reference, those without a partner too.
+        length: Number of residues of the reference, including those without a partner.
+
+    Example:
+        >>> from foldry.score.tm import search_radius
+        >>> line = np.arange(30.0)[:, None] * [3.8, 0, 0]
+        >>> bent = line + np.where(line > 57, [0, 3.0, 0], 0)
+        >>> gdt(FitSearch(bent, line, search_radius(30)), 30).fractions[-1]
+        1.0
     """
     best = _best_motions(search)
     moved = np.stack([motion.apply(search.model) for motion in best])
     within = np.linalg.norm(moved - search.reference, axis=2) <= np.array(CUTOFFS)[:, None, None]
-    # A superposition that is best for a narrow cutoff may hold more residues of a wider one too.
+    # The best superposition for a narrow cutoff may also be the best for a wider one.
     counts = within.sum(axis=2)
     return GDT(
         tuple(float(count) / length for count in counts.max(axis=1)),
@@ -62,7 +69,7 @@ def gdt(search: FitSearch, length: int) -> GDT:
 
 
 def _best_motions(search: FitSearch) -> list[Superposition]:
-    """For each cutoff the motion that brings most residues within it; all cutoffs go at once."""
+    """Return for each cutoff the motion that brings most residues within it, all in one pass."""
     visited = [_counts(search.fits, cutoff) for cutoff in CUTOFFS]
     tops = [np.argsort(-counts, kind="stable")[:_NUM_REFINED] for counts in visited]
     best = [search.superposition(search.fits, int(top[0])) for top in tops]

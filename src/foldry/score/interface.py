@@ -1,7 +1,8 @@
-"""How two complexes agree where their chains touch: QS-score, ICS and IPS.
+"""Agreement of two complexes at their interfaces: QS-score, ICS and IPS.
 
-The definitions are those of OpenStructure's scores of the same names. Axes: N residues, K contacts,
-M matched residues.
+The definitions are those of OpenStructure's scores of the same names.
+
+Axes: N residues, K contacts, M matched residues.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ from foldry.score.neighbours import near_pairs
 from foldry.structure import Structure
 
 CONTACT: Final = 5.0
-"""Å between any two heavy atoms: residues in contact, for ICS, IPS and Fnat."""
+"""Residues with two heavy atoms nearer than this, in Å, are in contact for ICS, IPS and Fnat."""
 QS_CONTACT: Final = 12.0
-"""Å between two Cβ: residues in contact, for the QS-score."""
+"""Residues with Cβ nearer than this, in Å, are in contact for the QS-score."""
 _BLOCK: Final = 20_000
 _WIDE: Final = 20.0
-"""Å along an axis; no residue that is whole is half as long."""
+"""Extent along an axis in Å that marks a broken residue; an intact one has less than half of it."""
 _GLY: Final = RESNAME_TO_CODE["GLY"]
 
 
@@ -32,7 +33,7 @@ class Contacts:
 
     Attributes:
         first, second: Residues, counted from 0, `first` < `second`.
-        distance: Å, between the nearest atoms of the two.
+        distance: Distance of the two residues' nearest atoms, Å.
     """
 
     first: Int[np.ndarray, " K"]
@@ -40,23 +41,26 @@ class Contacts:
     distance: Float[np.ndarray, " K"]
 
     def take(self, index: np.ndarray) -> Contacts:
-        """The contacts that a mask or an index array picks."""
+        """Return the contacts selected by a mask or an index array."""
         return Contacts(self.first[index], self.second[index], self.distance[index])
 
 
 def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
-    """Residues of different chains with two atoms nearer than `cutoff` Å.
+    """Return residues of different chains with two atoms nearer than `cutoff` Å.
+
+    Residues are compared as spheres first, because comparing all atoms would take most of the time
+    for atoms that cannot touch.
 
     Raises:
         InputError: A coordinate is not a finite number.
     """
     there = np.flatnonzero(structure.atom_mask.any(axis=1))
-    # Free places are filled with the first atom again, which changes no smallest distance.
+    # Empty slots repeat the first atom, which changes no smallest distance.
     mask = structure.atom_mask[there]
     order = np.argsort(~mask, axis=1, kind="stable")[:, : mask.sum(axis=1).max(initial=1)]
     order = np.where(np.take_along_axis(mask, order, axis=1), order, order[:, :1])
     points = structure.atom_positions[there[:, None], order].astype(np.float64)
-    # A residue with an atom far away is searched atom by atom: its sphere would hold everything.
+    # The sphere of a residue with a stray atom would hold everything: its atoms stay single.
     wide = np.ptp(points, axis=1).max(axis=1, initial=0) > _WIDE
     astray = np.repeat(points[wide].reshape(-1, 1, 3), points.shape[1], axis=1)
     points = np.concatenate([points[~wide], astray])
@@ -78,7 +82,7 @@ def _nearest_of_each(
     distance: Float[np.ndarray, " K"],
     cutoff: float,
 ) -> Contacts:
-    """Each two residues once, with their smallest distance, if it is below the cutoff."""
+    """Return each pair of residues once, with its smallest distance, if below the cutoff."""
     near = np.flatnonzero(distance < cutoff)
     near = near[np.argsort(distance[near], kind="stable")]
     first, second = np.minimum(one, other)[near], np.maximum(one, other)[near]
@@ -99,12 +103,12 @@ def _smallest_distance(
 
 @dataclass(frozen=True)
 class SharedContacts:
-    """Contacts of a model and of its reference, and which of them are the same.
+    """The contacts that a model and its reference have in common.
 
     Attributes:
-        model, reference: The contacts of each that both have, in the same order.
-        model_mapped, reference_mapped: Whether both residues of a contact have a partner, for all
-            contacts that were given.
+        model, reference: Indices of the shared contacts in each structure, in the same order.
+        model_mapped, reference_mapped: Whether both residues of each contact have a partner, for
+            all contacts of each structure.
     """
 
     model: Int[np.ndarray, " S"]
@@ -114,10 +118,10 @@ class SharedContacts:
 
 
 def share_contacts(model: Contacts, reference: Contacts, pairs: np.ndarray) -> SharedContacts:
-    """Finds the contacts that a model and its reference have in common.
+    """Find the contacts that a model and its reference have in common.
 
     Args:
-        pairs: (model residue, reference residue), each residue at most once.
+        pairs: Pairs (model residue, reference residue), each residue at most once.
     """
     size = 1 + max(int(each.max(initial=-1)) for each in (*pairs.T, model.second, reference.second))
     partner = np.full(size, -1)
@@ -126,7 +130,7 @@ def share_contacts(model: Contacts, reference: Contacts, pairs: np.ndarray) -> S
     matched[pairs[:, 1]] = True
     one, other = partner[model.first], partner[model.second]
     model_mapped = (one >= 0) & (other >= 0)
-    # Contacts of residues without a partner get keys that no contact of the reference has.
+    # Contacts of residues without a partner get negative keys, which match no reference contact.
     keys = np.where(
         model_mapped, np.minimum(one, other) * size + np.maximum(one, other), ~np.arange(len(one))
     )
@@ -143,8 +147,8 @@ class QSScore:
     """QS-score, 0–1.
 
     Attributes:
-        best: Over contacts of residues that both structures have.
-        total: Over all contacts, those of residues and chains without a partner too;
+        best: QS-score over contacts of residues that both structures have.
+        total: QS-score over all contacts, including residues and chains without a partner;
             OpenStructure's `qs_global`.
     """
 
@@ -153,18 +157,18 @@ class QSScore:
 
 
 def qs_score(model: Structure, reference: Structure, pairs: np.ndarray) -> QSScore:
-    """QS-score (Bertoni et al., Sci. Rep. 2017, 7, 10480) of a mapping of residues.
+    """Return the QS-score (Bertoni et al., Sci. Rep. 2017, 7, 10480) of a mapping of residues.
 
-    Contacts are residues of different chains with Cβ (Cα of glycine) nearer than 12 Å. A contact
-    at distance d weighs w(d) = exp(−2 ((d − 5) / 4.28)²), at most 5 Å apart 1. With d and d′ the
-    distances in the two structures,
+    Residues of different chains are in contact if their Cβ (Cα of glycine) are nearer than 12 Å. A
+    contact at distance d has the weight w(d) = exp(−2 ((d − 5) / 4.28)²), or 1 for d ≤ 5 Å. With
+    the distances d and d′ in the two structures,
 
         QS = Σ_shared w(min(d, d′)) (1 − |d − d′| / 12) / (Σ_shared w(min(d, d′)) + Σ_others w).
 
-    Where neither structure has a contact, it is 1 if all chains have a partner and 0 otherwise.
+    If neither structure has a contact, the score is 1 if all chains have a partner, otherwise 0.
 
     Args:
-        pairs: (model residue, reference residue).
+        pairs: Pairs (model residue, reference residue).
     """
     model_beta, reference_beta = _beta_only(model), _beta_only(reference)
     both = (model_beta.atom_mask[pairs[:, 0]].any(axis=1)) & (
@@ -206,11 +210,13 @@ def _qs_weight(distance: Float[np.ndarray, " K"]) -> Float[np.ndarray, " K"]:
 
 @dataclass(frozen=True)
 class ContactSimilarity:
-    """ICS and IPS, 0–1; NaN where the reference has no contact between chains.
+    """ICS and IPS, 0–1; NaN if the reference has no contact between chains.
 
     Attributes:
-        ics: F1 of the contacts between chains, from their precision and recall.
-        ips: Jaccard coefficient of the residues that are in such a contact.
+        ics: F1 of the contacts between chains.
+        ics_precision, ics_recall: Precision and recall of these contacts.
+        ips: Jaccard index of the residues in such a contact.
+        ips_precision, ips_recall: Precision and recall of these residues.
     """
 
     ics: float
@@ -224,13 +230,13 @@ class ContactSimilarity:
 def contact_similarity(
     model: Structure, reference: Structure, pairs: np.ndarray
 ) -> ContactSimilarity:
-    """Interface contact and interface patch similarity (Lafita et al., Proteins 2018, 86, 247).
+    """Return interface contact and patch similarity (Lafita et al., Proteins 2018, 86, 247).
 
-    Two residues of different chains are in contact where two of their heavy atoms are nearer than
-    5 Å. Contacts of residues without a partner count as wrong.
+    Two residues of different chains are in contact if two of their heavy atoms are nearer than 5 Å.
+    Contacts of residues without a partner count as wrong.
 
     Args:
-        pairs: (model residue, reference residue).
+        pairs: Pairs (model residue, reference residue).
     """
     here, there = residue_contacts(model, CONTACT), residue_contacts(reference, CONTACT)
     if not len(there.first):

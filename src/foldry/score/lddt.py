@@ -1,8 +1,18 @@
 """lDDT, the local distance difference test (Mariani et al., Bioinformatics 2013, 29, 2722).
 
-The share of the reference's distances below 15 Å, between atoms of different residues, that the
-model keeps within 0.5, 1, 2 and 4 Å, averaged over the four. Distances to atoms that the model
-lacks are lost. Distances are rounded to single precision, to about 0.000001 Å.
+lDDT is the share of the reference's distances below 15 Å, between atoms of different residues, that
+the model keeps within 0.5, 1, 2 and 4 Å, averaged over the four. It needs no superposition.
+Special rules:
+
+- Distances to atoms that the model lacks count as lost, so leaving atoms out never pays.
+- Side-chain atoms whose names are a convention, such as OD1 and OD2 of Asp, may be exchanged
+  (`name_symmetric_atoms`).
+- A residue without any distance to judge has no score, rather than 0 or 1.
+
+A table of all distances would not fit into memory for large complexes. The atoms are processed in
+blocks of rows, each against the columns in the box around it; every pair is computed once and
+counted for both atoms. Distances come from matrix products and are rounded to single precision, to
+about 0.000001 Å.
 
 Axes: N residues, A atoms, G sets of atoms, R rows and K columns of a table of distances.
 """
@@ -18,15 +28,15 @@ from jaxtyping import Bool, Float, Int, Num
 from foldry.residues import ATOM37_ORDER, CA, RESNAME_TO_CODE, C, N, O
 
 Atoms: TypeAlias = tuple[Float[np.ndarray, "N 37 3"], Bool[np.ndarray, "N 37"]]
-"""Positions (Å) in atom37 order, and which are there."""
+"""Positions (Å) in atom37 order, and the mask of known atoms."""
 THRESHOLDS: Final = (0.5, 1.0, 2.0, 4.0)
-"""Å."""
+"""Largest differences of a kept distance, Å."""
 CUTOFF: Final = 15.0
-"""Å."""
+"""Distances of the reference below this are judged, Å."""
 BACKBONE: Final = (N, CA, C, O)
-"""atom37 slots."""
+"""atom37 slots of the backbone."""
 ALL_BUT_OXT: Final = tuple(slot for name, slot in ATOM37_ORDER.items() if name != "OXT")
-"""atom37 slots; OXT is left out as OpenStructure does: only a chain's last residue has it."""
+"""atom37 slots without OXT, which only a chain's last residue has; OpenStructure omits it too."""
 _BLOCK: Final = 128
 """Rows of a table of distances: few, so that it stays in the processor's cache."""
 
@@ -58,8 +68,8 @@ class LDDT:
     """lDDT of a whole structure and of each residue, 0–1.
 
     Attributes:
-        score: Over all distances; NaN where the reference has none to judge by.
-        per_residue: Over the distances of each residue, NaN where it has none.
+        score: lDDT over all distances; NaN if the reference has none below 15 Å.
+        per_residue: lDDT over the distances of each residue; NaN for a residue without any.
     """
 
     score: float
@@ -71,11 +81,16 @@ def lddt(
     reference: Float[np.ndarray, "N 3"],
     known: Bool[np.ndarray, " N"] | None = None,
 ) -> LDDT:
-    """lDDT of one atom per residue, such as Cα.
+    """Return the lDDT of one atom per residue, such as Cα.
 
     Args:
-        model, reference: Å; every atom of the reference counts.
-        known: Which of them the model has. Default: all.
+        model, reference: Positions in Å; every atom of the reference counts.
+        known: Atoms that the model has. Default: all.
+
+    Example:
+        >>> line = np.arange(3.0)[:, None] * [3.8, 0, 0]
+        >>> lddt(line + [[0], [0], [1.5]], line).score  # 4, 2 and 2 of 4 thresholds
+        0.6666666666666666
     """
     num = len(reference)
     known = np.ones(num, bool) if known is None else known
@@ -87,7 +102,7 @@ def lddt(
 def summary(
     counts: Float[np.ndarray, "2 A"], residue: Int[np.ndarray, " A"], num_residues: int
 ) -> LDDT:
-    """lDDT from the counts of `kept_distances`; `residue` is the residue of each atom."""
+    """Return lDDT from the counts of `kept_distances`; `residue` is the residue of each atom."""
     kept = np.bincount(residue, counts[0], num_residues) / len(THRESHOLDS)
     total = np.bincount(residue, counts[1], num_residues)
     score = float(kept.sum() / total.sum()) if total.any() else float("nan")
@@ -101,13 +116,13 @@ def kept_distances(
     group: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
 ) -> Float[np.ndarray, "2 A G"]:
-    """How many thresholds the distances of each atom keep, and how many distances it has.
+    """Count for each atom the thresholds that its distances keep, and its distances.
 
     Args:
-        model, reference: Å.
-        known: Which atoms the model has.
+        model, reference: Positions, Å.
+        known: Atoms that the model has.
         group: A number for each atom; distances within a group are not judged.
-        sets: Sets of atoms; a distance counts in those that hold both its atoms.
+        sets: Sets of atoms; a distance counts in each set that contains both its atoms.
     """
     order = np.argsort(group, kind="stable")
     group, members = group[order], sets[order].astype(np.float32)
@@ -142,7 +157,7 @@ def kept_within_residues(
     residue: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
 ) -> Num[np.ndarray, "2 A G"]:
-    """As `kept_distances`, for the distances within residues, which lDDT does not judge.
+    """Count as `kept_distances` does, for the distances within residues that lDDT leaves out.
 
     Args:
         residue: The residue of each atom, ascending.
@@ -165,11 +180,12 @@ def kept_within_residues(
 
 
 def name_symmetric_atoms(model: Atoms, reference: Atoms, aatype: Int[np.ndarray, " N"]) -> Atoms:
-    """The model's atoms and mask with equivalent atoms of side chains named in its favour.
+    """Return the model with equivalent side-chain atoms named in its favour.
 
-    In Arg, Asp, Glu, Leu, Phe, Tyr and Val two atom names may be exchanged. The naming with the
-    higher lDDT to the unambiguous atoms of other residues is taken (Mariani 2013), the model's own
-    where both are equal.
+    In Arg, Asp, Glu, Leu, Phe, Tyr and Val two atom names may be exchanged. Each residue gets the
+    naming with the higher lDDT to the unambiguous atoms of other residues (Mariani 2013), or keeps
+    its own if both are equal. Ambiguous atoms are left out of this comparison because their own
+    names are not yet decided.
     """
     swap, own = _SWAP[aatype], np.arange(37)
     here, there = _terms(*model), _terms(*reference)
@@ -197,7 +213,7 @@ def name_symmetric_atoms(model: Atoms, reference: Atoms, aatype: Int[np.ndarray,
 def _terms(
     points: Float[np.ndarray, "*any 3"], there: Bool[np.ndarray, "*any"]
 ) -> Float[np.ndarray, "5 ..."]:
-    """x, y, z, x² + y² + z² and 1 of centred points; NaN for atoms that are not there."""
+    """Return x, y, z, x² + y² + z² and 1 of centred points; NaN for missing atoms."""
     center = points[there].mean(axis=0, dtype=np.float64) if there.any() else np.zeros(3)
     terms = np.full((5, *there.shape), np.nan)
     terms[:3, there] = (points[there] - center).T
@@ -209,7 +225,7 @@ def _terms(
 def _near(
     rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"]
 ) -> Int[np.ndarray, " M"]:
-    """The columns in the box around all rows, `CUTOFF` wider on each side."""
+    """Return the columns in the box around all rows, `CUTOFF` wider on each side."""
     low = np.fmin.reduce(rows[:3], axis=1)[:, None] - CUTOFF
     high = np.fmax.reduce(rows[:3], axis=1)[:, None] + CUTOFF
     inside = (columns[:3] >= low) & (columns[:3] <= high)
@@ -219,11 +235,11 @@ def _near(
 def _distances(
     rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"]
 ) -> Float[np.ndarray, "R K"]:
-    """|a − b|² = |a|² + |b|² − 2 a·b, a matrix product of the two atoms' terms."""
+    """Return |a − b| from |a|² + |b|² − 2 a·b, a matrix product of the two atoms' terms."""
     x, y, z, square, one = rows
     squared = np.stack([-2 * x, -2 * y, -2 * z, one, square], axis=1) @ columns
     distances = np.asarray(squared.astype(np.float32))
-    np.abs(distances, out=distances)  # of an atom and itself it may be a little below 0
+    np.abs(distances, out=distances)  # an atom's distance from itself may be a little below 0
     np.sqrt(distances, out=distances)
     return distances
 
@@ -233,7 +249,7 @@ def _kept(
     after: Float[np.ndarray, "R K"],
     judged: Bool[np.ndarray, "R K"],
 ) -> Int[np.ndarray, "R K"]:
-    """How many thresholds each judged distance keeps; a distance that is NaN keeps none."""
+    """Return how many thresholds each judged distance keeps; a NaN distance keeps none."""
     error = after - before
     np.abs(error, out=error)
     kept = np.zeros(error.shape, np.int8)

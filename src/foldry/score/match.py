@@ -1,4 +1,4 @@
-"""Which residue of a model is which residue of a reference."""
+"""Matching of a model's residues to the residues of a reference."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from foldry.structure import Structure
 
 @dataclass(frozen=True, eq=False)
 class Match(Content):
-    """Residues of two structures that belong together, and all that do not.
+    """Matched residues of two structures, and all residues without a partner.
 
     Residues are named chain.number.insertion code, e.g. `A.42.` or `A.42.B`.
 
     Attributes:
-        pairs: (model residue, reference residue), counted from 0.
-        chains: (model chain, reference chain), in the reference's order.
+        pairs: Pairs (model residue, reference residue), counted from 0.
+        chains: Pairs (model chain, reference chain), in the reference's order.
         unmatched_model_chains, unmatched_reference_chains: Chains without a partner.
         unmatched_model, unmatched_reference: Residues without a partner.
         mismatched: Partners of different amino acids, e.g. `A.ALA42-A.GLY42`, reference first.
-        scorer: DockQ of any two chains of the model, for `dockq`.
+        scorer: Scorer of any two chains of the model, for `dockq`.
     """
 
     pairs: Int[np.ndarray, "M 2"]
@@ -41,13 +41,20 @@ class Match(Content):
 
 
 def match_residues(model: Structure, reference: Structure, align: bool = False) -> Match:
-    """Matches chains by the best mapping (`map_chains`), and residues within matched chains.
+    """Match chains by the best mapping (`map_chains`), and residues within matched chains.
 
     Args:
-        align: By local sequence alignment; otherwise by residue number and insertion code.
+        align: Match residues by local sequence alignment instead of by number and insertion code.
 
     Raises:
-        InputError: No residue of the two belongs together.
+        InputError: No residue of the model has a partner.
+
+    Example:
+        >>> from foldry import read_structure
+        >>> crystal = read_structure("examples/kunitz/1adz.cif")
+        >>> match = match_residues(crystal.select(np.arange(60)), crystal)
+        >>> match.chains, match.unmatched_reference
+        ((('A', 'A'),), ('A.69.', 'A.70.', 'A.71.'))
     """
     chains, scorer = map_chains(model, reference, align)
     if not chains:
@@ -74,7 +81,7 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
 
 
 def residue_label(structure: Structure, index: int) -> str:
-    """The name of a residue: chain.number.insertion code."""
+    """Return the name of a residue: chain.number.insertion code."""
     chain, number = structure.chain_id[index], structure.residue_number[index]
     return f"{chain}.{number}.{structure.insertion_code[index]}"
 

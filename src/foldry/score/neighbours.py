@@ -1,4 +1,14 @@
-"""All pairs of points that are near each other, found through a grid of cells."""
+"""All pairs of points that are near each other, found with a grid of cells.
+
+Computing all distances takes time and memory with the square of the number of atoms. Points nearer
+than a cutoff lie in the same or in neighbouring cubes of that width, so only these are compared.
+
+The cubes are never stored. Each gets a key that counts along the last axis first, and the points
+are sorted by key. Three neighbouring cubes in a row have consecutive keys, so their points form one
+range of the sorted array. Each pair is found once, from its earlier point, whose later neighbours
+lie in five ranges instead of 13 cubes. Distant atoms would make the keys overflow, so most empty
+cubes between atoms are removed first.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +30,25 @@ def near_pairs(
     cutoff: float,
     group: Int[np.ndarray, " A"] | None = None,
 ) -> tuple[Int[np.ndarray, " P"], Int[np.ndarray, " P"], Float[np.ndarray, " P"]]:
-    """Pairs of points nearer than a cutoff: first index, second index, distance (first < second).
+    """Return the pairs of points nearer than a cutoff.
 
-    Points are sorted into cubes as wide as the cutoff, so that only those of neighbouring cubes are
-    measured: time and memory grow with the number of points and pairs.
+    Time and memory grow with the number of points and pairs.
 
     Args:
-        points: Å.
-        cutoff: Å.
+        points: Positions, Å.
+        cutoff: Distance, Å.
         group: A number for each point; if given, pairs within a group are left out.
+
+    Returns:
+        First index, second index (first < second) and distance (Å) of each pair.
 
     Raises:
         InputError: A coordinate is not a finite number, or the points lie on top of each other.
+
+    Example:
+        >>> first, second, distance = near_pairs(np.array([[0.0, 0, 0], [9, 0, 0], [0, 3, 0]]), 5)
+        >>> first, second, distance
+        (array([0]), array([2]), array([3.]))
     """
     points = np.asarray(points, np.float64)
     if not np.isfinite(points).all():
@@ -59,13 +76,13 @@ def near_pairs(
 def _candidates(
     points: Float[np.ndarray, "A 3"], cutoff: float
 ) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, "5 A"], Int[np.ndarray, "5 A"]]:
-    """An order of the points, and five ranges of it in which the later neighbours of each lie."""
+    """Return an order of the points, and for each point the five ranges of its later neighbours."""
     cells = np.stack([_compressed(np.floor(axis / cutoff)) for axis in points.T])
     _, height, depth = cells.max(axis=1, initial=0) + 2
     keys = (cells[0] * height + cells[1]) * depth + cells[2]
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
-    # Of the 27 cubes about a point those after its own, three in a row along the last axis.
+    # First range: the rest of the point's own cube and the next one. Then three cubes each.
     columns = np.array(
         [[0], [depth], [(height - 1) * depth], [height * depth], [height * depth + depth]]
     )
@@ -75,7 +92,7 @@ def _candidates(
 
 
 def _compressed(cells: Float[np.ndarray, " A"]) -> Int[np.ndarray, " A"]:
-    """Numbers from 1 on for cells along one axis; of any gap between two one empty cell is kept."""
+    """Number the cells along one axis from 1, keeping one empty cell of each gap."""
     values, inverse = np.unique(cells, return_inverse=True)
     return np.cumsum(np.minimum(np.diff(values, prepend=values[:1] - 1), 2)).astype(np.int64)[
         inverse
@@ -85,7 +102,7 @@ def _compressed(cells: Float[np.ndarray, " A"]) -> Int[np.ndarray, " A"]:
 def _expand(
     starts: Int[np.ndarray, "K A"], ends: Int[np.ndarray, "K A"]
 ) -> Iterator[Int[np.ndarray, "2 P"]]:
-    """The pairs (point, member of its range), in blocks of bounded size."""
+    """Yield the pairs (point, member of its range), in blocks of bounded size."""
     for begin, end in zip(starts, ends, strict=True):
         total = np.cumsum(end - begin)
         cuts = np.searchsorted(total, np.arange(_BLOCK, total[-1:].sum(), _BLOCK))

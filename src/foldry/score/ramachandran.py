@@ -1,9 +1,9 @@
-"""The Ramachandran plot: which backbone angles are favoured, allowed or outliers.
+"""The Ramachandran plot: favoured and allowed backbone angles, and outliers.
 
-The regions are read from ramachandran.txt, which `benchmarks/ramachandran.py` makes from chains of
-crystal structures at 2.0 Å or better and compares with MolProbity's (Lovell et al., Proteins 2003,
-50, 437; Williams et al., Protein Sci. 2018, 27, 293), whose idea and six classes of residues they
-follow. They are coarse, squares of 10°: for counting, not for refinement.
+The regions are read from ramachandran.txt. `benchmarks/ramachandran.py` makes this file from chains
+of crystal structures at 2.0 Å or better and compares it with MolProbity's regions (Lovell et al.,
+Proteins 2003, 50, 437; Williams et al., Protein Sci. 2018, 27, 293), which also provide the method
+and the six classes of residues. Squares of 10° are precise enough for counting, not for refinement.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from foldry.score.torsions import TorsionAngles
 UNKNOWN, OUTLIER, ALLOWED, FAVOURED = range(-1, 3)
 CLASSES: Final = ("general", "ile-val", "glycine", "pre-proline", "trans-proline", "cis-proline")
 STEP: Final = 10
-"""Degrees."""
+"""Width of a square, degrees."""
 SYMBOLS: Final = ".-#"
-"""Of outlier, allowed and favoured in the file; its lines go from psi 180° to −180°."""
+"""Symbols of outlier, allowed and favoured in the file, whose lines go from psi 180° to −180°."""
 
 _GLYCINE, _PROLINE, _ISOLEUCINE, _VALINE = (RESTYPE_ORDER[letter] for letter in "GPIV")
 
 
 def ramachandran(torsions: TorsionAngles, aatype: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """`FAVOURED`, `ALLOWED` or `OUTLIER` of each residue, `UNKNOWN` where it lacks phi or psi.
+    """Return `FAVOURED`, `ALLOWED` or `OUTLIER` for each residue, `UNKNOWN` without phi or psi.
 
     Args:
-        torsions: Of residues in the order of the chain.
+        torsions: Torsion angles of the residues, in the order of the chain.
         aatype: Amino-acid codes.
     """
     known = np.isfinite(torsions.phi) & np.isfinite(torsions.psi)
@@ -42,7 +42,7 @@ def ramachandran(torsions: TorsionAngles, aatype: Int[np.ndarray, " N"]) -> Int[
 
 
 def residue_class(torsions: TorsionAngles, aatype: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """The class of each residue, as its place in `CLASSES`."""
+    """Return the class of each residue, as an index of `CLASSES`."""
     proline = aatype == _PROLINE
     before_proline = np.append(proline[1:], False) & np.isfinite(torsions.psi)
     conditions = (
@@ -56,7 +56,7 @@ def residue_class(torsions: TorsionAngles, aatype: Int[np.ndarray, " N"]) -> Int
 
 
 def cell(angle: Float[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """The place of an angle (degrees) along an axis of the plot; 180° is −180°."""
+    """Return the cell of an angle (degrees) along an axis of the plot; 180° is −180°."""
     return np.floor((angle + 180) / STEP).astype(np.int64) % (360 // STEP)
 
 

@@ -1,8 +1,8 @@
-"""Whether a structure is chemically sound: bonds, angles, clashes, chirality, peptide planes.
+"""Stereochemistry of a structure: bonds, angles, clashes, chirality, peptide planes.
 
-Bonds, angles and clashes are those of Jumper 2021, SI 1.9.11, with Engh and Huber's ideals: what
-is more than 12 standard deviations off, or overlaps by more than 1.5 Å, is a violation. lDDT's
-stereochemistry check (Mariani et al., Bioinformatics 2013, 29, 2722) has the same limits.
+Bonds, angles and clashes follow Jumper 2021, SI 1.9.11, with Engh and Huber's ideal values: a
+deviation of more than 12 standard deviations, or an overlap of more than 1.5 Å, is a violation.
+lDDT's stereochemistry check (Mariani et al., Bioinformatics 2013, 29, 2722) has the same limits.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from foldry.score.torsions import TorsionAngles, bonded_to_next, structure_torsi
 from foldry.structure import Structure
 
 NUM_DEVIATIONS: Final = 12.0
-"""The standard deviations by which bonds and angles may be off."""
+"""Largest deviation of bonds and angles, in standard deviations."""
 OVERLAP: Final = 1.5
-"""Å by which the van der Waals spheres of atoms that are not bonded may overlap."""
+"""Largest overlap of the van der Waals spheres of atoms that are not bonded, Å."""
 BROKEN: Final = 3.80209737096 + 1.5
-"""Å. Cα of residues that follow each other and are farther apart are a break of the chain."""
+"""Largest distance between the Cα of consecutive residues of an unbroken chain, Å."""
 CIS: Final = 30.0
 TRANS: Final = 150.0
-"""Degrees. A peptide bond is cis where |omega| is below the one, trans where it is above the other,
-and else twisted (Williams et al., Protein Sci. 2018, 27, 293)."""
+"""A peptide bond is cis if |omega| is below `CIS`, trans if it is above `TRANS`, otherwise twisted;
+degrees (Williams et al., Protein Sci. 2018, 27, 293)."""
 
 _SULPHUR: Final = residues.ATOM37_ORDER["SG"]
 _CYSTEINE, _PROLINE = (residues.RESTYPE_ORDER[letter] for letter in "CP")
@@ -40,19 +40,19 @@ _BOND, _ANGLE, _CONTACT = range(3)
 
 @dataclass(frozen=True)
 class Violations:
-    """What is wrong with a structure; residues and atoms are those of the structure.
+    """Violations of a structure's stereochemistry.
 
     Attributes:
-        num_bonds, num_angles: Bond lengths and bond angles that are off. The angle of two bonds
-            in one residue is judged by the distance of their ends, an angle at the peptide bond by
-            its cosine.
-        num_clashes: Pairs of atoms that are not bonded and overlap too much.
+        num_bonds, num_angles: Numbers of wrong bond lengths and bond angles. An angle within one
+            residue is judged by the distance of its ends, an angle at the peptide bond by its
+            cosine.
+        num_clashes: Number of pairs of atoms that are not bonded and overlap too much.
         atoms: Atoms of any such bond, angle or clash.
         bonds, angles, clashes: Residues with such an atom.
-        chirality: Residues whose Cα is not that of an L-amino acid.
+        chirality: Residues whose Cα does not have the L configuration.
         cis: Residues other than proline after a cis peptide bond (|omega| < 30°).
         twisted: Residues after a peptide bond that is neither cis nor trans (|omega| 30–150°).
-        breaks: Residues whose Cα is more than 5.3 Å from that of the residue before.
+        breaks: Residues whose Cα is more than 5.3 Å from the Cα of the previous residue.
     """
 
     num_bonds: int
@@ -70,11 +70,11 @@ class Violations:
 
 @dataclass(frozen=True)
 class Excess:
-    """Groups of atoms and how far each is beyond its limit.
+    """Groups of atoms, and how far each group exceeds its limit.
 
     Attributes:
-        residue, slot: Of each atom; the slot is in atom37 order.
-        amount: Above 0; Å, but for the angles at a peptide bond, which are differences of cosines.
+        residue, slot: Residue and atom37 slot of each atom.
+        amount: Excess above 0: in Å, or a difference of cosines for angles at a peptide bond.
         kind: 0 for a bond, 1 for an angle, 2 for a clash.
     """
 
@@ -85,13 +85,19 @@ class Excess:
 
 
 def find_violations(structure: Structure, torsions: TorsionAngles | None = None) -> Violations:
-    """All violations of a structure.
+    """Find all violations of a structure.
 
     Args:
-        torsions: Its torsion angles, if known already.
+        structure: The structure.
+        torsions: Its torsion angles, if they are already known.
 
     Raises:
         InputError: A coordinate is not a finite number, or the atoms lie on top of each other.
+
+    Example:
+        >>> from foldry import read_structure
+        >>> find_violations(read_structure("examples/kunitz/1adz.cif")).num_bonds
+        0
     """
     atoms = np.zeros((3, len(structure), 37), bool)
     counts = np.zeros(3, np.int64)
@@ -121,9 +127,9 @@ def find_violations(structure: Structure, torsions: TorsionAngles | None = None)
 
 
 def keep_mask(structure: Structure, violations: Violations) -> Bool[np.ndarray, "N 37"]:
-    """The atoms that lDDT's stereochemistry check keeps.
+    """Return the atoms that lDDT's stereochemistry check keeps.
 
-    As in OpenStructure, a residue with a violation at N, CA, C or O is dropped whole, one with a
+    As in OpenStructure, a residue with a violation at N, CA, C or O loses all atoms, one with a
     violation elsewhere loses its side chain.
     """
     bad_backbone = (violations.atoms & _BACKBONE).any(axis=1, keepdims=True)
@@ -132,10 +138,10 @@ def keep_mask(structure: Structure, violations: Violations) -> Bool[np.ndarray, 
 
 
 def clashes_between_residues(structure: Structure) -> Excess:
-    """Overlaps of atoms of different residues beyond 1.5 Å.
+    """Find overlaps of more than 1.5 Å between atoms of different residues.
 
-    Left out are the C–N bond of residues that follow each other in the chain, and the SG of two
-    cysteines.
+    The C–N bond of consecutive residues and the SG atoms of two cysteines, which may be a disulfide
+    bond, are left out.
 
     Raises:
         InputError: As `find_violations`.
@@ -154,7 +160,7 @@ def clashes_between_residues(structure: Structure) -> Excess:
 
 
 def faults_within_residues(structure: Structure) -> Excess:
-    """Distances of two atoms of one residue that are out of their bounds."""
+    """Find distances between two atoms of one residue that exceed their bounds."""
     slots = residues.ATOM14_TO_ATOM37[structure.aatype]
     rows = np.arange(len(structure))[:, None]
     known = structure.atom_mask[rows, slots] & (residues.ATOM14_MASK[structure.aatype] > 0)
@@ -169,7 +175,7 @@ def faults_within_residues(structure: Structure) -> Excess:
 
 
 def faults_of_peptide_bonds(structure: Structure) -> tuple[Excess, Excess, Excess]:
-    """C–N bonds, CA–C–N angles and C–N–CA angles that are off."""
+    """Find wrong C–N bonds, CA–C–N angles and C–N–CA angles."""
     xyz, mask = structure.atom_positions.astype(np.float64), structure.atom_mask
     row = np.flatnonzero(bonded_to_next(structure) & mask[:-1, C] & mask[1:, N])
     ca, c, n, ca_after = xyz[row, CA], xyz[row, C], xyz[row + 1, N], xyz[row + 1, CA]
@@ -191,7 +197,7 @@ def _excess(
     amount: Float[np.ndarray, " M"],
     kind: int,
 ) -> Excess:
-    """What is above 0, of groups of atoms given as (residues after `row`, slot)."""
+    """Return the groups with an amount above 0; `atoms` are pairs (residues after `row`, slot)."""
     row, amount = row[amount > 0], amount[amount > 0]
     after, slots = np.array(atoms).T
     slot = np.tile(slots, (len(row), 1))
@@ -209,7 +215,7 @@ def _beyond(
 def _cosine(
     one: Float[np.ndarray, "M 3"], other: Float[np.ndarray, "M 3"]
 ) -> Float[np.ndarray, " M"]:
-    """Of the angle of two vectors; 0 if one has no length."""
+    """Return the cosine of the angle between two vectors; 0 if one has no length."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
     return np.asarray((one * other).sum(axis=1) / np.where(lengths > 0, lengths, 1))
 
@@ -229,7 +235,7 @@ def _is_broken_before(structure: Structure) -> Bool[np.ndarray, " N"]:
 
 
 def _pair_tables() -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-    """Bounds and kind of each pair of a residue's atoms, by code."""
+    """Return the bounds and the kind of each pair of a residue's atoms, by amino-acid code."""
     kind = np.full((21, 14, 14), _CONTACT)
     for code in range(residues.UNKNOWN):
         names = residues.ATOM14[code]

@@ -1,4 +1,4 @@
-"""The rigid motion that lays one set of points on another (Kabsch 1976), and RMSD.
+"""Least-squares superposition of two sets of points (Kabsch 1976), and RMSD.
 
 Axes: `...` any batch, N points.
 """
@@ -20,25 +20,31 @@ _ROUNDS_95: Final = 5
 
 @dataclass(frozen=True, eq=False)
 class Superposition(Content):
-    """A rotation and a translation in Å: `x → rotation · x + translation`."""
+    """A rotation and a translation (Å): `x → rotation · x + translation`."""
 
     rotation: Float[np.ndarray, "*batch 3 3"]
     translation: Float[np.ndarray, "*batch 3"]
 
     def apply(self, points: Float[np.ndarray, "*batch N 3"]) -> Float[np.ndarray, "*batch N 3"]:
-        """The moved points, Å."""
+        """Return the moved points, Å."""
         return np.asarray(points @ self.rotation.mT + self.translation[..., None, :])
 
 
 def superpose(
     mobile: Float[np.ndarray, "*batch N 3"], target: Float[np.ndarray, "*batch N 3"]
 ) -> Superposition:
-    """The motion of `mobile` with the least RMSD from `target`, never a reflection.
+    """Return the motion of `mobile` with the lowest RMSD to `target`, never a reflection.
 
-    Where several motions are equally good (points on a line, a single point), one of them.
+    If several motions are equally good (points on a line, a single point), one of them is returned.
 
     Args:
-        mobile, target: Å; point n of one belongs to point n of the other.
+        mobile, target: Positions in Å; point n of both is the same point.
+
+    Example:
+        >>> corner = np.array([[0.0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]])
+        >>> motion = superpose(corner[:, [1, 2, 0]] + 7, corner)
+        >>> np.allclose(motion.apply(corner[:, [1, 2, 0]] + 7), corner)
+        True
     """
     mobile, target = np.asarray(mobile, np.float64), np.asarray(target, np.float64)
     weight = 1 / mobile.shape[-2]
@@ -52,7 +58,12 @@ def superpose(
 
 
 def rmsd(model: Float[np.ndarray, "N 3"], reference: Float[np.ndarray, "N 3"]) -> float:
-    """Root-mean-square distance of points in Å, without superposing them (`superpose`)."""
+    """Return the root-mean-square distance of points in Å, without superposing them.
+
+    Example:
+        >>> rmsd(np.array([[0.0, 0, 0], [1, 0, 0]]), np.array([[0.0, 0, 3], [1, 0, 3]]))
+        3.0
+    """
     squared = ((np.asarray(model, np.float64) - reference) ** 2).sum(axis=-1)
     return float(np.sqrt(squared.mean()))
 
@@ -60,10 +71,10 @@ def rmsd(model: Float[np.ndarray, "N 3"], reference: Float[np.ndarray, "N 3"]) -
 def rmsd_95(
     model: Float[np.ndarray, "N 3"], reference: Float[np.ndarray, "N 3"]
 ) -> tuple[float, Superposition]:
-    """RMSD in Å of the 95% of points that fit best, and the motion of the model that gives it.
+    """Return the RMSD in Å of the 95% of points that fit best, and the model's motion.
 
-    Jumper et al. (Nature 2021, 596, 583; "r.m.s.d.95"): superpose the chosen points, at first all,
-    and choose the nearest 95%, rounded up; five times.
+    As in Jumper et al. (Nature 2021, 596, 583; "r.m.s.d.95"), the selected points, at first all,
+    are superposed and the nearest 95%, rounded up, are selected; five times.
     """
     kept = -(-len(reference) * 95 // 100)
     chosen = np.arange(len(reference))
@@ -78,17 +89,18 @@ def rmsd_95(
 def nearest_rotation(
     covariance: Float[np.ndarray, "*batch 3 3"],
 ) -> Float[np.ndarray, "*batch 3 3"]:
-    """The rotation R that maximises tr(Rᵀ A) for each matrix A.
+    """Return the rotation R that maximises tr(Rᵀ A) for each matrix A.
 
-    With A = U diag(s₁, s₂, s₃) Vᵀ, U and V rotations and s₃ signed, R = U Vᵀ. It has a closed form
-    in the invariants i₁ = s₁ + s₂ + s₃, i₂ = s₁s₂ + s₂s₃ + s₃s₁ and i₃ = det A:
+    With A = U diag(s₁, s₂, s₃) Vᵀ, U and V rotations and s₃ signed, R = U Vᵀ. NumPy's singular
+    value decomposition of many small matrices is slow, but R has a closed form in the invariants
+    i₁ = s₁ + s₂ + s₃, i₂ = s₁s₂ + s₂s₃ + s₃s₁ and i₃ = det A:
 
         R = ((i₁² − i₂) A + i₁ cof A − A Aᵀ A) / (i₁ i₂ − i₃),
 
-    where i₁ is the largest root of Theobald's quartic (Acta Cryst. 2005, A61, 478). The few
-    matrices near a singularity of it go through the singular value decomposition.
+    where i₁ is the largest root of Theobald's quartic (Acta Cryst. 2005, A61, 478). Only the few
+    matrices for which the divisor is nearly 0 go through the singular value decomposition.
     """
-    # The batch is the last axis in here: NumPy is slow at many small matrices.
+    # The batch is the last axis here: NumPy is slow for many small matrices.
     a = np.moveaxis(covariance, (-2, -1), (0, 1)).copy()
     size = np.sqrt((a * a).sum(axis=(0, 1)))
     a /= np.where(size > 0, size, 1)
@@ -97,9 +109,9 @@ def nearest_rotation(
     det = (a[0] * cofactor[0]).sum(axis=0)
     minors = (cofactor * cofactor).sum(axis=(0, 1))
     i1 = np.sqrt(3.0)
-    for _ in range(2):  # i₂² = |cof A|² + 2 i₁ i₃ leads to a start above every root …
+    for _ in range(2):  # i₂² = |cof A|² + 2 i₁ i₃ gives a start above every root, …
         i1 = np.sqrt(1 + 2 * np.sqrt(np.maximum(minors + 2 * i1 * det, 0)))
-    for _ in range(_NEWTON_STEPS):  # … whence Newton only descends
+    for _ in range(_NEWTON_STEPS):  # … from which Newton's method descends to the largest
         square = i1 * i1
         slope = 4 * i1 * (square - 1) - 8 * det
         value = square * (square - 2) - 8 * det * i1 + (1 - 4 * minors)

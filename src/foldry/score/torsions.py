@@ -1,4 +1,4 @@
-"""Torsion angles of a structure, its Ramachandran plot, and how well two structures agree."""
+"""Torsion angles of a structure, and their agreement between two structures."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from foldry.residues import CA, CHI_PI_PERIODIC, C, N
 from foldry.structure import Structure
 
 _NO_BOND: Final = 2.0
-"""Å. Beyond it a C and the next N whose residue numbers do not follow are not bonded."""
+"""Largest distance in Å of a bonded C and N whose residue numbers are not consecutive."""
 _SAME_ROTAMER: Final = 40.0
 _SAME_BACKBONE: Final = 30.0
 
 
 @dataclass(frozen=True)
 class TorsionAngles:
-    """Torsion angles in degrees, from −180 to 180; NaN where an atom or a neighbour is missing.
+    """Torsion angles in degrees, from −180 to 180; NaN if an atom or a neighbour is missing.
 
     Attributes:
         omega: CA–C–N–CA of the peptide bond before the residue.
-        phi: C–N–CA–C, from the residue before.
-        psi: N–CA–C–N, to the residue after.
+        phi: C–N–CA–C, beginning in the previous residue.
+        psi: N–CA–C–N, ending in the next residue.
         chi: chi1–chi4.
     """
 
@@ -36,10 +36,11 @@ class TorsionAngles:
 
 
 def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " links"]:
-    """Whether residue n + 1 follows residue n in its chain.
+    """Return whether residue n + 1 follows residue n in its chain.
 
-    It does if its number is the same (with another insertion code) or one higher, however far
-    away it is, or if C and N are nearer than 2 Å, whatever the numbers.
+    Residues of one chain are consecutive if the number stays the same (with another insertion code)
+    or rises by one, whatever their distance, or if C and N are nearer than 2 Å, whatever the
+    numbers.
     """
     step = np.diff(structure.residue_number)
     atoms, mask = structure.atom_positions, structure.atom_mask
@@ -50,7 +51,13 @@ def bonded_to_next(structure: Structure) -> Bool[np.ndarray, " links"]:
 
 
 def structure_torsions(structure: Structure) -> TorsionAngles:
-    """All torsion angles (IUPAC–IUB 1970) of a structure."""
+    """Return all torsion angles (IUPAC–IUB 1970) of a structure.
+
+    Example:
+        >>> from foldry import read_structure
+        >>> structure_torsions(read_structure("examples/kunitz/1adz.cif")).psi[1:3].round(1)
+        array([149.5, 106.6])
+    """
     xyz = structure.atom_positions.astype(np.float64)
     mask = structure.atom_mask
     found = torsion_angles(structure.aatype, xyz, mask)
@@ -73,10 +80,10 @@ def _degrees(sin_cos: Float[np.ndarray, "*dims 2"]) -> Float[np.ndarray, "*dims"
 
 @dataclass(frozen=True)
 class TorsionAgreement:
-    """How well the torsion angles of a model agree with those of a reference.
+    """Agreement of a model's torsion angles with those of a reference.
 
-    Shares (0–1) of the residues where the reference has the angles; where the model lacks them, it
-    is wrong. NaN where the reference has none.
+    Shares (0–1) of the residues whose angles the reference has. Angles that the model lacks count
+    as wrong. NaN if the reference has none.
 
     Attributes:
         chi1: Share with chi1 within 40°.
@@ -95,14 +102,15 @@ def torsion_agreement(
     pairs: Int[np.ndarray, "M 2"],
     aatype: Int[np.ndarray, " N"],
 ) -> TorsionAgreement:
-    """Agreement of the torsion angles of residues that belong together.
+    """Return the agreement of the torsion angles of matched residues.
 
     Two rotamers are the same if their angles differ by at most 40° (Krivov et al., Proteins 2009,
-    77, 778). Where half a turn gives the same side chain, as for chi2 of Asp, Phe and Tyr, the
-    nearer of the two counts.
+    77, 778). If half a turn gives the same side chain, as for chi2 of Asp, Phe and Tyr, the nearer
+    of both angles counts.
 
     Args:
-        pairs: (model residue, reference residue).
+        model, reference: Torsion angles of the two structures.
+        pairs: Pairs (model residue, reference residue).
         aatype: Amino-acid codes of the reference.
     """
     here, there = pairs.T
@@ -118,7 +126,7 @@ def torsion_agreement(
         judged = right[known[:, judged_by].all(axis=1)][:, angles]
         return float(np.mean(judged.all(axis=1))) if len(judged) else float("nan")
 
-    # A reference without N has chi2 and no chi1: its residue counts as wrong in chi1_2.
+    # A residue without N has chi2 but no chi1: it counts as wrong in chi1_2.
     return TorsionAgreement(
         chi1=share([0], [0]), chi1_2=share([1], [0, 1]), phi_psi=share([4, 5], [4, 5])
     )
@@ -127,5 +135,10 @@ def torsion_agreement(
 def angle_difference(
     one: Float[np.ndarray, "*dims"], other: Float[np.ndarray, "*dims"]
 ) -> Float[np.ndarray, "*dims"]:
-    """The angle between two directions given in degrees, 0–180."""
+    """Return the angle between two directions, all in degrees; 0–180.
+
+    Example:
+        >>> float(angle_difference(np.array(175.0), np.array(-175.0)))
+        10.0
+    """
     return np.asarray(np.abs((one - other + 180) % 360 - 180))
