@@ -1,4 +1,4 @@
-"""The configuration of a network from the description that the official program uses."""
+"""Foldry's configuration of a network from the official program's configuration."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from foldry.model.config import HeadsConfig, ModelConfig, StackConfig, TemplateC
 def config_from_official(
     name: str, model: Mapping[str, Any], features: FeatureConfig | None = None
 ) -> ModelConfig:
-    """The configuration of a network described as the official program does.
+    """Return the configuration of a network from the official program's.
 
     Args:
-        name: The official model's name.
+        name: Name of the official network.
         model: The `model` half of the official configuration.
-        features: How its features are drawn; None takes it from `model`, where multimers have it.
+        features: How its features are drawn; None reads it from `model`, for multimer networks.
 
     Raises:
-        ValueError: The description asks for something this network does not have.
+        ValueError: The official configuration needs something that Foldry does not have.
     """
     base = preset(name)
     trunk, heads = model["embeddings_and_evoformer"], model["heads"]
@@ -77,7 +77,7 @@ def config_from_official(
 def _features(base: FeatureConfig, model: Mapping[str, Any]) -> FeatureConfig:
     trunk = model["embeddings_and_evoformer"]
     if "num_msa" not in trunk:
-        raise ValueError("the description does not say how features are drawn: give them")
+        raise ValueError("the official configuration has no features: pass `features`")
     masking = trunk["masked_msa"]
     return replace(
         base,
@@ -120,7 +120,7 @@ def _template(base: TemplateConfig | None, template: Mapping[str, Any]) -> Templ
     base = base or TemplateConfig()
     stack = template["template_pair_stack"]
     attention = stack["triangle_attention_starting_node"]
-    # The multimer's description has one width for all.
+    # The configuration of multimer networks has one number of channels for all.
     c_template = template.get("num_channels")
     base = replace(
         base,
@@ -147,7 +147,7 @@ def _template(base: TemplateConfig | None, template: Mapping[str, Any]) -> Templ
 
 
 def _heads(base: HeadsConfig, heads: Mapping[str, Any]) -> HeadsConfig:
-    # The official program leaves out heads of weight 0.
+    # The official program has no heads of weight 0.
     pae = heads.get("predicted_aligned_error")
     pae = pae if pae is not None and pae["weight"] > 0 else None
     config = replace(

@@ -1,4 +1,4 @@
-"""The recorded official cases: reading them, running them, recording our own numbers."""
+"""The recorded official cases: reading and running them, and recording Foldry's own numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from foldry.weights.official import from_official
 from tests.model.official_config import config_from_official
 
 FED = ("index_order", "msa", "bert_mask")
-"""What was drawn in each pass of a complex; all else of an alignment follows from it."""
+"""The random draws in each pass of a complex, which determine all features of its alignment."""
 TORSIONS = {
     "torsion_angles_sin_cos": "torsion_sin_cos",
     "alt_torsion_angles_sin_cos": "torsion_alt_sin_cos",
@@ -45,13 +45,13 @@ PAIR_MODULES = (
 
 
 def cases(root: Path) -> list[Path]:
-    """Folders of the layout of `model/`, in `root/model` or in `root` itself."""
+    """Return the folders of cases in `root/model`, or in `root` itself."""
     model = root / "model" if (root / "model").is_dir() else root
     return sorted(path.parent for path in model.glob("*/config.json"))
 
 
 def arrays(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file; none where there is no such file."""
+    """Return all arrays of a file, or none if it does not exist."""
     if not path.is_file():
         return {}
     with np.load(path, allow_pickle=False) as file:
@@ -75,19 +75,19 @@ class Case:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the trunk runs in."""
+        """The precision of the embedders and the Evoformer."""
         half = self.config["model_config"]["global_config"].get("bfloat16", False)
         return torch.bfloat16 if half else torch.float32
 
     @property
     def needed(self) -> tuple[Path, ...]:
-        """The files without which the case cannot be run."""
+        """The files that running the case needs."""
         fed = ("inputs.npz", "intermediates.npz") if self.is_multimer else ("inputs.npz",)
         return (self.folder / self.config["params"], *(self.folder / name for name in fed))
 
     @property
     def residues(self) -> np.ndarray:
-        """Whether each residue is one, not padding."""
+        """Whether each position is a residue, not padding."""
         mask = arrays(self.folder / "inputs.npz")["seq_mask"]
         return (mask if self.is_multimer else mask[0]) == 1
 
@@ -109,11 +109,11 @@ class Case:
         return model.eval()
 
     def inputs(self, torsions: dict[str, np.ndarray]) -> tuple[Inputs, Callable[[int], list]]:
-        """The network's inputs, and the draws of each pass.
+        """Return the network's inputs, and a function that returns the draws of a pass.
 
         Args:
-            torsions: Template torsions to feed in place of ours (the recorded ones hold rounding
-                noise where an angle is undefined); empty for none.
+            torsions: Template torsions to use in place of Foldry's, because the recorded ones hold
+                rounding noise where an angle is undefined; empty for none.
         """
         if self.is_multimer:
             features = self.features()
@@ -158,7 +158,7 @@ class Case:
         return inputs, draw
 
     def features(self) -> Features:
-        """A complex as our features have it; the alignment without the rows that pad it."""
+        """Return a complex as Foldry's features, its alignment without padding rows."""
         fed = arrays(self.folder / "inputs.npz")
         rows = fed["msa_mask"].any(axis=1)
         return Features(
@@ -179,7 +179,7 @@ class Case:
         )
 
     def multimer_draw(self, features: Features, call: int) -> MSADraw:
-        """Our features of the rows that were drawn and of the letters that were masked."""
+        """Return Foldry's features of the recorded draw of rows and masked letters."""
         recorded = arrays(self.folder / "intermediates.npz")
         order, msa, mask = (recorded[f"c{call}/msa/{name}"] for name in FED)
         order = order[order < len(features.msa)]  # padding is last, before and after the draw
@@ -201,7 +201,7 @@ class Case:
 
 
 def padded(draw: MSADraw, config: FeatureConfig) -> MSADraw:
-    """As many rows as the network reads at most, the last ones masked, of code 0 and no profile."""
+    """Return the draw padded to the most rows that the network reads, as the official program."""
     rows = {name: config.num_extra_msa for name in vars(draw) if name.startswith("extra")}
     arrays = {
         name: np.pad(
@@ -215,7 +215,7 @@ def padded(draw: MSADraw, config: FeatureConfig) -> MSADraw:
 
 
 class Recorder:
-    """Our numbers under the names of the recorded ones, by forward hooks."""
+    """Foldry's numbers under the names of the recorded ones, by forward hooks."""
 
     def __init__(self, model: AlphaFold) -> None:
         self.model = model
@@ -258,7 +258,7 @@ class Recorder:
             self.attach_residual(f"{scope}/{official}", module)
 
     def attach_residual(self, name: str, module: nn.Module) -> None:
-        """The stream after a module: what it read plus what it gave (first call of each name)."""
+        """Record a module's input plus its update, in the first call of each name."""
 
         def hook(_module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
             key = f"c{self.call}/sub/{name}/b0"
@@ -328,7 +328,7 @@ class Recorder:
 
 
 def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Our intermediates, and our outputs after `outputs/`, under the recorded names."""
+    """Return Foldry's intermediates, and its outputs after `outputs/`, under the recorded names."""
     model = case.model()
     recorder = Recorder(model)
     recorder.attach()
@@ -389,7 +389,7 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def drawn_features(case: Case, features: Features, call: int) -> dict[str, np.ndarray]:
-    """The alignment's features of one call of the Evoformer, under the recorded names."""
+    """Return the alignment's features in one call of the Evoformer, under the recorded names."""
     fed = arrays(case.folder / "inputs.npz")
     recorded = arrays(case.folder / "intermediates.npz")
     base = f"c{call}/msa"
@@ -418,7 +418,7 @@ def drawn_features(case: Case, features: Features, call: int) -> dict[str, np.nd
 
 
 def limit(name: str, dtype: torch.dtype) -> float:
-    """The stated relative tolerance of a recorded array, by what it is."""
+    """Return the relative tolerance of a recorded array."""
     if dtype == torch.bfloat16:
         return 8e-2 if "/metrics/" in name else 5e-2
     cycle = re.match(r"[cr](\d+)/", name)
@@ -430,7 +430,7 @@ def limit(name: str, dtype: torch.dtype) -> float:
 
 
 def relative_error(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """How much of the allowance of ‖ours − theirs‖ ≤ r‖theirs‖ + 1e-6 is r."""
+    """Return the smallest r for which ‖ours − theirs‖ ≤ r ‖theirs‖ + 1e-6."""
     difference = np.linalg.norm((ours - theirs).astype(np.float64))
     norm = np.linalg.norm(theirs.astype(np.float64))
     return float(max(difference - 1e-6, 0) / max(norm, 1e-30))

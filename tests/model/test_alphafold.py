@@ -1,4 +1,4 @@
-"""The whole network: pieces, padding and dtype change nothing but rounding."""
+"""The whole network: chunks, padding and dtype change nothing except for rounding."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def assert_same(ours: Pass, theirs: Pass) -> None:
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 7, 18])
-def test_pieces_change_nothing(
+def test_chunks_change_nothing(
     fed: tuple[Inputs, MSAInputs], chunk_size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = two_passes(network(Runtime(chunk_size=1000)), *fed)
@@ -94,7 +94,7 @@ def test_pieces_change_nothing(
 
 
 def test_masked_rows_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
-    """The official program pads alignments with masked rows, which we leave out."""
+    """The official program pads alignments with masked rows; Foldry does not."""
     inputs, draw = fed
 
     def padded(array: torch.Tensor) -> torch.Tensor:
@@ -105,7 +105,32 @@ def test_masked_rows_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
     assert_same(two_passes(model, inputs, longer), two_passes(model, inputs, draw))
 
 
-def test_no_extra_rows_are_masked_extra_rows(fed: tuple[Inputs, MSAInputs]) -> None:
+def longer(array: torch.Tensor) -> torch.Tensor:
+    """Return the array with four residues of zeros at the end of every axis of residues."""
+    for axis, size in enumerate(array.shape):
+        if size == LENGTH:
+            shape = [4 if each == axis else array.shape[each] for each in range(array.dim())]
+            array = torch.cat([array, array.new_zeros(shape)], dim=axis)
+    return array
+
+
+def test_padding_residues_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
+    inputs, draw = fed
+    arrays = {name: array for name, array in vars(inputs).items() if array is not None}
+    templates = vars(arrays.pop("templates"))
+    padded = Inputs(
+        **{name: longer(array) for name, array in arrays.items()},
+        templates=TemplateInputs(**{name: longer(array) for name, array in templates.items()}),
+    )
+    padded_draw = MSAInputs(**{name: longer(array) for name, array in vars(draw).items()})
+    model = network(Runtime())
+    plain, other = two_passes(model, inputs, draw), two_passes(model, padded, padded_draw)
+    pair = other.representations.pair[:, :LENGTH, :LENGTH]
+    torch.testing.assert_close(pair, plain.representations.pair, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(other.atom37[:, :LENGTH], plain.atom37, rtol=0, atol=1e-3)
+
+
+def test_absent_extra_rows_equal_masked_extra_rows(fed: tuple[Inputs, MSAInputs]) -> None:
     inputs, draw = fed
     extra = {name: array for name, array in vars(draw).items() if name.startswith("extra")}
     none = replace(draw, **{name: array[:, :0] for name, array in extra.items()})
@@ -114,7 +139,7 @@ def test_no_extra_rows_are_masked_extra_rows(fed: tuple[Inputs, MSAInputs]) -> N
     assert_same(two_passes(model, inputs, none), two_passes(model, inputs, masked))
 
 
-def test_bfloat16_is_the_trunk_alone(fed: tuple[Inputs, MSAInputs]) -> None:
+def test_only_embedders_and_evoformer_run_in_bfloat16(fed: tuple[Inputs, MSAInputs]) -> None:
     exact = two_passes(network(Runtime()), *fed)
     model = network(Runtime(dtype=torch.bfloat16))
     rough = two_passes(model, *fed)
@@ -128,8 +153,8 @@ def test_bfloat16_is_the_trunk_alone(fed: tuple[Inputs, MSAInputs]) -> None:
     assert (rough.representations.pair - true).norm() < 0.05 * true.norm()
 
 
-def test_chains_have_no_order_and_no_offset() -> None:
-    """Another order of different chains, or residue numbers of one moved, change nothing."""
+def test_order_and_numbering_of_chains_change_nothing() -> None:
+    """Two different chains in the other order, or one with shifted residue numbers."""
     config = tiny("model_1_multimer_v3")
     chains = (Chain(("A",), "MKTAYIAKQR"), Chain(("B",), "GSHEDLLNWC"))
     features = make_features(Query("q", chains), config.features, 0)

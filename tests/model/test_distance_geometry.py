@@ -1,4 +1,4 @@
-"""From distances to frames: exact distances give the structure back, hand included."""
+"""Frames from distances: exact distances restore the structure, handedness included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import StructureConfig, mini
+from foldry.model.config import MODELS, mini, preset
 from foldry.model.distance_geometry import (
     frames_along,
     frames_from_distogram,
@@ -35,7 +35,7 @@ def pseudo_beta(path: str) -> torch.Tensor:
 
 
 def sure(points: torch.Tensor) -> torch.Tensor:
-    """Distogram logits that are certain of every distance."""
+    """Return distogram logits that are certain of every distance."""
     breaks = torch.linspace(FIRST, LAST, 63)
     return (
         30
@@ -51,8 +51,8 @@ def misfit(found: torch.Tensor, true: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("path", ["kunitz/1adz.cif", "trypsin/1trn.cif"])
-def test_a_certain_distogram_gives_the_structure_back(path: str) -> None:
-    """But for distances above 21.7 Å, which are not in it."""
+def test_a_certain_distogram_restores_the_structure(path: str) -> None:
+    """Not exactly, because a distogram has no distances above 21.7 Å."""
     points = pseudo_beta(path)
     frames = frames_from_distogram(sure(points)[None], torch.ones(1, len(points)), FIRST, LAST)
     found = frames.translation
@@ -81,7 +81,7 @@ def test_padding_changes_nothing() -> None:
     mask[:, length:] = 0
     longer = frames_from_distogram(padded, mask, FIRST, LAST)
     assert misfit(longer.translation[0, :length], alone.translation[0]) < 1e-2
-    # Seen from their own frames, the other residues lie alike: the ends' frames are right too.
+    # Local coordinates of the other residues are equal, so the frames of the ends are right too.
     for index in (0, 5, length - 1):
         seen = [
             frames[:, index].unsqueeze(-1).invert_apply(frames.translation[:, :length])
@@ -90,14 +90,14 @@ def test_padding_changes_nothing() -> None:
         assert torch.allclose(*seen, atol=0.1)
 
 
-def test_both_mirror_images_end_in_the_same_hand() -> None:
+def test_both_mirror_images_become_the_same_structure() -> None:
     points = pseudo_beta("trypsin/1trn.cif")[None]
     mask = torch.ones(points.shape[:2])
     assert torch.equal(right_handed(points, mask), points)
     assert torch.equal(right_handed(-points, mask), points)
 
 
-def test_an_unsure_distance_weighs_little() -> None:
+def test_an_uncertain_distance_has_a_low_weight() -> None:
     logits = torch.zeros(1, 2, 2, 64)
     logits[0, 0, 0, 10] = 30.0
     logits[0, 1, 1, 63] = 30.0
@@ -118,13 +118,13 @@ def test_the_shortest_chains_have_finite_frames(length: int) -> None:
     assert torch.isfinite(frames.rotation).all()
 
 
-def test_logits_that_are_not_numbers_do_not_stop_the_program() -> None:
+def test_nan_logits_raise_no_error() -> None:
     logits = torch.full((1, 6, 6, 64), torch.nan)
     frames = frames_from_distogram(logits, torch.ones(1, 6), FIRST, LAST)
     assert frames.translation.shape == (1, 6, 3)
 
 
-def test_frames_look_along_the_chain() -> None:
+def test_the_x_axis_of_a_frame_points_to_the_next_residue() -> None:
     straight = torch.tensor([[[0.0, 0, 0], [3.8, 0, 0], [3.8, 3.8, 0]]])
     frames = frames_along(straight, torch.ones(1, 3))
     assert torch.allclose(frames.rotation[0, 1, :, 0], torch.tensor([0.0, 1, 0]), atol=1e-4)
@@ -132,7 +132,7 @@ def test_frames_look_along_the_chain() -> None:
 
 
 def test_only_mini_starts_from_the_distogram() -> None:
-    assert StructureConfig().initial_frames == "origin"
+    assert {preset(name).structure.initial_frames for name in MODELS} == {"origin"}
     config = mini()
     for place in ("origin", "distogram"):
         structure = replace(config.structure, initial_frames=place)

@@ -1,4 +1,4 @@
-"""Embedders: relative positions by their definition, templates of single chains."""
+"""Embedders: relative positions by their definition, templates, statistics of an alignment."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from foldry.model.embedders import (
     InputEmbedder,
     SummedLinear,
     TemplateEmbedder,
+    TemplateTorsionEmbedder,
+    distance_bins,
+    pseudo_beta,
 )
 from foldry.model.inputs import Inputs, TemplateInputs, stack_templates
 from foldry.model.runtime import Runtime
+from foldry.residues import CA, CB, RESTYPES
 
 MULTIMER = preset("model_1_multimer_v3")
 
 
 def complex_inputs(rng: np.random.Generator, length: int) -> Inputs:
-    """Residues of random chains; long gaps are in their numbers."""
+    """Return residues of random chains, with long gaps in their numbering."""
 
     def drawn(low: int, high: int) -> torch.Tensor:
         return torch.from_numpy(rng.integers(low, high, (1, length)))
@@ -46,7 +50,7 @@ def complex_inputs(rng: np.random.Generator, length: int) -> Inputs:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_relative_positions_by_their_definition(seed: int) -> None:
-    """Evans 2021, section 2.1, one pair at a time."""
+    """Evans 2021, relative positional encoding, one pair at a time."""
     torch.manual_seed(seed)
     inputs = complex_inputs(np.random.default_rng(seed), 6)
     embedder = InputEmbedder(MULTIMER)
@@ -67,7 +71,7 @@ def test_relative_positions_by_their_definition(seed: int) -> None:
             torch.testing.assert_close(ours[i, j], theirs, rtol=0, atol=1e-6)
 
 
-def test_single_chains_see_offsets_alone() -> None:
+def test_networks_of_single_chains_read_residue_offsets_only() -> None:
     embedder = InputEmbedder(preset("model_1"))
     inputs = complex_inputs(np.random.default_rng(0), 6)
     ours = embedder.relative_positions(inputs)[0]
@@ -76,7 +80,7 @@ def test_single_chains_see_offsets_alone() -> None:
     torch.testing.assert_close(ours, embedder.relative_position(one_hot), rtol=0, atol=1e-6)
 
 
-def test_summed_linear_maps_are_their_sum() -> None:
+def test_summed_linear_is_the_sum_of_its_maps() -> None:
     torch.manual_seed(0)
     linear = SummedLinear((3, 1, 2), 4)
     for parameter in linear.parameters():
@@ -88,14 +92,14 @@ def test_summed_linear_maps_are_their_sum() -> None:
 
 @pytest.fixture(scope="module")
 def template() -> TemplateInputs:
-    """One template of seven residues that have all atoms."""
+    """One template of seven residues with all atoms."""
     rng = np.random.default_rng(0)
     atoms = (5 * rng.normal(size=(1, 7, 37, 3))).astype(np.float32)
     mask = np.ones((1, 7, 37), np.float32)
     return stack_templates([template_features_of_atoms(rng.integers(0, 20, (1, 7)), atoms, mask)])
 
 
-def test_a_template_says_nothing_of_two_chains(template: TemplateInputs) -> None:
+def test_a_template_has_no_geometry_between_chains(template: TemplateInputs) -> None:
     config = MULTIMER.template
     assert config is not None
     embedder = TemplateEmbedder(config, 16, Runtime())
@@ -143,7 +147,44 @@ def test_the_mean_counts_templates_without_atoms(template: TemplateInputs) -> No
     assert (alone - padded).abs().max() > 1e-3
 
 
-def test_what_the_whole_alignment_says_starts_at_nothing_and_can_be_learnt() -> None:
+def test_absent_templates_have_no_effect(template: TemplateInputs) -> None:
+    """The softmax over no templates is not 0, so the update must be."""
+    torch.manual_seed(0)
+    embedder = TemplateEmbedder(TemplateConfig(c_template=8, c_attention=8), 16, Runtime()).eval()
+    for parameter in embedder.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape)
+    same_chain = torch.ones(1, 7, 7, dtype=torch.bool)
+    arguments = (torch.randn(1, 7, 7, 16), torch.ones(1, 7, 7))
+    with torch.no_grad():
+        absent = replace(template, mask=torch.zeros_like(template.mask))
+        assert not embedder(*arguments, absent, same_chain).any()
+        assert embedder(*arguments, template, same_chain).any()
+
+
+@pytest.mark.parametrize(("chi_only", "deciding"), [(False, 2), (True, 3)])
+def test_psi_or_chi1_decides_which_residues_have_torsions(
+    template: TemplateInputs, chi_only: bool, deciding: int
+) -> None:
+    embedder = TemplateTorsionEmbedder(TemplateConfig(chi_only=chi_only), 8)
+    mask = torch.from_numpy(np.random.default_rng(0).integers(0, 2, (1, 1, 7, 7))).float()
+    rows, takes_part = embedder(replace(template, torsion_mask=mask))
+    assert rows.shape == (1, 1, 7, 8)
+    assert torch.equal(takes_part, mask[..., deciding])
+
+
+def test_distance_bins_are_open_above_and_empty_below() -> None:
+    positions = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [900, 0, 0]])
+    bins = distance_bins(positions, 2.0, 6.0, 3)
+    assert bins[0].tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_pseudo_beta_is_c_alpha_of_glycine_alone() -> None:
+    atoms = torch.randn(20, 37, 3)
+    slots = [CA if letter == "G" else CB for letter in RESTYPES]
+    assert torch.equal(pseudo_beta(atoms, torch.arange(20)), atoms[torch.arange(20), slots])
+
+
+def test_statistics_of_the_alignment_have_no_effect_until_they_are_trained() -> None:
     config = preset("mini")
     config = replace(config, features=replace(config.features, profile=True, coevolution=True))
     embedder = AlignmentEmbedder(config)
@@ -167,5 +208,5 @@ def test_what_the_whole_alignment_says_starts_at_nothing_and_can_be_learnt() -> 
     torch.testing.assert_close(new_pair - pair, of_pair)
 
 
-def test_official_networks_have_no_such_parameters() -> None:
+def test_official_networks_do_not_read_statistics_of_the_alignment() -> None:
     assert not list(AlignmentEmbedder(MULTIMER).parameters())

@@ -1,4 +1,4 @@
-"""What is expected by the logits of the confidence heads, against the recorded official values."""
+"""Expected values of the confidence heads, compared with recorded official values."""
 
 from __future__ import annotations
 

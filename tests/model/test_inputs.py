@@ -1,4 +1,4 @@
-"""Queries of several lengths become one batch, whose padding is zero and masked."""
+"""Queries of different lengths become one batch; its padding is zero and masked."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def pair() -> list[Features]:
     return [features("ACDEFGHIKLMNPQ", 9), features("WYVTSRQPN", 3)]
 
 
-def test_shorter_ones_are_padded_with_zeros(pair: list[Features]) -> None:
+def test_shorter_queries_are_padded_with_zeros(pair: list[Features]) -> None:
     inputs = stack_features(pair)
     assert inputs.seq_mask.sum(1).tolist() == [14, 9]
     assert inputs.coevolution is not None and inputs.templates is not None
@@ -50,7 +50,7 @@ def test_shorter_ones_are_padded_with_zeros(pair: list[Features]) -> None:
     assert stacked.extra_msa_mask[1].sum() == single.extra_msa_mask.sum()
 
 
-def test_sizes_may_be_given(pair: list[Features]) -> None:
+def test_the_batch_has_the_sizes_asked_for(pair: list[Features]) -> None:
     inputs = stack_features(pair, sizes={"N": 20})
     assert inputs.aatype.shape == (2, 20)
     draw = stack_draws([draw_msa(pair[1], 0)], sizes={"N": 20, "S": 4, "E": 5})
@@ -59,8 +59,8 @@ def test_sizes_may_be_given(pair: list[Features]) -> None:
         stack_features(pair, sizes={"N": 10})
 
 
-def test_what_only_some_have_is_refused(pair: list[Features]) -> None:
-    with pytest.raises(ValueError, match="profile must be there for the whole batch"):
+def test_a_field_of_only_some_queries_is_refused(pair: list[Features]) -> None:
+    with pytest.raises(ValueError, match="profile must be present in the whole batch"):
         stack_features([pair[0], replace(pair[1], profile=None)])
     bare = [replace(each, profile=None, templates=None) for each in pair]
     assert stack_features(bare).profile is None and stack_features(bare).templates is None

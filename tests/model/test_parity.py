@@ -1,4 +1,4 @@
-"""The network gives the official program's numbers, in every recorded case."""
+"""The network computes the official program's numbers, in every recorded case."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ROUNDED = {f"outputs/representations/{name}" for name in ("pair", "msa", "msa_fi
 
 
 def is_bfloat16(array: np.ndarray) -> bool:
-    """Whether all numbers are of this precision: the low 16 of the 32 bits are 0."""
+    """Return whether all numbers are bfloat16: the low 16 of their 32 bits are 0."""
     return not (array.astype(np.float32).view(np.uint32) & 0xFFFF).any()
 
 
 def recorded_torsions(case: Case) -> dict[str, np.ndarray]:
-    """The template torsions of a case from data/template_torsions.npz, where it is there."""
+    """Return the template torsions of a case from data/template_torsions.npz, if it exists."""
     prefix = f"{case.folder.name}/"
     beside, above = (root / "data/template_torsions.npz" for root in case.folder.parents[:2])
     recorded = arrays(above) | arrays(beside)
@@ -37,7 +37,7 @@ def recorded_torsions(case: Case) -> dict[str, np.ndarray]:
 
 
 def affine(name: str, recorded: np.ndarray) -> dict[str, np.ndarray]:
-    """A recorded quaternion and translation (10 Å) as the rotation and translation (Å) we keep."""
+    """Return a recorded quaternion and translation (10 Å) as rotation and translation (Å)."""
     rotation = rotation_from_quaternion(torch.from_numpy(recorded[..., :4])).numpy()
     return {f"{name}/rotation": rotation, f"{name}/translation": 10 * recorded[..., 4:]}
 
@@ -58,7 +58,7 @@ def test_case(folder: Path, record_property: Callable[[str, object], None]) -> N
     length = len(real)
 
     def kept(array: np.ndarray) -> np.ndarray:
-        """Real residues alone, along every axis of the padded length."""
+        """Return the array without padding, along every axis of the padded length."""
         for axis, size in enumerate(array.shape):
             if size == length and not real.all():
                 array = np.compress(real, array, axis=axis)
@@ -69,7 +69,7 @@ def test_case(folder: Path, record_property: Callable[[str, object], None]) -> N
     faults = []
     for name, theirs in recorded.items():
         if name not in ours or ours[name].shape != theirs.shape:
-            faults.append(f"{name} is not there in the recorded shape")
+            faults.append(f"{name} is missing or has another shape")
             continue
         if "/in_mask/" in name or name.endswith("_mask") or np.issubdtype(theirs.dtype, np.integer):
             same = np.array_equal(kept(ours[name]), kept(theirs))

@@ -1,1 +1,1 @@
-"""The operations that cost the time, each with its reference."""
+"""The operations that take most of the time, each specified by a reference in plain torch."""

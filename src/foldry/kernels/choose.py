@@ -1,4 +1,4 @@
-"""Which implementation of each operation runs; picked once, by name."""
+"""The choice of an implementation for each operation, made once, by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foldry.kernels.triangle_multiplication import reference as triangle_referen
 
 @dataclass(frozen=True)
 class Kernels:
-    """One implementation of every operation; the signatures are those of the references."""
+    """One implementation of every operation, with the signatures of the references."""
 
     name: str
     attention: Callable[..., Tensor]
@@ -31,11 +31,11 @@ REFERENCE = Kernels(
 
 
 def choose(name: str) -> Kernels:
-    """The kernels of this name.
+    """Return the kernels of this name.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are no kernels of this name.
     """
     if name != REFERENCE.name:
-        raise ValueError(f"no kernels are called {name!r}: choose {REFERENCE.name}")
+        raise ValueError(f"there are no kernels {name!r}: choose {REFERENCE.name}")
     return REFERENCE

@@ -1,1 +1,1 @@
-"""The AlphaFold 2 network: configuration, modules, weights."""
+"""The AlphaFold 2 network: its configuration and its modules."""

@@ -1,4 +1,7 @@
-"""The whole network, one pass of it: Algorithm 2 from the features to the heads."""
+"""The whole network: one pass of Algorithm 2, from the features to the heads.
+
+Axes: B batch, S sequences, N residues; C, D and E are the channels of different representations.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from foldry.model.structure_module import StructureModule, StructureOutput
 
 @dataclass(frozen=True)
 class Recycled:
-    """What one pass hands to the next, without gradients."""
+    """The results of one pass that the next pass reads, without gradients (SI 1.10)."""
 
     msa_first_row: Float[Tensor, "B N C"]
     pair: Float[Tensor, "B N N D"]
@@ -40,7 +43,7 @@ class Recycled:
 
 @dataclass(frozen=True)
 class Representations:
-    """What the Evoformer makes of the features; `msa` has the alignment's rows alone."""
+    """The representations after the Evoformer; `msa` has no rows of templates."""
 
     single: Float[Tensor, "B N C"]
     pair: Float[Tensor, "B N N D"]
@@ -57,7 +60,11 @@ class Pass:
     atom37: Float[Tensor, "B N 37 3"]
 
     def recycled(self) -> Recycled:
-        """What the next pass reads."""
+        """Return what the next pass reads.
+
+        It is detached: gradients reach the last pass only (Algorithm 31), so training keeps the
+        arrays of one pass in memory, however many there are.
+        """
         return Recycled(
             msa_first_row=self.representations.msa_first_row.detach(),
             pair=self.representations.pair.detach(),
@@ -66,10 +73,25 @@ class Pass:
 
 
 class AlphaFold(nn.Module):
-    """Algorithm 2, lines 4 to 20: one pass; `predict.recycle` repeats it.
+    """Algorithm 2, lines 3 to 22: one pass of the network.
 
-    The network draws nothing but dropout: whoever calls it brings one draw of the alignment per
-    ensemble member.
+    From the features and the results m', z', x' of the previous pass (zeros in the first)::
+
+        m, z = InputEmbedder(features)                                  line 5
+        m_1, z += RecyclingEmbedder(m'_1, z', x')                       line 6
+        z += TemplatePointwiseAttention(TemplatePairStack(templates))   lines 9 to 13
+        z = ExtraMsaStack(extra MSA, z)                                 lines 14 to 16
+        m = concat_s(m, template torsion angles)                        lines 7 and 8
+        m, z = EvoformerStack(m, z);  s = Linear(m_1)                   line 17
+        m_1, z, s = means over the draws of the alignment               lines 18 to 20
+        x = StructureModule(s, z)                                       line 21
+
+    Shapes: m [B, S, N, C], z [B, N, N, D], s [B, N, E], x [B, N, 37, 3] in Å → `Pass`.
+
+    The torsion angles are appended late, because no other module reads them. `AlignmentEmbedder`,
+    Foldry's own, follows line 5. Training and prediction repeat the pass (Algorithms 30 and 31).
+    The network draws no random numbers except for dropout: the caller provides one draw of the
+    alignment for each member of the ensemble.
     """
 
     def __init__(self, config: ModelConfig, runtime: Runtime | None = None) -> None:
@@ -96,13 +118,13 @@ class AlphaFold(nn.Module):
         for name, module in self.named_children():
             if name not in ("structure", "heads"):
                 module.to(torch.float32 if runtime.autocast else runtime.dtype)
-        # As in the official program, these compute in float32.
+        # These compute in float32, as in the official implementation.
         for module in self.modules():
             if isinstance(module, LayerNorm | ExtraMSAEmbedder):
                 module.float()
 
     def first_recycled(self, inputs: Inputs) -> Recycled:
-        """Zeros: what the first pass reads in place of a last one."""
+        """Return zeros, which the first pass reads because there is no previous pass."""
         batch, length = inputs.aatype.shape
         zeros = inputs.target_feat.new_zeros
         return Recycled(
@@ -112,7 +134,7 @@ class AlphaFold(nn.Module):
         )
 
     def represent(self, inputs: Inputs, draw: MSAInputs, recycled: Recycled) -> Representations:
-        """Lines 5 to 18 for one draw of the alignment."""
+        """Return the representations from one draw of the alignment (lines 5 to 17)."""
         dtype = self.runtime.dtype
         msa_mask, seq_mask = draw.msa_mask.to(dtype), inputs.seq_mask.to(dtype)
         pair_mask = seq_mask[:, :, None] * seq_mask[:, None]
@@ -146,13 +168,13 @@ class AlphaFold(nn.Module):
         )
 
     def forward(self, inputs: Inputs, draws: Sequence[MSAInputs], recycled: Recycled) -> Pass:
-        """One pass.
+        """Return the result of one pass.
 
         Args:
-            inputs: What is the same in every pass.
-            draws: One draw of the alignment per ensemble member; representations are averaged
-                over them, `msa` is the first member's.
-            recycled: What the pass before found, or `first_recycled`.
+            inputs: Features that are the same in every pass.
+            draws: One draw of the alignment for each member of the ensemble. Representations are
+                averaged over the draws, except for `msa`, which is from the first.
+            recycled: Results of the previous pass, or `first_recycled`.
         """
         runtime = self.runtime
         with torch.autocast(runtime.device.type, runtime.dtype, enabled=runtime.autocast):
@@ -169,7 +191,11 @@ class AlphaFold(nn.Module):
         return Pass(representations, structure, atom37)
 
     def initial_frames(self, pair: Float[Tensor, "B N N D"], mask: Float[Tensor, "B N"]) -> Rigid:
-        """Where the structure module starts: Algorithm 20, line 4, or where the config says."""
+        """Return the backbone frames from which the structure module starts.
+
+        They are at the origin (Algorithm 20, line 4) or, for `mini`, at positions that fit the
+        distogram.
+        """
         if self.config.structure.initial_frames == "origin":
             return Rigid.identity(*mask.shape, like=mask)
         heads = self.config.heads
@@ -181,7 +207,7 @@ class AlphaFold(nn.Module):
         )
 
     def predict_heads(self, result: Pass) -> HeadLogits:
-        """All heads on the result of the last pass, in float32."""
+        """Return the logits of all heads for the result of the last pass, in float32."""
         representations = result.representations
         logits: HeadLogits = self.heads(
             representations.msa.float(),
@@ -193,7 +219,7 @@ class AlphaFold(nn.Module):
 
 
 def _average(members: Sequence[Representations]) -> Representations:
-    """Ensembling (SI 1.11.2)."""
+    """Return the mean of the representations over an ensemble (SI 1.11.2)."""
     means = {
         name: sum(getattr(member, name) for member in members) / len(members)
         for name in ("single", "pair", "msa_first_row")

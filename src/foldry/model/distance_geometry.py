@@ -1,8 +1,15 @@
-"""From a distogram to backbone frames, without parameters: where `mini`'s structure module starts.
+"""Backbone frames from a distogram, without parameters: where `mini`'s structure module starts.
 
-A small network learns distances long before its structure module can lay residues out from one
-common origin. Here the distances are laid out for it: classical scaling (Torgerson 1952), then
-weighted stress majorisation (SMACOF; de Leeuw 1977), then the hand that proteins have.
+Foldry's own, not in the paper, where all frames start at the origin. Why: a small network learns
+distances long before its structure module learns to unfold a chain from one common point. Three
+steps turn the predicted distances into positions:
+
+1. Classical scaling (Torgerson 1952) gives the exact positions for exact distances, from three
+   eigenvectors, but weighs every distance alike and is thrown off by the uncertain ones.
+2. Weighted stress majorisation (SMACOF; de Leeuw 1977) improves these positions iteratively by the
+   distances that are certain. It needs a good start, because it finds a local minimum.
+3. Distances do not distinguish a structure from its mirror image: the image whose chain turns like
+   a protein is chosen.
 
 Axes: B batch, N residues, K distance bins.
 """
@@ -19,12 +26,13 @@ from foldry.geometry import Rigid, frames_from_three_points, table
 
 NUM_STEPS: Final = 30
 BEYOND: Final = 4.0
-"""Å past the last break that stand for the open last bin."""
+"""Distance of the open last bin from the last break, Å."""
 OPEN_WEIGHT: Final = 0.01
-"""Of a distance in the open last bin, which may be any greater one."""
+"""Weight of a distance in the open last bin: any greater distance is as good."""
 HAND_ODDS: Final = (2.4, 3.5, 2.7, 1.1, -0.6, -0.9, -1.1, -1.2, -1.2)
-"""Log-odds that pseudo-beta atoms i to i + 3 turn to the right, by the distance from i to i + 3 in
-whole Å from 4, counted on every fourth training chain of `mini`: helices do, strands do not."""
+"""Log-odds of a right-handed turn of pseudo-beta atoms i to i + 3, for distances from i to i + 3 of
+4, 5, … Å: positive for helices, negative for strands. Counted on every fourth training chain of
+`mini`."""
 
 
 @torch.no_grad()
@@ -34,18 +42,19 @@ def frames_from_distogram(
     first_break: float,
     last_break: float,
 ) -> Rigid:
-    """Frames [B, N] in Å: pseudo-beta positions that fit the distances, turned along the chain.
+    """Return frames [B, N] in Å at pseudo-beta positions that fit the distogram.
 
-    No gradient flows back. A chain of less than four residues has its frames at the origin.
+    The axes of a frame follow the chain. No gradient flows back. A chain of fewer than four
+    residues gets frames at the origin, because it has no handedness.
 
     Args:
-        logits: Symmetric.
-        mask: 1 where there is a residue.
-        first_break, last_break: The distogram's, Å.
+        logits: Logits of the distogram, symmetric in the two residues.
+        mask: 1 for residues, 0 for padding.
+        first_break, last_break: First and last break of the distogram, Å.
     """
-    if logits.shape[1] < 4:  # no three dimensions, and no hand
+    if logits.shape[1] < 4:
         return Rigid.identity(*mask.shape, like=mask)
-    # The solvers stop the program at a NaN; elsewhere it is found and reported.
+    # The solvers raise an error at NaN; the caller finds and reports NaN in the result.
     distance, weight = median_distances(logits.nan_to_num(), first_break, last_break)
     points = lay_out(distance, weight, mask)
     return frames_along(right_handed(points, mask), mask)
@@ -54,7 +63,11 @@ def frames_from_distogram(
 def median_distances(
     logits: Float[Tensor, "B N N K"], first_break: float, last_break: float
 ) -> tuple[Float[Tensor, "B N N"], Float[Tensor, "B N N"]]:
-    """Median distances in Å and their weights: 1 where sure, 0.01 in the open last bin."""
+    """Return median distances in Å and their weights.
+
+    The weight is (1 − 0.99 p_last) / (1 + variance)², where p_last is the probability of the open
+    last bin: 1 for a certain distance, 0.01 for one that is certainly in the last bin.
+    """
     num_bins = logits.shape[-1]
     width = (last_break - first_break) / (num_bins - 2)
     centers = first_break + width * (torch.arange(num_bins, device=logits.device) - 0.5)
@@ -69,7 +82,16 @@ def median_distances(
 def lay_out(
     distance: Float[Tensor, "B N N"], weight: Float[Tensor, "B N N"], mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, "B N 3"]:
-    """Points (Å) whose distances fit best: least weight · (found − wanted)², N ≥ 3."""
+    """Return points in Å whose distances fit best, for N ≥ 3.
+
+    They approach a minimum of the stress Σ_ij weight_ij (‖x_i − x_j‖ − distance_ij)².
+
+    Why majorisation: the stress has no gradient where points coincide, and gradient descent needs a
+    step size. Each step of SMACOF instead minimises a quadratic function that touches the stress
+    at the present points and is nowhere below it, so the stress never increases. The minimum is a
+    linear system whose matrix, the Laplacian of the weights, is the same in every step: it is
+    inverted once, and a step is two matrix products.
+    """
     pairs = mask[:, :, None] * mask[:, None]
     others = pairs * (1 - torch.eye(mask.shape[1], device=mask.device))
     length = mask.sum(-1)[:, None, None].clamp(min=1)
@@ -80,7 +102,8 @@ def lay_out(
     points: Tensor = vectors[..., -3:] * values[:, None, -3:].clamp(min=1e-4).sqrt()
 
     weight = weight * others
-    # The constant on all pairs makes the Laplacian regular and moves nothing.
+    # A Laplacian is singular (all points may move together); the constant on all pairs makes it
+    # regular without moving the points.
     regular = torch.diag_embed(weight.sum(-1) + 1 - mask + 1e-4) - weight + pairs / length
     inverse = torch.linalg.inv(regular)
     for _ in range(NUM_STEPS):
@@ -93,7 +116,11 @@ def lay_out(
 def right_handed(
     points: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, "B N 3"]:
-    """The points or their mirror image, by which way every four neighbours turn; N ≥ 4."""
+    """Return the points or their mirror image, whichever turns like a protein; N ≥ 4.
+
+    Every four consecutive residues vote, weighted by how strongly turns of their length favour one
+    hand (`HAND_ODDS`).
+    """
     steps = points[:, 1:] - points[:, :-1]
     first, second, third = steps[:, :-2], steps[:, 1:-1], steps[:, 2:]
     turn = (first * torch.linalg.cross(second, third)).sum(-1).sign()
@@ -105,9 +132,10 @@ def right_handed(
 
 
 def frames_along(points: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]) -> Rigid:
-    """Frames at the points: the x-axis to the next residue, the last one in the xy-plane.
+    """Return frames at the points, for N ≥ 3.
 
-    The first and the last residue, which lack a neighbour, are turned as theirs is; N ≥ 3.
+    The x-axis points to the next residue; the previous residue is in the xy-plane. The first and
+    the last residue have only one neighbour and take its orientation.
     """
     inner = frames_from_three_points(points[:, 2:], points[:, 1:-1], points[:, :-2]).rotation
     place = torch.arange(points.shape[1], device=points.device) - 1

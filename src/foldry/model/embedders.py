@@ -1,6 +1,8 @@
-"""What comes before the Evoformer: input, recycling, template and extra-MSA embedders.
+"""The modules before the Evoformer: input, recycling, template and extra-MSA embedders.
 
-Axes: B batch, S sequences, E extra sequences, N residues, T templates, C channels.
+Axes: B batch, S sequences, E extra sequences, N residues, T templates, C channels (D channels of
+the pair representation where both occur), K channels of features or distance bins. The equations
+are written as in `foldry.model.evoformer`.
 """
 
 from __future__ import annotations
@@ -24,11 +26,15 @@ from foldry.model.runtime import Runtime
 def distance_bins(
     positions: Float[Tensor, "*B N 3"], min_bin: float, max_bin: float, num_bins: int
 ) -> Float[Tensor, "*B N N K"]:
-    """One-hot distances (Algorithm 32, line 1); all zero below the first bin's edge.
+    """Return one-hot distances between all positions (Algorithm 32, lines 1 and 2).
+
+    A bin holds the distances above its lower edge and below the next one's, as in the official
+    implementation; a distance below `min_bin` is in no bin.
 
     Args:
         positions: Å.
-        min_bin, max_bin: Lower edges of the first and the last bin, Å; the last has no upper one.
+        min_bin, max_bin: Lower edges of the first and the last bin, Å; the last bin is open.
+        num_bins: Number of bins; all but the last are equally wide.
     """
     lower = torch.linspace(min_bin, max_bin, num_bins, device=positions.device).square()
     upper = torch.cat([lower[1:], lower.new_tensor([1e8])])
@@ -39,15 +45,30 @@ def distance_bins(
 def pseudo_beta(
     atom37: Float[Tensor, "*B N 37 3"], aatype: Int[Tensor, "*B N"]
 ) -> Float[Tensor, "*B N 3"]:
-    """CB, or CA for glycine, of predicted atoms, Å."""
+    """Return the position of Cβ, or of Cα for glycine, in Å."""
     glycine = (aatype == residues.RESTYPE_ORDER["G"])[..., None]
     return torch.where(glycine, atom37[..., residues.CA, :], atom37[..., residues.CB, :])
 
 
 class InputEmbedder(nn.Module):
-    """Algorithms 3 to 5. Target and MSA features, relative positions (SI 1.5).
+    """Algorithms 3, 4 and 5: input embedder with relative positions (SI 1.5).
 
-    Networks for complexes also see which chains residues are of (Evans 2021, section 2.1).
+    For target features t and MSA features f::
+
+        m_si = Linear(t_i) + Linear(f_si)
+        z_ij = Linear(t_i) + Linear(t_j) + p_ij
+        p_ij = Linear(one_hot(clip(residue_index_i − residue_index_j, −32, 32)))
+
+    Shapes: t [B, N, 22], f [B, S, N, 49] → m [B, S, N, C], z [B, N, N, D].
+
+    For complexes (`max_relative_chain`; Evans 2021, relative positional encoding), one-hot features
+    of chains are concatenated before the map::
+
+        p_ij = Linear(concat(d_ij, e_ij, c_ij))
+        d_ij = one_hot(clip(residue_index_i − residue_index_j, −32, 32)) within a chain,
+               one more class between chains
+        e_ij = 1 if entity_i = entity_j, else 0
+        c_ij = one_hot(clip(sym_i − sym_j, −2, 2)) within an entity, one more class between entities
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -61,7 +82,7 @@ class InputEmbedder(nn.Module):
         self.target_right = Linear(config.target_channels, config.c_pair)
         num_classes = 2 * config.max_relative_position + 1
         if config.max_relative_chain is not None:
-            # One more where the chains differ, one for equal sequences, and those of the copies.
+            # One class for different chains, one for equal entities, and those of the copies.
             num_classes += 2 + 2 * config.max_relative_chain + 2
         self.relative_position = Linear(num_classes, config.c_pair)
 
@@ -74,8 +95,8 @@ class InputEmbedder(nn.Module):
         return msa, pair + self.relative_positions(inputs)
 
     def relative_positions(self, inputs: Inputs) -> Float[Tensor, "B N N D"]:
-        """Offsets within a chain and, where the config has them, between copies of a chain."""
-        # An embedding look-up equals the linear map of a one-hot, without the one-hot.
+        """Return p_ij, the embedded offsets of residues and, for complexes, of chains."""
+        # Row k of the table is the linear map of the one-hot of class k.
         table, bias = self.relative_position.weight.T, self.relative_position.bias
         reach = self.max_relative_position
         offset = _offsets(inputs.residue_index, reach)
@@ -94,15 +115,25 @@ def _equal(of_residue: Int[Tensor, "B N"]) -> Bool[Tensor, "B N N"]:
 
 
 def _offsets(of_residue: Int[Tensor, "B N"], reach: int) -> Int[Tensor, "B N N"]:
-    """Differences of i and j, clipped to ± reach and counted from 0."""
+    """Return the differences of i and j, clipped to ±reach, as classes from 0 to 2 · reach."""
     return (of_residue[:, :, None] - of_residue[:, None]).clamp(-reach, reach) + reach
 
 
 class AlignmentEmbedder(nn.Module):
-    """Foldry's own, for small networks: the whole alignment's profile and coevolution.
+    """Foldry's own, not in the paper: statistics of the whole alignment as input (`mini`).
 
-    The profile enters the MSA's first row, coevolution the pair representation. Both maps start
-    at zero, so that a network can be given them later on.
+    ::
+
+        m_1i += Linear(profile_i)
+        z_ij += Linear(coevolution_ij)
+
+    Shapes: m [B, S, N, C], z [B, N, N, D], profile [B, N, 22], coevolution [B, N, N, 2] → m, z.
+
+    AlphaFold learns which columns vary together from thousands of rows, in its outer product means.
+    A small network reads few rows and has few blocks, so `foldry.features.coevolution` computes the
+    frequencies of every column and the coupling of every pair of columns from the whole alignment:
+    smooth statistics in place of a random draw of rows. Both maps start at zero, so adding them to
+    a trained network does not change its output at first.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -127,7 +158,18 @@ class AlignmentEmbedder(nn.Module):
 
 
 class RecyclingEmbedder(nn.Module):
-    """Algorithm 32. What the last pass found, added to the inputs of this one (SI 1.10)."""
+    """Algorithm 32: recycling embedder (SI 1.10).
+
+    From the first MSA row m', the pair representation z' and the Cβ positions x' (Cα for glycine)
+    of the previous pass, the updates that this pass adds to its own m_1i and z_ij::
+
+        update_i  = LayerNorm(m'_1i)
+        update_ij = LayerNorm(z'_ij) + Linear(one_hot(‖x'_i − x'_j‖))
+
+    Shapes: m' [B, N, C], z' [B, N, N, D], x' [B, N, 3] in Å → [B, N, C], [B, N, N, D].
+
+    The first pass reads zeros: all distances are 0, below the first bin, so `one_hot` is zero.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -147,7 +189,14 @@ class RecyclingEmbedder(nn.Module):
 
 
 class ExtraMSAEmbedder(Layer):
-    """Algorithm 2, lines 14 and 15. The extra MSA's letters and deletions (SI 1.7.2)."""
+    """Algorithm 2, lines 14 and 15: embedder of the extra MSA (SI 1.7.2).
+
+    ::
+
+        e_si = Linear(concat(one_hot(extra_msa_si), has_deletion_si, deletion_value_si))
+
+    Shapes: three arrays [B, E, N], of 23 classes, 1 channel and 1 channel → [B, E, N, C].
+    """
 
     def __init__(self, c_msa: int) -> None:
         super().__init__()
@@ -160,7 +209,21 @@ class ExtraMSAEmbedder(Layer):
 
 
 class TemplatePairBlock(PairBlock):
-    """Algorithm 16, one block (SI 1.7.1)."""
+    """Algorithm 16, one block of the template pair stack (SI 1.7.1).
+
+    ::
+
+        t += dropout_rows(TriangleAttention(t, starting))
+        t += dropout_columns(TriangleAttention(t, ending))
+        t += dropout_rows(TriangleMultiplication(t, outgoing))
+        t += dropout_rows(TriangleMultiplication(t, incoming))
+        t += Transition(t)
+
+    Shapes: t [B, N, N, C], mask [B, N, N] → t.
+
+    With `multiplication_first` (AlphaFold-Multimer, Evans 2021) the multiplications come before the
+    attentions, as in the Evoformer. `mini` has no triangle attention.
+    """
 
     def __init__(self, config: TemplateConfig, runtime: Runtime) -> None:
         super().__init__()
@@ -182,7 +245,13 @@ class TemplatePairBlock(PairBlock):
 
 
 class SummedLinear(Layer):
-    """One linear map of several groups of channels, each group with weights and bias of its own."""
+    """A linear map of concatenated groups of channels: y = Σ_g (W_g x_g + b_g).
+
+    Shapes: [..., C] → [..., D], C the sum of the groups' channels.
+
+    AlphaFold-Multimer's parameters hold one map for each template feature; here they are applied in
+    one matrix product. Each group is initialised by its own number of channels.
+    """
 
     def __init__(self, groups: Sequence[int], c_out: int) -> None:
         super().__init__()
@@ -194,15 +263,31 @@ class SummedLinear(Layer):
 
 
 def template_groups(config: TemplateConfig, c_pair: int) -> tuple[int, ...]:
-    """Channels of: distances, known or not, letters of j and i, x, y, z, known or not, pair."""
+    """Return the channels of each group: distance bins, whether they are known, amino acids of
+    j and of i, the unit vector's x, y and z, whether it is known, the pair representation.
+    """
     return (config.num_bins, 1, 22, 22, 1, 1, 1, 1, c_pair)
 
 
 class TemplateEmbedder(Layer):
-    """Algorithms 16 and 17. Templates into the pair representation (SI 1.7.1).
+    """Algorithms 16 and 17: template pair stack and template pointwise attention (SI 1.7.1).
 
-    With `average`, each template is embedded in sight of the pair representation, and their mean
-    takes the place of the attention (Evans 2021, section 2.3).
+    For features f_τij of template τ, in monomer networks (Algorithm 2, lines 9 to 13)::
+
+        t_τij = LayerNorm(TemplatePairStack(Linear(f_τij)))
+        q_ij^h = LinearNoBias(z_ij);  k_τij^h, v_τij^h = LinearNoBias(t_τij)
+        a_τij^h = softmax_τ(q_ij^h · k_τij^h / √c)
+        update_ij = Linear(concat_h(Σ_τ a_τij^h v_τij^h)), or 0 without templates
+
+    With `average` (AlphaFold-Multimer, Evans 2021) there is no attention::
+
+        t_τij = LayerNorm(TemplatePairStack(Linear(concat(f_τij, LayerNorm(z_ij)))))
+        update_ij = Linear(relu(mean_τ t_τij))
+
+    Shapes: z [B, N, N, D], pair_mask [B, N, N], T templates → [B, N, N, D].
+
+    The mean counts templates without atoms, as the official implementation does. Memory: the
+    features of one template are made at a time, and the attention runs on `chunk_size` rows.
     """
 
     def __init__(self, config: TemplateConfig, c_pair: int, runtime: Runtime) -> None:
@@ -226,9 +311,10 @@ class TemplateEmbedder(Layer):
     def pair_features(
         self, templates: TemplateInputs, index: int, same_chain: Bool[Tensor, "B N N"]
     ) -> Float[Tensor, "B N N K"]:
-        """Distances, amino acids and, where the config says so, unit vectors (SI Table 1).
+        """Return distances, amino acids and, with `use_unit_vector`, unit vectors (SI Table 1).
 
-        A template is of one chain: pairs of different chains have no geometry.
+        The unit vector is the direction of residue j's Cα in residue i's frame. A template covers
+        one chain, so pairs of residues of different chains have no geometry.
         """
         config = self.config
         beta_mask = templates.pseudo_beta_mask[:, index]
@@ -261,7 +347,7 @@ class TemplateEmbedder(Layer):
         return features if config.average else features * mask_2d[..., None]
 
     def embed(self, features: Tensor, pair_mask: Tensor) -> Float[Tensor, "B N N C"]:
-        """One template's pair representation."""
+        """Return the pair representation t of one template."""
         pair = self.input(features)
         for block in self.blocks:
             pair = block(pair, pair_mask)
@@ -294,7 +380,7 @@ class TemplateEmbedder(Layer):
         embedded: Float[Tensor, "B N N T C"],
         template_mask: Float[Tensor, "B T"],
     ) -> Float[Tensor, "B N N D"]:
-        """Algorithm 17. Each pair attends to what the templates have there."""
+        """Return Algorithm 17: each pair of residues attends to the templates at that pair."""
         any_template = (template_mask.sum(-1) > 0).to(pair.dtype)[:, None, None, None]
         mask = template_mask[:, None].to(pair.dtype)
 
@@ -308,9 +394,17 @@ class TemplateEmbedder(Layer):
 
 
 class TemplateTorsionEmbedder(nn.Module):
-    """Algorithm 2, lines 7 and 8. Template torsion angles as rows of the MSA (SI 1.7.1).
+    """Algorithm 2, lines 7 and 8: template torsion angles as rows of the MSA (SI 1.7.1).
 
-    With `chi_only`, the side chain's angles alone (Evans 2021, section 2.3).
+    ::
+
+        f_τi = concat(one_hot(aatype_τi), angles_τi, alternative angles_τi, mask_τi)
+        row_τi = Linear(relu(Linear(f_τi)))
+
+    Shapes: templates [B, T, N, ...] → rows [B, T, N, C], mask [B, T, N].
+
+    Each of the seven angles enters as sine and cosine. With `chi_only` (AlphaFold-Multimer), f has
+    only the four side-chain angles, without alternatives.
     """
 
     def __init__(self, config: TemplateConfig, c_msa: int) -> None:
@@ -322,8 +416,10 @@ class TemplateTorsionEmbedder(nn.Module):
     def forward(
         self, templates: TemplateInputs
     ) -> tuple[Float[Tensor, "B T N C"], Float[Tensor, "B T N"]]:
-        """The rows, and which residues take part in them: those whose first side-chain angle is
-        known, or with all angles whose psi is."""
+        """Return the rows and their mask.
+
+        A residue is masked where its psi angle is unknown; with `chi_only`, its chi1.
+        """
         mask = templates.torsion_mask
         if self.chi_only:
             mask = mask[..., 3:]

@@ -1,6 +1,11 @@
-"""The Evoformer and the modules it is made of (SI 1.6, 1.7.2).
+"""The Evoformer and its modules (SI 1.6, 1.7.2).
 
-Axes: B batch, S sequences, N residues, H heads, C channels.
+Every module computes an update; the block adds it to the representation. In the equations `Linear`
+is a learned affine map, a new one at each mention, `LinearNoBias` the same without bias, ⊙ the
+product of channels, and m_si and z_ij are the MSA and the pair representation.
+
+Axes: B batch, S sequences, N residues, H heads, C channels (D channels of the pair representation
+where both occur); R rows that attend separately, Q queries and K keys in a row, O output channels.
 """
 
 from __future__ import annotations
@@ -19,10 +24,27 @@ from foldry.model.runtime import Runtime
 class Attention(Layer):
     """Gated multi-head attention, the core of Algorithms 7, 8, 13, 14 and 17.
 
+    For each row r, query i and head h, where x is `query_data` and y is `key_data`::
+
+        q_ri^h = LinearNoBias(x_ri);  k_rj^h, v_rj^h = LinearNoBias(y_rj)
+        a_rij^h = softmax_j(q_ri^h · k_rj^h / √c + b_ij^h)    over keys j with mask_rj = 1
+        o_ri^h = sigmoid(Linear(x_ri))^h ⊙ Σ_j a_rij^h v_rj^h
+        output_ri = Linear(concat_h(o_ri^h))
+
+    Shapes: x [B, R, Q, C], y [B, R, K, D], mask [B, R, K], b [B, H, Q, K] → [B, R, Q, O].
+    Algorithm 17 has no gate (`gating=False`).
+
+    Memory: the logits of all rows take R · H · Q · K numbers, which grows with the cube of the
+    residues, so only a few rows are computed at once. Their number keeps Q · K · rows near
+    `chunk_size`³, whatever the shape: many short rows or a few long ones.
+
     Args:
-        c_query, c_key: Widths of what queries and what keys and values are made of.
-        c_hidden: Width over all heads.
-        c_out: Width of the result.
+        c_query, c_key: Channels of `query_data` and of `key_data`.
+        c_hidden: Channels of queries, keys and values, over all heads.
+        num_heads: Number of heads.
+        c_out: Channels of the output.
+        runtime: Which kernel runs, and how many rows at once.
+        gating: Whether the output of each head is gated.
     """
 
     def __init__(
@@ -71,7 +93,18 @@ class Attention(Layer):
 
 
 class MSARowAttention(Layer):
-    """Algorithm 7. MSA row-wise gated self-attention with pair bias (SI 1.6.1)."""
+    """Algorithm 7: MSA row-wise gated self-attention with pair bias (SI 1.6.1).
+
+    ::
+
+        m_si ← LayerNorm(m_si)
+        q_si^h, k_si^h, v_si^h = LinearNoBias(m_si);  b_ij^h = LinearNoBias(LayerNorm(z_ij))
+        g_si^h = sigmoid(Linear(m_si))
+        a_sij^h = softmax_j(q_si^h · k_sj^h / √c + b_ij^h)
+        update_si = Linear(concat_h(g_si^h ⊙ Σ_j a_sij^h v_sj^h))
+
+    Shapes: m [B, S, N, C], z [B, N, N, D], msa_mask [B, S, N] → [B, S, N, C].
+    """
 
     def __init__(self, c_msa: int, c_pair: int, num_heads: int, runtime: Runtime) -> None:
         super().__init__()
@@ -92,7 +125,17 @@ class MSARowAttention(Layer):
 
 
 class MSAColumnAttention(Layer):
-    """Algorithm 8. MSA column-wise gated self-attention (SI 1.6.2)."""
+    """Algorithm 8: MSA column-wise gated self-attention (SI 1.6.2).
+
+    ::
+
+        m_si ← LayerNorm(m_si)
+        q_si^h, k_si^h, v_si^h = LinearNoBias(m_si);  g_si^h = sigmoid(Linear(m_si))
+        a_sti^h = softmax_t(q_si^h · k_ti^h / √c)
+        update_si = Linear(concat_h(g_si^h ⊙ Σ_t a_sti^h v_ti^h))
+
+    Shapes: m [B, S, N, C], msa_mask [B, S, N] → [B, S, N, C].
+    """
 
     def __init__(self, c_msa: int, num_heads: int, runtime: Runtime) -> None:
         super().__init__()
@@ -108,7 +151,23 @@ class MSAColumnAttention(Layer):
 
 
 class MSAColumnGlobalAttention(Layer):
-    """Algorithm 19. MSA global column-wise gated self-attention (SI 1.7.2)."""
+    """Algorithm 19: MSA column-wise global self-attention (SI 1.7.2).
+
+    ::
+
+        m_si ← LayerNorm(m_si)
+        q_i^h = LinearNoBias(mean_s m_si);  k_si, v_si = LinearNoBias(m_si)    shared by all heads
+        g_si^h = sigmoid(Linear(m_si))
+        a_ti^h = softmax_t(q_i^h · k_ti / √c)
+        update_si = Linear(concat_h(g_si^h ⊙ Σ_t a_ti^h v_ti))
+
+    Shapes: m [B, S, N, C], msa_mask [B, S, N] → [B, S, N, C].
+
+    One query per column makes the cost linear in S, which the thousands of extra sequences need.
+    The paper averages the queries; the average of m gives the same, because the map has no bias.
+    Masked places are left out of both the mean and the softmax: in the mean alone, padding an
+    alignment with masked rows would change every query and hence the result.
+    """
 
     def __init__(self, c_msa: int, num_heads: int) -> None:
         super().__init__()
@@ -135,7 +194,15 @@ class MSAColumnGlobalAttention(Layer):
 
 
 class Transition(Layer):
-    """Algorithms 9 and 15. MSA and pair transition (SI 1.6.3, 1.6.7)."""
+    """Algorithms 9 and 15: MSA and pair transition (SI 1.6.3, 1.6.7).
+
+    For the MSA (x = m) or the pair representation (x = z)::
+
+        update_ij = Linear(relu(Linear(LayerNorm(x_ij))))    n · C hidden channels, n = `factor`
+
+    Shapes: [B, S, N, C] → the same, or [B, N, N, C] → the same. No mask is needed: every place is
+    computed from itself alone.
+    """
 
     def __init__(self, c: int, factor: int, runtime: Runtime) -> None:
         super().__init__()
@@ -152,7 +219,23 @@ class Transition(Layer):
 
 
 class OuterProductMean(Layer):
-    """Algorithm 10. Outer product mean (SI 1.6.4)."""
+    """Algorithm 10: outer product mean (SI 1.6.4).
+
+    ::
+
+        m_si ← LayerNorm(m_si)
+        a_si, b_si = Linear(m_si)
+        update_ij = Linear(flatten(mean_s(a_si ⊗ b_sj)))
+
+    Shapes: m [B, S, N, C], msa_mask [B, S, N] → [B, N, N, D].
+
+    The mean is over the sequences in which both residues are present. As in the official
+    implementation the sum is mapped before it is divided, ε = 1e-3 is added to the count, and the
+    bias is divided too: (W Σ_s a_si ⊗ b_sj + bias) / (ε + count_ij).
+
+    Memory: the outer products have c² channels (1,024 for c = 32) at every pair of residues, so
+    only `chunk_size` residues i are computed at once.
+    """
 
     def __init__(self, c_msa: int, c_outer: int, c_pair: int, runtime: Runtime) -> None:
         super().__init__()
@@ -173,7 +256,6 @@ class OuterProductMean(Layer):
         def rows(left: Tensor, rows_mask: Tensor) -> Tensor:
             outer = self.outer_product(left.transpose(1, 2), right, self.output.weight)
             count = torch.einsum("bis,bsj->bij", rows_mask, msa_mask)
-            # The bias is added before the division, as in the official implementation.
             return (outer + self.output.bias) / (1e-3 + count[..., None])
 
         left = (weight * self.left(msa)).transpose(1, 2)
@@ -181,7 +263,20 @@ class OuterProductMean(Layer):
 
 
 class TriangleMultiplication(Layer):
-    """Algorithms 11 and 12. Triangle multiplicative update (SI 1.6.5)."""
+    """Algorithms 11 and 12: triangle multiplicative update (SI 1.6.5).
+
+    Along outgoing edges (Algorithm 11) or incoming edges (Algorithm 12)::
+
+        z_ij ← LayerNorm(z_ij)
+        a_ij, b_ij = sigmoid(Linear(z_ij)) ⊙ Linear(z_ij);  g_ij = sigmoid(Linear(z_ij))
+        outgoing: update_ij = g_ij ⊙ Linear(LayerNorm(Σ_k a_ik ⊙ b_jk))
+        incoming: update_ij = g_ij ⊙ Linear(LayerNorm(Σ_k a_ki ⊙ b_kj))
+
+    Shapes: z [B, N, N, C], pair_mask [B, N, N] → [B, N, N, C]. Masked edges have a = b = 0.
+
+    `left` and `right` are a and b for outgoing edges, b and a for incoming ones: the official
+    parameters name them so.
+    """
 
     def __init__(self, c_pair: int, c_hidden: int, runtime: Runtime, *, outgoing: bool) -> None:
         super().__init__()
@@ -208,7 +303,20 @@ class TriangleMultiplication(Layer):
 
 
 class TriangleAttention(Layer):
-    """Algorithms 13 and 14. Triangle self-attention around the starting or ending node."""
+    """Algorithms 13 and 14: triangle self-attention around the starting or ending node (SI 1.6.6).
+
+    ::
+
+        z_ij ← LayerNorm(z_ij)
+        q_ij^h, k_ij^h, v_ij^h, b_ij^h = LinearNoBias(z_ij);  g_ij^h = sigmoid(Linear(z_ij))
+        starting: a_ijk^h = softmax_k(q_ij^h · k_ik^h / √c + b_jk^h);  o_ij^h = Σ_k a_ijk^h v_ik^h
+        ending:   a_ijk^h = softmax_k(q_ij^h · k_kj^h / √c + b_ki^h);  o_ij^h = Σ_k a_ijk^h v_kj^h
+        update_ij = Linear(concat_h(g_ij^h ⊙ o_ij^h))
+
+    Shapes: z [B, N, N, C], pair_mask [B, N, N] → [B, N, N, C].
+
+    The ending node is the starting node of the transposed pair representation.
+    """
 
     def __init__(
         self, c_pair: int, c_hidden: int, num_heads: int, runtime: Runtime, *, starting: bool
@@ -231,9 +339,10 @@ class TriangleAttention(Layer):
 
 
 class PairBlock(nn.Module):
-    """What a block of the Evoformer and one of the template pair stack do to pairs alike.
+    """The pair updates that Algorithms 6 and 16 share: triangle modules and transition.
 
-    A subclass adds the modules in its own order, which seeded initialisation follows.
+    A subclass adds the modules in the order in which it wants them initialised, because a seed
+    gives the same parameters only in the same order.
     """
 
     triangle_attention = False
@@ -266,14 +375,17 @@ class PairBlock(nn.Module):
     def multiply(
         self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
     ) -> Float[Tensor, "B N N C"]:
-        """Both triangle multiplications, each with its residual."""
+        """Return z after the triangle multiplications, each a residual (Alg. 6, lines 6–7)."""
         pair = pair + self.dropout_rows(self.triangle_multiplication_outgoing(pair, mask))
         return pair + self.dropout_rows(self.triangle_multiplication_incoming(pair, mask))
 
     def attend(
         self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
     ) -> Float[Tensor, "B N N C"]:
-        """Both triangle attentions, each with its residual, where the config has them."""
+        """Return z after the triangle attentions, each a residual (Alg. 6, lines 8–9).
+
+        Without triangle attention (`mini`), z is returned unchanged.
+        """
         if not self.triangle_attention:
             return pair
         pair = pair + self.dropout_rows(self.triangle_attention_starting(pair, mask))
@@ -281,7 +393,25 @@ class PairBlock(nn.Module):
 
 
 class EvoformerBlock(PairBlock):
-    """Algorithm 6, one block; with global column attention, of Algorithm 18 (extra MSA)."""
+    """Algorithm 6, lines 2 to 10: one block of the Evoformer; or of Algorithm 18 (extra MSA).
+
+    ::
+
+        m += dropout_rows(MSARowAttention(m, z))
+        m += MSAColumnAttention(m)             MSAColumnGlobalAttention in Algorithm 18
+        m += Transition(m)
+        z += OuterProductMean(m)
+        z += dropout_rows(TriangleMultiplication(z, outgoing))
+        z += dropout_rows(TriangleMultiplication(z, incoming))
+        z += dropout_rows(TriangleAttention(z, starting))
+        z += dropout_columns(TriangleAttention(z, ending))
+        z += Transition(z)
+
+    Shapes: m [B, S, N, C], z [B, N, N, D], msa_mask [B, S, N], pair_mask [B, N, N] → m, z.
+
+    With `outer_product_first` (AlphaFold-Multimer, Evans 2021) the outer product mean comes before
+    the row attention. `mini` has no triangle attention; more blocks take the same operations.
+    """
 
     def __init__(self, config: StackConfig, c_pair: int, runtime: Runtime) -> None:
         super().__init__()
@@ -320,11 +450,21 @@ class EvoformerBlock(PairBlock):
 
 
 class EvoformerStack(nn.Module):
-    """Algorithm 6. The Evoformer stack; Algorithm 18 for the extra MSA.
+    """Algorithm 6: the Evoformer stack; Algorithm 18 for the extra MSA.
+
+    ::
+
+        for each block:  m, z = block(m, z)
+
+    Shapes: m [B, S, N, C], z [B, N, N, D], msa_mask [B, S, N], pair_mask [B, N, N] → m, z. The
+    single representation (line 12) is computed by `foldry.model.alphafold.AlphaFold.represent`.
+
+    Memory: for the backward pass, a block keeps many arrays of the size of its logits. With
+    `Runtime.checkpoint` only its inputs are kept and the block runs a second time (SI 1.11.8).
 
     Attributes:
-        depth: Blocks that run, from the first on; None runs all. Training sets it, where what
-            stands behind the stack is taught first.
+        depth: Number of blocks that run, counted from the first; None runs all. Training sets it to
+            train the modules after the stack before the whole stack.
     """
 
     def __init__(self, config: StackConfig, c_pair: int, runtime: Runtime) -> None:

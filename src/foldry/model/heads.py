@@ -1,4 +1,8 @@
-"""The output heads (SI 1.9), and what is expected by their logits."""
+"""The output heads (SI 1.9) and the expected values of their distributions.
+
+Axes: B batch, S sequences, N residues, C channels (E, F those of the single representation of the
+Evoformer and of the structure module), K bins.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from foldry.model.layers import Layer, LayerNorm, Linear
 
 @dataclass(frozen=True)
 class HeadLogits:
-    """Logits of all heads; `pae` is None for models without the head."""
+    """Logits of all heads; `pae` is None for networks without this head."""
 
     distogram: Float[Tensor, "B N N bins"]
     masked_msa: Float[Tensor, "B S N letters"]
@@ -24,7 +28,14 @@ class HeadLogits:
 
 
 class PLDDTHead(Layer):
-    """Algorithm 29. Per-residue lDDT-Cα, as logits (SI 1.9.6)."""
+    """Algorithm 29: per-residue lDDT-Cα, as logits of 50 bins (SI 1.9.6).
+
+    ::
+
+        logits_i = Linear(relu(Linear(relu(Linear(LayerNorm(s_i))))))
+
+    Shapes: s [B, N, C], the structure module's → [B, N, K]. `plddt` computes the expected value.
+    """
 
     def __init__(self, c_structure: int, config: HeadsConfig) -> None:
         super().__init__()
@@ -39,7 +50,18 @@ class PLDDTHead(Layer):
 
 
 class Heads(nn.Module):
-    """All heads: distogram, masked MSA, pLDDT, experimentally resolved, PAE (SI 1.9)."""
+    """All heads: distogram, masked MSA, pLDDT, experimentally resolved, PAE (SI 1.9.6–1.9.10).
+
+    Logits, for the final representations m, z and s::
+
+        distogram_ij  = Linear(z_ij) + Linear(z_ji)     one map (SI 1.9.8)
+        masked_msa_si = Linear(m_si)                    (SI 1.9.9)
+        plddt_i       = PLDDTHead(s_i), s of the structure module (SI 1.9.6)
+        resolved_i    = Linear(s_i), one logit per atom37 atom (SI 1.9.10)
+        pae_ij        = Linear(z_ij), where the network has this head (SI 1.9.7)
+
+    Shapes: m [B, S, N, C], z [B, N, N, C], s [B, N, E] and [B, N, F] → `HeadLogits`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -66,23 +88,27 @@ class Heads(nn.Module):
         )
 
     def distogram_logits(self, pair: Float[Tensor, "B N N C"]) -> Float[Tensor, "B N N K"]:
-        """Of the distances of pseudo-beta atoms, the same in both directions (SI 1.9.8)."""
+        """Return the symmetric logits of Cβ–Cβ distances (Cα for glycine; SI 1.9.8)."""
         half = self.distogram(pair)
         return half + half.transpose(1, 2)
 
 
 def expectation(logits: Float[Tensor, "*B K"], values: Float[Tensor, " K"]) -> Float[Tensor, "*B"]:
-    """Mean of the bins' values with the probabilities that the logits give."""
+    """Return the expected value Σ_k softmax(logits)_k · values_k."""
     return (logits.softmax(-1) * values.to(logits)).sum(-1)
 
 
 def plddt(logits: Float[Tensor, "*B N K"]) -> Float[Tensor, "*B N"]:
-    """Expected lDDT-Cα, 0–100 (Algorithm 29, line 5)."""
+    """Return the expected lDDT-Cα, 0–100 (Algorithm 29): 50 bins have centres 1, 3, …, 99."""
     num_bins = logits.shape[-1]
     return 100 * expectation(logits, (torch.arange(num_bins) + 0.5) / num_bins)
 
 
 def pae_bin_centers(num_bins: int, max_break: float) -> Float[Tensor, " K"]:
-    """Centres of the aligned-error bins, Å; the last bin is as wide as the others."""
+    """Return the centres of the aligned-error bins in Å (SI 1.9.7).
+
+    The open last bin counts as wide as the others: 64 bins up to a break at 31 Å have the centres
+    0.25, 0.75, …, 31.75 Å.
+    """
     step = max_break / (num_bins - 2)
     return (torch.arange(num_bins) + 0.5) * step

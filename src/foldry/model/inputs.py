@@ -1,4 +1,7 @@
-"""Features as the network's input tensors: padded, stacked, with a leading batch axis."""
+"""Features as the network's input tensors: padded, stacked, with a leading batch axis.
+
+Axes: B batch, S sequences, E extra sequences, N residues, T templates.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from foldry.features.features import Features, MSADraw, TemplateFeatures
 
 @dataclass(frozen=True)
 class TemplateInputs:
-    """`TemplateFeatures` of a batch, as tensors; see there."""
+    """The `TemplateFeatures` of a batch as tensors; the fields are described there."""
 
     aatype: Int[Tensor, "B T N"]
     atom_positions: Float[Tensor, "B T N 37 3"]
@@ -31,7 +34,7 @@ class TemplateInputs:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is the same in every recycle; see `Features`."""
+    """Features that are the same in every pass; the fields are described in `Features`."""
 
     aatype: Int[Tensor, "B N"]
     target_feat: Float[Tensor, "B N 22"]
@@ -47,7 +50,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class MSAInputs:
-    """One draw of the alignment; see `MSADraw`."""
+    """One draw of the alignment; the fields are described in `MSADraw`."""
 
     msa_feat: Float[Tensor, "B S N 49"]
     msa_mask: Float[Tensor, "B S N"]
@@ -62,12 +65,12 @@ def stack_features(
     device: torch.device | str = "cpu",
     sizes: Mapping[str, int] | None = None,
 ) -> Inputs:
-    """Several features as one batch, padded with zeros.
+    """Return several features as one batch, padded with zeros.
 
     Args:
-        batch: Features; what may be None is None in all of them or in none.
-        device: Where the tensors go.
-        sizes: Sizes by axis, such as `{"N": 256}`; the other axes get the batch's largest.
+        batch: Features; an optional field is None in all of them or in none.
+        device: Device of the tensors.
+        sizes: Sizes of axes, e.g. `{"N": 256}`; any other axis gets the largest size in the batch.
 
     Raises:
         ValueError: Some have templates or statistics of the alignment and others have none, or
@@ -81,7 +84,7 @@ def stack_templates(
     device: torch.device | str = "cpu",
     sizes: Mapping[str, int] | None = None,
 ) -> TemplateInputs:
-    """Templates as one batch; see `stack_features`."""
+    """Return templates as one batch; see `stack_features`."""
     return TemplateInputs(**_stacked(TemplateInputs, batch, device, sizes or {}))
 
 
@@ -90,15 +93,15 @@ def stack_draws(
     device: torch.device | str = "cpu",
     sizes: Mapping[str, int] | None = None,
 ) -> MSAInputs:
-    """Draws of alignments as one batch; see `stack_features`."""
+    """Return draws of alignments as one batch; see `stack_features`."""
     return MSAInputs(**_stacked(MSAInputs, batch, device, sizes or {}))
 
 
 def pad(array: np.ndarray, *sizes: int) -> np.ndarray:
-    """Zeros after the end of the leading axes, up to these sizes.
+    """Return the array with zeros appended to its leading axes, up to these sizes.
 
     Raises:
-        ValueError: An axis is longer.
+        ValueError: An axis is longer than its size.
     """
     if array.shape[: len(sizes)] == sizes:
         return array
@@ -109,14 +112,14 @@ def pad(array: np.ndarray, *sizes: int) -> np.ndarray:
 def _stacked(
     kind: type, batch: Sequence[object], device: torch.device | str, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """The fields of `kind` that the batch has; floats as float32, integers as int64."""
+    """Return the fields of `kind` in the batch as tensors: float32, or int64 for integers."""
     tensors: dict[str, Any] = {}
     for field in fields(kind):
         values = [getattr(item, field.name) for item in batch]
         if all(value is None for value in values):
             continue
         if any(value is None for value in values):
-            raise ValueError(f"{field.name} must be there for the whole batch or for none of it")
+            raise ValueError(f"{field.name} must be present in the whole batch or absent from it")
         if field.name == "templates":
             tensors[field.name] = stack_templates(values, device, sizes)
             continue

@@ -1,4 +1,7 @@
-"""The layers that all modules share: linear maps with AlphaFold's initialisation, norm, dropout."""
+"""The layers that all modules share: linear maps with AlphaFold's initialisation, norm, dropout.
+
+Axes: B batch, C input channels, D output channels, H heads.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,23 @@ Init = Literal["default", "relu", "zero", "gate", "glorot"]
 
 
 class Layer(nn.Module):
-    """A module whose `forward` returns one tensor, which torch does not let type checkers know."""
+    """A module whose `forward` returns one tensor; torch's own annotation does not say so."""
 
     __call__: Callable[..., Tensor]
 
 
 class Linear(Layer, nn.Linear):
-    """A linear map, initialised by its purpose (SI 1.11.4).
+    """A linear map, initialised for its purpose (SI 1.11.4): y = W x + b.
 
-    `default` is LeCun's and `relu` He's truncated normal, `glorot` uniform for queries, keys and
-    values, `zero` for maps that end a residual branch, `gate` gives sigmoid gates that are open.
+    Shapes: [..., C] → [..., D].
+
+    Args:
+        c_in, c_out: Input and output channels.
+        bias: Whether there is a b; the supplement writes LinearNoBias where there is none.
+        init: `default` is LeCun's truncated normal, variance 1/c_in; `relu` is He's, variance
+            2/c_in, before a relu; `glorot` is Glorot's uniform distribution, for queries, keys and
+            values; `zero` makes the last map of a residual branch start without effect; `gate`
+            (W = 0, b = 1) makes a sigmoid gate start open. All other biases are 0.
     """
 
     def __init__(self, c_in: int, c_out: int, *, bias: bool = True, init: Init = "default") -> None:
@@ -38,20 +48,30 @@ class Linear(Layer, nn.Linear):
             nn.init.xavier_uniform_(self.weight)
         else:
             scale = 2.0 if self.init_kind == "relu" else 1.0
-            # 0.8796 is the standard deviation of a unit normal cut off at two of them.
+            # 0.8796 is the standard deviation of a unit normal distribution truncated at ±2.
             deviation = math.sqrt(scale / self.in_features) / 0.87962566
             nn.init.trunc_normal_(self.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
 
 
 class LayerNorm(Layer, nn.LayerNorm):
-    """Layer norm over the channels that computes in float32, whatever it is given and gives."""
+    """Layer norm over the channels: y = γ ⊙ (x − mean(x)) / √(var(x) + 1e-5) + β.
+
+    Shapes: [..., C] → the same. Mean and variance lose too much in bfloat16, so the norm is always
+    computed in float32; the result has the input's dtype.
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.float()).to(input.dtype)
 
 
 class SharedDropout(Layer):
-    """Dropout whose mask is shared along one axis (SI 1.11.6)."""
+    """Dropout whose mask is shared along one axis (SI 1.11.6)::
+
+        y = x ⊙ keep / (1 − rate),  keep ~ Bernoulli(1 − rate), the same along `axis`
+
+    Shapes: any → the same. It is the identity outside training. The supplement's DropoutRowwise is
+    axis 1, DropoutColumnwise axis 2, of [B, S, N, C] or [B, N, N, C].
+    """
 
     def __init__(self, rate: float, axis: int) -> None:
         super().__init__()
@@ -68,14 +88,18 @@ class SharedDropout(Layer):
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """The last axis as two: heads, and the channels of each."""
+    """Return x with its last axis split in two, heads and channels of a head: [..., H, C/H]."""
     return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads)
 
 
 def by_rows(function: Callable[..., Tensor], size: int, *arrays: Tensor) -> Tensor:
-    """`function` applied to slices of `size` along axis 1 and joined, which bounds its memory.
+    """Return `function(*arrays)`, computed on slices of `size` along axis 1.
 
-    With gradients, or when one slice is all, it is applied once.
+    The rows of axis 1 must not depend on each other. A module's temporary arrays (logits, outer
+    products, widened channels) are far larger than its input and output. With slices, only those of
+    one slice exist at a time, which bounds the memory, and a slice that fits a processor's cache is
+    several times as fast. When gradients are recorded, every temporary array is kept anyway, so
+    slicing would save nothing and the function is called once.
     """
     if torch.is_grad_enabled() or arrays[0].shape[1] <= size:
         return function(*arrays)

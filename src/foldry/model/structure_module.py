@@ -1,7 +1,11 @@
 """The structure module: from the single and pair representations to atoms (SI 1.8).
 
-Axes: B batch, N residues, H heads, P points, L layers. Frames move in units of
-`position_scale` Å inside and are given out in Å.
+The equations are written as in `foldry.model.evoformer`; T_i is the backbone frame of residue i and
+T_i ∘ x maps the point x from local to global coordinates. Inside the module one unit of length is
+`position_scale` Å; all outputs are in Å.
+
+Axes: B batch, N residues, H heads, P points, L layers, C channels (D channels of the pair or of the
+initial single representation).
 """
 
 from __future__ import annotations
@@ -20,15 +24,15 @@ from foldry.model.config import StructureConfig
 from foldry.model.layers import Layer, LayerNorm, Linear, by_rows, split_heads
 
 QUERY_ROWS: Final = 64
-"""Residues whose distances to all others are held at a time when no gradient is asked for."""
+"""Residues whose point distances to all others are computed at a time without gradients."""
 
 
 @dataclass(frozen=True)
 class StructureOutput:
-    """What every layer of the structure module found; positions in Å.
+    """The structure after every layer of the structure module, in Å.
 
     Attributes:
-        single: The last layer's single representation.
+        single: Single representation after the last layer.
         frames: Backbone frames [L, B, N].
         group_frames: Frames [L, B, N, 8] of all rigid groups.
         atom14: Atom positions.
@@ -45,7 +49,31 @@ class StructureOutput:
 
 
 class InvariantPointAttention(Layer):
-    """Algorithm 22. Invariant point attention (SI 1.8.2)."""
+    """Algorithm 22: invariant point attention (SI 1.8.2).
+
+    For single representation s, pair representation z and backbone frames T::
+
+        q_i^h, k_i^h, v_i^h = Linear(s_i)          scalars, without bias in multimer networks
+        q_i^hp, k_i^hp, v_i^hp = Linear(s_i)       points in local coordinates
+        b_ij^h = Linear(z_ij)
+        w_L = √(1/3);  w_C = √(2 / (9 N_query_points));  γ^h = softplus(learned)
+        a_ij^h = softmax_j(w_L (q_i^h · k_j^h / √c + b_ij^h
+                                − γ^h w_C / 2 Σ_p ‖T_i ∘ q_i^hp − T_j ∘ k_j^hp‖²)), mask_j = 1
+        o_i^h  = Σ_j a_ij^h v_j^h
+        o_i^hp = T_i⁻¹ ∘ Σ_j a_ij^h (T_j ∘ v_j^hp)
+        õ_i^h  = Σ_j a_ij^h z_ij
+        update_i = Linear(concat_h,p(o_i^h, o_i^hp, ‖o_i^hp‖, õ_i^h))
+
+    Shapes: s [B, N, C], z [B, N, N, D], mask [B, N], T [B, N] → [B, N, C].
+
+    The result does not change when all frames are moved together. w_L and w_C give each of the
+    three terms of the logits the same variance at the start of training. As in the official
+    implementation, the maps have biases where the supplement has none, and the order of `concat`
+    is the official one.
+
+    Memory: the differences of the points take H · P · 3 numbers per pair of residues, so without
+    gradients they are computed for `QUERY_ROWS` residues i at a time.
+    """
 
     def __init__(self, config: StructureConfig, c_pair: int) -> None:
         super().__init__()
@@ -62,7 +90,10 @@ class InvariantPointAttention(Layer):
         self.output = Linear(heads * width, c, init="zero")
 
     def points(self, flat: Tensor, frames: Rigid) -> Float[Tensor, "B N H P 3"]:
-        """Points of every head in global coordinates; the flat axis is (xyz, heads, points)."""
+        """Return the points of every head in global coordinates.
+
+        The last axis of `flat` is (xyz, heads, points), as in the official parameters.
+        """
         shape = (*flat.shape[:-1], 3, self.config.num_heads, -1)
         local = flat.reshape(shape).movedim(-3, -1)
         return frames.unsqueeze(-1).unsqueeze(-1).apply(local)
@@ -85,7 +116,7 @@ class InvariantPointAttention(Layer):
             dim=-2,
         )
 
-        # Each of the three logit terms has unit variance at the start of training.
+        # w_L / √c, and w_L w_C
         scalar_scale = math.sqrt(1 / (3 * config.num_scalar_qk))
         point_scale = math.sqrt(1 / (3 * config.num_point_qk * 9 / 2))
         logits = torch.einsum("bqhc,bkhc->bhqk", query * scalar_scale, key)
@@ -111,7 +142,18 @@ class InvariantPointAttention(Layer):
 
 
 class TorsionAngles(nn.Module):
-    """Algorithm 20, lines 11 to 14. Torsion angles of each residue (SI 1.8)."""
+    """Algorithm 20, lines 11 to 14: torsion angles of each residue (SI 1.8).
+
+    For the single representation s of this layer and the initial one s'::
+
+        a_i = Linear(relu(s_i)) + Linear(relu(s'_i))
+        a_i += Linear(relu(Linear(relu(a_i))))     in each of `num_sidechain_blocks` blocks
+        α_i = Linear(relu(a_i))                    seven (sin, cos): ω, φ, ψ, χ1 to χ4
+        unit α_i = α_i / ‖α_i‖
+
+    Shapes: s [B, N, C], s' [B, N, D] → [B, N, 7, 2] twice. The relu of line 11 is the official
+    implementation's; the supplement has none.
+    """
 
     def __init__(self, config: StructureConfig, c_single: int) -> None:
         super().__init__()
@@ -126,7 +168,7 @@ class TorsionAngles(nn.Module):
     def forward(
         self, single: Float[Tensor, "B N C"], initial: Float[Tensor, "B N D"]
     ) -> tuple[Float[Tensor, "B N 7 2"], Float[Tensor, "B N 7 2"]]:
-        """Unit (sin, cos) and the same before normalisation."""
+        """Return unit (sin, cos), and the same before normalisation."""
         x = self.input(torch.relu(single)) + self.input_initial(torch.relu(initial))
         for first, second in zip(self.first, self.second, strict=True):
             x = x + second(torch.relu(first(torch.relu(x))))
@@ -136,7 +178,25 @@ class TorsionAngles(nn.Module):
 
 
 class StructureModule(nn.Module):
-    """Algorithm 20. The structure module; its layers share their weights."""
+    """Algorithm 20: the structure module (SI 1.8). All layers share their weights.
+
+    For the single representation s and the pair representation z::
+
+        s'_i = LayerNorm(s_i);  z_ij ← LayerNorm(z_ij);  s_i = Linear(s'_i)
+        in each of `num_layers` layers:
+            s_i ← LayerNorm(dropout(s_i + InvariantPointAttention(s, z, T)_i))
+            s_i ← LayerNorm(dropout(s_i + Linear(relu(Linear(relu(Linear(s_i)))))))
+            T_i ← T_i ∘ BackboneUpdate(Linear(s_i))       Algorithm 23
+            α_i = TorsionAngles(s_i, s'_i)
+            atoms_i = ComputeAllAtomCoordinates(T_i, α_i)  Algorithm 24
+
+    Shapes: s [B, N, C], z [B, N, N, D], aatype [B, N], mask [B, N], T [B, N] → `StructureOutput`.
+
+    In the paper all frames T start at the origin (line 4); the caller passes them, because `mini`
+    starts elsewhere (`foldry.model.distance_geometry`). No gradient flows through the rotations
+    from one layer to the next: each layer learns the best orientation for itself, and the lever
+    arms of composed rotations do not make training unstable (SI 1.8).
+    """
 
     def __init__(self, config: StructureConfig, c_single: int, c_pair: int) -> None:
         super().__init__()
@@ -159,7 +219,7 @@ class StructureModule(nn.Module):
     def layer(
         self, single: Tensor, pair: Tensor, mask: Tensor, frames: Rigid
     ) -> Float[Tensor, "B N C"]:
-        """Lines 6 to 9: attention and transition, each with its residual and layer norm."""
+        """Return s after lines 6 to 9: attention and transition, each a residual, then norm."""
         single = single + self.attention(single, pair, mask, frames)
         single = self.norm_attention(self.dropout(single))
         x = single
@@ -176,7 +236,7 @@ class StructureModule(nn.Module):
         mask: Float[Tensor, "B N"],
         frames: Rigid,
     ) -> StructureOutput:
-        """All layers, starting from backbone frames [B, N] in Å."""
+        """Return the structure after every layer, starting from backbone frames [B, N] in Å."""
         scale = self.config.position_scale
         initial = self.norm_single(single)
         pair = self.norm_pair(pair)

@@ -1,1 +1,1 @@
-"""Attention over rows with a pair bias."""
+"""Attention within rows, with a pair bias."""

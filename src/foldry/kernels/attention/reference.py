@@ -1,4 +1,7 @@
-"""The specification of attention: plain torch, any device, any dtype."""
+"""The specification of attention: plain torch, any device, any dtype.
+
+Axes: B batch, R rows, Q queries, K keys, H heads, C channels, V channels of a value.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,17 @@ def attention(
     mask: Float[Tensor, "B R K"],
     bias: Float[Tensor, "B H Q K"] | None = None,
 ) -> Float[Tensor, "B R Q H V"]:
-    """softmax(q·k/√C + bias) v within each row, over the keys that the mask keeps.
+    """Return the attention of every head within each row (Algorithm 7, lines 5 and 6)::
 
-    Softmax runs in float32. A row without any key gives the mean of its values, as the official
-    implementation does.
+        o_rq^h = Σ_k softmax_k(q_rq^h · k_rk^h / √C + bias_qk^h) v_rk^h
+
+    The softmax is over the keys that the mask keeps and is computed in float32. A row without any
+    key returns the mean of its values, as the official implementation does.
 
     Args:
         query: Queries, not yet scaled.
         key, value: Keys and values.
-        mask: 1 where a key is kept.
+        mask: 1 for keys to keep, 0 for others.
         bias: Added to the logits of every row.
     """
     query = query * query.shape[-1] ** -0.5

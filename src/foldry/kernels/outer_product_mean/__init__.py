@@ -1,1 +1,1 @@
-"""The outer product mean's contraction."""
+"""The sum of outer products over the sequences."""

@@ -1,4 +1,8 @@
-"""The specification of the outer product mean: plain torch, any device, any dtype."""
+"""The specification of the outer product mean: plain torch, any device, any dtype.
+
+Axes: B batch, S sequences, N and M residues, C channels, CC channels of the outer product, Z
+channels of the result.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,13 @@ def outer_product(
     right: Float[Tensor, "B S M C"],
     weight: Float[Tensor, "Z CC"],
 ) -> Float[Tensor, "B N M Z"]:
-    """Σₛ left[s, i, c] right[s, j, d] projected to Z channels (Algorithm 10, lines 3 and 4).
+    """Return the projected sum of outer products (Algorithm 10, lines 3 and 4, without the mean)::
+
+        product_ij = W flatten(Σ_s left_si ⊗ right_sj)
 
     Args:
         left, right: The masked projections.
-        weight: Output projection, its input axis the flattened (c, d).
+        weight: W; its input axis is the flattened (channel of left, channel of right).
     """
     outer = torch.einsum("bsic,bsjd->bijcd", left, right)
     return outer.flatten(-2) @ weight.T

@@ -1,1 +1,1 @@
-"""The triangle multiplication's contraction."""
+"""The sum over the third residue in triangle multiplication."""
