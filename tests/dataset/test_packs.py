@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foldry.dataset.packs import (
+    FREE_SIZE,
     STEP,
     Library,
     Pack,
     cigar_of,
     pairs_of,
     read_chain,
+    read_lengths,
     read_table,
     structure_arrays,
     write_pack,
@@ -89,7 +92,7 @@ def test_a_pack_of_another_layout_is_refused(library: Library) -> None:
     arrays = structure_arrays({"c1": library.chain("c1")})
     with pytest.raises(ValueError, match="another version"):
         read_chain(arrays | {"layout": np.array("compact-9")}, 0)
-    with pytest.raises(ValueError, match="as many as the mask"):
+    with pytest.raises(ValueError, match="the mask"):
         read_chain(arrays | {"atom_offsets": np.array([0, 1])}, 0)
 
 
@@ -159,8 +162,120 @@ def test_missing_and_damaged_packs(tmp_path: Path) -> None:
         Library(tmp_path, ["train"])
     table = tmp_path / "ragged.tsv"
     table.write_text("a\tb\n1\n", "utf-8")
-    with pytest.raises(InputError, match=r"ragged\.tsv is not a readable table"):
+    with pytest.raises(InputError, match=r"ragged\.tsv, line 2, has 1 cells where .* has 2"):
         read_table(table)
+    table.write_text("a\tb\n1\t2\n", "utf-8")
+    with pytest.raises(InputError, match=r"ragged\.tsv has no column 'id'"):
+        read_table(table, "id", "a")
+    table.write_text("id\tlength\nc1\t-5\n", "utf-8")
+    with pytest.raises(InputError, match=r"line 2, has '-5' for a length"):
+        read_lengths(table)
+
+
+FREE = ("anchors", "others", "target_ids")
+"""Arrays whose first axis may have any length."""
+CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "another type": lambda array: np.zeros(array.shape, "S1"),
+    "another type of number": lambda array: array.astype("c16"),
+    "no axis": lambda array: np.array(1),
+    "one axis more": lambda array: array[None],
+    "twice as long": lambda array: np.concatenate([array, array]),
+    "shorter": lambda array: array[:-1],
+}
+
+
+@pytest.fixture(scope="module")
+def packs_of_all_layouts(world: World, library: Library) -> list[dict[str, np.ndarray]]:
+    """The arrays of a pack of each kind, and of structures in the present layout."""
+    each = (library.structures, library.alignments, library.templates)
+    chains = {name: library.chain(name) for name in list(world.lengths)[:3]}
+    return [*(pack.shards[0] for pack in each), structure_arrays(chains)]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_pack_with_other_arrays_is_refused_when_it_is_read(
+    packs_of_all_layouts: list[dict[str, np.ndarray]], tmp_path: Path, change: str
+) -> None:
+    path = tmp_path / "pack.npz"
+    for arrays in packs_of_all_layouts:
+        for name, array in arrays.items():
+            if array.dtype.kind == "U" and "type" in change:
+                continue
+            if not array.ndim and change != "one axis more":
+                continue
+            if name in FREE and change in ("twice as long", "shorter"):
+                continue
+            np.savez(path, **{**arrays, name: CHANGES[change](array)})
+            with pytest.raises(InputError, match=r"pack\.npz is not a readable pack"):
+                Pack([path])
+
+
+def test_names_that_are_not_text_are_refused(
+    packs_of_all_layouts: list[dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    path = tmp_path / "pack.npz"
+    for arrays in packs_of_all_layouts:
+        ids = arrays["ids"].copy()
+        ids.view(np.uint32)[0] = 2**31
+        np.savez(path, **{**arrays, "ids": ids})
+        with pytest.raises(InputError, match="ids is not text"):
+            Pack([path])
+
+
+def test_offsets_ascend_and_stay_within_their_arrays(
+    packs_of_all_layouts: list[dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    path = tmp_path / "pack.npz"
+    for arrays in packs_of_all_layouts:
+        for name in arrays:
+            if not name.endswith("offsets"):
+                continue
+            for place, value in ((0, -1), (-1, 10**9), (1, arrays[name][-1])):
+                ends = arrays[name].copy()
+                ends[place] = value
+                np.savez(path, **{**arrays, name: ends})
+                with pytest.raises(InputError, match=f"{name} (do not ascend|do not span)"):
+                    Pack([path])
+
+
+def test_a_pack_without_an_array_is_refused(
+    packs_of_all_layouts: list[dict[str, np.ndarray]], tmp_path: Path
+) -> None:
+    path = tmp_path / "pack.npz"
+    for arrays in packs_of_all_layouts:
+        for name in set(arrays) - {"plddt", "method"}:
+            np.savez(path, **{key: arrays[key] for key in arrays if key != name})
+            with pytest.raises(InputError, match="has no array"):
+                Pack([path])
+
+
+def test_a_small_pack_does_not_take_much_memory(library: Library, tmp_path: Path) -> None:
+    path = tmp_path / "pack.npz"
+    alignments = library.alignments.shards[0]
+    write_pack(path, alignments | {"residues": np.zeros(FREE_SIZE + 1, np.uint8)})
+    assert path.stat().st_size < FREE_SIZE / 500
+    with pytest.raises(InputError, match="it holds more than"):
+        Pack([path])
+    for name, depth, length in (("deep", 2**30, 0), ("long", 0, 2**30), ("wrong", 2**30, 2**30)):
+        changed = Library.__new__(Library)
+        changed.alignments = Pack.__new__(Pack)
+        arrays = {**alignments, "depth": alignments["depth"].copy()}
+        arrays["length"] = alignments["length"].copy()
+        arrays["depth"][0], arrays["length"][0] = depth, length
+        if name != "wrong":
+            arrays["cell_offsets"] = np.maximum(arrays["cell_offsets"], arrays["cell_offsets"][1])
+        changed.alignments.shards, changed.alignments.place = [arrays], {"c0": (0, 0)}
+        with pytest.raises(InputError, match="c0 is missing or damaged"):
+            changed.alignment("c0")
+
+
+def test_a_hit_has_no_more_pairs_than_its_chain_has_residues() -> None:
+    runs = "999999M1I" * 10_000
+    with pytest.raises(ValueError, match="more residues than there are"):
+        pairs_of(runs, 0, 0)
+    with pytest.raises(ValueError, match="more residues than there are"):
+        pairs_of("3M1D3M", 0, 0, max_pairs=5)
+    assert len(pairs_of("3M1D3M", 0, 0, max_pairs=6)) == 6
 
 
 def test_a_byte_that_is_wrong_is_no_traceback(tmp_path: Path) -> None:

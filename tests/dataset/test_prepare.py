@@ -17,7 +17,7 @@ from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.dataset.packs import Library, read_table
 from foldry.dataset.prepare import run_all
 from foldry.dataset.samples import TrainingSet
-from foldry.errors import InputError, MissingError
+from foldry.errors import DiskFullError, InputError, MissingError, OutsideError
 from foldry.formats.coordinates import to_pdb
 from foldry.residues import CA, CB, GAP, RESNAMES, RESTYPE_ORDER, C, N, O
 from foldry.structure import Structure
@@ -164,7 +164,7 @@ def test_bad_files_are_dropped_and_the_report_says_why(prepared: Prepared) -> No
     reasons = {name: row["reason"] for name, row in tables(prepared.out).items()}
     assert {name for name, reason in reasons.items() if not reason} == {*GOOD} - {"good3_A"}
     for name, words in {
-        "good3_A": "the sequence of copy_A",
+        "good3_A": "the same sequence as copy_A",
         "short_A": "20 residues, not 30 to 2000",
         "blurred_A": "9.0 Å, above 3.5",
         "torn_A": "of neighbours have CA as far apart as in a peptide, below 95%",
@@ -319,9 +319,9 @@ def test_the_best_copy_is_kept() -> None:
         prepare.Row("g", "9", resolution=2.0, atoms=500, sequence="V"),
     ]
     reasons = [row.reason for row in prepare._drop_copies(rows)]
-    same = "the sequence of c"
-    named = "3 has a chain of this name too"
-    assert reasons == [same, same, "", named, "the sequence of e", "", same, "bad", ""]
+    same = "the same sequence as c"
+    named = "3 also has a chain of this name"
+    assert reasons == [same, same, "", named, "the same sequence as e", "", same, "bad", ""]
 
 
 def test_input_that_cannot_be_used(
@@ -335,14 +335,30 @@ def test_input_that_cannot_be_used(
     (structures / "short.pdb").write_text(to_pdb(helix("AAAA")))
     with pytest.raises(InputError, match=r"no chain to train on; 1 of 1 .* 4 residues, not 30"):
         prepare.prepare(structures, alignments, out)
+    [row] = read_table(out / "report.tsv")
+    assert "4 residues" in row["reason"]
     fill(structures, alignments)
-    with pytest.raises(InputError, match=r"has no cluster for 4 chains, copy_A among them"):
+    with pytest.raises(InputError, match=r"has no cluster for 4 chains, among them 'copy_A'"):
         prepare.prepare(structures, alignments, out, split=own_clusters(tmp_path, []))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingError, match=r"mmseqs is not installed: .*`clusters`"):
         prepare.prepare(structures, alignments, out)
-    with pytest.raises(InputError, match="holds something else"):
+    with pytest.raises(InputError, match="contains other files"):
         prepare.prepare(structures, alignments, structures)
+
+
+@pytest.mark.parametrize("text", [None, "one\ttwo\nalone\n", "\0"])
+def test_clusters_are_read_before_the_structures(
+    folders: tuple[Path, Path, Path], tmp_path: Path, text: str | None
+) -> None:
+    structures, alignments, out = folders
+    fill(structures, alignments)
+    table = tmp_path / "wrong.tsv"
+    if text is not None:
+        table.write_text(text)
+    with pytest.raises(InputError, match=r"wrong\.tsv"):
+        prepare.prepare(structures, alignments, out, split=SplitConfig(table))
+    assert not out.exists()
 
 
 def changed(sequence: str) -> str:
@@ -444,3 +460,26 @@ def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     assert 0.7 < hit.identity < 0.9
     assert set((hit.pairs[:40, 0] - hit.pairs[:40, 1]).tolist()) == {1}
     assert library.hits("c_A") == []
+
+
+def test_only_structure_files_are_taken_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder.cif").mkdir()
+    for name in ("a.pdb", "b.cif.gz", "notes.txt"):
+        (tmp_path / name).touch()
+    names = [path.name for path in prepare._files(tmp_path, prepare.STRUCTURE_SUFFIXES)]
+    assert sorted(names) == ["a.pdb", "b.cif.gz"]
+
+
+@pytest.mark.parametrize(("free", "kind"), [(0, DiskFullError), (1 << 40, OutsideError)])
+def test_a_full_disk_is_the_reason_why_mmseqs_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kind: type[Exception]
+) -> None:
+    def fails(_: object) -> None:
+        raise OutsideError("MMseqs2 failed", "try again")
+
+    monkeypatch.setattr(mmseqs, "find", lambda: "mmseqs")
+    monkeypatch.setattr(mmseqs, "run_program", fails)
+    usage = type(mmseqs.shutil.disk_usage(tmp_path))(1 << 41, 1 << 41, free)
+    monkeypatch.setattr(mmseqs.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(kind):
+        mmseqs._run(tmp_path, "search")

@@ -22,6 +22,7 @@ from foldry.dataset.samples import (
 from foldry.errors import InputError
 from foldry.features.config import FeatureConfig
 from foldry.features.features import Features, MSADraw
+from foldry.model.config import HeadsConfig
 from foldry.model.inputs import MSAInputs
 from foldry.residues import CA, GAP
 from foldry.train.config import StageConfig
@@ -32,6 +33,7 @@ from foldry.weights.bundled import excluded_chains
 from tests.train.synthetic import NEAR, World, write_world
 
 EXCLUDED = ("c11", "c50")
+HEADS = HeadsConfig()
 STAGE = StageConfig(
     name="test",
     losses=LossConfig(),
@@ -77,23 +79,23 @@ def tensors(batch: Batch) -> list[Tensor]:
 
 def test_a_step_can_be_made_again(world: World, data: TrainingSet) -> None:
     again = TrainingSet(world.folder, ["train"], EXCLUDED)
-    first, second = make_batch(data, STAGE, 1, 2), make_batch(again, STAGE, 1, 2)
+    first, second = make_batch(data, STAGE, HEADS, 1, 2), make_batch(again, STAGE, HEADS, 1, 2)
     assert all(torch.equal(a, b) for a, b in zip(tensors(first), tensors(second), strict=True))
     for other in (
-        make_batch(data, STAGE, 1, 3),
-        make_batch(data, STAGE, 2, 2),
-        make_batch(data, replace(STAGE, name="x"), 1, 2),
+        make_batch(data, STAGE, HEADS, 1, 3),
+        make_batch(data, STAGE, HEADS, 2, 2),
+        make_batch(data, replace(STAGE, name="x"), HEADS, 1, 2),
     ):
         assert not torch.equal(first.targets.atom14, other.targets.atom14)
 
 
 def test_shapes_are_the_same_for_every_batch(data: TrainingSet) -> None:
     shapes = {
-        tuple(tuple(tensor.shape) for tensor in tensors(make_batch(data, STAGE, 0, step)))
+        tuple(tuple(tensor.shape) for tensor in tensors(make_batch(data, STAGE, HEADS, 0, step)))
         for step in range(6)
     }
     assert len(shapes) == 1
-    draw = make_batch(data, STAGE, 0, 0).draws[0]
+    draw = make_batch(data, STAGE, HEADS, 0, 0).draws[0]
     assert isinstance(draw, MSAInputs)
     assert draw.msa_feat.shape == (6, 16, 50, 49)
 
@@ -113,7 +115,7 @@ def test_a_window_lines_up(world: World, data: TrainingSet) -> None:
         )
         rows = {tuple(row) for row in world.msa[name][:, window]}
         assert {tuple(row) for row in sample.features.msa} <= rows
-        batch = collate([sample], STAGE)
+        batch = collate([sample], STAGE, HEADS)
         np.testing.assert_allclose(batch.targets.ca[0, :size], sample.truth.positions[:, CA])
         assert batch.inputs.seq_mask[0].sum() == size
         assert batch.targets.ca_mask[0, size:].sum() == 0
@@ -214,7 +216,7 @@ def test_validation_sees_whole_alignments_and_the_best_template(
     )
     for number, name in enumerate(data.parts["selection"]):
         sample, again = (data.whole_sample(name, stage, number) for _ in range(2))
-        both = (tensors(collate([each], stage)) for each in (sample, again))
+        both = (tensors(collate([each], stage, HEADS)) for each in (sample, again))
         assert all(torch.equal(one, other) for one, other in zip(*both, strict=True))
         assert np.array_equal(sample.features.msa, world.msa[name])
         assert all(len(draw.true_msa) == len(world.msa[name]) for draw in sample.draws)
@@ -244,7 +246,7 @@ def test_fractions_of_templates_and_single_rows(data: TrainingSet) -> None:
     ]
     assert 0.3 < np.mean(drawn) < 0.6
     bare = replace(STAGE, losses=LossConfig(unclamped_fraction=0.0))
-    assert make_batch(data, bare, 0, 0).clamped.tolist() == [1] * STAGE.batch_size
+    assert make_batch(data, bare, HEADS, 0, 0).clamped.tolist() == [1] * STAGE.batch_size
 
 
 def test_blocks_of_rows_are_deleted(data: TrainingSet) -> None:
@@ -261,7 +263,7 @@ def test_blocks_of_rows_are_deleted(data: TrainingSet) -> None:
 def test_a_network_without_templates_gets_none(world: World) -> None:
     config = FeatureConfig(num_msa=8, num_extra_msa=5, num_templates=0)
     data = TrainingSet(world.folder, ["train"], EXCLUDED, config)
-    batch = make_batch(data, replace(STAGE, num_extra_rows=5), 0, 0)
+    batch = make_batch(data, replace(STAGE, num_extra_rows=5), HEADS, 0, 0)
     assert batch.inputs.templates is None
     assert batch.draws[0].extra_msa.shape == (6, 5, 50)
 
@@ -271,7 +273,7 @@ def test_a_network_that_reads_whole_alignments_gets_what_its_rows_say(world: Wor
         num_msa=8, num_extra_msa=0, num_templates=0, profile=True, coevolution=True
     )
     data = TrainingSet(world.folder, ["train"], EXCLUDED, config)
-    inputs = make_batch(data, replace(STAGE, crop_size=50), 0, 0).inputs
+    inputs = make_batch(data, replace(STAGE, crop_size=50), HEADS, 0, 0).inputs
     assert inputs.profile is not None and inputs.coevolution is not None
     assert inputs.profile.shape == (STAGE.batch_size, 50, 22)
     assert inputs.coevolution.shape == (STAGE.batch_size, 50, 50, 2)
@@ -291,7 +293,8 @@ def test_unseen_chains_never_come(world: World, data: TrainingSet) -> None:
     assert len(data.parts["selection"]) == 9  # a tenth of 97 clusters
     confidence = replace(STAGE, chains="confidence", crop_size=200)
     lengths = {
-        int(size) for size in make_batch(data, confidence, 0, 0).inputs.seq_mask.sum(-1).tolist()
+        int(size)
+        for size in make_batch(data, confidence, HEADS, 0, 0).inputs.seq_mask.sum(-1).tolist()
     }
     assert lengths <= {world.lengths[name] for name in data.parts["confidence"]}
 
@@ -315,7 +318,7 @@ def test_a_part_without_chains_is_named(world: World) -> None:
     everything = [name for name in world.lengths if name != "c1"]
     alone = TrainingSet(world.folder, ["train"], everything)
     with pytest.raises(InputError, match="Stage test has no chain to train on"):
-        make_batch(alone, STAGE, 0, 0)
+        make_batch(alone, STAGE, HEADS, 0, 0)
 
 
 def test_all_splits_to_train_on_are_found(world: World) -> None:
@@ -343,8 +346,8 @@ def test_damaged_chains_are_left_out(
     for name in bad:
         with pytest.raises(InputError, match=name):
             damaged.sample(name, STAGE, np.random.default_rng(0))
-    left = [make_batch(damaged, STAGE, 0, step) for step in range(4)]
-    again = [make_batch(damaged, STAGE, 0, step) for step in range(4)]
+    left = [make_batch(damaged, STAGE, HEADS, 0, step) for step in range(4)]
+    again = [make_batch(damaged, STAGE, HEADS, 0, step) for step in range(4)]
     for one, other in zip(left, again, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
     assert {line.split()[0] for line in caplog.messages} <= set(bad)
@@ -352,7 +355,7 @@ def test_damaged_chains_are_left_out(
     assert sum(batch.num_damaged for batch in left + again) == len(caplog.messages)
     damaged.library.alignments.place.clear()
     with pytest.raises(InputError, match="in a row are damaged"):
-        make_batch(damaged, STAGE, 0, 0)
+        make_batch(damaged, STAGE, HEADS, 0, 0)
 
 
 def test_a_fault_of_the_program_is_not_taken_for_damage(
@@ -362,10 +365,10 @@ def test_a_fault_of_the_program_is_not_taken_for_damage(
         raise IndexError(number)
 
     data = TrainingSet(world.folder, ["train"], EXCLUDED)
-    assert make_batch(data, STAGE, 0, 0).num_damaged == 0
+    assert make_batch(data, STAGE, HEADS, 0, 0).num_damaged == 0
     monkeypatch.setattr("foldry.dataset.samples.draw_msa", faulty)
     with pytest.raises(IndexError):
-        make_batch(data, STAGE, 0, 0)
+        make_batch(data, STAGE, HEADS, 0, 0)
 
 
 def test_chains_without_a_cluster_are_named(tmp_path: Path) -> None:
@@ -374,7 +377,7 @@ def test_chains_without_a_cluster_are_named(tmp_path: Path) -> None:
     rows = table.read_text("utf-8").splitlines(keepends=True)
     table.write_text("".join(row for row in rows if not row.endswith(("\tc30\n", "\tc31\n"))))
     with pytest.raises(
-        InputError, match=r"clusters30_joint\.tsv has no cluster for 2 chains, c30 among them"
+        InputError, match=r"clusters30_joint\.tsv has no cluster for 2 chains, among them 'c30'"
     ):
         TrainingSet(world.folder, ["train"], EXCLUDED)
 
@@ -390,7 +393,7 @@ def test_residues_of_little_confidence_count_in_no_loss(world: World) -> None:
         assert plddt.max() > 90
         assert np.array_equal(sample.truth.mask[:, CA] > 0, sample.truth.plddt >= 70)
         assert not sample.truth.positions[sample.truth.plddt < 70].any()
-        targets = collate([sample], stage).targets
+        targets = collate([sample], stage, HEADS).targets
         assert targets.ca_mask.sum() == (sample.truth.plddt >= 70).sum()
         assert np.array_equal(targets.atom37_exists.any(-1), targets.ca_mask)
         assert sample.features.num_residues == len(sample.truth)
@@ -451,7 +454,7 @@ def test_the_real_packs(data_dir: Path) -> None:
     assert len(near) >= 468
     assert not used & (near | excluded | val)
     assert len(used) > 5500
-    batch = make_batch(data, STAGE, 0, 0)
+    batch = make_batch(data, STAGE, HEADS, 0, 0)
     steps = batch.targets.ca[:, 1:] - batch.targets.ca[:, :-1]
     known = batch.targets.ca_mask[:, 1:] * batch.targets.ca_mask[:, :-1]
     bonded = known * (batch.inputs.residue_index.diff(dim=1) == 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from foldry.geometry import Rigid, rotation_from_quaternion
+from foldry.model.config import HeadsConfig
 from foldry.train.targets import Targets, make_targets
 
 
@@ -43,6 +44,7 @@ class Recorded:
             self.arrays["batch/all_atom_positions"][None],
             self.arrays["batch/all_atom_mask"][None],
             np.array([resolution]),
+            HeadsConfig(),
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from foldry.dataset.diverse import diverse_rows
-from foldry.dataset.packs import CLUSTERS, Library
+from foldry.dataset.packs import CLUSTERS, FREE_SIZE, Library
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.residues import GAP
@@ -120,7 +120,7 @@ def test_parts_are_bounded_and_checked(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"part-1\.bin is not the part"):
             read_parts(tmp_path)
     changed.unlink()
-    with pytest.raises(InputError, match=r"part-1\.bin is missing, of 3 parts"):
+    with pytest.raises(InputError, match=r"part-1\.bin is missing, one of 3 parts"):
         read_parts(tmp_path)
     assert len(write_parts(data[:5], tmp_path, 1)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "part-0.bin"]
@@ -138,7 +138,7 @@ def test_sizes_are_checked_before_anything_is_read(
     with pytest.raises(InputError, match=r"part-0\.bin is not the part"):
         read_parts(tmp_path)
     monkeypatch.setattr("foldry.train.bundle.MAX_UNPACKED", 2**20 - 1)
-    with pytest.raises(InputError, match="holds more than"):
+    with pytest.raises(InputError, match="contains more than"):
         read_parts(tmp_path)
     assert not read
 
@@ -147,12 +147,18 @@ def test_sizes_are_checked_before_anything_is_read(
     ("manifest", "message"),
     [
         ("{", "readable manifest"),
+        ("[]", "readable manifest"),
+        ('{"format": 2, "parts": [{"name": "a"}]}', "readable manifest"),
+        (
+            '{"format": 2, "parts": [{"name": "../part-0.bin", "size": 1, "sha256": ""}]}',
+            "other parts",
+        ),
         ('{"format": 2}', "readable manifest"),
         ('{"format": 1, "parts": []}', "another version"),
         ("[" * 100_000, "readable manifest"),
-        ('{"format": 2, "parts": []}', "names no splits"),
-        ('{"format": 2, "parts": [], "splits": []}', "names no splits"),
-        ('{"format": 2, "parts": [], "splits": ["../../x"]}', "names no splits"),
+        ('{"format": 2, "parts": []}', "lists no splits"),
+        ('{"format": 2, "parts": [], "splits": []}', "lists no splits"),
+        ('{"format": 2, "parts": [], "splits": ["../../x"]}', "lists no splits"),
         ('{"format": 2, "parts": [], "splits": ["train"]}', "not a readable bundle"),
     ],
 )
@@ -161,6 +167,15 @@ def test_a_strange_manifest_is_refused(manifest: str, message: str, tmp_path: Pa
     with pytest.raises(InputError, match=message):
         unpack(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_small_bundle_does_not_take_much_memory(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("msas/train/residues.npy", bytes(FREE_SIZE + 1))
+    write_parts(file.getvalue(), tmp_path / "bundle", 1, splits=["train"])
+    with pytest.raises(InputError, match=r"contains more than 0\.25 GiB"):
+        unpack(tmp_path / "bundle", tmp_path / "out")
 
 
 def test_weights_that_are_none_are_not_packed(world: World, tmp_path: Path) -> None:
@@ -176,7 +191,7 @@ def test_what_could_not_be_unpacked_is_not_packed(
     weights, out = bundle.with_name("weights"), tmp_path / "bundle"
     packs = tmp_path / "packs"
     (packs / "splits").mkdir(parents=True)
-    with pytest.raises(InputError, match="holds no split's table"):
+    with pytest.raises(InputError, match="contains no table"):
         pack(packs, out, weights)
     (packs / "splits" / "train.v2.tsv").touch()
     with pytest.raises(InputError, match=r"train\.v2\.tsv cannot be packed"):
@@ -184,9 +199,9 @@ def test_what_could_not_be_unpacked_is_not_packed(
     assert not out.exists()
     most = len(read_parts(bundle)[0])
     monkeypatch.setattr("foldry.train.bundle.MAX_UNPACKED", most)
-    with pytest.raises(InputError, match=r"^\S+ holds more than"):
+    with pytest.raises(InputError, match=r"^\S+ contains more than"):
         unpack(bundle, out)
-    with pytest.raises(InputError, match=r"^\S+ holds more than"):
+    with pytest.raises(InputError, match=r"^\S+ contains more than"):
         pack(world.folder, out, weights, max_rows=1)
     assert not out.exists()
 
@@ -206,14 +221,14 @@ def array(value: np.ndarray) -> bytes:
     [
         (
             header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 8)}\n"),
-            "mask.npy is not as long as its header says",
+            "mask.npy' is not as long as its header says",
         ),
         (
             header("{'descr': '<U0', 'fortran_order': False, 'shape': (1000000000000,)}\n"),
-            "mask.npy is not as long as its header says",
+            "mask.npy' is not as long as its header says",
         ),
         (header("{'descr': (\n"), "not a readable bundle"),
-        (np.lib.format.magic(3, 0), "mask.npy is of an unknown version"),
+        (np.lib.format.magic(3, 0), "mask.npy' has an unknown version"),
         (b"", "not a readable bundle"),
         (array(np.zeros((3, 5))), "not a readable bundle"),  # of another type
     ],
@@ -229,7 +244,7 @@ def test_strange_arrays_are_refused(
 
 def test_other_archives_are_refused(bundle: Path, tmp_path: Path) -> None:
     rewrite(bundle, tmp_path / "stored", {}, zipfile.ZIP_STORED)
-    with pytest.raises(InputError, match="is not packed as it should be"):
+    with pytest.raises(InputError, match="is not compressed as expected"):
         unpack(tmp_path / "stored", tmp_path / "out")
     data = bytearray(read_parts(bundle)[0])
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -277,7 +292,7 @@ def test_nothing_is_overwritten(world: World, bundle: Path, tmp_path: Path) -> N
     (tmp_path / "mine").touch()
     with pytest.raises(InputError, match="is not empty"):
         unpack(bundle, tmp_path)
-    with pytest.raises(InputError, match="something else than a bundle"):
+    with pytest.raises(InputError, match="other files than a bundle"):
         pack(world.folder, tmp_path, bundle.with_name("weights"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError
@@ -129,7 +131,7 @@ def test_a_damaged_checkpoint_counts_as_absent_and_is_kept(
     weights = (folder / loop.WEIGHTS).read_bytes()
     (folder / NAME).write_bytes(torn)
     assert loop.train_stages(tiny_config(), shared_stages(1), data, loop.Run(folder))
-    assert "is damaged, and the run begins anew" in caplog.text
+    assert "is damaged and the run starts anew" in caplog.text
     assert (folder / f"{NAME}.damaged").read_bytes() == torn
     assert (folder / f"{loop.WEIGHTS}.damaged").read_bytes() == weights
     check_same(folder, whole)
@@ -165,10 +167,65 @@ def test_a_run_goes_on_as_it_began(
         assert loop.train(config, stage, data, run).step == stage.num_steps
         return
     whole = (
-        rf"^\S+ holds a run that was begun with {said}: give the same settings, or another `out`\.$"
+        rf"^\S+ contains a run that was started with {said}: "
+        r"give the same settings, or another `out`\.$"
     )
     with pytest.raises(InputError, match=whole):
         loop.train(config, stage, data, run)
+
+
+def test_a_stage_is_resumed_on_the_same_data(
+    begun: tuple[TrainingSet, Path], tmp_path: Path
+) -> None:
+    data, folder = begun
+    other = TrainingSet(folder.parent / "world", splits=("train",), exclude=("c0",))
+    assert data.key == TrainingSet(folder.parent / "world", splits=("train",)).key != other.key
+    run = loop.Run(tmp_path / "run")
+    shutil.copytree(folder, run.folder)
+    with pytest.raises(InputError, match="contains a run that was started on other data"):
+        loop.train(tiny_config(), tiny_stage("main", 2), other, run)
+    # Another stage may go on with other data.
+    assert loop.train(tiny_config(), tiny_stage("long", 1), other, run).stage == "long"
+
+
+@pytest.mark.parametrize("note", ["progress", "settings"])
+def test_notes_of_any_kind_are_refused(
+    begun: tuple[TrainingSet, Path], tmp_path: Path, note: str
+) -> None:
+    with safe_open(begun[1] / NAME, "pt") as file:
+        notes = file.metadata()
+    progress = json.loads(notes["progress"])
+    texts = ["", "{", "[" * 10**5 + "]" * 10**5, "[]", "7", "null"]
+    if note == "progress":
+        for name, value in progress.items():
+            odd = [None, -1, 10**30, 0.5, "9" * 5000, [], {}, "\x1b[2J"]
+            texts += [
+                json.dumps(progress | {name: each})
+                for each in odd
+                if not isinstance(value, str) or not isinstance(each, str)
+            ]
+        texts += [json.dumps({"stage": "main"}), json.dumps(progress | {"more": 1})]
+    for text in texts:
+        save_file({"a": torch.zeros(1)}, tmp_path / NAME, notes | {note: text})
+        with pytest.raises(InputError, match="cannot be resumed") as caught:
+            read_progress(tmp_path)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 500, text[:60]
+
+
+@pytest.mark.parametrize("change", ["shape", "type", "step"])
+def test_tensors_of_another_kind_are_refused(
+    begun: tuple[TrainingSet, Path], tmp_path: Path, change: str
+) -> None:
+    data, folder = begun
+    tensors = load_file(folder / NAME)
+    with safe_open(folder / NAME, "pt") as file:
+        notes = file.metadata()
+    chosen = "adam.step." if change == "step" else "adam.exp_avg."
+    name = next(name for name in tensors if name.startswith(chosen))
+    tensors[name] = tensors[name].int() if change == "type" else torch.zeros(1, 1)
+    save_file(tensors, tmp_path / NAME, notes)
+    with pytest.raises(InputError, match="cannot be resumed"):
+        loop.train(tiny_config(), tiny_stage("main", 2), data, loop.Run(tmp_path))
 
 
 def test_progress_is_read_without_the_rest(tmp_path: Path) -> None:

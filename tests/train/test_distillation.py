@@ -88,5 +88,5 @@ def test_only_confident_residues_of_predictions_teach(
     shutil.rmtree(unsure / "run")
     assert train(unsure, 101) == 2
     said = capsys.readouterr().err
-    assert "Stage main has no residue of pLDDT 101" in said and said.count("\n") == 1
+    assert "Stage main has no residue with a pLDDT of 101 or more" in said and said.count("\n") == 1
     assert not (unsure / "run").exists()

@@ -37,25 +37,25 @@ def step(stage: StageConfig, *slopes: list[float]) -> tuple[Weights, dict[str, f
 
 def test_each_sample_is_clipped_and_then_the_mean_taken() -> None:
     # (3, 4) has length 5 and becomes (0.6, 0.8); (0, 0.5) stays; the mean is (0.3, 0.65).
-    model, told = step(BY_SAMPLE, [3, 4], [0, 0.5])
+    model, means = step(BY_SAMPLE, [3, 4], [0, 0.5])
     assert model.read.tolist() == pytest.approx([-0.3, -0.65], rel=1e-5)
-    assert told == pytest.approx({"loss": 2.5, "gradient_norm": 2.75, "skipped": 0})
+    assert means == pytest.approx({"loss": 2.5, "gradient_norm": 2.75, "skipped": 0})
     assert model.unread.grad is None
 
 
 def test_the_mean_of_the_batch_is_clipped() -> None:
     # The mean is (1.5, 2.25), of length √7.3125.
-    model, told = step(STAGE, [3, 4], [0, 0.5])
+    model, means = step(STAGE, [3, 4], [0, 0.5])
     assert model.read.tolist() == pytest.approx([-1.5 / 7.3125**0.5, -2.25 / 7.3125**0.5], rel=1e-4)
-    assert told == pytest.approx({"loss": 2.5, "gradient_norm": 7.3125**0.5, "skipped": 0})
+    assert means == pytest.approx({"loss": 2.5, "gradient_norm": 7.3125**0.5, "skipped": 0})
     assert model.unread.grad is None
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_left_out_and_counted(bad: float) -> None:
-    model, told = step(BY_SAMPLE, [bad, 1], [0, 0.5])
+    model, means = step(BY_SAMPLE, [bad, 1], [0, 0.5])
     assert model.read.tolist() == pytest.approx([0, -0.25])
-    assert told["skipped"] == 1
-    model, told = step(STAGE, [bad, 1], [0, 0.5])
+    assert means["skipped"] == 1
+    model, means = step(STAGE, [bad, 1], [0, 0.5])
     assert model.read.tolist() == [0, 0]
-    assert told["skipped"] == 2
+    assert means["skipped"] == 2

@@ -92,7 +92,7 @@ def test_it_learns_one_batch_by_heart(
     data: TrainingSet, tiny: ModelConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     chosen = tiny_stage("fold", 40)
-    batch = make_batch(data, chosen, 0, 0)
+    batch = make_batch(data, chosen, tiny.heads, 0, 0)
     monkeypatch.setattr(loop, "make_batch", lambda *_: batch)
     loop.train(tiny, chosen, data, loop.Run(tmp_path))
     first, *_, last = read_log(tmp_path)
@@ -118,7 +118,7 @@ def run_step(
     """The log and the gradients of one step of one worker."""
     optimizer = loop.make_optimizer(model, stage)
     run = loop.Run(Path("unused"))
-    ((_, batches),) = loop.prefetch(data, replace(stage, num_steps=1), run, 0)
+    ((_, batches),) = loop.prefetch(data, replace(stage, num_steps=1), model.config.heads, run, 0)
     line = loop.train_step(model, optimizer, batches, stage, 0, 0, run.workers)
     grads = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     return line, grads
@@ -151,12 +151,12 @@ def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelC
 
 def test_passes_are_those_of_a_prediction(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = replace(tiny_stage("main", 1), max_passes=3)
-    batch = make_batch(data, chosen, 0, 0)
+    batch = make_batch(data, chosen, tiny.heads, 0, 0)
     assert not torch.equal(batch.draws[1].msa_feat, batch.draws[2].msa_feat)
     model = new_model(tiny).eval()
     predicted = recycle(model, batch.inputs, lambda number: [batch.draws[number]], 2)
     heads = model.predict_heads(predicted.result)
-    expected = total_loss(predicted.result, heads, batch, 2, chosen.losses)
+    expected = total_loss(predicted.result, heads, batch, 2, chosen.losses, tiny.heads)
     losses = loop.run_passes(model, batch, 3, chosen)
     assert losses.terms == expected.terms
     assert losses.total == expected.total != loop.run_passes(model, batch, 1, chosen).total
@@ -164,13 +164,13 @@ def test_passes_are_those_of_a_prediction(data: TrainingSet, tiny: ModelConfig) 
 
 def test_a_sample_can_count_by_the_root_of_its_length(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = replace(tiny_stage("main", 1), crop_size=96)
-    batch = make_batch(data, chosen, 0, 0)
+    batch = make_batch(data, chosen, tiny.heads, 0, 0)
     lengths = batch.inputs.seq_mask.sum(-1)
     assert lengths[0] != lengths[1]
     model = new_model(tiny).eval()
     total = 0.0
     for number, length in enumerate(lengths):
-        alone = make_batch(data, chosen, 0, 0, range(number, number + 1))
+        alone = make_batch(data, chosen, tiny.heads, 0, 0, range(number, number + 1))
         loss = loop.run_passes(model, alone, 1, chosen).total.item()
         total += loss * length.sqrt().item() / 2
     by_length = replace(chosen, losses=replace(chosen.losses, by_length=True))
@@ -187,6 +187,30 @@ def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConf
     torch.manual_seed(6)
     assert run_step(data, model, chosen)[0] == first
     assert chosen.dropout_seed(0, 0, 0) != chosen.dropout_seed(0, 0, 1)
+
+
+def test_confidence_from_nmr_alone_is_not_silent(
+    tiny: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "world").mkdir()
+    data = TrainingSet(write_world(tmp_path / "world").folder, splits=("train",))
+    confidence, main = tiny_stage("confidence", 1), tiny_stage("main", 1)
+    for value, said in ((0.0, 1), (3.5, 1), (2.0, 0), (float("nan"), 0)):
+        for arrays in data.library.structures.shards:
+            arrays["resolution"][:] = value
+        caplog.clear()
+        loop.train_stages(tiny, [main, confidence], data, loop.Run(tmp_path / f"run{value}"))
+        assert caplog.text.count("Stage confidence learns nothing") == said
+
+
+def test_a_folder_of_packs_is_no_folder_of_a_run(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path
+) -> None:
+    write_world(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="is a folder of packs"):
+        loop.train_stages(tiny, [tiny_stage("fold", 1)], data, loop.Run(tmp_path))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_damaged_chains_are_in_the_log(
@@ -415,5 +439,5 @@ def test_wrong_arguments_are_one_sentence(
     assert error.count("\n") == 1 and "structures" in error
     arguments = ["train", "--data", str(tmp_path), "-o", str(tmp_path / "run"), "--stage", "last"]
     assert main(arguments) == 2
-    assert "there is no stage 'last'" in capsys.readouterr().err
+    assert "Network mini has no stage 'last'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from foldry.geometry import Rigid
 from foldry.model.alphafold import Pass
-from foldry.model.heads import HeadLogits
+from foldry.model.config import HeadsConfig
+from foldry.model.heads import HeadLogits, pae_bin_centers
 from foldry.model.inputs import Inputs
 from foldry.model.structure_module import StructureOutput
 from foldry.residues import ATOM37_MASK, ATOM37_ORDER, RESTYPE_ORDER
@@ -139,6 +140,7 @@ def test_renaming_of_hidden_atoms(all_atom: Recorded) -> None:
         all_atom.arrays["in_pos37"][None],
         all_atom.arrays["in_mask37"][None],
         np.array([2.0]),
+        HeadsConfig(),
     )
     swap = losses.alternative_is_better(all_atom["in_pred14"], truth)
     assert torch.equal(swap.float(), all_atom["find_optimal_renaming"])
@@ -152,6 +154,7 @@ def test_sidechain_leaves_out_what_is_unknown(all_atom: Recorded) -> None:
         all_atom.arrays["in_pos37"][None],
         all_atom.arrays["in_mask37"][None],
         np.array([2.0]),
+        HeadsConfig(),
     )
     num_residues = truth.ca.shape[1]
     assert truth.known_groups.shape[1] < 5 * num_residues
@@ -174,7 +177,7 @@ def test_atoms_known_in_either_naming_are_listed() -> None:
     codes = np.array([[RESTYPE_ORDER["D"], RESTYPE_ORDER["G"]]])
     mask = ATOM37_MASK[codes].copy()
     mask[0, 0, ATOM37_ORDER["OD1"]] = 0
-    truth = make_targets(codes, np.zeros((1, 2, 37, 3)), mask, np.array([2.0]))
+    truth = make_targets(codes, np.zeros((1, 2, 37, 3)), mask, np.array([2.0]), HeadsConfig())
     assert truth.known_atoms.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 14, 15, 16, 17]]
     # The backbone, psi and chi1, but not chi2, whose frame stands on OD1; glycine has two.
     assert truth.known_groups.tolist() == [[0, 3, 4, 8, 11]]
@@ -242,7 +245,7 @@ def test_confidence(recorded: Recorded, resolution: float) -> None:
     ca = recorded["in/final_atom_positions"][..., 1, :]
     lddt = losses.lddt_ca(ca, truth.ca, truth.ca_mask)
     frames = trajectory(recorded)[-1]
-    bins = losses.aligned_error_bins(frames, truth.backbone, 64)
+    bins = losses.aligned_error_bins(frames, truth.backbone, 64, 31.0)
     values = {
         "plddt": losses.plddt_loss(recorded["in/lddt_logits"], lddt, truth.ca_mask),
         "pae": losses.cross_entropy(
@@ -348,7 +351,7 @@ def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets, clamped: 
     )
     config = replace(fine_tuning(pae=True), plddt=0.0)
     result = stand_in(Pass, structure=structure)
-    ours = total_loss(result, logits, batch, 0, config)
+    ours = total_loss(result, logits, batch, 0, config, HeadsConfig(pae=True))
     variant = "" if clamped == 1 else f"_useclamped{clamped}"
     expected = (
         config.distogram * recorded["distogram_loss"]
@@ -362,4 +365,69 @@ def test_total_is_the_weighted_sum(recorded: Recorded, truth: Targets, clamped: 
     assert 0 < ours.terms["lddt"] < 1
 
     with pytest.raises(ValueError, match="aligned-error"):
-        total_loss(result, replace(logits, pae=None), batch, 0, config)
+        total_loss(result, replace(logits, pae=None), batch, 0, config, HeadsConfig())
+
+
+OTHER_BINS = HeadsConfig(
+    num_distogram_bins=12,
+    distogram_first_break=4.0,
+    distogram_last_break=14.0,
+    num_plddt_bins=10,
+    pae=True,
+    num_pae_bins=9,
+    max_pae_break=14.0,
+)
+"""Bins of 1 Å for distances, of a tenth for lDDT and of 2 Å for errors."""
+
+
+@pytest.mark.parametrize("heads", [HeadsConfig(pae=True), OTHER_BINS])
+def test_targets_are_in_the_bins_of_the_network(heads: HeadsConfig, helix: Tensor) -> None:
+    """Logits that name the true bins by the network's own bounds have no loss."""
+    size = helix.shape[1]
+    aatype = np.full((1, size), RESTYPE_ORDER["G"])  # whose pseudo-beta atom is Cα
+    positions = np.zeros((1, size, 37, 3), np.float32)
+    positions[..., :3, :] = helix.numpy()[:, :, None]
+    positions[..., 0, :] += (0.0, 1.0, 0.5)
+    positions[..., 2, :] += (1.0, 0.0, 0.5)
+    mask = np.zeros((1, size, 37), np.float32)
+    mask[..., :3] = 1
+    truth = make_targets(aatype, positions, mask, np.array([2.0]), heads)
+    noise = torch.randn(helix.shape, generator=torch.Generator().manual_seed(0))
+    frames = Rigid(truth.backbone.rotation, helix + 3 * noise)
+
+    def certain(bins: Tensor, count: int) -> Tensor:
+        return 100 * torch.nn.functional.one_hot(bins.clamp(0, count - 1), count).float()
+
+    first, last = heads.distogram_first_break, heads.distogram_last_break
+    width = (last - first) / (heads.num_distogram_bins - 2)
+    distance = torch.cdist(helix, helix)
+    distogram = certain(((distance - first) / width).ceil().long(), heads.num_distogram_bins)
+    seen = losses._seen_from(frames, frames.translation)
+    error = (seen - losses._seen_from(truth.backbone, helix)).norm(dim=-1)
+    centers = pae_bin_centers(heads.num_pae_bins, heads.max_pae_break)
+    pae = certain((error / (2 * centers[0])).ceil().long(), heads.num_pae_bins)
+    lddt = losses.lddt_ca(frames.translation, helix, truth.ca_mask)
+    plddt = certain((lddt * heads.num_plddt_bins).floor().long(), heads.num_plddt_bins)
+    logits = HeadLogits(
+        distogram, torch.zeros(1, 1, size, 23), plddt, torch.zeros(1, size, 37), pae
+    )
+    structure = stand_in(
+        StructureOutput,
+        frames=Rigid(frames.rotation[None], frames.translation[None]),
+        atom14=truth.atom14[None],
+    )
+    inputs = stand_in(
+        Inputs, asym_id=torch.ones(1, size, dtype=torch.long), seq_mask=torch.ones(1, size)
+    )
+    batch = stand_in(Batch, inputs=inputs, targets=truth)
+    weights = vars(LossConfig()) | dict.fromkeys(losses_without_logits(), 0.0)
+    config = LossConfig(**{**weights, "distogram": 1.0, "pae": 1.0, "plddt": 1.0})
+    terms = total_loss(stand_in(Pass, structure=structure), logits, batch, 0, config, heads).terms
+    assert len(set(distogram.argmax(-1).flatten().tolist())) > 5
+    assert len(set(pae.argmax(-1).flatten().tolist())) > 4
+    for name in ("distogram", "pae", "plddt"):
+        assert terms[name] < 1e-5, name
+
+
+def losses_without_logits() -> list[str]:
+    return ["masked_msa", "backbone", "sidechain", "chi", "angle_norm"]

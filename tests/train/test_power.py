@@ -39,9 +39,9 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "has no slot"),
+        ("", "is an empty table"),
         ("start,workers\n", "has no slot"),
-        ("start,workers\nnoon,1\n", "line 2, is not a slot: give a start"),
+        ("start,workers\nnoon,1\n", "line 2, is not a valid slot: give a start"),
         ("start,workers\n2026-03-01T12:00,1.5\n", "line 2"),
         ("start,workers\n2026-03-01T12:00,-1\n", "line 2, has a number out of range: give 0 to"),
         ("start,workers\n2026-03-01T12:00,99999\n", "line 2"),
@@ -52,7 +52,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ("start,workers,gco2_per_kwh\n2026-03-01T12:00,1,inf\n", "line 2"),
         (
             "start,workers\n2026-03-01T12:00,1\n2026-03-01T12:00,2\n",
-            "line 3, does not begin after the slot above it",
+            "line 3, does not start after the slot above it",
         ),
         ("\x00", "plan.csv"),
     ],
@@ -70,7 +70,7 @@ def test_a_missing_and_a_huge_plan_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_plan(tmp_path / "none.csv")
-    monkeypatch.setattr("foldry.store.files.MAX_BYTES", 10)
+    monkeypatch.setattr("foldry.formats.lines.MAX_TEXT", 10)
     (tmp_path / "plan.csv").write_text("start,workers\n2026-03-01T12:00,4\n")
     with pytest.raises(InputError, match="give a smaller file"):
         read_plan(tmp_path / "plan.csv")

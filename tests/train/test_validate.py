@@ -11,6 +11,7 @@ import torch
 
 from foldry.dataset.samples import Sample, TrainingSet
 from foldry.model.alphafold import AlphaFold, Pass
+from foldry.model.config import mini
 from foldry.model.runtime import Runtime
 from foldry.train import loop
 from foldry.train.distributed import Workers
@@ -48,6 +49,7 @@ class Prophet(AlphaFold):
     """In the place of a network: it predicts the truth, or for some chains something else."""
 
     runtime = Runtime()
+    config = mini()
 
     def __init__(self, data: TrainingSet, spoil: dict[str, float]) -> None:
         real = data.whole_sample
@@ -84,16 +86,16 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
     data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
     torch.manual_seed(0)
     model = AlphaFold(tiny_config())
-    told: list[torch.Tensor] = []
+    seen: list[torch.Tensor] = []
 
     def recorded(_: Workers, numbers: torch.Tensor) -> torch.Tensor:
-        told.append(numbers.clone())
+        seen.append(numbers.clone())
         return numbers
 
     monkeypatch.setattr(Workers, "sum_", recorded)
     for workers in (Workers(), Workers(0, 2), Workers(1, 2)):
         validate(model, data, tiny_stage("main", 1), 3, workers)
-    whole, first, second = told
+    whole, first, second = seen
     assert first.any() and second.any()
     assert torch.equal(first + second, whole)
 

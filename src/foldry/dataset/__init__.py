@@ -1,1 +1,1 @@
-"""Structures and alignments → indexed training data; free of torch."""
+"""Structures and alignments → indexed training data, without torch."""

@@ -26,12 +26,12 @@ from foldry.structure import Structure
 
 STRUCTURE_SUFFIXES: Final = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
 MAX_BOND: Final = 2.5
-"""Å from C to the next N up to which two residues are joined."""
+"""Å: maximum distance from C to the next N of two joined residues."""
 TRANS: Final = (3.5, 4.1)
 CIS: Final = (2.7, 3.2)
-"""Å between the Cα of joined residues, by the peptide bond's turn."""
+"""Å between the Cα atoms of joined residues, for trans and cis peptide bonds."""
 MAX_FROM_CA: Final = 20.0
-"""Å from any atom of a residue to its Cα, at most."""
+"""Å: maximum distance of an atom from the Cα of its residue."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class Candidate:
     """One chain of a file that is good enough.
 
     Attributes:
-        chain: Its atoms.
-        alignment: Codes of its rows, the chain first, and their deletions; the chain alone where
-            there is none.
+        chain: The chain with its atoms.
+        alignment: Codes of the alignment's rows, the chain first, and their deletions; a single
+            row without an alignment.
     """
 
     chain: KnownChain
@@ -51,13 +51,13 @@ class Candidate:
 def read_candidates(
     path: Path, alignments: Mapping[str, Path], config: PrepareConfig
 ) -> dict[str, Candidate | str]:
-    """All protein chains of a file by name, or why each is dropped.
+    """Return all protein chains of a file by name, or why a chain is dropped.
 
     Args:
-        path: mmCIF, BinaryCIF or PDB; may be gzipped.
-        alignments: a3m and Stockholm files by the name of a chain or, for files of one chain, of
-            the structure. Their first row is the chain's whole sequence or the observed one.
-        config: What is dropped.
+        path: mmCIF, BinaryCIF or PDB file; may be gzipped.
+        alignments: a3m and Stockholm files by the name of a chain or, for files with one chain, of
+            the structure. The first row is the chain's whole sequence or the observed residues.
+        config: Which chains are good enough.
 
     Raises:
         InputError: The file cannot be read, or has no protein.
@@ -78,17 +78,17 @@ def read_candidates(
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is one of a query's predictions."""
+    """Whether a file is a prediction in a folder of results."""
     return (path.parent / RANKING).is_file()
 
 
 def structure_name(path: Path) -> str:
-    """The name of a file without suffix or, of a query's prediction, of its folder."""
+    """Return the name of a file without suffix, or the name of the folder of a query's results."""
     return path.resolve().parent.name if is_result(path) else stem(path)
 
 
 def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file's name ends so, in any case and before `.gz`."""
+    """Whether a file has one of these suffixes, in upper or lower case, before `.gz`."""
     return path.name.lower().removesuffix(".gz").endswith(suffixes)
 
 
@@ -128,7 +128,7 @@ def _candidate(
 def _faults(
     seen: Structure, places: np.ndarray, resolution: float, config: PrepareConfig
 ) -> Iterator[str]:
-    """Why a chain is dropped, the first reason first."""
+    """Yield the reasons to drop a chain."""
     size = len(seen)
     if not config.min_length <= size <= config.max_length:
         yield f"{size} residues, not {config.min_length} to {config.max_length}"
@@ -156,7 +156,7 @@ def _faults(
 
 
 def _joined(seen: Structure) -> Bool[np.ndarray, " M"]:
-    """Whether a peptide bond, or where its atoms are missing the Cα distance, joins neighbours."""
+    """Whether a peptide bond joins neighbours; without C or N, the distance of Cα decides."""
     xyz, known = seen.atom_positions, seen.atom_mask
     bond = np.linalg.norm(xyz[1:, N] - xyz[:-1, C], axis=1)
     step = np.linalg.norm(xyz[1:, CA] - xyz[:-1, CA], axis=1)
@@ -165,9 +165,11 @@ def _joined(seen: Structure) -> Bool[np.ndarray, " M"]:
 
 
 def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.ndarray, " N"]:
-    """Residue indices: one more along a bond, else by the sequence, the author's numbers, or 2.
+    """Return residue indices, which rise by 1 along a peptide bond.
 
-    A broken bond of a prediction is bad geometry, not a missing residue.
+    Without a bond they rise by the step in the sequence, otherwise by the step of the author's
+    numbers, but at least by 2. In a prediction a broken bond is bad geometry, not a missing
+    residue, so the minimum is 1.
     """
     by_sequence, by_author = np.diff(places), np.diff(seen.residue_number)
     gap = np.where(by_sequence > 1, by_sequence, np.maximum(by_author, 1 if predicted else 2))
@@ -176,5 +178,5 @@ def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.nda
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two sequences are equal but for X."""
+    """Whether two sequences are equal, where X matches any residue."""
     return bool(((first == second) | (first == UNKNOWN) | (second == UNKNOWN)).all())

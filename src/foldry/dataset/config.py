@@ -1,4 +1,4 @@
-"""What may be chosen about the preparation of data, each choice declared once."""
+"""Settings of the preparation of data, each declared once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ def _setting(value: Any, text: str, read: Read = bool, flag: str = "") -> Any:
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Which chains are good enough to train on; the length counts residues with a Cα."""
+    """Which chains are good enough to train on.
+
+    The length of a chain is its number of residues with a Cα. Each field carries its help text.
+    """
 
     min_length: int = _setting(30, "Fewest residues of a chain.", Number(int, 1))
     max_length: int = _setting(2000, "Most residues of a chain.", Number(int, 1))
@@ -38,10 +41,10 @@ class SplitConfig:
     """How chains are divided.
 
     Attributes:
-        clusters: A table of cluster and chain, separated by a tab; None has MMseqs2 make one.
-        identity: Sequence identity of a cluster's members, 0–1.
-        val_share: Share of the clusters that go to the validation split, 0–1.
-        seed: Which ones.
+        clusters: Table of cluster and chain, separated by a tab; if None, MMseqs2 clusters them.
+        identity: Minimum sequence identity within a cluster, 0–1.
+        val_share: Share of the clusters in the validation split, 0–1.
+        seed: Random seed that selects these clusters.
     """
 
     clusters: Path | None = None

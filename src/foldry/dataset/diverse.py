@@ -1,4 +1,4 @@
-"""Which rows of a deep alignment are kept: those that differ most."""
+"""The selection of the most diverse rows of a deep alignment."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from foldry.residues import UNKNOWN
 
 
 def diverse_rows(msa: Integer[np.ndarray, "M N"], count: int) -> Int[np.ndarray, " K"]:
-    """At most `count` rows, each the one least like any taken before it; rising, 0 among them.
+    """Return the numbers of at most `count` diverse rows, ascending and with the first row.
 
-    Two rows are alike by the share of equal letters where both have an amino acid.
+    Rows are taken greedily: each is the row least similar to its most similar row among those
+    already taken. The similarity of two rows is the share of equal letters among the columns in
+    which both have an amino acid.
 
     Args:
-        msa: Codes, 20 for X and 21 for a gap.
-        count: Rows wanted, at least 1.
+        msa: Codes; 20 is X and 21 a gap.
+        count: Maximum number of rows, at least 1.
     """
     if len(msa) <= count:
         return np.arange(len(msa))

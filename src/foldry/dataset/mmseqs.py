@@ -1,4 +1,4 @@
-"""Sequences → clusters and template hits, by the program MMseqs2."""
+"""Sequences → clusters and template hits, with the program MMseqs2."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ COVERAGE: Final = 0.8
 SENSITIVITY: Final = 7.5
 MAX_E_VALUE: Final = 0.1
 MAX_HITS: Final = 20
-"""Template hits of one chain that are kept."""
+"""Maximum number of template hits kept for one chain."""
 PREFILTERED: Final = 300
-"""Targets of a query that are aligned where only the best hits are wanted."""
+"""Targets aligned per query where only the best hits are needed."""
 FULL: Final = 1 << 20
-"""Bytes: with less left, the disk is full for MMseqs2."""
+"""Bytes; with less free space the disk counts as full for MMseqs2."""
 
 
 def is_here() -> bool:
-    """Whether the program is installed."""
+    """Whether MMseqs2 is installed."""
     return shutil.which(PROGRAM) is not None
 
 
 def find() -> str:
-    """The program's path.
+    """Return the program's path.
 
     Raises:
-        MissingError: It is not installed.
+        MissingError: MMseqs2 is not installed.
     """
     return find_program(PROGRAM, "install MMseqs2 (Debian: apt install mmseqs2), or set `clusters`")
 
@@ -44,20 +44,20 @@ def find() -> str:
 def cluster(
     sequences: Mapping[str, str], identity: float, workers: int, scratch: Path
 ) -> dict[str, str]:
-    """The cluster of each sequence, named after one member.
+    """Return the cluster of each sequence; a cluster is named after one of its members.
 
-    Members cover 80 % of each other with at least this identity (0–1).
+    Members of a cluster cover 80 % of each other.
 
     Args:
         sequences: Sequences by name.
-        identity: Share of equal residues, 0–1.
-        workers: Threads.
-        scratch: A folder that is held, for temporary files.
+        identity: Minimum share of equal residues, 0–1.
+        workers: Number of threads.
+        scratch: A locked folder for temporary files.
 
     Raises:
-        MissingError: The program is not installed.
+        MissingError: MMseqs2 is not installed.
         DiskFullError: No space is left for its files.
-        OutsideError: It failed.
+        OutsideError: MMseqs2 failed.
     """
     options = ["--min-seq-id", identity, "-c", COVERAGE, "--cov-mode", 0, "-s", SENSITIVITY]
     options += ["--cluster-reassign", 1, "--threads", workers]
@@ -72,20 +72,20 @@ def search(
     scratch: Path,
     max_hits: int | None = None,
 ) -> dict[str, list[Hit]]:
-    """Template hits of each query among other sequences, best first.
+    """Return the template hits of each query among other sequences, best first.
 
-    The identity of a hit is the share of its aligned residues that are equal.
+    The identity of a hit is the share of equal residues among those aligned.
 
     Args:
-        queries, targets: Sequences by name; a query is no hit of itself.
-        workers: Threads.
-        scratch: A folder that is held, for temporary files.
-        max_hits: Most hits of a query; None considers every target and keeps all hits.
+        queries, targets: Sequences by name; a query is not a hit of itself.
+        workers: Number of threads.
+        scratch: A locked folder for temporary files.
+        max_hits: Maximum number of hits per query; None aligns every target and keeps all hits.
 
     Raises:
-        MissingError: The program is not installed.
+        MissingError: MMseqs2 is not installed.
         DiskFullError: No space is left for its files.
-        OutsideError: It failed.
+        OutsideError: MMseqs2 failed.
     """
     hits: dict[str, list[Hit]] = {name: [] for name in queries}
     if not queries:
@@ -103,7 +103,7 @@ def search(
             for letters, column in zip((queries[one], targets[other]), pairs.T, strict=True)
         )
         identity = float((ours == theirs).mean())
-        # Millions of hits are in memory until they are written.
+        # Millions of hits stay in memory until they are written.
         small = pairs.astype(np.int16 if pairs.max() < 1 << 15 else np.int32)
         hits[one].append(Hit(other, small, identity=identity))
     return hits
@@ -112,9 +112,9 @@ def search(
 def _table(
     scratch: Path, command: str, fastas: Sequence[Mapping[str, str]], result: str, *options: object
 ) -> list[list[str]]:
-    """The cells of the table that a command makes, whose first two name sequences.
+    """Run a command and return the cells of its table, whose first two columns name sequences.
 
-    The command sees their numbers: names may hold what it cuts off.
+    MMseqs2 sees numbers instead of names, which it would cut at some characters.
     """
     with scratch_folder(scratch) as folder:
         files = [folder / f"{number}.fasta" for number in range(len(fastas))]
@@ -132,7 +132,7 @@ def _run(folder: Path, *arguments: object) -> None:
         run_program([find(), *map(str, arguments), "-v", "1"])
     except OutsideError as error:
         if shutil.disk_usage(folder).free < FULL:
-            advice = "free some and run the same command again"
+            advice = "free some space and run the same command again"
             what = "has no space left for MMseqs2"
             raise DiskFullError(what, advice, where=folder.parent) from error
         raise

@@ -1,7 +1,9 @@
-"""A folder of structures and one of alignments → a folder of packs to train on.
+"""A folder of structures and a folder of alignments → a folder of packs to train on.
 
-Each file is read once, by one of several processes, and what came of it is kept under `work`: a
-run that was stopped goes on from there. No file stops a run; the report says what was dropped.
+One of several processes reads each file once and writes a record under `work`, from which an
+interrupted run continues. A record's name is a hash of the settings and of the sizes and times of
+the files it depends on, so that a later run reads only files that are new or changed. No file stops
+a run; the report says what was dropped and why.
 """
 
 from __future__ import annotations
@@ -32,7 +34,15 @@ from foldry.formats.npz import read_arrays
 from foldry.inputs.queries import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
 from foldry.processes.pool import worker_pool
 from foldry.query import Hit
-from foldry.store.files import check_folder, make_folder, names, remove, stem, write_json
+from foldry.store.files import (
+    check_folder,
+    make_folder,
+    names,
+    read_text,
+    remove,
+    stem,
+    write_json,
+)
 from foldry.store.hashes import content_key
 from foldry.store.locks import hold
 
@@ -43,7 +53,8 @@ SHARD: Final = 500
 """Chains in one file of structures."""
 NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
-"""Of the shorter chain: a training chain this near to a validation chain is not trained on."""
+"""Share of the shorter chain: a training chain as similar as this to a validation chain is not
+trained on."""
 _FOLDERS: Final = (WORK, "structures", "msas", "templates", "splits")
 _VERSION: Final = 3
 _REPORTS: Final = ("tsv", "json")
@@ -51,9 +62,19 @@ _REPORTS: Final = ("tsv", "json")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the report: a chain, or a file that has none; `reason` is empty if it is kept.
+    """A line of the report: a chain, or a file without one.
 
-    `file` is its place in the folder of structures, `plddt` the mean, 100 of an experiment.
+    Attributes:
+        id: Name of the chain; empty for a file without a chain.
+        file: Path of the file in the folder of structures.
+        length: Residues with a Cα.
+        resolution: Resolution in Å; 0 for NMR, NaN if unknown.
+        plddt: Mean pLDDT; 100 for an experimental structure.
+        rows: Rows of the alignment.
+        atoms: Known atoms.
+        cluster, split: Cluster and split of the chain.
+        reason: Why the chain was dropped; empty if it was kept.
+        sequence: One-letter codes.
     """
 
     id: str
@@ -71,7 +92,7 @@ class Row:
 
 @dataclass(frozen=True)
 class _Task:
-    """One file, what the report calls it, its alignments, and where the outcome is kept."""
+    """One file, its name in the report, its alignments, and the file of its record."""
 
     path: Path
     file: str
@@ -89,21 +110,24 @@ def prepare(
     workers: int = 1,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Write a folder of packs, and `report.tsv` and `report.json` on what was dropped and why.
+    """Write a folder of packs, with `report.tsv` and `report.json` on what was dropped and why.
 
     Args:
-        structures: mmCIF, BinaryCIF and PDB files, in folders of any depth; a query's results
+        structures: Folder of mmCIF, BinaryCIF and PDB files, of any depth. The results of a query
             count as their best prediction, named after their folder.
-        alignments: a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure.
-        out: The folder of packs; an earlier run in it goes on.
-        config: What is good enough.
+        alignments: Folder of a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure.
+        out: The folder of packs; an earlier run in it is continued.
+        config: Which chains are good enough.
         split: How chains are clustered and divided.
-        workers: Processes.
-        watch: Given how many files of how many are done.
+        workers: Number of processes.
+        watch: Receives the number of files that are done and the number of all files.
+
+    Returns:
+        The lines of the report.
 
     Raises:
-        InputError: There are no structures, or nothing is left of them.
-        MissingError: They are to be clustered, and MMseqs2 is not installed.
+        InputError: There are no structures, no chain is left, or a table or folder is wrong.
+        MissingError: MMseqs2 is needed for clustering and is not installed.
         BusyError: Another process prepares data in the folder.
         OutsideError: MMseqs2 failed.
     """
@@ -111,19 +135,24 @@ def prepare(
     check_folder(out)
     ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
     if names(out) and not ours:
-        what = "holds something else than prepared data"
+        what = "contains other files than prepared data"
         raise InputError(what, "give another folder", where=out)
     if split.clusters is None:
         mmseqs.find()
+    known = None if split.clusters is None else _read_clusters(split.clusters)
     tasks = _tasks(structures, alignments, out / WORK, config)
     with hold(out, _FOLDERS):
         table = _drop_copies(_read_all(tasks, out / WORK, workers, watch))
         kept = [row for row in table if not row.reason]
         if not kept:
+            _report(out, table, config, split)
             [(reason, count)] = Counter(row.reason for row in table).most_common(1)
             what = f"has no chain to train on; {count} of {len(table)} were dropped for this reason"
             raise InputError(f"{what}, {reason.rstrip('.')}", where=structures)
-        kept = _divided(kept, split, workers, out / WORK)
+        if known is None:
+            sequences = {row.id: row.sequence for row in kept}
+            known = mmseqs.cluster(sequences, split.identity, workers, out / WORK)
+        kept = _divided(kept, split, known)
         hits = _hits(kept, workers, out / WORK) if mmseqs.is_here() else {}
         _write(out, kept, hits, {task.file: task.record for task in tasks})
         new = {row.id: row for row in kept}
@@ -135,10 +164,10 @@ def prepare(
 def _read_all(
     tasks: Sequence[_Task], work: Path, workers: int, watch: Callable[[int, int], None]
 ) -> list[Row]:
-    """The rows of all files, which have their records then.
+    """Write the records of all files and return their rows.
 
     Raises:
-        FoldryError: None has a chain that is kept, and another run may read some.
+        FoldryError: No chain is kept, and some files could not be read for a reason that may pass.
     """
     make_folder(work)
     for task in tasks:
@@ -164,12 +193,13 @@ def run_all(
     workers: int,
     watch: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, FoldryError]:
-    """Do the work of all tasks that have no record, in processes.
+    """Do the work of all tasks without a record, in several processes.
 
-    Where a process ends abruptly, the tasks that were begun are each done in one of their own.
+    If a process ends abruptly, each task that was under way is repeated in a separate process:
+    only the file that ended the process is then lost.
 
     Returns:
-        Files that have no record now, since another run may read them, and why.
+        Errors of the files without a record, which another run may read, by file.
     """
     failed: dict[str, FoldryError] = {}
     left = [task for task in tasks if not task.record.exists()][::-1]
@@ -219,7 +249,7 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
 
 
 def _structures(folder: Path) -> list[Path]:
-    """All structure files; of a query's predictions the best alone."""
+    """Return all structure files, with only the best of a query's predictions."""
     paths = _files(folder, STRUCTURE_SUFFIXES)
     best = [path for path in paths if is_result(path) and stem(path) == "ranked_0"]
     first = {path.parent: path for path in reversed(best)}
@@ -233,14 +263,14 @@ def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def _read(task: _Task) -> FoldryError | None:
-    """Read one file and keep what came of it; why nothing is kept, or None."""
+    """Read one file and write its record; return the error if another run may succeed."""
     arrays: dict[str, np.ndarray] = {}
     try:
         found = read_candidates(task.path, task.alignments, task.config)
     except Exception as error:  # no file stops a run
         known = as_foldry_error(error)
         if isinstance(known, MissingError | OutsideError) or isinstance(error, OSError):
-            return known  # another run may have the memory, or the disk, for it
+            return known  # another run may have enough memory or disk space
         rows = [Row("", task.file, reason=str(known))]
     else:
         rows = [_row(name, task.file, each) for name, each in found.items()]
@@ -271,9 +301,9 @@ def _row(name: str, file: str, found: Candidate | str) -> Row:
 
 
 def _drop_copies(table: Sequence[Row]) -> list[Row]:
-    """The rows; of those with one id or one sequence all but the best are dropped.
+    """Return the rows, with all but the best chain of each id and each sequence dropped.
 
-    The best has the best known resolution, then the highest pLDDT, then most atoms.
+    The best has the best known resolution, then the highest pLDDT, then the most atoms.
     """
     kept = [row for row in table if not row.reason]
     first = {row.id: row.file for row in reversed(kept)}
@@ -284,27 +314,23 @@ def _drop_copies(table: Sequence[Row]) -> list[Row]:
         if row.reason or best.get(row.sequence) is row:
             return row
         if first[row.id] != row.file:
-            return replace(row, reason=f"{first[row.id]} has a chain of this name too")
-        return replace(row, reason=f"the sequence of {best[row.sequence].id}")
+            return replace(row, reason=f"{first[row.id]} also has a chain of this name")
+        return replace(row, reason=f"the same sequence as {best[row.sequence].id}")
 
     return [judged(row) for row in table]
 
 
 def _rank(row: Row) -> tuple[float, float, int, str]:
-    # NMR's is 0.
+    # NMR has a resolution of 0.
     resolution = row.resolution if row.resolution > 0 else np.inf
     return resolution, -row.plddt, -row.atoms, row.id
 
 
-def _divided(kept: Sequence[Row], split: SplitConfig, workers: int, scratch: Path) -> list[Row]:
-    """The rows with their clusters and splits: whole clusters are validated on, never all."""
-    sequences = {row.id: row.sequence for row in kept}
-    if split.clusters is None:
-        clusters = mmseqs.cluster(sequences, split.identity, workers, scratch)
-    else:
-        clusters = _read_clusters(split.clusters)
-        packs.check_clusters(clusters, sequences, split.clusters)
-    found = sorted({clusters[name] for name in sequences})
+def _divided(kept: Sequence[Row], split: SplitConfig, clusters: Mapping[str, str]) -> list[Row]:
+    """Return the rows with clusters and splits; validation gets whole clusters, never all."""
+    if split.clusters is not None:
+        packs.check_clusters(clusters, [row.id for row in kept], split.clusters)
+    found = sorted({clusters[row.id] for row in kept})
     count = max(round(split.val_share * len(found)), int(split.val_share > 0))
     drawn = np.random.default_rng(split.seed).permutation(found)[: min(count, len(found) - 1)]
     val = set(drawn.tolist())
@@ -315,30 +341,32 @@ def _divided(kept: Sequence[Row], split: SplitConfig, workers: int, scratch: Pat
 
 
 def _read_clusters(path: Path) -> dict[str, str]:
-    """The cluster of each chain, of a table without a header."""
-    try:
-        lines = path.read_text("utf-8").splitlines()
-        pairs = [line.split("\t") for line in lines if line.strip()]
-        return {member: cluster for cluster, member, *_ in pairs}
-    except (OSError, ValueError) as error:
-        what = f"is not a table of clusters and chains ({error})"
-        raise InputError(what, "fix it", where=path) from error
+    """Read the cluster of each chain from a table without a header."""
+    clusters = {}
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        cells = line.split("\t")
+        if len(cells) > 1:
+            clusters[cells[1]] = cells[0]
+        elif line.strip():
+            what = "has no cluster and chain separated by a tab"
+            raise InputError(what, "fix the line", where=f"{path}, line {number}")
+    return clusters
 
 
 def _hits(kept: Sequence[Row], workers: int, scratch: Path) -> dict[str, list[Hit]]:
-    """Template hits of all chains among the training chains."""
+    """Find template hits of all chains among the training chains."""
     training, held_out = (
         {row.id: row.sequence for row in kept if row.split == split} for split in SPLITS
     )
     hits = mmseqs.search(training, training, workers, scratch, mmseqs.MAX_HITS)
-    # All of them, however many: what is not found here is trained on.
+    # All hits of validation chains, however many: a training chain that is missed is trained on.
     return hits | mmseqs.search(held_out, training, workers, scratch)
 
 
 def _write(
     out: Path, kept: Sequence[Row], hits: Mapping[str, Sequence[Hit]], records: Mapping[str, Path]
 ) -> None:
-    """All packs and tables, those of an earlier run removed first."""
+    """Write all packs and tables; those of an earlier run are removed first."""
     for old in [*out.glob("*/*-*.npz"), *out.glob("splits/*.tsv"), *out.glob(f"{REPORT}.*")]:
         remove(old)
     near = _near(kept, hits)
@@ -382,7 +410,7 @@ def _packed(
 
 
 def _near(kept: Sequence[Row], hits: Mapping[str, Sequence[Hit]]) -> set[str]:
-    """Training chains that resemble a validation chain though they are of another cluster."""
+    """Return training chains that resemble a validation chain from another cluster."""
     lengths = {row.id: row.length for row in kept}
     return {
         hit.name

@@ -1,6 +1,7 @@
-"""Training samples: which chains, what is cropped, drawn and masked, and with which template.
+"""Training samples: chains, their crops, alignment draws, masks and templates.
 
-Everything random follows from (seed, stage, step), so any step's samples can be made again.
+Every random choice follows from the seed, the stage, the step and the number of the sample in the
+step. Any sample can be made again, in any process, which is what makes runs resumable.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
-from foldry.dataset.packs import CLUSTERS, KnownChain, Library, check_clusters, read_table
+from foldry.dataset.packs import (
+    CLUSTERS,
+    KnownChain,
+    Library,
+    check_clusters,
+    read_lengths,
+    read_table,
+)
 from foldry.errors import InputError
 from foldry.features.coevolution import alignment_statistics
 from foldry.features.config import FeatureConfig
@@ -29,46 +37,48 @@ from foldry.features.templates import MIN_PAIRS, template_features_of_atoms
 from foldry.model.config import mini
 from foldry.query import Chain, Hit, Query
 from foldry.residues import CA, GAP
+from foldry.store.hashes import content_key
 from foldry.weights.bundled import excluded_chains
 
 logger = logging.getLogger(__name__)
 
 PARTS: Final = ("train", "selection", "confidence")
 NUM_SELECTION: Final = 60
-"""Most chains held back to choose between models, one from each cluster."""
+"""Maximum number of chains held back to choose between models, one from each cluster."""
 SELECTION_SHARE: Final = 0.1
-"""The largest share of the clusters that these chains come from."""
+"""Maximum share of the clusters that these chains come from."""
 SELECTION_LENGTHS: Final = (40, 256)
+"""Shortest and longest of these chains."""
 CONFIDENCE_SHARE: Final = 0.05
-"""Share of the clusters held back from all but the confidence stage."""
+"""Share of the clusters that only the confidence stage is trained on."""
 IDENTITY_STRATA: Final = (0.3, 0.5)
-"""Templates below, between and above are drawn equally often."""
+"""Limits of three strata of template identity, which are drawn equally often."""
 MAX_TEMPLATE_HITS: Final = 20
-"""Best hits that several templates are drawn from."""
+"""Number of best hits from which several templates are drawn."""
 MAX_DAMAGED: Final = 100
-"""Damaged chains drawn for one sample before it is given up."""
+"""Damaged chains drawn for one sample before the run gives up."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleConfig:
-    """What the samples of a training stage are.
+    """The samples of a training stage.
 
     Attributes:
-        name: What the stage is called; its random draws follow from it.
-        chains: Which part of the chains: `train`, or `confidence`, which the others never see.
+        name: Name of the stage; its random draws depend on it.
+        chains: The part of the chains: `train`, or `confidence`, which other stages never use.
         batch_size: Samples in a step.
         crop_size: Residues in a sample.
-        spatial_fraction: Share of the longer chains that are cropped to the residues around one,
-            not to a run.
-        num_rows: Alignment rows at most; fewer are drawn at random.
+        spatial_fraction: Share of longer chains that are cropped to the residues around one
+            residue instead of a contiguous run.
+        num_rows: Maximum number of alignment rows; fewer are drawn at random.
         num_extra_rows: Rows of the extra alignment.
-        deleted_blocks: Blocks of neighbouring rows that an alignment is drawn without (SI
-            Algorithm 1); with 0 it is thinned by drawing rows.
-        max_passes: Passes of the network in a sample, drawn evenly from 1 up to this.
-        template_fraction: Share of the samples with templates from the chain's hits, if any.
-        self_template_fraction: Share of the samples whose template is the chain itself with noise.
-        single_row_fraction: Share of the samples with a template that have no alignment.
-        min_plddt: Residues of predicted structures count in the losses from this pLDDT on.
+        deleted_blocks: Blocks of neighbouring rows that are deleted from an alignment (SI
+            Algorithm 1); with 0, rows are drawn one by one.
+        max_passes: Maximum number of passes of the network; the number is drawn uniformly.
+        template_fraction: Share of samples with templates from the chain's hits, if it has any.
+        self_template_fraction: Share of samples whose template is a noised copy of the chain.
+        single_row_fraction: Share of samples with a template that have no alignment.
+        min_plddt: Minimum pLDDT of the residues of predicted structures that count in the losses.
     """
 
     name: str
@@ -91,11 +101,11 @@ class Sample:
     """A crop of one chain.
 
     Attributes:
-        features: Of at most `crop_size` residues.
+        features: Features of at most `crop_size` residues.
         draws: One draw of the alignment for each pass.
-        truth: The crop's atoms.
-        chance: A number drawn from [0, 1); below a stage's `unclamped_fraction` the sample's
-            backbone FAPE is not clamped.
+        truth: The known atoms of the crop.
+        chance: A number drawn from [0, 1); the backbone FAPE of the sample is clamped unless this
+            is below the stage's `unclamped_fraction`.
     """
 
     features: Features
@@ -106,7 +116,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Crop:
-    """Some residues of the chain `name`: their places, rows, deletions, and confident atoms."""
+    """Some residues of the chain `name`: places, alignment codes, deletions, confident atoms."""
 
     name: str
     window: Int[np.ndarray, " C"]
@@ -118,14 +128,19 @@ class _Crop:
 class TrainingSet:
     """Chains to train on, in three parts of different clusters: train, selection, confidence.
 
-    Chains that resemble a validation or test chain (column `near` of the split's table) and those
-    of `exclude` are in no part.
+    No part contains chains that resemble a validation or test chain (column `near` of the split's
+    table) or that are excluded.
 
     Args:
         folder: The folder of packs, see `foldry.dataset.packs`.
-        splits: The splits to train on; None takes all whose name begins with `train`.
-        exclude: Ids never to be trained on; None takes those that resemble an example.
-        features: How alignments and templates are drawn; None takes mini's way.
+        splits: Splits to train on; by default all whose name begins with `train`.
+        exclude: Ids of chains to leave out; by default chains that resemble an example.
+        features: How alignments and templates are drawn; by default as for `mini`.
+
+    Attributes:
+        parts: Ids of each part.
+        weights: Sampling probabilities of each part's chains.
+        key: A hash of the parts; the same chains in the same parts have the same key.
 
     Raises:
         InputError: A pack or table is missing or damaged.
@@ -143,16 +158,15 @@ class TrainingSet:
         self.library = Library(folder, splits)
         self.features = features or mini().features
         self.excluded = excluded_chains() if exclude is None else frozenset(exclude)
-        rows = [row for split in splits for row in read_table(folder / "splits" / f"{split}.tsv")]
-        lengths = {
-            row["id"]: int(row["length"])
-            for row in rows
-            if not row.get("near") and row["id"] not in self.excluded
-        }
+        lengths: dict[str, int] = {}
+        for split in splits:
+            lengths |= read_lengths(folder / "splits" / f"{split}.tsv")
+        lengths = {name: size for name, size in lengths.items() if name not in self.excluded}
         table = folder / "splits" / f"{CLUSTERS}.tsv"
-        clusters = {row["id"]: row["cluster30"] for row in read_table(table)}
+        clusters = {row["id"]: row["cluster30"] for row in read_table(table, "id", "cluster30")}
         check_clusters(clusters, lengths, table)
         self.parts = partition(lengths, clusters)
+        self.key = content_key([self.parts, lengths])[:12]
         self.held_back = frozenset(self.parts["selection"] + self.parts["confidence"])
         self.weights = {
             part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
@@ -162,12 +176,18 @@ class TrainingSet:
     def samples(
         self, config: SampleConfig, seed: int, step: int, numbers: Sequence[int] | None = None
     ) -> tuple[list[Sample], int]:
-        """Some samples of one step, by their numbers in it; all if left out.
+        """Return samples of one step, and how many damaged chains were drawn for them.
 
-        A sample follows from (seed, stage, step, number) alone, whoever makes it.
+        A sample depends only on (seed, stage, step, number).
 
-        Returns:
-            The samples, and how many chains were drawn for them and found damaged.
+        Args:
+            config: The stage.
+            seed: The run's seed.
+            step: The step, counted from 0.
+            numbers: Numbers of the samples in the step; by default all.
+
+        Raises:
+            InputError: There is no chain to train on, or `MAX_DAMAGED` in a row are damaged.
         """
         key = [seed, zlib.crc32(config.name.encode()), step, 1]
         names = self._choose(config, np.random.default_rng(key), config.batch_size)
@@ -180,10 +200,10 @@ class TrainingSet:
         return samples, num_damaged
 
     def chains(self, config: SampleConfig) -> tuple[list[str], Float[np.ndarray, " C"]]:
-        """The chains that a stage draws from, and how often each is drawn.
+        """Return the chains that a stage draws from, and their sampling probabilities.
 
         Raises:
-            InputError: There is none, or none has a residue of the stage's pLDDT.
+            InputError: There is no chain, or none has a residue of the stage's minimum pLDDT.
         """
         names, weights = self.parts[config.chains], self.weights[config.chains]
         if not names:
@@ -197,8 +217,8 @@ class TrainingSet:
             kept = np.flatnonzero(best >= config.min_plddt)
             if not len(kept):
                 raise InputError(
-                    f"Stage {config.name} has no residue of pLDDT {config.min_plddt:g} to train "
-                    f"on, the best has {best.max():.0f}",
+                    f"Stage {config.name} has no residue with a pLDDT of {config.min_plddt:g} or "
+                    f"more to train on; the highest is {best.max():.0f}",
                     "lower `min_plddt`, or give more confident predictions",
                 )
             chosen = weights[kept] / weights[kept].sum()
@@ -213,20 +233,21 @@ class TrainingSet:
     def _intact(
         self, name: str, config: SampleConfig, rng: np.random.Generator
     ) -> tuple[Sample, int]:
-        """A sample of the chain or, where that is damaged, of another; how many were damaged."""
+        """Return a sample of the chain, or of another if it is damaged; and how many were."""
         for damaged in range(MAX_DAMAGED):
             try:
                 return self.sample(name, config, rng), damaged
             except InputError as error:
-                logger.warning("%s is left out once: %s", name, error)
+                logger.warning("%s is replaced by another chain in one sample: %s", name, error)
                 [name] = self._choose(config, rng, 1)
         raise InputError(f"{MAX_DAMAGED} chains in a row are damaged", "make the data again")
 
     def sample(self, name: str, config: SampleConfig, rng: np.random.Generator) -> Sample:
-        """A crop of one chain, its alignment's draws and its templates, as training shows them.
+        """Return a crop of one chain as training shows it, with alignment draws and templates.
 
         Raises:
-            InputError: The chain or its alignment is damaged, or no residue is confident.
+            InputError: The chain or its alignment is damaged, or no residue reaches the minimum
+                pLDDT.
         """
         crop = self._crop(name, config, rng)
         templates = self._templates(crop, config, rng)
@@ -239,13 +260,13 @@ class TrainingSet:
         return replace(sample, chance=rng.random())
 
     def whole_sample(self, name: str, config: SampleConfig, seed: int) -> Sample:
-        """A crop of one chain as a prediction would see it: nothing is thinned or damaged.
+        """Return a crop of one chain as a prediction would see it, without thinning or noise.
 
-        The draws are of the whole alignment. The templates are the best hits that cover some of
-        the crop, where there are any and the stage has templates.
+        The alignment is drawn from all rows. The templates are the best hits that cover part of
+        the crop, if the stage has templates.
 
         Raises:
-            InputError: As `sample`.
+            InputError: As for `sample`.
         """
         rng = np.random.default_rng(seed)
         crop = self._crop(name, config, rng)
@@ -255,15 +276,16 @@ class TrainingSet:
         return self._made(crop, best or [damage(crop.truth, 0.0, 1.0, rng)], config, seed)
 
     def _crop(self, name: str, config: SampleConfig, rng: np.random.Generator) -> _Crop:
-        """The residues of a sample."""
+        """Draw the residues of a sample."""
         chain = self.library.chain(name)
         msa, deletions = self.library.alignment(name)
         if not (np.isfinite(chain.positions).all() and np.array_equal(msa[0], chain.aatype)):
-            what = f"{name} has an atom that is nowhere, or an alignment of another sequence"
+            what = f"{name} has an atom without finite coordinates, or another chain's alignment"
             raise InputError(what, "make its pack again")
         confident = chain.confident(config.min_plddt)
         if not confident.mask.any():
-            raise InputError(f"{name} has no residue of pLDDT {config.min_plddt:g}", "leave it out")
+            what = f"{name} has no residue with a pLDDT of {config.min_plddt:g} or more"
+            raise InputError(what, "leave it out")
         while True:
             window = choose_window(chain, config, rng)
             truth = confident.window(window)
@@ -290,7 +312,7 @@ class TrainingSet:
     def _templates(
         self, crop: _Crop, config: SampleConfig, rng: np.random.Generator
     ) -> list[KnownChain]:
-        """Templates of the crop: the crop itself with noise, some of the hits, or nothing."""
+        """Draw templates: a noised copy of the crop, hits, or an empty template."""
         nothing = [damage(crop.truth, 0.0, 1.0, rng)]
         if not self.features.num_templates:
             return nothing
@@ -308,18 +330,21 @@ class TrainingSet:
         return list(filter(_covers, laid)) or nothing
 
     def _usable_hits(self, name: str) -> list[Hit]:
-        """A chain's template hits that are not excluded, the best first.
+        """Return a chain's template hits that are not excluded, the best first.
 
-        Held-back chains are templates of held-back chains alone: the trunk never sees them.
+        Held-back chains are templates for held-back chains only, so that the trunk never sees
+        them.
         """
         unseen = self.excluded if name in self.held_back else self.excluded | self.held_back
         return [hit for hit in self.library.hits(name) if hit.name not in unseen]
 
     def _draw_hits(self, name: str, rng: np.random.Generator) -> list[Hit]:
-        """Template hits to lay, at most as many as the network reads.
+        """Draw template hits, at most as many as the network reads.
 
-        For one slot a hit from one of the identity strata that the chain has hits in; for several
-        min(Uniform[0, n], slots) of the n best (Jumper 2021, SI 1.2.2).
+        A network with one template gets a hit from one of the chain's identity strata, drawn
+        uniformly: most hits have a low identity, so that a uniform draw among hits would seldom
+        show a good template. With several templates, min(Uniform[0, n], number of templates) of
+        the n best hits are drawn (Jumper 2021, SI 1.2.2).
         """
         usable, slots = self._usable_hits(name), self.features.num_templates
         if slots > 1:
@@ -337,11 +362,14 @@ class TrainingSet:
 
 
 def partition(lengths: Mapping[str, int], clusters: Mapping[str, str]) -> dict[str, list[str]]:
-    """Ids by part; whole clusters are held back, always the same ones.
+    """Divide chains into parts by whole clusters, always in the same way.
 
     Args:
-        lengths: Residues of each chain.
+        lengths: Number of residues of each chain.
         clusters: The cluster of each chain.
+
+    Returns:
+        Ids of the chains of each part.
     """
     members: dict[str, list[str]] = {}
     for name in sorted(lengths):
@@ -367,9 +395,12 @@ def partition(lengths: Mapping[str, int], clusters: Mapping[str, str]) -> dict[s
 def sampling_weights(
     names: Sequence[str], lengths: Mapping[str, int], clusters: Mapping[str, str]
 ) -> Float[np.ndarray, " C"]:
-    """Probabilities by 1/√(cluster size) and by length, clipped to 256 … 512 residues.
+    """Return sampling probabilities p ∝ clip(length, 256, 512) / √(cluster size).
 
-    The length's part is that of AlphaFold's training (Jumper 2021, SI 1.2.5).
+    A chain is drawn once for a crop, so longer chains are drawn more often, in proportion to their
+    length up to the size of two crops (Jumper 2021, SI 1.2.5). Data banks contain some
+    folds many times. AlphaFold draws each cluster equally often, by 1 / cluster size; the square
+    root is a compromise for small data, where the members of a cluster still add variety.
     """
     sizes = Counter(clusters[name] for name in names)
     weights = np.array(
@@ -382,7 +413,7 @@ def sampling_weights(
 def choose_window(
     chain: KnownChain, config: SampleConfig, rng: np.random.Generator
 ) -> Int[np.ndarray, " C"]:
-    """The residues of a sample: a run of them, or those around one of them."""
+    """Draw the residues of a sample: a contiguous run, or the residues around one of them."""
     if len(chain) > config.crop_size and rng.random() < config.spatial_fraction:
         known, one_chain = chain.mask[:, CA] > 0, np.zeros(len(chain), np.int64)
         return spatial_crop(chain.positions[:, CA], known, one_chain, config.crop_size, rng)
@@ -390,9 +421,15 @@ def choose_window(
 
 
 def damage(chain: KnownChain, noise: float, share: float, rng: np.random.Generator) -> KnownChain:
-    """Gaussian noise (Å) on every atom, and up to a share of the residues taken out in 1–4 pieces.
+    """Return a chain with noise, and with residues removed in 1 to 4 pieces.
 
-    Residues taken out have code 21 and no atoms.
+    Removed residues have code 21 and no atoms.
+
+    Args:
+        chain: The chain.
+        noise: Standard deviation of Gaussian noise on every coordinate, Å.
+        share: Maximum share of the residues to remove.
+        rng: Random numbers.
     """
     size = len(chain)
     kept = np.ones(size, bool)
@@ -413,9 +450,9 @@ def damage(chain: KnownChain, noise: float, share: float, rng: np.random.Generat
 def template_features(
     templates: Sequence[KnownChain], num_templates: int
 ) -> TemplateFeatures | None:
-    """`num_templates` templates, those after the given ones empty; None for no templates at all.
+    """Return the features of `num_templates` templates; None if that is 0.
 
-    A template without any atom counts as none.
+    Missing templates, and those without atoms, are empty and masked.
     """
     if not num_templates:
         return None
@@ -430,12 +467,16 @@ def template_features(
 
 
 def _covers(template: KnownChain) -> bool:
-    """Whether enough of a template's residues are known for it to be one."""
+    """Whether enough residues of a template are known."""
     return bool(template.mask[:, CA].sum() >= MIN_PAIRS)
 
 
 def _rows(count: int, config: SampleConfig, rng: np.random.Generator) -> Int[np.ndarray, " M"]:
-    """Rows of an alignment, the first always: all but blocks, or half the time all, else some."""
+    """Draw rows of an alignment, always with the first.
+
+    Either blocks of rows are deleted, or all rows are kept half of the time and otherwise a number
+    of rows that is uniform in its logarithm.
+    """
     if config.deleted_blocks:
         return block_deletion(count, rng, num_blocks=config.deleted_blocks)
     if count == 1 or rng.random() < 0.5:

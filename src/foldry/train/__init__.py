@@ -1,1 +1,1 @@
-"""From structures and alignments to weights."""
+"""From structures and alignments to trained weights."""

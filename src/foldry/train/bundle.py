@@ -1,9 +1,17 @@
 """Everything that a training run needs in a few files of bounded size, and back.
 
 A bundle is a folder with `manifest.json` and the parts of one zip archive of NumPy arrays, tables
-and weights. Coordinates are rounded to 0.02 Å, alignments cut to their most diverse rows. The parts
-can be carried one after the other; unpacked, they are a folder of packs as `foldry.dataset.packs`
-reads it.
+and weights. Coordinates are rounded to 0.02 Å, and alignments keep only their most diverse rows.
+The parts can be transferred one by one; unpacked, they are a folder of packs for
+`foldry.dataset.packs`.
+
+The layout differs from that of packs because size matters here and access to single chains does
+not. Each property of all chains is one array, which LZMA compresses far better than many short
+ones; atoms are differences between bonded atoms on the 0.02 Å grid, masks are stored as differences
+from those of complete residues, and alignments by row, where neighbouring letters repeat. The whole
+archive is then cut into parts, each with a hash, so that a damaged part is found and sent again
+without the others. The manifest is written last and removed first: a bundle with a manifest is
+complete.
 """
 
 from __future__ import annotations
@@ -23,7 +31,7 @@ import numpy as np
 
 from foldry.dataset import packs
 from foldry.dataset.diverse import diverse_rows
-from foldry.errors import FoldryError, InputError
+from foldry.errors import FoldryError, InputError, printable
 from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
 from foldry.formats.npz import check_array
 from foldry.residues import ATOM37_MASK
@@ -44,13 +52,13 @@ from foldry.weights.state_file import load
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "start.safetensors"
 MAX_UNPACKED: Final = 16 * 1024**3
-"""Bytes that a bundle may hold, unpacked."""
+"""Maximum size of a bundle, unpacked, in bytes."""
 STEP: Final = 0.02
-"""Å to which a bundle's atoms are rounded, in each direction."""
+"""Å to which a bundle's coordinates are rounded."""
 _MAX_MANIFEST: Final = 16 * 1024**2
 _FORMAT: Final = 2
 _UNFINISHED: Final = re.compile(r"part-\d+\.bin")
-"""Files of a bundle that has no manifest yet."""
+"""Names of the files of a bundle without a manifest."""
 _SPLIT: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -71,45 +79,50 @@ def pack(
     Args:
         folder: The packs, see `foldry.dataset.packs`.
         out: The bundle's folder.
-        weights: The network to start from.
-        max_part_size: MiB of one part at most.
-        max_rows: Rows of an alignment at most, the chain itself among them.
+        weights: Weights to start training from.
+        max_part_size: Maximum size of a part, MiB.
+        max_rows: Maximum number of rows of an alignment, the chain included.
+
+    Returns:
+        The parts.
 
     Raises:
         BusyError: Another process writes a bundle there.
         InputError: The packs or the weights are damaged, a split has a name that `unpack` would
-            refuse, all is more than `MAX_UNPACKED`, or `out` holds something else.
+            refuse, the data exceed `MAX_UNPACKED`, or `out` contains other files.
     """
-    load(weights)  # so that the machine that unpacks them can
+    load(weights)  # damaged weights are refused here, not on the other machine
     splits = sorted({path.stem for path in (folder / "splits").glob("*.tsv")} - {packs.CLUSTERS})
     strange = [split for split in splits if not _SPLIT.fullmatch(split)]
     if not splits:
         where = folder / "splits"
-        raise InputError("holds no split's table", "give the folder of packs", where=where)
+        raise InputError("contains no table", "give the folder of packs", where=where)
     if strange:
         where = folder / "splits" / f"{strange[0]}.tsv"
-        raise InputError("cannot be packed", "name it with letters, digits, - and _", where=where)
+        advice = "rename the split with letters, digits, - and _"
+        raise InputError("cannot be packed", advice, where=where)
     check_folder(out)
     there = names_in(out)
     if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
-        raise InputError("holds something else than a bundle", "give another folder", where=out)
+        raise InputError("contains other files than a bundle", "give another folder", where=out)
     with hold(out):
         data = _pack(folder, splits, weights, max_rows)
         return write_parts(data, out, max_part_size, splits=splits)
 
 
 def _pack(folder: Path, splits: Sequence[str], weights: Path, max_rows: int) -> bytes:
-    """The archive of a folder of packs."""
+    """Return the archive of a folder of packs."""
     library = packs.Library(folder, splits)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for split, hits in zip(splits, library.templates.shards, strict=True):
-            names = [row["id"] for row in packs.read_table(folder / "splits" / f"{split}.tsv")]
+            table = packs.read_table(folder / "splits" / f"{split}.tsv", "id")
+            names = [row["id"] for row in table]
             _add(archive, f"structures/{split}", _structures(library, names))
             _add(archive, f"msas/{split}", _alignments(library, names, max_rows))
             _add(archive, f"templates/{split}", hits)
-        for table in (*splits, packs.CLUSTERS):
-            name = f"splits/{table}.tsv"
+        for split in (*splits, packs.CLUSTERS):
+            name = f"splits/{split}.tsv"
             archive.writestr(_member(name), (folder / name).read_bytes())
         archive.writestr(_member(WEIGHTS), weights.read_bytes())
         _check_size(_unpacked(archive), folder)
@@ -119,10 +132,10 @@ def _pack(folder: Path, splits: Sequence[str], weights: Path, max_rows: int) -> 
 def unpack(bundle: Path, out: Path) -> None:
     """Write a bundle's packs, tables and weights (`start.safetensors`) into a folder.
 
-    It is written under a temporary name first: a folder that is there is whole.
+    The folder has a temporary name until it is complete.
 
     Raises:
-        InputError: A part is missing or is not what the manifest says, or `out` is not empty.
+        InputError: A part is missing or damaged, or `out` is not empty.
         BusyError: Another process unpacks a bundle there.
     """
     if out.exists() and any(out.iterdir()):
@@ -132,15 +145,15 @@ def unpack(bundle: Path, out: Path) -> None:
     splits = notes.get("splits")
     known = isinstance(splits, list) and all(_SPLIT.fullmatch(str(name)) for name in splits)
     if not known or not splits:
-        raise InputError("names no splits", "pack the bundle again", where=bundle / MANIFEST)
+        raise InputError("lists no splits", "pack the bundle again", where=bundle / MANIFEST)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive, hold_file(out), new_folder(out) as new:
-            _check_size(_unpacked(archive), bundle)
+            _check_size(_unpacked(archive), bundle, len(data))
             _unpack(archive, splits, new)
     except (FoldryError, OSError, MemoryError):
         raise
-    except Exception as error:  # wrong bytes make zipfile, LZMA and NumPy raise nearly anything
-        what = f"is not a readable bundle ({str(error) or type(error).__name__})"
+    except Exception as error:  # zipfile, LZMA and NumPy raise many errors for damaged bytes
+        what = f"is not a readable bundle ({printable(str(error) or type(error).__name__)[:200]})"
         raise InputError(what, "pack it again", where=bundle) from error
 
 
@@ -162,7 +175,11 @@ def _unpack(archive: zipfile.ZipFile, splits: list[str], out: Path) -> None:
 def write_parts(data: bytes, out: Path, max_part_size: int, **notes: object) -> list[Part]:
     """Write bytes as files of at most `max_part_size` MiB, and a manifest with hashes and notes.
 
-    The manifest goes first and comes last: a bundle that has one is whole.
+    An old manifest is removed first and the new one is written last, so that a bundle with a
+    manifest is complete.
+
+    Returns:
+        The parts.
     """
     size = max_part_size * 1024**2
     make_folder(out)
@@ -179,12 +196,11 @@ def write_parts(data: bytes, out: Path, max_part_size: int, **notes: object) -> 
     return parts
 
 
-def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
-    """The bytes that `write_parts` was given, and the manifest with the notes.
+def read_manifest(bundle: Path) -> tuple[list[Part], dict[str, Any]]:
+    """Return the parts that a bundle's manifest lists, and the whole manifest.
 
     Raises:
-        InputError: A part is missing or is not what the manifest says, or they are more than
-            `MAX_UNPACKED`.
+        InputError: The manifest is missing or damaged, or of another version of Foldry.
     """
     path = bundle / MANIFEST
     try:
@@ -192,22 +208,35 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
             manifest = json.loads(text.read(_MAX_MANIFEST))
         parts = [Part(**part) for part in manifest["parts"]]
         known = manifest["format"] == _FORMAT
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        what = f"is not a readable manifest ({error})"
-        raise InputError(what, "carry it again", where=path) from error
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        what = f"is not a readable manifest ({printable(str(error))[:200]})"
+        raise InputError(what, "transfer it again", where=path) from error
     if not known:
         raise InputError("is of another version of Foldry", "pack the bundle again", where=path)
+    if [part.name for part in parts] != [f"part-{number}.bin" for number in range(len(parts))]:
+        raise InputError("lists other parts than it should", "transfer it again", where=path)
+    return parts, manifest
+
+
+def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
+    """Return the bytes that `write_parts` was given, and the manifest with the notes.
+
+    Raises:
+        InputError: A part is missing or damaged, or the parts exceed `MAX_UNPACKED`.
+    """
+    parts, manifest = read_manifest(bundle)
     data, total = [], 0
-    for number, part in enumerate(parts):
-        file = bundle / f"part-{number}.bin"
+    for part in parts:
+        file = bundle / part.name
         if not file.is_file():
-            raise InputError(f"is missing, of {len(parts)} parts", "carry it too", where=file)
+            what = f"is missing, one of {len(parts)} parts"
+            raise InputError(what, "transfer it too", where=file)
         size = file.stat().st_size
         total += size
         _check_size(total, bundle)
         piece = file.read_bytes() if size == part.size else b""
         if size != part.size or sha256(piece) != part.sha256:
-            raise InputError("is not the part that was packed", "carry it again", where=file)
+            raise InputError("is not the part that was packed", "transfer it again", where=file)
         data.append(piece)
     return b"".join(data), manifest
 
@@ -226,7 +255,7 @@ def _structures(library: packs.Library, names: list[str]) -> dict[str, np.ndarra
         "plddt": packs.joined(chains, "plddt").astype(np.uint8),
         "aatype": aatype.astype(np.uint8),
         "residue_step": np.diff(packs.joined(chains, "residue_index"), prepend=0).astype(np.int32),
-        # Few residues have other atoms than their kind: the difference is nearly all zero.
+        # Most residues have all atoms of their type, so the difference is nearly all zero.
         "mask": np.packbits(mask ^ (ATOM37_MASK[aatype] > 0), axis=1),
         **atoms,
     }
@@ -252,7 +281,7 @@ def _chains(arrays: dict[str, np.ndarray]) -> dict[str, packs.KnownChain]:
 
 
 def _alignments(library: packs.Library, names: list[str], max_rows: int) -> dict[str, np.ndarray]:
-    """The pack's arrays but for the codes, which compress better row by row."""
+    """Return the arrays of a pack, with the codes row by row, which compress better."""
     kept = {}
     for name in names:
         msa, deletions = library.alignment(name)
@@ -276,7 +305,7 @@ def _add(archive: zipfile.ZipFile, place: str, arrays: Mapping[str, np.ndarray])
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """An entry that is the same whenever it is written."""
+    """Return an entry of the archive without a date, so that equal data give equal bundles."""
     info = zipfile.ZipInfo(name)
     info.compress_type = zipfile.ZIP_LZMA
     return info
@@ -286,14 +315,15 @@ def _unpacked(archive: zipfile.ZipFile) -> int:
     return sum(info.file_size for info in archive.infolist())
 
 
-def _check_size(size: int, source: Path) -> None:
-    if size > MAX_UNPACKED:
-        what = f"holds more than {MAX_UNPACKED >> 30} GiB"
+def _check_size(size: int, source: Path, packed: int = MAX_UNPACKED) -> None:
+    most = packs.max_unpacked(packed, MAX_UNPACKED)
+    if size > most:
+        what = f"contains more than {most / 2**30:.3g} GiB"
         raise InputError(what, "take fewer chains", where=source)
 
 
 def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:
-    """All arrays of a folder of the archive, by name."""
+    """Return all arrays of a folder of the archive, by name."""
     taken = {}
     for name in archive.namelist():
         if name.startswith(f"{place}/"):
@@ -307,5 +337,5 @@ def _take(archive: zipfile.ZipFile, place: str) -> dict[str, np.ndarray]:
 def _checked(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_LZMA:
-        raise ValueError(f"{name} is not packed as it should be")
+        raise ValueError(f"{name} is not compressed as expected")
     return info

@@ -1,4 +1,10 @@
-"""A training run on disk: parameters, their average, the optimiser, and how far it got."""
+"""A training run on disk: parameters, their average, the optimiser's state, and progress.
+
+A checkpoint is read in two phases. The notes in its header, which are small, say how far the run
+got and with which settings; they decide whether and at which stage the run continues. Only then are
+the tensors read, into a network that has been built for that stage. So a run with other settings is
+refused at once, and before any parameter is overwritten.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +12,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from foldry.errors import InputError
+from foldry.errors import InputError, printable, quoted
 from foldry.model.config import ModelConfig
 from foldry.store.files import write_bytes
 from foldry.train.config import StageConfig
@@ -23,10 +29,11 @@ from foldry.weights.state_file import safetensors_bytes
 
 NAME = "checkpoint.safetensors"
 ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
-"""What Adam keeps of a parameter; Muon keeps `exp_avg` alone."""
+"""Adam's state of a parameter; Muon's is `exp_avg` alone."""
 MAY_CHANGE: Final = ("num_steps", "micro_batch")
-"""Settings of a stage that a run may go on with others of."""
+"""Settings of a stage that may change when it is resumed."""
 _NETWORK: Final = "network"
+_DATA: Final = "data"
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,10 @@ class Progress:
 
     Attributes:
         stage: The present stage.
-        step: Its steps that are done.
-        num_samples: Samples over all stages.
-        num_skipped: Those of them whose gradient was not finite and was left out.
-        from_weights: Whether the stage began with weights alone, without their optimiser.
+        step: Steps of this stage that are done.
+        num_samples: Samples of all stages.
+        num_skipped: Samples that were left out because the gradient was not finite.
+        from_weights: Whether the stage started from weights without an optimiser's state.
     """
 
     stage: str
@@ -48,9 +55,16 @@ class Progress:
     from_weights: bool = False
 
 
-def settings(config: ModelConfig, stage: StageConfig, seed: int) -> dict[str, object]:
-    """The settings, by name, that may not change while a stage goes on."""
-    known = {"seed": seed, _NETWORK: config.to_dict()} | asdict(stage)
+def settings(config: ModelConfig, stage: StageConfig, seed: int, data: str) -> dict[str, object]:
+    """Return the settings, by name, that may not change when a stage is resumed.
+
+    Args:
+        config: The network.
+        stage: The stage.
+        seed: The run's seed.
+        data: The `key` of the training set.
+    """
+    known = {"seed": seed, _DATA: data, _NETWORK: config.to_dict()} | asdict(stage)
     flat = _flat({name: value for name, value in known.items() if name not in MAY_CHANGE})
     read: dict[str, object] = json.loads(json.dumps(flat))
     return read
@@ -72,11 +86,18 @@ def save_checkpoint(
     progress: Progress,
     fixed: Mapping[str, object],
 ) -> None:
-    """Write everything that the next step depends on; all that is random follows from the step.
+    """Write everything that the next step depends on.
 
-    The file is whole or the one before, whenever the process is killed. It does not depend on how
-    many workers there are; all must call this where parameters are divided, and the first writes.
-    `fixed` are the run's `settings`.
+    If the process is killed, the previous file remains. The file does not depend on the number of
+    workers: divided parameters are gathered, so all workers must call this, and the first writes.
+
+    Args:
+        folder: The run's folder.
+        model: The network.
+        ema: The average of its parameters.
+        optimizer: The optimiser.
+        progress: How far the run got.
+        fixed: The run's `settings`.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
@@ -94,10 +115,10 @@ def save_checkpoint(
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the run in a folder got; None where there is none.
+    """Return how far the run in a folder got; None without a checkpoint.
 
     Raises:
-        InputError: Its checkpoint is damaged.
+        InputError: The checkpoint is damaged.
     """
     path = folder / NAME
     return _read_notes(path)[0] if path.is_file() else None
@@ -110,57 +131,76 @@ def load_checkpoint(
     optimizer: torch.optim.Adam,
     fixed: Mapping[str, object],
 ) -> Progress:
-    """Put a run back to where `save_checkpoint` left it.
+    """Restore the state that `save_checkpoint` wrote.
+
+    Args:
+        folder: The run's folder.
+        model, ema, optimizer: Objects to restore, of the same network.
+        fixed: The run's `settings`.
+
+    Returns:
+        How far the run got.
 
     Raises:
-        InputError: The file is damaged, or the run was begun with other `settings`: of the network
-            or, where its stage goes on, at all.
+        InputError: The file is damaged, or its `settings` differ: those of the network or, if the
+            same stage is resumed, any of them.
     """
     path = folder / NAME
     progress, before = _read_notes(path)
-    goes_on = progress.stage == fixed["name"]
-    # What an earlier version of Foldry did not note is not compared.
+    same_stage = progress.stage == fixed["name"]
+    # Settings that an earlier version of Foldry did not write are not compared.
     changed = [
-        f"{name} {before[name]}, not {value}"
+        f"{name} {printable(str(before[name]))[:60]}, not {value}"
         for name, value in fixed.items()
-        if (goes_on or name.startswith(f"{_NETWORK}.")) and before.get(name, value) != value
+        if (same_stage or name.startswith(f"{_NETWORK}.")) and before.get(name, value) != value
     ]
     if changed:
         more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
-        what = f"holds a run that was begun with {', '.join(changed[:3])}{more}"
+        what = f"contains a run that was started with {', '.join(changed[:3])}{more}"
+        if changed[0].startswith(f"{_DATA} "):
+            what = "contains a run that was started on other data"
         raise InputError(what, "give the same settings, or another `out`", where=folder)
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         groups = [group for group in optimizer.param_groups if group.get("muon")]
         by_muon = {id(parameter) for group in groups for parameter in group["params"]}
+        number = torch.zeros(())
         for name, parameter in model.named_parameters():
             parameter.data.copy_(like(tensors[f"model.{name}"], parameter))
             kept = {key: tensors.get(f"adam.{key}.{name}") for key in ADAM_STATE}
-            # What Muon kept is not enough for a stage of Adam, which begins anew.
+            # Muon's state is not enough for a stage of Adam, which then starts with none.
             if kept["step"] is not None or id(parameter) in by_muon:
                 optimizer.state[parameter] = {
-                    key: tensor if key == "step" else like(tensor, parameter)
+                    key: like(tensor, number if key == "step" else parameter)
                     for key, tensor in kept.items()
                     if tensor is not None
                 }
         for name, tensor in ema.state.items():
             tensor.copy_(like(tensors[f"ema.{name}"], tensor))
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise _refused(path, error) from error
     return progress
 
 
 def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:
-    """How far a run got, and its settings, which an earlier version of Foldry did not note."""
+    """Read a run's progress and its settings, which earlier versions of Foldry did not write."""
     try:
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
-        return Progress(**json.loads(notes["progress"])), json.loads(notes.get("settings", "{}"))
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        progress = Progress(**json.loads(notes["progress"]))
+        before = json.loads(notes.get("settings", "{}"))
+        for name, kind in get_type_hints(Progress).items():
+            value = getattr(progress, name)
+            if type(value) is not kind or (kind is int and not 0 <= value < 1 << 62):
+                raise ValueError(f"{name} is {quoted(value)}")
+        if not isinstance(before, dict):
+            raise ValueError("the settings are not an object")
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise _refused(path, error) from error
+    return progress, before
 
 
 def _refused(path: Path, error: Exception) -> InputError:
-    what = f"cannot be resumed ({error})"
-    return InputError(what, "give another `out` or remove the folder", where=path)
+    what = f"cannot be resumed ({printable(str(error))[:200]})"
+    return InputError(what, "remove the folder, or set `out` to another one", where=path)

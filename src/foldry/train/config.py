@@ -1,4 +1,4 @@
-"""A training stage: how long, on what, with which losses."""
+"""Training stages: their samples, steps, optimiser and losses."""
 
 from __future__ import annotations
 
@@ -12,34 +12,35 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from foldry.dataset.samples import PARTS, SampleConfig
-from foldry.errors import InputError
+from foldry.errors import InputError, printable, quoted
 from foldry.model.config import ModelConfig
 from foldry.train.losses import LossConfig, fine_tuning
 
 FROM_NOTHING: Final = "fold"
-"""mini's first stage, in which the structure module learns alone: what is trained has left it."""
+"""The first stage of `mini`, which trains the structure module alone; only for random weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig(SampleConfig):
-    """One stage of a training run: what its samples are, how long, and with which losses.
+    """One stage of a training run.
 
     Attributes:
         losses: Weights of the loss terms.
         num_steps: Optimiser steps.
-        micro_batch: Samples that pass through the network together; None takes the whole batch.
-            A worker takes whole micro-batches.
-        num_blocks: Evoformer blocks that run; None runs all. With 0 the structure module learns
-            alone.
-        optimizer: `adam`, or `muon` for the matrices.
-        learning_rate, final_learning_rate: Falling in a straight line over the stage.
+        micro_batch: Samples that pass through the network together; None for the whole batch. A
+            worker takes whole micro-batches.
+        num_blocks: Evoformer blocks that run; None for all. With 0 only the structure module
+            learns.
+        optimizer: `adam`, or `muon`, which trains the matrices with Muon.
+        learning_rate, final_learning_rate: Learning rates at the start and the end of the stage,
+            with a linear change between them.
         warmup_steps: Steps over which the learning rate rises from zero.
-        decay_step: From this step on the learning rate is 0.95 of it; None never.
+        decay_step: Step from which the learning rate is multiplied by 0.95; None for never.
         adam_beta2: Adam's decay of the squared gradient.
-        max_gradient_norm: Longer gradients are scaled down to this length.
-        clipping: Whether that is done to the batch's gradient, or to each sample's.
-        ema_decay: Decay of the average that is kept.
-        trained: Prefixes of the parameters that are trained; the others stay as they are.
+        max_gradient_norm: Norm to which longer gradients are scaled down.
+        clipping: Whether the gradient of the `batch` or of each `sample` is scaled down.
+        ema_decay: Decay of the averaged weights.
+        trained: Prefixes of the names of trained parameters; the others do not change.
     """
 
     losses: LossConfig
@@ -61,20 +62,25 @@ class StageConfig(SampleConfig):
         counts = (self.num_steps, self.batch_size, self.crop_size, self.num_rows, self.max_passes)
         micro_batch = 1 if self.micro_batch is None else self.micro_batch
         if min(*counts, micro_batch) < 1 or min(self.num_extra_rows, self.deleted_blocks) < 0:
-            raise ValueError("steps, samples, residues, rows and passes are counted from 1")
+            raise ValueError("steps, samples, residues, rows and passes must be at least 1")
         if self.clipping not in ("batch", "sample") or self.chains not in PARTS:
-            raise ValueError(f"clipping is batch or sample, chains {' or '.join(PARTS)}")
+            raise ValueError(f"clipping is batch or sample, chains is {' or '.join(PARTS)}")
         if self.optimizer not in ("adam", "muon"):
             raise ValueError("the optimizer is adam or muon")
         decays = (self.adam_beta2, self.ema_decay)
         rates = (self.learning_rate, self.final_learning_rate)
         if min(*decays, *rates) < 0 or max(decays) >= 1 or self.max_gradient_norm <= 0:
-            raise ValueError("decays lie from 0 to below 1, rates and norms above 0")
+            raise ValueError("decays must be from 0 to below 1, rates and norms above 0")
         if self.clipping == "sample" and self.micro_batch != 1:
-            raise ValueError("clipping by sample needs micro_batch=1: one gradient a sample")
+            raise ValueError("clipping=sample needs micro_batch=1, one gradient per sample")
 
     def learning_rate_at(self, step: int, warmup_steps: int = 0) -> float:
-        """The learning rate of a step, counted from 0; a longer warm-up can be asked for."""
+        """Return the learning rate of a step.
+
+        Args:
+            step: The step, counted from 0.
+            warmup_steps: Minimum length of the warm-up.
+        """
         warm = min(1.0, (step + 1) / max(self.warmup_steps, warmup_steps, 1))
         share = step / max(self.num_steps - 1, 1)
         rate = self.learning_rate + share * (self.final_learning_rate - self.learning_rate)
@@ -82,15 +88,18 @@ class StageConfig(SampleConfig):
         return warm * rate * (0.95 if decayed else 1.0)
 
     def num_passes_at(self, seed: int, step: int) -> int:
-        """Passes of the network in a step, the same for all its samples (SI Algorithm 31)."""
+        """Return the number of passes in a step, uniform from 1 to the maximum (SI Algorithm 31).
+
+        All samples of a step have the same number, and the same on every worker.
+        """
         return int(self._stream(seed, step).integers(1, self.max_passes + 1))
 
     def dropout_seed(self, seed: int, step: int, number: int) -> int:
-        """What dropout follows from in one micro-batch, whichever worker runs it."""
+        """Return the random seed of dropout in a micro-batch, the same on any worker."""
         return int(self._stream(seed, step, number).integers(2**62))
 
     def micro_batches(self) -> tuple[range, ...]:
-        """The numbers of the samples of each micro-batch of a step."""
+        """Return the numbers of the samples of each micro-batch of a step."""
         size = self.micro_batch or self.batch_size
         starts = range(0, self.batch_size, size)
         return tuple(range(start, min(start + size, self.batch_size)) for start in starts)
@@ -100,10 +109,13 @@ class StageConfig(SampleConfig):
 
 
 def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
-    """Initial training and fine-tuning of AlphaFold 2 (Jumper 2021, SI Table 4 and 1.11.3).
+    """Return initial training and fine-tuning of AlphaFold 2 (Jumper 2021, SI Table 4, 1.11.3).
 
-    128 samples a step, 10 million in all and then 1.5 million; the learning rate warms up over
-    the first 128,000 and falls by 5 % after 6.4 million. Fine-tuning has half the rate.
+    From Table 4: crop size, rows, extra rows, violation loss and learning rates of both stages.
+    From 1.11.3: Adam with β₂ = 0.999, batches of 128 samples, clipping of each sample's gradient to
+    0.1, warm-up over the first 128,000 samples, and a decay by 0.95 after 6.4 million. From 1.11.7:
+    the decay of the average. Initial training takes 10 million samples and fine-tuning 1.5
+    million, at half the learning rate.
 
     Args:
         pae: Whether fine-tuning trains the head for aligned errors, as in the pTM models.
@@ -150,13 +162,13 @@ def choose_stages(
     *,
     from_weights: bool = False,
 ) -> list[StageConfig]:
-    """The stages of a network's training: the paper's, or mini's.
+    """Return the stages of a network's training: those of the paper, or those of `mini`.
 
     Args:
         config: The network.
-        name: A stage, or `all`; None takes every stage that the starting weights still need.
-        settings: Other values for them, see `with_values`.
-        from_weights: Whether it starts from weights, and so not with `FROM_NOTHING`.
+        name: A stage, or `all`; by default every stage that the starting weights still need.
+        settings: Other values of the stages, see `with_values`.
+        from_weights: Whether training starts from weights, so that `FROM_NOTHING` is left out.
 
     Raises:
         InputError: The network has no such stage, or a setting is wrong.
@@ -168,15 +180,20 @@ def choose_stages(
     elif name is None and from_weights:
         names = [each for each in names if each != FROM_NOTHING]
     elif name not in (None, "all"):
-        raise InputError(f"there is no stage {name!r}", f"choose {', '.join(names)} or all")
+        what = f"Network {config.name} has no stage {quoted(name)}"
+        raise InputError(what, f"choose {', '.join(names)} or all")
     return [with_values(stage, settings) for stage in stages if stage.name in names]
 
 
 def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
-    """A stage with other values, each given as `crop_size=128`; a weight as `losses.chi=0.3`.
+    """Return a stage with other values.
+
+    Args:
+        stage: The stage.
+        settings: Values such as `crop_size=128`, or `losses.chi=0.3` for the weight of a loss.
 
     Raises:
-        InputError: There is no such value, or it is not of its kind.
+        InputError: A stage has no such field, or a value is wrong.
     """
     values: dict[str, Any] = {}
     weights: dict[str, Any] = {}
@@ -185,17 +202,21 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
         name, _, text = setting.partition("=")
         if name not in known or name in ("name", "losses"):
             like = get_close_matches(name, known, 1)
-            hint = f"the nearest is {like[0]}" if like else "docs/train.md says where they are"
-            raise InputError(f"cannot be set, a stage has no value {name!r}", hint, where=setting)
+            hint = (
+                f"the nearest is {like[0]}" if like else "docs/train.md lists the files of fields"
+            )
+            what = f"cannot be set, a stage has no field {quoted(name)}"
+            raise InputError(what, hint, where=printable(setting))
         try:
             value = _value(text, known[name])
         except ValueError as error:
-            raise InputError(f"cannot be set ({error})", where=setting) from error
+            raise InputError(f"cannot be set ({error})", where=printable(setting)) from error
         (weights if "." in name else values)[name.removeprefix("losses.")] = value
     try:
         return replace(stage, losses=replace(stage.losses, **weights), **values)
     except ValueError as error:
-        raise InputError(f"cannot be set ({error})", where=" ".join(settings)) from error
+        where = printable(" ".join(settings))
+        raise InputError(f"cannot be set ({error})", where=where) from error
 
 
 _KINDS: Final[dict[type, tuple[Callable[[str], object], str, str]]] = {
@@ -203,11 +224,11 @@ _KINDS: Final[dict[type, tuple[Callable[[str], object], str, str]]] = {
     float: (float, r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", "a finite number"),
     int: (int, r"-?\d{1,15}", "a whole number"),
 }
-"""By its type: how a value is read, its pattern, and what it is called."""
+"""For each type: how a value is read, its pattern, and its name in messages."""
 
 
 def _value(text: str, known: object) -> object:
-    """A value of the kind of the one known; what may be None is otherwise a whole number."""
+    """Return a value of the type of the known one; fields that are None take whole numbers."""
     if isinstance(known, str):
         return text
     if isinstance(known, tuple):
@@ -221,11 +242,11 @@ def _value(text: str, known: object) -> object:
 
 
 def mini_stages() -> tuple[StageConfig, ...]:
-    """How `mini` is trained: from distances to a fold, the whole, longer crops, the confidence.
+    """Return the stages of `mini`: `fold`, `main`, `long` and `confidence`.
 
-    First the structure module alone learns to place residues by the distances of a noised copy of
-    the chain. Losses on realised Cα distances lead, FAPE keeps the hand of the structure, and the
-    distogram, from which the structure module starts, weighs more than in the paper.
+    docs/train.md describes the stages, docs/training-log.md the experiments behind the values,
+    which are Foldry's own. Losses on realised Cα distances dominate, FAPE ensures the right
+    handedness, and the distogram has a larger weight than in the paper.
     """
     fold = StageConfig(
         name=FROM_NOTHING,

@@ -1,4 +1,4 @@
-"""Samples of the data set as one batch of tensors of fixed shapes."""
+"""Samples of the data set as a batch of tensors of fixed shapes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from foldry.dataset.samples import Sample, TrainingSet
+from foldry.model.config import HeadsConfig
 from foldry.model.inputs import pad, stack_draws, stack_features
 from foldry.train.config import StageConfig
 from foldry.train.targets import Batch, make_targets
@@ -17,17 +18,30 @@ from foldry.train.targets import Batch, make_targets
 def make_batch(
     data: TrainingSet,
     stage: StageConfig,
+    heads: HeadsConfig,
     seed: int,
     step: int,
     numbers: Sequence[int] | None = None,
 ) -> Batch:
-    """Some samples of one step, by their numbers in it, as one batch; all if left out."""
+    """Return samples of one step as a batch.
+
+    Args:
+        data: The chains.
+        stage: The stage.
+        heads: Heads of the network.
+        seed: The run's seed.
+        step: The step, counted from 0.
+        numbers: Numbers of the samples in the step; by default all.
+    """
     samples, num_damaged = data.samples(stage, seed, step, numbers)
-    return replace(collate(samples, stage), num_damaged=num_damaged)
+    return replace(collate(samples, stage, heads), num_damaged=num_damaged)
 
 
-def collate(samples: Sequence[Sample], stage: StageConfig) -> Batch:
-    """Samples as one batch of a stage's shapes; what is missing is 0 and masked."""
+def collate(samples: Sequence[Sample], stage: StageConfig, heads: HeadsConfig) -> Batch:
+    """Return samples as a batch of a stage's shapes, with targets in the bins of the heads.
+
+    Padding is 0 and masked.
+    """
     size, config = stage.crop_size, samples[0].features.config
     rows = config.num_msa
     sizes = {"N": size, "S": rows, "E": config.num_extra_msa}
@@ -36,8 +50,8 @@ def collate(samples: Sequence[Sample], stage: StageConfig) -> Batch:
     names = ("aatype", "positions", "mask")
     aatype, positions, mask = (_stacked(truths, name, size) for name in names)
     resolution = np.array([truth.resolution for truth in truths])
-    targets = make_targets(aatype, positions, mask, resolution)
-    # A residue without atoms is not confident: it does not tell what an experiment resolves.
+    targets = make_targets(aatype, positions, mask, resolution, heads)
+    # Residues below the minimum pLDDT have no atoms here, though an experiment might resolve them.
     counted = targets.atom37_mask.amax(-1, keepdim=True)
     true_msa = [_stacked(draws, "true_msa", rows, size) for draws in passes]
     bert_mask = [_stacked(draws, "bert_mask", rows, size) for draws in passes]

@@ -1,7 +1,7 @@
 """Several processes that train one network, each on its share of a step's micro-batches.
 
-What a step computes does not depend on how many there are: its samples, their dropout and the
-weight of each are fixed by the step; only the order of a sum changes.
+The result of a step does not depend on the number of processes: the step determines its samples,
+their dropout and their weights, and only the order of sums changes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from foldry.errors import InputError
 from foldry.model.evoformer import EvoformerStack
+from foldry.model.runtime import find_device
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -28,9 +29,9 @@ class MicroBatch:
     """Samples of a step that pass through the network together.
 
     Attributes:
-        number: Which micro-batch of the step.
+        number: Number of the micro-batch in the step.
         samples: Numbers of its samples in the step.
-        weight: Of its mean loss in the step's.
+        weight: Weight of its mean loss in the loss of the step.
     """
 
     number: int
@@ -43,9 +44,9 @@ class Workers:
     """This process among those that train together.
 
     Attributes:
-        rank: Which of them, from 0; the first writes.
-        size: How many there are.
-        shard: Whether the blocks' parameters are divided among them, instead of copied.
+        rank: Number of this process, from 0; the first writes files.
+        size: Number of processes.
+        shard: Whether the blocks' parameters are divided among them instead of copied.
     """
 
     rank: int = 0
@@ -53,16 +54,19 @@ class Workers:
     shard: bool = False
 
     def share(self, groups: Sequence[range]) -> list[MicroBatch]:
-        """This worker's micro-batches of a step.
+        """Return this worker's micro-batches of a step.
 
-        Where parameters are divided, all workers run equally many, for they gather each block
-        together; what is added weighs nothing.
+        Workers that divide parameters gather each block together, so all must run the same number
+        of micro-batches; those that are added have weight 0.
+
+        Args:
+            groups: Numbers of the samples of each micro-batch of the step.
 
         Raises:
             InputError: There are more workers than micro-batches.
         """
         if len(groups) < self.size:
-            what = f"{self.size} workers share {len(groups)} micro-batches a step"
+            what = f"{self.size} workers cannot share {len(groups)} micro-batches per step"
             raise InputError(what, "start fewer, or make the micro-batches smaller")
         total = sum(map(len, groups))
         mine = [
@@ -75,18 +79,18 @@ class Workers:
         return mine
 
     def sum_(self, tensor: Tensor) -> Tensor:
-        """The sum over all workers, in place."""
+        """Sum a tensor over all workers, in place, and return it."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def wait(self) -> None:
-        """Until all workers are here."""
+        """Wait until all workers call this."""
         if self.size > 1:
             dist.barrier()
 
     def first_says(self, flag: bool, device: torch.device) -> bool:
-        """What the first worker says, on all workers."""
+        """Return the first worker's flag on all workers."""
         if self.size == 1:
             return flag
         said = torch.tensor(int(flag), device=device)
@@ -96,15 +100,19 @@ class Workers:
 
 @contextmanager
 def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Workers]:
-    """Meet the other workers that the environment names, as `torchrun` sets it, or be alone.
+    """Join the workers that the environment describes, as `torchrun` sets it; yield this one.
+
+    Args:
+        device: The device, which determines how workers communicate.
+        shard: Whether parameters are divided among them.
 
     Raises:
-        InputError: Parameters shall be divided and there is nobody to divide them with.
+        InputError: Parameters are to be divided, but there is one process only.
     """
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         if shard:
-            advice = "start several, or leave `shard` out"
-            raise InputError("one process has nothing to shard", advice)
+            advice = "start several, or leave out `shard`"
+            raise InputError("One process cannot divide parameters", advice)
         yield Workers()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -115,17 +123,21 @@ def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Worke
 
 
 def device_of_worker(device: torch.device) -> torch.device:
-    """This worker's GPU where there are several."""
+    """Return this worker's GPU if there are several workers, otherwise the device itself.
+
+    Raises:
+        MissingError: There are fewer GPUs than workers.
+    """
     local = os.environ.get("LOCAL_RANK")
     if device.type != "cuda" or device.index is not None or local is None:
         return device
-    return torch.device("cuda", int(local))
+    return find_device(f"cuda:{int(local)}")
 
 
 def shard_blocks(model: nn.Module) -> None:
     """Divide the parameters of all Evoformer blocks among the workers (FSDP2).
 
-    They are most of the parameters; the others stay whole on every worker.
+    These are most of the parameters; the others stay whole on every worker.
     """
     from torch.distributed.fsdp import fully_shard  # noqa: PLC0415  (half a second)
 
@@ -137,17 +149,25 @@ def shard_blocks(model: nn.Module) -> None:
 
 
 def local(tensor: Tensor) -> Tensor:
-    """The part of a tensor that is on this worker, which is all of one that is not divided."""
+    """Return the part of a divided tensor that is on this worker, or a whole tensor itself."""
     return tensor.to_local() if _is_divided(tensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor; every worker must ask for it."""
+    """Return a tensor gathered from all workers, which must all call this."""
     return tensor.full_tensor() if _is_divided(tensor) else tensor
 
 
 def like(tensor: Tensor, pattern: Tensor) -> Tensor:
-    """A whole tensor where `pattern` is, and divided as it is; every worker must ask for it."""
+    """Return a whole tensor on the device of `pattern` and divided like it.
+
+    All workers must call this.
+
+    Raises:
+        ValueError: The tensor has another shape or no floating-point numbers.
+    """
+    if tensor.shape != pattern.shape or not tensor.is_floating_point():
+        raise ValueError(f"a tensor has the shape {list(tensor.shape)} or another type")
     tensor = tensor.to(pattern.device)
     if not _is_divided(pattern):
         return tensor
@@ -157,5 +177,5 @@ def like(tensor: Tensor, pattern: Tensor) -> Tensor:
 
 
 def _is_divided(tensor: Tensor) -> TypeGuard[DTensor]:
-    """Whether a tensor is a DTensor, without the import of those where there are none."""
+    """Whether a tensor is a DTensor; this avoids importing DTensor where there are none."""
     return hasattr(tensor, "device_mesh")

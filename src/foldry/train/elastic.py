@@ -1,9 +1,16 @@
-"""A run whose number of workers changes while it goes: it shrinks, pauses, grows, loses no step.
+"""A training run whose number of workers may change: it shrinks, pauses and grows between steps.
 
-The number wanted stands in the file `workers` of the run's folder: whoever writes another there,
-0 to pause, changes it. SIGUSR1 takes one worker away and SIGUSR2 adds one; a power plan writes the
-number of each slot when it begins. Workers that see another number than theirs stop after the step
-they are at, with a checkpoint, and the supervisor starts as many as are wanted from it.
+The file `workers` in the run's folder contains the requested number; 0 pauses the run. A user edits
+it, SIGUSR1 and SIGUSR2 decrease and increase it by one, and a power plan writes it when a slot
+begins. Workers that read another number than their own finish the current step, write a checkpoint
+and exit with the code `STOPPED`; the supervisor then starts the requested number of workers.
+
+Processes are restarted rather than reconnected because the communication between them and the
+division of parameters are fixed when they start. A checkpoint does not depend on the number of
+workers and neither does a step, so a change of the number costs a start of the processes but no
+step. A file is the interface because it works for people, scripts and schedulers alike, also
+from another machine. The supervisor holds the folder's lock and passes it on to the workers; they
+check in turn that it is still their parent, and stop when it is not.
 """
 
 from __future__ import annotations
@@ -31,14 +38,14 @@ logger = logging.getLogger(__name__)
 
 CONTROL: Final = "workers"
 SUPERVISOR: Final = "FOLDRY_SUPERVISOR"
-"""The environment variable that gives a worker its supervisor's process."""
+"""Environment variable with the process id of a worker's supervisor."""
 STOPPED: Final = 75
-"""A worker's exit code after a stop that was asked for; it is not done."""
+"""Exit code of a worker that stopped on request before the run was done."""
 POLL_SECONDS: Final = 0.5
 
 
 def read_wanted(folder: Path) -> int | None:
-    """The number of workers wanted; None where the file is missing or holds no number."""
+    """Return the requested number of workers; None if the file is missing or has no number."""
     try:
         text = (folder / CONTROL).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
@@ -47,7 +54,7 @@ def read_wanted(folder: Path) -> int | None:
 
 
 def write_wanted(folder: Path, workers: int) -> None:
-    """Ask for a number of workers; 0 pauses."""
+    """Request a number of workers; 0 pauses the run."""
     write_text(folder / CONTROL, f"{workers}\n")
 
 
@@ -57,20 +64,28 @@ def is_supervised() -> bool:
 
 
 def asked_to_stop(folder: Path, size: int) -> bool:
-    """Whether another number of workers is wanted, or the supervisor is gone; False without one."""
+    """Whether another number of workers is requested, or the supervisor has ended.
+
+    Args:
+        folder: The run's folder.
+        size: The present number of workers.
+
+    Returns:
+        False without a supervisor.
+    """
     return is_supervised() and (
         read_wanted(folder) not in (None, size) or str(os.getppid()) != os.environ[SUPERVISOR]
     )
 
 
 class WorkerError(FoldryError):
-    """A worker failed and has said why; the exit code is the worker's where it is one of ours."""
+    """Raised if a worker failed; takes the worker's exit code if that is one of Foldry's."""
 
     code = "worker"
     exit_code = OutsideError.exit_code
 
     def __init__(self, code: int) -> None:
-        advice = "see its message above; the same command goes on from the last checkpoint"
+        advice = "see its message above; the same command resumes from the last checkpoint"
         super().__init__(f"A worker ended with code {code}", advice)
         if code in (*range(1, 6), FaultError.exit_code, INTERRUPTED):
             self.exit_code = code
@@ -78,16 +93,16 @@ class WorkerError(FoldryError):
 
 @dataclass(frozen=True)
 class Supervisor:
-    """Keeps as many workers running as are wanted, until the run is done.
+    """Keeps the requested number of workers running until the run is done.
 
     Attributes:
-        command: What starts a worker; all else it learns from its environment.
-        folder: The run's.
-        workers: How many are wanted outside the plan.
-        max_workers: More are never started.
-        meter: Counts the energy.
-        plan: Slots in order; may be empty.
-        minutes: Ask the workers to stop after so many; None never.
+        command: Command of a worker, which gets everything else from its environment.
+        folder: The run's folder.
+        workers: Number of workers outside the plan.
+        max_workers: Maximum number of workers.
+        meter: Meter of the energy.
+        plan: Slots in order of time; may be empty.
+        minutes: Time after which the workers are asked to stop; None for no limit.
     """
 
     command: Sequence[str]
@@ -99,7 +114,7 @@ class Supervisor:
     minutes: float | None = None
 
     def run(self) -> bool:
-        """Supervise until the run is done or the time is over.
+        """Supervise until the run is done or the time is up.
 
         Returns:
             Whether the run is done.
@@ -131,7 +146,7 @@ class Supervisor:
                     elapsed, last = time.monotonic() - last, time.monotonic()
                     self.meter.add(now, elapsed, len(crew), slot)
             finally:
-                for worker in crew:  # the checkpoint on disk is always whole
+                for worker in crew:  # the checkpoint on disk is always complete
                     worker.kill()
                 for worker in crew:
                     worker.wait()
@@ -143,7 +158,7 @@ class Supervisor:
     def _look_after(
         self, crew: list[subprocess.Popen[bytes]], lock: tuple[int, ...]
     ) -> tuple[list[subprocess.Popen[bytes]], bool]:
-        """The workers after a look at them, started anew where that is due; whether all are done.
+        """Return the workers, restarted if all have stopped, and whether the run is done.
 
         Raises:
             WorkerError: A worker failed.
@@ -158,7 +173,7 @@ class Supervisor:
             return [], True
         asked = read_wanted(self.folder)
         wanted = self._bounded(asked)
-        if asked not in (None, wanted):  # a file without a number may be half written
+        if asked not in (None, wanted):  # a file without a number may be incomplete
             write_wanted(self.folder, wanted)
         return (self._start(wanted, lock) if wanted else []), False
 
@@ -186,9 +201,9 @@ def _free_port() -> int:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """SIGTERM ends the supervisor in order; SIGUSR1 and SIGUSR2 are noted, as -1 and 1.
+    """Let SIGTERM end the supervisor, and yield a list of changes by SIGUSR1 (-1), SIGUSR2 (1).
 
-    They may come at any moment, also while the number of workers is being written.
+    A handler only appends to the list, because a signal may arrive while the number is written.
     """
     changes: list[int] = []
 

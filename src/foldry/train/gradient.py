@@ -1,4 +1,4 @@
-"""The gradient of a step: gathered over micro-batches and workers, clipped, handed to Adam."""
+"""The gradient of a step: summed over micro-batches and workers, and clipped."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from foldry.train.distributed import Workers, local
 
 
 class Gradient:
-    """The mean gradient of a step's samples, which does not depend on how many workers there are.
+    """The mean gradient of a step's samples, independent of the number of workers.
 
-    With clipping by sample each micro-batch is one sample, whose gradient is scaled down to
-    `max_gradient_norm` before the mean is taken (SI 1.11.3); otherwise the mean is.
+    With clipping by sample, each micro-batch is one sample, whose gradient is scaled down to
+    `max_gradient_norm` before the mean is taken (SI 1.11.3). Otherwise the mean is scaled down.
+
+    Args:
+        model: The network.
+        stage: The stage.
+        workers: The processes that train together.
 
     Attributes:
-        num_skipped: Samples of this worker left out, with clipping by sample, because their
-            gradient was not finite.
+        num_skipped: With clipping by sample, samples of this worker that were left out because
+            their gradient was not finite.
     """
 
     def __init__(self, model: nn.Module, stage: StageConfig, workers: Workers) -> None:
         self.stage = stage
         self.workers = workers
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        # What FSDP divides it has also summed; the rest is held in one flat tensor.
+        # FSDP also sums the parameters that it divides; the others form one flat tensor.
         self.divided = [parameter for parameter in trained if local(parameter) is not parameter]
         self.plain = [parameter for parameter in trained if local(parameter) is parameter]
         self.used: set[int] = set()
@@ -37,9 +42,9 @@ class Gradient:
             parameter.grad = None
 
     def add(self, loss: Tensor, weight: float) -> None:
-        """Take in the gradient of one micro-batch's loss, which counts with a weight."""
+        """Add the gradient of a micro-batch's loss, multiplied by a weight."""
         if self.stage.clipping == "batch":
-            # FSDP takes the mean over the workers, and this is a share of a sum.
+            # FSDP takes the mean over the workers, but this is one term of a sum.
             scale = self.workers.size if self.workers.shard else 1
             (loss * (weight * scale)).backward()  # type: ignore[no-untyped-call]
             return
@@ -56,14 +61,15 @@ class Gradient:
     def finish(
         self, optimizer: torch.optim.Optimizer, terms: dict[str, Tensor]
     ) -> dict[str, float]:
-        """Sum over all workers and take the optimiser's step, where the gradient is finite.
+        """Sum over all workers and, if the gradient is finite, take the optimiser's step.
 
         Args:
-            optimizer: Of the model's trained parameters.
+            optimizer: Optimiser of the trained parameters.
             terms: This worker's share of the numbers for the log.
 
         Returns:
-            The terms summed, `gradient_norm` before clipping, and `skipped`, the samples left out.
+            The sums of the terms, `gradient_norm` before clipping, and `skipped`, the number of
+            samples left out.
         """
         workers = self.workers
         flat = self._take() if self.clipped is None else self.clipped
@@ -87,7 +93,7 @@ class Gradient:
         return min(1.0, self.stage.max_gradient_norm / (norm + 1e-6))
 
     def _take(self) -> Tensor:
-        """The gradients of all parameters that are not divided, end to end, taken from them."""
+        """Remove the gradients of all undivided parameters and return them end to end."""
         pieces = []
         for index, parameter in enumerate(self.plain):
             if parameter.grad is None:
@@ -101,7 +107,7 @@ class Gradient:
     def _norm(self, flat: Tensor) -> float:
         squared = flat.square().sum()
         if self.divided:
-            of_blocks = torch.zeros_like(squared)  # stays so where no block takes part
+            of_blocks = torch.zeros_like(squared)
             for parameter in self.divided:
                 if parameter.grad is not None:
                     of_blocks += local(parameter.grad).square().sum()
@@ -109,7 +115,7 @@ class Gradient:
         return math.sqrt(float(squared))
 
     def _give_back(self, flat: Tensor, shrink: float) -> None:
-        """The flat gradient to its parameters; those that took no part keep none."""
+        """Return the flat gradient to the parameters that took part in the step."""
         flat *= shrink
         pieces = torch.split(flat, [parameter.numel() for parameter in self.plain])
         for index, (parameter, piece) in enumerate(zip(self.plain, pieces, strict=True)):

@@ -1,4 +1,12 @@
-"""The training loop: any number of stages and workers, resumable at every step."""
+"""The training loop: stages in turn, any number of workers, resumable after every step.
+
+A step is a function of the parameters, the optimiser's state, the seed, the stage and the step's
+number. Nothing else is random and no generator is carried from step to step, so a checkpoint is
+complete with these, and a run that is killed repeats the steps since the last checkpoint with
+identical numbers. Checkpoint and weights are two files, written in this order: weights, then
+checkpoint. A run that dies between them has weights that are ahead of the checkpoint, never a
+checkpoint without weights, and the repeated steps write the same weights again.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +26,7 @@ from torch import Tensor, nn
 from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError, MissingError
 from foldry.model.alphafold import AlphaFold
-from foldry.model.config import ModelConfig
+from foldry.model.config import HeadsConfig, ModelConfig
 from foldry.model.runtime import Runtime
 from foldry.store.files import append_line, check_file, make_folder, set_aside
 from foldry.store.locks import hold
@@ -30,7 +38,7 @@ from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.elastic import is_supervised
 from foldry.train.ema import EMA
 from foldry.train.gradient import Gradient
-from foldry.train.losses import Losses, total_loss
+from foldry.train.losses import Losses, total_loss, well_resolved
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
 from foldry.train.validate import validate
@@ -42,31 +50,31 @@ LOG: Final = "log.jsonl"
 VALIDATION: Final = "validation.jsonl"
 WEIGHTS: Final = "ema.safetensors"
 WARMUP_FROM_WEIGHTS: Final = 100
-"""Steps over which the learning rate rises where the optimiser starts afresh."""
+"""Warm-up steps of a stage that starts from weights without an optimiser's state."""
 MAX_SKIPPED: Final = 50
-"""Steps in a row without a finite gradient before a run gives up."""
+"""Consecutive steps without a finite gradient after which a run gives up."""
 
 Line = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run keeps its files, how it starts, when it pauses, and what it runs on.
+    """Where a run writes, how it starts and stops, and what it runs on.
 
     Attributes:
-        folder: Checkpoint, averaged weights and logs go here.
-        seed: Everything random follows from it, the stage and the step.
+        folder: Folder for the checkpoint, averaged weights and logs.
+        seed: Random seed.
         save_every: Steps between checkpoints.
-        minutes: Stop after so many, at a checkpoint; None runs to the stage's end.
-        start: State to start from, for the first stage of a run; None starts at random.
-        validate_every: Steps between validations of the averaged weights; 0 never.
-        validation_chains: How many of the chains held back for it are predicted.
-        asked_to_stop: Asked by the first worker after every step; the run then stops at a
-            checkpoint.
+        minutes: Time after which the run stops with a checkpoint; None for no limit.
+        start: Initial parameters for the first stage of a run; None for random ones.
+        validate_every: Steps between validations of the averaged weights; 0 for none.
+        validation_chains: Maximum number of chains to predict in a validation.
+        asked_to_stop: Called by the first worker after every step; if it returns True, the run
+            stops with a checkpoint.
         tensorboard: Whether the logs are also written for TensorBoard.
-        runtime: Where the network runs.
-        workers: With whom.
-        watch: Given every line of the log, on the first worker.
+        runtime: Device and precision.
+        workers: The processes that train together.
+        watch: Receives every line of the log, on the first worker.
     """
 
     folder: Path
@@ -86,24 +94,27 @@ class Run:
 def train_stages(
     config: ModelConfig, stages: Sequence[StageConfig], data: TrainingSet, run: Run
 ) -> bool:
-    """Train stages in turn, from the one in which the folder's checkpoint is.
+    """Train stages in turn, starting with the stage of the folder's checkpoint.
 
     Returns:
-        Whether all stages are done; not so where the time was over or a stop was asked for.
+        Whether all stages are done; False if the time was up or a stop was requested.
 
     Raises:
-        InputError: The run was begun with other settings, a stage has nothing to train on, or
-            gradients are no longer finite.
+        InputError: The run was started with other settings or on other data, the folder contains
+            packs, a stage has nothing to train on, or gradients are no longer finite.
         BusyError: Another command runs in the folder.
     """
     started = time.monotonic()
+    if (run.folder / "splits").is_dir():
+        what = "is a folder of packs"
+        raise InputError(what, "set `out` to another folder", where=run.folder)
     for stage in stages:
-        data.chains(stage)  # what has none is said now, not hours later
-    # A supervisor holds the folder for its workers.
+        _check_chains(stage, data)  # now, not after hours of earlier stages
+    # A supervisor locks the folder for its workers.
     with nullcontext() if run.workers.rank or is_supervised() else hold(run.folder):
         if run.workers.rank == 0:
             _set_damaged_aside(run.folder)
-        run.workers.wait()  # all read what is there now
+        run.workers.wait()  # all workers must read the same files
         progress = checkpoint.read_progress(run.folder)
         names = [stage.name for stage in stages]
         first = names.index(progress.stage) if progress and progress.stage in names else 0
@@ -117,22 +128,22 @@ def train_stages(
 
 
 def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) -> Progress:
-    """Train one stage, or the rest of it where the folder holds an earlier run's checkpoint.
+    """Train one stage, or the rest of it if the folder contains a checkpoint.
 
-    A checkpoint of another stage starts this one: its parameters, average and optimiser go on.
+    A checkpoint of another stage is the start of this one, with parameters, average and optimiser.
 
     Args:
         config: The network.
-        stage: What to train on.
+        stage: The stage.
         data: The chains.
-        run: Where to, how long, and with whom.
+        run: Folder, limits, runtime and workers.
 
     Returns:
         How far the run got.
 
     Raises:
-        InputError: The folder's checkpoint cannot be resumed or was begun with other settings, or
-            gradients are no longer finite.
+        InputError: The checkpoint cannot be resumed or belongs to a run with other settings or
+            other data, or gradients are no longer finite.
     """
     started, workers = time.monotonic(), run.workers
     make_folder(run.folder)
@@ -142,7 +153,7 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
     ema = EMA(model, stage.ema_decay)
     optimizer = make_optimizer(model, stage)
     progress = Progress(stage.name, 0, 0, from_weights=run.start is not None)
-    fixed = checkpoint.settings(config, stage, run.seed)
+    fixed = checkpoint.settings(config, stage, run.seed, data.key)
     if (run.folder / checkpoint.NAME).is_file():
         progress = checkpoint.load_checkpoint(run.folder, model, ema, optimizer, fixed)
         if progress.stage != stage.name:
@@ -152,7 +163,7 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
 
     def keep() -> None:
         state = ema.whole()
-        # The checkpoint is last: what it says is done is then on disk.
+        # The checkpoint comes last: all that it counts as done is then on disk.
         if workers.rank == 0:
             save(run.folder / WEIGHTS, state, config, {"samples": str(progress.num_samples)})
         checkpoint.save_checkpoint(run.folder, model, ema, optimizer, progress, fixed)
@@ -160,7 +171,7 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
 
     with closing(Log(run)) as log:
         skipped_in_a_row = 0
-        for step, batches in prefetch(data, stage, run, progress.step):
+        for step, batches in prefetch(data, stage, config.heads, run, progress.step):
             warmup = WARMUP_FROM_WEIGHTS if progress.from_weights else 0
             for group in optimizer.param_groups:
                 group["lr"] = stage.learning_rate_at(step, warmup)
@@ -183,7 +194,9 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
             skipped_in_a_row = skipped_in_a_row + 1 if skipped == stage.batch_size else 0
             if skipped_in_a_row == MAX_SKIPPED:
                 what = f"the last {MAX_SKIPPED} steps had no finite gradient"
-                advice = "begin another run with `start` set to earlier weights or a lower rate"
+                advice = (
+                    "start another run with `start` set to earlier weights, or with a lower rate"
+                )
                 raise InputError(what, advice)
             if validating:
                 copy = AlphaFold(config, run.runtime)
@@ -195,37 +208,58 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
     return progress
 
 
+def _check_chains(stage: StageConfig, data: TrainingSet) -> None:
+    """Check that a stage has chains, and warn if its losses learn nothing from them.
+
+    Raises:
+        InputError: It has no chain.
+    """
+    names, _ = data.chains(stage)
+    resolution = torch.tensor([data.library.resolution(name) for name in names])
+    if stage.losses.only_confidence and not well_resolved(resolution).any():
+        logger.warning(
+            "Stage %s learns nothing: all of its %d chains are from NMR or worse than 3 Å, and "
+            "confidence is not trained on these.",
+            stage.name,
+            len(names),
+        )
+
+
 def _set_damaged_aside(folder: Path) -> None:
-    """Let a damaged checkpoint count as absent, and lose neither it nor the weights beside it."""
+    """Rename a damaged checkpoint and the weights beside it, so that the run starts anew."""
     try:
         checkpoint.read_progress(folder)
     except InputError:
         for name in (checkpoint.NAME, WEIGHTS):
             set_aside(folder / name)
         logger.warning(
-            "The checkpoint in %s is damaged, and the run begins anew: it and its weights are kept "
-            "there as *.damaged.",
+            "The checkpoint in %s is damaged and the run starts anew: the checkpoint and its "
+            "weights are kept there as *.damaged.",
             folder,
         )
 
 
 def build(config: ModelConfig, stage: StageConfig, run: Run) -> AlphaFold:
-    """The network as a stage trains it, the same on every worker."""
+    """Return the network as a stage trains it, identical on every worker.
+
+    Raises:
+        InputError: The stage cannot be trained with divided parameters.
+    """
     torch.manual_seed(run.seed)
     model = AlphaFold(config, run.runtime)
     if run.start is not None:
         model.load_state_dict(run.start)
     model.evoformer.depth = stage.num_blocks
-    # A stage that trains some parameters alone finds the others as they will be used.
+    # A stage that trains only some parameters runs without dropout, as in prediction.
     model.train(whole_network(stage))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(stage.trained))
     if run.workers.shard:
         if stage.clipping == "sample":
-            what = "clipping by sample needs each sample's whole gradient"
-            raise InputError(what, "leave `shard` out, or clip by batch")
+            what = "Clipping by sample needs the whole gradient of each sample"
+            raise InputError(what, "leave out `shard`, or set clipping=batch")
         if stage.optimizer == "muon":
-            advice = "leave `shard` out, or set optimizer=adam"
+            advice = "leave out `shard`, or set optimizer=adam"
             raise InputError("Muon needs whole matrices", advice)
         shard_blocks(model)
     return model
@@ -237,7 +271,7 @@ def whole_network(stage: StageConfig) -> bool:
 
 
 def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
-    """Muon, or Adam (SI 1.11.3); what is divided among workers and what is not are two groups."""
+    """Return Muon or Adam (SI 1.11.3); divided and whole parameters are separate groups."""
     betas = (0.9, stage.adam_beta2)
     if stage.optimizer == "muon":
         return Muon(model, betas)
@@ -250,15 +284,16 @@ def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
 
 
 def prefetch(
-    data: TrainingSet, stage: StageConfig, run: Run, first_step: int
+    data: TrainingSet, stage: StageConfig, heads: HeadsConfig, run: Run, first_step: int
 ) -> Iterator[tuple[int, list[tuple[MicroBatch, Batch]]]]:
-    """This worker's share of the steps from `first_step` on, the next one made meanwhile."""
+    """Yield this worker's micro-batches of each step, while a thread makes those of the next."""
 
     def make(step: int) -> list[tuple[MicroBatch, Batch]]:
-        return [
-            (micro, make_batch(data, stage, run.seed, step, micro.samples).to(run.runtime.device))
-            for micro in run.workers.share(stage.micro_batches())
-        ]
+        made = []
+        for micro in run.workers.share(stage.micro_batches()):
+            batch = make_batch(data, stage, heads, run.seed, step, micro.samples)
+            made.append((micro, batch.to(run.runtime.device)))
+        return made
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         steps = range(first_step, stage.num_steps)
@@ -279,10 +314,11 @@ def train_step(
     step: int,
     workers: Workers,
 ) -> Line:
-    """One optimiser step; all that is random in it follows from the seed, stage and step.
+    """Take one optimiser step and return its line of the log.
 
-    A gradient that is not finite, the batch's or with clipping by sample a sample's, is left out,
-    and the log says so.
+    Every random choice follows from the seed, the stage and the step. A gradient that is not
+    finite is left out and counted as `skipped`: the gradient of the batch or, with clipping by
+    sample, of a sample.
     """
     num_passes = stage.num_passes_at(seed, step)
     gradient = Gradient(model, stage, workers)
@@ -293,7 +329,7 @@ def train_step(
         gradient.add(losses.total, micro.weight)
         for name, value in {"loss": losses.total.detach(), **losses.terms}.items():
             terms[name] = terms.get(name, 0) + micro.weight * value
-    # What only makes up the number of workers' micro-batches weighs nothing.
+    # Micro-batches of weight 0 only make the workers' numbers of micro-batches equal.
     damaged = sum(batch.num_damaged for micro, batch in batches if micro.weight)
     terms["damaged"] = terms["loss"].new_tensor(damaged)
     means = gradient.finish(optimizer, terms)
@@ -304,23 +340,25 @@ def train_step(
 
 
 def run_passes(model: AlphaFold, batch: Batch, num_passes: int, stage: StageConfig) -> Losses:
-    """The losses of the last of so many passes, which alone has a gradient (SI Algorithm 31)."""
+    """Return the losses of the last pass, the only one with a gradient (SI Algorithm 31)."""
     recycled = model.first_recycled(batch.inputs)
     with torch.no_grad():
         for draw in batch.draws[: num_passes - 1]:
             recycled = model(batch.inputs, [draw], recycled).recycled()
     last = num_passes - 1
     result = model(batch.inputs, [batch.draws[last]], recycled)
-    return total_loss(result, model.predict_heads(result), batch, last, stage.losses)
+    return total_loss(
+        result, model.predict_heads(result), batch, last, stage.losses, model.config.heads
+    )
 
 
 def _rounded(value: float) -> float | None:
-    """Seven digits; None for what is not finite, which JSON has no word for."""
+    """Return a number with seven digits, or None if it is not finite: JSON has no NaN."""
     return float(f"{value:.7g}") if math.isfinite(value) else None
 
 
 class Log:
-    """The lines of a run's logs, written by the first worker alone."""
+    """The logs of a run, which only the first worker writes."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -328,12 +366,12 @@ class Log:
         self.board = _tensorboard(run.folder) if run.tensorboard and self.first else None
 
     def close(self) -> None:
-        """Let TensorBoard's files be whole."""
+        """Finish TensorBoard's files."""
         if self.board is not None:
             self.board.close()
 
     def write(self, name: str, line: Line) -> None:
-        """Append a line to one of the logs; numbers also go to TensorBoard, by samples seen."""
+        """Append a line to a log; TensorBoard gets its numbers by samples seen."""
         if not self.first:
             return
         append_line(self.run.folder / name, line)
@@ -349,6 +387,6 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
-        advice = "run `pip install tensorboard`, or leave `tensorboard` out"
+        advice = "run `pip install tensorboard`, or leave out `tensorboard`"
         raise MissingError("TensorBoard is not installed", advice) from error
     return SummaryWriter(folder / "tensorboard")

@@ -1,8 +1,10 @@
-"""What training minimises: the losses of AlphaFold 2, and two on realised Cα distances.
+"""The losses of AlphaFold 2, and two losses on realised Cα distances.
 
-Every function returns one number a sample, so that samples count alike however much of them is
-masked. Axes: L structure layers, B batch, F frames, P points, S alignment rows, N residues.
-Coordinates are in Å, numbers in float32.
+Every loss is one number per sample, a mean over its own unmasked items, so that short and long
+samples count equally. SI is the Supplementary Information of Jumper 2021. Axes: L structure layers,
+B batch, F frames, P points, S alignment rows, N residues, K bins. Coordinates are in Å, numbers in
+float32. A frame T = (R, t) maps local to global coordinates; T⁻¹ ∘ x = Rᵀ(x − t) is a point as seen
+from the frame.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from torch.nn import functional as F
 from foldry import residues
 from foldry.geometry import Rigid
 from foldry.model.alphafold import Pass
+from foldry.model.config import HeadsConfig
 from foldry.model.heads import HeadLogits
 from foldry.residues import PEPTIDE_BOND
 from foldry.train.targets import Batch, Targets
@@ -28,40 +31,40 @@ from foldry.train.violations import violation_loss
 LENGTH_SCALE: Final = 10.0
 """Å in one unit of FAPE (SI Algorithm 28)."""
 CLAMP: Final = 10.0
-"""Å beyond which clamped FAPE does not grow."""
+"""Å up to which clamped FAPE grows."""
 INTERFACE_SCALE: Final = 20.0
 INTERFACE_CLAMP: Final = 1000.0
-"""The same for pairs of two chains."""
+"""Å: unit and maximum of FAPE between chains (Evans 2021)."""
 LDDT_LIMITS: Final = (0.5, 1.0, 2.0, 4.0)
-"""Å."""
+"""Å: distance errors that lDDT tolerates at its four levels."""
 _AMBIGUOUS = np.flatnonzero(residues.ATOM14_AMBIGUOUS.any(0))
 SYMMETRIC_SLOTS: Final = slice(int(_AMBIGUOUS[0]), int(_AMBIGUOUS[-1]) + 1)
-"""atom14 slots that any symmetric side chain uses."""
+"""The atom14 slots of all symmetric side-chain atoms."""
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the terms; those of weight 0 are not computed.
+    """Weights of the loss terms; terms of weight 0 are not computed.
 
-    The defaults are the paper's for initial training (SI 1.9, equation 7); `fine_tuning` has the
-    others.
+    The defaults are the paper's for initial training (SI 1.9, equation 7); `fine_tuning` returns
+    those for fine-tuning.
 
     Attributes:
         distogram: Distances of pseudo-beta atoms.
-        masked_msa: The letters under the mask.
+        masked_msa: Letters under the mask.
         backbone: FAPE of the backbone within chains, mean over the structure layers.
-        interface: The same between chains; 0.5 in AlphaFold-Multimer.
+        interface: FAPE of the backbone between chains; 0.5 in AlphaFold-Multimer.
         sidechain: FAPE of all atoms in all rigid groups, last layer.
         chi: Side-chain torsion angles.
         angle_norm: Length of the torsion vectors before normalisation.
-        plddt, pae, resolved: The confidence heads.
+        plddt, pae, resolved: Confidence heads.
         violations: Bonds, angles and clashes of the last layer's atoms.
-        smooth_lddt: 1 − lDDT-Cα with sigmoids for steps, last layer.
+        smooth_lddt: 1 − lDDT-Cα with sigmoids as steps, last layer.
         ca_distance: Realised Cα distances, last layer.
         unclamped_fraction: Share of samples whose backbone FAPE is not clamped.
-        by_length: Whether a sample counts by the square root of its residues (SI 1.9).
-        cos_ca_c_n_deviation: Of the peptide bond's angle, for violations. The official multimer
-            code has 0.014 here, which is the deviation of the bond's length.
+        by_length: Whether a sample is weighted by the square root of its length (SI 1.9).
+        cos_ca_c_n_deviation: Standard deviation of the cosine of the angle CA–C–N, for
+            violations. The official multimer code uses 0.014, the deviation of the bond length.
     """
 
     distogram: float = 0.3
@@ -81,35 +84,59 @@ class LossConfig:
     by_length: bool = False
     cos_ca_c_n_deviation: float = PEPTIDE_BOND["cos_ca_c_n"][1]
 
+    @property
+    def only_confidence(self) -> bool:
+        """Whether all terms with a weight train confidence heads."""
+        settings = ("unclamped_fraction", "by_length", "cos_ca_c_n_deviation")
+        terms = {name for name, weight in vars(self).items() if weight} - {*settings}
+        return terms <= {"plddt", "pae", "resolved"}
+
 
 def fine_tuning(pae: bool = False) -> LossConfig:
-    """The paper's weights for fine-tuning (SI 1.9, equation 7; SI 1.11, Table 4).
+    """Return the paper's weights for fine-tuning (SI 1.9, equation 7; SI 1.11, Table 4).
 
     Args:
-        pae: Whether the network has the head for aligned errors, as the pTM models (SI 1.9.7).
+        pae: Whether the network predicts aligned errors, as the pTM models do (SI 1.9.7).
     """
     return LossConfig(resolved=0.01, violations=1.0, pae=0.1 if pae else 0.0)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The weighted sum, and each term before its weight, for the log."""
+    """The loss of a batch.
+
+    Attributes:
+        total: Weighted sum of the terms.
+        terms: Unweighted terms for the log, and `lddt`, the lDDT-Cα of the predicted structure.
+    """
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
 
 
 def total_loss(
-    result: Pass, logits: HeadLogits, batch: Batch, number: int, config: LossConfig
+    result: Pass,
+    logits: HeadLogits,
+    batch: Batch,
+    number: int,
+    config: LossConfig,
+    heads: HeadsConfig,
 ) -> Losses:
-    """The weighted sum of all terms for the pass `number`, mean over the batch.
+    """Return the weighted sum of all terms, L = Σ w_i L_i, as a mean over the batch (SI 1.9).
 
-    The terms of the log are plain means, also where the sum goes by length.
+    With `by_length` a sample's terms are multiplied by √(number of residues) in the sum; the terms
+    of the log are plain means.
 
-    `terms` also has `lddt`, the lDDT-Cα of the predicted structure, which is not a loss.
+    Args:
+        result: The pass of the network.
+        logits: Its heads' logits.
+        batch: The samples.
+        number: Number of the pass, which selects the draw of the alignment.
+        config: Weights of the terms.
+        heads: The network's heads, whose bins the logits refer to.
 
     Raises:
-        ValueError: The configuration weighs the aligned error and the network has no such head.
+        ValueError: The aligned error has a weight, but the network has no head for it.
     """
     truth, seq_mask = batch.targets, batch.inputs.seq_mask
     structure, pae_logits = result.structure, logits.pae
@@ -117,7 +144,7 @@ def total_loss(
     if config.pae and pae_logits is None:
         raise ValueError("the aligned-error loss needs a network with that head")
     exists = truth.atom37_exists * seq_mask[..., None]
-    # An X has no atoms to place, but its frame stands on its Cα like any other.
+    # An X has no atoms to place, but its frame is centred on its Cα like any other.
     ca = frames.translation[-1]
     lddt = lddt_ca(ca.detach(), truth.ca, truth.ca_mask)
     good = well_resolved(truth.resolution)
@@ -127,7 +154,9 @@ def total_loss(
 
     def pae() -> Tensor:
         assert pae_logits is not None
-        bins = aligned_error_bins(frames[-1], truth.backbone, pae_logits.shape[-1])
+        bins = aligned_error_bins(
+            frames[-1], truth.backbone, pae_logits.shape[-1], heads.max_pae_break
+        )
         return good * cross_entropy(pae_logits, bins, backbone)
 
     compute: dict[str, Callable[[], Tensor]] = {
@@ -156,7 +185,7 @@ def total_loss(
 
 
 def masked_mean(values: Tensor, mask: Tensor, num_axes: int) -> Tensor:
-    """Mean over the last `num_axes` axes where `mask` is 1; 0 where nothing is."""
+    """Return the mean over the last `num_axes` axes where `mask` is 1; 0 if it is 0 everywhere."""
     axes = tuple(range(-num_axes, 0))
     mean: Tensor = (values * mask).sum(axes) / (mask.sum(axes) + 1e-8)
     return mean
@@ -168,8 +197,14 @@ def aligned_errors(
     true_frames: Rigid,
     true_points: Float[Tensor, "*B P 3"],
 ) -> Float[Tensor, "*B F P"]:
-    """Algorithm 28, lines 1 to 3. Distances (Å) of all points as seen from all frames [*B, F]."""
-    # x − y = Rᵀ(p − t) − Sᵀ(q − u): one product of [R −S] with (p, q) for all three axes.
+    """Return d_ij = √(‖T_i⁻¹ ∘ x_j − T_i*⁻¹ ∘ x_j*‖² + ε) in Å (SI Algorithm 28, lines 1 to 3).
+
+    Args:
+        frames, points: Predicted frames T [*B, F] and points x.
+        true_frames, true_points: True frames T* and points x*.
+    """
+    # With T = (R, t) and T* = (S, u), the difference is Rᵀ(p − t) − Sᵀ(q − u): one product of
+    # [R −S] with (p, q) for all three axes, which avoids two arrays [*B, F, P, 3].
     axes = torch.cat([frames.rotation, -true_frames.rotation], -2).movedim(-1, -3)
     origins = torch.cat([frames.translation, true_frames.translation], -1)
     both = torch.cat([points, true_points], -1)
@@ -184,7 +219,13 @@ def fape(
     points_mask: Float[Tensor, "*B P"],
     clamp: float | None = CLAMP,
 ) -> Float[Tensor, " *B"]:
-    """Algorithm 28, lines 4 and 5. Frame aligned point error in units of 10 Å."""
+    """Return FAPE, mean_ij min(d_ij, clamp) / 10 Å (SI Algorithm 28, lines 4 and 5).
+
+    Args:
+        errors: Distances d from `aligned_errors`, Å.
+        frames_mask, points_mask: 1 for known frames and points.
+        clamp: Maximum of a distance, Å; None for no maximum.
+    """
     clamped = errors if clamp is None else errors.clamp(max=clamp)
     total = (frames_mask * (clamped @ points_mask[..., None]).squeeze(-1)).sum(-1)
     count = frames_mask.sum(-1) * points_mask.sum(-1)
@@ -197,13 +238,16 @@ def backbone_fape(
     pairs: Float[Tensor, "B N N"],
     clamped: Float[Tensor, " B"],
 ) -> Float[Tensor, "*layers B"]:
-    """FAPE of the backbone's frames and Cα atoms of each layer (SI 1.9.2, 1.11.5).
+    """Return FAPE of the backbone frames and Cα atoms of each layer (SI 1.9.2, 1.11.5).
+
+    L = mean_ij (c min(d_ij, 10 Å) + (1 − c) d_ij) / 10 Å. Clamped, FAPE ignores how far a wrong
+    part of the chain is displaced; a share of unclamped samples keeps a gradient for such parts.
 
     Args:
-        frames: The layers' frames [L, B, N].
-        true_frames: [B, N].
-        pairs: 1 for a frame and an atom that are known and in one chain.
-        clamped: How much of the clamped loss counts in each sample, the rest being unclamped.
+        frames: Frames [L, B, N] of the layers.
+        true_frames: True frames [B, N].
+        pairs: 1 for a known frame and a known atom of one chain.
+        clamped: Share c of the clamped loss in each sample.
     """
     errors = _backbone_errors(frames, true_frames)
     share = clamped[:, None, None]
@@ -214,7 +258,7 @@ def backbone_fape(
 def interface_fape(
     frames: Rigid, true_frames: Rigid, pairs: Float[Tensor, "B N N"]
 ) -> Float[Tensor, "*layers B"]:
-    """The same for pairs of two chains, in units of 20 Å (Evans 2021, AlphaFold-Multimer)."""
+    """Return FAPE between chains, mean_ij min(d_ij, 1000 Å) / 20 Å (Evans 2021)."""
     errors = _backbone_errors(frames, true_frames).clamp(max=INTERFACE_CLAMP)
     return masked_mean(errors, pairs, 2) / INTERFACE_SCALE
 
@@ -228,15 +272,17 @@ def _backbone_errors(frames: Rigid, true_frames: Rigid) -> Float[Tensor, "*layer
 
 
 def alternative_is_better(atom14: Float[Tensor, "B N 14 3"], truth: Targets) -> Bool[Tensor, "B N"]:
-    """Algorithm 26. Where the other naming of a symmetric side chain is nearer the prediction.
+    """Return where exchanged names of a symmetric side chain fit better (SI Algorithm 26).
 
-    Distances from the symmetric atoms to all atoms that have one name are compared.
+    The two oxygens of aspartate, for example, are chemically equivalent, so their names in the
+    file are arbitrary. With d the distances of a residue's symmetric atoms to all atoms with unique
+    names, names are exchanged if Σ|d − d*_alt| < Σ|d − d*|. Distances need no superposition.
     """
     symmetric = truth.atom14_mask * truth.atom14_ambiguous
     fixed = truth.atom14_mask * (1 - truth.atom14_ambiguous)
 
     def distances(moving: Tensor, still: Tensor) -> Float[Tensor, "B N K P"]:
-        # The faster way by a matrix product is off by 1e-3 Å.
+        # The faster distances by a matrix product have errors of 1e-3 Å.
         between = torch.cdist(
             moving[:, :, SYMMETRIC_SLOTS].flatten(1, 2),
             still.flatten(1, 2),
@@ -258,7 +304,10 @@ def alternative_is_better(atom14: Float[Tensor, "B N 14 3"], truth: Targets) -> 
 def sidechain_fape(
     frames: Rigid, atom14: Float[Tensor, "B N 14 3"], truth: Targets
 ) -> Float[Tensor, " B"]:
-    """FAPE of all atoms in all rigid groups [B, N, 8], symmetric side chains renamed (SI 1.9.2)."""
+    """Return FAPE of all atoms as seen from all rigid groups [B, N, 8] (SI 1.9.2).
+
+    The names of symmetric side chains are exchanged first where that fits better.
+    """
     swap = alternative_is_better(atom14, truth)[..., None]
     true_rotation = torch.where(
         swap[..., None, None], truth.alt_groups.rotation, truth.groups.rotation
@@ -267,7 +316,7 @@ def sidechain_fape(
     frame_mask = truth.groups_mask.flatten(1)
     atom_mask = torch.where(swap, truth.alt_atom14_mask, truth.atom14_mask).flatten(1)
 
-    # Two in three pairs of a frame and an atom have an unknown one and are not worth computing.
+    # Two thirds of all pairs include an unknown frame or atom; only known ones are gathered.
     sample = torch.arange(len(atom14), device=atom14.device)[:, None]
     of_frames, of_atoms = (sample, truth.known_groups), (sample, truth.known_atoms)
 
@@ -284,7 +333,11 @@ def sidechain_fape(
 
 
 def chi_loss(sin_cos: Float[Tensor, "L B N 7 2"], truth: Targets) -> Float[Tensor, " B"]:
-    """Algorithm 27, lines 1 to 3, for chi1–chi4: squared error to the nearer of both namings."""
+    """Return mean min(‖a − a*‖², ‖a − a*_alt‖²) over chi1–chi4 (SI Algorithm 27, lines 1 to 3).
+
+    a = (sin, cos) of a torsion angle; `alt` has the names of symmetric side chains exchanged. The
+    mean is over the layers too.
+    """
     error = (sin_cos - truth.sin_cos).square().sum(-1)
     alt_error = (sin_cos - truth.alt_sin_cos).square().sum(-1)
     nearer = torch.minimum(error, alt_error)[..., 3:]
@@ -294,7 +347,7 @@ def chi_loss(sin_cos: Float[Tensor, "L B N 7 2"], truth: Targets) -> Float[Tenso
 def angle_norm_loss(
     unnormalized_sin_cos: Float[Tensor, "L B N 7 2"], seq_mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:
-    """Algorithm 27, line 4: how far the raw torsion vectors are from length 1."""
+    """Return mean |‖a‖ − 1| of the raw torsion vectors (SI Algorithm 27, line 4)."""
     length = (unnormalized_sin_cos.square().sum(-1) + 1e-6).sqrt()
     return masked_mean((length - 1).abs().mean(-1), seq_mask, 1).mean(0)
 
@@ -302,10 +355,10 @@ def angle_norm_loss(
 def cross_entropy(
     logits: Float[Tensor, "B *N K"], target: Int[Tensor, " B *N"], mask: Float[Tensor, " B *N"]
 ) -> Float[Tensor, " B"]:
-    """Mean cross-entropy where `mask` is 1.
+    """Return the mean of −log p_target where `mask` is 1, p = softmax(logits).
 
-    That of the bins of pseudo-beta distances (SI 1.9.8), of the letters under the mask (SI 1.9.9),
-    of lDDT-Cα (SI 1.9.6) and of aligned errors (SI 1.9.7).
+    This is the loss of distance bins (SI 1.9.8), masked letters (SI 1.9.9), lDDT-Cα bins
+    (SI 1.9.6) and aligned-error bins (SI 1.9.7).
     """
     errors = -logits.log_softmax(-1).gather(-1, target[..., None]).squeeze(-1)
     return masked_mean(errors, mask, mask.dim() - 1)
@@ -314,7 +367,10 @@ def cross_entropy(
 def plddt_loss(
     logits: Float[Tensor, "B N K"], lddt: Float[Tensor, "B N"], mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:
-    """Cross-entropy of the bins of lDDT-Cα, 0 to 1 (SI 1.9.6)."""
+    """Return the cross-entropy of bins of lDDT-Cα (SI 1.9.6, Algorithm 29).
+
+    As many bins as the head has divide the range from 0 to 1 evenly.
+    """
     num_bins = logits.shape[-1]
     bins = (lddt * num_bins).long().clamp(max=num_bins - 1)
     return cross_entropy(logits, bins, mask)
@@ -322,11 +378,14 @@ def plddt_loss(
 
 @torch.no_grad()
 def aligned_error_bins(
-    frames: Rigid, true_frames: Rigid, num_bins: int, max_break: float = 31.0
+    frames: Rigid, true_frames: Rigid, num_bins: int, max_break: float
 ) -> Int[Tensor, "B N N"]:
-    """The bin of the error of each Cα atom as seen from each frame; frames are [B, N].
+    """Return the bin of e_ij = ‖T_i⁻¹ ∘ x_j − T_i*⁻¹ ∘ x_j*‖ of all Cα atoms (SI 1.9.7).
 
-    Breaks are even from 0 to `max_break` Å. Bin 0 has errors of exactly 0: a frame's own Cα.
+    Args:
+        frames, true_frames: Predicted and true backbone frames [B, N].
+        num_bins: Number of bins; bin 0 contains errors of exactly 0, those of a frame's own Cα.
+        max_break: Last break, Å; breaks are evenly spaced from 0.
     """
     delta = _seen_from(frames, frames.translation)
     delta = delta - _seen_from(true_frames, true_frames.translation)
@@ -339,7 +398,10 @@ def resolved_loss(
     atom_mask: Float[Tensor, "B N 37"],
     exists: Float[Tensor, "B N 37"],
 ) -> Float[Tensor, " B"]:
-    """Binary cross-entropy of whether an atom that the residue has is resolved (SI 1.9.10)."""
+    """Return −mean(y log p + (1 − y) log(1 − p)) over a residue's atoms (SI 1.9.10).
+
+    y is 1 for resolved atoms, and p = sigmoid(logits).
+    """
     errors = F.binary_cross_entropy_with_logits(logits, atom_mask, reduction="none")
     return masked_mean(errors, exists, 2)
 
@@ -347,9 +409,10 @@ def resolved_loss(
 def well_resolved(
     resolution: Float[Tensor, " B"], best: float = 0.1, worst: float = 3.0
 ) -> Float[Tensor, " B"]:
-    """1 where confidence is learnt: X-ray and EM up to 3 Å, and structures of unknown resolution.
+    """Return 1 for samples that the confidence heads learn from (SI 1.9.6).
 
-    NMR is written as 0 Å in the paper's data and left out (SI 1.9.6).
+    These have a resolution of 0.1 to 3 Å or an unknown one. NMR structures, whose resolution is
+    written as 0 Å, are left out.
     """
     return (~((resolution < best) | (resolution > worst))).float()
 
@@ -360,7 +423,11 @@ def lddt_ca(
     mask: Float[Tensor, "B N"],
     cutoff: float = 15.0,
 ) -> Float[Tensor, "B N"]:
-    """lDDT-Cα of each residue, 0 to 1 (Mariani 2013); a residue without neighbours has 1."""
+    """Return lDDT-Cα of each residue, 0 to 1 (Mariani 2013).
+
+    The mean of 1[|d − d*| < l] over l = 0.5, 1, 2, 4 Å and over pairs with d* < cutoff; 1 for a
+    residue without neighbours.
+    """
     true = _distances(true_ca)
     error = (_distances(ca) - true).abs()
     pairs = (true < cutoff) * _pair_mask(mask)
@@ -372,7 +439,10 @@ def lddt_ca(
 def smooth_lddt_loss(
     ca: Float[Tensor, "B N 3"], true_ca: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:
-    """1 − lDDT-Cα with a sigmoid for each of its steps (Abramson 2024, SI Algorithm 27)."""
+    """Return 1 − mean sigmoid(l − |d − d*|) over l = 0.5, 1, 2, 4 Å and pairs with d* < 15 Å.
+
+    This is 1 − lDDT-Cα with sigmoids as steps (Abramson 2024, SI Algorithm 27).
+    """
     true = _distances(true_ca)
     error = (_distances(ca) - true).abs()
     kept = torch.stack([torch.sigmoid(limit - error) for limit in LDDT_LIMITS]).mean(0)
@@ -382,11 +452,14 @@ def smooth_lddt_loss(
 def ca_distance_loss(
     ca: Float[Tensor, "B N 3"], true_ca: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]
 ) -> Float[Tensor, " B"]:
-    """Realised Cα distances, for small networks, whose chains collapse under FAPE alone.
+    """Return a loss on realised Cα distances d (after nanoFold's baseline).
 
-    The squared error of pairs nearer than 15 Å, 0.25 × the smooth L1 error of all pairs with
-    distances capped at 32 Å, 0.1 × that of neighbours in the chain (nanoFold's baseline), divided
-    by 10 so that it is of FAPE's size.
+    With FAPE alone, the chains that a small network predicts collapse. The loss is
+    (A + 0.25 B + 0.1 C) / 10, which is of the size of FAPE:
+
+    - A = mean (d − d*)² over pairs with d* < 15 Å
+    - B = mean smooth-L1(min(d, 32 Å), min(d*, 32 Å)) over all pairs
+    - C = mean smooth-L1(d, d*) with β = 0.25 over neighbours in the chain
     """
     pairs = _pair_mask(mask)
     true, predicted = _distances(true_ca), _distances(ca)
@@ -400,8 +473,8 @@ def ca_distance_loss(
 
 
 def _seen_from(frames: Rigid, points: Float[Tensor, "*B P 3"]) -> Float[Tensor, "*B F P 3"]:
-    """All points in the local coordinates of all frames [*B, F]."""
-    # A frame's own origin must come out as exactly 0, so the subtraction is first.
+    """Return all points in the local coordinates of all frames [*B, F]."""
+    # The subtraction comes first, so that a frame's own origin is exactly 0.
     from_origin = points[..., None, :, :] - frames.translation[..., :, None, :]
     return from_origin @ frames.rotation
 
@@ -412,10 +485,10 @@ def _distances(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N N"]:
 
 
 def _pairs(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
-    """1 for two known residues, which may be one."""
+    """Return 1 for pairs of known residues, a residue with itself included."""
     return mask[:, :, None] * mask[:, None]
 
 
 def _pair_mask(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
-    """1 for two known residues that differ."""
+    """Return 1 for pairs of different known residues."""
     return _pairs(mask) * (1 - torch.eye(mask.shape[1], device=mask.device))

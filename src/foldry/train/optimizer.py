@@ -1,4 +1,4 @@
-"""The two optimisers: Adam, as the paper has it, and Muon for the matrices of small networks."""
+"""Muon, an optimiser for the matrices of small networks; Adam trains their other parameters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 MOMENTUM: Final = 0.95
 NUM_ITERATIONS: Final = 5
 COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic whose iteration takes singular values near 1 (Jordan 2024)."""
+"""Coefficients of a quintic that brings singular values near 1 when iterated (Jordan 2024)."""
 ADAM_SHARE: Final = 0.3
-"""Adam's learning rate where Muon's is 1."""
+"""Adam's learning rate as a multiple of Muon's."""
 NOT_MATRICES: Final = (
     "heads.",
     "input.",
@@ -22,21 +22,22 @@ NOT_MATRICES: Final = (
     "recycling.distance.",
     "structure.torsion_angles.",
 )
-"""Maps into the network and out of it, which Adam trains as Muon's authors advise, and the torsion
-angles, whose narrow layers of ReLU died under Muon's steps: all residues got the same angles."""
+"""Prefixes of matrices that Adam trains: maps into and out of the network, as Muon's authors
+advise, and the torsion angles, whose narrow ReLU layers died with Muon: all residues got the same
+angles."""
 
 
 class Muon(torch.optim.Adam):
-    """Muon for matrices (Jordan 2024), Adam for all else.
+    """Muon for matrices (Jordan 2024), Adam for all other parameters.
 
-    Momentum's matrix is replaced by the nearest one with orthogonal rows or columns and scaled to
-    the size of Adam's steps, 0.2 √(longer side) (Liu 2025, arXiv 2502.16982). `lr` of every group
-    is Muon's learning rate.
+    The step of a matrix W is W ← W − lr · 0.2 √(longer side) · O, where O is the nearest matrix
+    with orthogonal rows or columns to the Nesterov momentum of its gradient. The factor gives it
+    the size of Adam's steps (Liu 2025, arXiv 2502.16982).
 
     Args:
-        model: The parameters that ask for a gradient are trained.
-        betas: Adam's.
-        lr: Muon's learning rate; Adam's is 0.3 of it.
+        model: The network; parameters that require a gradient are trained.
+        betas: Decays of Adam.
+        lr: Learning rate of Muon, also the `lr` of all groups; Adam's is 0.3 times this.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Muon(torch.optim.Adam):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take one step along the gradients that are there."""
+        """Take one step for all parameters that have a gradient."""
         groups, self.param_groups = self.param_groups, []
         for group in groups:
             if group.get("muon"):
@@ -63,7 +64,7 @@ class Muon(torch.optim.Adam):
         return loss
 
     def _turn(self, parameters: Iterable[Tensor], rate: float) -> None:
-        """Muon's step; matrices of one shape go together."""
+        """Take Muon's step; matrices of one shape are orthogonalised together."""
         by_shape: dict[torch.Size, list[Tensor]] = {}
         for parameter in parameters:
             if parameter.grad is not None:
@@ -82,7 +83,10 @@ class Muon(torch.optim.Adam):
 
 
 def orthogonal(matrices: Float[Tensor, "K M N"]) -> Float[Tensor, "K M N"]:
-    """About the nearest matrices whose singular values are 1, by Newton and Schulz's iteration."""
+    """Return approximately the nearest matrices with singular values of 1.
+
+    Newton–Schulz iteration: X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X, from X / ‖X‖.
+    """
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x: Tensor = matrices if wide else matrices.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)

@@ -1,13 +1,13 @@
-"""How many workers run when, and what energy and carbon dioxide they cost.
+"""Power plans, which set the number of workers by the clock, and the energy of a run.
 
-A power plan is a CSV file with a line for every slot, 15 minutes in the electricity market:
+A power plan is a CSV file with a line for each slot, which is 15 minutes in the electricity market:
 
     start,workers,gco2_per_kwh,watts_per_worker
     2026-03-01T00:00,4,310,420
     2026-03-01T00:15,8,95,420
 
-`start` is ISO 8601, in local time unless it has a zone; the last two columns may be left out or
-empty. A slot lasts until the next begins, the last one 15 minutes.
+`start` is an ISO 8601 time, in local time unless it has a zone. The last two columns are optional
+and may be empty. A slot lasts until the next one begins, and the last slot 15 minutes.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.formats.table import read_table
 from foldry.store.files import append_line, last_line
 
 SLOT: Final = timedelta(minutes=15)
 LOG: Final = "power.jsonl"
 MEASURE_SECONDS: Final = 10.0
-"""Time between two readings of a meter."""
+"""Time between two power readings."""
 MAX_WORKERS: Final = 4096
 COLUMNS: Final = ("start", "workers", "gco2_per_kwh", "watts_per_worker")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What a plan says of one slot.
+    """One slot of a plan.
 
     Attributes:
-        start: With its zone.
-        workers: How many run; 0 pauses.
-        gco2_per_kwh: Grams of CO₂ of a kilowatt-hour; None where the plan does not say.
-        watts_per_worker: None where the plan does not say.
+        start: Start with time zone.
+        workers: Number of workers; 0 pauses the run.
+        gco2_per_kwh: Grams of CO₂ per kilowatt-hour; None if the plan does not give it.
+        watts_per_worker: Power of one worker in watts; None if the plan does not give it.
     """
 
     start: datetime
@@ -50,26 +50,26 @@ class Slot:
 
 
 def read_plan(path: Path) -> tuple[Slot, ...]:
-    """The slots of a plan, in order.
+    """Return the slots of a plan in order of time.
 
     Raises:
-        InputError: The file cannot be read, a line is wrong, or slots are not in order.
+        InputError: The file cannot be read, a line is wrong, or the slots are not in order.
     """
     columns, rows = read_table(path)
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
-        advice = f"name them {', '.join(COLUMNS)}"
-        raise InputError(f"has a column {unknown[0]!r}", advice, where=path)
+        advice = f"use the columns {', '.join(COLUMNS)}"
+        raise InputError(f"has an unknown column {quoted(unknown[0])}", advice, where=path)
     slots: list[Slot] = []
     for row in rows:
         where = f"{path}, line {row.line}"
         slot = _slot(row.cells, where)
         if slots and slot.start <= slots[-1].start:
-            advice = "sort the slots by start, and give each start once"
-            raise InputError("does not begin after the slot above it", advice, where=where)
+            advice = "sort the slots by start, without repeating one"
+            raise InputError("does not start after the slot above it", advice, where=where)
         slots.append(slot)
     if not slots:
-        advice = "give lines with a start and a number of workers"
+        advice = "add lines with a start and a number of workers"
         raise InputError("has no slot", advice, where=path)
     return tuple(slots)
 
@@ -81,19 +81,19 @@ def _slot(cells: Mapping[str, str], where: str) -> Slot:
         carbon, watts = (float(cells.get(name) or "nan") for name in COLUMNS[2:])
     except (KeyError, ValueError, OverflowError) as error:
         advice = (
-            "give a start such as 2026-03-01T00:15, a number of workers, and numbers for carbon "
-            "and watts or nothing"
+            "give a start such as 2026-03-01T00:15, a number of workers and, optionally, numbers "
+            "for carbon and watts"
         )
-        raise InputError("is not a slot", advice, where=where) from error
+        raise InputError("is not a valid slot", advice, where=where) from error
     if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
-        advice = f"give 0 to {MAX_WORKERS} workers, and carbon and watts that are not negative"
+        advice = f"give 0 to {MAX_WORKERS} workers, and carbon and watts of 0 or more"
         raise InputError("has a number out of range", advice, where=where)
     known = [None if math.isnan(value) else value for value in (carbon, watts)]
     return Slot(start, workers, *known)
 
 
 def slot_at(plan: Sequence[Slot], now: datetime) -> Slot | None:
-    """The slot of a moment; None before the first and after the last."""
+    """Return the slot of a moment; None before the first and after the last slot."""
     begun = [slot for slot in plan if slot.start <= now]
     if not begun or (begun[-1] is plan[-1] and now >= begun[-1].start + SLOT):
         return None
@@ -101,7 +101,11 @@ def slot_at(plan: Sequence[Slot], now: datetime) -> Slot | None:
 
 
 def gpu_watts(num_gpus: int) -> float | None:
-    """What the first so many GPUs draw now, as `nvidia-smi` says; None where it cannot."""
+    """Return the present power of the first GPUs by `nvidia-smi`, or None if it fails.
+
+    Args:
+        num_gpus: Number of GPUs.
+    """
     command = ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     command.append(f"--id={','.join(map(str, range(num_gpus)))}")
     try:
@@ -113,15 +117,15 @@ def gpu_watts(num_gpus: int) -> float | None:
 
 @dataclass
 class Meter:
-    """Energy and carbon of a run, with a line in its `power.jsonl` for every change and slot.
+    """Energy and carbon of a run, with a line in its `power.jsonl` for each change and slot.
 
-    Watts are those of the plan, else those given, else what `measure` reads; where none is known
-    the line says so and the energy of that time is not in the totals.
+    The power is taken from the plan, else from `watts_per_worker`, else from `measure`. If it is
+    unknown, the line says so and the totals do not include the energy of that time.
 
     Attributes:
-        folder: The run's.
-        watts_per_worker: Given by whoever starts the run.
-        measure: Reads the watts of so many workers; gives None where it cannot.
+        folder: The run's folder.
+        watts_per_worker: Power of one worker in watts, if the user gave it.
+        measure: Returns the power of a number of workers in watts, or None if it cannot.
     """
 
     folder: Path
@@ -131,7 +135,14 @@ class Meter:
     _reading: tuple[datetime, int, float | None] | None = None
 
     def add(self, now: datetime, seconds: float, workers: int, slot: Slot | None) -> None:
-        """Count a stretch of time, at most some seconds, that ends now."""
+        """Count a few seconds that end now.
+
+        Args:
+            now: The present time.
+            seconds: Length of the time.
+            workers: Number of workers during that time.
+            slot: The slot of the plan, if any.
+        """
         watts, source = self._watts(now, workers, slot)
         carbon = slot.gco2_per_kwh if slot else None
         what = {"workers": workers, "watts_from": source, "gco2_per_kwh": carbon}
@@ -149,7 +160,7 @@ class Meter:
                 line["gco2"] = line["kwh"] * carbon
 
     def close(self) -> None:
-        """Write what is not yet written, with the totals over the whole run."""
+        """Write the last line, with the totals of the whole run."""
         if not self._line:
             return
         line, self._line = self._line, {}

@@ -1,4 +1,4 @@
-"""What a training sample should become: known atoms as tensors, and one batch of samples.
+"""Training targets: known atoms as tensors, and a batch of samples.
 
 Axes: B batch, S alignment rows, N residues.
 """
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from foldry.features import known_atoms
 from foldry.geometry import Rigid
+from foldry.model.config import HeadsConfig
 from foldry.model.inputs import Inputs, MSAInputs
 from foldry.residues import ATOM37_MASK, CA
 
@@ -24,23 +25,24 @@ class Targets:
     """The true structures of a batch; coordinates in Å.
 
     Attributes:
-        groups, alt_groups: Frames [B, N, 8] of the rigid groups, backbone first, in the naming of
-            the file and after a 180° turn of symmetric side chains.
+        groups, alt_groups: Frames [B, N, 8] of the rigid groups, backbone first, with the atom
+            names of the file and with those of symmetric side chains exchanged (a 180° turn).
         groups_mask: 1 where the three atoms that define the frame are known.
-        atom14, alt_atom14: Atoms in both namings.
+        atom14, alt_atom14: Atoms with both sets of names.
         atom14_mask, alt_atom14_mask: 1 where the atom is known.
-        atom14_ambiguous: 1 where the other naming gives the slot another atom.
+        atom14_ambiguous: 1 where the exchange of names gives the slot another atom.
         known_groups, known_atoms: Indices, in the flattened axes, of all groups and atoms that
-            are known in a naming, filled up to a common size with some that are not. Here because
-            the size is wanted without asking the device for it.
-        sin_cos, alt_sin_cos: Of pre-omega, phi, psi, chi1–chi4, in both namings.
+            are known with either set of names, padded with unknown ones to a common size. They
+            are computed here because on a GPU the size would have to be waited for.
+        sin_cos, alt_sin_cos: Sine and cosine of pre-omega, phi, psi and chi1–chi4, with both sets
+            of names.
         torsion_mask: 1 where all four atoms are known.
-        ca, ca_mask: The Cα atoms.
-        distance_bins: The distogram's bin of each pair of pseudo-beta atoms.
+        ca, ca_mask: Cα atoms.
+        distance_bins: Distogram bin of each pair of pseudo-beta atoms.
         pseudo_beta_mask: 1 where the pseudo-beta atom is known.
         atom37_mask: 1 where the atom is known.
-        atom37_exists: 1 where the amino acid has such an atom.
-        resolution: Å; NaN where unknown.
+        atom37_exists: 1 where the amino acid has the atom.
+        resolution: Resolution in Å; NaN if unknown.
     """
 
     groups: Rigid
@@ -66,7 +68,7 @@ class Targets:
 
     @property
     def backbone(self) -> Rigid:
-        """The backbone's frames [B, N]."""
+        """Backbone frames [B, N]."""
         return self.groups[..., 0]
 
     @property
@@ -80,13 +82,13 @@ class Batch:
     """Samples of equal shapes; residues that pad a short chain have `inputs.seq_mask` 0.
 
     Attributes:
-        inputs: What is the same in every pass.
+        inputs: Inputs that all passes share.
         draws: One draw of the alignment for each pass.
-        true_msa, bert_mask: [B, S, N] for each pass: the codes before masking, and where the
-            masked-MSA loss is taken.
-        targets: The true structures.
+        true_msa, bert_mask: [B, S, N] for each pass: codes before masking, and 1 where the
+            masked-MSA loss is computed.
+        targets: True structures.
         clamped: 1 for samples whose backbone FAPE is clamped.
-        num_damaged: Chains that were drawn for it and found damaged.
+        num_damaged: Damaged chains that were drawn for the batch and replaced.
     """
 
     inputs: Inputs
@@ -98,7 +100,7 @@ class Batch:
     num_damaged: int = 0
 
     def to(self, device: torch.device | str) -> Batch:
-        """The same samples on another device."""
+        """Return the same samples on another device."""
         moved: Batch = _moved(self, device)
         return moved
 
@@ -108,8 +110,17 @@ def make_targets(
     positions: Float[np.ndarray, "B N 37 3"],
     mask: Float[np.ndarray, "B N 37"],
     resolution: Float[np.ndarray, " B"],
+    heads: HeadsConfig,
 ) -> Targets:
-    """Targets of known atoms (Å); `mask` is 0 for atoms that are not known and for padding."""
+    """Return the targets of known atoms.
+
+    Args:
+        aatype: Amino-acid codes.
+        positions: Atom coordinates, Å.
+        mask: 1 for known atoms, 0 for unknown ones and padding.
+        resolution: Resolution in Å; NaN if unknown.
+        heads: Heads of the network, whose distogram bins the distances are sorted into.
+    """
     groups = known_atoms.rigid_groups(aatype, positions, mask)
     packed = known_atoms.atom14(aatype, positions, mask)
     torsions = known_atoms.torsion_angles(aatype, positions, mask, placeholder=True)
@@ -136,13 +147,20 @@ def make_targets(
         alt_groups=_rigid(groups.alt_frames),
         known_groups=_known_first(groups.mask),
         known_atoms=_known_first(np.maximum(packed.mask, packed.alt_mask)),
-        distance_bins=torch.from_numpy(known_atoms.distogram_bins(beta, 2.3125, 21.6875, 64)),
+        distance_bins=torch.from_numpy(
+            known_atoms.distogram_bins(
+                beta,
+                heads.distogram_first_break,
+                heads.distogram_last_break,
+                heads.num_distogram_bins,
+            )
+        ),
         **{name: torch.from_numpy(array.astype(np.float32)) for name, array in arrays.items()},
     )
 
 
 def _known_first(mask: Float[np.ndarray, "B N K"]) -> Int[Tensor, "B M"]:
-    """Indices of all known items of each sample, then of unknown ones up to a size M for all.
+    """Return indices of all known items of each sample, padded with unknown ones to a size M.
 
     M is a multiple of a quarter of N, so that batches of one shape have few sizes.
     """
@@ -158,7 +176,7 @@ def _rigid(frames: Float[np.ndarray, "... 3 4"]) -> Rigid:
 
 
 def _moved(value: Any, device: torch.device | str) -> Any:
-    """Every tensor in nested dataclasses and tuples on `device`."""
+    """Return nested dataclasses and tuples with every tensor on `device`."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple):

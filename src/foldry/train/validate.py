@@ -1,4 +1,4 @@
-"""How good the averaged weights are on chains held back from training, while training goes on."""
+"""Scores of the averaged weights on held-back chains during training."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from foldry.train.distributed import Workers
 PART: Final = "selection"
 SCORES: Final = ("lddt_ca", "gdt_ts", "tm_score", "radius_ratio", "right_handed")
 HELIX_TURN: Final = (30.0, 75.0)
-"""Degrees of the dihedral of four Cα in a row; 50 in the ideal right-handed helix."""
+"""Degrees: range of the dihedral of four consecutive Cα; 50 in an ideal right-handed helix."""
 HELIX_RISE: Final = (4.0, 6.5)
-"""Å from the first to the last of them; 5.0 in the ideal helix, 10 in a strand."""
+"""Å: range of the distance from the first to the last; 5.0 in an ideal helix, 10 in a strand."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,26 +37,27 @@ def validate(
     num_chains: int,
     workers: Workers,
 ) -> dict[str, object]:
-    """Predict crops of chains held back, always the same ones, with all of a stage's passes.
+    """Predict crops of held-back chains, always the same ones, and score them.
 
-    They are shown as a prediction would see them, whatever training draws: with their whole
-    alignments, and the best template unless the stage's `template_fraction` is 0.
+    The network sees each crop as in a prediction, whatever training draws: with the whole
+    alignment and, unless the stage's `template_fraction` is 0, the best templates. It runs with
+    the stage's maximum number of passes.
 
-    Draws nothing from torch's generator that training would draw from: each of its micro-batches
-    begins with a seed of its own.
+    Validation does not change training: every micro-batch of training sets torch's seed.
 
     Args:
         model: The network with the averaged weights.
-        data: Whose part `selection` is predicted.
-        stage: Gives the size of the crops, the rows and the passes.
-        num_chains: How many chains at most.
-        workers: Who shares the work; all must call this, and all get the same numbers.
+        data: The data, whose part `selection` is predicted.
+        stage: The size of the crops, the rows and the passes.
+        num_chains: Maximum number of chains.
+        workers: The processes that share the work; all must call this and get the same numbers.
 
     Returns:
-        `num_chains`, how many were predicted, and means over them: `lddt_ca`, `gdt_ts`,
-        `tm_score`, `radius_ratio` (of gyration, 1 is right) and `right_handed`, the share of the
-        true helices' turns that are right-handed in the prediction; None where no chain has a
-        helix. A prediction that is not finite scores 0 and has neither of the last two.
+        `num_chains`, the number of predicted chains, and means over them: `lddt_ca`, `gdt_ts`,
+        `tm_score`, `radius_ratio` (predicted over true radius of gyration) and `right_handed`,
+        the share of the true helices' turns that are right-handed in the prediction, or None if
+        no chain has a helix. A prediction that is not finite scores 0 and is left out of the last
+        two means.
     """
     model.eval()
     names = data.parts[PART][:num_chains]
@@ -65,7 +66,7 @@ def validate(
         try:
             table[row] = _judge(model, data, stage, names[row], row)
         except (InputError, LookupError, ValueError) as error:
-            logger.warning("%s is left out of the validation: %s", names[row], error)
+            logger.warning("%s is left out of validation: %s", names[row], error)
     numbers = torch.from_numpy(np.stack([np.nan_to_num(table), np.isfinite(table)]))
     values, counts = workers.sum_(numbers.to(model.runtime.device)).sum(1).tolist()
     means = {
@@ -80,7 +81,7 @@ def _judge(
     model: AlphaFold, data: TrainingSet, stage: StageConfig, name: str, number: int
 ) -> tuple[float, ...]:
     sample = data.whole_sample(name, stage, number)
-    batch = collate([sample], stage).to(model.runtime.device)
+    batch = collate([sample], stage, model.config.heads).to(model.runtime.device)
     recycled = model.first_recycled(batch.inputs)
     for draw in batch.draws:
         result = model(batch.inputs, [draw], recycled)
@@ -97,15 +98,22 @@ def _judge(
 
 
 def radius_of_gyration(points: Float[np.ndarray, "N 3"]) -> float:
-    """Root mean square distance of points from their centre, in their unit."""
+    """Return the root mean square distance of points from their centroid."""
     return float(np.sqrt(((points - points.mean(0)) ** 2).sum(1).mean()))
 
 
 def right_handed(ca: Float[np.ndarray, "N 3"], true_ca: Float[np.ndarray, "N 3"]) -> float:
-    """Share of the true helices' turns that turn to the right in the prediction too.
+    """Return the share of the true helices' turns that are right-handed in the prediction.
 
-    Four Cα in a row are a turn of a helix where their true dihedral and rise are; NaN where there
-    is none. A mirrored fold has 0, a chain without any order about 0.5.
+    Four consecutive Cα are a turn if their true dihedral and distance are those of a helix. A
+    mirrored fold has 0 and a chain without order about 0.5.
+
+    Args:
+        ca: Predicted Cα atoms, Å.
+        true_ca: True Cα atoms, Å.
+
+    Returns:
+        A share from 0 to 1; NaN without a helix.
     """
     if len(ca) < 4:
         return float("nan")

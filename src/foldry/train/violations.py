@@ -1,7 +1,8 @@
-"""How far a predicted structure breaks the rules of chemistry, differentiably (SI 1.9.11).
+"""The violation loss: how far predicted atoms violate chemistry, differentiably (SI 1.9.11).
 
-The bounds are those of `residues`: bonds between residues, clashes between residues, distances
-within a residue. `score` counts the same in NumPy. Axes: B batch, N residues; Å.
+Bounds come from `residues`: bonds between residues, clashes between residues, and distances within
+a residue. `score` counts the same violations in NumPy. Axes: B batch, N residues, M = N − 1 bonds.
+Coordinates are in Å.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from foldry.model.inputs import Inputs
 from foldry.residues import PEPTIDE_BOND
 
 OVERLAP_TOLERANCE: Final = 1.5
-"""Å by which atoms that are not bonded may come nearer than the sum of their radii."""
+"""Å by which atoms that are not bonded may overlap (SI equation 46)."""
 NUM_DEVIATIONS: Final = 12.0
-"""Standard deviations by which a bond or an angle may be off."""
+"""Standard deviations by which a bond or an angle may differ from its ideal value."""
 SLOT_N, SLOT_CA, SLOT_C, SLOT_SG = 0, 1, 2, 5
 PROLINE: Final = residues.RESTYPE_ORDER["P"]
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Chemistry by amino-acid code, kept on a device: copying it there stops the device.
+    """Chemistry by amino-acid code, kept on a device, because each copy to it would halt it.
 
     Attributes:
         exists: 1 where the amino acid has the atom.
@@ -44,7 +45,7 @@ class Tables:
 
 @cache
 def tables(device: torch.device) -> Tables:
-    """The tables on a device."""
+    """Return the tables on a device."""
     bounds = residues.atom14_distance_bounds(OVERLAP_TOLERANCE, NUM_DEVIATIONS)
     arrays = (residues.ATOM14_MASK, residues.ATOM14_RADIUS, *bounds)
     return Tables(*(torch.tensor(array, device=device) for array in arrays))
@@ -53,14 +54,14 @@ def tables(device: torch.device) -> Tables:
 def violation_loss(
     atom14: Float[Tensor, "B N 14 3"], inputs: Inputs, cos_ca_c_n_deviation: float
 ) -> Float[Tensor, " B"]:
-    """All violations of a sample (SI 1.9.11, equations 44 to 47).
+    """Return all violations of a sample (SI 1.9.11, equations 44 to 47).
 
-    The means of each kind of peptide-bond error, and clashes and bounds within residues summed
-    and divided by the number of atoms.
+    L = Σ_k mean_i b_ki + Σ_a (c_a + w_a) / (number of atoms), with b the errors of each kind k of
+    peptide-bond geometry, c the clashes and w the distances out of bounds of each atom a.
 
     Args:
         atom14: Predicted atoms.
-        inputs: What the residues are; those that `seq_mask` leaves out count for nothing.
+        inputs: Residues; those with `seq_mask` 0 do not count.
         cos_ca_c_n_deviation: Standard deviation of the cosine of the angle CA–C–N.
     """
     exists = tables(atom14.device).exists[inputs.aatype] * inputs.seq_mask[..., None]
@@ -82,10 +83,10 @@ def peptide_bond_errors(
     residue_index: Int[Tensor, "B N"],
     cos_ca_c_n_deviation: float,
 ) -> tuple[Float[Tensor, "3 B M"], Float[Tensor, "3 B M"]]:
-    """What each residue's bond to the next (M = N − 1) is off beyond the tolerance.
+    """Return b = max(|x − x₀| − 12 σ, 0) for each peptide bond (SI equations 44 and 45).
 
     Returns:
-        The errors of the length C–N (Å) and of the cosines of CA–C–N and C–N–CA, and 1 where the
+        Errors of the length C–N (Å) and of the cosines of CA–C–N and C–N–CA; and 1 where the
         residues are neighbours and the atoms exist.
     """
     ca, c = atom14[:, :-1, SLOT_CA], atom14[:, :-1, SLOT_C]
@@ -116,12 +117,12 @@ def peptide_bond_errors(
 def clashes(
     atom14: Float[Tensor, "B N 14 3"], exists: Float[Tensor, "B N 14"], inputs: Inputs
 ) -> Float[Tensor, "B N 14"]:
-    """How much each atom overlaps with atoms of other residues, beyond the tolerance.
+    """Return c_a = Σ_b max(r_a + r_b − 1.5 Å − d_ab, 0) over other residues (SI equation 46).
 
-    The C–N bond to the next residue of a chain is none, and neither, as in the official code, is
-    any pair of atoms that are the sixth of their residue, which the sulphurs of cysteines are.
+    The peptide bond C–N is not a clash. As in the official code, neither is any pair of atoms in
+    slot 5 of their residues, the slot of the sulphur of cysteine.
     """
-    # The faster way by a matrix product is off by 1e-3 Å.
+    # The faster distances by a matrix product have errors of 1e-3 Å.
     atoms = atom14.flatten(1, 2)
     distances = torch.cdist(atoms, atoms, compute_mode="donot_use_mm_for_euclid_dist")
     overlaps = torch.relu(_nearest_allowed(exists, inputs).view_as(distances) - distances)
@@ -132,8 +133,8 @@ def clashes(
 def _nearest_allowed(
     exists: Float[Tensor, "B N 14"], inputs: Inputs
 ) -> Float[Tensor, "B N 14 N 14"]:
-    """The least distance of atoms of two residues; 0 or less where any is allowed."""
-    # Atoms that do not exist are taken to be so small that they are never too near.
+    """Return the minimum distance of atoms of two residues; 0 or less if any is allowed."""
+    # Atoms that do not exist get a negative radius, so that no distance is too short.
     radius = torch.where(exists > 0, tables(exists.device).radius[inputs.aatype], -10.0)
     nearest = radius[:, :, :, None, None] + radius[:, None, None] - OVERLAP_TOLERANCE
     nearest.diagonal(dim1=1, dim2=3).zero_()
@@ -150,9 +151,10 @@ def out_of_bounds(
     exists: Float[Tensor, "B N 14"],
     aatype: Int[Tensor, "B N"],
 ) -> Float[Tensor, "B N 14"]:
-    """How far each atom's distances within its residue are out of `atom14_distance_bounds`.
+    """Return w_a = 2 Σ_b (max(l_ab − d_ab, 0) + max(d_ab − u_ab, 0)) within each residue.
 
-    Each atom has twice the sum over its pairs, as in the official code.
+    l and u are the bounds of `residues.atom14_distance_bounds`; the factor 2 is that of the
+    official code.
     """
     chemistry = tables(atom14.device)
     lower, upper = chemistry.lower[aatype], chemistry.upper[aatype]
@@ -166,5 +168,5 @@ def _length(vector: Float[Tensor, "*B 3"]) -> Float[Tensor, " *B"]:
 
 
 def _beyond(error: Tensor, deviation: Tensor | float) -> Tensor:
-    """What of the error's size is more than the tolerance."""
+    """Return by how much an error exceeds the tolerance; 0 within it."""
     return torch.relu((error.square() + 1e-6).sqrt() - NUM_DEVIATIONS * deviation)
