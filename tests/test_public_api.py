@@ -27,6 +27,7 @@ NAMES = [
     *("InputError", "MemoryShortError", "MissingError", "OutsideError", "Prediction"),
     *("Provenance", "Query", "Relaxation", "Scores", "Settings", "Structure", "Weights"),
     *("compare", "fold", "load_weights", "read_query", "read_structure", "relax_structure"),
+    "to_pdb",
 ]
 EXAMPLE = ROOT / "examples" / "kunitz"
 SEQUENCE = "MKVLAAGIVGLCAKYWE"
@@ -261,6 +262,8 @@ def test_a_query_that_cannot_be_is_refused(wrong: object) -> None:
     [
         *("formats.coordinates", "inputs.queries", "measures", "predict.runner"),
         *("predict.settings", "relax.relax", "score.compare", "weights.read"),
+        *("formats.npz", "store.hashes", "store.objects", "weights.networks"),
+        *("formats.afdb", "residues", "structure"),
     ],
 )
 def test_examples_of_docstrings_run(module: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Foldry: the AlphaFold system, whole and open.
 
-The public names are imported when they are first used, so that `import foldry` costs nothing.
+Public names are imported at first use, which keeps `import foldry` fast.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foldry.errors import MissingError as MissingError
     from foldry.errors import OutsideError as OutsideError
     from foldry.formats.coordinates import read_structure as read_structure
+    from foldry.formats.coordinates import to_pdb as to_pdb
     from foldry.inputs.queries import read_query as read_query
     from foldry.predict.runner import fold as fold
     from foldry.predict.settings import Settings as Settings
@@ -49,7 +50,7 @@ _HOME = {
         "OutsideError",
     ),
     "inputs.queries": ("read_query",),
-    "formats.coordinates": ("read_structure",),
+    "formats.coordinates": ("read_structure", "to_pdb"),
     "predict.runner": ("fold",),
     "predict.settings": ("Settings",),
     "query": ("Alignment", "Chain", "Hit", "Query"),

@@ -13,8 +13,9 @@ from foldry.cli.fold import split_inputs
 from foldry.cli.main import main
 from foldry.errors import InputError, MissingError
 from foldry.inputs.structures import read_named
-from foldry.predict import network, runner
+from foldry.predict import network, runner, stages
 from foldry.predict.settings import Settings
+from foldry.query import Chain, Query
 from foldry.relax.result import Relaxation
 from foldry.residues import RESNAMES, encode_sequence
 from foldry.results.folder import ResultsFolder
@@ -137,8 +138,8 @@ def test_what_looks_like_dna_is_warned_of(call: Call, capsys: pytest.CaptureFixt
     )
     assert main(["fold", "q.fasta", "-o", "out"]) == 0
     err = capsys.readouterr().err
-    assert "dna has no letters but those of DNA or RNA" in err
-    assert "rna has no letters but those of DNA or RNA" in err
+    assert "dna looks like DNA or RNA" in err
+    assert "rna looks like DNA or RNA" in err
     assert "silk has no letters" not in err
 
 
@@ -160,7 +161,7 @@ def test_the_only_query_ends_with_the_code_of_its_error(
     assert "it is [cursed]" in out
 
 
-def test_what_was_relaxed_is_told(
+def test_relaxations_are_listed_and_a_failed_one_gives_exit_code_1(
     call: Call, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "120")
@@ -170,9 +171,9 @@ def test_what_was_relaxed_is_told(
     assert main(arguments) == 0
     *_, header, line = (row.split() for row in capsys.readouterr().out.splitlines())
     assert "remark" not in header
-    assert " ".join(line) == "q ranked_0 37 → 4 61 → 5 0.12 Å, at most 1.90 Å"
+    assert " ".join(line) == "q ranked_0 37 → 4 61 → 5 0.12 Å (median), at most 1.90 Å"
     call.relaxations = (replace(relaxed, reason="Late."), Relaxation(False, "No [reason]."))
-    assert main(arguments) == 0
+    assert main(arguments) == 1
     *_, first, second = (row.split() for row in capsys.readouterr().out.splitlines())
     assert " ".join(first).endswith("1.90 Å Late.")
     assert " ".join(second) == "q ranked_1 – – – Not relaxed: No [reason]."
@@ -209,8 +210,8 @@ def test_the_pairing_of_a_complex_is_shown(
     each = {"alphafold": "2", "greedy": "1", "none": "0"}[pairing]
     assert species["HUMAN"][:3] == ["2", "2", each]
     assert species["YEAST"][:3] == ["1", "0", "0"]
-    told = f"{rows} paired rows of 2 species" if rows else "no rows are paired"
-    assert f"ab (A1B1): {told}; unpaired rows: A " in err
+    said = f"{rows} paired rows of 2 species" if rows else "no rows are paired"
+    assert f"ab (A1B1): {said}; unpaired rows: A " in err
     assert ("in one chain only" in out) == (pairing != "none")
 
 
@@ -218,7 +219,7 @@ def test_the_pairing_of_a_complex_is_shown(
 def test_copies_have_nothing_to_pair(capsys: pytest.CaptureFixture[str]) -> None:
     Path("aa.fasta").write_text(">aa\nMKTAYIAKQR:MKTAYIAKQR\n")
     assert main(["fold", "aa.fasta", "-o", "out"]) == 0
-    said = "aa (A2): no rows are paired, as all chains are equal; unpaired rows: A 0."
+    said = "aa (A2): no rows are paired, because all chains are equal; unpaired rows: A 0."
     assert said in capsys.readouterr().err
 
 
@@ -233,25 +234,25 @@ def test_a_template_goes_to_the_chains_that_it_fits(call: Call) -> None:
     assert main(["fold", "ab.fasta", "--templates", "t.pdb:A", "-o", "out"]) == 2
 
 
-def test_a_template_torn_for_one_chain_is_told(
+def test_a_template_torn_for_one_chain_is_a_warning(
     call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("x.pdb").write_text(pdb("A") + "TER\n" + pdb("B", "GGPPGGPPGGPPGG", step=200))
     Path("ab.fasta").write_text(">ab\nMKTAYIAKQR:GGPPGGPPGGPPGG:WWCCHHWWCCHHWW\n")
     assert main(["fold", "ab.fasta", "--templates", "x.pdb", "-o", "out"]) == 0
     err = capsys.readouterr().err
-    assert "Chain B of ab goes without a template: The template 'x_B' has residue 2" in err
+    assert "Chain B of ab has no template: The template 'x_B' has residue 2" in err
     assert "Chain A" not in err, "it has the template"
     assert "Chain C" not in err, "nothing can be aligned to it"
     assert [len(chain.templates) for chain in call.queries[0].chains] == [1, 0, 0]
 
 
-def test_nothing_to_join_is_told(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_join_is_a_warning(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     Path("two.fasta").write_text(">a\nMKTAYIAKQR\n>b\nMKTAYIAKQR\n")
     assert main(["fold", "two.fasta", "--together", "-o", "out"]) == 0
     assert "--together" not in capsys.readouterr().err
     assert main(["fold", "two.fasta", "q.fasta", "m.a3m", "--together", "-o", "out"]) == 0
-    said = "--together finds nothing to join: q and 1 more queries are one chain."
+    said = "--together changes nothing for some queries: q and 1 more queries have one chain."
     assert said in capsys.readouterr().err
     assert [query.num_chains for query in call.queries] == [2, 1, 1]
 
@@ -286,7 +287,7 @@ def test_alignment_sizes() -> None:
     assert Settings(max_msa="512:1024").max_msa == (512, 1024)  # type: ignore[arg-type]
 
 
-def test_structures_are_told_from_queries() -> None:
+def test_structures_are_distinguished_from_queries() -> None:
     queries = ["a.fasta", "b.CIF.gz", "c.pdb:A", "d.a3m"]
     files, templates = split_inputs(queries, ["x.ent"])
     assert files == ["a.fasta", "d.a3m"]
@@ -298,3 +299,55 @@ def test_a_colon_in_a_files_name() -> None:
     Path("t:A.pdb").write_text(Path("t.pdb").read_text())
     assert read_named("t:A.pdb").chains == ("A", "B")
     assert read_named("t:A.pdb:B").chains == ("B",)
+
+
+def test_a_template_is_named_and_an_unrelated_one_is_a_warning(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("far.pdb").write_text(pdb("A", "MATCYDAWPRMATGYDEWQR"))
+    Path("long.fasta").write_text(f">long\n{SEQUENCE}{SEQUENCE}\n")
+    arguments = ["fold", "long.fasta", "-o", "out", "--templates"]
+    assert main([*arguments, "t.pdb"]) == 0
+    said = "INFO: Template t_A for chain A of long: 10 of 10 aligned residues are identical."
+    assert said in capsys.readouterr().err
+    assert main([*arguments, "far.pdb"]) == 0
+    err = capsys.readouterr().err
+    assert "WARNING: Template far_A may be unrelated to chain A of long: " in err
+
+
+def test_a_query_done_before_shows_its_numbers_and_relaxations(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = Relaxation(False, "No reason.")
+    monkeypatch.setattr(network, "find_platform", lambda _: None)
+    monkeypatch.setattr(stages, "version", lambda _: "1.0")
+    monkeypatch.setattr(stages, "relax_structure", lambda structure, *_: (structure, failed))
+    monkeypatch.chdir(tmp_path)
+    Path("q.fasta").write_text(f">q\n{SEQUENCE}\n")
+    arguments = ["fold", "q.fasta", "-o", "out", "--num-recycles", "0", "--relax", "best"]
+    shown = []
+    for status in ("done", "already done"):
+        assert main(arguments) == 1, "relaxation failed"
+        out = capsys.readouterr().out
+        assert f" {status} " in out and "Not relaxed: No reason." in out
+        shown.append(out.replace("already done", "done").split())
+    assert shown[0] == shown[1]
+
+
+def test_python_warns_as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
+    query = Query("dna", (Chain(("A",), "ACGTACGTACGTACGT"),))
+    runner.fold(query, num_recycles=0, device="cpu")
+    assert "looks like DNA or RNA" in caplog.text
+    assert "has no alignment" in caplog.text
+
+
+def test_a_job_names_files_outside_its_folder_only_if_allowed(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("jobs").mkdir()
+    chain = {"id": "A", "sequence": SEQUENCE, "unpairedMsaPath": "../m.a3m"}
+    Path("jobs/q.json").write_text(json.dumps({"name": "q", "sequences": [{"protein": chain}]}))
+    arguments = ["fold", "jobs/q.json", "-o", "out"]
+    assert main(arguments) == 2
+    assert "--allow-outside-paths" in capsys.readouterr().err
+    assert main([*arguments, "--allow-outside-paths"]) == 0

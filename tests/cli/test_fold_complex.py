@@ -24,7 +24,7 @@ def test_two_records_become_a_report(
     command += ["--device", "cpu"]
     assert main(command) == 0
     said = capsys.readouterr()
-    assert "pair (A1B1): no rows are paired, as no chain has an alignment;" in said.err
+    assert "pair (A1B1): no rows are paired, because no chain has an alignment;" in said.err
     assert "done" in said.out
 
     folder = out / "pair"
@@ -39,7 +39,7 @@ def test_two_records_become_a_report(
     assert scores["ranking_confidence"] == pytest.approx(expected, abs=0.02)
 
     assert main(command) == 0
-    assert "resumed" in capsys.readouterr().out
+    assert "already done" in capsys.readouterr().out
     assert main([*command, "--pairing", "none"]) == 0
     assert "done" in capsys.readouterr().out
 
@@ -51,7 +51,7 @@ def test_a_pairing_that_the_file_decides_is_warned_of(
     a3m.write_text(f"#{len(A)},{len(B)}\t1,1\n>101\t102\n{A}{B}\n")
     command = ["fold", str(a3m), "--weights", str(weights), "-o", str(tmp_path / "out")]
     assert main([*command, "--pairing", "greedy", "--device", "cpu", "--num-recycles", "0"]) == 0
-    assert "--pairing greedy changes nothing for pair: the file" in capsys.readouterr().err
+    assert "--pairing greedy has no effect on pair: the file" in capsys.readouterr().err
 
 
 def test_records_apart_are_single_chains(weights: Path, tmp_path: Path) -> None:

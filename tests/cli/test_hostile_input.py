@@ -63,7 +63,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "letter with an accent": ("q.fasta", ">a\nMKTÄAY\n", "'Ä'"),
     "letters that only look so in upper case": ("q.fasta", ">a\nMKTßAY\n", "residue 4"),
     "control character": ("q.fasta", ">a\nMK\x1b[2JTAY\n", "residue 3"),
-    "one bad record among good ones": ("q.fasta", ">a\nMKT\n>b\nMK!\n>c\nMKT\n", "line 3"),
+    "one bad record among good ones": ("q.fasta", ">a\nMKT\n>b\nMK!\n>c\nMKT\n", "line 4"),
     "duplicate names": ("q.fasta", ">a\nMKT\n>a\nMKV\n", "'a'"),
     "names equal but for case": ("q.fasta", ">a\nMKT\n>A\nMKV\n", "'A'"),
     "names equal once they are safe": ("q.fasta", ">a/b\nMKT\n>a|b\nMKV\n", "'a_b'"),
@@ -77,7 +77,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "Latin-1": ("q.fasta", ">protéine\nMKT\n".encode("latin-1"), "line 1"),
     "damaged gzip": ("q.fasta.gz", gzip.compress(b">a\nMKT\n" * 99)[:-12], "gzip"),
     "gzip in name only, damaged inside": ("q.fasta.gz", b"\x1f\x8b nonsense", "gzip"),
-    "gzip bomb": ("q.fasta.gz", gzip.compress(bytes(5 * 1024**2)), "4 MiB"),
+    "gzip bomb": ("q.fasta.gz", gzip.compress(b"\n" * 5 * 1024**2), "4 MiB"),
     "structure as a query": ("q.pdb", PDB, "--templates"),
     "a3m: rows of unequal length": ("q.a3m", ">q\nMKTAY\n>r\nMKT\n", "line 3"),
     "a3m: gap in the first row": ("q.a3m", ">q\nMK-AY\n>r\nMKTAY\n", "first row"),
@@ -95,7 +95,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "Stockholm: strange letter": ("q.sto", "# STOCKHOLM 1.0\nq MKT\nr Mß\n//\n", "line 3"),
     "JSON: cut off": ("q.json", job()[:40], "line 1, column 36, is not valid JSON"),
     "JSON: wrong on line 3": ("q.json", '{\n"name": "a",\n"x" 1}', "line 3"),
-    "JSON: too deep": ("q.json", "[" * 100_000, "JSON"),
+    "JSON: too deep": ("q.json", "[" * 100_000, "too deeply"),
     "JSON: a number": ("q.json", "7", "not a JSON object"),
     "JSON: no jobs": ("q.json", "[]", "no job"),
     "JSON: a key twice": ("q.json", '{"name": "a", "name": "b"}', "twice"),
@@ -186,7 +186,7 @@ MODELS: dict[str, tuple[str, str | bytes, str]] = {
     "a letter": ("m.pdb", "Dear Sir or Madam,\n", "PDB, mmCIF"),
     "a sequence": ("m.fasta", f">a\n{PROTEIN}\n", "PDB, mmCIF"),
     "binary": ("m.pdb", b"ATOM\0\1\2", "binary"),
-    "gzip bomb": ("m.pdb.gz", gzip.compress(bytes(5 * 1024**2)), "4 MiB"),
+    "gzip bomb": ("m.pdb.gz", gzip.compress(b"\n" * 9 * 1024**2), "MiB after decompression"),
     "damaged gzip": ("m.pdb.gz", gzip.compress(ALA_GLY.encode() * 99)[:-12], "gzip"),
     "damaged mmCIF": ("m.cif", "data_x\nloop_\n_atom_site.id\n_atom_site.x\n1\n", "damaged"),
     "cut mmCIF": ("m.cif", "data_x\n_a 'b\n", "(line 2: unterminated"),
@@ -284,6 +284,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in, with one good query and an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("foldry.store.files.MAX_BYTES", 4 * 1024**2)
+    monkeypatch.setattr("foldry.formats.lines.MAX_TEXT", 4 * 1024**2)
     Path("good.fasta").write_text(f">good\n{PROTEIN}\n")
     Path("empty").mkdir()
     return tmp_path
@@ -360,7 +361,7 @@ def test_a_complex_for_a_network_of_one_chain(capsys: pytest.CaptureFixture[str]
     write("q.json", protein(id=["A", "B"]))
     np.savez("params_model_1.npz", a=np.zeros(1))
     for name in ("q.fasta", "q.json"):
-        assert_refused(["good.fasta", name], "has 2 chains and the model was made for one", capsys)
+        assert_refused(["good.fasta", name], "has 2 chains and the model is for one", capsys)
     assert_refused(["q.fasta", "--weights", "."], "multimer parameters", capsys)
     assert_refused(["q.fasta", "q.json", "--together", "--max-length", "9"], "limit is 9", capsys)
 
@@ -399,8 +400,8 @@ def test_in_a_process_of_its_own() -> None:
     assert result.returncode == 2
     assert result.stdout == ""
     assert result.stderr == (
-        "q.fasta, line 1, has a gap at residue 4: write it without gaps; rows below it in an .a3m "
-        "may have them.\n"
+        "q.fasta, line 2, has a gap at residue 4: remove it; only the rows below the query of an "
+        "alignment can have gaps.\n"
     )
     assert not Path("out").exists()
 

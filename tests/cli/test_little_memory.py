@@ -154,7 +154,7 @@ def test_one_of_two_queries_does_not_fit(foldry: Shell, tmp_path: Path) -> None:
     assert_whole(out)
     again = foldry(typed(words, out))
     again.done()
-    assert re.search(r"\n small +resumed .*\n large +done ", again.out)
+    assert re.search(r"\n small +already done .*\n large +done ", again.out)
 
 
 def test_a_pair_that_does_not_fit(foldry: Shell, tmp_path: Path) -> None:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 import foldry
 from foldry.cli import fold
-from foldry.cli.main import main
+from foldry.cli.main import app, main
+from foldry.cli.show import show_line, show_table
+from foldry.errors import InputError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -29,12 +35,29 @@ def test_version(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"foldry {foldry.__version__}\n"
 
 
-def test_help_of_fold_fits_a_screen(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def every_command() -> list[list[str]]:
+    """The words of each command, groups and `foldry` itself included."""
+
+    def below(command: Any, words: list[str]) -> Iterator[list[str]]:
+        yield words
+        for name, each in getattr(command, "commands", {}).items():
+            yield from below(each, [*words, name])
+
+    return list(below(typer.main.get_command(app), []))
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_help_fits_a_terminal_and_names_values_in_capitals(
+    words: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    assert main(["fold", "--help"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) <= 40
-    assert max(map(len, lines)) <= 80
+    assert main([*words, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) <= 60
+    assert not re.search(r"(?m)^  (-\w, )?--\S+ <", text), "the type stands for a value"
+    assert not re.search(r"(?m)^Usage:.*[\[{][a-z]", text)
+    assert "..." not in text.partition("Commands:")[2], "a command's first sentence is cut off"
 
 
 @pytest.mark.parametrize("arguments", [[], ["weights"]])
@@ -64,8 +87,11 @@ def test_debug_shows_the_traceback(
     query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fold, "read_input", fail)
-    assert main(["--debug", "fold", query, "-o", "out"]) == 70
-    assert "Traceback (most recent call last)" in capsys.readouterr().err
+    for words in (["--debug", "fold"], ["fold", "--debug"]):
+        assert main([*words, query, "-o", "out"]) == 70
+        err = capsys.readouterr().err
+        assert "Traceback (most recent call last)" in err
+        assert all(line.isprintable() for line in err.splitlines())
     assert sorted(Path().iterdir()) == [Path(query)]
     monkeypatch.setenv("FOLDRY_DEBUG", "1")
     assert main(["fold", query, "-o", "out"]) == 70
@@ -108,3 +134,70 @@ def test_wrong_arguments_are_one_line(
     assert said.count("\n") == 1
     assert said.endswith("--help`.\n")
     assert "?:" not in said
+
+
+def test_no_output_carries_control_characters(
+    query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "A\x1b[2J\x9b\u202eB\nC"
+
+    def say(*_: object) -> None:
+        logging.getLogger("foldry.test").warning("of %s", evil)
+        show_table([evil], [[evil]])
+        show_line(evil)
+        show_line(evil, wrap=False, err=True)
+        raise InputError(evil, evil, where=evil)
+
+    monkeypatch.setattr(fold, "read_input", say)
+    assert main(["fold", query, "-o", "out"]) == 2
+    said = capsys.readouterr()
+    lines = [*said.out.splitlines(), *said.err.splitlines()]
+    assert len(lines) == 6
+    assert all(line.isprintable() for line in lines)
+    assert sum("B" in line for line in lines) == 6
+
+
+def test_only_a_terminal_wraps(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    words = "many words " * 20
+    show_table(["title"], [[words.strip()]])
+    show_line(words)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+FOLDERS = {
+    "fold": "fold q.fasta",
+    "screen": "screen pairs.csv --weights mini",
+    "train run": "train run --data data",
+    "train prepare": "train prepare data data",
+    "train pack": "train pack data",
+    "train unpack": "train unpack data",
+}
+FILES = {"relax": "relax a.pdb", "score": "score --batch pairs.csv"}
+
+
+@pytest.mark.parametrize("out", ["", " ", "a.pdb", "a.pdb/out"])
+@pytest.mark.parametrize("words", FOLDERS.values(), ids=FOLDERS)
+@pytest.mark.usefixtures("query")
+def test_a_folder_of_results_is_not_a_file(words: str, out: str, capsys: Capture) -> None:
+    assert_refused(words, out, capsys)
+
+
+@pytest.mark.parametrize("out", ["", " ", "data", "a.pdb/out.pdb", "missing/out.pdb"])
+@pytest.mark.parametrize("words", FILES.values(), ids=FILES)
+@pytest.mark.usefixtures("query")
+def test_a_file_of_results_is_not_a_folder(words: str, out: str, capsys: Capture) -> None:
+    assert_refused(words, out, capsys)
+
+
+def assert_refused(words: str, out: str, capsys: Capture) -> None:
+    """A command names its unusable output in one sentence and writes nothing."""
+    Path("data").mkdir()
+    for name in ("a.pdb", "pairs.csv"):
+        Path(name).write_text("model,reference\na.pdb,a.pdb\n")
+    before = sorted(Path().rglob("*"))
+    assert main([*words.split(), "-o", out]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and err.endswith((".\n", "--help`.\n"))
+    assert (out.strip() or "--out") in err or "a.pdb is a file" in err
+    assert sorted(Path().rglob("*")) == before

@@ -34,7 +34,7 @@ def test_a_model_that_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixt
     out = tmp_path / "b.pdb"
     assert main(["relax", str(tmp_path / "a.pdb"), "-o", str(out)]) == 1
     assert out.read_text() == one
-    assert "Not relaxed: No two residues" in " ".join(capsys.readouterr().out.split())
+    assert "Not relaxed: No two consecutive residues" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(

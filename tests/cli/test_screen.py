@@ -74,6 +74,10 @@ def test_a_bait_against_the_others(
     assert main([*command, "--all"]) == 0
     assert computed[2:] == ["a_and_b"], "the others were finished"
     assert table(Path("out"))["bait_and_b"] == row
+    assert "another screen" not in capsys.readouterr().err
+    assert main([*command, "--bait", "bait"]) == 0
+    said = "The table of another screen in out is replaced: 1 of its pairs, a_and_b for one,"
+    assert said in capsys.readouterr().err
     changed = [*command, "--all", "--seeds", "1"]
     assert main(changed) == 0
     assert len(computed) == 6
@@ -191,7 +195,7 @@ def test_wrong_input(
     assert_one_sentence(command, says, capsys)
 
 
-def test_fold_tells_of_screen(
+def test_fold_mentions_screen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -78,7 +78,7 @@ def test_a_broken_download_exits_with_5_and_goes_on(foldry: Typed, tmp_path: Pat
     with serve(Site(official_archive("model_3"), break_after=[3000])) as site:
         code, _, error = foldry(*models, site.url)
         assert code == 5
-        assert "run the same command again to go on" in error
+        assert "run the same command again to resume" in error
         assert error.count("\n") == 1
         assert not (tmp_path / "weights" / "params_model_3.npz").exists()
         assert foldry(*models, site.url)[0] == 0
@@ -120,7 +120,7 @@ def test_verify_says_what_a_file_is(foldry: Typed, parameter_file: Path) -> None
     count = sum(array.size for array in parameters("model_1_ptm").values())
     assert code == 0
     assert f"model_1_ptm, {count:,} parameters, float32" in output
-    assert "is finite" in output
+    assert "are finite" in output
     unnamed = parameter_file.rename(parameter_file.with_name("mine.npz"))
     assert "model_1_ptm, model_2_ptm alike" in foldry("verify", unnamed)[1]
     code, output, _ = foldry("verify", unnamed, "--model", "model_2")
@@ -161,7 +161,7 @@ def test_networks_for_complexes_there_and_back(foldry: Typed, tmp_path: Path, na
     assert (code, name in output) == (0, True)
     checkpoint = path.with_suffix(".pt")
     checkpoint.touch()
-    assert "no multimer networks" in foldry("verify", checkpoint, "--model", name)[2]
+    assert "multimers are not supported" in foldry("verify", checkpoint, "--model", name)[2]
 
 
 def test_get_brings_the_networks_for_complexes(foldry: Typed, tmp_path: Path) -> None:
@@ -172,10 +172,15 @@ def test_get_brings_the_networks_for_complexes(foldry: Typed, tmp_path: Path) ->
     assert {path.name for path in (tmp_path / "weights").iterdir()} == expected
 
 
+def test_list_of_a_missing_folder_is_an_error(foldry: Typed, tmp_path: Path) -> None:
+    code, _, error = foldry("list", tmp_path / "nowhere")
+    assert code == 2 and "nowhere is not a folder" in error
+
+
 def test_list_shows_a_folder(foldry: Typed, parameter_file: Path, tmp_path: Path) -> None:
     code, output, _ = foldry("list")
     assert code == 0
-    assert f"{tmp_path / 'weights'} holds none" in output
+    assert f"{tmp_path / 'weights'} holds no parameters" in output
     ours = tmp_path / "mine.safetensors"
     state = from_official(parameters("model_3"), small("model_3"))
     save(ours, state, small("model_3"), {"licence": "CC0 1.0"})

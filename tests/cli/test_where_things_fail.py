@@ -124,7 +124,9 @@ def test_a_full_disk_ends_a_batch_at_once(foldry: Shell, disk: Callable[[str], D
     full.make_space()
     ended = foldry(command.typed(out))
     ended.done()
-    assert re.search(r"\bone +resumed\b.*\n two +done\b.*\n three +done\b", ended.out), ended.out
+    assert re.search(r"\bone +already done\b.*\n two +done\b.*\n three +done\b", ended.out), (
+        ended.out
+    )
     assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == finished
 
 
@@ -353,12 +355,12 @@ def test_standard_output_is_full(foldry: Shell, name: str, tmp_path: Path) -> No
     if name == "fold":
         ended = foldry(words)
         ended.done()
-        assert ended.out.count(" resumed ") == len(QUERIES)
+        assert ended.out.count(" already done ") == len(QUERIES)
 
 
 @pytest.mark.parametrize("name", ["fold", "weights get", "train pack", *PRINTING])
 def test_nobody_reads_standard_output(foldry: Shell, name: str, tmp_path: Path) -> None:
-    """As in `foldry … | head -1`: whoever ended the reader needs no word on it."""
+    """As in `foldry … | head -1`: a closed reader gets no message."""
     folder = tmp_path / "results"
     folder.mkdir()
     words = chosen(name).typed(chosen(name).place(folder)) if name in COMMANDS else name.split()

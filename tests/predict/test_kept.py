@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
 
+from foldry.formats.npz import read_arrays, write_arrays
 from foldry.predict import stages
 from foldry.predict.kept import Kept
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Hit
 from foldry.weights.networks import NetworkFile
+from tests.fuzz import mutate
 from tests.predict.fake import fake_prediction
 
 
@@ -47,6 +50,28 @@ def test_a_damaged_kept_prediction_is_computed_again(tmp_path: Path) -> None:
     [path] = kept.folder.iterdir()
     path.write_bytes(path.read_bytes()[:-100])
     assert kept.load("a", prediction.query) is None
+
+
+@pytest.mark.parametrize("damage", [mutate.archive, mutate.bytes_])
+def test_damage_never_gives_another_prediction(tmp_path: Path, damage: mutate.Mutator) -> None:
+    prediction, kept = fake_prediction(), Kept(tmp_path / "q")
+    kept.save("a", prediction)
+    [path] = kept.folder.iterdir()
+    content, rng = path.read_bytes(), Random(0)
+    for _ in range(100):
+        path.write_bytes(damage(rng, content))
+        assert kept.load("a", prediction.query) in (None, prediction)
+
+
+def test_a_record_that_is_not_a_record_is_damage(tmp_path: Path) -> None:
+    prediction, kept = fake_prediction(), Kept(tmp_path / "q")
+    kept.save("a", prediction)
+    [path] = kept.folder.iterdir()
+    arrays = read_arrays(path)
+    for record in ("7", "[" * 100_000, "{}", "null"):
+        with path.open("wb") as file:
+            write_arrays(file, arrays | {"record": np.array(record)})
+        assert kept.load("a", prediction.query) is None
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     assert outcome.relaxations == (RELAXED,)
     files = {path.name for path in (tmp_path / "q").glob("unrelaxed_*.cif")}
     assert len(files) == 1
-    assert run([QUERY], tmp_path, best)[0].status == "resumed"
+    assert run([QUERY], tmp_path, best)[0].status == "already done"
     elsewhere = replace(best, relax_platform="cpu")
-    assert run([QUERY], tmp_path, elsewhere)[0].status == "resumed"
+    assert run([QUERY], tmp_path, elsewhere)[0].status == "already done"
     assert run([QUERY], tmp_path, replace(best, relax="all"))[0].status == "done"
     assert len(list((tmp_path / "q").glob("unrelaxed_*.cif"))) == 2
     assert len(calls) == 2, "the best was relaxed before"
@@ -81,7 +81,7 @@ def test_relaxation_asks_no_network_again(
     none = Settings(device="cpu", seeds=(0, 1))
     everything = replace(none, relax="all")
     assert run([QUERY], tmp_path, none)[0].status == "done"
-    assert run([QUERY], tmp_path, replace(none, relax_seconds=5.0))[0].status == "resumed"
+    assert run([QUERY], tmp_path, replace(none, relax_seconds=5.0))[0].status == "already done"
     assert run([QUERY], tmp_path, everything)[0].status == "done"
     predicted: list[int] = []
     real = runner.predict_one

@@ -35,29 +35,29 @@ CASES = {
     "no rows are paired; unpaired rows: A 1, B 1": Query(
         "q", (chain("A", A, HUMAN), chain("B", B, MOUSE))
     ),
-    "no rows are paired, as no header tells a species; unpaired rows: A 2, B 1": Query(
+    "no rows are paired, because no header names a species; unpaired rows: A 2, B 1": Query(
         "q", (chain("A", A, "x", "y"), chain("B", B, "z"))
     ),
-    "no rows are paired, as no chain has an alignment; unpaired rows: A 0, B 0": Query(
+    "no rows are paired, because no chain has an alignment; unpaired rows: A 0, B 0": Query(
         "q", (chain("A", A), chain("B", B))
     ),
-    "no rows are paired by the file; unpaired rows: A 2, B 1": by_file(TWO, paired=False),
-    "2 paired rows, as the file pairs them; unpaired rows: A 0, B 0": by_file(
+    "the file pairs no rows; unpaired rows: A 2, B 1": by_file(TWO, paired=False),
+    "2 paired rows, as in the file; unpaired rows: A 0, B 0": by_file(
         Query("q", (chain("A", A, "x", "y"), chain("B", B, "x", "y"))), paired=True
     ),
-    "no rows are paired, as all chains are equal; unpaired rows: A 2": Query(
+    "no rows are paired, because all chains are equal; unpaired rows: A 2": Query(
         "q", (replace(chain("A", A, HUMAN, MOUSE), ids=("A", "B")),)
     ),
 }
 
 
-@pytest.mark.parametrize("told", CASES)
-def test_the_pairing_is_told_as_it_is(told: str, caplog: pytest.LogCaptureFixture) -> None:
-    query = CASES[told]
+@pytest.mark.parametrize("said", CASES)
+def test_the_pairing_is_reported(said: str, caplog: pytest.LogCaptureFixture) -> None:
+    query = CASES[said]
     with caplog.at_level("INFO", "foldry"):
         say_pairing(query, align_complex(query).report)
     kind = "A2" if query.num_chains > len(query.chains) else "A1B1"
-    assert caplog.messages[0] == f"q ({kind}): {told}."
+    assert caplog.messages[0] == f"q ({kind}): {said}."
 
 
 def test_a_chain_without_an_alignment_shares_that_of_an_equal_one(
@@ -67,16 +67,16 @@ def test_a_chain_without_an_alignment_shares_that_of_an_equal_one(
     warn_of_single_sequences([Query("shared", (aligned, alone))])
     assert caplog.messages == []
     warn_of_single_sequences([Query("q", (aligned, chain("B", B))), Query("r", (alone,))])
-    [told] = caplog.messages
-    assert told.startswith("q and 1 more have no alignment")
+    [said] = caplog.messages
+    assert said.startswith("q and 1 more have no alignment")
 
 
-def test_a_pairing_that_a_file_leaves_no_say_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     paired = by_file(TWO, paired=False)
     warn_of_unused_pairing([TWO, paired], "alphafold")
     warn_of_unused_pairing([TWO], "greedy")
     assert caplog.messages == []
     warn_of_unused_pairing([TWO, replace(paired, name="c"), paired], "greedy")
     assert caplog.messages == [
-        "`pairing` greedy changes nothing for c and 1 more queries: the file itself pairs the rows."
+        "`pairing` greedy has no effect on c and 1 more queries: the file pairs the rows."
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from foldry.errors import InputError
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.formats.afdb import pae_json
+from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
@@ -24,14 +27,14 @@ from foldry.predict import runner, stages
 from foldry.predict.network import load_model
 from foldry.predict.recycle import distance_change, recycle
 from foldry.predict.runner import fold
-from foldry.predict.settings import Settings
-from foldry.query import Alignment, Chain, Query
+from foldry.predict.settings import Settings, read_models, read_seeds
+from foldry.query import MAX_SEED, Alignment, Chain, Query
 from foldry.results.folder import ResultsFolder, read_results
 from foldry.results.render import pdb_text
 from foldry.store.locks import hold
 from foldry.weights.networks import NetworkFile, find_networks
 from foldry.weights.state_file import save
-from tests.predict.fake import run
+from tests.predict.fake import EXAMPLE, run
 
 SEQUENCE = "MKVLAAGIVGLCAKYWE"
 
@@ -84,7 +87,7 @@ def test_what_is_finished_is_not_computed_again(
     before = (tmp_path / "q" / "ranked_0.pdb").read_bytes()
 
     [again] = run([query("q")], tmp_path, settings)
-    assert (again.status, len(calls)) == ("resumed", 2)
+    assert (again.status, len(calls)) == ("already done", 2)
     [forced] = run([query("q")], tmp_path, replace(settings, force=True))
     assert (forced.status, len(calls)) == ("done", 4)
     assert (tmp_path / "q" / "ranked_0.pdb").read_bytes() == before
@@ -340,3 +343,86 @@ def test_comparing_what_a_network_gave_changes_nothing(weights: str) -> None:
     assert raw == stages.infer(features, model, settings)
     made = stages.provenance(network, model, 0, raw, settings)
     assert stages.assemble(query("q"), raw, made).plddt is raw.plddt
+
+
+def test_networks_are_named_by_numbers_ranges_and_names() -> None:
+    assert read_models("all") is None
+    assert read_models("1,3-5,model_1_ptm,3") == ("1", "3", "4", "5", "model_1_ptm")
+    for wrong in ("", "0", "6", "3-1", "1-6", "1,,2", "a b"):
+        with pytest.raises(ValueError):
+            read_models(wrong)
+
+
+def test_seeds_reach_to_the_largest() -> None:
+    assert read_seeds(f"{MAX_SEED}") == (MAX_SEED,)
+    assert read_seeds("7,1-3") == (7, 1, 2, 3)
+    with pytest.raises(ValueError, match=f"from 0 to {MAX_SEED}"):
+        read_seeds(f"{MAX_SEED + 1}")
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"num_recycles": 1.5}, {"num_recycles": True}, {"weights": 3}, {"weights": None}]
+)
+def test_a_setting_of_another_type_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        Settings(**wrong)  # type: ignore[arg-type]
+
+
+def test_fold_names_all_settings() -> None:
+    given = inspect.signature(fold).parameters
+    for each in fields(Settings):
+        assert given[each.name].default == each.default, each.name
+    assert next(iter(given)) == "query" and "settings" not in given
+
+
+def test_templates_go_to_the_chains_that_are_like_them() -> None:
+    structure = read_structure(EXAMPLE / "1adz.cif")
+    chains = (Chain(("A",), structure.sequence), Chain(("B",), "GGSGGSGGS"))
+    found = stages.with_templates(Query("q", chains), [structure]).chains
+    assert [len(chain.templates) for chain in found] == [1, 0]
+    pairs = found[0].templates[0].pairs
+    assert pairs.tolist() == [[number, number] for number in range(len(structure))]
+
+
+def test_dropout_depends_on_the_seed_alone(weights: str) -> None:
+    found = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        [best] = fold(query("a"), weights=weights, dropout=True, device="cpu")
+        found.append(best.structure.atom_positions)
+        assert torch.initial_seed() == state
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_network_that_gives_one_nan_is_refused(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true = stages.confidence
+
+    def broken(*arguments: object) -> object:
+        sure = true(*arguments)  # type: ignore[arg-type]
+        return replace(sure, plddt=np.where(np.arange(len(sure.plddt)) == 3, np.nan, sure.plddt))
+
+    monkeypatch.setattr(stages, "confidence", broken)
+    with pytest.raises(ArithmeticError, match="not finite"):
+        fold(query("a"), weights=weights, device="cpu")
+
+
+def test_fold_replaces_what_is_finished(weights: str, tmp_path: Path) -> None:
+    fold(query("a"), weights=weights, device="cpu", out=tmp_path)
+    [ranking] = tmp_path.rglob("ranking_debug.json")
+    before = ranking.read_text()
+    os.utime(ranking, (0, 0))
+    fold(query("a"), weights=weights, device="cpu", out=tmp_path)
+    assert ranking.stat().st_mtime > 0, "it is the same file"
+    assert ranking.read_text() == before
+
+
+def test_recycling_goes_on_for_the_protein_that_changes_most() -> None:
+    still = torch.randn(2, 5, 37, 3)
+    moved = still.clone()
+    moved[1] *= 2
+    mask = torch.ones(2, 5)
+    alone = distance_change(still[1:], moved[1:], mask[1:])
+    assert alone > 1
+    assert distance_change(still, moved, mask) == pytest.approx(alone)

@@ -118,6 +118,16 @@ def test_the_csv_file_names_proteins_where_there_are_any(
         assert read_back == replace(row, numbers=numbers)
 
 
+def test_no_text_of_the_csv_file_is_a_formula(tmp_path: Path) -> None:
+    row = ScreenRow("-x", "=a", "+b", "failed", "@reason", numbers={"residues": 1.0})
+    write_screen([row], tmp_path)
+    with (tmp_path / "screen.csv").open(newline="") as file:
+        [cells] = csv.DictReader(file)
+    assert [cells[key] for key in ("id", "a", "b", "reason")] == ["'-x", "'=a", "'+b", "'@reason"]
+    [again] = read_screen_table(tmp_path)
+    assert (again.name, again.a, again.b, again.reason) == ("-x", "=a", "+b", "@reason")
+
+
 def test_what_is_said_is_only_text() -> None:
     page = screen_html(rows(), notice=EVIL)
     assert page.count("<script>") == 1
@@ -178,7 +188,10 @@ def test_the_table_is_sorted_by_keyboard(page: Page) -> None:
         assert shown(page) == expected, title
         sorted_by = "[...document.querySelectorAll('[aria-sort]')].map(each => each.textContent)"
         assert page.evaluate(sorted_by) == [title]
-    assert page.evaluate("document.querySelector('#told').textContent") == "By State, ascending."
+    assert (
+        page.evaluate("document.querySelector('#status').textContent")
+        == "Sorted by State, ascending."
+    )
 
 
 @pytest.mark.browser

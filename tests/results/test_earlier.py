@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from foldry.formats.coordinates import read_structure
 from foldry.formats.pae import read_pae
 from foldry.measures import MEASURES
 from foldry.results.folder import StoredPrediction, read_results
-from foldry.results.screen import read_screen_table
+from foldry.results.screen import NUMBERS, ScreenRow, read_screen_table, screen_html, write_screen
 from tests.conftest import ROOT
 
 EARLIER = ROOT / "tests" / "golden" / "results"
@@ -111,3 +112,34 @@ def test_both_versions_have_equal_values(name: str, today: Path) -> None:
         assert numbers == rounded(before)
         assert now.plddt is not None and before.plddt is not None
         np.testing.assert_allclose(now.plddt, before.plddt, atol=0.011)
+
+
+@pytest.mark.parametrize("names", [("", ""), ("p", "q")])
+def test_a_screen_s_table_begins_with_its_columns(tmp_path: Path, names: tuple[str, str]) -> None:
+    row = ScreenRow("pair", *names, state="done", numbers={"iptm": 0.5, "residues": 12.0})
+    write_screen([row], tmp_path)
+    [table] = tmp_path.glob("*.csv")
+    [head, line] = csv.reader(table.read_text().splitlines())
+    proteins = ["a", "b"] if names[0] else []
+    assert head == ["id", *proteins, *(each.key for each in NUMBERS), "state", "reason"]
+    cells = dict(zip(head, line, strict=True))
+    assert (cells["id"], cells["state"], float(cells["iptm"])) == ("pair", "done", 0.5)
+    [read] = read_screen_table(tmp_path)
+    assert (read.name, read.a, read.b) == ("pair", *names)
+    assert {key: value for key, value in read.numbers.items() if value is not None} == row.numbers
+
+
+def test_columns_of_a_screen_first_sort_to_what_matters() -> None:
+    """A click on a column puts its best values first, and pairs that clash."""
+    page = screen_html([])
+    first = {
+        title: order
+        for order, title in re.findall(r'data-first="(\w+)"><button[^>]*>([^<]+)<', page)
+    }
+    shown = {each.name: each for each in NUMBERS}
+    assert first["Pair"] == "ascending"
+    assert first[shown["ipTM"].name] == "descending"
+    for measure in NUMBERS:
+        title = f"{measure.name}, {measure.unit}" if measure.unit == "Å" else measure.name
+        down = measure.better == "higher" or measure.key == "has_clash"
+        assert first[title] == ("descending" if down else "ascending"), title

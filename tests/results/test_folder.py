@@ -17,6 +17,7 @@ import pytest
 from foldry.errors import DiskFullError, InputError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import read_structure
+from foldry.query import Hit
 from foldry.relax.result import Relaxation
 from foldry.results.chain_confidence import chain_confidence, chains_json
 from foldry.results.folder import (
@@ -26,7 +27,7 @@ from foldry.results.folder import (
     write_query,
 )
 from foldry.results.prediction import Prediction
-from foldry.results.render import modelcif_text, prediction_files
+from foldry.results.render import modelcif_text, prediction_files, ranking_json
 from foldry.score.confidence import interface_confidence
 from tests.predict.fake import MAX_PAE, fake_complex, fake_prediction
 
@@ -144,7 +145,7 @@ def test_a_heap_of_atoms_is_written_without_its_interfaces(
     scores = json.loads((tmp_path / f"scores_{heap.name}.json").read_text())
     assert scores["iptm"] == heap.iptm
     assert "interfaces" not in scores
-    assert "are not judged" in caplog.text
+    assert "are not scored" in caplog.text
 
 
 def test_modelcif_of_a_complex_names_chains_and_pairs() -> None:
@@ -303,6 +304,30 @@ def test_what_a_killed_run_wrote_is_removed_by_the_next(tmp_path: Path) -> None:
     assert not (place / "ranked_1.cif").exists()
 
 
+def test_only_other_predictions_are_replaced_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Made(fake_prediction())
+    query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
+    caplog.set_level("INFO")
+    for key in ("k", "k-best", "k-all", "k"):
+        assert folder.publish(query, key, made.predict)
+    assert {record.levelname for record in caplog.records} == {"INFO"}
+    assert folder.publish(query, "other-all", made.predict)
+    assert [record.levelname for record in caplog.records][-1] == "WARNING"
+
+
+def test_templates_are_named_in_the_scores_and_the_report(tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    [chain] = prediction.query.chains
+    hit = Hit("1abc_X", np.array([[0, 0]]), prediction.structure)
+    query = replace(prediction.query, chains=(replace(chain, templates=(hit,)),))
+    write_query([replace(prediction, query=query)], tmp_path)
+    scores = json.loads((tmp_path / f"scores_{prediction.name}.json").read_text())
+    assert scores["templates"] == {"A": ["1abc_X"]}
+    assert '"templates":{"A":["1abc_X"]}' in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"key": "k", "files": ["ranked_0.cif"]}'])
 def test_a_damaged_note_means_not_finished(tmp_path: Path, text: str) -> None:
     made = Made(fake_prediction())
@@ -354,7 +379,12 @@ def test_a_folder_is_read_back(made: Callable[..., Prediction], tmp_path: Path) 
         ("ranking_debug.json", '{"order": []}'),
         ("ranking_debug.json", '{"order": "x"}'),
         ("ranking_debug.json", '{"order": [["x"]]}'),
+        ("ranking_debug.json", '{"order": ["' + "x" * 300 + '"]}'),
+        ("ranking_debug.json", '{"order": ' + "[" * 100_000),
         ("scores_model_1_ptm_pred_0.json", "[1]"),
+        ("scores_model_1_ptm_pred_0.json", "[" * 100_000),
+        ("scores_model_1_ptm_pred_0.json", '{"ptm": "0.8", "plddt": [], "provenance": {}}'),
+        ("scores_model_1_ptm_pred_0.json", '{"chains": [{"chain": "A", "ptm": "x"}]}'),
         ("scores_model_1_ptm_pred_0.json", '{"plddt": 1, "provenance": {"seed": 1}}'),
     ],
 )
@@ -374,3 +404,16 @@ def test_damage_of_another_prediction_is_no_harm(tmp_path: Path) -> None:
     assert read_results(tmp_path, most=1)[0].name == "model_1_ptm_pred_0"
     with pytest.raises(InputError, match=r"pred_1\.json is damaged"):
         read_results(tmp_path)
+
+
+def test_the_label_of_a_ranking_is_that_of_the_official_program() -> None:
+    """As soon as one prediction has an ipTM, the numbers are no pLDDT."""
+    chain, dimer = fake_prediction(), fake_complex()
+    assert set(json.loads(ranking_json([chain]))) == {"plddts", "order"}
+    assert set(json.loads(ranking_json([dimer]))) == {"iptm+ptm", "order"}
+    assert set(json.loads(ranking_json([chain, dimer]))) == {"iptm+ptm", "order"}
+
+
+@pytest.mark.parametrize("name", ["chain_ptm", "chain_pair_iptm", "actifptm"])
+def test_a_prediction_is_printed_without_the_matrices_of_its_chains(name: str) -> None:
+    assert f"{name}=" not in repr(fake_complex())

@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import importlib.util
 import json
 import re
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foldry.formats.a3m import parse_a3m
+from foldry.query import Chain, Query
 from foldry.relax.result import Relaxation
 from foldry.residues import CA
 from foldry.results import report
@@ -28,6 +33,7 @@ from foldry.results.prediction import Prediction
 from foldry.results.render import modelcif_text
 from foldry.results.report import identity_map, quantise, report_html, viewer_js
 from tests.browser import Page
+from tests.conftest import ROOT
 from tests.predict.fake import fake_complex, fake_prediction
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & \"quotes\" 'too'"
@@ -324,7 +330,7 @@ def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> N
         assert texts(opened, "#notice code") == ["foldry <i>"]
         assert opened.evaluate("document.querySelector('#pae-panel').hidden")
         text = opened.evaluate("document.querySelector('#coverage').textContent")
-        assert "without an alignment" in text
+        assert "from a single sequence" in text
         assert opened.evaluate("document.querySelectorAll('img[src=x]').length") == 0
         assert opened.errors == []
         assert all(url.startswith(("data:", "blob:", tmp_path.as_uri())) for url in opened.requests)
@@ -372,7 +378,7 @@ def test_a_report_whose_viewer_is_missing_says_so(tmp_path: Path) -> None:
         assert all("ERR_FILE_NOT_FOUND" in error for error in opened.errors)
 
 
-LATE = "The bound on time ended it before the minimum was reached."
+LATE = "The time limit was reached before the minimum."
 RELAXED = Relaxation(True, LATE, "CPU", 2, 41.3, 1.23e7, -24512.3, 37, 0, 61, 3, 0.12, 1.9)
 FAILED = Relaxation(False, "residue A 7 is unknown.", seconds=0.2)
 
@@ -428,7 +434,7 @@ def assert_chains_are_shown(opened: Page) -> None:
     assert all(texts(opened, "#interfaces dd"))
     assert texts(opened, "#chains td:first-child") == ["A", "B"]
     assert texts(opened, "#interfaces .about") == ["No chain clashes with another."]
-    assert texts(opened, "#relaxation-about")[0].endswith(f"1.90 Å at most. {LATE}")
+    assert texts(opened, "#relaxation-about")[0].endswith(f"at most 1.90 Å. {LATE}")
     assert texts(opened, "#relaxation tbody tr:first-child td")[1:] == [
         "12,300,000",
         "-24,512",
@@ -486,13 +492,13 @@ def test_a_contact_is_shown_in_the_structure(shown_complex: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_clash_and_a_failed_relaxation_are_told(shown_complex: Page) -> None:
+def test_a_clash_and_a_failed_relaxation_are_shown(shown_complex: Page) -> None:
     shown_complex.evaluate("document.querySelector('#ranking button').click()")
     assert texts(shown_complex, "#interfaces .warning") == [
         "Clash: too many atoms of chains A, B are less than 1.1 Å from other chains."
     ]
-    [told] = texts(shown_complex, "#relaxation-about")
-    assert told.endswith("the structure is the network's own: residue A 7 is unknown.")
+    [said] = texts(shown_complex, "#relaxation-about")
+    assert said == "Not relaxed: residue A 7 is unknown. The structure is the network's prediction."
     assert shown_complex.evaluate("document.querySelector('#relaxation').hidden")
 
 
@@ -502,3 +508,59 @@ def test_a_complex_asks_for_nothing_and_reports_no_error(
     shown_complex: Page, complex_page: Path
 ) -> None:
     assert_silent(shown_complex, complex_page)
+
+
+def test_the_page_knows_every_copy_of_a_chain() -> None:
+    prediction = fake_complex()
+    [chain] = prediction.query.chains
+    chains = embedded(page([prediction]))["chains"]
+    assert chains == [{"id": name, "sequence": chain.sequence} for name in ("A", "B")]
+
+
+def test_the_coverage_is_as_deep_as_the_deepest_alignment() -> None:
+    deep = parse_a3m(">q\nMKV\n>a\nMKI\n")
+    chains = (Chain(("A",), "MKV", deep), Chain(("B",), "GG"))
+    coverage = report._coverage(Query("q", chains))
+    assert coverage is not None
+    assert (coverage["depth"], coverage["perResidue"]) == (2, [2, 2, 2, 0, 0])
+
+
+def test_the_docs_name_the_bound_of_contacts() -> None:
+    docs = (ROOT / "docs" / "outputs.md").read_text("utf-8")
+    bound = rf"\b{report.MAX_CONTACTS}\b"
+    assert re.search(rf"{bound}[^.]* contacts|contacts[^.]*{bound}", docs)
+
+
+def vendored() -> ModuleType:
+    """The script of `make vendor`."""
+    spec = importlib.util.spec_from_file_location("fetch", VENDOR / "fetch.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("fault", ["its sum", "a file"])
+def test_a_viewer_that_is_not_the_publisher_s_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    fetch = vendored()
+
+    def pack(command: list[str], *, cwd: Path, **_: object) -> None:
+        with tarfile.open(cwd / f"molstar-{fetch.VERSION}.tgz", "w:gz") as archive:
+            member = tarfile.TarInfo("package/LICENSE")
+            member.type = tarfile.DIRTYPE
+            archive.addfile(member)
+
+    monkeypatch.setattr(fetch.subprocess, "run", pack)
+    if fault == "a file":
+        monkeypatch.setattr(fetch, "file_digest", lambda *_: base64.b64decode(fetch.INTEGRITY))
+    says = "SHA-512 of its publisher" if fault == "its sum" else "has no file package/LICENSE"
+    with pytest.raises(ValueError, match=says):
+        fetch.fetch(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sequence_alone_has_no_coverage() -> None:
+    assert report._coverage(Query("q", (Chain(("A",), "MKV", parse_a3m(">q\nMKV\n")),))) is None
+    assert report._coverage(Query("q", (Chain(("A",), "MKV"),))) is None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from foldry.cli.messages import HINTS, exit_code, sentence
-from foldry.cli.options import takes_settings
+from foldry.cli.options import out_option, takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
-from foldry.errors import InputError
+from foldry.errors import SOME_FAILED, FoldryError, InputError
 from foldry.predict.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,15 +36,18 @@ Queries = Annotated[
         help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, gzipped or not.",
     ),
 ]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the results go.")]
+Out = Annotated[Path, out_option("FOLDER", "Where the results go.")]
 Templates = Annotated[
-    list[str] | None,
-    typer.Option(metavar="FILE...", help="Known structures: a.cif b.pdb:C (chain C)."),
+    list[str] | None, valued("FILE...", "Known structures: a.cif b.pdb:C (chain C).")
 ]
 Together = Annotated[
-    bool, typer.Option("--together", help="All records of a FASTA file are one complex.")
+    bool, typer.Option("--together", help="Fold all records of a FASTA file as one complex.")
 ]
-MaxLength = Annotated[int, typer.Option(metavar="N", min=1, help="Refuse longer queries.")]
+OutsidePaths = Annotated[
+    bool,
+    typer.Option("--allow-outside-paths", help="JSON jobs may name files outside their folder."),
+]
+MaxLength = Annotated[int, valued("N", "Refuse longer queries.", min=1)]
 
 
 @takes_settings()
@@ -54,6 +58,7 @@ def fold(
     templates: Templates = None,
     together: Together = False,
     max_length: MaxLength = 5000,
+    allow_outside_paths: OutsidePaths = False,
 ) -> None:
     """Predict protein structures.
 
@@ -63,7 +68,7 @@ def fold(
 
     check_folder(out)
     files, structures = split_inputs(queries, templates or [])
-    asked = read_input(files, max_length, together)
+    asked = read_input(files, max_length, together, allow_outside_paths)
 
     from foldry.inputs.structures import read_named
     from foldry.predict import runner
@@ -81,22 +86,39 @@ def fold(
         check_folder(out / query.name)
     folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
     with progress_bar() as progress:
-        outcomes = list(runner.run(asked, settings, [folder], progress=progress))
+        found = runner.run(asked, settings, [folder], progress=progress)
+        outcomes = [_with_numbers(outcome, out) for outcome in found]
     _show(outcomes, out)
-    if code := exit_code(outcome.error for outcome in outcomes):
+    code = exit_code(outcome.error for outcome in outcomes)
+    if not all(each.relaxed for outcome in outcomes for each in outcome.relaxations):
+        code = code or SOME_FAILED
+    if code:
         raise typer.Exit(code)
 
 
+def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
+    """Return an outcome with the numbers of its folder if the query was finished before."""
+    from foldry.results.folder import read_results
+
+    if outcome.status != "already done":
+        return outcome
+    try:
+        stored = read_results(out / outcome.name)
+    except FoldryError:  # another process may be replacing the files
+        return outcome
+    numbers = {key: stored[0].numbers[key] for key in ("mean_plddt", "ptm", "iptm")}
+    relaxations = tuple(each.relaxation for each in stored if each.relaxation)
+    return replace(outcome, **numbers, relaxations=relaxations)  # type: ignore[arg-type]
+
+
 def _remark(queries: Sequence[Query], settings: Settings, together: bool) -> None:
-    """What is worth knowing before the queries are folded."""
+    """Log what a user should know before the queries are folded."""
     from foldry.features.pairing import align_complex
     from foldry.predict import remarks
 
     complexes = [query for query in queries if query.num_chains > 1]
     reports = [align_complex(query, settings.pairing).report for query in complexes]
-    remarks.warn_of_nucleic_acids(queries)
-    remarks.warn_of_single_sequences(queries)
-    remarks.warn_of_unused_pairing(queries, settings.pairing)
+    remarks.warn(queries, settings.pairing)
     if together:
         _check_joined(queries)
     for query, report in zip(complexes, reports, strict=True):
@@ -104,55 +126,68 @@ def _remark(queries: Sequence[Query], settings: Settings, together: bool) -> Non
         _show_species(query, report)
 
 
-def read_input(files: Sequence[str], max_length: int, together: bool = False) -> list[Query]:
-    """The queries of these files, each one that can be folded.
+def read_input(
+    files: Sequence[str], max_length: int, together: bool = False, allow_outside_paths: bool = False
+) -> list[Query]:
+    """Read the queries of files and check their lengths.
 
     Args:
         files: Files and folders.
-        max_length: Residues of the longest query allowed, all chains together.
+        max_length: Maximum number of residues of a query, all chains together.
         together: Whether all records of a FASTA file are one complex.
+        allow_outside_paths: Whether JSON jobs may name files outside their folder.
 
     Raises:
         InputError: A file is wrong, or a query is too long.
     """
     from foldry.inputs.queries import locate_queries
 
-    located = locate_queries([Path(file) for file in files], together=together)
+    located = locate_queries(
+        [Path(file) for file in files],
+        together=together,
+        allow_outside_paths=allow_outside_paths,
+    )
     check_lengths(((query, f"{path}, query {query.name}") for query, path in located), max_length)
     return [query for query, _ in located]
 
 
 def check_lengths(queries: Iterable[tuple[Query, str]], max_length: int) -> None:
-    """Make sure that no query, each with its place, is too long.
+    """Make sure that no query is too long.
+
+    Args:
+        queries: Queries, each with the place that a message names.
+        max_length: Maximum number of residues of a query.
 
     Raises:
-        InputError: One is.
+        InputError: A query is longer.
     """
     for query, place in queries:
         if query.num_residues > max_length:
             raise InputError(
                 f"has {query.num_residues} residues and the limit is {max_length}",
-                "cut it into overlapping pieces, at domain borders if they are known, or raise "
+                "cut it into overlapping pieces, at domain borders if known, or raise "
                 "--max-length if the memory allows",
                 where=place,
             )
 
 
 def _check_joined(queries: Sequence[Query]) -> None:
-    """Whether --together had something to join: nothing at all is an error, a lone chain a word."""
+    """Make sure that --together joins something; warn of queries with a single chain."""
     alone = [query.name for query in queries if query.num_chains == 1]
     if len(alone) == len(queries):
         raise InputError(
-            "--together joins the records of one FASTA file, and here every file has one chain",
+            "--together joins the records of a FASTA file, but every file has one chain",
             "put the chains into one file, or into a JSON file with their alignments",
         )
     if alone:
-        more = f" and {len(alone) - 1} more queries are" if alone[1:] else " is"
-        logger.warning("--together finds nothing to join: %s one chain.", alone[0] + more)
+        more = f" and {len(alone) - 1} more queries have" if alone[1:] else " has"
+        logger.warning(
+            "--together changes nothing for some queries: %s one chain.", alone[0] + more
+        )
 
 
 def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Query files and templates; after `--templates` several structures may follow.
+    """Separate query files from templates: several structures may follow `--templates`.
 
     Raises:
         InputError: A structure is given as a query, or there is no query.
@@ -161,7 +196,7 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
     files = [name for name in queries if name not in structures]
     if structures and not templates:
         raise InputError(
-            "is a structure and not a query",
+            "is a structure, not a query",
             "give it with --templates, or its sequence as FASTA",
             where=structures[0],
         )
@@ -171,7 +206,7 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
 
 
 def _show_species(query: Query, report: PairingReport) -> None:
-    """A table of the species with the most paired rows; copies of a chain share a column."""
+    """Print the species with the most paired rows; copies of a chain share a column."""
     from foldry.predict.remarks import distinct_chains
 
     if not report.species:
@@ -189,7 +224,7 @@ def _show_species(query: Query, report: PairingReport) -> None:
 
 
 def _show(outcomes: Sequence[Outcome], out: Path) -> None:
-    """A table of how every query ended, and one of what was relaxed."""
+    """Print a table of all queries and one of their relaxed predictions."""
     from foldry.measures import MEASURES
     from foldry.weights.bundled import MINI_NOTICE
 
@@ -204,7 +239,7 @@ def _show(outcomes: Sequence[Outcome], out: Path) -> None:
         ]
         for each in outcomes
     ]
-    titles = ["query", "status", *(MEASURES[key].name for key in shown), "where, or why not"]
+    titles = ["query", "status", *(MEASURES[key].name for key in shown), "results, or reason"]
     show_table(titles, rows)
     if any(outcome.relaxations for outcome in outcomes):
         show_line("")
@@ -212,7 +247,7 @@ def _show(outcomes: Sequence[Outcome], out: Path) -> None:
     for notice in dict.fromkeys(outcome.notice for outcome in outcomes if outcome.notice):
         show_line(notice)
         if notice == MINI_NOTICE:
-            show_line(f"{HINTS['official_weights']}; name their folder by --weights.")
+            show_line(f"{HINTS['official_weights']}; select them with --weights FOLDER.")
 
 
 def _cell(key: str, value: float | None) -> str:
@@ -222,7 +257,7 @@ def _cell(key: str, value: float | None) -> str:
 
 
 def _show_relaxations(outcomes: Sequence[Outcome]) -> None:
-    """What relaxing changed in each prediction, or why it changed nothing."""
+    """Print what relaxation changed in each prediction, or why it changed nothing."""
     ended = [
         (f"{outcome.name} ranked_{rank}", each)
         for outcome in outcomes
@@ -235,10 +270,10 @@ def _show_relaxations(outcomes: Sequence[Outcome]) -> None:
             cells = [
                 f"{each.clashes_before} → {each.clashes_after}",
                 f"{each.violations_before} → {each.violations_after}",
-                f"{each.median_move:.2f} Å, at most {each.max_move:.2f} Å",
+                f"{each.median_move:.2f} Å (median), at most {each.max_move:.2f} Å",
                 each.reason,
             ]
         rows.append([name, *cells])
-    titles = ["relaxation of", "clashes", "violations", "Cα moved by", "remark"]
+    titles = ["relaxation of", "clashes", "violations", "Cα displacement", "remark"]
     used = 5 if any(each.reason for _, each in ended) else 4
     show_table(titles[:used], [row[:used] for row in rows])

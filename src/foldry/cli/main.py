@@ -1,7 +1,7 @@
-"""`foldry`: the commands, and what a user sees when one fails.
+"""`foldry`: its commands, and what a user sees when one fails.
 
-A command is a function, or a Typer application of several, in a file of this folder; it imports
-its rooms when it runs, so that help is quick.
+Each command is a function, or a Typer application of several, in a file of this folder. It imports
+its rooms when it runs, which keeps help quick.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from foldry.errors import (
     FoldryError,
     InputError,
     as_foldry_error,
+    printable,
     write_error,
 )
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
-"""What Typer raises on wrong arguments; it gives no public name to it."""
+"""The error that Typer raises on wrong arguments; it has no public name."""
 
 app = typer.Typer(
     name="foldry",
@@ -53,10 +54,13 @@ logger = logging.getLogger("foldry")
 
 
 class _Formatter(logging.Formatter):
-    """Writes settings that a message names as flags."""
+    """Writes settings as flags, and a message as one line without control characters."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return as_flags(super().format(record))
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the library's name)
+        return printable(as_flags(super().formatMessage(record)))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return "\n".join(map(printable, super().formatException(ei).splitlines()))
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,10 +76,14 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", envvar="FOLDRY_DEBUG", help="Show more when something fails.")
+        bool,
+        typer.Option("--debug", envvar="FOLDRY_DEBUG", help="Show the traceback of a failure."),
     ] = False,
 ) -> None:
-    """Foldry: the AlphaFold system, whole and open."""
+    """Foldry: the AlphaFold system, whole and open.
+
+    `foldry COMMAND --help` lists the options of a command.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
     logger.handlers = [handler]
@@ -83,27 +91,24 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; the exit code is returned.
-
-    0: done. 1: some of several queries failed. 2: wrong input, or an output that cannot be
-    written; nothing was computed. 3: a program, package, device or file is missing, or the disk or
-    the memory is too small. 4: another process is at work in the same place. 5: a network or a
-    tool failed. 70: a fault of Foldry's own. 130: interrupted. 141: nobody reads what it prints.
-    """
+    """Run a command line and return its exit code; docs/predict.md lists the codes."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no Å shows ? instead
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Å shows ? instead
             stream.reconfigure(errors="replace")
-    with suppress(ValueError):  # only the main thread may set it
-        # Schedulers send SIGTERM: what was begun is left in order, as after Ctrl-C.
+    with suppress(ValueError):  # only the main thread may set a handler
+        # Schedulers send SIGTERM, which ends a command as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in words:  # it may also follow the command
+        words = ["--debug", *(word for word in words if word != "--debug")]
     try:
-        if sys.stdout is None:  # what is asked for could not be shown
+        if sys.stdout is None:
             raise InputError("Standard output is closed", "send it to a file or to /dev/null")
-        code = app(arguments, prog_name="foldry", standalone_mode=False)
+        code = app(words, prog_name="foldry", standalone_mode=False)
         sys.stdout.flush()
     except USAGE_ERROR as error:
         message = error.format_message()
-        if "\n" in message:  # help, where there were no arguments
+        if "\n" in message:  # without arguments the message is the help
             typer.echo(message)
         else:
             command = error.ctx.command_path if error.ctx else "foldry"
@@ -111,12 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return InputError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except SystemExit as end:  # Rich ends with 1 where standard output is a closed pipe
+    except SystemExit as end:  # Rich exits with 1 if standard output is a closed pipe
         return BROKEN_PIPE if end.code == 1 else _code(end.code)
     except Exception as error:  # no traceback reaches a user
         return _fail(error)
-    if code == INTERRUPTED:  # which Typer itself may return
-        _say("Interrupted: run the same command again to go on.")
+    if code == INTERRUPTED:  # Typer may return it too
+        _say("Interrupted: run the same command again to resume.")
     return _code(code)
 
 
@@ -125,12 +130,12 @@ def _code(code: object) -> int:
 
 
 def _fail(error: Exception) -> int:
-    """Say what went wrong, and return its exit code."""
+    """Print what went wrong and return its exit code."""
     from foldry.store.files import discard_output
 
     if isinstance(error, OSError) and error.filename is None and _stdout_fails():
         discard_output()
-        if isinstance(error, BrokenPipeError):  # its reader has seen enough
+        if isinstance(error, BrokenPipeError):  # the reader closed it, e.g. `head`
             return BROKEN_PIPE
         error = write_error(error, Path("Standard output"))
     known = as_foldry_error(error)
@@ -140,7 +145,7 @@ def _fail(error: Exception) -> int:
 
 
 def _stdout_fails() -> bool:
-    """Whether standard output takes nothing; where it does, it now has an empty line more."""
+    """Return whether standard output cannot be written; otherwise it gets an empty line."""
     try:
         os.write(1, b"\n")
     except OSError:
@@ -149,16 +154,16 @@ def _stdout_fails() -> bool:
 
 
 def _say(line: str) -> None:
-    """Print one line on standard error, without what could steer a terminal."""
-    line = " ".join(line.split())
+    """Print one line on standard error, without control characters."""
     with suppress(OSError):  # standard error may be full too
-        typer.echo("".join(c if c.isprintable() else "?" for c in line), err=True)
+        typer.echo(printable(" ".join(line.split())), err=True)
 
 
 def _fault(known: FoldryError, error: Exception) -> str:
-    """What to say of a fault of Foldry's own, its traceback shown or kept in a file."""
+    """Return what to say of a fault in Foldry; its traceback is shown or kept in a file."""
     if logger.isEnabledFor(logging.DEBUG):
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            typer.echo(printable(line), err=True)
         return f"{known.what}: the traceback is above."
     from foldry.store.files import keep_log
 

@@ -1,7 +1,7 @@
-"""Errors as the command line says them: settings become its flags, some gain a command that helps.
+"""Error messages of the command line: settings become flags, and some errors get a hint.
 
-The rooms below know neither. A message names a setting in backquotes, such as `max_length`, and an
-error that one of our commands can cure has a code that is listed here.
+The rooms below `cli` know neither flags nor commands. Their messages name a setting in backquotes,
+such as `max_length`, and the code of an error selects its hint.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ HINTS: Final = {
     "pairs_of_screen": "--bait NAME and --all choose pairs",
     "table_of_queries": "`foldry screen` folds what a table lists",
 }
-"""What else to do about an error, by its code."""
+"""Hints by error code."""
 
 _FLAGS: Final = {"num_ensemble": "--ensemble", "min_plddt": "--set min_plddt="}
-"""Flags that are not called as the setting."""
+"""Flags whose name differs from the setting."""
 
 
 def sentence(error: FoldryError) -> str:
-    """What is printed of an error: its sentence in terms of the command line, and a hint.
+    """Return an error's sentence with flags in place of settings, and with its hint.
 
     Example:
         >>> from foldry.errors import InputError
@@ -41,7 +41,7 @@ def sentence(error: FoldryError) -> str:
 
 
 def as_flags(text: str) -> str:
-    """A text with the settings that it names in backquotes as flags."""
+    """Return a text with the settings in backquotes replaced by flags."""
     return re.sub(r"`([a-z][a-z0-9_]*)`", _flag, text)
 
 
@@ -51,9 +51,9 @@ def _flag(match: re.Match[str]) -> str:
 
 
 def exit_code(errors: Iterable[FoldryError | None]) -> int:
-    """The exit code of a command by how each of its queries ended.
+    """Return the exit code of a command from the errors of its queries (None: no error).
 
-    0 where none failed; where all failed in one way, that of their error; else 1.
+    0 if none failed; the errors' code if all failed with the same code; otherwise 1.
     """
     found = {error.exit_code if error else 0 for error in errors}
     if found <= {0}:

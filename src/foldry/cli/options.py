@@ -1,4 +1,4 @@
-"""Options of several commands, made of the settings that they stand for."""
+"""Options of several commands, made from the settings that they set."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Container
 from dataclasses import Field, fields
 from math import isfinite
+from pathlib import Path
 from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 
 import typer
@@ -16,13 +17,29 @@ from foldry.predict.settings import Number, Settings
 _TYPES: Final = (bool, int, float)
 
 
+def valued(metavar: str, help: str, *flags: str, **more: Any) -> Any:
+    """Return an option with a value, for the annotation of a command's parameter."""
+    return typer.Option(*flags, metavar=metavar, help=help, **more)
+
+
+def out_option(metavar: str, help: str) -> Any:
+    """Return the option `-o, --out`, which refuses an empty name."""
+    return valued(metavar, help, "-o", "--out", parser=_not_empty)
+
+
+def _not_empty(name: str) -> Path:
+    if not name.strip():  # Path("") is the current folder
+        raise typer.BadParameter("the name is empty")
+    return Path(name)
+
+
 def option(name: str, flag: str = "") -> Any:
-    """The option of one setting, for the annotation of a command's parameter."""
+    """Return the option of one setting, for the annotation of a command's parameter."""
     setting = {each.name: each for each in fields(Settings)}[name]
     limits = setting.metadata["setting"].read
     if not isinstance(limits, Number):
         return _option(setting, flag)
-    # Typer checks these, as `Settings` would name another flag.
+    # Typer checks these bounds, because `Settings` would name another flag.
     most = limits.most if isfinite(limits.most) else None
     return _option(setting, flag, min=limits.least, max=most)
 
@@ -30,12 +47,12 @@ def option(name: str, flag: str = "") -> Any:
 def takes_settings(
     leave_out: Container[str] = (), required: Container[str] = (), kind: type = Settings
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command an option for each setting; its parameter `settings` gets all of them.
+    """Give a command one option per setting and collect them in its parameter `settings`.
 
     Args:
-        leave_out: Settings that the command does not have.
+        leave_out: Settings without an option.
         required: Settings that must be given.
-        kind: The dataclass that declares them.
+        kind: The dataclass that declares the settings.
     """
     hints = get_type_hints(kind)
     chosen = [each for each in fields(kind) if each.name not in leave_out]
@@ -73,11 +90,12 @@ def _option(setting: Field[Any], flag: str = "", **limits: int | float | None) -
     about = setting.metadata["setting"]
     name = flag or about.flag or setting.name
     flag = f"--{name.replace('_', '-')}"
-    return typer.Option(flag, metavar=about.metavar or None, help=about.help, **limits)  # type: ignore[arg-type]
+    metavar = about.metavar or (None if isinstance(setting.default, bool) else "N")
+    return typer.Option(flag, metavar=metavar, help=about.help, **limits)  # type: ignore[arg-type]
 
 
 def _type(setting: Field[Any], hint: Any) -> Any:
-    """What Typer converts to: flags, numbers, or text that the setting reads itself."""
+    """Return the type Typer converts to: a flag, a number, or text that the setting reads."""
     members = (hint,) if get_origin(hint) is tuple else (hint, *get_args(hint))
     kind = next((each for each in members if each in _TYPES), str)
     return kind | None if _default(setting) is None else kind

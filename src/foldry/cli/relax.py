@@ -1,4 +1,4 @@
-"""`foldry relax`: a structure → the same with sound bonds and without clashes."""
+"""`foldry relax`: a structure → the structure without clashes and distorted bonds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foldry.cli.options import option
+from foldry.cli.options import option, out_option
 from foldry.cli.show import show_line, show_table
-from foldry.errors import InputError
+from foldry.errors import SOME_FAILED, InputError
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
 if TYPE_CHECKING:
@@ -18,19 +18,18 @@ if TYPE_CHECKING:
 
 def relax(
     model: Annotated[
-        str, typer.Argument(metavar="FILE", help="PDB or mmCIF file, or FILE:A,B for chains.")
+        str,
+        typer.Argument(metavar="MODEL", help="A PDB or mmCIF file, or FILE:A,B for its chains."),
     ],
-    out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="The PDB file to write.")
-    ],
+    out: Annotated[Path, out_option("FILE", "The PDB file to write.")],
     platform: Annotated[str, option("relax_platform", "platform")] = "auto",
     rounds: Annotated[int, option("relax_rounds", "rounds")] = MAX_ROUNDS,
     seconds: Annotated[float, option("relax_seconds", "seconds")] = MAX_SECONDS,
 ) -> None:
-    """Relax a structure in Amber's force field, near to what it is.
+    """Remove clashes and distorted bonds with Amber's force field.
 
-    Where that fails, the structure is written as it was, a sentence says why, and the exit code
-    is 1.
+    If relaxation fails, the structure is written unchanged, a sentence says why, and the exit
+    code is 1.
     """
     from foldry.formats.coordinates import to_pdb
     from foldry.inputs.structures import read_named, split_name
@@ -49,32 +48,32 @@ def relax(
             f"--out {out} is the model itself", "name another file, or it would be lost"
         )
     text = to_pdb(structure)  # refuses now what the format cannot hold
-    # Relaxing may add atoms, and its result must not be lost for want of space.
+    # Relaxation may add atoms, and a full disk must not lose its result.
     with hold_file(out), new_file(out, reserve=2 * len(text)) as file:
         relaxed, result = relax_structure(structure, platform, rounds, seconds)
         file.write(to_pdb(relaxed).encode())
     _show(result, rounds, out)
     if not result.relaxed:
-        raise typer.Exit(1)
+        raise typer.Exit(SOME_FAILED)
 
 
 def _show(result: Relaxation, rounds: int, out: Path) -> None:
-    """What changed, or why nothing did, and where the model is."""
+    """Print what changed, or why nothing did, and where the model is."""
     if not result.relaxed:
-        show_line(f"Not relaxed: {result.reason} The model as it was is in {out}.", wrap=False)
+        show_line(f"Not relaxed: {result.reason} The unchanged model is in {out}.", wrap=False)
         return
     numbers = {
         "energy, kcal/mol": (result.energy_before, result.energy_after),
         "clashes": (result.clashes_before, result.clashes_after),
-        "residues that violate": (result.violations_before, result.violations_after),
+        "residues with violations": (result.violations_before, result.violations_after),
     }
     rows = [
-        [name, *("–" if each is None else f"{each:.6g}" for each in pair)]
+        [name, *("–" if each is None else f"{round(each, 1):,}" for each in pair)]
         for name, pair in numbers.items()
     ]
     show_table(["", "before", "after"], rows)
     show_line(
-        f"Cα moved by {result.median_move:.2f} Å in the median, {result.max_move:.2f} Å at most; "
+        f"Cα atoms moved by {result.median_move:.2f} Å (median), at most {result.max_move:.2f} Å; "
         f"{result.rounds} of {rounds} rounds, {result.seconds:.0f} s on {result.platform}. "
         f"The model is in {out}.",
         wrap=False,

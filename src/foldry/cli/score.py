@@ -1,4 +1,4 @@
-"""`foldry score`: how well a model agrees with an experiment."""
+"""`foldry score`: compare a model with an experiment."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foldry.cli.messages import as_flags
+from foldry.cli.options import out_option, valued
 from foldry.cli.show import progress_bar, show_line, show_table
-from foldry.errors import InputError
+from foldry.errors import SOME_FAILED, InputError
 
 if TYPE_CHECKING:
     from foldry.assess.assess import Agreement, Assessment, ScoreSettings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 8
 _PDB_ENTRY = re.compile(r"[1-9][A-Za-z0-9]{3}")
 _SUSPICIOUS, _UNRELATED = 0.1, 0.5
-"""Shares of partners of different amino acids, by number and by alignment."""
+"""Shares of matched residues that differ in amino acid, matched by number and by alignment."""
 _IN_FILES_ONLY = {
     *("oligo_gdtts", "oligo_gdtha", "num_matched", "num_reference", "num_atoms"),
     *("num_missing_atoms", "dockq_ave", "dockq_wave", "dockq_wave_full", "qs_best", "iptm_best"),
@@ -36,48 +37,59 @@ _IN_FILES_ONLY = {
 def score(
     model: Annotated[
         str | None,
-        typer.Argument(help="Structure file, FILE:A,B for chains, or a folder of `foldry fold`."),
+        typer.Argument(
+            metavar="MODEL",
+            help="Structure file, FILE:A,B for its chains, or a query's folder of `foldry fold`.",
+        ),
     ] = None,
     reference: Annotated[
         str | None,
-        typer.Argument(help="The experiment. Default: confidence and stereochemistry only."),
+        typer.Argument(
+            metavar="REFERENCE",
+            help="The experiment. Default: confidence and stereochemistry only.",
+        ),
     ] = None,
     align: Annotated[
-        bool, typer.Option("--align", help="Match residues by sequence, not by number.")
+        bool, typer.Option("--align", help="Match residues by sequence instead of number.")
     ] = False,
     stereochemistry: Annotated[
         bool,
-        typer.Option("--stereochemistry", help="Atoms with bad geometry count as lost in lDDT."),
+        typer.Option("--stereochemistry", help="lDDT counts atoms with bad geometry as lost."),
     ] = False,
     pae: Annotated[
-        Path | None, typer.Option(help="JSON with the model's predicted aligned errors.")
+        Path | None, valued("FILE", "JSON with the model's predicted aligned errors.")
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON with OpenStructure's names.")
     ] = False,
     csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV: a line of names, a line of numbers.")
+        bool, typer.Option("--csv", help="Print CSV: a line of names and a line of numbers.")
     ] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="SVG to write: lDDT-Cα and pLDDT along the sequence.")
+        Path | None, valued("FILE", "Write lDDT-Cα and pLDDT along the sequence as an SVG file.")
     ] = None,
     batch: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PAIRS", help="CSV with the columns model, reference and optionally name."
+        valued(
+            "FILE",
+            (
+                "Score the pairs of a CSV file with the columns model, reference and, optionally, "
+                "name."
+            ),
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV that --batch writes, a row per pair.")
+        Path | None, out_option("FILE", "CSV file for --batch, one row per pair.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes of --batch. Default: one per core.")
+        int | None, valued("N", "Number of processes for --batch. Default: one per core.", min=1)
     ] = None,
 ) -> None:
-    """Compare a model with the experiment: lDDT, TM-score, GDT, RMSD, DockQ, confidence.
+    """Compare a model with an experiment.
 
-    Structures are PDB, mmCIF or BinaryCIF, gzipped or not. With --batch the exit code is 1 if a
-    pair could not be scored.
+    Scores are lDDT, TM-score, GDT, RMSD, DockQ, confidence and stereochemistry. Structures are
+    PDB, mmCIF or BinaryCIF, gzipped or not. With --batch, the exit code is 1 if a pair could not
+    be scored.
     """
     from foldry.assess.assess import ScoreSettings, assess_files
 
@@ -92,7 +104,7 @@ def score(
         _score_batch(batch, out, settings, jobs)
         return
     if model is None:
-        raise InputError("A MODEL is needed, or --batch", "see `foldry score --help`")
+        raise InputError("There is no MODEL and no --batch", "see `foldry score --help`")
     if out is not None or jobs is not None:
         raise InputError("--out and --jobs belong to --batch", "leave them out for one pair")
     if json and csv:
@@ -123,7 +135,7 @@ def score(
 
 
 def _first(options: Mapping[str, object]) -> str | None:
-    """The first option that was given."""
+    """Return the first option that was given."""
     return next((name for name, value in options.items() if value), None)
 
 
@@ -140,7 +152,7 @@ def _check_files(plot: Path | None, inputs: Sequence[str]) -> None:
 
 
 def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
-    """Refuses a file that cannot be written, or is one of these structures or tables."""
+    """Make sure that a file can be written and is none of the inputs."""
     from foldry.inputs.structures import split_name
     from foldry.store.files import check_file
 
@@ -166,10 +178,11 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 
     with hold_file(out):
         failed = save_rows(rows(), out)
-    typer.echo(f"{len(pairs) - failed} of {len(pairs)} pairs scored: {out}")
+    show_line(f"{len(pairs) - failed} of {len(pairs)} pairs scored: {out}", wrap=False)
     if failed:
-        typer.echo(f"{failed} could not be scored: the column error says why.", err=True)
-        raise typer.Exit(1)
+        reasons = "see the column `error` for the reasons"
+        show_line(f"{failed} could not be scored: {reasons}.", wrap=False, err=True)
+        raise typer.Exit(SOME_FAILED)
 
 
 def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
@@ -177,6 +190,9 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
     from foldry.measures import MEASURES
 
     agreement, chains = assessment.agreement, assessment.confidence.chains
+    if agreement is not None:
+        for line in _hints(assessment, agreement, settings):
+            show_line(line, wrap=False)
     found = {key: value(assessment, key) for key in NUMBERS if key not in _IN_FILES_ONLY}
     shown = [(MEASURES[key], number) for key, number in found.items() if number is not None]
     show_table(
@@ -187,13 +203,18 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
         _show_interfaces(agreement.complex.dockq)
     if chains is not None:
         _show_pairs(chains)
+    if assessment.confidence.ptm is not None:
+        show_line(
+            "pTM and ipTM are estimates from the PAE; scores_….json has those of the network.",
+            wrap=False,
+        )
     if agreement is not None:
-        for line in (*_matching(agreement), *_hints(assessment, agreement, settings)):
+        for line in _matching(agreement):
             show_line(line, wrap=False)
 
 
 def _show_interfaces(dockq: DockQ) -> None:
-    """A row for each interface of the reference."""
+    """Print a row for each interface of the reference."""
     from foldry.measures import MEASURES
 
     shown = [MEASURES[key] for key in ("dockq", "fnat", "irmsd", "lrmsd", "dockq_clashes")]
@@ -208,7 +229,7 @@ def _show_interfaces(dockq: DockQ) -> None:
 
 
 def _show_pairs(found: InterfaceConfidence) -> None:
-    """A row for each two chains, one number for both directions."""
+    """Print a row for each two chains, one number for both directions."""
     from foldry.measures import MEASURES
     from foldry.score.confidence import quoted
 
@@ -222,7 +243,7 @@ def _show_pairs(found: InterfaceConfidence) -> None:
 
 
 def _matching(agreement: Agreement) -> list[str]:
-    """What was compared, and what was not."""
+    """Return lines that say what was compared and what was not."""
     scores, match = agreement.scores, agreement.scores.match
     lines = [f"Residues of the reference compared: {scores.num_matched} of {scores.num_reference}."]
     if agreement.num_missing_atoms:
@@ -238,7 +259,7 @@ def _matching(agreement: Agreement) -> list[str]:
         ("Chains that are not in the reference", match.unmatched_model_chains),
         ("Not in the model", _others(match.unmatched_reference, match.unmatched_reference_chains)),
         ("Not in the reference", _others(match.unmatched_model, match.unmatched_model_chains)),
-        ("Of different amino acids (reference-model)", match.mismatched),
+        ("Different amino acids (reference-model)", match.mismatched),
     ):
         if names:
             more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
@@ -248,7 +269,7 @@ def _matching(agreement: Agreement) -> list[str]:
 
 
 def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings) -> Iterator[str]:
-    """What may be wrong with the comparison."""
+    """Yield what may be wrong with the comparison."""
     from foldry.assess.inputs import plddt_of
     from foldry.score.stereochemistry import keep_mask
 
@@ -257,13 +278,13 @@ def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings
     differing = len(match.mismatched) / len(match.pairs)
     strangers = match.unmatched_model_chains and match.unmatched_reference_chains
     if settings.align and differing > _UNRELATED:
-        yield "Most matched residues differ: these seem to be different proteins."
+        yield "Most matched residues differ: these may be different proteins."
     elif not settings.align and differing > _SUSPICIOUS:
-        yield "The numbers of the two files seem to differ: try --align."
+        yield "The residue numbers of the two files seem to differ: try --align."
     elif not settings.align and strangers:
-        yield "Both have chains without a partner: if their numbers differ, try --align."
+        yield "Both have chains without a partner: try --align if their numbers differ."
     if model.plddt is None and plddt_of(agreement.reference) is not None:
-        yield "The reference has pLDDT and the model has none: the order is MODEL REFERENCE."
+        yield "The reference has pLDDT and the model has none: give MODEL before REFERENCE."
     if settings.stereochemistry:
         mask = model.structure.atom_mask
         lost = mask & ~keep_mask(model.structure, assessment.violations)
@@ -274,5 +295,5 @@ def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings
 
 
 def _others(residues: Sequence[str], chains: Sequence[str]) -> list[str]:
-    """The residues that are not of these chains."""
+    """Return the residues that are not in these chains."""
     return [residue for residue in residues if residue.split(".")[0] not in chains]

@@ -1,4 +1,4 @@
-"""`foldry screen`: proteins and a table of them → predictions of pairs, and a table of these."""
+"""`foldry screen`: a table of proteins or pairs → predictions of pairs, ranked in a table."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.fold import MaxLength, Out, check_lengths
+from foldry.cli.fold import MaxLength, Out, OutsidePaths, check_lengths
 from foldry.cli.messages import exit_code, sentence
-from foldry.cli.options import takes_settings
+from foldry.cli.options import takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
 from foldry.errors import InputError
 from foldry.predict.settings import Settings
@@ -23,21 +23,20 @@ SHOWN: Final = 10
 NOT_HERE: Final = (
     *("save_representations", "relax", "relax_platform", "relax_rounds", "relax_seconds"),
 )
-"""Settings that screens do not have."""
+"""Settings that a screen does not have."""
 
 Inputs = Annotated[
     list[Path],
     typer.Argument(
         metavar="INPUT",
         show_default=False,
-        help="A CSV file of pairs or proteins, and files or folders of proteins as of fold.",
+        help="A CSV file of pairs or proteins; files or folders of proteins, as for fold.",
     ),
 ]
 Bait = Annotated[
-    list[str] | None,
-    typer.Option(metavar="NAME", help="Fold this protein with each other one; may be repeated."),
+    list[str] | None, valued("NAME", "Fold this protein with every other; may be repeated.")
 ]
-All = Annotated[bool, typer.Option("--all", help="Fold each protein with each other one.")]
+All = Annotated[bool, typer.Option("--all", help="Fold every protein with every other.")]
 
 
 @takes_settings(leave_out=NOT_HERE, required=("weights",))
@@ -48,27 +47,30 @@ def screen(
     bait: Bait = None,
     every: All = False,
     max_length: MaxLength = 5000,
+    allow_outside_paths: OutsidePaths = False,
 ) -> None:
     """Predict many pairs of proteins and rank them in a table.
 
     All input is checked before anything is computed. Running the same command again resumes.
     """
     from foldry.inputs.pairs import read_screen
+    from foldry.predict import remarks
     from foldry.predict.network import networks_for, runtime
-    from foldry.predict.remarks import warn_of_single_sequences, warn_of_unused_pairing
     from foldry.predict.screen import run_screen
+    from foldry.store.files import check_folder
 
     if bait and every:
-        raise InputError("--bait and --all are two choices of pairs", "give one of them")
-    pairs = read_screen(inputs, bait or (), every=every)
+        raise InputError("--bait and --all exclude each other", "give one of them")
+    check_folder(out)
+    pairs = read_screen(inputs, bait or (), every=every, allow_outside_paths=allow_outside_paths)
     _check_places(out, pairs)
     places = ((each.query, f"{each.place.rstrip(',')}, pair {each.query.name}") for each in pairs)
     check_lengths(places, max_length)
     runtime(settings)
     networks_for(pairs[0].query, settings)
     queries = [pair.query for pair in pairs]
-    warn_of_single_sequences(queries)
-    warn_of_unused_pairing(queries, settings.pairing)
+    remarks.warn_of_single_sequences(queries)
+    remarks.warn_of_unused_pairing(queries, settings.pairing)
     with progress_bar() as progress:
         rows = run_screen(pairs, out, settings, progress, sentence)
     _show(rows, out)
@@ -85,11 +87,13 @@ def _check_places(out: Path, pairs: Sequence[Pair]) -> None:
         check_folder(out / FOLDER / pair.query.name)
     for path in (out / TABLE, out / PAGE, out / VIEWER):
         if path.is_dir():
-            raise InputError("is a folder in the way of a table", "name another `out`", where=path)
+            raise InputError(
+                "is a folder where a file is to be written", "name another `out`", where=path
+            )
 
 
 def _show(rows: Sequence[ScreenRow], out: Path) -> None:
-    """The best pairs, those that failed, and where all of them are."""
+    """Print the best pairs, those that failed, and the files that list all of them."""
     from foldry.measures import MEASURES
     from foldry.results.screen import PAGE, TABLE, best_first
 

@@ -1,4 +1,4 @@
-"""`foldry train`: train the small network from structures and alignments.
+"""`foldry train`: train a network on structures and alignments.
 
 `foldry train --data …` is short for `foldry train run --data …`.
 """
@@ -12,6 +12,8 @@ import typer
 from typer.core import TyperGroup
 
 from foldry.cli import train_data
+from foldry.cli.options import out_option, valued
+from foldry.cli.show import show_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _RunByDefault(TyperGroup):
-    """A group whose options, given without a command, are those of `run`."""
+    """A group that runs `run` when options are given without a command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
@@ -34,7 +36,7 @@ class _RunByDefault(TyperGroup):
 app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
-    help="Prepare data and train a network. Options without a command are those of run: see "
+    help="Prepare data and train a network. Options without a command belong to run: see "
     "foldry train run --help.",
 )
 for command in (train_data.prepare, train_data.pack, train_data.unpack):
@@ -43,59 +45,61 @@ for command in (train_data.prepare, train_data.pack, train_data.unpack):
 
 @app.command()
 def run(
-    data: Annotated[Path, typer.Option(help="Folder of packs, as prepare writes it.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run, new or begun.")],
+    data: Annotated[Path, valued("FOLDER", "Training data, as written by prepare.")],
+    out: Annotated[Path, out_option("FOLDER", "Folder of the run; may be unfinished.")],
     stage: Annotated[
         str | None,
-        typer.Option(
-            help="fold, main, long or confidence of mini; initial or finetuning of other networks; "
-            "or all. Default: all, with --start all but fold."
+        valued(
+            "NAME",
+            "fold, main, long or confidence for mini; initial or finetuning for other networks; "
+            "or all. Default: all; with --start, all but fold.",
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each stage.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long.")] = None,
-    network: Annotated[str, typer.Option(help="mini, or an official one: model_1_ptm.")] = "mini",
+    steps: Annotated[int | None, valued("N", "Optimiser steps of each stage.", min=1)] = None,
+    minutes: Annotated[float | None, valued("N", "Stop after N minutes.", min=0)] = None,
+    network: Annotated[str, valued("NAME", "mini, or an official network: model_1_ptm.")] = "mini",
     start: Annotated[
         Path | None,
-        typer.Option(help="Weights to start from: Foldry's, official .npz or OpenFold's .pt."),
+        valued("FILE", "Weights to start from: Foldry's, official .npz or OpenFold's .pt."),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Another value of the stages, such as crop_size=128; repeat."),
+        valued("KEY=VALUE", "Change a stage, e.g. crop_size=128; may be repeated.", "--set"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Everything random follows from it.")] = 0,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
-    validate_every: Annotated[int, typer.Option(min=0, help="Steps between validations.")] = 0,
+    seed: Annotated[int, valued("N", "Random seed.", min=0)] = 0,
+    save_every: Annotated[int, valued("N", "Steps between checkpoints.", min=1)] = 200,
+    validate_every: Annotated[
+        int, valued("N", "Steps between validations; 0 for none.", min=0)
+    ] = 0,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write the log for TensorBoard too.")
+        bool, typer.Option("--tensorboard", help="Also write the log for TensorBoard.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:1.")] = "cpu",
+    device: Annotated[str, valued("NAME", "auto, cpu, cuda or cuda:1.")] = "auto",
     dtype: Annotated[
-        str | None,
-        typer.Option(help="float32 or bfloat16 (the trunk). Default: bfloat16 on a GPU."),
+        str | None, valued("NAME", "float32 or bfloat16 (the trunk). Default: bfloat16 on a GPU.")
     ] = None,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Save memory in the backward pass, at more time.")
+        bool, typer.Option("--recompute", help="Use less memory and more time.")
     ] = False,
     shard: Annotated[
         bool, typer.Option("--shard", help="Divide the blocks' parameters among the workers.")
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that train together; 0 pauses.")
+        int | None, valued("N", "Processes that train together; 0 pauses.", min=0)
     ] = None,
-    power_plan: Annotated[Path | None, typer.Option(help="CSV: workers by the clock.")] = None,
+    power_plan: Annotated[
+        Path | None, valued("FILE", "CSV: number of workers by time of day.")
+    ] = None,
     watts: Annotated[
-        float | None, typer.Option(min=0, help="Watts of one worker, to log energy.")
+        float | None, valued("W", "Power of one worker, to log energy.", min=0)
     ] = None,
 ) -> None:
-    """Train a network, mini if none is named, and keep its averaged weights.
+    """Train a network and keep its averaged weights.
 
-    The run's folder gets ema.safetensors (what `foldry fold --weights` reads), a checkpoint from
-    which the same command goes on, and log.jsonl with every step's losses.
+    The folder of the run gets ema.safetensors (for `foldry fold --weights`), a checkpoint from
+    which the same command resumes, and log.jsonl with the losses of every step.
     """
     from dataclasses import replace
-
-    from rich.console import Console
 
     from foldry.dataset.samples import TrainingSet
     from foldry.store.files import check_folder
@@ -104,7 +108,6 @@ def run(
     from foldry.train.distributed import join_workers
 
     check_folder(out)
-    console = Console(stderr=True)
     runtime = _runtime(device, dtype, recompute)
     state, config = _network(network, start)
     values = [*(settings or ()), *([f"num_steps={steps}"] if steps else ())]
@@ -112,7 +115,7 @@ def run(
     if not elastic.is_supervised() and (workers is not None or power_plan):
         most = min(len(stage.micro_batches()) for stage in stages)
         done = replace(_supervisor(out, workers, power_plan, watts, most), minutes=minutes).run()
-        console.print("done" if done else "stopped: the same command goes on")
+        show_line("done" if done else "stopped: run the same command to resume", err=True)
         return
     training = TrainingSet(data, features=config.features)
 
@@ -123,7 +126,7 @@ def run(
         steps_taken += 1
         if int(str(line["step"])) % 20 == 0:
             names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
-            console.print("  ".join(f"{name} {line[name]}" for name in names))
+            show_line("  ".join(f"{name} {line[name]}" for name in names), wrap=False, err=True)
 
     with join_workers(runtime.device, shard=shard) as crew:
         kept = loop.Run(
@@ -144,12 +147,12 @@ def run(
         raise typer.Exit(elastic.STOPPED)
     if crew.rank == 0:
         if not steps_taken:
-            console.print("all steps were done before: nothing was trained")
-        console.print(f"averaged weights: {out / loop.WEIGHTS}")
+            show_line("all steps are done already: nothing was trained", err=True)
+        show_line(f"averaged weights: {out / loop.WEIGHTS}", wrap=False, err=True)
 
 
 def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, ModelConfig]:
-    """The weights to start from, if any, and the network."""
+    """Return the weights to start from, if any, and the configuration of the network."""
     from foldry.errors import InputError
     from foldry.model.config import preset
     from foldry.weights.read import load_weights
@@ -164,18 +167,14 @@ def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, M
 
 
 def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
-    """How the network is run, from what the user asked for."""
+    """Return the device, the precision and the memory strategy that the options ask for."""
     import torch
 
-    from foldry.errors import InputError, MissingError
-    from foldry.model.runtime import Runtime
+    from foldry.errors import InputError
+    from foldry.model.runtime import Runtime, find_device
     from foldry.train.distributed import device_of_worker
 
-    try:
-        place = device_of_worker(torch.device(device))
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError) as error:
-        raise MissingError(f"There is no --device {device!r} here", "use --device cpu") from error
+    place = device_of_worker(find_device(device))
     name = dtype or ("bfloat16" if place.type == "cuda" else "float32")
     if name not in ("float32", "bfloat16"):
         raise InputError(f"--dtype {name} is unknown", "choose float32 or bfloat16")
@@ -186,7 +185,7 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
 def _supervisor(
     out: Path, workers: int | None, power_plan: Path | None, watts: float | None, most: int
 ) -> Supervisor:
-    """What keeps at most so many workers running, each of them this command again."""
+    """Return the supervisor that runs up to `most` workers, each with this command."""
     import sys
 
     from foldry.errors import InputError
@@ -196,8 +195,10 @@ def _supervisor(
     plan = read_plan(power_plan) if power_plan else ()
     wanted = 1 if workers is None else workers
     if max([wanted, *(slot.workers for slot in plan)]) > most:
-        advice = "make them smaller with --set micro_batch=1, or ask for fewer workers"
-        raise InputError(f"a step has {most} micro-batches and so at most {most} workers", advice)
+        advice = "make the batches smaller with --set micro_batch=1, or use fewer workers"
+        raise InputError(
+            f"A step has {most} micro-batches, which allows at most {most} workers", advice
+        )
     return Supervisor(
         command=(sys.executable, "-m", "foldry.cli.main", *sys.argv[1:]),
         folder=out,

@@ -1,4 +1,4 @@
-"""`foldry train prepare`, `pack` and `unpack`: data to train on."""
+"""`foldry train prepare`, `pack` and `unpack`: training data."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from foldry.cli.options import takes_settings
-from foldry.cli.show import progress_bar
+from foldry.cli.options import out_option, takes_settings, valued
+from foldry.cli.show import progress_bar, show_line
 from foldry.dataset.config import PrepareConfig, SplitConfig
 
 
@@ -20,23 +20,26 @@ def prepare(
     alignments: Annotated[
         Path, typer.Argument(metavar="ALIGNMENTS", help="Folder of a3m or Stockholm files.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of packs, new or begun.")],
+    out: Annotated[Path, out_option("FOLDER", "Where the packs go; may be unfinished.")],
     settings: PrepareConfig,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. Default: one for each processor.")
+        int | None, valued("N", "Number of processes. Default: one per core.", min=1)
     ] = None,
     clusters: Annotated[
-        Path | None, typer.Option(help="Table of cluster and chain. Default: MMseqs2 makes one.")
+        Path | None, valued("FILE", "Table of cluster and chain. Default: MMseqs2 computes it.")
     ] = None,
-    identity: Annotated[float, typer.Option(min=0, max=1, help="Identity in clusters.")] = 0.3,
+    identity: Annotated[
+        float, valued("X", "Sequence identity within a cluster.", min=0, max=1)
+    ] = 0.3,
     val_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of the clusters to validate on.")
+        float, valued("X", "Share of the clusters for validation.", min=0, max=1)
     ] = 0.05,
-    seed: Annotated[int, typer.Option(min=0, help="Which clusters those are.")] = 0,
+    seed: Annotated[int, valued("N", "Seed that selects these clusters.", min=0)] = 0,
 ) -> None:
-    """Make data to train on from structures and alignments; run again to go on.
+    """Convert structures and alignments into training data.
 
-    report.tsv says of every chain what became of it, report.json counts them.
+    Running the same command again resumes. report.tsv lists every chain and why it was kept or
+    dropped; report.json counts the chains.
     """
     import functools
     import os
@@ -50,39 +53,45 @@ def prepare(
         table = preparing.prepare(structures, alignments, out, settings, split, processes, watch)
     kept = [row for row in table if not row.reason]
     alone = sum(row.rows == 1 for row in kept)
-    typer.echo(
+    show_line(
         f"{len(kept)} chains kept, {alone} of them without an alignment, "
-        f"{len(table) - len(kept)} dropped: {out / preparing.REPORT}.tsv"
+        f"{len(table) - len(kept)} dropped: {out / preparing.REPORT}.tsv",
+        wrap=False,
     )
 
 
 def pack(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of packs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")],
+    out: Annotated[Path, out_option("FOLDER", "Where the bundle goes.")],
     weights: Annotated[
-        Path | None, typer.Option(help="Weights to start from. Default: the bundled mini.")
+        Path | None, valued("FILE", "Weights to start from. Default: the bundled mini.")
     ] = None,
-    max_part_size: Annotated[int, typer.Option(min=1, help="Most MiB of a part.")] = 40,
-    rows: Annotated[int, typer.Option(min=1, help="Most rows of an alignment.")] = 48,
+    max_part_size: Annotated[int, valued("MIB", "Maximum size of a part in MiB.", min=1)] = 40,
+    rows: Annotated[int, valued("N", "Maximum rows of an alignment.", min=1)] = 48,
 ) -> None:
-    """Bundle data and weights into a few files that a machine without network can be given."""
+    """Bundle data and weights for a machine without network."""
     from foldry.errors import InputError
+    from foldry.store.files import check_folder
     from foldry.train import bundle
     from foldry.weights.bundled import MINI
 
+    check_folder(out)
     start = weights or MINI
     if not start.is_file():
         raise InputError("does not exist", "check --weights", where=start)
     for part in bundle.pack(data, out, start, max_part_size, rows):
-        typer.echo(f"{out / part.name}  {part.size / 2**20:.1f} MiB  sha256 {part.sha256}")
+        show_line(
+            f"{out / part.name}  {part.size / 2**20:.1f} MiB  sha256 {part.sha256}", wrap=False
+        )
 
 
 def unpack(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the packs, new or empty.")],
+    out: Annotated[Path, out_option("FOLDER", "Where the packs go; must be new or empty.")],
 ) -> None:
-    """Check a bundle and write its packs, and start.safetensors, into a folder."""
+    """Check a bundle and unpack its data and start.safetensors."""
     from foldry.train import bundle as bundles
 
     bundles.unpack(bundle, out)
-    typer.echo(f"{out}: foldry train --data {out} --start {out / bundles.WEIGHTS} -o RUN")
+    command = f"foldry train --data {out} --start {out / bundles.WEIGHTS} -o RUN"
+    show_line(f"{out}: {command}", wrap=False)

@@ -9,39 +9,44 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldry.cli.options import valued
+from foldry.cli.show import show_line
+
 if TYPE_CHECKING:
     from foldry.weights.read import Weights
 
 app = typer.Typer(help="Get, list, convert and verify model parameters.", no_args_is_help=True)
 
-Source = Annotated[Path, typer.Argument(help=".npz (official), .pt (OpenFold), .safetensors.")]
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help=".npz (official), .pt (OpenFold) or .safetensors."),
+]
 Model = Annotated[
-    str | None,
-    typer.Option(help="The network, such as model_1_ptm, where the file's name does not tell."),
+    str | None, valued("NAME", "The network, e.g. model_1_ptm, if the file's name does not say it.")
 ]
 
 
 @app.command()
 def get(
     models: Annotated[
-        str,
-        typer.Option(help="Names with commas between them, or `ptm`, `multimer` (v3) or `all`."),
+        str, valued("LIST", "Names separated by commas, or ptm, multimer (v3) or all.")
     ] = "ptm",
     folder: Annotated[
-        Path | None, typer.Option(help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights.")
+        Path | None, valued("FOLDER", "Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights.")
     ] = None,
-    mirror: Annotated[
-        str | None, typer.Option(help="Address of the same archive on another server.")
-    ] = None,
-    tar: Annotated[Path | None, typer.Option(help="The archive, if it is here already.")] = None,
-    sha256: Annotated[str | None, typer.Option(help="The archive's hash, if you know it.")] = None,
+    mirror: Annotated[str | None, valued("URL", "The same archive on another server.")] = None,
+    tar: Annotated[Path | None, valued("FILE", "The archive, if already downloaded.")] = None,
+    sha256: Annotated[str | None, valued("HASH", "Expected SHA-256 of the archive.")] = None,
 ) -> None:
-    """Download AlphaFold's parameters (5.3 GB; CC BY 4.0) and check them. Run again to resume."""
+    """Download and check AlphaFold's parameters.
+
+    The archive has 5.3 GB and its licence is CC BY 4.0. Running the same command again resumes.
+    """
     from foldry.errors import InputError
     from foldry.weights import download
 
     if mirror is not None and tar is not None:
-        raise InputError("--mirror and --tar both say where the archive is", "give one of them")
+        raise InputError("--mirror and --tar exclude each other", "give one of them")
     groups = {
         "ptm": download.DEFAULT_MODELS,
         "multimer": download.COMPLEX_MODELS,
@@ -53,17 +58,17 @@ def get(
     with _progress_bar() as show:
         fetched = download.get(names, folder, url=url, tar=tar, sha256=sha256, progress=show)
     for path in fetched.paths:
-        typer.echo(f"{path}: {'new' if path in fetched.new else 'was there already'}")
+        _show(f"{path}: {'new' if path in fetched.new else 'was there already'}")
     if fetched.new:
-        typer.echo(f"Checksum of the archive: {fetched.checksum}.")
-        typer.echo("Every array has the name and the shape of its network, and finite numbers.")
-    typer.echo(download.NOTICE)
-    typer.echo(f"Fold with them: foldry fold QUERY --weights {folder}")
+        _show(f"Checksum of the archive: {fetched.checksum}.")
+        _show("All names and shapes of the arrays are right, and all numbers are finite.")
+    _show(download.NOTICE)
+    _show(f"Fold with them: foldry fold QUERY --weights {folder}")
 
 
 @contextmanager
 def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error, if that is a terminal, once there is something to show."""
+    """Show a bar on standard error, if that is a terminal."""
     from rich import progress
     from rich.console import Console
 
@@ -84,14 +89,19 @@ def _progress_bar() -> Iterator[Callable[[int, int], None]]:
 def list_weights(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights."),
+        typer.Argument(
+            metavar="FOLDER", help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights."
+        ),
     ] = None,
 ) -> None:
-    """Show which parameters are here: the bundled ones and a folder's."""
+    """List the bundled parameters and those in a folder."""
+    from foldry.errors import InputError
     from foldry.weights.download import default_folder
     from foldry.weights.networks import find_networks, networks_in
     from foldry.weights.state_file import load_config
 
+    if folder is not None and not folder.is_dir():
+        raise InputError("is not a folder", "give a folder of parameters", where=folder)
     folder = folder or default_folder()
     found = networks_in(folder)
     for network in (*find_networks("mini"), *found):
@@ -101,24 +111,26 @@ def list_weights(
         licence = "CC BY 4.0 (AlphaFold's own)"
         if path.suffix != ".npz":
             _, notes = load_config(path)
-            licence = notes.get("licence", f"that of {notes.get('source', 'its source')}")
+            licence = notes.get("licence", f"licence of {notes.get('source', 'its source')}")
         size = f"{path.stat().st_size / 1e6:.0f} MB"
-        typer.echo(f"{network.name:<19} {size:>7}  {licence}  {path}")
+        _show(f"{network.name:<19} {size:>7}  {licence}  {path}")
     if not found:
-        typer.echo(f"{folder} holds none; `foldry weights get` brings AlphaFold's.")
+        _show(f"{folder} holds no parameters; `foldry weights get` downloads AlphaFold's.")
 
 
 @app.command()
 def convert(
     source: Source,
-    target: Annotated[Path, typer.Argument(help=".safetensors (Foldry) or .npz (official).")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help=".safetensors (Foldry) or .npz (official).")
+    ],
     model: Model = None,
 ) -> None:
-    """Write a weights file as another kind, without loss."""
+    """Convert a weights file into another format, without loss."""
     from foldry.weights.convert import convert as convert_file
 
     _describe(source, convert_file(source, target, model))
-    typer.echo(f"{target}: written")
+    _show(f"{target}: written")
 
 
 @app.command()
@@ -126,29 +138,33 @@ def verify(
     file: Source,
     model: Model = None,
 ) -> None:
-    """Compare a file with its network: names, shapes, finite numbers."""
+    """Check a weights file: names, shapes, finite numbers."""
     from foldry.store.hashes import file_sha256
     from foldry.weights.read import load_weights
 
     _describe(file, load_weights(file, model))
-    typer.echo(f"sha256 {file_sha256(file)}")
+    _show(f"sha256 {file_sha256(file)}")
+
+
+def _show(line: str) -> None:
+    show_line(line, wrap=False)
 
 
 def _describe(path: Path, weights: Weights) -> None:
     from foldry.weights.read import alike
 
     name = weights.config.name
-    typer.echo(
+    _show(
         f"{path}: {name}, {weights.num_parameters:,} parameters, {', '.join(weights.dtypes)}; "
-        "every name and shape is right, every number is finite"
+        "all names and shapes are right, all numbers are finite"
     )
     if not weights.named:
-        typer.echo(
-            f"Its arrays are those of {', '.join(alike(name))} alike; it was taken for {name}: "
-            "--model says otherwise."
+        _show(
+            f"Its arrays fit {', '.join(alike(name))} alike; {name} is assumed: --model changes "
+            "that."
         )
     if weights.unread:
-        typer.echo(
-            f"{len(weights.unread)} arrays that {name} does not have are left out, "
-            f"{weights.unread[0]} the first."
+        _show(
+            f"{len(weights.unread)} arrays that {name} does not have are left out; the first is "
+            f"{weights.unread[0]}."
         )

@@ -1,1 +1,1 @@
-"""Query → Prediction: run the models, rank what they give, write it down."""
+"""Query → Prediction: run the networks, rank their predictions, publish them."""

@@ -1,4 +1,4 @@
-"""How sure a network is of its prediction."""
+"""The confidence that a network assigns to its prediction."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from foldry.score.tm import tm_term
 
 
 def of_complex(iptm: float, ptm: float) -> float:
-    """0.8 ipTM + 0.2 pTM (Evans 2021, section 2.6)."""
+    """Return 0.8 ipTM + 0.2 pTM (Evans 2021, section 2.6)."""
     return 0.8 * iptm + 0.2 * ptm
 
 
 def confidence(
     logits: HeadLogits, asym_id: Int[np.ndarray, " N"], config: ModelConfig
 ) -> Confidence:
-    """Confidence of the first of a batch; `asym_id` numbers the chain of each residue."""
+    """Return the confidence of the first of a batch; `asym_id` numbers each residue's chain."""
     per_residue = plddt(logits.plddt[0]).double().cpu().numpy()
     if logits.pae is None:
         return Confidence(plddt=per_residue, ranking_confidence=float(per_residue.mean()))
@@ -55,7 +55,7 @@ def confidence(
 def _tm_terms(
     errors: Float[Tensor, "N N bins"], centers: Float[Tensor, " bins"]
 ) -> Float[np.ndarray, "N N"]:
-    """The expected `tm_term` of each pair, with d₀ of as many residues as there are."""
+    """Return the expected `tm_term` of each pair, with d₀ for the total number of residues."""
     of_bin = tm_term(centers.numpy(), predicted_tm_d0(len(errors)))
     terms: Float[np.ndarray, "N N"] = (
         expectation(errors, torch.from_numpy(of_bin)).double().cpu().numpy()
@@ -68,7 +68,7 @@ def _chain_ptm(
     centers: Float[Tensor, " bins"],
     asym_id: Int[np.ndarray, " N"],
 ) -> Float[np.ndarray, " C"]:
-    """pTM of each chain alone, with its own d₀, in the order in which the chains begin."""
+    """Return the pTM of each chain, with d₀ for its length, in order of the first residues."""
     found = []
     for chain in dict.fromkeys(asym_id.tolist()):
         of_chain = torch.from_numpy(np.flatnonzero(asym_id == chain)).to(errors.device)
@@ -77,7 +77,7 @@ def _chain_ptm(
 
 
 def _contacts(logits: HeadLogits, config: ModelConfig) -> Bool[np.ndarray, "N N"]:
-    """Residues that the distogram puts within 8 Å: bins that begin below it, as in ColabFold."""
+    """Return pairs that the distogram puts within 8 Å; as in ColabFold, bins that begin below."""
     heads = config.heads
     breaks = torch.linspace(
         heads.distogram_first_break, heads.distogram_last_break, heads.num_distogram_bins - 1

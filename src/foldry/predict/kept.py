@@ -1,7 +1,12 @@
-"""What an interrupted or repeated run need not compute again: predictions and relaxed structures.
+"""Predictions and relaxed structures that an interrupted or repeated run need not compute again.
 
-A folder holds one file for each result, exact to the last bit and named by the content key of its
-stage (`foldry.predict.stages`). Whoever writes there holds the folder above it.
+Why a run has two phases: ranks, report and relaxation depend on all predictions of a query, and
+nothing can be published before the last one. A run therefore first keeps every prediction here, one
+file each, exact to the last bit and named by the content key of its stage
+(`foldry.predict.stages`). It then ranks, relaxes and publishes them, and `foldry.results.folder`
+records the hashes of the published files. An interruption of the first phase loses at most one
+prediction; an interruption of the second loses at most one relaxation. Only the process that holds
+the query's folder writes here.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from foldry.query import Query
 from foldry.relax.result import Relaxation
 from foldry.results.prediction import Prediction, Provenance
 from foldry.store.files import make_folder, new_file, remove
+from foldry.store.hashes import content_key
 from foldry.structure import Structure
 
 SUFFIX: Final = ".kept"
@@ -27,10 +33,12 @@ _ARRAYS: Final = ("plddt", "chain_ptm", "chain_pair_iptm", "actifptm", "single",
 _NUMBERS: Final = ("max_pae", "ptm", "iptm", "ranking_confidence")
 _HARDLY_SHRINK: Final = ("single", "pair")
 _STRUCTURE: Final = "structure."
+_DIGEST: Final = "digest"
+"""Hash of all other arrays, without which a damaged file might pass for another prediction."""
 
 
 class Kept:
-    """The results in one folder, which is made when the first one is kept."""
+    """The results kept in one folder, which is created with the first of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -42,7 +50,7 @@ class Kept:
         return path
 
     def drop_others(self) -> None:
-        """Remove every file that was neither kept nor asked for here: other settings left it."""
+        """Remove every file that was neither saved nor loaded here: other settings left it."""
         if self.folder.is_dir():
             for stale in set(self.folder.iterdir()) - self._asked:
                 remove(stale)
@@ -63,7 +71,7 @@ class Kept:
         _write(self._path(key), record, prediction.structure, known)
 
     def load(self, key: str, query: Query) -> Prediction | None:
-        """The prediction of this key; None where it is missing or damaged."""
+        """Return the prediction of a key, or None if it is missing or damaged."""
         try:
             record, structure, arrays = _read(self._path(key), query.name)
             return Prediction(
@@ -78,7 +86,7 @@ class Kept:
             return None
 
     def save_relaxed(self, key: str, structure: Structure, relaxation: Relaxation) -> None:
-        """Keep what a relaxation ended in.
+        """Keep the result of a relaxation.
 
         Raises:
             InputError: The folder cannot be written.
@@ -87,7 +95,7 @@ class Kept:
         _write(self._path(f"{key}.relaxed"), asdict(relaxation), structure, {})
 
     def load_relaxed(self, key: str, name: str) -> tuple[Structure, Relaxation] | None:
-        """What a relaxation ended in before, the structure called so; None where it is damaged."""
+        """Return a kept relaxation, its structure named `name`, or None if missing or damaged."""
         try:
             record, structure, _ = _read(self._path(f"{key}.relaxed"), name)
             return structure, Relaxation(**record)
@@ -98,21 +106,29 @@ class Kept:
 def _write(
     path: Path, record: Mapping[str, Any], structure: Structure, arrays: Mapping[str, np.ndarray]
 ) -> None:
-    # No step: a resumed run must write the same bytes as one that was not interrupted.
+    # Without a step: a resumed run must write the same bytes as an uninterrupted one.
     atoms = {f"{_STRUCTURE}{key}": each for key, each in encode_structure(structure, None).items()}
     make_folder(path.parent)
     with new_file(path) as file:
         kept = {"record": np.array(json.dumps(record)), **atoms, **arrays}
+        kept[_DIGEST] = np.array(content_key(kept))
         write_arrays(file, kept, uncompressed=_HARDLY_SHRINK)
 
 
 def _read(path: Path, name: str) -> tuple[dict[str, Any], Structure, dict[str, np.ndarray]]:
-    """The record, the structure and the other arrays of a kept file.
+    """Return the record, the structure and the other arrays of a kept file.
 
     Raises:
-        ValueError, KeyError, TypeError: It is missing or damaged.
+        ValueError, KeyError, TypeError: The file is missing or damaged.
     """
     arrays = read_arrays(path)
+    digest = str(arrays.pop(_DIGEST))
+    try:
+        intact = content_key(arrays) == digest
+    except Exception as error:  # arrays of foreign types make NumPy raise nearly anything
+        raise ValueError(str(error)) from error
+    if not intact:
+        raise ValueError("it is not what was kept")
     atoms = {
         key.removeprefix(_STRUCTURE): arrays.pop(key)
         for key in list(arrays)

@@ -1,4 +1,4 @@
-"""Recycling: the network reads what it found the time before (SI 1.10, Algorithm 2)."""
+"""Recycling: the network reads its previous output (SI 1.10, Algorithm 2)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from foldry.model.inputs import Inputs, MSAInputs
 
 
 class Recycling(NamedTuple):
-    """The last pass and the recycles that ran: one less than the passes."""
+    """The last pass and the number of recycles, which is the number of passes minus one."""
 
     result: Pass
     num_recycles: int
@@ -33,12 +33,12 @@ def recycle(
 
     Args:
         model: The network.
-        inputs: What is the same in every pass.
-        draw: Makes the draws of the alignment for the pass of a number, one for each ensemble
-            member; called for the next pass, in another thread, while the network runs.
-        num_recycles: Recycles at most.
-        tolerance: Stop once Cα distances change by less than this between passes, Å; one more
-            pass then ends the prediction, as AlphaFold-Multimer does. None never stops early.
+        inputs: Inputs that all passes share.
+        draw: Returns the alignment draws for a pass, one per ensemble member; called for the next
+            pass in another thread while the network runs.
+        num_recycles: Maximum number of recycles.
+        tolerance: Stop when Cα distances change by at most this between passes, Å; as in
+            AlphaFold-Multimer, one more pass follows. None never stops early.
     """
     recycled = model.first_recycled(inputs)
     done = 0
@@ -61,7 +61,7 @@ def distance_change(
     now: Float[Tensor, "B N 37 3"],
     seq_mask: Float[Tensor, "B N"],
 ) -> float:
-    """Root mean square change of all Cα–Cα distances, Å; the largest of the batch."""
+    """Return the root mean square change of all Cα–Cα distances, Å, the largest of the batch."""
 
     def distances(atom37: Tensor) -> Tensor:
         ca = atom37[..., residues.CA, :]

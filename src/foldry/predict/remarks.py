@@ -1,4 +1,4 @@
-"""What is worth knowing of queries before they are folded."""
+"""What a user should know about queries before they are folded, as log messages."""
 
 from __future__ import annotations
 
@@ -17,56 +17,60 @@ MIN_NUCLEOTIDES: Final = 12
 logger = logging.getLogger(__name__)
 
 
+def warn(queries: Sequence[Query], pairing: Pairing) -> None:
+    """Log every warning of this module."""
+    warn_of_nucleic_acids(queries)
+    warn_of_single_sequences(queries)
+    warn_of_unused_pairing(queries, pairing)
+
+
 def warn_of_single_sequences(queries: Sequence[Query]) -> None:
-    """Names the first query with a chain that is its own only row, and counts the others."""
+    """Name the first query that has a chain without an alignment, and count the others."""
     single = [query.name for query in queries if _has_single_sequence(query)]
     if single:
         more = f" and {len(single) - 1} more have" if single[1:] else " has"
-        logger.warning(
-            "%s no alignment; a single sequence is folded with low confidence.", single[0] + more
-        )
+        logger.warning("%s no alignment; a single sequence gives low confidence.", single[0] + more)
 
 
 def _has_single_sequence(query: Query) -> bool:
-    """Whether no chain of a sequence has more rows than itself; equal chains share theirs."""
+    """Return whether a chain has no rows but itself; equal chains share their rows."""
     aligned = {c.sequence for c in query.chains for a in c.alignments if a.num_rows > 1}
     return any(chain.sequence not in aligned for chain in query.chains)
 
 
 def warn_of_unused_pairing(queries: Sequence[Query], pairing: Pairing) -> None:
-    """Names the first query whose file pairs the rows, where a way to pair them is asked for."""
+    """Name the first query for which `pairing` has no effect, because its file pairs the rows."""
     by_file = [query.name for query in queries if query.paired_by_row]
     if by_file and pairing != DEFAULT_PAIRING:
         more = f" and {len(by_file) - 1} more queries" if by_file[1:] else ""
         logger.warning(
-            "`pairing` %s changes nothing for %s: the file itself pairs the rows.",
+            "`pairing` %s has no effect on %s: the file pairs the rows.",
             pairing,
             by_file[0] + more,
         )
 
 
 def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
-    """Names the queries whose letters are those of DNA or RNA."""
+    """Name the queries that look like DNA or RNA."""
     for query in queries:
         for chain in query.chains:
             if len(chain.sequence) >= MIN_NUCLEOTIDES and set(chain.sequence) <= set("ACGTNX"):
                 logger.warning(
-                    "%s has no letters but those of DNA or RNA and is folded as a protein: give "
-                    "the amino acids.",
+                    "%s looks like DNA or RNA and is folded as a protein: give the amino acids.",
                     query.name,
                 )
 
 
 def distinct_chains(query: Query) -> list[int]:
-    """The numbers of the chains, copies counted, that are the first of their sequence."""
+    """Return the index of the first chain of each sequence; copies count as chains."""
     sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
     return [sequences.index(sequence) for sequence in dict.fromkeys(sequences)]
 
 
 def say_pairing(query: Query, report: PairingReport) -> None:
-    """Logs how many rows of a complex are paired and how many are not, and why not."""
+    """Log how many rows of a complex are paired, how many are not, and why."""
     distinct = distinct_chains(query)
-    # Where nothing can be paired, the query itself is the first of the unpaired rows.
+    # If nothing can be paired, the query itself is the first of the unpaired rows.
     query_too = not report.rows
     unpaired = ", ".join(
         f"{report.chains[k]} {report.num_unpaired[k] - query_too}" for k in distinct
@@ -84,17 +88,17 @@ def say_pairing(query: Query, report: PairingReport) -> None:
 
 
 def _paired(query: Query, report: PairingReport) -> str:
-    """How many rows are paired and by what, or why none is."""
-    number = max(len(report.rows) - 1, 0)  # the first is the query
+    """Return how many rows are paired and how, or why none is."""
+    number = max(len(report.rows) - 1, 0)  # the first row is the query
     rows = f"{number} paired row" + "s" * (number > 1)
     if query.paired_by_row:
-        return f"{rows}, as the file pairs them" if number else "no rows are paired by the file"
+        return f"{rows}, as in the file" if number else "the file pairs no rows"
     if number:
         return f"{rows} of {sum(each.num_paired > 0 for each in report.species)} species"
     if len(distinct_chains(query)) == 1:
-        return "no rows are paired, as all chains are equal"
+        return "no rows are paired, because all chains are equal"
     if not report.species and any(report.without_species):
-        return "no rows are paired, as no header tells a species"
+        return "no rows are paired, because no header names a species"
     if not report.species:
-        return "no rows are paired, as no chain has an alignment"
+        return "no rows are paired, because no chain has an alignment"
     return "no rows are paired"

@@ -1,4 +1,4 @@
-"""Queries → ranked predictions, each published when it is made: what every way to fold shares."""
+"""Queries → ranked predictions, published one query after the other: the core of every fold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from foldry.errors import (
 from foldry.inputs.queries import read_query
 from foldry.inputs.structures import read_named
 from foldry.model.alphafold import AlphaFold
-from foldry.predict import stages
+from foldry.predict import remarks, stages
 from foldry.predict.kept import Kept
 from foldry.predict.network import load_model, networks_for
 from foldry.predict.settings import Settings
@@ -37,26 +37,27 @@ from foldry.weights.networks import NetworkFile
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
-"""Is called with what is being done, how many predictions are finished, and of how many."""
+"""Called with what is being done, the number of finished predictions and their total."""
 Predict = Callable[[Path | None], AbstractContextManager[Sequence[Prediction]]]
-"""Gives the predictions of a query, best first. The path names a folder that only the caller uses,
-where what is finished may be kept until the context ends; None keeps nothing."""
+"""Returns the predictions of a query, best first. The path is a folder that only the caller uses;
+it keeps finished predictions until the context ends. None keeps nothing."""
 
 
 class Publisher(Protocol):
-    """Takes the predictions of a query to where they stay."""
+    """Stores the predictions of a query, e.g. as a folder of files."""
 
     def publish(self, query: Query, key: str, predict: Predict) -> bool:
         """Publish a query.
 
         Args:
-            query: What was asked for.
+            query: The query.
             key: The content key of the query, its settings and networks: what was published under
-                this key need not be computed again.
+                this key need not be computed again. Keys that differ only after a dash belong to
+                the same predictions, relaxed in another way.
             predict: Computes the predictions.
 
         Returns:
-            Whether anything was published; False where all of it is there already.
+            Whether anything was published; False if everything was published before.
         """
         ...
 
@@ -66,14 +67,15 @@ class Outcome:
     """How one query of a batch ended.
 
     Attributes:
-        name: The query's name.
-        status: `done`, `resumed` (found finished), `busy` (another process is at it) or `failed`.
-        mean_plddt: That of the best prediction; None where the query failed or was found finished.
-        ptm, iptm: Those of the best prediction; None also where its network has none.
-        error: Why it failed.
+        name: Name of the query.
+        status: `done`, `already done` (by an earlier run), `busy` (another process predicts it) or
+            `failed`.
+        mean_plddt: Mean pLDDT of the best prediction; None unless the status is `done`.
+        ptm, iptm: pTM and ipTM of the best prediction; None also if its network predicts none.
+        error: Why the query failed.
         notice: What every reader of the predictions must know, or "".
-        relaxations: How those of the best predictions ended, that of ranked_0 first; none where
-            the query was found finished.
+        relaxations: Relaxations of the best predictions, ranked_0 first; empty unless the status
+            is `done`.
     """
 
     name: str
@@ -98,17 +100,21 @@ def fold(
 
     Args:
         query: A `Query`, or the path of a FASTA, a3m, Stockholm or JSON file with one query.
-        weights: `mini`, a file of parameters or a folder of them.
-        templates: A known structure or several to start from, or their files, `FILE:A` for a
-            chain; they are aligned to the query.
-        out: Folder for a folder of files, named after the query; of an earlier call's files there,
-            those that this one does not write are removed. None writes nothing.
-        settings: Fields of `foldry.Settings`, such as `num_recycles=3`. What an interrupted run
-            kept in `out` is used unless `force` is set; what is finished there is replaced.
+        weights: `mini`, or a file or a folder of parameters.
+        templates: One or several known structures, or their files (`FILE:A` for a chain); they
+            are aligned to the query.
+        out: Folder in which the query gets a folder of files. Files of an earlier call that this
+            call does not write are removed. None writes nothing.
+        settings: Fields of `foldry.Settings`, such as `num_recycles=3`. Predictions that an
+            interrupted run kept in `out` are used unless `force` is set; finished results are
+            replaced.
+
+    Returns:
+        All predictions, best first.
 
     Raises:
         InputError: The query, a template, the weights or a setting is not usable.
-        MissingError: The device, or what relaxation needs, is not there.
+        MissingError: The device, or a package that relaxation needs, is missing.
         BusyError: Another process writes the files of this query.
 
     Example:
@@ -122,6 +128,7 @@ def fold(
     several = [templates] if isinstance(templates, Structure | str | Path) else templates
     known = [each if isinstance(each, Structure) else read_named(str(each)) for each in several]
     work = Work(stages.with_templates(asked, known), chosen)
+    remarks.warn([work.query], chosen.pairing)
     if out is not None:
         folder = ResultsFolder(Path(out), force=True, keep_work=chosen.relax != "none")
         folder.publish(work.query, work.key, work.predict)
@@ -130,7 +137,7 @@ def fold(
 
 
 def _spell_out(function: Callable[..., Any]) -> None:
-    """Let the signature name every setting in place of `**settings`."""
+    """Replace `**settings` in the signature by all settings."""
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     choices = [
@@ -154,17 +161,16 @@ def run(
     publishers: Sequence[Publisher],
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
-    """Predict and publish one query after the other; one that fails does not stop the others.
+    """Predict and publish one query after the other; a failure does not stop the others.
 
     Args:
-        queries: Each is asked for when the one before has ended, so that what makes them, such as a
-            search, may run ahead.
-        settings: Of all queries.
+        queries: Consumed one by one, which lets their producer, such as a search, run ahead.
+        settings: Settings of all queries.
         publishers: Each gets every query; the predictions are computed once.
-        progress: Is called as a query goes on.
+        progress: Called during the prediction of a query.
 
     Yields:
-        How each query ended.
+        The outcome of each query.
 
     Raises:
         DiskFullError: No space is left for the results.
@@ -172,10 +178,10 @@ def run(
     for query in queries:
         try:
             yield _run_one(query, settings, publishers, progress)
-        except Exception as error:  # one query's failure, whatever it is, must not stop the batch
+        except Exception as error:  # no failure of one query may stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
-            if isinstance(known, DiskFullError):  # nothing that follows could be kept
+            if isinstance(known, DiskFullError):  # no further result could be stored
                 raise known from error
             status = "busy" if isinstance(known, BusyError) else "failed"
             yield Outcome(query.name, status, error=known)
@@ -193,12 +199,12 @@ def _run_one(
     for each in publishers:
         try:
             published.append(each.publish(query, work.key, work.predict))
-        except Exception as error:  # the others get the query all the same
+        except Exception as error:  # the other publishers still get the query
             errors.append(error)
     if errors:
         raise errors[0]
     if not any(published):
-        return Outcome(query.name, "resumed", notice=notice)
+        return Outcome(query.name, "already done", notice=notice)
     with work.predict(None) as predictions:
         best = predictions[0]
         return Outcome(
@@ -213,10 +219,10 @@ def _run_one(
 
 
 class Work:
-    """One query and the networks that predict it: computed when the first publisher asks.
+    """One query and its networks; predictions are computed when the first publisher needs them.
 
     Raises:
-        InputError: The networks are not usable, or not for as many chains.
+        InputError: The networks are not usable, or not for this number of chains.
     """
 
     def __init__(self, query: Query, settings: Settings, progress: Progress | None = None) -> None:
@@ -229,9 +235,11 @@ class Work:
 
     @property
     def key(self) -> str:
-        """The content key of all predictions together."""
+        """The content key of all predictions, with a dash before the key of their relaxation."""
         keys = [self._key(network, seed) for network in self.networks for seed in self.seeds]
-        return content_key(["ranked", keys, self.settings.relaxation()])
+        relaxation = self.settings.relaxation()
+        key = content_key(["ranked", keys, {}])
+        return f"{key}-{content_key(relaxation)}" if relaxation else key
 
     def _key(self, network: NetworkFile, seed: int) -> str:
         features = stages.features_key(self.query, network, seed, self.settings)
@@ -239,7 +247,7 @@ class Work:
 
     @contextmanager
     def predict(self, folder: Path | None) -> Iterator[Sequence[Prediction]]:
-        """The predictions, best first; see `Predict`."""
+        """Return the predictions, best first (see `Predict`)."""
         if self._predictions is not None:
             yield self._predictions
             return
@@ -259,7 +267,7 @@ class Work:
         return predictions
 
     def _unranked(self, kept: Kept | None) -> Iterator[Prediction]:
-        """One prediction for each network and seed, in that order."""
+        """Yield one prediction for each network and seed, in this order."""
         total = len(self.networks) * len(self.seeds)
         for number, network in enumerate(self.networks):
             model: AlphaFold | None = None
@@ -280,7 +288,7 @@ class Work:
         if kept and not self.settings.force and (known := kept.load_relaxed(key, self.query.name)):
             return stages.relaxed(prediction, *known, self.settings)
         relaxed = stages.relax(prediction, self.settings)
-        if kept and relaxed.unrelaxed and relaxed.relaxation:  # what failed is tried again
+        if kept and relaxed.unrelaxed and relaxed.relaxation:  # a failure is tried again
             kept.save_relaxed(key, relaxed.structure, relaxed.relaxation)
         return relaxed
 
@@ -288,7 +296,7 @@ class Work:
 def predict_one(
     query: Query, model: AlphaFold, network: NetworkFile, seed: int, settings: Settings
 ) -> Prediction:
-    """One network's prediction with one seed."""
+    """Return one network's prediction with one seed."""
     features = stages.featurise(query, model.config, seed, settings)
     raw = stages.infer(features, model, settings)
     made = stages.provenance(network, model, seed, raw, settings)
@@ -296,7 +304,7 @@ def predict_one(
 
 
 def explain(error: Exception, query: Query) -> FoldryError:
-    """What went wrong with a query, for people."""
+    """Return the error of a query in terms that a user can act on."""
     if is_memory_error(error):
         return MemoryShortError(
             f"{query.num_residues} residues do not fit into memory",

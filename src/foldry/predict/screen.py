@@ -1,7 +1,8 @@
-"""Many pairs of proteins, one after the other, and a table of what became of each."""
+"""A screen: many pairs of proteins, predicted one after the other and listed in a table."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -22,9 +23,11 @@ from foldry.results.screen import FOLDER, VIEWER, ScreenRow, read_screen_table, 
 from foldry.store.files import write_bytes
 from foldry.store.locks import hold
 
+logger = logging.getLogger(__name__)
+
 _OF_INTERFACE: Final = ("ipsae", "pdockq", "lis", "interface_pae", "contacts")
 WRITE_EVERY: Final = 10.0
-"""Seconds between two tables at least: one of thousands of pairs takes as long as a small pair."""
+"""Minimum seconds between two tables: writing thousands of rows takes as long as a small pair."""
 
 
 def run_screen(
@@ -34,24 +37,24 @@ def run_screen(
     progress: Progress | None = None,
     say: Callable[[FoldryError], str] = str,
 ) -> list[ScreenRow]:
-    """Predict every pair; one that fails is a row that says why and stops nothing.
+    """Predict every pair; a failed pair is a row with the reason and does not stop the screen.
 
-    The table and its page are written again as pairs are computed, `WRITE_EVERY` seconds apart at
-    least, and at the end. Pairs that an earlier run finished come first and are not computed again.
+    The table and its page are written at the end and, at most every `WRITE_EVERY` seconds, while
+    pairs are computed. Pairs that an earlier run finished come first and are not computed again.
 
     Args:
-        pairs: Of different names.
-        out: Folder; made where it is missing.
-        settings: As of `runner.run`.
-        progress: Is called with the pair that is computed, and of how many.
-        say: What the table says of an error.
+        pairs: Pairs with different names.
+        out: Folder, created if missing.
+        settings: Settings of all pairs.
+        progress: Called with the current pair, the number of finished pairs and their total.
+        say: Returns the text of an error in the table.
 
     Returns:
-        A row for each pair, in their order.
+        A row for each pair, in the order of `pairs`.
 
     Raises:
-        InputError: The weights are not usable for complexes; nothing has been written by then.
-        BusyError: Another screen is at work in the folder.
+        InputError: The weights are not usable for complexes; nothing was written.
+        BusyError: Another screen uses the folder.
         DiskFullError: No space is left for the results.
     """
     networks_for(pairs[0].query, settings)
@@ -66,8 +69,16 @@ def _run_screen(
     progress: Progress | None,
     say: Callable[[FoldryError], str],
 ) -> list[ScreenRow]:
-    """As `run_screen`, in a folder that is held."""
-    seconds = _seconds(out)
+    """Do the work of `run_screen` in a folder that is held."""
+    earlier = _earlier(out)
+    if others := earlier.keys() - {pair.query.name for pair in pairs}:
+        logger.warning(
+            "The table of another screen in %s is replaced: %d of its pairs, %s for one, are not "
+            "in this screen. Their folders stay.",
+            out,
+            len(others),
+            min(others),
+        )
     rows = {
         pair.query.name: ScreenRow(
             pair.query.name, pair.a, pair.b, numbers={"residues": pair.query.num_residues}
@@ -89,15 +100,15 @@ def _run_screen(
         for number, pair in enumerate(waiting):  # noqa: B007  (in_pairs reads it)
             name, start = pair.query.name, time.monotonic()
             outcome = next(outcomes)
-            computed = outcome.status != "resumed"
-            took = time.monotonic() - start if computed else seconds.get(name)
+            computed = outcome.status != "already done"
+            took = time.monotonic() - start if computed else earlier.get(name)
             notice = outcome.notice or notice
             rows[name] = _ended(rows[name], pair, outcome, took, folder.out, say)
             is_new = True
             if computed and time.monotonic() - written >= WRITE_EVERY:
                 write_screen(list(rows.values()), out, notice)
                 written, is_new = time.monotonic(), False
-    finally:  # also of what was only found finished before an interruption
+    finally:  # an interruption must not lose rows
         if is_new:
             write_screen(list(rows.values()), out, notice)
     return list(rows.values())
@@ -123,11 +134,12 @@ def _ended(
 
 
 def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
-    """The numbers of a pair's best prediction, from its folder.
+    """Return the numbers of a pair's best prediction, from its folder.
 
-    Those of an interface are of the two chains, one of each protein, with the highest ipSAE, and
-    pDockQ2 is of the higher chain. Where a protein has several chains, ipTM and the ranking are of
-    that interface too: the whole complex's would praise how a bait's own chains fit.
+    Measures of an interface describe the two chains, one of each protein, with the highest ipSAE;
+    pDockQ2 is the higher one of these chains. If a protein has several chains, ipTM and the ranking
+    describe this interface too, because those of the whole complex also count the interfaces
+    within the protein.
     """
     [best] = read_results(folder, most=1)
     if best.provenance is None:
@@ -148,15 +160,14 @@ def measures(folder: Path, pair: Pair) -> dict[str, float | None]:
 
 
 def _is_between(interface: StoredInterface, pair: Pair) -> bool:
-    """Whether one chain is of the first protein, whose chains are named first, and one is not."""
+    """Return whether exactly one chain is of the first protein, whose chains are named first."""
     first = set(chain_names(pair.num_first))
     return not pair.num_first or len(first & set(interface.chains)) == 1
 
 
-def _seconds(out: Path) -> dict[str, float]:
-    """What pairs took in an earlier run, by its table; nothing where that is missing or damaged."""
+def _earlier(out: Path) -> dict[str, float | None]:
+    """Return the seconds of each pair in an earlier table; empty if it is missing or damaged."""
     try:
-        took = {row.name: row.numbers["seconds"] for row in read_screen_table(out)}
+        return {row.name: row.numbers["seconds"] for row in read_screen_table(out)}
     except InputError:
         return {}
-    return {name: seconds for name, seconds in took.items() if seconds is not None}

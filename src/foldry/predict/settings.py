@@ -1,8 +1,8 @@
-"""What a user may choose about a prediction, each choice declared once.
+"""The settings of a prediction, each declared once.
 
-A field of `Settings` carries its help, its bounds and the stage that it concerns. The options of
-the command line, the signature of `foldry.fold`, the table in the documentation and what a resumed
-run compares follow from it.
+A field of `Settings` has its help, its bounds and its stage. The options of the command line, the
+signature of `foldry.fold`, the table in docs/predict.md and the content keys of a resumed run
+follow from these fields.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from foldry.relax.platforms import PLATFORMS
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
 Stage = Literal["network", "featurise", "infer", "relax", "run"]
-"""What a setting concerns: which networks predict, what they read, how they run, what is relaxed
-and how; or only where and when all of it runs, which changes no number."""
+"""The part of a prediction that a setting changes: which networks predict, what they read, how they
+run, and what is relaxed and how. `run` settings change where and when this runs, but no numbers."""
 Read = Callable[[Any], Any]
-"""Makes a value of a field out of text or of a value; raises ValueError with advice."""
+"""Converts text or a value into the value of a field; raises ValueError with advice."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field of `Settings` says of itself.
+    """The description of a field of `Settings`.
 
     Attributes:
         help: One sentence.
-        stage: What it concerns.
-        read: Checks and converts a value.
-        metavar: Stands for the value in help; "" for a flag.
-        flag: Its option on the command line, where that is not called as the field.
-        in_words: The default in words, where it depends on the input.
+        stage: The part of a prediction that the setting changes.
+        read: Function that checks and converts a value.
+        metavar: Placeholder for the value in help; "" for a flag.
+        flag: Name of the option on the command line, if it differs from the field.
+        in_words: The default in words, if it depends on the input.
     """
 
     help: str
@@ -53,14 +53,14 @@ def _setting(value: Any, help: str, stage: Stage, read: Read, *words: str, **mor
 
 @dataclass(frozen=True)
 class Number:
-    """Reads a finite number within bounds."""
+    """Converts text or a value into a finite number within bounds."""
 
     kind: type[int] | type[float]
     least: int | float
     most: int | float = math.inf
 
     def __call__(self, value: Any) -> int | float:
-        """The number; text of one is read too."""
+        """Return the number, which may be given as text."""
         try:
             number = self.kind(value)
             same = isinstance(value, str) or (number == value and not isinstance(value, bool))
@@ -102,10 +102,10 @@ def _device(value: Any) -> str:
 
 
 def read_models(value: Any) -> tuple[str, ...] | None:
-    """Numbers and names of `1-5`, `1,3` or `model_1_ptm,model_2_ptm`, or of a list of these.
+    """Return the networks in `1-5`, `1,3` or `model_1_ptm,model_2_ptm`, or in a list of these.
 
     Returns:
-        None for `all`.
+        Numbers and names, or None for `all`.
 
     Raises:
         ValueError: A part is neither a number from 1 to 5, a range of these, nor a name.
@@ -125,7 +125,7 @@ def read_models(value: Any) -> tuple[str, ...] | None:
 
 
 def read_seeds(value: Any) -> tuple[int, ...]:
-    """Seeds of `7`, `1,2,3` or `0-4`, or of a list of numbers.
+    """Return the seeds in `7`, `1,2,3` or `0-4`, or in a list of numbers.
 
     Raises:
         ValueError: A part is neither a whole number nor a range, or there are too many.
@@ -145,7 +145,7 @@ def read_seeds(value: Any) -> tuple[int, ...]:
 
 
 def read_max_msa(value: Any) -> tuple[int, int]:
-    """Rows of `clusters:extra`, or of two numbers.
+    """Return the numbers of rows in `clusters:extra`, or in a list of two numbers.
 
     Raises:
         ValueError: They are not two whole numbers, the first at least 1.
@@ -161,7 +161,7 @@ def read_max_msa(value: Any) -> tuple[int, int]:
 
 
 def _parts(value: Any, example: str) -> list[str]:
-    """Text that is parted by commas, or the members of a list."""
+    """Return the parts of text separated by commas, or the members of a list as text."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")]
     if not isinstance(value, Sequence):
@@ -171,7 +171,7 @@ def _parts(value: Any, example: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Settings:
-    """The choices of a prediction; None leaves a choice to the network's own configuration.
+    """The settings of a prediction; None stands for the value in the network's configuration.
 
     Raises:
         InputError: A value is out of bounds or unknown.
@@ -182,7 +182,7 @@ class Settings:
     """
 
     weights: str = _setting(
-        "mini", "mini, or parameters: a file or a folder.", "network", _place, "WHICH"
+        "mini", "mini, or a file or folder of parameters.", "network", _place, "WHICH"
     )
     models: tuple[str, ...] | None = _setting(
         None,
@@ -193,15 +193,15 @@ class Settings:
         in_words="the pTM networks; for complexes the newest multimer networks",
     )
     num_recycles: int | None = _setting(
-        None, "Passes after the first.", "infer", Number(int, 0, 100), "N"
+        None, "Number of recycles.", "infer", Number(int, 0, 100), "N"
     )
     recycle_tolerance: float | None = _setting(
         None,
-        "Stop recycling when Cα distances change by less.",
+        "Stop recycling when Cα distances change by less than this.",
         "infer",
         Number(float, 0),
         "Å",
-        in_words="0.5 for multimer networks, else off",
+        in_words="0.5 for multimer networks, otherwise off",
     )
     seeds: tuple[int, ...] = _setting(
         (),
@@ -212,52 +212,54 @@ class Settings:
         in_words="the query's, otherwise `0`",
     )
     max_msa: tuple[int, int] | None = _setting(
-        None, "Rows read as clusters and as extra rows.", "featurise", read_max_msa, "N:EXTRA"
+        None, "Maximum MSA rows: clusters and extra rows.", "featurise", read_max_msa, "N:EXTRA"
     )
     pairing: Pairing = _setting(  # noqa: RUF009  (the default is text)
         DEFAULT_PAIRING,
-        "Pair MSA rows of chains by alphafold, greedy, complete or none.",
+        "How to pair MSA rows of chains: alphafold, greedy, complete or none.",
         "featurise",
         _one_of(*get_args(Pairing)),
         "HOW",
     )
-    dropout: bool = _setting(
-        False, "Keep dropout on, to sample diverse structures.", "infer", _flag
-    )
+    dropout: bool = _setting(False, "Keep dropout on to sample diverse structures.", "infer", _flag)
     num_ensemble: int | None = _setting(
         None,
-        "Draws of the alignment averaged in each pass.",
+        "Number of MSA samples averaged in each pass.",
         "featurise",
         Number(int, 1, 100),
         "N",
         flag="ensemble",
     )
     save_representations: bool = _setting(
-        False, "Also write the last single and pair representations.", "infer", _flag
+        False, "Also write the final single and pair representations.", "infer", _flag
     )
-    device: str = _setting("auto", "auto, cpu, cuda or cuda:1.", "run", _device, "NAME")
+    device: str = _setting("auto", "Device: auto, cpu, cuda or cuda:1.", "run", _device, "NAME")
     dtype: str = _setting(
-        "float32", "float32 or bfloat16.", "infer", _one_of("float32", "bfloat16"), "NAME"
+        "float32",
+        "Data type: float32 or bfloat16.",
+        "infer",
+        _one_of("float32", "bfloat16"),
+        "NAME",
     )
     relax: str = _setting(
         "none",
-        "Relax none, the best or all.",
+        "Predictions to relax: none, best or all.",
         "relax",
         _one_of("none", "best", "all"),
         "WHICH",
     )
     relax_platform: str = _setting(
         "auto",
-        "Relax on auto, cuda, cpu or reference.",
+        "Platform for relaxation: auto, cuda, cpu or reference.",
         "run",
         _one_of("auto", *PLATFORMS),
         "NAME",
     )
     relax_rounds: int = _setting(
-        MAX_ROUNDS, "Most minimisations of one prediction.", "relax", Number(int, 1, 100), "N"
+        MAX_ROUNDS, "Maximum number of minimisations.", "relax", Number(int, 1, 100), "N"
     )
     relax_seconds: float = _setting(
-        MAX_SECONDS, "Most time to relax one prediction.", "relax", Number(float, 1), "S"
+        MAX_SECONDS, "Maximum seconds of relaxation.", "relax", Number(float, 1), "S"
     )
     force: bool = _setting(False, "Compute finished predictions again.", "run", _flag)
 
@@ -273,7 +275,7 @@ class Settings:
             object.__setattr__(self, each.name, read)
 
     def of_stage(self, *stages: Stage) -> dict[str, object]:
-        """The settings of these stages, as plain values."""
+        """Return the settings of these stages, as plain values."""
         return {
             each.name: getattr(self, each.name)
             for each in fields(self)
@@ -281,5 +283,5 @@ class Settings:
         }
 
     def relaxation(self) -> dict[str, object]:
-        """The settings that change what is relaxed and how, nothing where nothing is."""
+        """Return the settings of relaxation; empty if nothing is relaxed."""
         return {} if self.relax == "none" else self.of_stage("relax")

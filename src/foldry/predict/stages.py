@@ -1,9 +1,9 @@
-"""The stages of a prediction, each a function of what the one before gives.
+"""The stages of a prediction, each a function of the result of the previous stage.
 
     Query → featurise → Features → infer → RawPrediction → assemble → Prediction → relax
 
-Each stage has a content key, made of the key of the stage before and of what else its result
-depends on: what was kept under the key need not be computed again.
+Each stage has a content key, made from the key of the previous stage and everything else that
+changes its result. A result that was kept under this key need not be computed again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from foldry.predict.confidence import confidence
 from foldry.predict.network import configured, set_dropout
 from foldry.predict.recycle import recycle
 from foldry.predict.settings import Settings
-from foldry.query import Hit, Query
+from foldry.query import Chain, Hit, Query
 from foldry.relax.relax import relax_structure
 from foldry.relax.result import Relaxation
 from foldry.residues import ATOM37_MASK, encode_sequence
@@ -48,12 +48,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RawPrediction(Confidence):
-    """What a network gives.
+    """The output of a network.
 
     Attributes:
-        atom_positions: Å; zero where a residue has no such atom.
-        num_recycles: Recycles that ran.
-        single, pair: The final representations, where they were asked for.
+        atom_positions: Positions in Å; zero for atoms that a residue does not have.
+        num_recycles: Number of recycles that ran.
+        single, pair: The final representations; None unless requested.
     """
 
     atom_positions: Float[np.ndarray, "N 37 3"]
@@ -63,10 +63,11 @@ class RawPrediction(Confidence):
 
 
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
-    """The query with these known structures aligned to it, before those it already has.
+    """Return the query with known structures aligned to it, before the templates it already has.
 
-    In a complex, each structure goes to the chains that it can be aligned to; where a chain is
-    alike and the structure still cannot be used, a warning says why.
+    In a complex, each structure becomes a template of all chains to which it can be aligned. A
+    warning names a chain that is similar although the structure cannot be used, and a template
+    whose identity is too low for its aligned length (Sander & Schneider 1991).
 
     Raises:
         InputError: A template cannot be aligned to any chain.
@@ -79,13 +80,14 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
         for chain, of_chain in zip(query.chains, hits, strict=True):
             try:
                 of_chain.append(align_template(chain.sequence, template))
+                _remark(of_chain[-1], chain, query)
             except InputError as error:
                 refusals[chain.ids[0]] = error
         faults = {name: e for name, e in refusals.items() if not isinstance(e, UnlikeError)}
         if len(refusals) == len(query.chains):
             raise next(iter((faults or refusals).values()))
         for name, fault in faults.items():
-            logger.warning("Chain %s of %s goes without a template: %s", name, query.name, fault)
+            logger.warning("Chain %s of %s has no template: %s", name, query.name, fault)
     chains = zip(query.chains, hits, strict=True)
     return replace(
         query,
@@ -93,27 +95,45 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     )
 
 
+def _remark(hit: Hit, chain: Chain, query: Query) -> None:
+    """Log how well a template fits, as a warning if it may be unrelated."""
+    here, there = hit.pairs.T
+    equal = encode_sequence(chain.sequence)[here] == hit.known_structure().aatype[there]
+    # The identity above which two aligned sequences have the same fold; the curve ends at 80.
+    related = equal.mean() >= 2.9015 * min(len(equal), 80) ** -0.562
+    logger.log(
+        logging.INFO if related else logging.WARNING,
+        "Template %s%s chain %s of %s: %d of %d aligned residues are identical.",
+        hit.name,
+        " for" if related else " may be unrelated to",
+        chain.ids[0],
+        query.name,
+        equal.sum(),
+        len(equal),
+    )
+
+
 def featurise(query: Query, config: ModelConfig, seed: int, settings: Settings) -> Features:
-    """What a network reads of a query, but for the draws of its alignment.
+    """Return the features that a network reads, without the random draws of the alignment.
 
     Raises:
-        InputError: The network reads one chain and there are several, or an alignment or a template
-            does not fit its chain.
+        InputError: The query has several chains and the network reads one, or an alignment or a
+            template does not fit its chain.
     """
     return make_features(query, configured(config, settings).features, seed, settings.pairing)
 
 
 def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
-    """The content key of `featurise`."""
+    """Return the content key of `featurise`."""
     parts = query.inputs_key, network.name, network.sha256(), seed, settings.of_stage("featurise")
     return content_key(["features", version("foldry"), *parts])
 
 
 def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPrediction:
-    """One network's prediction; the caller's random state stays as it is.
+    """Return one network's prediction; the caller's random state does not change.
 
     Raises:
-        ArithmeticError: The network gave numbers that are not finite.
+        ArithmeticError: The network returned numbers that are not finite.
     """
     config, device = configured(model.config, settings), model.runtime.device
     inputs = stack_features([features], device)
@@ -125,7 +145,9 @@ def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPredic
     set_dropout(model, settings.dropout)
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng([device] if on_gpu else []), torch.inference_mode():
-        torch.default_generator.manual_seed(features.seed)  # `torch.manual_seed` sets all devices
+        torch.default_generator.manual_seed(
+            features.seed
+        )  # `torch.manual_seed` would seed all devices
         if on_gpu:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(features.seed)
@@ -135,7 +157,7 @@ def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPredic
         sure = confidence(model.predict_heads(result), features.asym_id, config)
         atoms = result.atom37[0].double().cpu().numpy()
     if not np.isfinite(atoms).all() or not np.isfinite(sure.plddt).all():
-        raise ArithmeticError("The network gave numbers that are not finite")
+        raise ArithmeticError("The network returned numbers that are not finite")
     kept: dict[str, Any] = {}
     if settings.save_representations:
         final = result.representations
@@ -146,12 +168,12 @@ def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPredic
 
 
 def prediction_key(features: str, settings: Settings) -> str:
-    """The content key of `infer` and `assemble`, from that of the features."""
+    """Return the content key of `infer` and `assemble`, from the key of the features."""
     return content_key(["prediction", version("foldry"), features, settings.of_stage("infer")])
 
 
 def assemble(query: Query, raw: RawPrediction, provenance: Provenance) -> Prediction:
-    """The network's numbers as the structure of the query's chains."""
+    """Return a network's output as a structure with the query's chains."""
     copies = [(name, chain.sequence) for chain in query.chains for name in chain.ids]
     aatype = encode_sequence("".join(sequence for _, sequence in copies))
     mask = ATOM37_MASK[aatype] > 0
@@ -173,7 +195,7 @@ def assemble(query: Query, raw: RawPrediction, provenance: Provenance) -> Predic
 def provenance(
     network: NetworkFile, model: AlphaFold, seed: int, raw: RawPrediction, settings: Settings
 ) -> Provenance:
-    """How a prediction is made, now and here."""
+    """Return the provenance of a prediction made now on this machine."""
     return Provenance(
         model_name=network.name,
         weights=network.path.name,
@@ -192,10 +214,10 @@ def provenance(
 
 
 def relax(prediction: Prediction, settings: Settings) -> Prediction:
-    """The prediction with a relaxed structure, or as it was and why.
+    """Return the prediction with a relaxed structure, or unchanged with the reason.
 
     Raises:
-        MissingError: OpenMM or PDBFixer is not installed, or the platform is not there.
+        MissingError: OpenMM, PDBFixer or the platform is missing.
     """
     structure, relaxation = relax_structure(
         prediction.structure,
@@ -209,7 +231,7 @@ def relax(prediction: Prediction, settings: Settings) -> Prediction:
 def relaxed(
     prediction: Prediction, structure: Structure, relaxation: Relaxation, settings: Settings
 ) -> Prediction:
-    """The prediction with what its relaxation ended in."""
+    """Return the prediction with the result of its relaxation."""
     if not relaxation.relaxed:
         return replace(prediction, relaxation=relaxation)
     before = prediction.provenance
@@ -227,9 +249,9 @@ def relaxed(
 
 
 def relaxed_key(prediction: Prediction, settings: Settings) -> str:
-    """The content key of `relax`; another version of a program may end at another structure."""
+    """Return the content key of `relax`, which includes the versions of its programs."""
     how = settings.of_stage("relax")
-    del how["relax"]  # which predictions are relaxed changes none of them
+    del how["relax"]  # the choice of predictions changes none of them
     atoms = asdict(prediction.structure)
     return content_key(["relaxed", version("foldry"), atoms, how, _versions(_RELAXES)])
 

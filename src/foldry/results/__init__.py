@@ -1,1 +1,1 @@
-"""A prediction after it is made: its files, read and written, and its pages."""
+"""The files and pages of a prediction, written and read."""

@@ -1,4 +1,4 @@
-"""How sure a prediction is of its chains and their interfaces, for its files and the report."""
+"""Confidence of chains and interfaces, for the files and the report of a complex."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class Measured(ChainMetric):
-    """One measure of all chains, or of all pairs of chains."""
+    """One measure of every chain, or of every pair of chains."""
 
     def of(self, a: int, b: int) -> float | None:
-        """The number that is quoted of two chains."""
+        """Return the number that stands for both directions of two chains."""
         both = self.values[np.ix_((a, b), (a, b))]
         return rounded(quoted(self.measure.key, both)[0, 1].item())
 
     def stored(self, a: int, b: int) -> float | list[float | None] | None:
-        """The number of two chains; both directions where they differ."""
+        """Return the number of two chains, or both numbers if the directions differ."""
         if not self.measure.quoted:
             return rounded(self.values[a, b].item())
         return [rounded(self.values[at].item()) for at in ((a, b), (b, a))]
@@ -39,14 +39,14 @@ class Measured(ChainMetric):
 
 @dataclass(frozen=True)
 class ChainConfidence:
-    """How sure a prediction is of its chains and of each two of them.
+    """Confidence of a prediction's chains and interfaces.
 
     Attributes:
-        chains: Names in order.
-        num_residues: Of each chain.
-        of_chains, of_pairs: The measures.
-        clashing: Chains [C] that run into others.
-        contacts: Residues of different chains with Cβ at most 8 Å apart.
+        chains: Names of the chains, in order.
+        num_residues: Number of residues of each chain.
+        of_chains, of_pairs: Measures of chains and of pairs of chains.
+        clashing: Whether each chain [C] clashes with others.
+        contacts: Pairs of residues of different chains with Cβ at most 8 Å apart.
     """
 
     chains: tuple[str, ...]
@@ -57,12 +57,12 @@ class ChainConfidence:
     contacts: Contacts
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Each two chains once, the earlier first."""
+        """Return every pair of chains once, the earlier chain first."""
         return [(a, b) for a in range(len(self.chains)) for b in range(a + 1, len(self.chains))]
 
 
 def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
-    """Measures of all chains; None for a single chain, without PAE, or where atoms pile up."""
+    """Return the measures of all chains; None for one chain, without PAE, or if atoms coincide."""
     structure, pae = prediction.structure, prediction.pae
     ptm, iptm, actifptm = prediction.chain_ptm, prediction.chain_pair_iptm, prediction.actifptm
     if pae is None or ptm is None or iptm is None or actifptm is None:
@@ -71,7 +71,7 @@ def chain_confidence(prediction: Prediction) -> ChainConfidence | None:
         found = interface_confidence(structure, pae, prediction.plddt)
         clashes = chain_clashes(structure)
     except InputError as error:
-        logger.warning("The interfaces of %s are not judged: %s", prediction.query.name, error)
+        logger.warning("The interfaces of %s are not scored: %s", prediction.query.name, error)
         return None
     members = [structure.chain_id == chain for chain in structure.chains]
     plddt = np.array([prediction.plddt[each].mean() for each in members])
@@ -101,10 +101,10 @@ def _measured(**values: np.ndarray) -> tuple[Measured, ...]:
 
 
 def chains_json(found: ChainConfidence) -> dict[str, object]:
-    """The keys of `scores_….json` that only complexes have.
+    """Return the keys of `scores_….json` that only complexes have.
 
-    What depends on the direction is a list of two numbers: aligned on the first chain and on the
-    second.
+    A measure that depends on the direction is a list of two numbers: aligned on the first chain
+    and on the second.
     """
     return {
         "has_clash": bool(found.clashing.any()),
@@ -127,7 +127,7 @@ def chains_json(found: ChainConfidence) -> dict[str, object]:
 
 
 def chain_metrics(found: ChainConfidence) -> list[ChainMetric]:
-    """The measures that are quality metrics in ModelCIF; where both directions are one, once."""
+    """Return the measures that are ModelCIF quality metrics; symmetric ones only once."""
     metrics: list[ChainMetric] = []
     for each in (*found.of_chains, *found.of_pairs):
         if each.measure.kind and each.values.ndim == 2 and not each.measure.quoted:

@@ -1,13 +1,13 @@
 /*
- * Components of a page about a predicted structure, for any host: a report that carries its data, or a
- * server's page that fetches it.
+ * Components of a page about a predicted structure, for any host: a report that contains its data, or a
+ * page that fetches data from a server.
  *
- * A component is a function of (place, data, options). It fills the element `place`, whose style is
- * components.css; called again with the same place, it shows the other data. It knows no id of the page
- * and makes no request, and it never reads data as HTML: any text may stand in it.
+ * A component is a function of (place, data, options). It fills the element `place`, which components.css
+ * styles; a second call with the same place replaces the data. It uses no id of the page, makes no request
+ * and never reads data as HTML, which may therefore contain any text.
  *
- * All data has `chains`, a list of { id, sequence }; arrays "per residue" go through the chains in this
- * order. Components that are given the same `options.selection` mark the same residues.
+ * All data has `chains`, a list of { id, sequence }; arrays "per residue" follow the chains in this order.
+ * Components with the same `options.selection` mark the same residues.
  */
 const foldry = (() => {
   "use strict";
@@ -23,14 +23,14 @@ const foldry = (() => {
   ];
   const HINT = "Point at the plot to read its values.";
 
-  /** The residue that is pointed at and those that are selected, by their places in arrays per residue. */
+  /** The residue under the pointer and the selected residues, as indices of arrays per residue. */
   class Selection {
     pointed = null;
     aligned = null;
     selected = [];
     #listeners = new Map();
 
-    /** Point at a residue, or at none (null); in a plot of pairs, `aligned` is the residue of the row. */
+    /** Point at a residue, or at none (null); in a plot of pairs, `aligned` is the residue of its row. */
     point(residue, aligned = null) {
       if (residue === this.pointed && aligned === this.aligned) return;
       Object.assign(this, { pointed: residue, aligned });
@@ -75,7 +75,7 @@ const foldry = (() => {
 
   function category(plddt) { return CATEGORIES.find(each => plddt >= each.from); }
 
-  /** What the components read of `chains`: where each chain lies, and the name of each residue. */
+  /** Return the position of each chain and the name of each residue. */
   function layOut(chains) {
     let end = 0;
     const laid = chains.map(({ id, sequence }, index) => {
@@ -111,7 +111,7 @@ const foldry = (() => {
     return [...body.rows];
   }
 
-  /** A table of measures, and under it what each of them means. */
+  /** A table of measures, followed by their meanings. */
   function measureTable(place, label, first, names, measures) {
     dataTable(place, {
       label,
@@ -129,7 +129,7 @@ const foldry = (() => {
   }
 
   /**
-   * Data: `chains`; `pairs` of indices of chains; `measures` as those of chains, with a value per pair;
+   * Data: `chains`; `pairs` of indices of chains; `measures` as in `chainTable`, with a value per pair;
    * `clashing`, the indices of the chains that clash.
    */
   function interfaceTable(place, { chains, pairs, measures, clashing }) {
@@ -144,7 +144,7 @@ const foldry = (() => {
 
   /**
    * Data: `chains`; `contacts`, a list of [residue, residue, distance, error]; `total`, the number of
-   * contacts of which these are the surest. Pressing a contact selects its residues.
+   * all contacts, of which these have the lowest errors. Pressing a contact selects its residues.
    */
   function contactTable(place, { chains, contacts, total }, { selection = new Selection() } = {}) {
     const { name } = layOut(chains);
@@ -159,21 +159,21 @@ const foldry = (() => {
     });
     dataTable(place, { label: "Contacts between chains", header: ["Residues", "Cβ distance", "Aligned error"], rows });
     place.firstElementChild.classList.add("long");
-    const which = contacts.length === total ? `All ${total}` : `The surest ${contacts.length} of ${total}`;
+    const which = contacts.length === total ? `All ${total}` : `The ${contacts.length} most reliable of ${total}`;
     place.prepend(element("p", { class: "about" },
       `${which} pairs of residues of different chains with Cβ at most 8 Å apart, sorted by their predicted `
-      + "aligned error (the mean of both directions). Press one to see it in the structure."));
+      + "aligned error (mean of both directions). Press a pair to show it in the structure."));
   }
 
   // Plots
 
-  /** Round steps so that at most `most` ticks lie between 0 and `top`. */
+  /** Return the smallest round step with at most `most` ticks between 0 and `top`. */
   function tickStep(top, most) {
     const power = 10 ** Math.floor(Math.log10(top / most));
     return Math.max(1, [1, 2, 5, 10].map(each => each * power).find(step => top / step <= most));
   }
 
-  /** Round numbers of residues, each with its place among all residues. */
+  /** Return round residue numbers, each with its position among all residues. */
   function residueTicks({ chains, count }, width) {
     const step = tickStep(count, width / 60);
     return chains.flatMap(({ start, end }) => {
@@ -183,7 +183,7 @@ const foldry = (() => {
     });
   }
 
-  /** Names and colours of the chains along the top of a plot, and lines where they meet. */
+  /** Draw the names and colours of the chains above a plot, and lines between chains. */
   function markChains({ front, margin, bottom, x }, chains) {
     for (const { id, start, end, color } of chains) {
       const width = x(end) - x(start);
@@ -194,7 +194,7 @@ const foldry = (() => {
     }
   }
 
-  /** A plot of residues along x: its frame, its axes and a place for the cursor. */
+  /** Return a plot of residues along x: its frame, its axes and its cursor. */
   function frame(residues, width, bare, { top, ...sides }) {
     const room = residues.several ? 20 : 0;
     const margin = { top: top + room, ...sides };
@@ -227,7 +227,7 @@ const foldry = (() => {
     plot.front.append(svg("text", { x: plot.margin.left - 7, y: y + 4, "text-anchor": "end" }, value));
   }
 
-  /** Bytes as a picture: `paint` gives red, green, blue of a byte from 0 to 255. */
+  /** Return bytes as an image; `paint` returns the red, green and blue of a byte. */
   function picture(bytes, width, height, paint) {
     const palette = Uint32Array.from({ length: 256 }, (_, byte) => {
       const [red, green, blue] = paint(byte);
@@ -239,7 +239,7 @@ const foldry = (() => {
     return canvas.toDataURL();
   }
 
-  /** The picture over the whole plot, its pixels kept sharp where they are large. */
+  /** Put an image over the whole plot; large pixels stay sharp. */
   function placeImage(plot, href, rows) {
     const sharp = plot.residues.count < plot.inner.width || rows < plot.inner.height;
     const look = { preserveAspectRatio: "none", "image-rendering": sharp ? "pixelated" : "auto" };
@@ -263,7 +263,7 @@ const foldry = (() => {
     }, label)));
   }
 
-  /** Draw a plot as wide as its place, again whenever that changes. */
+  /** Draw a plot as wide as its place, and again whenever the width changes. */
   const redraw = new WeakMap();
   const resized = new ResizeObserver(entries => {
     requestAnimationFrame(() => {
@@ -274,8 +274,8 @@ const foldry = (() => {
   });
 
   /**
-   * A picture with a name, and under it a line that reads the residue pointed at. `draw` gives the plot of
-   * a width, `read` what the line says of a residue (and of an aligned one), or null.
+   * A figure with a label, and below it a line about the residue under the pointer. `draw` returns the plot
+   * for a width, `read` the text of the line for a residue (and an aligned one), or null.
    */
   function chart(place, label, selection, draw, read) {
     const figure = element("div", { class: "chart", role: "img", "aria-label": label });
@@ -315,7 +315,7 @@ const foldry = (() => {
 
   /**
    * Data: `chains`; `errors`, numbers of all pairs of residues, row by row, a row aligned on one residue;
-   * `scale`, the Å of one; `max`, the largest error that the model can express, Å.
+   * `scale`, the Å of one unit; `max`, the largest error that the model can express, Å.
    */
   function paePlot(place, { chains, errors, scale = 1, max }, { selection = new Selection() } = {}) {
     const residues = layOut(chains);
@@ -388,7 +388,7 @@ const foldry = (() => {
   function coveragePlot(place, { chains, coverage }, { selection = new Selection() } = {}) {
     if (!coverage) {
       put(place, element("p", {},
-        "Folded from the sequence alone, without an alignment. Accuracy is lower than with one."));
+        "This structure was predicted from a single sequence. Accuracy is lower than with an alignment."));
       return;
     }
     const residues = layOut(chains);
@@ -400,7 +400,7 @@ const foldry = (() => {
     const draw = width => {
       const plot = frame(residues, width, 300, { left: 50, right: 10, top: 8, bottom: 86 });
       const y = count => plot.bottom - (count / depth) * plot.inner.height;
-      // The query, the first row of the picture, is drawn at the bottom.
+      // The query, the first row of the image, is at the bottom.
       placeImage(plot, image, rows).setAttribute("transform", `translate(0 ${plot.bottom + plot.margin.top}) scale(1 -1)`);
       const step = tickStep(depth, 5);
       for (let count = 0; count <= depth; count += step) yTick(plot, count, y(count));
@@ -416,7 +416,7 @@ const foldry = (() => {
 
   // Structure
 
-  /** Load Mol* from `viewer.js` by its address; `nonce` is the one of the page's policy, if it has one. */
+  /** Load Mol* from the address of `viewer.js`; `nonce` is the nonce of the page's policy, if any. */
   function loadViewer(address, nonce = "") {
     const script = element("script", { src: address });
     script.nonce = nonce;
@@ -458,7 +458,7 @@ const foldry = (() => {
       this.#queue(() => viewer().then(() => this.#start()));
     }
 
-    /** One task after the other, so that a quick second click does not mix two structures. */
+    /** Run one task after the other: a quick second click must not mix two structures. */
     #queue(task) {
       this.#place.setAttribute("aria-busy", "true");
       const work = this.#work.then(task).catch(error => this.#fail(error)).then(() => {
@@ -511,7 +511,7 @@ const foldry = (() => {
       this.#viewer?.structureInteractivity({ elements: { items: indices.map(this.#residues.inModel) }, action });
     }
 
-    /** Turn to some residues and mark them. */
+    /** Move the camera to some residues and mark them. */
     #look(indices) {
       if (indices.length) this.#frame.scrollIntoView({ block: "center" });
       this.#act(indices, "select", "focus");
@@ -534,7 +534,7 @@ const foldry = (() => {
       plugin.canvas3d.commit(true);
       plugin.managers.camera.orientAxes(undefined, 0);
       for (let frames = 0; frames < 2; frames++) await new Promise(requestAnimationFrame);
-      // The sphere leaves much room around a structure that lies flat on the screen.
+      // The sphere is too large for a flat structure that faces the viewer.
       plugin.managers.camera.focusSphere({ center, radius: 0.9 * radius }, { durationMs: 0, extraRadius: 0 });
     }
 
@@ -579,14 +579,14 @@ const foldry = (() => {
   const views = new WeakMap();
 
   /**
-   * Data: `chains`; `name`, what the structure is called; `model`, its ModelCIF text.
+   * Data: `chains`; `name`, the name of the structure; `model`, its ModelCIF text.
    *
-   * Options: `viewer`, a function whose promise is kept once there is a global `molstar`, such as
+   * Options: `viewer`, a function whose promise resolves when the global `molstar` exists, such as
    * `() => loadViewer("/viewer.js")`; `controls`, an element of the page for the buttons that choose the
-   * colours, by default one of the component's own.
+   * colours, by default inside the component.
    *
-   * Promises the Mol* viewer once it shows the structure, or null where it cannot; until then the place is
-   * `aria-busy`.
+   * Returns a promise of the Mol* viewer once it shows the structure, or of null if it cannot; until then
+   * the place is `aria-busy`.
    */
   function structureView(place, data, options) {
     if (!views.has(place)) views.set(place, new StructureView(place, options));

@@ -1,7 +1,12 @@
-"""The folder of one query's results: written and read here and nowhere else.
+"""The folder of one query's results. No other module writes or reads it.
 
-Where AlphaFold's own program has a name for a file, it is that name; docs/outputs.md lists them.
-`fold.json` holds the content key of everything behind the files, and the hash of each of them.
+Files have the names that AlphaFold's program uses, if it writes such a file; docs/outputs.md lists
+them.
+
+`fold.json` holds the content key of the results and the hash of each file. Why it is written twice:
+before any file is written, the run notes its name, so that the files of a run that is killed are
+known and can be removed or replaced later; at the end it notes the key and all hashes. A folder is
+therefore finished only if it has the right key and every file has its noted hash.
 """
 
 from __future__ import annotations
@@ -33,28 +38,31 @@ RECORD: Final = "fold.json"
 RANKING: Final = "ranking_debug.json"
 REPORT: Final = "report.html"
 WORK: Final = ".unranked"
-"""Folder for what is not finished."""
+"""Folder of predictions that are not published yet."""
 WHOLE: Final = ("ranking_confidence", "mean_plddt", "ptm", "iptm", "has_clash")
 """Measures of all chains together in `scores_….json`."""
 _NOT_WRITTEN: Final = ""
-"""Stands for the hash of a file that a run set out to write."""
+"""The hash of a file that a run has begun to write."""
+
+_MAX_NAME: Final = 200
+"""Maximum length of the name of a prediction: a file system refuses longer ones."""
 
 logger = logging.getLogger(__name__)
 
 Note = Callable[[Collection[str]], object]
-"""Is given the names of files before they are written."""
+"""Called with the names of files before they are written."""
 
 
 @dataclass(frozen=True)
 class ResultsFolder:
-    """Publishes queries as folders of files; what was published before is found finished.
+    """Publishes each query as a folder of files, unless it was published before.
 
     Attributes:
-        out: Where each query gets a folder of its name.
+        out: Folder in which each query gets a folder of its name.
         force: Whether finished queries are computed again.
-        keep_work: Whether what a query was made of stays for other settings of relaxation.
-        viewer: Where reports find the file of `viewer_js`, seen from a query's folder; None puts
-            the viewer into every report.
+        keep_work: Whether unrelaxed predictions are kept for other relaxation settings.
+        viewer: Path of the file `viewer_js` relative to a query's folder; None puts the viewer
+            into every report.
     """
 
     out: Path
@@ -71,7 +79,7 @@ class ResultsFolder:
         """Write the files of a query (`foldry.predict.runner.Publisher`).
 
         Raises:
-            BusyError: Another process is at work in the query's folder.
+            BusyError: Another process uses the query's folder.
             InputError: The folder cannot be written.
             DiskFullError: No space is left.
         """
@@ -80,8 +88,11 @@ class ResultsFolder:
         with hold(folder, (WORK,)):
             record = _recorded(folder)
             finished = record.get("key") == key and _is_whole(folder, record)
-            if not finished and record.get("key", key) != key:
+            before = record.get("key", key)
+            if str(before).partition("-")[0] != key.partition("-")[0]:
                 logger.warning("Results of other inputs or settings in %s are replaced.", folder)
+            elif before != key:
+                logger.info("Results in %s are updated with other relaxation settings.", folder)
             if not finished or self.force:
                 with predict(folder / WORK) as predictions:
                     files = write_query(
@@ -94,35 +105,35 @@ class ResultsFolder:
 
 
 def is_published(folder: Path) -> bool:
-    """Whether a query's folder has been written to before, perhaps not to the end."""
+    """Return whether a query's folder was written to before, perhaps incompletely."""
     return (folder / RECORD).is_file()
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
-    """What was noted the last time; nothing where the note is missing or damaged."""
+    """Return the last record, or an empty one if it is missing or damaged."""
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     whole = isinstance(record, dict) and isinstance(record.get("files"), dict)
     return record if whole else {}
 
 
 def _is_whole(folder: Path, record: dict[str, Any]) -> bool:
-    """Whether all noted files are there and unchanged: another run may have replaced them."""
+    """Return whether all noted files exist unchanged: another run may have replaced them."""
     paths = {folder / Path(name).name: digest for name, digest in record["files"].items()}
     return all(path.is_file() and file_sha256(path) == digest for path, digest in paths.items())
 
 
 def _begin(folder: Path, names: Collection[str]) -> None:
-    """Note files that will be written: what a run leaves that never finishes is then known."""
+    """Note files that will be written, so that those of a killed run are known."""
     record = _recorded(folder)
     files = record.get("files", {}) | dict.fromkeys(names, _NOT_WRITTEN)
     write_json(folder / RECORD, {**record, "files": files})
 
 
 def _finish(folder: Path, key: str, files: Iterable[Path]) -> None:
-    """Note that these are all files of the query, and remove those that earlier runs noted."""
+    """Note all files of the query and remove other files that earlier runs noted."""
     written = {path.name: file_sha256(path) for path in sorted(files)}
     for stale in set(_recorded(folder).get("files", {})) - set(written):
         remove(folder / Path(stale).name)
@@ -135,16 +146,16 @@ def write_query(
     note: Note | None = None,
     viewer: str | None = None,
 ) -> list[Path]:
-    """Write all files of one query, none where the report cannot be made.
+    """Write all files of one query, or none if the report cannot be made.
 
     Args:
-        predictions: Best first.
-        folder: Made where it is missing; files of the same names are replaced.
-        note: Is given the names of each prediction's files.
-        viewer: As of `ResultsFolder`.
+        predictions: Predictions, best first.
+        folder: Folder, created if missing; files of the same names are replaced.
+        note: Called with the names of each prediction's files.
+        viewer: As in `ResultsFolder`.
 
     Returns:
-        The files, the report last.
+        The paths of the files, the report last.
     """
     chains = [chain_confidence(prediction) for prediction in predictions]
     models = [modelcif_text(*each) for each in zip(predictions, chains, strict=True)]
@@ -174,16 +185,16 @@ class StoredInterface(Content):
     """Two chains of a stored prediction.
 
     Attributes:
-        chains: Their names.
-        numbers: Measures of `foldry.measures` by key; where each direction has its own number,
-            two of them, aligned on the first chain and on the second.
+        chains: Names of the two chains.
+        numbers: Measures of `foldry.measures` by key; two numbers, aligned on the first chain and
+            on the second, if the directions differ.
     """
 
     chains: tuple[str, str]
     numbers: dict[str, float | tuple[float | None, float | None] | None]
 
     def number(self, key: str) -> float | None:
-        """The number that is quoted of both directions."""
+        """Return the number that stands for both directions."""
         value = self.numbers.get(key)
         if not isinstance(value, tuple):
             return value
@@ -195,18 +206,18 @@ class StoredInterface(Content):
 
 @dataclass(frozen=True, eq=False)
 class StoredPrediction(Content):
-    """One prediction as its folder has it; what AlphaFold's own program does not write is None.
+    """One prediction in a folder; values that AlphaFold's program does not write are None.
 
     Attributes:
-        name: Its network and seed, such as `model_1_ptm_pred_0`.
-        structure: Its ModelCIF file.
-        pae: The file of its predicted aligned errors, or None.
-        numbers: Measures of the whole by key; those that it lacks are None.
-        chains: Measures of each chain by key, the chains by name; empty for a single chain.
-        interfaces: Of every two chains.
-        plddt: 0–100, per residue.
-        provenance: How it was made.
-        relaxation: How its relaxation ended; None where none was asked for.
+        name: Network and seed, such as `model_1_ptm_pred_0`.
+        structure: The ModelCIF file.
+        pae: The file of predicted aligned errors, or None.
+        numbers: Measures of the whole prediction by key; None if unknown.
+        chains: Measures by key for each chain by name; empty for a single chain.
+        interfaces: Measures of every two chains.
+        plddt: pLDDT per residue, 0–100.
+        provenance: How the prediction was made.
+        relaxation: The result of its relaxation; None if it was not requested.
     """
 
     name: str
@@ -221,16 +232,16 @@ class StoredPrediction(Content):
 
 
 def read_results(folder: Path, most: int | None = None) -> list[StoredPrediction]:
-    """The predictions of a query's folder, best first.
+    """Read the predictions of a query's folder, best first.
 
-    Folders of earlier versions and of AlphaFold's own program are read too.
+    Folders of earlier versions and of AlphaFold's program can be read too.
 
     Args:
         folder: The query's folder.
-        most: How many predictions are read; None reads all.
+        most: Maximum number of predictions to read; None reads all.
 
     Raises:
-        InputError: It is no such folder, or a file in it is damaged.
+        InputError: The folder has no results of a query, or a file in it is damaged.
 
     Example:
         >>> [each.name for each in read_results(Path("out/1adz"))]  # doctest: +SKIP
@@ -239,6 +250,7 @@ def read_results(folder: Path, most: int | None = None) -> list[StoredPrediction
     try:
         order = json.loads(read_text(folder / RANKING))["order"]
         names = [Path(name).name for name in order if isinstance(order, list)]
+        names = names if max(map(len, names), default=0) <= _MAX_NAME else []
     except (ValueError, LookupError, TypeError, RecursionError):
         names = []
     if not names:
@@ -257,7 +269,7 @@ def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
         interfaces = [
             StoredInterface(
                 tuple(each.pop("chains")),
-                {key: tuple(v) if isinstance(v, list) else v for key, v in each.items()},
+                {key: _numbers(value) for key, value in each.items()},
             )
             for each in scores.get("interfaces", ())
         ]
@@ -266,10 +278,13 @@ def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
             name=name,
             structure=folder / f"ranked_{rank}.cif",
             pae=pae if pae.is_file() else None,
-            numbers={key: scores.get(key) for key in WHOLE},
-            chains={each.pop("chain"): each for each in scores.get("chains", ())},
+            numbers={key: _number(scores.get(key)) for key in WHOLE},
+            chains={
+                str(each.pop("chain")): {key: _number(value) for key, value in each.items()}
+                for each in scores.get("chains", ())
+            },
             interfaces=tuple(interfaces),
-            plddt=np.array(scores["plddt"], np.float64) if scores else None,
+            plddt=np.array([float(each) for each in scores["plddt"]]) if scores else None,
             provenance=_provenance(scores["provenance"]) if scores else None,
             relaxation=None if relaxation is None else Relaxation(**relaxation),
         )
@@ -277,8 +292,18 @@ def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
         raise InputError("is damaged", "predict it again", where=path) from None
 
 
+def _number(value: Any) -> float | None:
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError("a score is not a number")
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    return (_number(value[0]), _number(value[1])) if isinstance(value, list) else _number(value)
+
+
 def _provenance(record: dict[str, Any]) -> Provenance:
-    """What this version knows of it; a later one may have written more."""
+    """Return the fields that this version knows; a later version may have written more."""
     return Provenance(
         **{each.name: record[each.name] for each in fields(Provenance) if each.name in record}
     )

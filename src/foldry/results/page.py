@@ -1,6 +1,6 @@
-"""What the report and a screen's page have in common: one file, page.html, that makes no request.
+"""The frame of the report and of a screen's page: one file, page.html, that makes no request.
 
-Its content security policy forbids every request, and every script but those whose hashes it names.
+Its content security policy forbids every request, and every script whose hash it does not name.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def page_html(
     scripts: Sequence[str],
     policy: Mapping[str, str],
 ) -> str:
-    """A whole page.
+    """Return the HTML of a whole page.
 
     Args:
-        title: Of the window, as text.
-        body: HTML.
-        styles, scripts: Files of this room; the scripts run one after the other, as one.
-        policy: Directives of the content security policy beside or instead of every page's;
+        title: Title of the window, as text.
+        body: Content, as HTML.
+        styles, scripts: Names of files in this room; the scripts are joined into one.
+        policy: Directives that are added to the default content security policy or replace it;
             `script-src` without these scripts.
     """
     script = "".join(map(resource, scripts))
@@ -54,10 +54,10 @@ def page_html(
 
 
 def resource(name: str) -> str:
-    """The text of a file of this room."""
+    """Return the text of a file in this room."""
     return (_HERE / name).read_text("utf-8")
 
 
 def script_source(script: bytes) -> str:
-    """What a policy calls this script: its hash."""
+    """Return the source expression of a script in a policy: its hash."""
     return f"'sha256-{base64.b64encode(bytes.fromhex(sha256(script))).decode()}'"

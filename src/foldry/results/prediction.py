@@ -1,4 +1,4 @@
-"""One predicted structure with its confidence and the record of how it was made."""
+"""A predicted structure with its confidence and its provenance."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from foldry.structure import Structure
 
 @dataclass(frozen=True, eq=False)
 class Provenance(Content):
-    """How a prediction was made, enough to make it again.
+    """How a prediction was made, in enough detail to repeat it.
 
     Attributes:
-        model_name: An official model's name, such as `model_1_ptm`, or `mini`.
-        weights: Where the parameters came from, such as a file's name.
-        weights_sha256: Hash of the parameters.
-        seed: Seed of the features' draws.
-        num_recycles: Recycles that ran.
-        config: The network's configuration, as plain values.
-        settings: The settings that change numbers, as plain values.
+        model_name: Name of the network, such as `model_1_ptm` or `mini`.
+        weights: Name of the file of parameters.
+        weights_sha256: SHA-256 of the parameters.
+        seed: Random seed.
+        num_recycles: Number of recycles that ran.
+        config: Configuration of the network, as plain values.
+        settings: Settings that change numbers, as plain values.
         kernels: Name of the kernels that ran.
-        device: Such as `cpu` or `cuda`.
-        dtype: Such as `float32`.
-        versions: Versions of Foldry and what it computed with.
-        created: ISO 8601, UTC.
-        notice: What every reader must know of these weights, or "".
+        device: Device, such as `cpu` or `cuda`.
+        dtype: Data type, such as `float32`.
+        versions: Versions of Foldry and of the packages that computed.
+        created: Time in ISO 8601, UTC.
+        notice: What every reader must know about these weights, or "".
     """
 
     model_name: str
@@ -51,19 +51,19 @@ class Provenance(Content):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Confidence(Content):
-    """How sure a network is of its prediction.
+    """The confidence that a network assigns to its prediction.
 
     Attributes:
-        plddt: 0–100, per residue.
+        plddt: pLDDT per residue, 0–100.
         pae: Predicted aligned error in Å, row i aligned on residue i; None if the network has no
-            such head.
-        max_pae: The largest error that the head can express, Å.
-        ptm, iptm: Predicted TM-scores over all residues, and between chains; None without PAE or
-            with a single chain.
-        chain_ptm, chain_pair_iptm, actifptm: pTM of each chain, and for each pair of chains ipTM
-            and actifpTM (`foldry.score.confidence.chain_pair_tm`); None as `iptm`.
-        ranking_confidence: What ranks the predictions of a query: 0.8 ipTM + 0.2 pTM, for a single
-            chain the mean pLDDT, so that it is on one scale whatever the network.
+            PAE head.
+        max_pae: Largest error that the PAE head can express, Å.
+        ptm, iptm: Predicted TM-scores over all residues and between chains, 0–1; None without PAE,
+            and `iptm` also for a single chain.
+        chain_ptm, chain_pair_iptm, actifptm: pTM of each chain, ipTM and actifpTM of each pair of
+            chains (`foldry.score.confidence.chain_pair_tm`); None if `iptm` is None.
+        ranking_confidence: Score that ranks the predictions of a query: 0.8 ipTM + 0.2 pTM, or for
+            a single chain the mean pLDDT, which all networks have.
     """
 
     plddt: Float[np.ndarray, " N"]
@@ -82,12 +82,12 @@ class Prediction(Confidence):
     """One predicted structure.
 
     Attributes:
-        query: What was asked for, with the alignment that was read.
-        structure: Atoms in Å; `b_factor` holds pLDDT.
-        provenance: How it was made.
-        single, pair: The final representations, where they were asked for.
-        relaxation: How its relaxation ended; None where none was asked for.
-        unrelaxed: The network's own prediction where `structure` is the relaxed one, else None.
+        query: The query, with the alignment that was read.
+        structure: Predicted atoms, Å; `b_factor` holds pLDDT.
+        provenance: How the prediction was made.
+        single, pair: The final representations; None unless requested.
+        relaxation: The result of relaxation; None if it was not requested.
+        unrelaxed: The network's prediction if `structure` is relaxed, otherwise None.
     """
 
     query: Query
@@ -110,5 +110,5 @@ class Prediction(Confidence):
 
 
 def ranked(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Best first, by ranking confidence; equals keep their order."""
+    """Return the predictions by falling ranking confidence; ties keep their order."""
     return sorted(predictions, key=lambda prediction: -prediction.ranking_confidence)

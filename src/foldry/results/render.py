@@ -1,6 +1,7 @@
 """One prediction → the content of its files: ModelCIF, PDB, JSON, representations.
 
-Where AlphaFold's own program has a name for a file, it is that name; docs/outputs.md lists them.
+Files have the names that AlphaFold's program uses, if it writes such a file; docs/outputs.md lists
+them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.afdb import confidence_json, pae_json
-from foldry.formats.coordinates import to_pdb
+from foldry.formats.coordinates import seqres_records, to_pdb
 from foldry.formats.modelcif import ModelRecord, Step, to_modelcif
+from foldry.query import Query
 from foldry.results.chain_confidence import (
     ChainConfidence,
     chain_confidence,
@@ -32,17 +34,16 @@ logger = logging.getLogger(__name__)
 def prediction_files(
     rank: int, prediction: Prediction, chains: ChainConfidence | None, model: str
 ) -> dict[str, str | bytes]:
-    """The names and contents of the files of one prediction.
+    """Return the names and contents of the files of one prediction.
+
+    The PDB file is left out if the format cannot hold the structure, the PAE file if the network
+    has no PAE head.
 
     Args:
-        rank: Place among the predictions of its query, 0 the best.
-        prediction: What to write.
+        rank: Rank among the predictions of the query, 0 for the best.
+        prediction: The prediction.
         chains: Its `chain_confidence`.
         model: Its `modelcif_text`.
-
-    Returns:
-        There is no PDB file of a structure that the format cannot hold, no PAE file where the
-        network has no such head.
     """
     name = prediction.name
     files = _structure_files(prediction, f"ranked_{rank}", model)
@@ -62,7 +63,7 @@ def prediction_files(
 
 
 def _structure_files(prediction: Prediction, name: str, model: str) -> dict[str, str | bytes]:
-    """The names and contents of the files of one structure."""
+    """Return the names and contents of the files of one structure."""
     files: dict[str, str | bytes] = {f"{name}.cif": model}
     try:
         files[f"{name}.pdb"] = pdb_text(prediction)
@@ -72,7 +73,7 @@ def _structure_files(prediction: Prediction, name: str, model: str) -> dict[str,
 
 
 def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
-    """The prediction as ModelCIF, with the measures of `chain_confidence`."""
+    """Return the prediction as ModelCIF, with the measures of `chain_confidence`."""
     before = prediction.unrelaxed or prediction
     provenance = asdict(before.provenance)
     record = ModelRecord(
@@ -89,7 +90,7 @@ def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None)
 
 
 def _relaxation_step(prediction: Prediction) -> Step | None:
-    """What changed the network's structure: the software that it added, and how it ended."""
+    """Return the step that relaxed the structure: its software and its result."""
     before, relaxation = prediction.unrelaxed, prediction.relaxation
     if before is None or relaxation is None:
         return None
@@ -99,7 +100,7 @@ def _relaxation_step(prediction: Prediction) -> Step | None:
 
 
 def pdb_text(prediction: Prediction) -> str:
-    """The prediction as PDB; what its reader must know stands in remarks before the atoms.
+    """Return the prediction as PDB, with remarks and the full sequences before the atoms.
 
     Raises:
         InputError: The format cannot hold the structure.
@@ -107,11 +108,23 @@ def pdb_text(prediction: Prediction) -> str:
     about = "Relaxed in Amber's force field after the prediction. " if prediction.unrelaxed else ""
     lines = textwrap.wrap(about + prediction.provenance.notice, width=68)
     remarks = "".join(f"REMARK 999 {line}\n" for line in lines)
-    return remarks + to_pdb(prediction.structure)
+    atoms = to_pdb(prediction.structure)
+    return remarks + seqres_records(prediction.structure) + atoms
+
+
+def template_names(query: Query) -> dict[str, list[str]]:
+    """Return the names of the templates by chain; copies of a chain share its templates."""
+    return {
+        name: [hit.name for hit in chain.templates]
+        for chain in query.chains
+        if chain.templates
+        for name in chain.ids
+    }
 
 
 def scores_json(prediction: Prediction, rank: int, chains: ChainConfidence | None = None) -> str:
-    """All scores of one prediction, those of its chains too, and how it was made."""
+    """Return all scores of a prediction and of its chains, and its provenance, as JSON."""
+    templates = template_names(prediction.query)
     scores: dict[str, object] = {
         "name": prediction.query.name,
         "prediction": prediction.name,
@@ -122,6 +135,7 @@ def scores_json(prediction: Prediction, rank: int, chains: ChainConfidence | Non
         "iptm": prediction.iptm,
         **(chains_json(chains) if chains else {}),
         **({"relaxation": asdict(prediction.relaxation)} if prediction.relaxation else {}),
+        **({"templates": templates} if templates else {}),
         "plddt": [round(float(value), 2) for value in prediction.plddt],
         "provenance": asdict(prediction.provenance),
     }
@@ -129,7 +143,7 @@ def scores_json(prediction: Prediction, rank: int, chains: ChainConfidence | Non
 
 
 def ranking_json(predictions: Sequence[Prediction]) -> str:
-    """Names, best first, and what they were ranked by, in the official program's form."""
+    """Return the ranked names and their scores as JSON, in the format of AlphaFold's program."""
     label = "plddts" if all(each.iptm is None for each in predictions) else "iptm+ptm"
     confidences = {each.name: each.ranking_confidence for each in predictions}
     return json.dumps({label: confidences, "order": list(confidences)}, indent=4)

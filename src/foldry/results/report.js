@@ -28,12 +28,14 @@ function scoreText({ value, decimals }) { return foldry.fixed(value, decimals); 
 
 function showFacts() {
   const { provenance } = shown;
+  const templates = [...new Set(Object.values(data.templates).flat())].join(", ");
   const count = chains.reduce((sum, { sequence }) => sum + sequence.length, 0);
   pairs("facts", [
     ["Residues", chains.length > 1 ? `${count} in ${chains.length} chains` : count],
     ...shown.scores.filter(({ value }) => value !== null).map(score => [score.name, scoreText(score)]),
     ["Model", provenance.model_name],
     ["Aligned sequences", data.coverage ? data.coverage.depth : 1],
+    ...(templates ? [["Templates", templates]] : []),
   ]);
   byId("notice").hidden = !provenance.notice;
   byId("notice").replaceChildren(...provenance.notice.split("`").map((part, index) =>
@@ -52,7 +54,7 @@ function showProvenance() {
     ["SHA-256 of the parameters", provenance.weights_sha256],
     ["Seed", provenance.seed],
     ["Recycles", provenance.num_recycles],
-    ["Settings", settings || "the model's own"],
+    ["Settings", settings || "defaults of the model"],
     ["Kernels", provenance.kernels],
     ["Device and precision", `${provenance.device}, ${provenance.dtype}`],
     ["Versions", versions],
@@ -87,8 +89,8 @@ function showRelaxation() {
   const { relaxed, reason, rounds, platform, seconds, median_move, max_move } = relaxation;
   byId("relaxation-about").textContent = relaxed
     ? `${rounds} ${rounds === 1 ? "round" : "rounds"} of Amber (OpenMM, ${platform}) in ${foldry.fixed(seconds, 0)} s. `
-      + `Cα atoms moved by ${foldry.fixed(median_move, 2)} Å in the median, ${foldry.fixed(max_move, 2)} Å at most. ${reason}`
-    : `Not relaxed, the structure is the network's own: ${reason}`;
+      + `Cα atoms moved by ${foldry.fixed(median_move, 2)} Å (median), at most ${foldry.fixed(max_move, 2)} Å. ${reason}`
+    : `Not relaxed: ${reason} The structure is the network's prediction.`;
   byId("relaxation").hidden = !relaxed;
   const number = value => (value === null ? "–" : Math.round(value).toLocaleString("en"));
   foldry.dataTable(byId("relaxation"), {
@@ -97,7 +99,7 @@ function showRelaxation() {
     rows: [
       ["Energy, kcal/mol", "energy"],
       ["Pairs of atoms that overlap by more than 1.5 Å", "clashes"],
-      ["Residues with a bond, an angle or a clash that is off", "violations"],
+      ["Residues with a wrong bond, a wrong angle or a clash", "violations"],
     ].map(([what, key]) => [what, number(relaxation[`${key}_before`]), number(relaxation[`${key}_after`])]),
   });
 }
@@ -128,7 +130,7 @@ async function showCoverage() {
   foldry.coveragePlot(byId("coverage"), { chains, coverage }, { selection });
 }
 
-/** Mol*: the file that reports share, or what is in this one. */
+/** Load Mol* from the file that reports share, or from this page. */
 async function loadMolstar() {
   if (data.viewer) return foldry.loadViewer(data.viewer.address, data.viewer.nonce);
   const script = await unpack(byId("viewer").textContent).text();
@@ -161,7 +163,7 @@ async function show(prediction) {
 
 let work = Promise.resolve();
 
-/** One task after the other, so that a quick second click does not mix two predictions. */
+/** Run one task after the other: a quick second click must not mix two predictions. */
 function queue(task) { work = work.then(task); }
 
 byId("name").textContent = data.name;

@@ -1,8 +1,8 @@
-"""One page that shows all predictions of a query and needs nothing but a browser.
+"""The report: one page that shows all predictions of a query in any browser.
 
-The page, its style and its script are report.html, report.css and report.js; its figures and tables
-are those of components.js. All data is in the page, gzipped where it is large, and so is the 3D
-viewer, Mol*, unless reports share its file.
+The page consists of report.html, report.css and report.js; components.js draws its figures and
+tables. The page contains all data, compressed if large, and the 3D viewer, Mol*, unless several
+reports share the viewer's file.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from foldry.query import GAP_LETTER, Query
 from foldry.results.chain_confidence import ChainConfidence
 from foldry.results.page import page_html, resource, script_source
 from foldry.results.prediction import Prediction
+from foldry.results.render import template_names
 from foldry.store.hashes import sha256
 
 MAX_SHOWN: Final = 10
-"""Of more predictions than this, the page lists all and shows the best."""
+"""Maximum number of predictions that the page shows; it lists all of them."""
 MAX_CONTACTS: Final = 200
-"""Of more contacts between chains, the page shows those of the lowest aligned error."""
+"""Maximum number of contacts between chains that the page lists, lowest aligned error first."""
 MAX_COVERAGE_ROWS: Final = 400
-"""Of a deeper alignment, the coverage plot shows this many rows, evenly spaced by identity."""
+"""Maximum rows of the coverage plot; of a deeper alignment, rows evenly spaced by identity."""
 
 _VIEWER: Final = files("foldry") / "results" / "viewer"
 
@@ -42,14 +43,14 @@ def report_html(
     chains: Sequence[ChainConfidence | None],
     viewer: str | None = None,
 ) -> str:
-    """The page.
+    """Return the HTML of the report.
 
     Args:
         predictions: All predictions of one query, best first.
-        models: Their ModelCIF texts.
-        chains: What `chain_confidence` says of each.
-        viewer: Where the page finds a file with the content of `viewer_js`, relative to its own
-            place; None puts the viewer into the page.
+        models: The ModelCIF text of each prediction.
+        chains: The `chain_confidence` of each prediction.
+        viewer: Path of a file with the content of `viewer_js`, relative to the page; None puts the
+            viewer into the page.
     """
     query = predictions[0].query
     data: dict[str, object] = {
@@ -58,6 +59,7 @@ def report_html(
             {"id": name, "sequence": chain.sequence} for chain in query.chains for name in chain.ids
         ],
         "coverage": _coverage(query),
+        "templates": template_names(query),
         "predictions": [
             _prediction(*each, is_shown=rank < MAX_SHOWN)
             for rank, each in enumerate(zip(predictions, models, chains, strict=True))
@@ -66,7 +68,7 @@ def report_html(
     if viewer is None:
         source = script_source(viewer_js())
     else:
-        # The nonce follows from the data, so that nobody who writes the data can know it.
+        # The nonce is a hash of the data, so that no text in the data can contain it.
         nonce = sha256(_json(data).encode())
         source = f"'nonce-{nonce}'"
         data["viewer"] = {"address": viewer, "nonce": nonce}
@@ -89,7 +91,7 @@ def report_html(
 
 
 def viewer_js() -> bytes:
-    """The file of the 3D viewer that several reports may share: Mol*, its style and its licence."""
+    """Return the 3D viewer that several reports may share: Mol*, its style and its licence."""
     return gzip.decompress(_packed_viewer())
 
 
@@ -121,7 +123,7 @@ def _prediction(
 
 
 def _judged(chains: ChainConfidence, pae: Float[np.ndarray, "N N"]) -> dict[str, object]:
-    """Measures of chains and pairs, and the contacts of the lowest error, lowest first."""
+    """Return the measures of chains and pairs, and the contacts with the lowest errors."""
     first, second = chains.contacts.first, chains.contacts.second
     distance, error = chains.contacts.distance, (pae[first, second] + pae[second, first]) / 2
     pairs = chains.pairs()
@@ -145,12 +147,12 @@ def _judged(chains: ChainConfidence, pae: Float[np.ndarray, "N N"]) -> dict[str,
 
 
 def quantise(values: np.ndarray, top: float) -> UInt8[np.ndarray, "*shape"]:
-    """0 to `top` as 0 to 255."""
+    """Return values from 0 to `top` as bytes from 0 to 255."""
     return np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8)
 
 
 def _coverage(query: Query) -> dict[str, object] | None:
-    """The alignment as a picture, chains side by side; None for a sequence alone."""
+    """Return the alignment as an image, chains side by side; None for a single sequence."""
     maps = [
         identity_map(chain.sequence, [each.letters for each in chain.alignments])
         for chain in query.chains
@@ -172,9 +174,10 @@ def _coverage(query: Query) -> dict[str, object] | None:
 def identity_map(
     query: str, alignments: Sequence[UInt8[np.ndarray, "_ N"]]
 ) -> UInt8[np.ndarray, "S N"]:
-    """0 where a row has a gap, else 1 + 254 × its identity to the query, most similar row first.
+    """Return 0 for gaps and 1 + 254 × the row's identity to the query elsewhere.
 
-    Identity is the share of equal letters among the row's residues.
+    Identity is the share of equal letters among the row's residues. The most similar row comes
+    first.
     """
     letters = np.vstack([np.zeros((0, len(query)), np.uint8), *alignments])
     covered = letters != GAP_LETTER
@@ -194,5 +197,5 @@ def _base64(data: bytes) -> str:
 
 
 def _json(value: object) -> str:
-    """JSON that ends no script element, whatever is in it."""
+    """Return JSON that cannot end the script element that contains it."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -4,9 +4,9 @@ const table = document.querySelector("#pairs");
 const body = table.tBodies[0];
 const heads = [...table.tHead.rows[0].cells];
 const search = document.querySelector("#search");
-const told = document.querySelector("#told");
+const status = document.querySelector("#status");
 
-/** What a cell sorts by: a number, null where there is none, or text. */
+/** Return the sort key of a cell: a number, null if it has none, or text. */
 function key(row, column) {
   const cell = row.cells[column];
   if (!("value" in cell.dataset)) return cell.textContent;
@@ -17,7 +17,7 @@ function compare(a, b) {
   return typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true });
 }
 
-/** Sorts by a column, the other way round the second time; what has no number stays last. */
+/** Sort by a column, or reverse its order; cells without a number stay last. */
 function sort(column) {
   const head = heads[column];
   const other = { ascending: "descending", descending: "ascending" };
@@ -28,10 +28,10 @@ function sort(column) {
   body.append(...keyed.map(([, row]) => row));
   for (const each of heads) each.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", order);
-  told.textContent = `By ${head.textContent}, ${order}.`;
+  status.textContent = `Sorted by ${head.textContent}, ${order}.`;
 }
 
-/** Shows the pairs whose name or state has the text. */
+/** Show the pairs whose name or state contains the text. */
 function find(text) {
   const wanted = text.trim().toLowerCase();
   let count = 0;
@@ -40,7 +40,7 @@ function find(text) {
     row.hidden = !there.toLowerCase().includes(wanted);
     count += !row.hidden;
   }
-  told.textContent = `${count} of ${body.rows.length} pairs.`;
+  status.textContent = `${count} of ${body.rows.length} pairs.`;
 }
 
 heads.forEach((head, column) =>

@@ -1,6 +1,6 @@
-"""What became of the pairs of a screen, as a CSV file and as a page that sorts it.
+"""The pairs of a screen as a CSV file and as a page with a sortable table.
 
-The page is screen.html, with the style of the report and of screen.css, and screen.js.
+The page consists of screen.html, screen.js, screen.css and the style of the report.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from string import Template
 from typing import Final
 
 from foldry.errors import FoldryError
-from foldry.formats.table import read_table
+from foldry.formats.table import TableRow, read_table, safe_cell
 from foldry.measures import MEASURES, SHARE, YES, Measure
 from foldry.results.page import page_html, resource
 from foldry.store.files import new_text_file
@@ -23,9 +23,9 @@ from foldry.store.files import new_text_file
 TABLE: Final = "screen.csv"
 PAGE: Final = "screen.html"
 FOLDER: Final = "pairs"
-"""Where each pair has its folder, with the files of a query."""
+"""Folder with one folder of results per pair."""
 VIEWER: Final = "viewer.js"
-"""The file of the 3D viewer that the reports of all pairs share."""
+"""The 3D viewer, which the reports of all pairs share."""
 
 _SHOWN: Final = tuple(
     MEASURES[key]
@@ -35,9 +35,9 @@ _SHOWN: Final = tuple(
     )
 )
 NUMBERS: Final = (MEASURES["residues"], *(each for each in _SHOWN if each.key != "residues"))
-"""In the order of the CSV file."""
+"""Measures in the order of the CSV file."""
 _BAR: Final = "--share"
-"""The CSS variable that a bar's length follows."""
+"""The CSS variable that sets the length of a bar."""
 _STATES: Final = ("done", "failed", "waiting")
 
 
@@ -46,12 +46,12 @@ class ScreenRow:
     """One pair.
 
     Attributes:
-        name: The query's name, which is that of its folder.
-        a, b: The two proteins; "" for a complex that was given as one sequence.
+        name: Name of the query and of its folder.
+        a, b: Names of the two proteins; "" for a complex that was given as one sequence.
         state: `done`, `failed` or `waiting`.
-        reason: Why it failed, in one sentence.
-        error: Why it failed; unknown where the row was read from a file.
-        numbers: Measures by key: of the pair, and of its best prediction where there is one.
+        reason: Why the pair failed, in one sentence.
+        error: Why the pair failed; None if the row was read from a file.
+        numbers: Measures by key, of the pair and of its best prediction if there is one.
     """
 
     name: str
@@ -64,7 +64,7 @@ class ScreenRow:
 
 
 def best_first(rows: Sequence[ScreenRow]) -> list[ScreenRow]:
-    """By ranking confidence; then those that failed and those that wait, in their order."""
+    """Return the rows by falling ranking confidence, then failed and waiting rows in order."""
 
     def key(row: ScreenRow) -> tuple[int, float]:
         return _STATES.index(row.state), -(row.numbers.get("ranking_confidence") or 0)
@@ -73,13 +73,13 @@ def best_first(rows: Sequence[ScreenRow]) -> list[ScreenRow]:
 
 
 def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None:
-    """Write both files, each of them whole at any time.
+    """Write the CSV file and the page, each of which is complete at any time.
 
-    The CSV file has the columns `a` and `b` where any row names its proteins.
+    The CSV file has the columns `a` and `b` if any row names its proteins.
 
     Args:
-        rows: In the order of the CSV file; the page begins with the best.
-        out: Folder; it exists.
+        rows: Rows in the order of the CSV file; the page sorts them best first.
+        out: An existing folder.
         notice: What every reader of the predictions must know, or "".
     """
     with new_text_file(out / TABLE) as file:
@@ -87,27 +87,31 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
         proteins = ("a", "b") if any(row.a for row in rows) else ()
         writer.writerow(["id", *proteins, *(each.key for each in NUMBERS), "state", "reason"])
         for row in rows:
-            names = (getattr(row, each) for each in proteins)
+            names = (safe_cell(name) for name in (row.name, *(getattr(row, p) for p in proteins)))
             numbers = (_plain(row.numbers.get(each.key)) for each in NUMBERS)
-            writer.writerow([row.name, *names, *numbers, row.state, row.reason])
+            writer.writerow([*names, *numbers, row.state, safe_cell(row.reason)])
     with new_text_file(out / PAGE) as file:
         file.write(screen_html(rows, notice))
 
 
 def read_screen_table(out: Path) -> list[ScreenRow]:
-    """The rows of a screen's folder; versions before this one are read too.
+    """Read the rows of a screen's table, also of earlier versions.
 
     Raises:
-        InputError: There is no such table, or it is damaged.
+        InputError: The table is missing or damaged.
     """
+
+    def text(row: TableRow, column: str) -> str:
+        return row.cells.get(column, "").removeprefix("'")  # of `safe_cell`
+
     _, rows = read_table(out / TABLE)
     return [
         ScreenRow(
-            name=row.cells.get("id", ""),
-            a=row.cells.get("a", ""),
-            b=row.cells.get("b", ""),
-            state=row.cells.get("state", ""),
-            reason=row.cells.get("reason", ""),
+            name=text(row, "id"),
+            a=text(row, "a"),
+            b=text(row, "b"),
+            state=text(row, "state"),
+            reason=text(row, "reason"),
             numbers={each.key: _number(row.cells.get(each.key, "")) for each in NUMBERS},
         )
         for row in rows
@@ -115,13 +119,15 @@ def read_screen_table(out: Path) -> list[ScreenRow]:
 
 
 def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
-    """The page: it needs no other file but the reports that it links to, and asks for nothing."""
+    """Return the HTML of the page, which needs no other file but the reports it links to."""
     states = Counter(row.state for row in rows)
     facts = [("Pairs", len(rows)), *((each.title(), states[each]) for each in _STATES)]
     body = Template(resource("screen.html")).substitute(
         notice=f'<p class="notice">{html.escape(notice)}</p>' if notice else "",
         facts="".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts),
-        head="\n".join([_head("Pair", "By name"), *map(_head_of, _SHOWN), _head("State", "Done?")]),
+        head="\n".join(
+            [_head("Pair", "By name"), *map(_head_of, _SHOWN), _head("State", "By state")]
+        ),
         rows="\n".join(map(_row, best_first(rows))),
     )
     return page_html(
@@ -134,7 +140,7 @@ def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
 
 
 def _head(title: str, meaning: str, first: str = "ascending") -> str:
-    """A column's title, which sorts by it; `first` is the order that it begins with."""
+    """Return a title that sorts by its column, first in the order `first`."""
     return (
         f'<th scope="col" data-first="{first}"><button type="button" title="{meaning}">'
         f"{title}</button></th>"
@@ -168,7 +174,7 @@ def _cell(value: float | None, measure: Measure) -> str:
 
 
 def _plain(value: float | None) -> str:
-    """A number as text with four decimals at most; "" for none."""
+    """Return a number as text with at most four decimals; "" for None."""
     return "" if value is None else f"{value:.4f}".rstrip("0").rstrip(".")
 
 
