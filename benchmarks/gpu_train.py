@@ -77,8 +77,8 @@ def receive(source: Path | None, work: Path) -> list[str]:
     manifest = kept / bundle.MANIFEST
     if not manifest.is_file():
         return [bundle.MANIFEST]
-    parts = [part["name"] for part in json.loads(manifest.read_text("utf-8"))["parts"]]
-    missing = [name for name in parts if not (kept / name).is_file()]
+    parts, _ = bundle.read_manifest(kept)
+    missing = [part.name for part in parts if not (kept / part.name).is_file()]
     if not missing:
         bundle.unpack(kept, data)
     return missing

@@ -57,6 +57,8 @@ ENOUGH: Final = 90
 ELSEWHERE: Final = {
     "kernels": ["tests/model"],
     "measures": ["tests/assess", "tests/score", "tests/results"],
+    "predict": ["tests/cli/test_screen.py"],
+    "results": ["tests/predict/test_screen.py"],
     "store": ["tests/weights/test_download.py"],
     "structure": ["tests/formats", "tests/score"],
 }
@@ -66,12 +68,12 @@ WARM: Final = ("torch", "gemmi", "modelcif", "safetensors.torch", "typer", "rich
 MOST_MEMORY: Final = 8 << 30
 
 
-def draw(room: str, most: int, seed: int) -> list[Mutant]:
-    """Return mutants of a room: one of each kind in turn, and one a line."""
-    package = ROOT / "src" / "foldry"
+def draw(root: Path, room: str, most: int, seed: int) -> list[Mutant]:
+    """Return mutants of a room in a checkout: one of each kind in turn, and one a line."""
+    package = root / "src" / "foldry"
     kinds: dict[str, list[tuple[str, int, Mutant]]] = defaultdict(list)
     for path in sorted([*(package / room).rglob("*.py"), *package.glob(f"{room}.py")]):
-        file = path.relative_to(ROOT).as_posix()
+        file = path.relative_to(root).as_posix()
         for mutant in Changes(file, path.read_bytes()).found:
             key = hashlib.sha256(repr((seed, file, mutant.texts)).encode()).hexdigest()
             kinds[mutant.kind].append((key, mutant.start, mutant))
@@ -195,7 +197,7 @@ def examine(room: str, most: int, seed: int, marks: str) -> list[tuple[Mutant, b
             raise SystemExit(f"{room}: the tests fail without a mutant:\n{log[-4000:]}")
         record = json.loads(path.read_text())
         results = []
-        for mutant in draw(room, most, seed):
+        for mutant in draw(copy, room, most, seed):
             lines = record["tests"].get(mutant.file, {})
             tests = {test for line in mutant.lines for test in lines.get(str(line), [])}
             start = time.monotonic()

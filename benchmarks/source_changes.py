@@ -26,7 +26,7 @@ OPPOSITES: Final = {
 TAKE_KEYS: Final = {
     *("get", "pop", "setdefault", "startswith", "endswith", "removeprefix", "removesuffix"),
     *("with_suffix", "with_name", "split", "rsplit", "partition", "rpartition", "join"),
-    *("strip", "lstrip", "rstrip", "replace", "getattr", "hasattr", "glob", "rglob"),
+    *("replace", "getattr", "hasattr", "glob", "rglob"),
 }
 """Functions whose texts are for the program, not for people."""
 FOR_PEOPLE: Final = re.compile(r"\w*(Error|Warning)|debug|info|warn\w*|print|echo|show_\w+")
@@ -70,12 +70,12 @@ class Mutant:
 
     @property
     def texts(self) -> tuple[str, str]:
-        """The lines before and after the change, with single spaces."""
+        """The lines before and after the change, with single spaces and without comments."""
         first = self.source.rfind(b"\n", 0, self.start) + 1
         last = self.source.find(b"\n", self.end)
         old = self.source[first:last]
         new = self.source[first : self.start] + self.new + self.source[self.end : last]
-        return " ".join(old.decode().split()), " ".join(new.decode().split())
+        return one_line(old), one_line(new)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.lines[0]}: {' → '.join(self.texts)}"
@@ -207,6 +207,9 @@ class Changes(ast.NodeVisitor):
             self.add("min, max", end - len(name), end, OPPOSITES[name])
         if name in TAKE_KEYS:
             self.keys.update(node.args)
+        for letters in node.args if name in ("strip", "lstrip", "rstrip") else ():
+            if isinstance(letters, ast.Constant) and isinstance(letters.value, str):
+                self.add("key", *self.span(letters), repr(letters.value[:-1]))
         keywords = [each for each in node.keywords if each.arg not in WITHOUT_EFFECT]
         # A dataclass needs most of its fields.
         if not (isinstance(node.func, ast.Name) and name.lstrip("_")[:1].isupper()):
@@ -230,6 +233,11 @@ class Changes(ast.NodeVisitor):
             self.add("number", *span, str(2 * value or 1.0))
         elif isinstance(value, str | bytes) and node in self.keys:
             self.add("key", *span, repr(value)[:-1] + "~" + repr(value)[-1])
+
+
+def one_line(code: bytes) -> str:
+    """Return code in one line."""
+    return " ".join(re.sub(r"(^|\s)# .*", "", code.decode(), flags=re.MULTILINE).split())
 
 
 def name_of(node: ast.expr) -> str:
