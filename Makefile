@@ -44,6 +44,7 @@ demo: $(VENV)/.foldry
 	$(BIN)/foldry fold examples/kunitz/1adz.a3m -o demo-out --weights mini
 	$(BIN)/foldry score demo-out/1adz/ranked_0.cif examples/kunitz/1adz.cif --align
 	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
+	@echo "To use foldry in this shell, run: . $(VENV)/bin/activate"
 
 test: $(VENV)/.dev
 	$(PYTEST) -m "not slow"

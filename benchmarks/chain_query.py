@@ -19,7 +19,7 @@ _LETTERS: Final = np.array(list(RESTYPES_WITH_X + "-"))
 def query_of(
     library: Library, name: str, num_templates: int = 0, *, alignment: bool = True
 ) -> Query:
-    """A chain with its alignment, or with its sequence alone, and its best template hits."""
+    """Return a query of a chain with its alignment, if wanted, and its best template hits."""
     msa, deletions = library.alignment(name)
     rows = slice(None) if alignment else slice(1)
     headers = [name, *(f"row{number}" for number in range(1, len(msa)))][rows]
@@ -38,7 +38,7 @@ def query_of(
 
 
 def structure_of(library: Library, name: str) -> Structure:
-    """A chain as a structure, residues numbered from 1."""
+    """Return a chain as a structure with residues numbered from 1."""
     chain = library.chain(name)
     size = len(chain)
     return Structure(

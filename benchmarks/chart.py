@@ -21,7 +21,7 @@ class Series:
     Attributes:
         name: Text of the legend.
         points: x and y.
-        dashed: Whether others measured the points.
+        dashed: Whether the points were measured by others.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Series:
 def svg(
     title: str, labels: tuple[str, str], series: Sequence[Series], *, log_x: bool = False
 ) -> str:
-    """Return the chart as SVG; its y axis starts at 0.
+    """Return a line chart as SVG; its y axis starts at 0.
 
     Args:
         title: Shown above the chart and read by screen readers.
@@ -101,7 +101,7 @@ def svg(
 
 
 def _round_step(size: float) -> float:
-    """Round up to 1, 2 or 5 times a power of ten."""
+    """Return the size rounded up to 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(size))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= size * 0.999)
 

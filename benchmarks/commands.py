@@ -7,7 +7,7 @@ writes the same bytes. Its methods return argument lists; `start` and `run` run 
     inputs = Inputs(folder)
     run(inputs.fold(folder / "out", seeds="0,1"))
 
-As a program it runs one command, with the official networks replaced by the tiny ones in
+As a program, it runs one command with the official networks replaced by the tiny ones in
 `Inputs.archive`:
 
     python benchmarks/commands.py ARGUMENT...
@@ -102,7 +102,7 @@ def random_state(config: ModelConfig, seed: int) -> dict[str, torch.Tensor]:
 
 
 def official_parameters(name: str) -> dict[str, np.ndarray]:
-    """Random official arrays of a tiny network."""
+    """Return random official arrays of a tiny network."""
     draw = np.random.default_rng(sum(map(ord, name)))
     shapes = official_shapes(tiny(name))
     return {key: draw.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
@@ -192,7 +192,7 @@ class Inputs:
         return folder
 
     def score_table(self, name: str, model: int = 0) -> Path:
-        """A table of pairs: one of the structures against each of the others.
+        """Write and return a table of pairs: one of the structures against each of the others.
 
         Args:
             name: Name of the file and of its pairs, which distinguishes tables of scores.
@@ -216,7 +216,7 @@ class Inputs:
 
     @cached_property
     def archive(self) -> Path:
-        """A tar of tiny networks in AlphaFold's own form; read by commands with `tiny=True`."""
+        """A tar of tiny networks in AlphaFold's format; read by commands with `tiny=True`."""
         path = _made(self.folder / "site") / "alphafold_params.tar"
         files = {"LICENSE": b"Creative Commons Attribution 4.0\n"}
         for name in MONOMERS:
@@ -233,13 +233,13 @@ class Inputs:
     # Argument lists
 
     def fold(self, out: Path, *names: str, seeds: str = "0", more: Sequence[str] = ()) -> list[str]:
-        """`fold` of the named queries, by default `alpha`."""
+        """Return the arguments of `fold` for the named queries, by default `alpha`."""
         files = [str(self.queries[name]) for name in names or ("alpha",)]
         options = ["--weights", str(self.networks), "--seeds", seeds, "--device", "cpu"]
         return ["fold", *files, "-o", str(out), *options, *more]
 
     def screen(self, out: Path, seeds: str = "0", more: Sequence[str] = ()) -> list[str]:
-        """`screen` of three pairs."""
+        """Return the arguments of `screen` for three pairs."""
         proteins = [str(self.queries[name]) for name in PROTEINS]
         options = ["--weights", str(self.networks), "--seeds", seeds, "--device", "cpu"]
         return ["screen", str(self.screen_table), *proteins, "-o", str(out), *options, *more]
@@ -247,12 +247,12 @@ class Inputs:
     def get(
         self, folder: Path, models: Sequence[str] = MONOMERS, mirror: str | None = None
     ) -> list[str]:
-        """`weights get` from a server's address, or from the archive itself; needs `tiny=True`."""
+        """Return the arguments of `weights get`, from a mirror or the archive, for `tiny=True`."""
         source = ["--mirror", mirror] if mirror else ["--tar", str(self.archive)]
         return ["weights", "get", "--models", ",".join(models), "--folder", str(folder), *source]
 
     def prepare(self, out: Path, workers: int = 1, more: Sequence[str] = ()) -> list[str]:
-        """`train prepare` of twelve structures."""
+        """Return the arguments of `train prepare` for twelve structures."""
         folders = [str(self.structures), str(self.alignments), "-o", str(out)]
         options = ["--clusters", str(self.clusters), "--val-share", "0.2"]
         return ["train", "prepare", *folders, *options, "--workers", str(workers), *more]
@@ -260,18 +260,18 @@ class Inputs:
     def train(
         self, out: Path, steps: int = 4, seed: int = 0, more: Sequence[str] = ()
     ) -> list[str]:
-        """`train run` of one of mini's stages, with a checkpoint every second step."""
+        """Return the arguments of `train run`, with a checkpoint every second step."""
         given = ["--data", str(self.packs), "-o", str(out), "--start", str(self.start)]
         options = ["--stage", "main", "--steps", str(steps), "--seed", str(seed)]
         sizes = ["--set", "crop_size=16", "--set", "num_rows=4", "--set", "batch_size=2"]
         return ["train", "run", *given, *options, *sizes, "--save-every", "2", *more]
 
     def score(self, table: Path, out: Path, jobs: int = 1) -> list[str]:
-        """`score --batch` of a table of pairs."""
+        """Return the arguments of `score --batch` for a table of pairs."""
         return ["score", "--batch", str(table), "-o", str(out), "--align", "--jobs", str(jobs)]
 
     def relax(self, out: Path) -> list[str]:
-        """`relax` of the small model; needs OpenMM."""
+        """Return the arguments of `relax` for the small model; needs OpenMM."""
         options = ["--platform", "reference", "--rounds", "1"]
         return ["relax", str(self.model), "-o", str(out), *options]
 
@@ -397,7 +397,7 @@ def main(arguments: list[str]) -> int:
     from foldry.cli.main import main as command  # noqa: PLC0415
 
     use_tiny_networks()
-    sys.argv = ["foldry", *arguments]  # which a supervisor of several workers repeats
+    sys.argv = ["foldry", *arguments]  # repeated by a supervisor of several workers
     return command(arguments)
 
 

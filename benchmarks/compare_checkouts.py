@@ -1,4 +1,4 @@
-"""Whether two checkouts of Foldry give the same numbers.
+"""Check whether two checkouts of Foldry give the same numbers.
 
     python benchmarks/compare_checkouts.py BEFORE AFTER [--data ../shared/data]
         [--runs fold-sequence,score] [--work FOLDER]
@@ -10,7 +10,7 @@ and one thread; each run has a new folder. FOLDER, new or empty, keeps inputs an
 
 Numbers in JSON, CSV, mmCIF and PDB files are compared as printed, arrays in NumPy and safetensors
 files bit by bit. Everything else is text: differences are listed below the table, as are the fields
-that differ between any two runs and are not compared. The exit code is 1 if a number differs, a
+that always differ between runs and are not compared. The exit code is 1 if a number differs, a
 number or a file is missing on one side, or a command fails.
 """
 
@@ -90,7 +90,7 @@ LEFT_OUT = (
 )
 """Files, the fields in them that are not compared, and their content."""
 OF_ONE_SIDE = (".*", "*/.*", "lock", "*/lock", "*.lock", "packs/work/*", "*/viewer.js")
-"""Files that may be there on one side only."""
+"""Files that may exist on one side only."""
 DURATION = re.compile(r"\bseconds [\d.]+|\b\d+ s\b")
 """Parts of printed text that are not compared."""
 WEIGHTS = """
@@ -151,7 +151,7 @@ class Outcome:
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    """The environment of a command of this checkout: one thread, tables of a fixed width."""
+    """Return the environment of a checkout's commands: one thread, tables of a fixed width."""
     given = {name: text for name, text in os.environ.items() if not name.startswith("FOLDRY_")}
     source = str((checkout / "src").resolve())
     return {**given, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "COLUMNS": "100"}
@@ -207,7 +207,7 @@ def make_queries(folder: Path, alignment: str) -> None:
 
 
 def columns(alignment: str, start: int, end: int) -> str:
-    """Some columns of an a3m with their insertions, without rows that have only gaps."""
+    """Return some columns of an a3m with their insertions, without rows that have only gaps."""
     kept = []
     for record in alignment.removeprefix(">").split("\n>"):
         header, _, letters = record.partition("\n")
@@ -243,7 +243,7 @@ def make_models(folder: Path, kunitz: Path, dimer: Path) -> None:
 
 
 def read_experiment(path: Path) -> gemmi.Structure:
-    """The protein of a structure file."""
+    """Return the protein of a structure file."""
     structure = gemmi.read_structure(str(path))
     structure.remove_ligands_and_waters()
     structure.remove_alternative_conformations()
@@ -404,7 +404,7 @@ def compare(folders: Mapping[str, Path]) -> Outcome:
         side = SIDES[name in names[1]]
         found.files_of_one.append(f"{name} ({side})")
         if not matches(name, OF_ONE_SIDE):
-            found.differences.append(f"{name} is there {side} only")
+            found.differences.append(f"{name} exists {side} only")
     whole = [files for files, fields, _ in LEFT_OUT if fields == ".*"]
     for name in sorted(names[0] & names[1]):
         if not matches(name, (*OF_ONE_SIDE, *whole)):
@@ -448,7 +448,7 @@ def shown(value: Value | None) -> str:
 
 
 def run(name: str, checkouts: Mapping[str, Path], work: Path) -> Outcome:
-    """One run on both sides."""
+    """Do one run on both sides and return the comparison."""
     seconds, failures = [], []
     folders = {side: work / side / name for side in SIDES}
     for side, checkout in checkouts.items():
@@ -464,7 +464,7 @@ def run(name: str, checkouts: Mapping[str, Path], work: Path) -> Outcome:
 
 
 def show(name: str, found: Outcome) -> None:
-    """The table's row of one run."""
+    """Print the table's row of one run."""
     result = "equal"
     if found.differences:
         more = len(found.differences) - 1
@@ -475,17 +475,17 @@ def show(name: str, found: Outcome) -> None:
 
 
 def show_remarks(outcomes: Mapping[str, Outcome]) -> None:
-    """Return differences that do not fail, and what was not compared."""
+    """Print differences that are not failures, and the fields that were not compared."""
     for name, found in outcomes.items():
         if found.texts:
             print(f"text differs in {name}: {', '.join(found.texts)}")
         if found.files_of_one:
             print(f"on one side only in {name}: {', '.join(found.files_of_one)}")
-    print("not compared (files, fields as regular expressions, what they hold):")
+    print("not compared (files, fields as regular expressions, content):")
     for files, fields, what in LEFT_OUT:
         print(f"  {files:18s} {fields:45s} {what}")
     print(f"  {'text':18s} {DURATION.pattern:45s} durations")
-    print(f"not read, and may be there on one side only: {', '.join(OF_ONE_SIDE)}")
+    print(f"not read, and may exist on one side only: {', '.join(OF_ONE_SIDE)}")
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The experiments behind `mini`: what makes a small network learn, each arm trained from scratch.
+"""The experiments behind `mini`: arms that show what a small network needs to learn.
 
     python benchmarks/experiments.py --data ../shared/data --out runs/experiments \
         [--experiment losses optimiser] [--samples 4000] [--svg docs] [--dtype bfloat16] \
@@ -176,8 +176,10 @@ def plan(chosen: Arm, samples: int) -> tuple[ModelConfig, StageConfig]:
 
 
 def affordable(chosen: Arm, samples: int, data: TrainingSet) -> int:
-    """Return the number of an arm's samples that cost as much as mini's; passes without gradient
-    cost a third."""
+    """Return the number of an arm's samples that cost as much as those of `mini`.
+
+    Passes without gradient cost a third.
+    """
 
     def cost(of: Arm) -> float:
         config, stage = plan(of, samples)
@@ -259,7 +261,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/experiments"))
     parser.add_argument("--experiment", nargs="*", choices=EXPERIMENTS, default=list(EXPERIMENTS))
     parser.add_argument("--samples", type=int, default=4000)
-    parser.add_argument("--weights", nargs="*", type=Path, default=[], help="measured as the arms")
+    parser.add_argument(
+        "--weights", nargs="*", type=Path, default=[], help="files to measure like the arms"
+    )
     parser.add_argument("--svg", type=Path, help="folder for the curves")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")

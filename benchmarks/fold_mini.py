@@ -3,7 +3,7 @@
     python benchmarks/fold_mini.py [--length 100] [--repeats 3]
 
 The query is the start of the trypsin example with its alignment. Each run is a separate process, so
-that start-up is included.
+start-up is included.
 """
 
 from __future__ import annotations

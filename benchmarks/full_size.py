@@ -89,7 +89,7 @@ def one_pass(length: int, device: str) -> None:
             torch.cuda.synchronize()
         seconds = time.perf_counter() - start
     if not torch.isfinite(result.atom37).all():
-        raise SystemExit("the network gave numbers that are not finite")
+        raise SystemExit("the network returned numbers that are not finite")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     if device != "cpu":
         peak = torch.cuda.max_memory_allocated() / 1024**3

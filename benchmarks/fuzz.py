@@ -1,9 +1,9 @@
-"""What every reader does with thousands of damaged files.
+"""Read thousands of damaged files with every reader.
 
 python benchmarks/fuzz.py [READER ...] [--mutations 3000] [--seed 1]
 
-Prints for each reader how many files it read and refused, the longest and the largest of them, and
-each that ended in anything else than Foldry's own error, hung, or took more than 1 GB.
+Prints for each reader the numbers of files read and refused, the longest time and the most memory,
+and every file that raised an error other than Foldry's own, hung, or took more than 1 GB.
 """
 
 from __future__ import annotations

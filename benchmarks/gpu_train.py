@@ -46,11 +46,16 @@ def arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("bundle", type=Path, nargs="?", help="the bundle, or some of its parts")
-    parser.add_argument("--work", type=Path, required=True, help="folder that stays")
-    parser.add_argument("--out", type=Path, required=True, help="folder that is handed back")
-    parser.add_argument("--minutes", type=float, default=8, help="of training; measuring adds two")
     parser.add_argument(
-        "--stage", help="or all; default: all but, from weights without a checkpoint, fold"
+        "--work", type=Path, required=True, help="working folder, kept between calls"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="output folder")
+    parser.add_argument(
+        "--minutes", type=float, default=8, help="minutes of training; measuring takes two more"
+    )
+    parser.add_argument(
+        "--stage",
+        help="stage or all; default: all, but without fold if training starts from weights",
     )
     parser.add_argument(
         "--set", dest="settings", action="append", default=[], metavar="FIELD=VALUE"
@@ -61,7 +66,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--num-val", type=int, default=150, help="validation chains at most")
+    parser.add_argument(
+        "--num-val", type=int, default=150, help="maximum number of validation chains"
+    )
     return parser.parse_args()
 
 
@@ -111,7 +118,7 @@ def measure(
 
 
 def train(given: argparse.Namespace, runtime: Runtime) -> list[StageConfig]:
-    """Return the stages, with as many steps as the minutes allow."""
+    """Train as many steps as the minutes allow and return the stages."""
     work, run = given.work, given.work / "run"
     run.mkdir(parents=True, exist_ok=True)
     if given.resume is not None and not (run / NAME).is_file():
@@ -138,7 +145,7 @@ def main() -> None:
     given = arguments()
     missing = receive(given.bundle, given.work)
     if missing:
-        print(f"still to come: {', '.join(missing)}")
+        print(f"missing parts: {', '.join(missing)}")
         return
     device = torch.device(given.device)
     half = device.type == "cuda"

@@ -70,7 +70,7 @@ class Command:
         arguments: Arguments of `foldry` for an output folder.
         passes: Passes of the network per prediction; 0 without a network.
         kept: Files of finished work, which a rerun does not change; "" for none.
-        path: Search path for programs; None for that of this process.
+        path: Search path for programs; None for the path of this process.
     """
 
     name: str
@@ -204,7 +204,7 @@ def _changes(event: str, details: tuple[Any, ...], out: str) -> bool:
     elif event in CHANGES:
         path, last = details[0], details[-1]
         if isinstance(last, int) and last >= 0 and event in ("os.remove", "os.rmdir"):
-            return True  # relative to an open folder: one of those that are removed with all in it
+            return True  # relative to an open folder, which is being removed with its content
     else:
         return False
     return isinstance(path, str | os.PathLike) and os.fspath(path).startswith(out)
@@ -277,7 +277,7 @@ def run(
 
 
 def end_all(mark: str, grace: float = GRACE) -> list[str]:
-    """End the processes left of a run after some seconds; return their command lines."""
+    """End the remaining processes of a run after some seconds; return their command lines."""
     end = time.monotonic() + grace
     while (found := processes(mark)) and time.monotonic() < end:
         time.sleep(0.02)
@@ -301,11 +301,11 @@ def processes(mark: str) -> dict[int, str]:
     return found
 
 
-# What must be equal
+# Comparison
 
 
 def _without(pattern: bytes) -> Callable[[bytes], bytes]:
-    """Return a function that replaces what follows the pattern's first group by a dash."""
+    """Return a function that replaces the text after the pattern's first group by a dash."""
     return lambda content: re.sub(pattern, rb"\1-", content)
 
 
@@ -338,7 +338,7 @@ LEFT_OUT: Final[Sequence[tuple[str, str, Callable[[bytes], bytes]]]] = (
     ("report.html", "created in each provenance", _without(rb'("created":)"[^"]*"')),
     ("report.html", "created in each packed ModelCIF text", _model_texts),
     ("report.html", "the nonce, which follows from the data", _without(rb"(nonce\W+)\w{64}")),
-    ("fold.json", "files: SHA-256 (of files with dates; checked apart)", _no_hashes),
+    ("fold.json", "files: SHA-256 (of files with dates; checked separately)", _no_hashes),
     ("screen.csv", "seconds", _no_seconds),
     (
         "screen.html",
@@ -395,11 +395,11 @@ def wrong_hashes(folder: Path) -> list[str]:
 
 
 def pass_faults(per_prediction: int, whole: list[str], first: list[str], again: list[str]) -> str:
-    """Return what is wrong with the passes of a killed run and its rerun; "" if nothing is."""
+    """Return the fault in the passes of a killed run and its rerun; "" if there is none."""
     computed = Counter(first) + Counter(again)
     if set(computed) != set(whole):
         strange, missing = len(set(computed) - set(whole)), len(set(whole) - set(computed))
-        return f"{strange} passes are not of the undisturbed run, {missing} were not computed"
+        return f"{strange} passes are not in the undisturbed run, {missing} were not computed"
     twice = {place // per_prediction for place, each in enumerate(whole) if computed[each] > 1}
     if len(twice) > 1 or max(computed.values(), default=0) > 2:
         return f"passes of {len(twice)} predictions were computed again"
@@ -484,7 +484,7 @@ def moments(expected: Undisturbed, number: int, writes: int, seed: int) -> list[
 
 
 def left_by_tool(command: Command, folder: Path) -> list[str]:
-    """Return the processes left of a command killed while its program runs.
+    """Return the remaining processes of a command that is killed while its program runs.
 
     Raises:
         RuntimeError: The command ended without running it.
@@ -506,7 +506,7 @@ def left_by_tool(command: Command, folder: Path) -> list[str]:
 
 def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
     """Return the commands by name; with `mmseqs`, `train prepare` uses an installed MMseqs2."""
-    # This imports PyTorch, which the killed process may not need.
+    # Imported late because it imports PyTorch, which the killed process may not need.
     from commands import Inputs  # noqa: PLC0415
 
     inputs = Inputs(folder)
@@ -517,7 +517,7 @@ def made_commands(folder: Path, *, mmseqs: bool) -> dict[str, Command]:
 
     def prepare(out: Path) -> list[str]:
         arguments = inputs.prepare(out, workers=2)
-        if mmseqs and shutil.which("mmseqs"):  # which then clusters too
+        if mmseqs and shutil.which("mmseqs"):  # the program then clusters too
             place = arguments.index("--clusters")
             del arguments[place : place + 2]
         return arguments
@@ -536,12 +536,14 @@ def study(command: Command, folder: Path, number: int, writes: int, seed: int) -
     seconds, results = expected.done.seconds, []
     for moment in moments(expected, number, writes, seed):
         results.append(examine(command, expected, moment, seconds, folder))
-        if not results[-1].first.killed:  # the machine is less busy than it was
+        if not results[-1].first.killed:  # the machine is less busy than before
             seconds = min(seconds, results[-1].first.seconds)
     faults = [f"{command.name}, killed at {r.moment}: {each}" for r in results for each in r.faults]
     killed = sum(each.first.killed for each in results)
     if 2 * killed < len(results):
-        faults.append(f"{command.name} was running at {killed} of {len(results)} moments only")
+        faults.append(
+            f"{command.name} was still running at only {killed} of {len(results)} moments"
+        )
     left = sum(len(each.first.left) for each in results)
     different = sum(each.different for each in results)
     if command.name == "prepare":
@@ -563,8 +565,8 @@ def study(command: Command, folder: Path, number: int, writes: int, seed: int) -
 def main() -> int:
     """Print the fields that are not compared, a table and the faults."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--moments", type=int, default=30, help="by the clock, per command")
-    parser.add_argument("--writes", type=int, default=10, help="before file operations")
+    parser.add_argument("--moments", type=int, default=30, help="moments by the clock, per command")
+    parser.add_argument("--writes", type=int, default=10, help="moments before file operations")
     parser.add_argument("--commands", default="fold,screen,prepare")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, help="new folder, kept; faulty outputs stay in it")

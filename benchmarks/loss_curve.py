@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def last_of_each_start(lines: list[dict[str, float]]) -> float:
-    """Return the seconds of a run, added up over its stages."""
+    """Return the total seconds of a run's stages."""
     seconds: dict[object, float] = {}
     for line in lines:
         seconds[line["stage"]] = max(line["seconds"], seconds.get(line["stage"], 0.0))

@@ -76,7 +76,7 @@ SCORES = ("lddt_ca", "gdt_ts", "tm_score", "radius_ratio", "foldscore", "plddt")
 
 
 def helix(length: int) -> np.ndarray:
-    """Cα atoms of an ideal α-helix, Å."""
+    """Return the Cα atoms [length, 3] of an ideal α-helix, Å."""
     turn = np.radians(100) * np.arange(length)
     return np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(length)], axis=1)
 
@@ -102,7 +102,7 @@ def judge(
     known: np.ndarray,
     plddt: np.ndarray | None = None,
 ) -> Result:
-    """Score a chain's Cα atoms; `known` is False for residues missing from the model."""
+    """Return the scores of a chain's Cα atoms; `known` is False for missing residues."""
     truth = library.chain(name)
     there = truth.mask[:, CA] > 0
     scores = compare_ca(ca, truth.positions[:, CA], known, there)
@@ -119,7 +119,7 @@ def judge(
 def predictor(
     library: Library, network: NetworkFile, model: AlphaFold, *, templates: bool, alignment: bool
 ) -> Callable[[str], Result]:
-    """Predict one chain with the network."""
+    """Return a function that predicts and scores one chain with the network."""
 
     def run(name: str) -> Result:
         query = query_of(library, name, 4 if templates else 0, alignment=alignment)
@@ -205,7 +205,7 @@ def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> li
 
 
 def depth(low: int, high: int) -> Callable[[Chain], bool]:
-    """Return whether a chain's alignment has this number of homologues."""
+    """Return a function: whether a chain's alignment has this number of homologues."""
     return lambda chain: low <= chain.num_homologues <= high
 
 
@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", default="mini")
     parser.add_argument("--part", default="val", help="val, or selection: held back from train")
-    parser.add_argument("--limit", type=int, help="only the first so many chains")
+    parser.add_argument("--limit", type=int, help="maximum number of chains")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
     parser.add_argument("--num-recycles", type=int)
     parser.add_argument("--json", type=Path, help="write every chain's scores there")

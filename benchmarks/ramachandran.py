@@ -4,8 +4,8 @@
 
 The regions are derived from the train chains with a resolution of 2.0 Å or better: for each class
 of residues, the density of (phi, psi) in squares of 10°, smoothed by a Gaussian of 6°. The densest
-squares with 97 % of the residues are favoured, those with 99.8 % allowed; MolProbity classifies the
-same shares of these unfiltered chains so. The regions are tested on the val chains, which are not
+squares with 97 % of the residues are favoured, those with 99.8 % allowed; MolProbity gives the
+same shares for these unfiltered chains. The regions are tested on the val chains, which are not
 used to derive them. FOLDER holds MolProbity's grids (`rama8000-*.data` of rlabduke/reference_data,
 CC BY 4.0). `--write` replaces src/foldry/score/ramachandran.txt.
 """
@@ -48,7 +48,9 @@ def main() -> None:
     if options.write:
         TABLE.write_text(_as_text(made, len(train)), "utf-8")
     same = (made == ramachandran._REGIONS).all()
-    print(f"made of {len(train)} residues; the file holds {'the same' if same else 'others'}")
+    print(
+        f"made of {len(train)} residues; the file holds {'the same' if same else 'other'} regions"
+    )
     kind, phi, psi = val.T[0].astype(int), val.T[1], val.T[2]
     ours = made[kind, ramachandran.cell(phi), ramachandran.cell(psi)]
     print(f"{len(val)} residues of val: {_shares(ours)}")
@@ -57,7 +59,7 @@ def main() -> None:
         print(f"by MolProbity's grids: {_shares(theirs)}")
         print(f"same verdict {np.mean(ours == theirs):.4f}")
         for name, number in (("favoured", 2), ("outlier", 0)):
-            print(f"same answer to {name} {np.mean((ours == number) == (theirs == number)):.4f}")
+            print(f"same answer for {name} {np.mean((ours == number) == (theirs == number)):.4f}")
 
 
 def _angles(data: Path, which: str, resolution: float) -> Iterator[np.ndarray]:
@@ -95,7 +97,7 @@ def _structure(chain: dict[str, np.ndarray]) -> Structure:
 def _regions(angles: np.ndarray, kind: int) -> np.ndarray:
     phi, psi = angles[angles[:, 0] == kind, 1:].T
     counts, _, _ = np.histogram2d(phi, psi, bins=360, range=[[-180, 180]] * 2)
-    if ramachandran.CLASSES[kind] == "glycine":  # which has no hand
+    if ramachandran.CLASSES[kind] == "glycine":  # which is not chiral
         counts = counts + counts[::-1, ::-1]
     waves = 2 * np.pi * np.fft.fftfreq(360)
     kernel = np.exp(-0.5 * (SMOOTHING * waves) ** 2)

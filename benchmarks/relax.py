@@ -73,8 +73,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--num", type=int, default=20, help="predictions")
     parser.add_argument("--rounds", type=int, default=MAX_ROUNDS)
-    parser.add_argument("--seconds", type=float, default=60.0, help="time for each at most")
-    parser.add_argument("--threads", type=int, default=2, help="of OpenMM")
+    parser.add_argument("--seconds", type=float, default=60.0, help="maximum time for each chain")
+    parser.add_argument("--threads", type=int, default=2, help="threads of OpenMM")
     arguments = parser.parse_args()
     os.environ["OPENMM_CPU_THREADS"] = str(arguments.threads)
 
@@ -109,8 +109,8 @@ def main() -> None:
     moves = [each.median_move for each in ended if each.median_move is not None]
     seconds = [result.seconds for result, _ in results]
     print(f"Cα move, median of the medians {np.median(moves):.2f} Å, largest {max(moves):.2f} Å")
-    print(f"seconds: median {np.median(seconds):.1f}, most {max(seconds):.1f}; ", end="")
-    print(f"of the processors: most {max(cpu for _, cpu in results):.1f}")
+    print(f"seconds: median {np.median(seconds):.1f}, maximum {max(seconds):.1f}; ", end="")
+    print(f"processor seconds: maximum {max(cpu for _, cpu in results):.1f}")
 
 
 if __name__ == "__main__":

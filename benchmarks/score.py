@@ -92,9 +92,9 @@ Runner = Callable[[Sequence[tuple[str, str]]], Usage]
 
 
 def measure(command: Sequence[str], given: str = "") -> Usage:
-    """Run a program to its end.
+    """Run a program to its end and return its usage.
 
-    The peak memory is that of its largest process, or of this process if larger.
+    The peak memory is measured for its largest process, or for this process if that is larger.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     started = time.monotonic()
@@ -165,7 +165,7 @@ def placed(chain: Structure, index: int) -> Structure:
 
 
 def joined(parts: Sequence[Structure]) -> Structure:
-    """Join structures into one."""
+    """Return several structures as one."""
     arrays = {
         field.name: np.concatenate([getattr(part, field.name) for part in parts])
         for field in dataclasses.fields(Structure)
@@ -177,7 +177,7 @@ def joined(parts: Sequence[Structure]) -> Structure:
 def write_pairs(
     folder: Path, rng: np.random.Generator, references: Sequence[Structure], num: int
 ) -> list[tuple[str, str]]:
-    """Write PDB files of models and references."""
+    """Write PDB files of models and references and return the pairs of paths."""
     pairs = []
     for index in range(num):
         reference = references[index % len(references)]
@@ -189,7 +189,7 @@ def write_pairs(
 
 
 def foldry_batch(folder: Path, cores: int) -> Runner:
-    """Run `foldry score --batch` as a user does."""
+    """Return a function that runs `foldry score --batch` as a user does."""
 
     def run(pairs: Sequence[tuple[str, str]]) -> Usage:
         with (folder / "pairs.csv").open("w", newline="") as file:
@@ -202,7 +202,7 @@ def foldry_batch(folder: Path, cores: int) -> Runner:
 
 
 def worker(script: Path, python: str, program: str, cores: int) -> Runner:
-    """Read and score the pairs in a pool of Python processes."""
+    """Return a function that reads and scores pairs in a pool of Python processes."""
     script.write_text(WORKER.format(program=program, cores=cores))
     return lambda pairs: measure(
         [python, str(script)], "".join(f"{one} {other}\n" for one, other in pairs)
@@ -235,7 +235,7 @@ def machine() -> str:
 
 
 def score_complex(folder: Path, rng: np.random.Generator, reference: Structure) -> str:
-    """Score a large complex with renamed chains."""
+    """Score a large complex with renamed chains and return a line about it."""
     model = bent(rng, reference)
     letters = np.array(reference.chains)
     renamed = dict(zip(letters, rng.permutation(letters), strict=True))
@@ -256,7 +256,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--pairs", type=int, default=1000)
     parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--residues", type=int, default=5000, help="of the complex")
+    parser.add_argument("--residues", type=int, default=5000, help="residues of the complex")
     parser.add_argument("--dockq", help="the Python that has DockQ")
     arguments = parser.parse_args()
 
@@ -295,7 +295,7 @@ def main() -> None:
             absent.add("DockQ")
         table(of_two, write_pairs(folder, rng, dimers, arguments.pairs // 10))
         if absent:
-            print(f"not there: {', '.join(sorted(absent))}")
+            print(f"not installed: {', '.join(sorted(absent))}")
         print(score_complex(folder, rng, assembly(chains, arguments.residues)))
 
 

@@ -28,13 +28,13 @@ TAKE_KEYS: Final = {
     *("with_suffix", "with_name", "split", "rsplit", "partition", "rpartition", "join"),
     *("replace", "getattr", "hasattr", "glob", "rglob"),
 }
-"""Functions whose texts are for the program, not for people."""
+"""Functions whose text arguments are for the program, not for people."""
 FOR_PEOPLE: Final = re.compile(r"\w*(Error|Warning)|debug|info|warn\w*|print|echo|show_\w+")
 FOR_MYPY: Final = re.compile(r"TypeVar|cast|Literal|Annotated|Float|Int|Bool|UInt8|Shaped|Num")
 WITHOUT_EFFECT: Final = {"strict", "stacklevel", "indent", "encoding", "help", "metavar"}
-"""Keywords that guard what cannot happen, or change a text for people."""
+"""Keywords that guard against impossible cases or change a text for people."""
 TINY, HUGE, LARGE = 1e-4, 1e4, 16
-"""Floats beyond the first two are guards and infinities: twice as much is as good."""
+"""Floats beyond the first two are guards and infinities, which may as well be doubled."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Changes(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> None:
-        # Texts, lists and paths know no other operator: every test would notice.
+        # Texts, lists and paths support no other operator: every test would notice.
         values = [getattr(side, "value", None) for side in (node.left, node.right)]
         texts = any(isinstance(value, str | bytes) for value in values)
         lists = isinstance(node.left, ast.List | ast.JoinedStr | ast.Tuple)

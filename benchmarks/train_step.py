@@ -28,7 +28,7 @@ OPENFOLD = "OpenFold, initial training at this size, published: 10.3 s a step on
 
 @dataclass(frozen=True)
 class Row:
-    """One configuration; the time of several processes is that of the slowest."""
+    """One configuration; the slowest of several processes determines the time."""
 
     network: str
     stage: str
@@ -95,7 +95,7 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     seconds, cpu_seconds, passes = [], [], []
     # Samples are made beforehand, because training makes them while the device computes.
     started = time.perf_counter()
-    steps = list(loop.prefetch(training, stage, run, 0))
+    steps = list(loop.prefetch(training, stage, config.heads, run, 0))
     loading = (time.perf_counter() - started) / (len(steps) * size)
     with FlopCounterMode(display=False) as counter:
         loop.train_step(model, optimizer, steps[0][1], stage, 0, 0, run.workers)

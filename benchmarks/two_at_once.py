@@ -7,9 +7,9 @@ one starts up to 0.3 s later. Meanwhile a thread keeps reading every result file
 if
 
 - each process ends with exit code 0, or reports that the place is busy with exit code 4;
-- every file equals that of one undisturbed run, apart from dates and seconds: that of the command
+- every file, apart from dates and seconds, equals the file of an undisturbed run of the command
   that succeeded or, if both did, of the one that ended last; results of different queries or
-  networks are both there;
+  networks must both exist;
 - the hashes in every fold.json match the files beside it;
 - no incomplete file was ever read, and no temporary file or lock is left.
 
@@ -134,7 +134,7 @@ class Ended:
 
 @dataclass
 class Result:
-    """The outcome of many rounds of a case; `faults` has the kind and a sentence of each."""
+    """The outcome of many rounds of a case; `faults` has kinds and sentences."""
 
     rounds: int = 0
     both_done: int = 0
@@ -180,7 +180,7 @@ class Launcher:
         self.process.communicate()
 
     def run(self, folder: Path, plans: Sequence[Planned]) -> list[list[Ended]]:
-        """Run processes at once and wait; return for each how its commands ended.
+        """Run processes at once and wait; return the ends of the commands of each.
 
         Args:
             folder: New folder for their output.
@@ -204,7 +204,7 @@ def launch_all() -> None:
         import_module(room)
     if len(list(Path("/proc/self/task").glob("*"))) > 1:
         sys.exit("A process of several threads cannot be copied.")
-    gc.freeze()  # or each copy, at its end, would go through all that was imported
+    gc.freeze()  # otherwise each copy would, at its end, visit all imported objects
     for line in sys.stdin:
         request = json.loads(line)
         begin = time.monotonic() + HEAD_START
@@ -265,7 +265,7 @@ def _ended(folder: Path, number: int, code: int) -> list[Ended]:
     return ended
 
 
-# What is read
+# Reading
 
 
 def fault_of(name: str, data: bytes) -> str:
@@ -309,7 +309,7 @@ def _header(data: bytes) -> tuple[dict[str, dict[str, list[int]]], int]:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether the name is that of a temporary file or a lock."""
+    """Return whether a file of this name is temporary or a lock."""
     hidden = any(part.startswith(".") for part in Path(name).parts)
     return hidden or any(mark in name for mark in (".partial", ".part", ".lock", ".tmp"))
 
@@ -322,7 +322,7 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
 
     def read() -> None:
         while not ended.wait(0.01):
-            with suppress(OSError):  # a folder that was there is not any more
+            with suppress(OSError):  # a folder may have been removed meanwhile
                 for path in folder.rglob("*"):
                     name = str(path.relative_to(folder))
                     if is_temporary(name):
@@ -342,8 +342,10 @@ def watching(folder: Path) -> Iterator[dict[str, str]]:
 
 
 def contents(folder: Path) -> Tree:
-    """Like `kill.tree`, without the seconds of logs, the order of notes, and the records of
-    `train prepare`.
+    """Return the compared files of a folder, by path.
+
+    They are those of `kill.tree` without the seconds of logs, the order of notes, and the records
+    of `train prepare`.
     """
     found = {}
     for path in sorted(folder.rglob("*")):
@@ -355,7 +357,7 @@ def contents(folder: Path) -> Tree:
 
 
 def _cleaned(name: str, data: bytes) -> bytes:
-    """Return the compared part of a file; all of it if it is incomplete."""
+    """Return the compared part of a file, or an incomplete file unchanged."""
     if not data or fault_of(name, data):
         return data
     for pattern, _, clean in LEFT_OUT:
@@ -370,7 +372,7 @@ def _cleaned(name: str, data: bytes) -> bytes:
     return data
 
 
-# What is compared
+# Comparison
 
 
 def undisturbed(launcher: Launcher, cases: Sequence[Case], folder: Path) -> dict[str, Undisturbed]:
@@ -401,7 +403,7 @@ def undisturbed(launcher: Launcher, cases: Sequence[Case], folder: Path) -> dict
 def judge(
     case: Case, alone: Undisturbed, ended: Sequence[Ended], folder: Path
 ) -> Iterator[tuple[str, str]]:
-    """Return the faults in the files after a round: the kind and a sentence of each."""
+    """Yield the kind of each fault in the files after a round, and a sentence about it."""
     for number, each in enumerate(ended):
         if not each.done and not (each.busy and case.exclusive):
             said = " ".join(each.output.split())
@@ -477,7 +479,7 @@ def made_cases(inputs: Inputs, mirror: str) -> dict[str, Case]:
     """
     table_a, table_b = inputs.score_table("a", 0), inputs.score_table("b", 1)
     known = (
-        Case(  # two of four predictions of either are called the same
+        Case(  # two of the four predictions of each have the same names
             "fold",
             lambda out: (inputs.fold(out, seeds="0,1"), inputs.fold(out, seeds="1,2")),
         ),
@@ -525,9 +527,9 @@ def main() -> int:
     from commands import Inputs, serve  # noqa: PLC0415
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=40, help="of each command")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds of each command")
     parser.add_argument("--commands", default="fold,queries,screen,weights,prepare,train,score")
-    parser.add_argument("--seed", type=int, default=0, help="of the delays")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the delays")
     given = parser.parse_args()
     wrong = 0
     with tempfile.TemporaryDirectory() as temporary:

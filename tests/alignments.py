@@ -1,4 +1,4 @@
-"""Alignments from arrays, as the recorded numbers hold them."""
+"""Alignments from arrays in the form of the recorded numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def counted(
     letters: UInt8[np.ndarray, "S N"],
     deletions: Int[np.ndarray, "S N"],
 ) -> Alignment:
-    """Return an alignment whose insertions are known by number only: their letters are x."""
+    """Return an alignment from numbers of insertions, whose letters are x."""
     row, column = np.nonzero(deletions)
     places = np.repeat(row * (letters.shape[1] + 1) + column, deletions[row, column])
     insertions = Insertions.of(places, np.full(len(places), ord("x"), np.uint8))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections import Counter
-from functools import wraps
+from functools import cache, wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType
@@ -79,6 +79,13 @@ def check_arrays(code: str) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
+@cache
+def compiled(code: str, path: str) -> CodeType:
+    """Return the compiled `check_arrays(code)`; benchmarks/mutants.py keeps it for many runs."""
+    made: CodeType = compile(check_arrays(code), path, "exec", dont_inherit=True)
+    return made
+
+
 def _mentions(node: ast.AST | None, names: set[str]) -> bool:
     parts = ast.walk(node) if node is not None else ()
     return any(getattr(part, "id", getattr(part, "attr", "")) in names for part in parts)
@@ -91,9 +98,7 @@ def _comes_first(node: ast.stmt) -> bool:
 
 class _Loader(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
-        tree = check_arrays(self.get_data(self.path).decode())
-        code: CodeType = compile(tree, self.path, "exec", dont_inherit=True)
-        return code
+        return compiled(self.get_data(self.path).decode(), self.path)
 
 
 class _Finder(MetaPathFinder):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def parity_root() -> Path:
-    """The folder of recorded official numbers: $FOLDRY_PARITY, ../shared/parity or tests/golden."""
+    """Return the folder of recorded numbers: $FOLDRY_PARITY, ../shared/parity or tests/golden."""
     named = os.environ.get("FOLDRY_PARITY")
     if named:
         return Path(named)
@@ -25,7 +25,7 @@ def parity_root() -> Path:
 
 
 def data_root() -> Path:
-    """The folder of real structures and alignments: $FOLDRY_DATA or ../shared/data."""
+    """Return the folder of real structures and alignments: $FOLDRY_DATA or ../shared/data."""
     return Path(os.environ.get("FOLDRY_DATA", ROOT.parent / "shared" / "data"))
 
 

@@ -2,25 +2,29 @@
 
     python -m tests.docs_tables
 
-updates them in the pages, each between its two marks.
+updates the tables in the pages, each between two marks.
 """
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from foldry.dataset.samples import SampleConfig
 from foldry.predict.settings import Settings
+from foldry.train.config import StageConfig
+from foldry.train.losses import LossConfig
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def settings_table() -> str:
     """Return the table of a prediction's settings."""
-    rows = ["| option | in Python | default | what it does |", "|---|---|---|---|"]
+    rows = ["| option | in Python | default | meaning |", "|---|---|---|---|"]
     for each in fields(Settings):
         about = each.metadata["setting"]
         flag = f"--{(about.flag or each.name).replace('_', '-')} {about.metavar}".strip()
@@ -37,7 +41,25 @@ def _default(value: Any) -> str:
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
-TABLES: dict[str, tuple[str, Callable[[], str]]] = {"settings": ("predict.md", settings_table)}
+def stages_table() -> str:
+    """Return the table of a training stage's fields."""
+    rows = ["| field | meaning |", "|---|---|"]
+    for kind, prefix in ((SampleConfig, ""), (StageConfig, ""), (LossConfig, "losses.")):
+        attributes = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")[2]
+        for names, text in re.findall(
+            r"^    (\S[^:]*): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE
+        ):
+            if names in ("name", "losses"):
+                continue
+            shown = ", ".join(f"`{prefix}{name}`" for name in names.split(", "))
+            rows.append(f"| {shown} | {' '.join(text.split()).replace('|', chr(92) + '|')} |")
+    return "\n".join(rows)
+
+
+TABLES: dict[str, tuple[str, Callable[[], str]]] = {
+    "settings": ("predict.md", settings_table),
+    "stages": ("train.md", stages_table),
+}
 
 
 def marked(name: str) -> str:

@@ -40,7 +40,7 @@ def test_a_wrong_type_is_refused() -> None:
         ("_Mask: TypeAlias = Bool[np.ndarray, 'N 37']\ndef f(a: _Mask): ...", 1),
     ],
 )
-def test_what_has_arrays_is_checked(code: str, times: int) -> None:
+def test_functions_and_dataclasses_with_arrays_are_checked(code: str, times: int) -> None:
     changed = ast.unparse(check_arrays(f"'''Text.'''\nfrom __future__ import annotations\n{code}"))
     assert changed.count("@_checked") == times
     assert changed.splitlines()[1] == "from __future__ import annotations"

@@ -6,7 +6,6 @@ import doctest
 import errno
 import pickle
 import re
-import signal
 import zlib
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from foldry.errors import (
     is_memory_error,
     printable,
     quoted,
-    reason,
     write_error,
 )
 from foldry.features.templates import UnlikeError
@@ -59,7 +57,7 @@ def test_every_error_has_its_exit_code_and_its_status() -> None:
         assert (kind.exit_code, kind.http_status, kind.code) == codes, kind
 
 
-def test_a_worker_that_fails_hands_its_exit_code_on() -> None:
+def test_the_exit_code_of_a_failed_worker_is_passed_on() -> None:
     assert foldry.train.elastic.WorkerError(3).exit_code == 3
     assert foldry.train.elastic.WorkerError(-9).exit_code == 5
 
@@ -109,7 +107,7 @@ def test_a_quoted_value_is_one_short_printable_line(value: object) -> None:
     assert quoted("M" * 58) == repr("M" * 58) and "…" in quoted("M" * 59)
 
 
-def test_what_an_exception_says_is_one_line_without_its_full_stop() -> None:
+def test_a_reason_is_one_line_without_full_stop() -> None:
     assert foldry.errors.reason(OSError("a\n  b~. ")) == "a b~"
     assert foldry.errors.reason(ValueError(" \n")) == "ValueError"
     assert len(foldry.errors.reason(ValueError("x" * 200))) == 200
@@ -146,7 +144,7 @@ def test_an_error_is_the_same_in_another_process() -> None:
         (KeyError("x"), FaultError),
     ],
 )
-def test_what_a_foreign_exception_becomes(error: Exception, kind: type[FoldryError]) -> None:
+def test_foreign_exceptions_become_our_errors(error: Exception, kind: type[FoldryError]) -> None:
     assert type(as_foldry_error(error)) is kind
 
 
@@ -182,7 +180,7 @@ def test_what_a_foreign_exception_becomes(error: Exception, kind: type[FoldryErr
     ],
     ids=str,
 )
-def test_what_a_foreign_exception_says(error: Exception, said: str) -> None:
+def test_messages_of_foreign_exceptions(error: Exception, said: str) -> None:
     assert str(as_foldry_error(error)) == said
 
 
@@ -192,14 +190,14 @@ def test_the_exit_codes_of_commands() -> None:
 
 
 def no_array() -> MemoryError:
-    """The error of NumPy when there is no memory for an array."""
+    """Return NumPy's error for an array that does not fit into memory."""
     with pytest.raises(MemoryError) as caught:
         np.empty(1 << 60, np.uint8)
     return caught.value
 
 
 class OpenMMException(Exception):  # noqa: N818
-    """OpenMM's error, which has no other base."""
+    """OpenMM's exception, which is derived from `Exception` alone."""
 
 
 @pytest.mark.parametrize(
@@ -230,7 +228,7 @@ class OpenMMException(Exception):  # noqa: N818
     ],
     ids=str,
 )
-def test_every_library_s_lack_of_memory_is_recognised(error: Exception) -> None:
+def test_lack_of_memory_is_recognised_for_every_library(error: Exception) -> None:
     assert is_memory_error(error)
     assert type(as_foldry_error(error)) is MemoryShortError
     wrapped, outer = ValueError("it is damaged"), InputError("cannot be read", where="x.npz")
@@ -283,7 +281,7 @@ def test_a_file_that_cannot_be_written_is_named(number: int, kind: type[FoldryEr
     assert str(error) == f"out/ranked_0.cif {said[kind]}"
 
 
-def test_the_command_line_speaks_of_its_flags() -> None:
+def test_the_command_line_names_its_flags() -> None:
     error = InputError("600 residues are too many", "raise `max_length` or `num_ensemble`")
     assert sentence(error) == "600 residues are too many: raise --max-length or --ensemble."
     other = InputError("has no `CA` atom", where="x.pdb", code="official_weights")
@@ -313,46 +311,9 @@ def test_the_exit_code_of_several_queries(errors: list[FoldryError | None], code
     assert exit_code(errors) == code
 
 
-def test_an_error_keeps_its_parts_as_the_arguments_of_an_exception() -> None:
-    """Loggers and debuggers show `args`."""
-    error = InputError(what="is empty", advice="give another", where="q.a3m")
-    assert error.args == ("is empty", "give another")
-
-
-def test_long_values_and_reasons_are_cut_only_beyond_their_bound() -> None:
-    for length in (17, 18, 19):
-        shown = quoted("x" * length, 20)
-        assert len(shown) <= 20
-        assert ("…" in shown) == (length == 19)
-    for length in (199, 200, 201):
-        text = "x" * length
-        assert reason(ValueError(text)) == (text if length <= 200 else f"{text[:199]}…")
-    assert reason(ValueError("x~. ")) == "x~"
-
-
 @pytest.mark.parametrize("where", ["q.a3m~", "q.a3m~,"])
-def test_only_a_comma_is_taken_from_the_place_of_an_error(where: str) -> None:
+def test_only_a_trailing_comma_is_removed_from_the_place(where: str) -> None:
     assert InputError("is empty", where=where).where == "q.a3m~"
-
-
-def test_exit_codes_of_signals_are_those_of_a_shell() -> None:
-    """128 and the number of the signal, as a shell reports it."""
-    assert foldry.errors.INTERRUPTED == 128 + signal.SIGINT
-    assert foldry.errors.BROKEN_PIPE == 128 + signal.SIGPIPE
-
-
-@pytest.mark.parametrize(
-    ("error", "sentence"),
-    [
-        (OSError(errno.ENOSPC, "No space left", "x.cif"), "x.cif cannot be written, no space"),
-        (OSError(errno.ENOSPC, "No space left"), "A file cannot be written, no space"),
-        (OSError(errno.ENOENT, "No such file", "x.cif"), "x.cif cannot be used (No such file):"),
-        (RuntimeError("no such\nthing: . "), "Foldry failed (RuntimeError: no such thing):"),
-        (RuntimeError("~"), "Foldry failed (RuntimeError: ~):"),
-    ],
-)
-def test_a_foreign_exception_is_quoted(error: Exception, sentence: str) -> None:
-    assert str(as_foldry_error(error)).startswith(sentence)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from foldry.geometry import (
     frames_from_three_points,
     frames_from_torsions,
     rotation_from_quaternion,
+    table,
 )
 
 numbers = st.floats(-5, 5, width=32)
@@ -77,3 +78,28 @@ def test_recorded_geometry(parity_dir: Path) -> None:
     torch.testing.assert_close(
         atom37_from_atom14(atom14, aatype), recorded["atom14_to_atom37"], atol=2e-5, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(("axis", "place"), [(0, 0), (1, 1), (2, 2), (-1, 2), (-2, 1), (-3, 0)])
+def test_a_new_axis_is_counted_among_the_axes_of_the_frames(axis: int, place: int) -> None:
+    frames = rigid(np.random.default_rng(0).normal(size=(2, 5, 6)))
+    for made, size in ((frames.unsqueeze(axis), 1), (Rigid.stack([frames] * 3, axis), 3)):
+        shape = [2, 5]
+        shape.insert(place, size)
+        assert made.rotation.shape == (*shape, 3, 3)
+        assert made.translation.shape == (*shape, 3)
+
+
+def test_identity_frames_leave_points_where_they_are() -> None:
+    points = torch.arange(30, dtype=torch.float64).reshape(2, 5, 3)
+    frames = Rigid.identity(2, 5, like=points)
+    assert frames.rotation.dtype == frames.translation.dtype == points.dtype
+    torch.testing.assert_close(frames.apply(points), points)
+    torch.testing.assert_close(frames.compose(frames).invert_apply(points), points)
+
+
+def test_tables_are_on_the_device_of_the_tensors_they_go_with() -> None:
+    like = torch.zeros(1, dtype=torch.float64, device="meta")
+    floats, codes = (table(np.zeros(3, dtype), like) for dtype in (np.float32, np.int64))
+    assert (floats.device, floats.dtype) == (like.device, torch.float64)
+    assert (codes.device, codes.dtype) == (like.device, torch.int64)

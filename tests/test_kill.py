@@ -34,7 +34,7 @@ def kill() -> Iterator[ModuleType]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
 @pytest.mark.parametrize("command", ["fold", "screen", "prepare"])
-def test_a_killed_command_goes_on_as_if_nothing_had_been(command: str, tmp_path: Path) -> None:
+def test_a_killed_command_resumes_as_if_undisturbed(command: str, tmp_path: Path) -> None:
     options = ["--commands", command, "--moments", "3", "--writes", "2", "--no-mmseqs"]
     words = [sys.executable, PROGRAM, *options, "--work", tmp_path / "work"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -54,7 +54,7 @@ def test_a_process_in_another_session_is_found_and_ended(kill: ModuleType) -> No
     assert kill.end_all(mark, grace=0.1) == []
 
 
-def test_what_a_killed_run_leaves_is_noticed(kill: ModuleType, tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_run_are_noticed(kill: ModuleType, tmp_path: Path) -> None:
     def written(name: str) -> Path:
         folder = tmp_path / name / "alpha"
         folder.mkdir(parents=True)
@@ -87,11 +87,11 @@ def test_a_wrong_hash_in_a_record_is_noticed(kill: ModuleType, tmp_path: Path) -
     assert kill.wrong_hashes(tmp_path) == ["a.txt does not have the hash in fold.json"]
 
 
-def test_passes_are_computed_again_for_one_prediction_alone(kill: ModuleType) -> None:
+def test_passes_of_only_one_prediction_may_be_computed_again(kill: ModuleType) -> None:
     whole = ["a1", "a2", "b1", "b2", "c1", "c2"]
     assert kill.pass_faults(2, whole, whole[:4], whole[2:]) == ""
     assert kill.pass_faults(2, whole, whole, []) == ""
     again = kill.pass_faults(2, whole, whole[:4], whole)
     assert again == "passes of 2 predictions were computed again"
     missing = kill.pass_faults(2, whole, whole[:2], whole[4:])
-    assert missing == "0 passes are not of the undisturbed run, 2 were not computed"
+    assert missing == "0 passes are not in the undisturbed run, 2 were not computed"

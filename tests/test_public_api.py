@@ -1,4 +1,4 @@
-"""The public names: which they are, that each works, and what results and errors promise."""
+"""The public names: their list, their use, and the promises of results and errors."""
 
 from __future__ import annotations
 
@@ -105,6 +105,25 @@ def test_the_signature_of_fold_names_every_setting() -> None:
         foldry.fold(query(), num_recycle=3)
 
 
+def test_help_explains_every_setting() -> None:
+    for name in ("fold", "Settings"):
+        about = inspect.getdoc(getattr(foldry, name)) or ""
+        for each in fields(foldry.Settings):
+            assert f"\n    {each.name}: {each.metadata['setting'].help}" in about
+
+
+def test_types_are_shown_without_their_arrays() -> None:
+    structure = foldry.read_structure(EXAMPLE / "1adz.cif")
+    assert repr(structure) == "Structure('1adz', 63 residues, chains A)"
+    for value in (fake_complex(), foldry.load_weights()):
+        assert repr(value).startswith(type(value).__name__) and len(repr(value)) < 100
+
+
+def test_documented_modules_need_no_import() -> None:
+    program = "import foldry; print(foldry.measures.MEASURES, foldry.errors.InputError)"
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+
 def test_a_structure_is_read_compared_and_equals_itself() -> None:
     structure = foldry.read_structure(str(EXAMPLE / "1adz.cif"))
     again = foldry.read_structure(EXAMPLE / "1adz.cif")
@@ -160,17 +179,19 @@ def test_structured_types_compare_and_hash() -> None:
     assert fake_complex().provenance == prediction.provenance
 
 
-def test_what_is_no_structure_is_refused() -> None:
-    """In a process of its own, where no test checks types."""
+def test_other_values_than_structures_are_refused() -> None:
+    """This runs in a separate process, where types are not checked."""
     program = """
 import foldry
 structure = foldry.read_structure("examples/kunitz/1adz.cif")
 for call, said in (
     (lambda: foldry.compare("1adz.cif", structure), "A str is not a structure"),
     (lambda: foldry.compare(structure, foldry.Settings()), "A Settings is not a structure"),
+    (lambda: foldry.to_pdb("1adz.cif"), "A str is not a structure"),
+    (lambda: foldry.Query("q", "MKT"), "a str among its chains"),
     (lambda: foldry.relax_structure(None), "A NoneType is not a structure"),
     (lambda: foldry.relax_structure(structure, max_rounds=0), "at least one round"),
-    (lambda: foldry.relax_structure(structure, max_seconds=float("nan")), "some time"),
+    (lambda: foldry.relax_structure(structure, max_seconds=float("nan")), "time above 0"),
 ):
     try:
         call()
@@ -218,7 +239,7 @@ def test_names_for_type_checkers_are_the_names() -> None:
     assert typed == set(NAMES)
 
 
-def test_a_second_call_removes_what_the_first_one_listed(tmp_path: Path) -> None:
+def test_a_second_call_removes_files_that_the_first_one_listed(tmp_path: Path) -> None:
     foldry.fold(query(), out=tmp_path, num_recycles=0, seeds=(0, 1))
     listed = set(json.loads((tmp_path / "q" / "fold.json").read_text())["files"])
     assert "ranked_1.cif" in listed
@@ -251,7 +272,7 @@ def test_a_second_call_removes_what_the_first_one_listed(tmp_path: Path) -> None
         lambda: foldry.Chain(("A",), "mk1"),
     ],
 )
-def test_a_query_that_cannot_be_is_refused(wrong: object) -> None:
+def test_invalid_queries_are_refused(wrong: object) -> None:
     assert callable(wrong)
     with pytest.raises(foldry.InputError):
         wrong()

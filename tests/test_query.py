@@ -1,4 +1,4 @@
-"""Queries as a program builds them."""
+"""Queries built by a program."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def structure(name: str = "1abc_A") -> Structure:
 
 @st.composite
 def a3m_rows(draw: st.DrawFn) -> list[str]:
-    """Rows of one length, with insertions everywhere."""
+    """Draw rows of one length, with insertions everywhere."""
     length = draw(st.integers(0, 5))
     inserted = st.text("acx", max_size=2)
     return [
@@ -46,11 +46,11 @@ def a3m_rows(draw: st.DrawFn) -> list[str]:
 
 
 def pieces(row: str) -> list[str]:
-    """The insertions before each column and after the last."""
+    """Return the insertions before each column and after the last."""
     return re.split("[A-Z-]", row)
 
 
-def test_lists_are_as_good_as_tuples() -> None:
+def test_lists_are_accepted_instead_of_tuples() -> None:
     chains = [Chain(["A"], "MKTAY", templates=[]), Chain(["B"], "MKV")]  # type: ignore[arg-type]
     query = Query("q", chains, [1, 2])  # type: ignore[arg-type]
     same = Query("q", (Chain(("A",), "MKTAY"), Chain(("B",), "MKV")), (1, 2))
@@ -79,7 +79,7 @@ def test_an_alignment_keeps_its_rows(rows: list[str]) -> None:
 
 @settings(deadline=None)
 @given(a3m_rows(), st.data())
-def test_rows_and_columns_are_those_of_the_text(rows: list[str], data: st.DataObject) -> None:
+def test_rows_and_columns_equal_slices_of_the_text(rows: list[str], data: st.DataObject) -> None:
     headers = [f"r{number}" for number in range(len(rows))]
     alignment = Alignment.of(headers, rows)
     source = Source("jackhmmer", "uniref90", np.arange(len(rows)) * 0.5)
@@ -115,7 +115,7 @@ def test_rows_and_columns_are_those_of_the_text(rows: list[str], data: st.DataOb
         (["ACD", "A.D"], "row 2 of the alignment is a row with '[.]'"),
         (["ACD", "Aé-"], "row 2 of the alignment is a row with 'é'"),
         (["ACD", "", "A C"], "row 3 of the alignment is a row with ' '"),
-        (["ACD", "AcD"], "row 2 of the alignment is a row of 2 .* has 3"),
+        (["ACD", "AcD"], "row 2 of the alignment has 2 .* has 3"),
     ],
 )
 def test_invalid_rows_are_refused(rows: list[str], said: str) -> None:
@@ -186,13 +186,13 @@ def test_a_name_that_is_not_safe_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("ids", [(), ("",), ("A_1",), ("A b",), ("é",), ("A" * 9,)])
-def test_strange_chain_names_are_refused(ids: tuple[str, ...]) -> None:
+def test_invalid_chain_names_are_refused(ids: tuple[str, ...]) -> None:
     with pytest.raises(InputError, match="A chain has the ids"):
         Chain(ids, "MK")
 
 
 @pytest.mark.parametrize("sequence", ["", "MKu", "MKU", "M-K", "MK\n", "MKB"])
-def test_strange_sequences_are_refused(sequence: str) -> None:
+def test_invalid_sequences_are_refused(sequence: str) -> None:
     with pytest.raises(InputError, match="has the sequence"):
         Chain(("A",), sequence)
 
@@ -216,26 +216,26 @@ def test_rows_that_begin_with_another_sequence_are_refused(rows: list[str], said
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, True])
-def test_strange_seeds_are_refused(seed: int) -> None:
+def test_invalid_seeds_are_refused(seed: int) -> None:
     with pytest.raises(InputError, match="has the seed"):
         Query("q", (Chain(("A",), "MK"),), (seed,))
 
 
-def test_a_query_has_bounds() -> None:
+def test_the_size_of_a_query_is_limited() -> None:
     with pytest.raises(InputError, match="Query q has 1001 seeds"):
         Query("q", (Chain(("A",), "MK"),), tuple(range(1001)))
     with pytest.raises(InputError, match="Query q has 1001 chains"):
         Query("q", (Chain(chain_names(1001), "MK"),))
 
 
-def test_chains_have_names_of_their_own() -> None:
+def test_chains_have_different_names() -> None:
     with pytest.raises(InputError, match="two chains named 'A'"):
         Query("q", (Chain(("A",), "MK"), Chain(("B", "A"), "MV")))
     with pytest.raises(InputError, match="has no chain"):
         Query("q", ())
 
 
-def test_queries_name_no_folder_above(tmp_path: Path) -> None:
+def test_query_names_cannot_leave_the_folder(tmp_path: Path) -> None:
     for name in ("1abc.db55_lu_A", "a..b", "7"):
         assert (tmp_path / Query(name, (Chain(("A",), "MK"),)).name).parent == tmp_path
 
@@ -248,8 +248,15 @@ def test_an_alignment_has_a_header_of_one_line_for_each_row(
         Alignment.of(headers, rows)
 
 
-def test_a_chain_holds_tuples_whatever_it_was_given() -> None:
+def test_a_chain_converts_lists_to_tuples() -> None:
     """Chains are frozen: a list that a caller changes later is not part of one."""
     hit = Hit("1abc_A", np.array([[0, 0]]), structure())
     chain = Chain(["A", "B"], "MK", templates=[hit])  # type: ignore[arg-type]
     assert chain.ids == ("A", "B") and chain.templates == (hit,)
+
+
+def test_an_alignment_may_have_as_many_rows_as_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("foldry.query.MAX_ROWS", 3)
+    assert Alignment.of(["q", "a", "b"], ["MKV"] * 3).num_rows == 3
+    with pytest.raises(InputError, match="keep at most 3 rows"):
+        Alignment.of(["q", "a", "b", "c"], ["MKV"] * 4)

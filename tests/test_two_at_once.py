@@ -64,7 +64,7 @@ def test_two_at_once_leave_the_files_of_one_or_of_both(
 
 
 def write(folder: Path, files: dict[str, str]) -> Path:
-    """Return files as `fold` leaves them, with their hashes."""
+    """Write files and their hashes as `fold` does, and return the folder."""
     folder.mkdir()
     for name, content in files.items():
         (folder / name).write_text(content)
@@ -120,7 +120,7 @@ def test_one_busy_or_one_after_the_other_is_right(judged: Judged) -> None:
     assert judged.faults(judged.second, (DONE, DONE)) == []
 
 
-def test_two_that_add_are_both_there(judged: Judged) -> None:
+def test_files_of_two_commands_that_add_both_exist(judged: Judged) -> None:
     both = {"exclusive": False, "adds": True}
     assert judged.faults(judged.second, (DONE, DONE), 0.0, **both) == []
     assert judged.faults(judged.second, (DONE, BUSY), **both) == ["failed", "mixture"]
@@ -130,7 +130,7 @@ def test_both_done_at_once_is_a_fault(judged: Judged) -> None:
     assert judged.faults(judged.second, (DONE, DONE), after=0.1) == ["at once"]
 
 
-def test_files_of_another_than_the_last_are_lost(judged: Judged) -> None:
+def test_files_of_the_command_that_ended_first_are_lost(judged: Judged) -> None:
     assert judged.faults(judged.first, (DONE, DONE)) == ["lost"]
     assert judged.faults(judged.first, (BUSY, DONE)) == ["lost"]
 
@@ -153,18 +153,18 @@ def test_a_torn_record_is_torn(judged: Judged) -> None:
 
 
 @pytest.mark.parametrize("name", [".lock", ".fold.json.partial", "notes"])
-def test_what_no_command_writes_is_left(judged: Judged, name: str) -> None:
+def test_a_file_that_no_command_writes_is_left(judged: Judged, name: str) -> None:
     write(judged.folder / "place", judged.second)
     (judged.folder / "place" / name).touch()
     assert judged.faults({}, (BUSY, DONE)) == ["left"]
 
 
 @pytest.mark.parametrize("ended", [FAILED, (4, "out is used"), (2, "out is busy")])
-def test_another_end_than_done_or_busy_has_failed(judged: Judged, ended: tuple[int, str]) -> None:
+def test_an_end_other_than_done_or_busy_has_failed(judged: Judged, ended: tuple[int, str]) -> None:
     assert judged.faults(judged.second, (ended, DONE)) == ["failed"]
 
 
-def test_none_done_has_failed(judged: Judged) -> None:
+def test_a_round_without_a_finished_command_has_failed(judged: Judged) -> None:
     assert judged.faults(judged.second, (BUSY, BUSY)) == ["failed"]
 
 
@@ -200,7 +200,7 @@ def test_a_file_without_its_end_is_torn(program: ModuleType, name: str, data: by
 
 def test_an_archive_of_two_halves_is_torn(program: ModuleType) -> None:
     data = npz()
-    places = range(60, len(data) // 2)  # past the header, which the directory says again
+    places = range(60, len(data) // 2)  # past the header, which the directory repeats
     changed = (data[:k] + bytes([data[k] ^ 255]) + data[k + 1 :] for k in places)
     assert all(program.fault_of("a.npz", each) for each in changed)
 

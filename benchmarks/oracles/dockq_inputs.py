@@ -97,7 +97,9 @@ def write_mmcif(structure: Structure, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--complexes", type=int, default=12, help="how many, the best ones first")
+    parser.add_argument(
+        "--complexes", type=int, default=12, help="number of complexes, the best ones first"
+    )
     arguments = parser.parse_args()
     folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ OUT = Path(__file__).resolve().parents[2] / "tests/golden/mini_predictions.npz"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--num", type=int, default=36, help="chains, the shortest")
+    parser.add_argument("--num", type=int, default=36, help="number of chains, shortest first")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
 

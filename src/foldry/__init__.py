@@ -1,4 +1,4 @@
-"""Foldry: the AlphaFold system, whole and open.
+"""Foldry: the complete AlphaFold system as one open-source package.
 
 Public names are imported at first use, which keeps `import foldry` fast.
 """
@@ -66,6 +66,8 @@ __all__ = tuple(_MODULES)
 
 
 def __getattr__(name: str) -> object:
+    if name in ("errors", "measures"):
+        return import_module(f"foldry.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'foldry' has no attribute {name!r}")
     return getattr(import_module(f"foldry.{_MODULES[name]}"), name)

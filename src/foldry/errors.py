@@ -1,4 +1,4 @@
-"""Every error that Foldry raises for people to read.
+"""Foldry's exceptions, whose messages are written for users.
 
 ```
 FoldryError              what, where, advice, code               exit code   HTTP
@@ -6,15 +6,17 @@ FoldryError              what, where, advice, code               exit code   HTT
 ├── MissingError         a program, package, device or file           3       503
 │   ├── DiskFullError    no space is left                             3       503
 │   └── MemoryShortError too little memory                            3       503
-├── BusyError            another process uses the same place          4       409
+├── BusyError            another process uses the same files          4       409
 ├── OutsideError         a network or a tool failed: try again        5       503
-├── WorkerError          a worker of a training run failed    the worker's    500
 └── FaultError           a fault in Foldry itself                    70       500
 ```
 
-`where`, `what` and `advice` form one sentence, "where what: advice." A message names no flag and no
-command: it names a setting in backquotes, as `max_length`, and the command line shows the setting
-as its flag. docs/design.md lists the codes.
+`foldry.train.elastic.WorkerError` is a FoldryError too: a worker of a training run failed, and the
+exit code is the worker's.
+
+`where`, `what` and `advice` form one sentence, "where what: advice." A message contains no flag and
+no command. It names a setting in backquotes, such as `max_length`, and the command line shows the
+corresponding flag instead. docs/design.md lists the codes.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from pathlib import Path
 
 
 def printable(text: str) -> str:
-    r"""Return a text as one line that any terminal shows as it is.
+    r"""Return a text as one line that is safe to print on any terminal.
 
     Line breaks, control and escape characters and the invisible characters of Unicode (such as
     those that reverse the direction of writing) become escapes like `\x1b`.
@@ -38,7 +40,7 @@ def printable(text: str) -> str:
 
 
 def quoted(text: object, most: int = 60) -> str:
-    r"""Return a value of a file as a message quotes it: one printable line, shortened if long.
+    r"""Return a value quoted for a message: one printable line, shortened if it is long.
 
     Args:
         text: Text, or any other value.
@@ -58,7 +60,7 @@ def quoted(text: object, most: int = 60) -> str:
 
 
 def reason(error: BaseException) -> str:
-    r"""Return what an exception says as one short printable line.
+    r"""Return the message of an exception as one short printable line.
 
     Example:
         >>> reason(ValueError("Bad magic number\n  in file header."))
@@ -69,13 +71,13 @@ def reason(error: BaseException) -> str:
 
 
 class FoldryError(Exception):
-    """An error with one sentence for people: what is wrong, where, and what to do.
+    """Base class of all errors, with a sentence on what is wrong, where, and what to do.
 
     Args:
         what: What is wrong. After `where`, the predicate of the sentence.
         advice: What to do, without a full stop; "" if nothing can be done.
         where: The subject of the sentence: a file, line, residue or chain, or "".
-        code: A stable name of the error for programs; by default the code of its class.
+        code: A stable name of the error for programs. Default: the code of its class.
 
     Example:
         >>> error = InputError("is not UTF-8", "save it as UTF-8", where="q.a3m, line 3")
@@ -133,7 +135,7 @@ class MemoryShortError(MissingError):
 
 
 class BusyError(FoldryError):
-    """Another process uses the same place; nothing has been changed."""
+    """Another process uses the same files; nothing has been changed."""
 
     code = "busy"
     exit_code = 4
@@ -155,9 +157,9 @@ class FaultError(FoldryError):
 
 
 INTERRUPTED = 130
-"""Exit code of a command that was ended by Ctrl-C or a scheduler."""
+"""Exit code of a command that Ctrl-C or a scheduler ended."""
 BROKEN_PIPE = 141
-"""Exit code of a command whose standard output was closed by its reader."""
+"""Exit code of a command whose standard output was closed, e.g. by `head`."""
 SOME_FAILED = 1
 """Exit code of a command when some of several queries failed."""
 
@@ -172,22 +174,17 @@ _TOO_LITTLE_MEMORY = (
 _ALLOCATION_FAILED = (
     "allocate memory",  # PyTorch on a CPU: "can't …"; the C library: "Cannot …"
     "not enough memory",  # PyTorch on Windows
-    "unable to allocate",  # NumPy
-    "allocation failed",  # OpenBLAS, OpenMM
+    "insufficient memory",  # zlib
+    "allocation fail",  # OpenBLAS, OpenMM, OpenCL
     "allocation still failed",
     "allocation error",
-    "bad_alloc",  # C++: gemmi, PyTorch, OpenMM
-    "bad allocation",
+    "bad alloc",  # C++: gemmi, PyTorch, OpenMM
+    "alloc failed",  # cuBLAS, cuDNN
     "out of memory",  # CUDA, OpenCL
-    "out_of_memory",
     "out of host memory",
-    "alloc_failed",  # cuBLAS, cuDNN
-    "mem_object_allocation_failure",  # OpenCL
-    "out_of_resources",
-    "out_of_host_memory",
+    "out of resources",
     "could not create a memory",  # oneDNN
     "could not create a primitive",
-    "insufficient memory",
     "failed to map segment",  # a library that finds no address space
     "can't start new thread",
     "can't create new thread",
@@ -195,11 +192,11 @@ _ALLOCATION_FAILED = (
     "thread constructor failed",
     "resource temporarily unavailable",  # a library that cannot start a thread
 )
-"""How libraries say that memory ran out, in lower case."""
+"""Parts of the messages, in lower case, with which libraries report a lack of memory."""
 
 
 def write_error(error: OSError, path: Path) -> FoldryError:
-    """Return the error of a file that cannot be written."""
+    """Return the Foldry error for an `OSError` that was raised while writing a file."""
     if is_memory_error(error):
         return MemoryShortError(*_TOO_LITTLE_MEMORY)
     if error.errno in _FULL:
@@ -217,16 +214,16 @@ def is_memory_error(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    # Other kinds of errors quote files, which may say anything.
+    # These errors may quote a file, which could contain any of the phrases.
     if not isinstance(error, ValueError | LookupError | FoldryError):
-        said = str(getattr(error, "strerror", None) or error).lower()
+        said = str(getattr(error, "strerror", None) or error).lower().replace("_", " ")
         if any(sign in said for sign in _ALLOCATION_FAILED):
             return True
     return error.__cause__ is not None and is_memory_error(error.__cause__)
 
 
 def as_foldry_error(error: BaseException) -> FoldryError:
-    """Return any exception as a Foldry error; an unknown one is a fault in Foldry."""
+    """Return the Foldry error for any exception; an unknown one becomes a `FaultError`."""
     if isinstance(error, MemoryShortError):
         return error
     if is_memory_error(error):

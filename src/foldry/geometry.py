@@ -1,4 +1,4 @@
-"""Rigid frames and atoms placed by torsion angles: differentiable, in torch.
+"""Rigid frames, and atoms placed by torsion angles: differentiable, in torch.
 
 Torsions, frames and pseudo-beta of *known* coordinates are computed in `features`; superposition is
 in `score`.
@@ -74,7 +74,7 @@ class Rigid:
 def rotate(
     rotation: Float[Tensor, "*#frames 3 3"], points: Float[Tensor, "*#frames 3"]
 ) -> Float[Tensor, "*#frames 3"]:
-    """Return R x, with broadcasting."""
+    """Return the rotated points R x, with broadcasting."""
     return (rotation * points.unsqueeze(-2)).sum(-1)
 
 

@@ -22,11 +22,11 @@ class Measure:
 
     Attributes:
         key: Name in JSON and CSV files; OpenStructure's name if the meaning is the same.
-        name: Name for people.
+        name: Name in tables and pages.
         meaning: One line of explanation.
         unit: Å, a range such as 0–1, yes/no for a flag, or "" for a count.
         better: Whether higher or lower numbers are better; "" if neither.
-        decimals: Number of decimals shown to people.
+        decimals: Number of decimals in tables and pages.
         kind: Type in the ModelCIF dictionary: `pLDDT`, `pTM`, `ipTM`, `PAE`, `normalized score` or
             `other`; "" if it is not a quality metric.
         quoted: How the numbers of both directions of a pair of chains are combined: the higher, the
@@ -43,7 +43,7 @@ class Measure:
     quoted: _Quoted = ""
 
     def text(self, value: float | None) -> str:
-        """Return a value as people see it; a dash if there is none.
+        """Return a value as text for tables and pages; a dash if it is unknown.
 
         Example:
             >>> MEASURES["iptm"].text(0.8125)
@@ -114,7 +114,7 @@ _ALL: Final = (
     Measure("bb_lddt", "lDDT-Cα", "Local distances of Cα atoms", SHARE),
     Measure("lddt_backbone", "lDDT-backbone", "Local distances of N, CA, C and O", SHARE),
     Measure("foldscore", "FoldScore", "lDDT: 55% Cα, 30% backbone, 15% all atoms", SHARE),
-    Measure("tm_score", "TM-score", "Fold similarity; above 0.5 the same fold", SHARE),
+    Measure("tm_score", "TM-score", "Fold similarity; above 0.5: same fold", SHARE),
     Measure("gdt_ts", "GDT_TS", "Share of Cα within 1, 2, 4 and 8 Å", SHARE),
     Measure("gdt_ha", "GDT_HA", "Share of Cα within 0.5, 1, 2 and 4 Å", SHARE),
     Measure("oligo_gdtts", "Oligo-GDT_TS", "GDT_TS in the superposition of least RMSD", SHARE),
@@ -152,14 +152,14 @@ _ALL: Final = (
     Measure("pae_error", "PAE, error", "Mean |PAE − true error|", "Å", "lower"),
     # Stereochemistry of a model.
     _count("num_clashes", "Clashes", "Atoms overlapping by more than 1.5 Å"),
-    _count("num_bad_bonds", "Bad bonds", "More than 12 σ off"),
-    _count("num_bad_angles", "Bad angles", "More than 12 σ off"),
-    _count("num_wrong_chirality", "Wrong chirality", "Not L-amino acids"),
-    _count("num_cis_peptide", "Cis peptides", "Not before proline"),
+    _count("num_bad_bonds", "Bad bonds", "More than 12 σ from the ideal value"),
+    _count("num_bad_angles", "Bad angles", "More than 12 σ from the ideal value"),
+    _count("num_wrong_chirality", "Wrong chirality", "Residues that are not L-amino acids"),
+    _count("num_cis_peptide", "Cis peptides", "Cis peptide bonds, proline not counted"),
     _count("num_twisted_peptide", "Twisted peptides", "|omega| 30–150°"),
     _count("num_breaks", "Chain breaks", "Cα more than 5.3 Å apart"),
     Measure("rama_favoured", "Ramachandran", "Share of residues in favoured regions", SHARE),
-    _count("rama_outliers", "Outliers", "Residues outside the allowed regions"),
+    _count("rama_outliers", "Outliers", "Residues in disallowed regions"),
     # The query.
     _count("residues", "Residues", "Residues of all chains", ""),
     Measure("seconds", "Seconds", "Time that the prediction took", "s", "lower", 0),
@@ -169,7 +169,7 @@ MEASURES: Final = {each.key: each for each in _ALL}
 
 
 def rounded(number: float | None) -> float | None:
-    """Return a number as in files: four decimals, integers unchanged; None if it is not finite.
+    """Return a number rounded to four decimals for files; None if it is not finite.
 
     Example:
         >>> rounded(0.123456)

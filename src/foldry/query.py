@@ -18,23 +18,24 @@ from foldry.structure import Structure
 
 MAX_SEED: Final = 2**32 - 1
 MAX_SEEDS: Final = 1000
-"""Seeds of one query."""
+"""Maximum number of seeds of a query."""
 MAX_CHAINS: Final = 1000
-"""Chains of one query, copies counted."""
+"""Maximum number of chains of a query, copies included."""
 MAX_ID: Final = 8
-"""Characters of a chain name; some mmCIF readers truncate longer ones."""
+"""Maximum length of a chain name; some mmCIF readers truncate longer ones."""
 MAX_NAME: Final = 100
-"""Characters of a query name, which is also the name of a folder."""
+"""Maximum length of a query name, which is also the name of a folder."""
 MAX_RESIDUES: Final = 100_000
-"""Residues of one chain; the longest proteins known have fewer than 50,000."""
+"""Maximum length of a chain; the longest known proteins have fewer than 50,000 residues."""
 MAX_ROWS: Final = 1_000_000
-"""Rows of one alignment."""
+"""Maximum number of rows of an alignment."""
 MAX_LETTERS: Final = 200_000_000
-"""Letters and gaps of one alignment, rows times columns and insertions."""
+"""Maximum number of letters and gaps of an alignment, insertions included."""
 MAX_INSERTED: Final = 20_000_000
-"""Inserted letters of one alignment; each needs far more memory than an aligned one."""
+"""Maximum number of inserted letters of an alignment; each needs far more memory than an aligned
+one."""
 GAP_LETTER: Final = ord("-")
-"""A gap in `Alignment.letters`."""
+"""The code of a gap in `Alignment.letters`."""
 
 _ID: Final = re.compile(f"[A-Za-z0-9]{{1,{MAX_ID}}}")
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -74,7 +75,7 @@ class Insertions(Content):
 
     @classmethod
     def of(cls, places: Int[np.ndarray, " L"], letters: UInt8[np.ndarray, " L"]) -> Insertions:
-        """Return insertions from the place of each letter, ascending."""
+        """Return the insertions with these letters; `places` has the place of each, ascending."""
         place, count = np.unique(places, return_counts=True)
         return cls(_small(place), _small(count), letters)
 
@@ -117,9 +118,9 @@ class Alignment(Content):
         """Return the alignment of a3m rows: upper-case letters and `-`, insertions in lower case.
 
         Args:
-            headers: One per row.
-            rows: At least one.
-            place: Name of a row in errors, by its number from 1.
+            headers: One description per row.
+            rows: The rows, at least one.
+            place: Function from the number of a row, from 1, to its name in errors.
 
         Raises:
             InputError: A row contains anything else, rows differ in length, or there are more
@@ -152,9 +153,9 @@ class Alignment(Content):
         """Return the alignment of a3m rows that are already one array of ASCII codes.
 
         Args:
-            headers: One per row.
+            headers: One description per row.
             text: All rows, one after the other.
-            lengths: Letters of each row.
+            lengths: Number of letters of each row.
             place: As in `of`.
 
         Raises:
@@ -178,7 +179,7 @@ class Alignment(Content):
         widths = lengths - np.bincount(row, count, len(lengths)).astype(np.int64)
         if (widths != widths[0]).any():
             bad = int((widths != widths[0]).argmax())
-            what = f"is a row of {widths[bad]} aligned letters and the first row has {widths[0]}"
+            what = f"has {widths[bad]} aligned letters, but the first row has {widths[0]}"
             advice = "make all rows equally long, insertions in lower case"
             raise InputError(what, advice, where=place(bad + 1))
         # Aligned letters before each insertion; each earlier row has one more place than columns.
@@ -253,12 +254,12 @@ class Alignment(Content):
 
 
 def _small(numbers: Int[np.ndarray, " I"]) -> UInt[np.ndarray, " I"]:
-    """The same numbers in the smallest type that holds the largest."""
+    """Return the same numbers in the smallest type that can hold the largest."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
 
 
 def _split(letters: UInt8[np.ndarray, ...], lengths: Int[np.ndarray, " S"]) -> tuple[str, ...]:
-    """The rows of these lengths, one after the other in `letters`."""
+    """Return rows of these lengths from `letters`, in which they follow each other."""
     text = letters.tobytes().decode("ascii")
     ends = np.cumsum(lengths).tolist()
     return tuple(text[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
@@ -353,7 +354,7 @@ class Chain(Content):
                 raise InputError(what, "put the chain's sequence first", where=place)
 
     def _fault(self, rows: Alignment) -> str:
-        """Why the first row of an alignment is not the sequence; "" if it is."""
+        """Return why the first row of an alignment is not the sequence; "" if it is."""
         if not rows.num_rows:
             return "is missing"
         length, first = len(self.sequence), rows.query
@@ -405,6 +406,9 @@ class Query(Content):
                 f"use at most {MAX_NAME} letters and digits, '.', '_' and '-' between them",
             )
         place = f"Query {self.name}"
+        if wrong := [each for each in self.chains if not isinstance(each, Chain)]:
+            what = f"has a {type(wrong[0]).__name__} among its chains"
+            raise InputError(what, "give a tuple of foldry.Chain", where=place)
         if not self.chains:
             raise InputError("has no chain", "give at least one", where=place)
         ids = [each for chain in self.chains for each in chain.ids]

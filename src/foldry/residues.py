@@ -1,11 +1,11 @@
 """Amino-acid chemistry: atom names, atom37 and atom14, rigid groups, chi angles.
 
-Residues are coded in the order ARNDCQEGHILKMFPSTWYV; 20 stands for anything else (X). `atom37` has
+Residues are coded in the order ARNDCQEGHILKMFPSTWYV; any other residue is X, code 20. `atom37` has
 one slot for every atom name, the same for all residues; `atom14` has only the atoms of a residue,
 without gaps. Tables have 21 rows, the last for X, which has no atoms.
 
 The eight rigid groups of a residue are the backbone, pre-omega, phi, psi and chi1–chi4
-(Jumper 2021, SI Table 2). The numbers in residues.json are the ones of the official implementation
+(Jumper 2021, SI Table 2). The numbers in residues.json are from the official implementation
 (Apache-2.0); bond lengths and angles are from Engh and Huber.
 """
 
@@ -37,7 +37,7 @@ HHBLITS_ORDER: Final = "ACDEFGHIKLMNPQRSTVWYX-"
 ATOM37: Final[tuple[str, ...]] = tuple(_DATA["atom37"])
 ATOM37_ORDER: Final = {name: index for index, name in enumerate(ATOM37)}
 VAN_DER_WAALS_RADIUS: Final[dict[str, float]] = _DATA["van_der_waals_radius"]
-"""Å, by element."""
+"""Van der Waals radius of each element, Å."""
 
 PEPTIDE_BOND: Final[dict[str, tuple[float, float]]] = {
     name: (ideal, deviation) for name, (ideal, deviation) in _DATA["peptide_bond"].items()
@@ -51,13 +51,13 @@ ATOM14: Final[tuple[tuple[str, ...], ...]] = (
     *(tuple(entry["atoms"]) for entry in _RESIDUES.values()),
     (),
 )
-"""By code: the atoms of a residue in atom14 order, without padding."""
+"""The atoms of each amino acid, by code, in atom14 order, without padding."""
 
 CHI_ATOMS: Final[tuple[tuple[tuple[str, ...], ...], ...]] = (
     *(tuple(map(tuple, entry["chis"])) for entry in _RESIDUES.values()),
     (),
 )
-"""By code: the four atoms of each chi angle."""
+"""The four atoms of each chi angle, by amino-acid code."""
 
 
 def _ideals(name: str) -> tuple[dict[tuple[str, ...], tuple[float, float]], ...]:
@@ -68,9 +68,9 @@ def _ideals(name: str) -> tuple[dict[tuple[str, ...], tuple[float, float]], ...]
 
 
 BOND_LENGTHS: Final = _ideals("bonds")
-"""By code: ideal length and standard deviation (Å) of each bond (Engh and Huber 2001)."""
+"""Ideal length and standard deviation (Å) of each bond, by code (Engh and Huber 2001)."""
 BOND_ANGLES: Final = _ideals("angles")
-"""By code: ideal value and standard deviation (degrees) of each angle, its apex in the middle."""
+"""Ideal value and standard deviation (degrees) of each angle, by code; the apex is second."""
 
 
 ATOM14_MASK: Final = np.zeros((21, 14), np.float32)
@@ -79,7 +79,7 @@ ATOM14_TO_ATOM37: Final = np.zeros((21, 14), np.int64)
 ATOM37_TO_ATOM14: Final = np.zeros((21, 37), np.int64)
 ATOM14_GROUP: Final = np.zeros((21, 14), np.int64)
 ATOM14_POSITION: Final = np.zeros((21, 14, 3), np.float32)
-"""Å, in the frame of the atom's rigid group."""
+"""Ideal positions in the frame of the atom's rigid group, Å."""
 ATOM14_RADIUS: Final = np.zeros((21, 14), np.float32)
 """Van der Waals radii, Å; 0 where the residue has no such atom."""
 ATOM14_SWAP: Final = np.tile(np.arange(14), (21, 1))
@@ -198,7 +198,7 @@ def encode_sequence(sequence: str) -> np.ndarray:
 
 
 def one_hot(msa: Integer[np.ndarray, "M N"], count: int) -> Float[np.ndarray, "M N K"]:
-    """Return one-hot letters; codes of `count` and above become zeros."""
+    """Return the one-hot encoding of letters; codes of `count` and above become zeros."""
     table = np.eye(GAP + 1, count, dtype=np.float32)
     letters: Float[np.ndarray, "M N K"] = table[msa]
     return letters

@@ -38,6 +38,9 @@ class Structure(Content):
     def __len__(self) -> int:
         return len(self.aatype)
 
+    def __repr__(self) -> str:
+        return f"Structure({self.name!r}, {len(self)} residues, chains {', '.join(self.chains)})"
+
     @property
     def sequence(self) -> str:
         """One-letter codes of all residues; chains are joined without a separator."""
@@ -65,5 +68,5 @@ class Structure(Content):
             63
         """
         if chain_id not in self.chains:
-            raise KeyError(chain_id)
+            raise KeyError(f"{self.name} has no chain {chain_id!r}, only {', '.join(self.chains)}")
         return self.select(self.chain_id == chain_id)

@@ -48,8 +48,8 @@ def test_score_is_the_best_and_the_pairs_reach_it(seed: int, length: int) -> Non
     assert BLOSUM62[query[ours.pairs[:, 0]], template[ours.pairs[:, 1]]].sum() - cost == ours.score
 
 
-def test_a_row_counts_as_its_share_of_the_rows_like_it() -> None:
-    """Rows are alike if they agree in 80% of the residues of the shorter one."""
+def test_the_weight_of_a_row_is_one_over_the_number_of_similar_rows() -> None:
+    """Rows are similar if they agree in 80% of the residues of the shorter one."""
     msa = np.array(
         [
             [0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
@@ -62,7 +62,7 @@ def test_a_row_counts_as_its_share_of_the_rows_like_it() -> None:
     np.testing.assert_allclose(row_weights(msa), [1 / 3, 1 / 3, 1, 1 / 3, 0], rtol=1e-6)
 
 
-def test_a_query_of_gaps_alone_counts() -> None:
+def test_a_query_of_only_gaps_has_a_weight() -> None:
     """A crop may have no residue of the query."""
     msa = np.array([[GAP, GAP], [GAP, GAP], [0, 1]])
     weights = row_weights(msa)

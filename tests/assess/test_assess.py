@@ -26,14 +26,14 @@ def tetramer() -> Structure:
     )
 
 
-def test_iptm_is_of_all_chains_and_its_best_of_two(tetramer: Structure) -> None:
+def test_iptm_covers_all_chains_and_iptm_best_covers_two(tetramer: Structure) -> None:
     """The PAE between A and the second chain is low, and 30 Å elsewhere."""
     chain = np.unique(tetramer.chain_id, return_inverse=True)[1]
     pae = np.where((chain[:, None] < 2) & (chain < 2), 0.0, 30.0)
     pae[chain[:, None] == chain] = 0
     confidence = assess(Model(tetramer, None, pae), None, SETTINGS).confidence
     assert confidence.iptm_best == 1
-    # A row of the first two chains: 60 sure partners of 180; d₀ of 240 residues.
+    # A row of the first two chains: 60 of 180 partners are certain; d₀ is for 240 residues.
     d0 = 1.24 * np.cbrt(240 - 15) - 1.8
     assert confidence.iptm == pytest.approx((60 + 120 / (1 + (30 / d0) ** 2)) / 180)
 
@@ -70,7 +70,7 @@ def test_leaving_residues_out_makes_no_score_of_angles_better(tetramer: Structur
     assert whole is not None
     assert half is not None
     assert whole.torsions.chi1 == whole.torsions.chi1_2 == whole.torsions.phi_psi == 1
-    # Of 58 residues with phi and psi the model has 28.
+    # The model has 28 of the 58 residues with phi and psi.
     assert half.torsions.phi_psi == pytest.approx(28 / 58)
     assert half.torsions.chi1 < 0.7
 

@@ -106,7 +106,7 @@ def test_an_internal_error_is_a_row(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert "RuntimeError: first line second" in row.error
 
 
-def test_the_environment_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_unchanged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     before = dict(os.environ)
     for row in score_pairs(names(folder)[:2], SETTINGS, 2):
@@ -136,7 +136,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_takes_no_other_pair_with_it(folder: Path) -> None:
+def test_a_killed_process_fails_only_its_pair(folder: Path) -> None:
     program = folder / "program.py"
     program.write_text(KILLER)
     command = [sys.executable, str(program), str(folder)]
@@ -181,7 +181,7 @@ def test_the_file(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a\x1b[2J"])
-def test_text_is_no_formula_and_numbers_stay_numbers(text: str) -> None:
+def test_text_is_not_a_formula_and_numbers_stay_numbers(text: str) -> None:
     file = io.StringIO(newline="")
     values = (-0.5, *(None,) * (len(batch.COLUMNS) - 5))
     write_rows([Row(Pair(text, text, text), values, text)], file)
@@ -212,5 +212,5 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to the processes too
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said == "Interrupted: run the same command again to resume.\n"
+    assert said == "Interrupted: run the same command again to continue from what was saved.\n"
     assert sorted(folder.iterdir()) == before

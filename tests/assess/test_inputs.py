@@ -1,4 +1,4 @@
-"""Files, chains of files and folders of predictions, as people name them."""
+"""Models named as files, chains of files and folders of predictions."""
 
 from __future__ import annotations
 
@@ -114,6 +114,19 @@ def test_errors_of_residues_without_atoms_are_left_out(
         np.testing.assert_allclose(read_model(str(bare), errors).pae, expected, atol=0.01)
 
 
+def test_a_single_residue_that_an_earlier_version_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was an entity of the type non-polymer."""
+    monkeypatch.setattr("foldry.formats.modelcif._Protein._force_polymer", False)
+    made = prediction(("M",))
+    write_query([made], tmp_path)
+    assert "1 non-polymer" in (tmp_path / "ranked_0.cif").read_text()
+    model = read_model(str(tmp_path))
+    assert model.structure.sequence == "M"
+    assert model.pae is not None and model.pae.shape == (1, 1)
+
+
 def test_errors_of_a_chosen_chain_with_residues_without_atoms(tmp_path: Path) -> None:
     made = prediction(("XMKTAXYIA", "MKTXAYIA"))
     write_query([made], tmp_path)
@@ -155,7 +168,7 @@ def test_a_ranking_that_climbs_out(folder: Path) -> None:
     assert read_model(str(folder)).pae is not None  # pae_m.json of this folder
 
 
-def test_a_reference_is_no_folder(folder: Path) -> None:
+def test_a_reference_cannot_be_a_folder(folder: Path) -> None:
     with pytest.raises(InputError, match="is a folder"):
         read_reference(str(folder))
 
@@ -192,7 +205,7 @@ def test_atoms_in_one_place_are_refused() -> None:
         ([-1, 60, 70], None),
     ],
 )
-def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | None) -> None:
+def test_which_b_factors_count_as_plddt(values: list[float], expected: list[float] | None) -> None:
     structure = chain("ACD")
     structure.atom_mask[:, 2] = True
     structure.b_factor[:, 1:3] = np.array(values)[:, None]
@@ -205,7 +218,7 @@ def test_what_is_taken_for_plddt(values: list[float], expected: list[float] | No
     assert plddt_of(structure) is None
 
 
-def test_a_prediction_of_atoms_has_that_of_its_alpha_carbons(folder: Path) -> None:
+def test_plddt_per_atom_is_reduced_to_that_of_ca(folder: Path) -> None:
     """As AlphaFold 3 writes it; the PAE shows that it is a prediction."""
     model = joined(chain("ACDE"), chain("FGH", chain_id="B"))
     model.atom_mask[:, 2] = True

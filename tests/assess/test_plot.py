@@ -68,7 +68,7 @@ def test_names_are_text() -> None:
 
 
 def test_the_legend_has_a_labelled_square_for_each_colour() -> None:
-    """A square has its label beside it, nothing overlaps, and all of it is in the picture."""
+    """Every square has a label, and nothing overlaps or leaves the picture."""
     root = ET.fromstring(to_svg("x", NAMES, [track([0.5, np.nan]), track([0.5], "B")]))
     squares = [each for each in root.iter(f"{SVG}rect") if each.get("fill") != "#FFF"]
     texts = {
@@ -112,7 +112,7 @@ def test_ticks_of_a_chain_with_a_gap_that_is_not_resolved() -> None:
     assert labels == [*map(str, (20, 40, 60, 100, 120, 140, 160, 180, 200)), "residue"]
 
 
-def test_bars_are_of_the_score_that_plddt_predicts(structures: list[Structure]) -> None:
+def test_bars_show_the_score_that_plddt_predicts(structures: list[Structure]) -> None:
     structure = structures[0]
     model = Model(dataclasses.replace(structure, atom_positions=structure.atom_positions.copy()))
     model.structure.atom_positions[:, 4:] += 9  # side chains alone

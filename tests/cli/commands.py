@@ -1,4 +1,4 @@
-"""Every command that writes, on inputs so small that it takes a second, as a process of its own."""
+"""Every command that writes, run as a separate process on inputs that take about a second."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def chosen(name: str) -> Command:
     return COMMANDS[name]
 
 
-# What is on the disk
+# The content of the disk
 
 Tree = dict[str, str]
 

@@ -1,4 +1,4 @@
-"""What `foldry fold` hands to the runner, and how it ends."""
+"""What `foldry fold` passes to the runner, its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from foldry.cli.fold import split_inputs
+from foldry.cli.fold import SHOWN_SPECIES, _show, _show_species, split_inputs
 from foldry.cli.main import main
 from foldry.errors import InputError, MissingError
+from foldry.features.pairing import PairingReport, SpeciesPairing
 from foldry.inputs.structures import read_named
 from foldry.predict import network, runner, stages
 from foldry.predict.settings import Settings
@@ -116,7 +117,7 @@ def test_all_models_are_the_default(call: Call) -> None:
     assert call.settings.models is None
 
 
-def test_a_single_sequence_is_warned_of(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_sequence_gives_a_warning(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fold", "q.fasta", "m.a3m", "-o", "out"]) == 0
     err = capsys.readouterr().err
     assert "q has no alignment" in err
@@ -132,7 +133,9 @@ def test_many_single_sequences_are_one_warning(
     assert len(call.queries) == 300
 
 
-def test_what_looks_like_dna_is_warned_of(call: Call, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sequence_that_looks_like_dna_gives_a_warning(
+    call: Call, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("q.fasta").write_text(
         ">dna\nATGGCTAAGATTACG\n>rna\nAUGGCUAAGAUUACG\n>silk\nGAGAGSGAGAGS\n"
     )
@@ -172,11 +175,12 @@ def test_relaxations_are_listed_and_a_failed_one_gives_exit_code_1(
     *_, header, line = (row.split() for row in capsys.readouterr().out.splitlines())
     assert "remark" not in header
     assert " ".join(line) == "q ranked_0 37 → 4 61 → 5 0.12 Å (median), at most 1.90 Å"
-    call.relaxations = (replace(relaxed, reason="Late."), Relaxation(False, "No [reason]."))
+    late = replace(relaxed, reason="Raise `relax_seconds`.")
+    call.relaxations = (late, relaxed, Relaxation(False, "No [reason]."))
     assert main(arguments) == 1
-    *_, first, second = (row.split() for row in capsys.readouterr().out.splitlines())
-    assert " ".join(first).endswith("1.90 Å Late.")
-    assert " ".join(second) == "q ranked_1 – – – Not relaxed: No [reason]."
+    *_, first, _, last = (row.split() for row in capsys.readouterr().out.splitlines())
+    assert " ".join(first).endswith("1.90 Å Raise --relax-seconds.")
+    assert " ".join(last) == "q ranked_2 – – – Not relaxed. No [reason]."
 
 
 def test_records_together_are_one_complex(call: Call) -> None:
@@ -234,7 +238,7 @@ def test_a_template_goes_to_the_chains_that_it_fits(call: Call) -> None:
     assert main(["fold", "ab.fasta", "--templates", "t.pdb:A", "-o", "out"]) == 2
 
 
-def test_a_template_torn_for_one_chain_is_a_warning(
+def test_a_damaged_template_of_one_chain_is_a_warning(
     call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("x.pdb").write_text(pdb("A") + "TER\n" + pdb("B", "GGPPGGPPGGPPGG", step=200))
@@ -315,6 +319,14 @@ def test_a_template_is_named_and_an_unrelated_one_is_a_warning(
     assert "WARNING: Template far_A may be unrelated to chain A of long: " in err
 
 
+def test_a_number_of_one_query_gets_a_column(capsys: pytest.CaptureFixture[str]) -> None:
+    done = runner.Outcome("one", "done", mean_plddt=80, ptm=0.5, num_predictions=1)
+    _show([done, runner.Outcome("two", "failed", error=InputError("it is odd", "fix it"))], Path())
+    header, first, _ = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert header[:4] == ["query", "status", "pLDDT", "pTM"] and "ipTM" not in header
+    assert first[:4] == ["one", "done", "80.0", "0.50"]
+
+
 def test_a_query_done_before_shows_its_numbers_and_relaxations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,9 +341,30 @@ def test_a_query_done_before_shows_its_numbers_and_relaxations(
     for status in ("done", "already done"):
         assert main(arguments) == 1, "relaxation failed"
         out = capsys.readouterr().out
-        assert f" {status} " in out and "Not relaxed: No reason." in out
-        shown.append(out.replace("already done", "done").split())
+        assert f" {status} " in out and "Not relaxed. No reason." in out
+        lines = out.replace("already done", "done").splitlines()
+        shown.append([line.split() for line in lines if not line.startswith("mini is")])
+        assert (len(lines) > len(shown[-1])) == (status == "done"), "the notice of new results"
     assert shown[0] == shown[1]
+
+
+def test_the_table_counts_the_predictions_of_several_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("q.fasta").write_text(f">q\n{SEQUENCE}\n")
+    for seeds, counted in (("0", False), ("0-1", True)):
+        arguments = ["fold", "q.fasta", "-o", f"out{seeds}", "--num-recycles", "0"]
+        assert main([*arguments, "--seeds", seeds]) == 0
+        title, row = capsys.readouterr().out.splitlines()[:2]
+        assert ("predictions" in title) == counted
+        assert row.split()[:3][-1] == "2" or not counted
+
+
+def test_python_suggests_the_setting_that_was_meant() -> None:
+    says = r"fold\(\) has no argument 'num_recycle': did you mean 'num_recycles'\?"
+    with pytest.raises(TypeError, match=says):
+        runner.fold("q.fasta", num_recycle=1)
 
 
 def test_python_warns_as_the_command_line_does(caplog: pytest.LogCaptureFixture) -> None:
@@ -351,3 +384,20 @@ def test_a_job_names_files_outside_its_folder_only_if_allowed(
     assert main(arguments) == 2
     assert "--allow-outside-paths" in capsys.readouterr().err
     assert main([*arguments, "--allow-outside-paths"]) == 0
+
+
+def test_the_species_with_the_most_paired_rows_are_shown(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    query = Query("q", (Chain(("A",), SEQUENCE), Chain(("B",), SEQUENCE[::-1])))
+    species = [SpeciesPairing(f"SPEC{n}", (9, 9), n, "") for n in range(SHOWN_SPECIES + 2)]
+    _show_species(query, PairingReport(chains=("A", "B"), species=tuple(species)))
+    printed = capsys.readouterr().out
+    most = [f"SPEC{n}" for n in reversed(range(2, SHOWN_SPECIES + 2))]
+    assert [line.split()[0] for line in printed.splitlines() if "SPEC" in line] == most
+    assert "… and 2 more species" in printed
+
+
+def test_an_output_folder_needs_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fold", "q.fasta", "-o", " "]) == 2
+    assert "--out is ' ': give a name." in capsys.readouterr().err

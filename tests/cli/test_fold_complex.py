@@ -44,7 +44,7 @@ def test_two_records_become_a_report(
     assert "done" in capsys.readouterr().out
 
 
-def test_a_pairing_that_the_file_decides_is_warned_of(
+def test_an_unused_pairing_gives_a_warning(
     weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     a3m = tmp_path / "pair.a3m"

@@ -47,7 +47,7 @@ def template(**changes: object) -> str:
 
 
 FILES: dict[str, tuple[str, str | bytes, str]] = {
-    # what is wrong: (file name, its content, what the sentence must say)
+    # fault: (file name, content, part of the message)
     "empty file": ("q.fasta", "", "empty"),
     "white space only": ("q.fasta", " \n\t\n", "empty"),
     "no header": ("q.fasta", PROTEIN, "line 1"),
@@ -180,7 +180,7 @@ def atoms(*residues: str, name: str = "CA", chain: str = "A", first: int = 1) ->
 ALA_GLY = atoms("ALA", "GLY", "SER")
 
 MODELS: dict[str, tuple[str, str | bytes, str]] = {
-    # what is wrong: (file name, its content, what the sentence must say)
+    # fault: (file name, content, part of the message)
     "not there": ("missing.pdb", "", "not exist"),
     "empty": ("m.pdb", "\n", "m.pdb is empty"),
     "a letter": ("m.pdb", "Dear Sir or Madam,\n", "PDB, mmCIF"),
@@ -203,7 +203,7 @@ MODELS: dict[str, tuple[str, str | bytes, str]] = {
 """Scored against `ALA_GLY`."""
 
 SOUND: dict[str, str] = {
-    # what is odd, and is scored all the same
+    # unusual files that are scored
     "one residue": atoms("ALA"),
     "Cα only": ALA_GLY,
     "other amino acids": atoms("TRP", "TRP", "TRP"),
@@ -361,7 +361,9 @@ def test_a_complex_for_a_network_of_one_chain(capsys: pytest.CaptureFixture[str]
     write("q.json", protein(id=["A", "B"]))
     np.savez("params_model_1.npz", a=np.zeros(1))
     for name in ("q.fasta", "q.json"):
-        assert_refused(["good.fasta", name], "has 2 chains and the model is for one", capsys)
+        assert_refused(
+            ["good.fasta", name], "has 2 chains, but the model is for single chains", capsys
+        )
     assert_refused(["q.fasta", "--weights", "."], "multimer parameters", capsys)
     assert_refused(["q.fasta", "q.json", "--together", "--max-length", "9"], "limit is 9", capsys)
 
@@ -393,7 +395,7 @@ def test_a_folder_that_may_not_be_written(
 
 
 @pytest.mark.usefixtures("folder")
-def test_in_a_process_of_its_own() -> None:
+def test_in_a_separate_process() -> None:
     write("q.fasta", ">a\nMKT-AY\n")
     command = [sys.executable, "-m", "foldry.cli.main", "fold", "q.fasta", "-o", "out"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)

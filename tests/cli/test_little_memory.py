@@ -1,7 +1,7 @@
 """Too little memory: one sentence that says so, exit code 3, nothing half-written, and a rerun.
 
-A limit on the address space stands in for a small machine. One query of several that does not fit
-gives exit code 1 and does not stop the others.
+A limit on the address space simulates a small machine. If one of several queries does not fit, the
+exit code is 1 and the others are folded.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def files(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", IN_TORCH)
-def test_not_even_room_to_begin(foldry: Shell, name: str, tmp_path: Path) -> None:
+def test_too_little_memory_to_start(foldry: Shell, name: str, tmp_path: Path) -> None:
     folder = tmp_path / "results"
     folder.mkdir()
     words = COMMANDS[name].typed(COMMANDS[name].place(folder))
@@ -227,7 +227,7 @@ def test_one_of_two_pairs_does_not_fit(foldry: Shell, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("room", [20, 30, 60])
 def test_a_structure_too_large_to_relax(foldry: Shell, room: int, tmp_path: Path) -> None:
-    """When it is read, when OpenMM is imported, when it is relaxed."""
+    """While it is read, while OpenMM is imported, and while it is relaxed."""
     pytest.importorskip("openmm", reason=MISSING)
     words, out = "relax large.pdb -o OUT --platform reference", tmp_path / "out.pdb"
     sentence = with_little(foldry, words, out, "foldry.assess.assess", room).sentence(3)
@@ -237,7 +237,7 @@ def test_a_structure_too_large_to_relax(foldry: Shell, room: int, tmp_path: Path
 
 
 def test_a_structure_too_large_to_prepare(foldry: Shell, tmp_path: Path) -> None:
-    """What is only too large for the memory of now is read the next time."""
+    """A file that needs more memory than available now is read in the next run."""
     words = "train prepare large_structures alignments -o OUT --clusters large_clusters.tsv"
     words += " --workers 1 --max-length 4000 --val-share 0"
     out = tmp_path / "out"

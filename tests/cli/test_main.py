@@ -1,10 +1,11 @@
-"""What a user sees of the command line itself."""
+"""Help, errors and exit codes of the command line."""
 
 from __future__ import annotations
 
 import io
 import logging
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import typer
 import foldry
 from foldry.cli import fold
 from foldry.cli.main import app, main
+from foldry.cli.messages import as_flags
 from foldry.cli.show import show_line, show_table
-from foldry.errors import InputError
+from foldry.errors import BROKEN_PIPE, InputError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -55,7 +57,7 @@ def test_help_fits_a_terminal_and_names_values_in_capitals(
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     assert len(text.splitlines()) <= 60
-    assert not re.search(r"(?m)^  (-\w, )?--\S+ <", text), "the type stands for a value"
+    assert not re.search(r"<|[<>]=|\.0\]", text), "a type or a formula of Python"
     assert not re.search(r"(?m)^Usage:.*[\[{][a-z]", text)
     assert "..." not in text.partition("Commands:")[2], "a command's first sentence is cut off"
 
@@ -98,6 +100,24 @@ def test_debug_shows_the_traceback(
     assert "Traceback (most recent call last)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fold"], "continue from what was saved"),
+        (["relax", "a", "-o", "b"], "nothing was written"),
+        (["score"], "nothing was written"),
+        (["weights", "get"], "continue from what was saved"),
+        (["train", "pack"], "Interrupted."),
+    ],
+)
+def test_an_interrupted_command_says_whether_it_resumes(
+    words: list[str], said: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldry.cli.main._command", lambda: lambda *_, **__: 130)
+    assert main(words) == 130
+    assert said in capsys.readouterr().err
+
+
 def test_interrupted(query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -107,7 +127,18 @@ def test_interrupted(query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_a_terminal_without_the_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("end", "code"), [(1, BROKEN_PIPE), (3, 3), (None, 0)])
+def test_the_code_of_a_program_that_exits(
+    query: str, end: int | None, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave(*_: object) -> None:
+        raise SystemExit(end)
+
+    monkeypatch.setattr(fold, "read_input", leave)
+    assert main(["fold", query, "-o", "out"]) == code
+
+
+def test_a_terminal_that_cannot_show_all_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.BytesIO()
     monkeypatch.setattr("sys.stderr", io.TextIOWrapper(written, "latin-1", write_through=True))
     assert main(["fold", "日.fasta", "-o", "out"]) == 2
@@ -136,6 +167,38 @@ def test_wrong_arguments_are_one_line(
     assert "?:" not in said
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("fold q.fasta -o out --num-recycles abc", "--num-recycles is 'abc': give a whole number "),
+        ("fold q.fasta -o out --max-length 0", "--max-length is '0': give a whole number of 1 or"),
+        ("fold q.fasta -o out --seeds 2-0", "--seeds is '2-0': the first number of a range must "),
+        ("score a b --jobs 0", "--jobs is '0': give a whole number of 1 or more."),
+        ("train --data x --minutes abc", "--minutes is 'abc': give a finite number of 0 or more."),
+        ("fold - -o out", "Foldry does not read standard input: give a file."),
+        ("fold /dev/stdin -o out", "Foldry does not read standard input: give a file."),
+        ("fold '' -o out", "fold is followed by an empty name: give one."),
+        ("fold --weigths x", "No such option: --weigths (did you mean --weights?): see `foldry "),
+        ("fold --foo x", "No such option: --foo: see `foldry fold --help`."),
+        ("flod x", "No such command 'flod' (did you mean 'fold'?): see `foldry --help`."),
+        ("relax folder -o b.pdb", "folder is a folder: give a file, such as folder/ranked_0.cif."),
+        ("fold folder -o out", "subfolders are not searched."),
+        ("score a --batch b.csv", "--batch takes its pairs from a CSV file: leave out MODEL."),
+        ("score --json --batch b.csv", "--batch writes all scores to a CSV file: leave out --json"),
+    ],
+)
+@pytest.mark.usefixtures("query")
+def test_wrong_values_are_named_with_what_to_give(
+    words: str, sentence: str, capsys: Capture
+) -> None:
+    Path("folder").mkdir()
+    before = sorted(Path().iterdir())
+    assert main(shlex.split(words)) == 2
+    err = capsys.readouterr().err
+    assert sentence in err and err.count("\n") == 1
+    assert sorted(Path().iterdir()) == before
+
+
 def test_no_output_carries_control_characters(
     query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +218,12 @@ def test_no_output_carries_control_characters(
     assert len(lines) == 6
     assert all(line.isprintable() for line in lines)
     assert sum("B" in line for line in lines) == 6
+
+
+def test_settings_are_shown_as_flags() -> None:
+    assert as_flags("Set `max_length`, not `A`.") == "Set --max-length, not `A`."
+    odd = ("--ensemble", "--rows", "--set min_plddt=")
+    assert as_flags("`num_ensemble` `max_rows` `min_plddt`") == " ".join(odd)
 
 
 def test_only_a_terminal_wraps(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,24 +25,41 @@ def test_from_file_to_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert relaxed.residue_number.tolist() == part.residue_number.tolist()
     assert find_violations(relaxed).num_clashes == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "energy, kcal/mol" in said and "on Reference." in said
+    for words in ("energy, kcal/mol", " clashes ", "residues with violations", "on Reference."):
+        assert words in said
 
 
-def test_a_model_that_stays_as_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unrelaxed_model_is_written_unchanged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one = to_pdb(read_structure(EXAMPLE).select(np.arange(1)))
     (tmp_path / "a.pdb").write_text(one)
     out = tmp_path / "b.pdb"
     assert main(["relax", str(tmp_path / "a.pdb"), "-o", str(out)]) == 1
     assert out.read_text() == one
-    assert "Not relaxed: No two consecutive residues" in " ".join(capsys.readouterr().out.split())
+    assert "Not relaxed. No two consecutive residues" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_time_limit_names_the_flag_of_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldry.relax.amber.Minimiser.minimise", lambda *_: False)
+    (tmp_path / "a.pdb").write_text(to_pdb(read_structure(EXAMPLE).select(np.arange(20, 30))))
+    out = str(tmp_path / "b.pdb")
+    assert main(["relax", str(tmp_path / "a.pdb"), "-o", out, "--platform", "reference"]) == 0
+    assert "energy converged: raise --seconds." in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["-o", "b.cif"], "ends in .pdb"),
+        (["-o", "b.pdb", "--rounds", "0"], "--rounds is '0': give a whole number from 1 to 100."),
         (["-o", "no/where/b.pdb"], "no/where is missing"),
-        (["-o", "b.pdb", "--platform", "tpu"], "'tpu' is unknown"),
+        (
+            ["-o", "b.pdb", "--platform", "tpu"],
+            "--platform is 'tpu': write auto, cuda, cpu or reference.",
+        ),
     ],
 )
 def test_wrong_arguments(
@@ -58,7 +75,7 @@ def test_wrong_arguments(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_in_the_way_is_found_before_anything_runs(
+def test_obstacles_are_found_before_anything_runs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, model = tmp_path / "folder.pdb", tmp_path / "model.pdb"

@@ -1,4 +1,4 @@
-"""What a user of `foldry score` sees."""
+"""The output and errors of `foldry score`."""
 
 from __future__ import annotations
 
@@ -75,6 +75,8 @@ def test_chains_are_chosen(capsys: Capture) -> None:
     found = json.loads(shown(capsys, "--json", "model.pdb", "two.pdb:B"))
     assert found["chain_mapping"] == {"B": "A"}
     assert found["num_reference"] == 7
+    assert "Chains (reference–model): B–A." in shown(capsys, "model.pdb", "two.pdb:B")
+    assert "Chains (" not in shown(capsys, "model.pdb", "two.pdb:A")
     found = json.loads(shown(capsys, "--json", "two.pdb:B,A", "two.pdb"))
     assert found["num_matched"] == 12
 
@@ -120,6 +122,9 @@ def test_a_prediction_without_a_reference(capsys: Capture) -> None:
     out = shown(capsys, "model.pdb", "--pae", "pae.json")
     names = [line.split()[0] for line in out.splitlines()[1:]]
     assert {"pLDDT", "ipSAE", "pDockQ2", "Clashes", "A–B"} <= set(names)
+    for name in ("pTM", "ipTM"):
+        [row] = [line for line in out.splitlines() if line.split()[:1] == [name] and "0–1" in line]
+        assert "Estimated from the PAE: predicted TM-score" in row
     assert not {"lDDT", "TM-score"} & set(names)
     # 10 residues a chain, so d₀ is at its least, 1 Å: 1 / (1 + 2²) for every pair.
     assert json.loads(shown(capsys, "model.pdb", "--pae", "pae.json", "--json"))["ipsae"] == 0.2
@@ -136,10 +141,10 @@ def test_missing_atoms_are_counted(capsys: Capture) -> None:
     reference.atom_positions[:, 0] = reference.atom_positions[:, 1] + 1
     Path("reference.pdb").write_text(to_pdb(reference))
     out = shown(capsys, "model.pdb", "reference.pdb")
-    assert "The model lacks 10 of their 20 atoms" in out
+    assert "10 of the reference's 20 atoms are missing from the model" in out
 
 
-def test_a_renumbered_chain_of_several_brings_the_hint(capsys: Capture) -> None:
+def test_a_renumbered_chain_gives_the_hint(capsys: Capture) -> None:
     one, other = chain("ACDEFGHIKL"), chain("MNPQRSTVWY", chain_id="B")
     shifted = chain("MNPQRSTVWY", first=100, chain_id="B")
     Path("reference.pdb").write_text(to_pdb(joined(one, other)))
@@ -149,7 +154,7 @@ def test_a_renumbered_chain_of_several_brings_the_hint(capsys: Capture) -> None:
     assert "--align" not in shown(capsys, "model.pdb", "reference.pdb", "--align")
 
 
-def test_numbers_that_differ_bring_the_hint(capsys: Capture) -> None:
+def test_different_numbers_give_the_hint(capsys: Capture) -> None:
     Path("model.pdb").write_text(to_pdb(chain("MNPQRSTVWY")))
     out = shown(capsys, "model.pdb", "reference.pdb")
     assert 0 < out.index("try --align") < out.index("lDDT")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from foldry.cli.main import main
+from foldry.cli.screen import SHOWN, _show
 from foldry.formats.coordinates import read_structure
 from foldry.predict import runner, screen
 from foldry.query import Query
@@ -76,7 +78,7 @@ def test_a_bait_against_the_others(
     assert table(Path("out"))["bait_and_b"] == row
     assert "another screen" not in capsys.readouterr().err
     assert main([*command, "--bait", "bait"]) == 0
-    said = "The table of another screen in out is replaced: 1 of its pairs, a_and_b for one,"
+    said = "The table of another screen in out is replaced: 1 of its pairs, such as a_and_b,"
     assert said in capsys.readouterr().err
     changed = [*command, "--all", "--seeds", "1"]
     assert main(changed) == 0
@@ -107,7 +109,7 @@ def test_a_pair_that_fails_is_a_row(
     assert main([*command, "--all"]) == 0, "it is tried again"
 
 
-def test_an_interrupted_screen_goes_on(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_screen_resumes(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[str] = []
     real = runner.predict_one
 
@@ -148,7 +150,7 @@ def test_the_tables_are_not_written_after_every_pair(
 
 
 @pytest.mark.parametrize("name", ["pairs", "screen.csv", "screen.html"])
-def test_what_is_in_the_way_is_found_first(
+def test_obstacles_are_found_first(
     name: str,
     command: list[str],
     computed: list[str],
@@ -167,7 +169,7 @@ def test_what_is_in_the_way_is_found_first(
 
 
 WRONG: dict[str, tuple[str, list[str], str]] = {
-    # what is wrong: (the table, further arguments, what the sentence must say)
+    # fault: (table, further arguments, part of the message)
     "no table of pairs": ("id,sequence\nx,MKT\n", [], "q.csv, line 2, is one chain"),
     "a bad letter": ("id,sequence\nx,MKT:MK1\n", [], "q.csv, line 2, has '1' at residue 3"),
     "a binary file": ("\0\1\2", [], "q.csv is a binary file"),
@@ -178,7 +180,12 @@ WRONG: dict[str, tuple[str, list[str], str]] = {
         ["--max-length", "7"],
         "q.csv, line 2, pair x, has 8",
     ),
-    "weights of one chain": ("id,sequence\nx,MKT:MKT\n", ["--weights", "mini"], "has 2 chains"),
+    "weights of one chain": (
+        "id,sequence\nx,MKT:MKT\n",
+        ["--weights", "mini"],
+        "is for single chains",
+    ),
+    "a structure": ("id,sequence\nx,MKT:MKT\n", ["a.cif"], "a.cif is a structure, not a query"),
     "no file of proteins": ("a,b\nx,y\n", [], "q.csv, line 2, names 'x'"),
     "a number": ("id,sequence\nx,MKT:MKT\n", ["--seeds", "lucky"], "--seeds"),
 }
@@ -201,3 +208,15 @@ def test_fold_mentions_screen(
     monkeypatch.chdir(tmp_path)
     Path("q.csv").write_text("id,sequence\nx,MKT:MKT\n")
     assert_one_sentence(["fold", "q.csv", "-o", "out"], "`foldry screen`", capsys)
+
+
+def test_only_the_best_pairs_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        ScreenRow(f"pair{n}", "a", f"b{n}", "done", numbers={"ranking_confidence": n / 100})
+        for n in range(SHOWN + 3)
+    ]
+    _show(rows, Path("out"))
+    printed = capsys.readouterr().out
+    best = [f"pair{n}" for n in reversed(range(3, SHOWN + 3))]
+    assert re.findall(r"pair\d+", printed) == best
+    assert f"{SHOWN + 3} of {SHOWN + 3} pairs are in" in printed

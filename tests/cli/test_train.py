@@ -8,6 +8,7 @@ import pytest
 
 from foldry.cli.main import main
 from foldry.model.alphafold import AlphaFold
+from foldry.train import loop
 from foldry.weights.state_file import save
 from tests.train.synthetic import write_world
 from tests.train.tiny import tiny_config
@@ -21,12 +22,31 @@ def test_run_may_be_left_out(
     assert "structures/structures-*.npz" in capsys.readouterr().err
 
 
-def test_without_anything_it_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_arguments_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     main(["train"])
     assert "run" in capsys.readouterr().out
 
 
-def test_a_bundle_says_how_to_train_on_from_its_weights(
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--start", "x.npz", "--network", "model_1"], "--network has no effect with --start"),
+        (["--watts", "300"], "--watts has no effect alone"),
+        (["--shard", "--workers", "2"], "Muon needs whole matrices: leave out --shard"),
+        (["--data", "nope"], "nope does not exist"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.npz").touch()
+    words = [str(tmp_path / word) if word == "x.npz" else word for word in words]
+    assert main(["train", "--data", str(tmp_path), "-o", str(tmp_path / "run"), *words]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed and printed.count("\n") == 1
+
+
+def test_unpack_prints_the_command_that_continues_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world, bundle, out = (tmp_path / name for name in ("world", "bundle", "out"))
@@ -39,4 +59,23 @@ def test_a_bundle_says_how_to_train_on_from_its_weights(
     assert main(["train", "unpack", str(bundle), "-o", str(out)]) == 0
     start = out / "start.safetensors"
     said = capsys.readouterr().out
-    assert f"foldry train --data {out} --start {start} -o RUN\n" in said
+    assert said.startswith(f"The data are in {out}. To train on them:\n")
+    assert said.endswith(f"\nfoldry train --data {out} --start {start} -o RUN\n")
+
+
+def test_every_twentieth_step_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(_config: object, _stages: object, _data: object, run: loop.Run) -> bool:
+        for step in range(1, 41):
+            numbers = {"num_samples": 8 * step, "loss": 2.5, "lddt": 0.25, "seconds": 1.0}
+            run.watch({"stage": "main", "step": step, **numbers})
+        return True
+
+    monkeypatch.setattr(loop, "train_stages", train)
+    data = write_world(tmp_path).folder
+    assert main(["train", "--data", str(data), "-o", str(tmp_path / "run")]) == 0
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first == "stage main  step 20  num_samples 160  loss 2.5  lddt 0.25  seconds 1.0"
+    assert second.startswith("stage main  step 40  ")
+    assert last.startswith("averaged weights: ")

@@ -69,11 +69,11 @@ def test_get_from_a_local_archive(foldry: Typed, tmp_path: Path) -> None:
     assert code == 0
     assert output.count(": new") == 2
     code, output, _ = foldry("get", "--tar", archive, "--models", "model_2")
-    assert (code, output.count("was there already")) == (0, 1)
+    assert (code, output.count("already there")) == (0, 1)
     assert archive.exists()
 
 
-def test_a_broken_download_exits_with_5_and_goes_on(foldry: Typed, tmp_path: Path) -> None:
+def test_a_broken_download_exits_with_5_and_resumes(foldry: Typed, tmp_path: Path) -> None:
     models = ("get", "--models", "model_3", "--mirror")
     with serve(Site(official_archive("model_3"), break_after=[3000])) as site:
         code, _, error = foldry(*models, site.url)
@@ -89,7 +89,8 @@ def test_a_broken_download_exits_with_5_and_goes_on(foldry: Typed, tmp_path: Pat
     ("arguments", "sentence"),
     [
         (("get", "--models", "model_7"), "no model 'model_7'"),
-        (("get", "--models", ""), "no model ''"),
+        (("get", "--models", "foo"), "ptm, multimer and all name groups"),
+        (("get", "--models", ""), "--models is followed by an empty name"),
         (("get", "--sha256", "abc"), "is not a SHA-256"),
         (("get", "--mirror", "ftp://example.org/a"), "is not an address"),
         (("get", "--mirror", "http://example.org/a", "--tar", "a.tar"), "give one of them"),
@@ -122,7 +123,7 @@ def test_verify_says_what_a_file_is(foldry: Typed, parameter_file: Path) -> None
     assert f"model_1_ptm, {count:,} parameters, float32" in output
     assert "are finite" in output
     unnamed = parameter_file.rename(parameter_file.with_name("mine.npz"))
-    assert "model_1_ptm, model_2_ptm alike" in foldry("verify", unnamed)[1]
+    assert "model_1_ptm, model_2_ptm equally well" in foldry("verify", unnamed)[1]
     code, output, _ = foldry("verify", unnamed, "--model", "model_2")
     assert "2 arrays that model_2 does not have are left out" in output
 

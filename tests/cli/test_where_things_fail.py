@@ -110,7 +110,7 @@ def test_full_disk(
 
 
 def test_a_full_disk_ends_a_batch_at_once(foldry: Shell, disk: Callable[[str], Disk]) -> None:
-    """What was finished stays and is not computed again; what follows is not computed in vain."""
+    """Finished queries stay and are not computed again; later ones are not computed for nothing."""
     command = COMMANDS["fold"]
     full = full_disk(disk, command.room)
     out = command.place(full.folder)
@@ -141,7 +141,7 @@ def test_a_disk_that_is_full_from_the_start(foldry: Shell, disk: Callable[[str],
 def test_prepare_on_a_disk_that_is_full_in_the_end(
     foldry: Shell, disk: Callable[[str], Disk]
 ) -> None:
-    """Not while the files are read but when the packs are written."""
+    """The disk fills while the packs are written, not while the files are read."""
     command = COMMANDS["train prepare"]
     full = full_disk(disk, 40 << 10)
     out = command.place(full.folder)
@@ -155,7 +155,7 @@ def test_prepare_on_a_disk_that_is_full_in_the_end(
 
 
 def test_weights_without_room_for_one_more_file(foldry: Shell, disk: Callable[[str], Disk]) -> None:
-    """The archive's size says that there is room, the disk that there is not."""
+    """The disk has free space, but no free inodes."""
     command = COMMANDS["weights get"]
     full = disk("size=1g,nr_inodes=2")
     out = command.place(full.folder)
@@ -164,7 +164,7 @@ def test_weights_without_room_for_one_more_file(foldry: Shell, disk: Callable[[s
 
 
 @pytest.mark.parametrize("name", ["relax", "score --batch", "score --plot"])
-def test_an_older_file_stays_where_the_disk_is_full(
+def test_a_full_disk_keeps_the_older_file(
     foldry: Shell, name: str, disk: Callable[[str], Disk]
 ) -> None:
     command = chosen(name)
@@ -214,7 +214,7 @@ def test_read_only_folder(foldry: Shell, command: Command, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["fold", "relax", "train run", "train unpack"])
 def test_read_only_disk(foldry: Shell, name: str, disk: Callable[[str], Disk]) -> None:
-    """The folder of the results is there already, and even root cannot write in it."""
+    """The folder of the results exists, and even root cannot write in it."""
     command = chosen(name)
     mounted = disk("size=64k")
     mounted.change("ro")
@@ -294,7 +294,7 @@ def test_wrong_kind_inside_the_output(
 @pytest.mark.parametrize(
     "words", [f"weights get --tar archive.tar --models {MODEL}", "weights list"]
 )
-def test_weights_have_no_place_without_a_home(foldry: Shell, words: str) -> None:
+def test_weights_need_a_home_or_a_folder(foldry: Shell, words: str) -> None:
     ended = foldry(words.split(), prefix=stranger(), home=False)
     assert "FOLDRY_WEIGHTS" in ended.sentence(2)
     assert ended.out == ""
@@ -302,7 +302,7 @@ def test_weights_have_no_place_without_a_home(foldry: Shell, words: str) -> None
 
 @needs_root
 @pytest.mark.parametrize("name", ["fold", "relax", "score --plot", "train run", "train prepare"])
-def test_all_else_needs_no_home(foldry: Shell, name: str, tmp_path: Path) -> None:
+def test_other_commands_need_no_home(foldry: Shell, name: str, tmp_path: Path) -> None:
     command = chosen(name)
     tmp_path.chmod(0o777)
     out = command.place(tmp_path)
@@ -335,7 +335,7 @@ def test_standard_output_is_closed(foldry: Shell, name: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", [*COMMANDS, *PRINTING])
 def test_standard_output_is_full(foldry: Shell, name: str, tmp_path: Path) -> None:
-    """What was to be printed is lost; the files are not."""
+    """The printed text is lost, but the files are not."""
     folder = tmp_path / "results"
     folder.mkdir()
     out = folder
@@ -359,7 +359,7 @@ def test_standard_output_is_full(foldry: Shell, name: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["fold", "weights get", "train pack", *PRINTING])
-def test_nobody_reads_standard_output(foldry: Shell, name: str, tmp_path: Path) -> None:
+def test_the_reader_closes_standard_output(foldry: Shell, name: str, tmp_path: Path) -> None:
     """As in `foldry … | head -1`: a closed reader gets no message."""
     folder = tmp_path / "results"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Structures and alignments become packs; what is bad is dropped, and the report says why."""
+"""Structures and alignments become packs; bad files are dropped, and the report says why."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from foldry.dataset import mmseqs, prepare
-from foldry.dataset.chains import Candidate, read_candidates
+from foldry.dataset.chains import CIS, TRANS, Candidate, _faults, read_candidates
 from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.dataset.packs import Library, read_table
 from foldry.dataset.prepare import run_all
@@ -27,7 +27,7 @@ LETTERS = "ARNDCQEGHILKMFPSTWYV"
 
 
 def helix(sequence: str, name: str = "x", chain: str = "A") -> Structure:
-    """An α-helix; its atoms are at about the right places."""
+    """Return an α-helix with atoms at approximately the right positions."""
     size = len(sequence)
     atoms = {N: (1.55, -28, -0.9), CA: (2.28, 0, 0), C: (1.66, 27, 1.1), O: (2.0, 22, 2.3)}
     atoms[CB] = (3.3, -18, -0.3)
@@ -76,7 +76,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 def fill(structures: Path, alignments: Path) -> None:
-    """Four good chains, a copy of one, and files that are bad each in its own way."""
+    """Write four good chains, a copy of one, and files with one fault each."""
 
     def write(name: str, structure: Structure, header: str = "") -> None:
         (structures / f"{name}.pdb").write_text(header + to_pdb(structure))
@@ -124,7 +124,7 @@ GOOD = ["copy_A", "good0_A", "good1_A", "good2_A", "good3_A"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run had and made."""
+    """The input and the output of a run."""
 
     structures: Path
     alignments: Path
@@ -133,7 +133,7 @@ class Prepared:
     watched: list[tuple[int, int]]
 
     def run(self, workers: int = 1) -> None:
-        """Where MMseqs2 is not installed."""
+        """Prepare without MMseqs2."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PATH", "")
             prepare.prepare(
@@ -183,7 +183,7 @@ def test_bad_files_are_dropped_and_the_report_says_why(prepared: Prepared) -> No
     assert summary["clusters"] == 4
 
 
-def test_what_is_kept_reads_back(prepared: Prepared) -> None:
+def test_kept_chains_are_read_back(prepared: Prepared) -> None:
     out, names = prepared.out, []
     table = tables(out)
     for split in ("train", "val"):
@@ -212,7 +212,7 @@ def test_what_is_kept_reads_back(prepared: Prepared) -> None:
     assert sum(map(len, data.parts.values())) == 3
 
 
-def test_a_run_goes_on_where_it_was(prepared: Prepared) -> None:
+def test_a_run_resumes_where_it_stopped(prepared: Prepared) -> None:
     out = prepared.out
     before = {path: path.read_bytes() for path in out.glob("*/*.npz")}
     assert len(before) == 15 + 6
@@ -235,14 +235,14 @@ def test_a_run_goes_on_where_it_was(prepared: Prepared) -> None:
     assert tables(out)["good2_A"]["length"] == "50"
     assert {path: path.stat().st_mtime_ns for path in records[3:]} == untouched
     assert len(list((out / "work").glob("*.npz"))) == len(records) + 1
-    # So is all, where the records were deleted.
+    # If the records are deleted, all files are read again.
     before = {path: path.read_bytes() for path in out.glob("*/*-*.npz")}
     shutil.rmtree(out / "work")
     prepared.run()
     assert {path: path.read_bytes() for path in out.glob("*/*-*.npz")} == before
 
 
-def test_a_file_that_ends_its_process_ends_nothing_else(
+def test_a_file_that_ends_its_process_does_not_end_the_run(
     folders: tuple[Path, Path, Path],
 ) -> None:
     structures, alignments, out = folders
@@ -252,7 +252,7 @@ def test_a_file_that_ends_its_process_ends_nothing_else(
     tasks = prepare._tasks(structures, alignments, out, PrepareConfig())
     failed = run_all(end_abruptly, tasks, 2)
     assert set(failed) == {"torn.pdb", "far.pdb"}
-    assert all("ended its process" in str(error) for error in failed.values())
+    assert all("ended the process" in str(error) for error in failed.values())
     kept = {task.path.name for task in tasks if task.record.exists()}
     assert kept == {"good1.pdb"}, "the others are read again by the next run"
 
@@ -343,8 +343,21 @@ def test_input_that_cannot_be_used(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingError, match=r"mmseqs is not installed: .*`clusters`"):
         prepare.prepare(structures, alignments, out)
-    with pytest.raises(InputError, match="contains other files"):
+    with pytest.raises(InputError, match="contains files other"):
         prepare.prepare(structures, alignments, structures)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"min_length": 200, "max_length": 100}, "`min_length` is 200 and `max_length` 100"),
+        ({"min_backbone": 80}, "`min_backbone` is 80: give a finite number from 0 to 1"),
+        ({"max_unknown": -0.1}, "`max_unknown` is -0.1"),
+    ],
+)
+def test_criteria_that_no_chain_can_meet_are_refused(wrong: dict[str, float], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        PrepareConfig(**wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", [None, "one\ttwo\nalone\n", "\0"])
@@ -362,12 +375,12 @@ def test_clusters_are_read_before_the_structures(
 
 
 def changed(sequence: str) -> str:
-    """Every fourth residue is alanine."""
+    """Return the sequence with alanine at every fourth residue."""
     return "".join("A" if place % 4 == 0 else letter for place, letter in enumerate(sequence))
 
 
 def align_all(folder: Path, program: str, *arguments: object) -> None:
-    """Does what MMseqs2 would where every sequence resembles every other, end to end."""
+    """Write the hits of MMseqs2 if every sequence resembled every other, end to end."""
     assert program == "easy-search"
     queries, targets, out = (Path(str(path)) for path in arguments[:3])
     sizes = [
@@ -438,7 +451,7 @@ def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     if not mmseqs.is_here():
         pytest.skip("MMseqs2 is not installed: Debian's package is mmseqs2")
     structures, alignments, out = folders
-    # b resembles a's half, the rest is something else: of another cluster, but near.
+    # b resembles only half of a: it is in another cluster, but near.
     sequences = {"a": letters(1, 100), "c": letters(3, 90)}
     sequences["b"] = changed(letters(1, 61)[1:]) + letters(2, 150)
     sequences["d"] = changed(sequences["c"][4:])
@@ -483,3 +496,14 @@ def test_a_full_disk_is_the_reason_why_mmseqs_fails(
     monkeypatch.setattr(mmseqs.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(kind):
         mmseqs._run(tmp_path, "search")
+
+
+@pytest.mark.parametrize(
+    ("step", "is_peptide"),
+    [*((step, True) for step in (*TRANS, *CIS)), (2.6, False), (3.35, False), (4.2, False)],
+)
+def test_neighbours_are_as_far_apart_as_in_a_peptide(step: float, is_peptide: bool) -> None:
+    chain = helix("AA")
+    chain.atom_positions[:, CA] = [[0, 0, 0], [step, 0, 0]]
+    faults = list(_faults(chain, np.arange(2), 1.0, PrepareConfig()))
+    assert any("as in a peptide" in fault for fault in faults) == (not is_peptide)

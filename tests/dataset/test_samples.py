@@ -1,4 +1,4 @@
-"""Training samples: repeatable, lined up, and never of a chain that must stay unseen."""
+"""Training samples: repeatable, aligned, and never from held-out chains."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_a_network_without_templates_gets_none(world: World) -> None:
     assert batch.draws[0].extra_msa.shape == (6, 5, 50)
 
 
-def test_a_network_that_reads_whole_alignments_gets_what_its_rows_say(world: World) -> None:
+def test_whole_alignments_become_profile_and_coevolution(world: World) -> None:
     config = FeatureConfig(
         num_msa=8, num_extra_msa=0, num_templates=0, profile=True, coevolution=True
     )
@@ -282,7 +282,7 @@ def test_a_network_that_reads_whole_alignments_gets_what_its_rows_say(world: Wor
     assert not inputs.coevolution[there == 0].any()
 
 
-def test_unseen_chains_never_come(world: World, data: TrainingSet) -> None:
+def test_held_out_chains_are_never_drawn(world: World, data: TrainingSet) -> None:
     everywhere = [name for names in data.parts.values() for name in names]
     assert len(everywhere) == len(set(everywhere))
     assert not set(everywhere) & {*NEAR, *EXCLUDED}
@@ -317,7 +317,9 @@ def test_a_handful_of_clusters_still_leaves_chains_to_train_on() -> None:
 def test_a_part_without_chains_is_named(world: World) -> None:
     everything = [name for name in world.lengths if name != "c1"]
     alone = TrainingSet(world.folder, ["train"], everything)
-    with pytest.raises(InputError, match="Stage test has no chain to train on"):
+    with pytest.raises(
+        InputError, match=r"Stage test has no chain to train on: give .* 2 clusters"
+    ):
         make_batch(alone, STAGE, HEADS, 0, 0)
 
 

@@ -31,7 +31,7 @@ def random_msa(rows: int, length: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, GAP + 1, (rows, length))
 
 
-def test_rows_that_are_alike_share_one_weight() -> None:
+def test_similar_rows_share_one_weight() -> None:
     msa = np.zeros((4, 10), np.int64)
     msa[1, :2] = 5  # 80 % as rows 0 and 2
     msa[3] = 7
@@ -40,13 +40,13 @@ def test_rows_that_are_alike_share_one_weight() -> None:
     np.testing.assert_allclose(row_weights(msa), [1 / 2, 1.0, 1 / 2, 1.0])
 
 
-def test_likeness_is_a_share_of_the_shorter_row() -> None:
+def test_similarity_is_relative_to_the_shorter_row() -> None:
     msa = np.zeros((2, 10), np.int64)
     msa[1, 3:] = GAP
     np.testing.assert_allclose(row_weights(msa), [0.5, 0.5])
 
 
-def test_rows_of_gaps_alone_count_for_nothing() -> None:
+def test_rows_of_only_gaps_have_no_weight() -> None:
     msa = np.full((101, 64), GAP)
     msa[0] = 3
     assert row_weights(msa).sum() == 1
@@ -63,7 +63,7 @@ def test_the_profile_counts_rows_by_their_weight() -> None:
     assert profile[1, [1, GAP, UNKNOWN]].tolist() == [0.25, 0.25, 0.5]
 
 
-def test_couplings_are_those_of_the_whole_inverse() -> None:
+def test_couplings_equal_those_of_the_full_inverse() -> None:
     msa = random_msa(12, 7)
     weights = row_weights(msa)
     letters = np.eye(GAP + 1, UNKNOWN)[msa]
@@ -115,7 +115,7 @@ def test_any_alignment_gives_finite_symmetric_numbers_whatever_its_order(msa, ra
     np.testing.assert_allclose(again["coevolution"], pairs, atol=2e-3)
 
 
-def test_one_row_says_nothing() -> None:
+def test_a_single_row_has_no_coevolution() -> None:
     assert not coevolution(random_msa(1, 5), np.ones(1, np.float32)).any()
 
 

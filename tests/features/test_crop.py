@@ -1,4 +1,4 @@
-"""Crops: of the wanted size, inside their chains, and every residue can be in one."""
+"""Crops have the requested size and stay inside their chains; any residue can be in one."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_a_spatial_crop_is_a_ball(length: int, size: int, seed: int) -> None:
     inside, outside = np.intersect1d(crop, np.flatnonzero(known)), np.setdiff1d(range(length), crop)
     if known[outside].any():
         assert len(inside) == len(crop)
-        # Some residue of the crop is its middle: nearer to all of the crop than to the others.
+        # Some residue of the crop is its centre: nearer to all of the crop than to other residues.
         distance = np.linalg.norm(ca[inside, None] - ca, axis=-1)
         far = distance[:, outside[known[outside]]].min(axis=1)
         assert (distance[:, inside].max(axis=1) <= far).any()
 
 
-def test_the_middle_is_at_an_interface_where_there_is_one() -> None:
+def test_the_centre_is_at_an_interface_if_there_is_one() -> None:
     ca = np.zeros((60, 3))
     ca[:, 0] = 3.8 * np.arange(60)
     ca[30:] += [50.0, 14.0, 0.0]

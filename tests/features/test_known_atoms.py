@@ -1,4 +1,4 @@
-"""Known atoms against the recorded official numbers and against what geometry demands."""
+"""Known atoms against the recorded official numbers and geometric rules."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_pseudo_beta_and_distance_bins_are_the_official_ones(
     np.testing.assert_array_equal(positions, official["batch/pseudo_beta"])
     np.testing.assert_array_equal(mask, official["batch/pseudo_beta_mask"])
     for num_bins, last in ((15, 20.75), (39, 50.75)):
-        # The recorded one-hot has no bin for what lies below the first break.
+        # The recorded one-hot has no bin below the first break.
         ours = distogram_bins(positions, 3.25, last, num_bins + 1)
         theirs = official[f"dgram{num_bins}"]
         np.testing.assert_array_equal(np.eye(num_bins + 1)[ours][..., 1:], theirs)

@@ -1,4 +1,4 @@
-"""Alignments: merged, drawn, masked and clustered."""
+"""Merging, drawing, masking and clustering of alignments."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_equal_rows_are_kept_once_with_the_first_deletions() -> None:
     assert rows.deletions.tolist() == [[0, 0, 0], [0, 2, 0], [1, 0, 0]]
 
 
-def test_what_is_wrong_is_named() -> None:
+def test_an_invalid_letter_is_named() -> None:
     with pytest.raises(InputError, match="'c' at residue 2"):
         merge_alignments([alignment(["ACD", "AcD"])])
 
@@ -158,7 +158,7 @@ def test_a_draw_holds_rows_of_the_alignment(seed: int, rows: int) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_draws_follow_from_seed_recycle_and_member(seed: int) -> None:
+def test_draws_depend_only_on_seed_recycle_and_member(seed: int) -> None:
     whole = features(seed)
 
     def same(left: object, right: object) -> bool:
@@ -188,7 +188,7 @@ def test_clusters_agree_with_their_definition(seed: int) -> None:
     agreement = np.einsum("enc,snc->es", one_hot[extra][..., :21], one_hot[msa][..., :21])
     nearest = cluster_members(msa, extra, share=False)
     np.testing.assert_array_equal(nearest.cluster, agreement.argmax(1))
-    # As the multimer program has it, in double precision: 9 is the number of residues.
+    # As in the multimer program, in double precision; 9 is the number of residues.
     softmax = np.exp(1e3 * (agreement - agreement.max(1, keepdims=True)))
     shares = 9 * softmax / softmax.sum(1, keepdims=True)
     for share, weights in ((False, np.eye(5)[nearest.cluster]), (True, shares)):
@@ -201,7 +201,7 @@ def test_clusters_agree_with_their_definition(seed: int) -> None:
         np.testing.assert_allclose(mean, lost / count[:, None], rtol=0, atol=6e-6)
 
 
-def test_equals_share_a_row_by_hand() -> None:
+def test_equally_similar_clusters_share_a_row() -> None:
     msa, extra = np.array([[0, 1, 2], [0, 3, 2], [5, 5, 5]]), np.array([[0, GAP, 2], [5, 1, 2]])
     # Row 0 agrees with the centres 0 and 1 at two residues, row 1 with the centre 0 at two.
     members = cluster_members(msa, extra, share=True)
@@ -215,9 +215,9 @@ def test_equals_share_a_row_by_hand() -> None:
     assert mean[:, 0].tolist() == pytest.approx([23.5 / 5.5, 8.5 / 2.5, 1])
 
 
-def test_clusters_see_as_many_rows_as_asked_for() -> None:
+def test_clusters_use_the_configured_number_of_rows() -> None:
     def rows_seen(cluster_extra_rows: int | None) -> int:
-        """By the gaps of one column, which only the rows beyond the clusters have."""
+        """Return the number of rows beyond the clusters that are counted: only these have gaps."""
         config = FeatureConfig(1, 0, 0, masked_fraction=0.0, cluster_extra_rows=cluster_extra_rows)
         rows = ["AC"] + ["-" + letter for letter in LETTERS[:20]]
         chain = Chain(("A",), "AC", alignment(rows))
@@ -229,7 +229,7 @@ def test_clusters_see_as_many_rows_as_asked_for() -> None:
     assert [rows_seen(limit) for limit in (0, 3, None)] == [0, 3, 20]
 
 
-def test_masking_keeps_to_its_shares() -> None:
+def test_masking_has_the_configured_fractions() -> None:
     rng = np.random.default_rng(0)
     length, num_rows = 400, 500
     rows = np.zeros((num_rows, length), np.int64)

@@ -1,6 +1,6 @@
 """Several chains: pairing by species, blocks of unpaired rows, templates side by side.
 
-`multimer_pairing_*.npz` holds what the official multimer pipeline made of two chains.
+`multimer_pairing_*.npz` has the output of the official multimer pipeline for two chains.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_the_official_alignment_of_two_chains(record: dict[str, np.ndarray]) -> 
     assert np.array_equal(found.deletion_matrix, record["merged/deletion_matrix"])
     assert np.array_equal(found.covered, record["merged/bert_mask"])
     assert len(found.msa) == record["merged/num_alignments"]
-    # The network draws with the query always first, which is what this mask asks for.
+    # The query is always the first row of a draw, as this mask requires.
     assert np.flatnonzero(record["merged/cluster_bias_mask"]).tolist() == [0]
 
 
@@ -191,7 +191,7 @@ def text(aligned: ComplexAlignment) -> list[str]:
     return ["".join(LETTERS[code] for code in row) for row in aligned.msa]
 
 
-# Of HUMAN, A has two rows and B one; MOUSE is in A and C, YEAST in all, ECOLI in A alone.
+# HUMAN has two rows in A and one in B; MOUSE is in A and C, YEAST in all, ECOLI only in A.
 A = rows(("", "AAAA"), ("HUMAN", "AACC"), ("HUMAN", "AAAC"), ("MOUSE", "ACCC"), ("YEAST", "CCCC"),
          ("ECOLI", "AACA"), ("", "GGGG"))  # fmt: skip
 B = rows(("", "DDD"), ("YEAST", "DDE"), ("HUMAN", "DEE"), ("", "GGG"))
@@ -205,7 +205,7 @@ def trimer(*, a: tuple[str, ...] = ("A",)) -> Query:
 @pytest.mark.parametrize(
     ("pairing", "expected"),
     [
-        # The most alike of HUMAN's rows is row 2; product 2·2 of MOUSE-HUMAN pairs is after 3·1.
+        # HUMAN's most similar row is row 2; the pair with the product 2·2 comes after 3·1.
         ("alphafold", ["AAAADDDFF", "CCCCDDEKF", "ACCC---FK", "AAACDEE--"]),
         ("greedy", ["AAAADDDFF", "CCCCDDEKF", "ACCC---FK", "AAACDEE--"]),
         ("complete", ["AAAADDDFF", "CCCCDDEKF"]),
@@ -228,10 +228,10 @@ def test_rows_are_paired_by_species(pairing: Pairing, expected: list[str]) -> No
     assert sum(aligned.report.num_unpaired) == len(blocks)
 
 
-def test_all_rows_of_a_species_that_each_chain_has() -> None:
+def test_as_many_rows_of_a_species_are_paired_as_every_chain_has() -> None:
     two = rows(("", "DD"), ("HUMAN", "EE"), ("HUMAN", "DE"), ("HUMAN", "KK"))
     query = Query("q", (Chain(("A",), "AAAA", A), Chain(("B",), "DD", two)))
-    # The best goes with the best, and of the two pairs the one that was found sooner is first.
+    # The best rows are paired; of two pairs, the one with the smaller product comes first.
     assert text(align_complex(query))[:3] == ["AAAADD", "AACCEE", "AAACDE"]
     assert text(align_complex(query, "greedy"))[:3] == ["AAAADD", "AAACDE", "AACC--"]
 
@@ -274,7 +274,7 @@ def test_copies_of_a_chain_are_paired_with_themselves() -> None:
     assert "GGGGGGGG-----" in text(aligned)
 
 
-def test_chains_of_one_sequence_share_their_alignments_where_they_stand() -> None:
+def test_chains_with_equal_sequences_share_their_alignments() -> None:
     first, second = rows(("", "AA"), ("", "AC")), rows(("", "AA"), ("", "CA"))
     other = rows(("", "D"), ("", "E"))
     chains = (
@@ -359,7 +359,7 @@ SPECIES = st.lists(st.sampled_from(["", "HUMAN", "MOUSE", "YEAST"]), min_size=1,
     st.integers(0, 2**32),
     st.sampled_from(["alphafold", "greedy", "complete"]),
 )
-def test_pairs_are_of_one_species_and_no_row_is_in_two(
+def test_pairs_have_one_species_and_share_no_row(
     species: list[list[str]], seed: int, pairing: Pairing
 ) -> None:
     rng = np.random.default_rng(seed)
@@ -370,7 +370,7 @@ def test_pairs_are_of_one_species_and_no_row_is_in_two(
         assert len(set(used)) == len(used)
         assert 0 not in used
         assert all(names[n] == row.species for row in paired if (n := row.rows[k]) is not None)
-        # No row that was left out is more alike to the query than one that was taken.
+        # No row that was left out is more similar to the query than a paired one.
         for name in {row.species for row in paired}:
             mine = {n for n in used if names[n] == name}
             others = {n for n in range(1, len(names)) if names[n] == name} - mine
@@ -392,17 +392,17 @@ def test_missing_templates_are_empty_rows() -> None:
     assert features.templates.mask.tolist() == [0] * 4
 
 
-def test_gaps_of_a_paired_row_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gaps_of_paired_rows_do_not_count_for_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_ROWS", 4)
     pair = [Chain((name,), "A" + name, rows(("", "A" + name), ("HUMAN", "CC"))) for name in "FY"]
     other = Chain(("W",), "W", rows(("", "W"), *(("", letter) for letter in "CDEK")))
     report = align_complex(Query("q", (*pair, other))).report
     assert [row.rows for row in report.rows] == [(0, 0, 0), (1, 1, None)]
-    # The last chain has one paired row and so three of its own.
+    # The last chain has one paired row, which leaves three unpaired ones.
     assert report.num_unpaired == (0, 0, 3)
 
 
-def test_nothing_is_learnt_of_the_gaps_beside_a_block() -> None:
+def test_the_masked_msa_loss_ignores_gaps_beside_a_block() -> None:
     config = replace(CONFIG, num_msa=99, masked_fraction=1.0)
     features = make_features(trimer(), config, 0)
     draw = draw_msa(features, 0)
@@ -414,7 +414,7 @@ def test_nothing_is_learnt_of_the_gaps_beside_a_block() -> None:
     assert beside.sum() == (aligned.covered == 0).sum() > 0
 
 
-def test_all_seeds_share_what_was_paired_once() -> None:
+def test_pairing_runs_once_for_all_seeds() -> None:
     first, second = (make_features(trimer(), CONFIG, seed) for seed in (0, 1))
     assert first.msa is second.msa
     assert make_features(trimer(), CONFIG, 0, "greedy").msa is not first.msa
@@ -423,7 +423,7 @@ def test_all_seeds_share_what_was_paired_once() -> None:
     assert module._distinct.cache_info().hits > kept, "chain A was read for the trimer"
 
 
-def test_a_template_of_one_chain_stands_beside_nothing() -> None:
+def test_a_template_of_one_chain_leaves_other_chains_empty() -> None:
     length = 3
     mask = np.zeros((length, 37), bool)
     mask[:, :5] = True

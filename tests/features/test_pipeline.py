@@ -20,7 +20,7 @@ def rows(*sequences: str) -> Alignment:
     return Alignment.of(headers, sequences)
 
 
-def test_a_bare_sequence_is_its_own_alignment() -> None:
+def test_without_an_alignment_the_sequence_is_the_only_row() -> None:
     features = make_features(Query("q", (Chain(("A",), "ACDX"),)), CONFIG, 7)
     assert features.msa.tolist() == [[0, 4, 3, 20]]
     assert not features.deletion_matrix.any()
@@ -31,14 +31,14 @@ def test_a_bare_sequence_is_its_own_alignment() -> None:
     assert draw.extra_msa.shape == draw.extra_msa_mask.shape == (0, 4)
 
 
-def test_paired_rows_stand_before_the_others() -> None:
+def test_paired_rows_come_first() -> None:
     chain = Chain(("A",), "ACD", rows("ACD", "GGG", "ACE"), rows("ACD", "WWW", "ACE"))
     features = make_features(Query("q", (chain,)), CONFIG, 0)
     letters = ["".join("ARNDCQEGHILKMFPSTWYVX-"[code] for code in row) for row in features.msa]
     assert letters == ["ACD", "WWW", "ACE", "GGG"]
 
 
-def test_rare_letters_of_the_query_may_stand_in_its_alignment() -> None:
+def test_the_alignment_may_keep_rare_letters_of_the_query() -> None:
     features = make_features(Query("q", (Chain(("A",), "AXD", rows("AUD")),)), CONFIG, 0)
     assert features.aatype.tolist() == [0, 20, 3]
     assert features.msa.tolist() == [[0, 4, 3]]
@@ -74,5 +74,5 @@ def test_templates_are_read_only_by_models_that_have_them() -> None:
 
 def test_a_chain_without_a_known_amino_acid_is_refused() -> None:
     query = Query("q", (Chain(("A",), "MKT"), Chain(("B",), "XXX")))
-    with pytest.raises(InputError, match="Chain B of q has no amino acid but X: give at least one"):
+    with pytest.raises(InputError, match="Chain B of q contains only X: give at least one"):
         check_chains(query, FeatureConfig(4, 4, num_templates=0, pad_templates=True))

@@ -42,7 +42,7 @@ def structure(sequence: str, name: str = "made", chain: str = "A") -> Structure:
 
 
 @pytest.mark.parity
-def test_laid_atoms_are_the_official_ones(recorded: Recorded) -> None:
+def test_template_atoms_are_the_official_ones(recorded: Recorded) -> None:
     official = recorded("data/templates.npz")
     names = [key.split("/")[0] for key in official if key.endswith("/extract/mapping")]
     assert names
@@ -67,7 +67,7 @@ def test_laid_atoms_are_the_official_ones(recorded: Recorded) -> None:
 
 
 @pytest.mark.parity
-def test_features_of_laid_atoms_are_the_official_ones(recorded: Recorded) -> None:
+def test_features_of_template_atoms_are_the_official_ones(recorded: Recorded) -> None:
     official = recorded("data/tf_transforms_monomer.npz")
     codes = HHBLITS_TO_OURS[official["in_raw/template_aatype"].argmax(-1)]
     ours = template_features_of_atoms(
@@ -110,7 +110,7 @@ def test_a_template_is_aligned_by_sequence() -> None:
     assert not features.atom_positions[0, 35:40].any()
 
 
-def test_the_best_chain_of_a_template_is_taken() -> None:
+def test_the_best_chain_of_a_template_is_used() -> None:
     first, second = structure(SEQUENCE[:20], chain="X"), structure(SEQUENCE, chain="B")
     both = Structure(
         "pair",
@@ -124,7 +124,7 @@ def test_the_best_chain_of_a_template_is_taken() -> None:
     np.testing.assert_array_equal(hit.pairs, np.arange(len(SEQUENCE))[:, None] * [1, 1])
 
 
-def test_a_template_like_nothing_is_refused() -> None:
+def test_an_unrelated_template_is_refused() -> None:
     with pytest.raises(InputError, match="fewer than 10 residues"):
         align_template("W" * 30, structure("A" * 30))
 

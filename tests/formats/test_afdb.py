@@ -41,7 +41,7 @@ def test_category_borders(plddt: float, category: str) -> None:
 
 
 @pytest.mark.parametrize("plddt", [-0.1, 100.1, float("nan")])
-def test_what_is_no_plddt_is_refused(plddt: float) -> None:
+def test_values_that_are_not_plddt_are_refused(plddt: float) -> None:
     with pytest.raises(InputError, match="between 0 and 100"):
         confidence_json(np.array([plddt]))
 

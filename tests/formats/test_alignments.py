@@ -95,7 +95,7 @@ def test_texts_keep_the_alignment(rows: list[str], number: int) -> None:
     np.testing.assert_array_equal(dense.deletions, whole.deletions)
 
 
-def test_a_point_is_a_gap_in_stockholm() -> None:
+def test_a_dot_is_a_gap_in_stockholm() -> None:
     points = parse_stockholm("q MK..TA\nr .KaAT.\n//\n")
     assert points == parse_stockholm("q MK--TA\nr -KAAT-\n//\n")
     assert points.texts == ("MKTA", "-KaaT-")
@@ -138,6 +138,6 @@ def test_any_text_is_an_alignment_or_bad_input(rows: list[str]) -> None:
         assert [len(part) for part in parts[:-1]] == deletions.tolist()
 
 
-def test_a3m_says_the_line() -> None:
-    with pytest.raises(InputError, match=r"x\.a3m, line 4, is a row of 3 .* has 2"):
+def test_a3m_errors_name_the_line() -> None:
+    with pytest.raises(InputError, match=r"x\.a3m, line 4, has 3 .* has 2"):
         parse_a3m(">q\nMK\n\n>r\nM-K\n", "x.a3m")

@@ -1,4 +1,4 @@
-"""Small BinaryCIF files that ask for much memory or time are refused, and others are read."""
+"""Small BinaryCIF files that need much memory or time are refused, and others are read."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def test_a_file_that_asks_for_much_is_refused_quickly(name: str, tmp_path: Path)
     assert "BinaryCIF file" in read_apart(BOMBS[name](), tmp_path)
 
 
-def test_the_most_that_is_read_stays_below_the_limits(tmp_path: Path) -> None:
+def test_the_largest_readable_file_stays_below_the_memory_limit(tmp_path: Path) -> None:
     rows = 250_000
     columns = MAX_WORK // (rows * (2 + 10 + 3))  # one run, one sum, and six digits
     assert read_apart(file(*[ascending(rows)] * columns), tmp_path) == "x"

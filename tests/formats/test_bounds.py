@@ -1,33 +1,37 @@
-"""Text formats bound what they make, not only the bytes that they read."""
+"""Readers of text formats limit what they create, not only the bytes that they read."""
 
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from foldry.assess.batch import read_pairs
 from foldry.errors import InputError
 from foldry.formats import lines as module
 from foldry.formats.a3m import parse_a3m
+from foldry.formats.coordinates import parse_structure
 from foldry.formats.hhr import parse_hhr
-from foldry.formats.lines import lines
-from foldry.formats.sequence import clean_sequence
+from foldry.formats.lines import MAX_LINES, lines
+from foldry.formats.sequence import MAX_FILE_CHAINS, clean_sequence
 from foldry.inputs.pairs import read_screen
 from foldry.inputs.queries import read_queries
 from foldry.query import MAX_INSERTED, MAX_RESIDUES, MAX_ROWS, Alignment, Query
 
-# Each is a few kB after compression: the name, the beginning, what is repeated, how often.
+TOO_MANY = f"has more than {MAX_FILE_CHAINS} chains"
+# Each is a few kB after compression: the name, the start, the repeated text, the repetitions.
 BOMBS = {
-    "records": ("q.fasta", ">q\nMKTAYIA\n", ">x\nA\n", 300_000, "has more than 200000 chains"),
-    "chains": ("q.fasta", "", f">q\n{'A:' * 900}A\n", 300, "has more than 200000 chains"),
-    "newlines": ("q.fasta", ">q\nMKTAYIA\n", "\n", 10_000_001, "has more than 10000000 lines"),
-    "line ends": ("q.fasta", ">q\nMKTAYIA\n", "\r", 10_000_001, "has more than 10000000 lines"),
+    "records": ("q.fasta", ">q\nMKTAYIA\n", ">x\nA\n", 300_000, TOO_MANY),
+    "chains": ("q.fasta", "", f">q\n{'A:' * 900}A\n", 300, TOO_MANY),
+    "newlines": ("q.fasta", ">q\nMKTAYIA\n", "\n", MAX_LINES + 1, f"than {MAX_LINES} lines"),
+    "line ends": ("q.fasta", ">q\nMKTAYIA\n", "\r", MAX_LINES + 1, f"than {MAX_LINES} lines"),
     "row": ("q.fasta", ">q\n", "A", 10_000_001, "line 2, has more than 10000000 characters"),
     "header": ("q.fasta", ">", "A", 10_000_001, "line 1, has more than 10000000 characters"),
     "lines of a row": ("q.fasta", ">q\n", "AAAA\n", 60_000, "line 1, has more than 100000"),
-    "rows": ("q.a3m", ">q\nA\n", ">\nA\n", MAX_ROWS, "is beyond 1000000 records"),
+    "rows": ("q.a3m", ">q\nA\n", ">\nA\n", MAX_ROWS, "limit of 1000000 records"),
     "insertions": ("q.a3m", ">q\nA\n>r\nA\n", f"{'a' * 99}\n", 210_000, "20000000 inserted"),
     "first line": ("q.a3m", "#", "1", 10_000, "first row, has no sequence|no rows"),
     "rows of Stockholm": ("q.sto", "", "q A\n", 1000, "line 2, has the name 'q' for the second"),
@@ -37,14 +41,14 @@ BOMBS = {
         "[",
         '{"name": "x", "sequences": [{"proteinChain": {"sequence": "MK", "count": 1000}}]},',
         201,
-        "has more than 200000 chains",
+        TOO_MANY,
     ),
     "rows in JSON": (
         "q.json",
         '{"name": "x", "sequences": [{"protein": {"id": "A", "sequence": "A", "unpairedMsa": "',
         r">\nA\n",
         MAX_ROWS + 1,
-        "sequence 1 unpairedMsa, line 2000001, is beyond 1000000 records",
+        "sequence 1 unpairedMsa, line 2000001, exceeds the limit of 1000000 records",
     ),
 }
 ENDS = {"values": "[]]", "copies": "0]", "rows in JSON": '"}}]}'}
@@ -108,3 +112,90 @@ def test_lines_and_hits_of_hhr_are_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("foldry.formats.hhr.MAX_HITS", 3)
     with pytest.raises(InputError, match=r"x\.hhr has more than 3 hits"):
         parse_hhr("No 1\n" * 4, "x.hhr")
+
+
+def test_a_gzip_file_may_be_compressed_only_as_much_as_real_ones(tmp_path: Path) -> None:
+    """Within all other bounds, 870 kB took 1.6 GB."""
+    path = tmp_path / "q.a3m.gz"
+    path.write_bytes(gzip.compress(f">q\n{'A' * 99_999}\n".encode() * 400, 9))
+    with pytest.raises(InputError, match="holds more than 32 MiB after decompression"):
+        read_queries([path])
+    path.write_text(f">q\n{'A' * 99_999}\n" * 400)
+    assert read_queries([path])[0].chains[0].alignments[0].num_rows == 400
+
+
+@pytest.mark.parametrize("name", ["q.a3m", "q.sto"])
+def test_a_query_that_is_too_long_is_refused_before_its_rows_are_copied(
+    name: str, tmp_path: Path
+) -> None:
+    row, num_rows = "A" * (MAX_RESIDUES + 1), 300
+    names = (f">r{n}\n" if name == "q.a3m" else f"r{n} " for n in range(num_rows))
+    (tmp_path / name).write_text("".join(f"{each}{row}\n" for each in names))
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"first row, has more than 100000 residues"):
+        read_queries([tmp_path / name])
+    assert tracemalloc.get_traced_memory()[1] < 3.5 * num_rows * len(row)
+    tracemalloc.stop()
+
+
+def test_a_file_that_many_chains_name_is_read_once(tmp_path: Path) -> None:
+    (tmp_path / "a.a3m").write_text(">q\nMKT\n>r\nMKA\n")
+    protein = '{{"protein": {{"id": "A{}", "sequence": "MKT", "unpairedMsaPath": "a.a3m"}}}}'
+    chains = ",".join(map(protein.format, range(9)))
+    (tmp_path / "q.json").write_text(f'{{"name": "q", "sequences": [{chains}]}}')
+    [query] = read_queries([tmp_path / "q.json"])
+    assert len({id(chain.alignment) for chain in query.chains}) == 1
+
+
+def test_many_jobs_take_no_more_time_than_their_number(tmp_path: Path) -> None:
+    """The time was quadratic: 536 kB took minutes."""
+    job = '{{"name": "n{}", "sequences": [{{"protein": {{"id": "A", "sequence": "M"}}}}]}}'
+    path, times = tmp_path / "q.json", []
+    for number in (4000, 40_000):
+        path.write_text(f"[{','.join(map(job.format, range(number)))}]")
+        start = time.process_time()
+        assert len(read_queries([path])) == number
+        times.append(time.process_time() - start)
+    assert times[1] < 25 * times[0]
+
+
+def test_chains_and_pairs_of_tables_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("id,sequence\n" + "".join(f"x{n},{'A:' * 999}A\n" for n in range(101)))
+    with pytest.raises(InputError, match=f"t.csv {TOO_MANY}"):
+        read_screen([path])
+    monkeypatch.setattr("foldry.assess.batch.MAX_PAIRS", 2)
+    path.write_text("model,reference\n" + "a,b\n" * 2)
+    assert len(read_pairs(path)) == 2
+    path.write_text("model,reference\n" + "a,b\n" * 3)
+    with pytest.raises(InputError, match=r"t\.csv, line 4, is beyond 2 pairs"):
+        read_pairs(path)
+
+
+def test_data_blocks_and_residues_that_gemmi_compares_with_each_other_are_bounded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both took minutes for files below 1 MB."""
+    with pytest.raises(InputError, match="has more than 10000 data blocks"):
+        parse_structure("".join(f"data_{n}\n" for n in range(10_001)).encode(), "m.cif")
+    tags = ("id", "type_symbol", "label_atom_id", "label_alt_id", "label_comp_id", "label_asym_id")
+    tags += ("label_seq_id", "Cartn_x", "Cartn_y", "Cartn_z", "auth_seq_id", "auth_asym_id")
+    head = "data_a\nloop_\n" + "".join(f"_atom_site.{tag}\n" for tag in tags)
+
+    def text(num_chains: int, length: int) -> bytes:
+        rows = (
+            f"1 C CA . ALA {chain} {n} 0 0 {n} {n} {chain}\n"
+            for chain in range(num_chains)
+            for n in range(length)
+        )
+        return (head + "".join(rows)).encode()
+
+    with pytest.raises(InputError, match="has too many residues in one chain"):
+        parse_structure(text(1, 75_000), "m.cif")
+    assert len(parse_structure(text(75, 1000), "m.cif")) == 75_000
+    monkeypatch.setattr("foldry.formats.coordinates._MAX_SEARCH", 50)
+    assert len(parse_structure(text(2, 5), "m.cif")) == 10
+    with pytest.raises(InputError, match="has too many residues in one chain"):
+        parse_structure(text(3, 5), "m.cif")

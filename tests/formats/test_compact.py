@@ -1,4 +1,4 @@
-"""Atoms and PAE come back from byte planes, whatever is missing, and damage is one error."""
+"""Atoms and PAE survive encoding in byte planes, and damaged planes give a single error."""
 
 from __future__ import annotations
 
@@ -101,14 +101,14 @@ def test_atoms_come_back_to_half_a_step(seed: int, size: int, step: float, dtype
     assert again.keys() == arrays.keys()
     assert all(np.array_equal(again[name], arrays[name]) for name in arrays)
     assert decode_atoms(again, mask).tobytes() == back.tobytes()
-    # As training reads them.
+    # As in training.
     third = encode_atoms(back.astype(np.float32), mask, step) if step > 0.005 else arrays
     assert all(np.array_equal(third[name], arrays[name]) for name in arrays)
 
 
 @settings(max_examples=100, deadline=None)
 @given(SEEDS, st.integers(0, 9), st.sampled_from([np.float32, np.float64]), st.booleans())
-def test_without_a_step_every_bit_comes_back(
+def test_without_a_step_values_are_kept_bit_for_bit(
     seed: int, size: int, dtype: type, also_beyond: bool
 ) -> None:
     structure = invent_structure(seed, size, dtype)
@@ -135,7 +135,7 @@ def test_structures_come_back_to_half_a_step(seed: int, size: int, step: float) 
     assert_same(decode_structure(encode_structure(back, step), "invented"), back)
 
 
-def test_slices_of_joined_planes_are_decoded_by_themselves() -> None:
+def test_slices_of_joined_planes_are_decoded_separately() -> None:
     known = [invent(seed, size) for seed, size in enumerate((3, 1, 0, 8))]
     parts = [encode_atoms(positions, mask, 0.001) for positions, mask in known]
     names = ("anchors", "others")
@@ -219,12 +219,12 @@ def test_the_largest_steps_come_back() -> None:
 
 
 @pytest.mark.parametrize("step", [0.0, -1.0, np.nan, np.inf])
-def test_strange_steps_are_refused(step: float) -> None:
+def test_invalid_steps_are_refused(step: float) -> None:
     with pytest.raises(ValueError, match="step"):
         encode_atoms(np.zeros((1, 37, 3)), np.ones((1, 37), bool), step)
 
 
-def test_strange_types_are_refused(trypsin: Structure) -> None:
+def test_invalid_types_are_refused(trypsin: Structure) -> None:
     with pytest.raises(ValueError, match="neither float32 nor float64"):
         split_floats(np.zeros(3, np.float16))
     with pytest.raises(ValueError, match="chain_id"):
@@ -281,7 +281,7 @@ def test_damage_is_one_error(seed: int, step: float | None) -> None:
             assert found.shape == arrays["pae.rows" if step else "pae.exact"].shape[1:]
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
+def test_missing_arrays_are_named(tmp_path: Path) -> None:
     arrays = encode_structure(invent_structure(0, 3), 0.001)
     for name in arrays:
         less = {key: array for key, array in arrays.items() if key != name}

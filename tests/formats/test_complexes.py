@@ -54,7 +54,7 @@ def test_an_a3m_of_a_complex(tmp_path: Path) -> None:
     assert one.paired.headers == ("101", "UniRef100_X", "UniRef100_Z")
     assert two.paired.headers == ("102", "UniRef100_Y", "UniRef100_W")
     assert one.paired.deletions.tolist() == [[0] * 4, [0, 2, 0, 0], [0] * 4]
-    # What stands between the chains belongs to neither.
+    # Insertions between the chains belong to neither.
     assert two.paired.deletions.tolist() == [[0] * 3, [0, 1, 0], [0] * 3]
     assert one.alignment is not None
     assert two.alignment is not None
@@ -97,7 +97,7 @@ def test_an_a3m_of_copies(tmp_path: Path) -> None:
         ("#4,3\t1,0\n>q\nMKTAWCY\n", "line 1, does not give length"),
         ("#4,3\t999,2\n>q\nMKTAWCY\n", "1000 chains"),
         ("#4,3\t" + "9" * 5000 + ",1\n>q\nMKTAWCY\n", "line 1, does not give length"),
-        ("#4,4\t1,1\n>q\nMKTAWCY\n", "lengths of 8 residues, the rows have 7"),
+        ("#4,4\t1,1\n>q\nMKTAWCY\n", "lengths of 8 residues, but rows have 7"),
         ("#4,3\t1,1\n>q\nMKTA---\n", "chain 2, has no row"),
         ("#4,3\t1,1\n>q\nMKTAW-Y\n", "chain 2, has a gap at residue 2"),
         ("#4,3\t1,1\n>q\nMKTAWcCY\n", "chain 2, has paired rows, the first of which has insert"),
@@ -109,13 +109,13 @@ def test_an_a3m_of_copies(tmp_path: Path) -> None:
         ("#4,3\t1,1\n", "no rows"),
     ],
 )
-def test_a_complex_a3m_that_does_not_fit(text: str, says: str) -> None:
+def test_an_inconsistent_complex_a3m_is_refused(text: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         parse_complex_a3m(text)
 
 
 @pytest.mark.parametrize("line", ["#A3M#\n", "# 4,3 1,1\n", "#name\n", ""])
-def test_other_first_lines_tell_of_no_complex(line: str) -> None:
+def test_other_first_lines_do_not_make_a_complex(line: str) -> None:
     assert parse_complex_a3m(f"{line}>q\nMKTA\n") == []
 
 
@@ -186,6 +186,11 @@ def test_stoichiometry(sequences: tuple[str, ...], expected: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "...", "_-_", "/"])
-def test_a_name_of_which_nothing_is_left_is_refused(name: str) -> None:
+def test_a_name_without_safe_characters_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="cannot name a file"):
         safe_name(name, "q.fasta")
+
+
+@pytest.mark.parametrize("name", ["-a b-", "._a/b.", "--a:b"])
+def test_a_safe_name_begins_and_ends_with_a_letter_or_digit(name: str) -> None:
+    assert safe_name(name, "q.fasta") == "a_b"

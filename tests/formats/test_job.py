@@ -1,4 +1,4 @@
-"""Queries as AlphaFold 3's JSON, written and read."""
+"""Queries written to and read from AlphaFold 3's JSON."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_written_json_is_alphafold_3s() -> None:
     )
     assert set(job) == {"dialect", "version", "name", "modelSeeds", "sequences"}
     first, second = (entry["protein"] for entry in job["sequences"])
-    # Neither alignment is left to be searched for where one is given.
+    # If one alignment is given, AlphaFold 3 searches for neither.
     assert first["pairedMsa"] == ""
     assert first["unpairedMsa"] == ">q\nMKT\n>tr|A|A_HUMAN OX=9606\naM-acTxy\n>\n---\n"
     assert (first["id"], second["id"]) == (["A", "B"], "C")
@@ -119,7 +119,7 @@ def test_coordinates_are_written_with_three_decimals() -> None:
     assert again(near) == query
 
 
-def test_a_template_of_foldrys_own_is_read_back_equal() -> None:
+def test_a_template_written_by_foldry_is_read_back_equal() -> None:
     made = read_structure(ROOT / "tests/golden/results/fold/q/ranked_0.cif")
     template = align_template(made.sequence, made)
     query = Query("q", (Chain(("A",), made.sequence, templates=(template,)),))
@@ -169,8 +169,14 @@ def test_templates_of_other_texts_have_the_entrys_name() -> None:
         ({"sequences": [{"protein": {"id": 1, "sequence": "MK"}}]}, r"has the ids \[1\]"),
         ({"sequences": [{"protein": {"id": [["A"]], "sequence": "MK"}}]}, "has the ids"),
         ({"sequences": [{"protein": {"id": [], "sequence": "MK"}}]}, "has the ids"),
-        ({"sequences": [{"ion": {"ion": "MG", "count": 2}}]}, "is an ion, and only proteins"),
-        ({"sequences": [{"rnaSequence": {"sequence": "AC"}}]}, "is RNA, and only proteins"),
+        (
+            {"sequences": [{"ion": {"ion": "MG", "count": 2}}]},
+            "is an ion, but Foldry folds only proteins",
+        ),
+        (
+            {"sequences": [{"rnaSequence": {"sequence": "AC"}}]},
+            "is RNA, but Foldry folds only proteins",
+        ),
         ({"sequences": [{"lipid": {}}]}, "is of the unknown kind 'lipid'"),
         ({"sequences": [{"protein": {"id": "A"}}]}, "sequence 1 has no sequence: write its"),
         (
@@ -180,6 +186,10 @@ def test_templates_of_other_texts_have_the_entrys_name() -> None:
         (
             {"sequences": [{"protein": {"id": "A", "sequence": "MK", "pairedMsa": ">q\nMaK\n"}}]},
             "q.json sequence 1 has paired rows, the first of which has insertions",
+        ),
+        (
+            {"sequences": [{"protein": {"id": "A", "sequence": "MK", "unpairedMsa": "\ud800"}}]},
+            "q.json sequence 1 unpairedMsa",
         ),
     ],
 )
@@ -195,7 +205,7 @@ def test_a_hit_without_structure_is_not_written() -> None:
         job_json(Query("q", (chain,)))
 
 
-def test_the_columns_of_a_table_may_have_no_name(tmp_path: Path) -> None:
+def test_columns_of_a_table_need_no_name(tmp_path: Path) -> None:
     """Spreadsheets write empty rows and columns too."""
     table = tmp_path / "a.csv"
     table.write_text(",,\nid,,sequence\n\na,,MK\n")

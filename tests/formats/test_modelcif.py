@@ -1,4 +1,4 @@
-"""ModelCIF, read back by two independent readers."""
+"""ModelCIF files read by two independent readers."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_python_modelcif_reads_the_same_atoms_and_plddt() -> None:
     assert [each.id for each in system.entities[0].sequence] == ["MET", "GLY", "UNK", "TRP", "LYS"]
 
 
-def test_the_file_says_how_it_was_made() -> None:
+def test_the_file_records_how_it_was_made() -> None:
     query, structure = model()
     block = gemmi.cif.read_string(to_modelcif(query, structure, record())).sole_block()
     software = block.find("_software.", ["name", "version"])

@@ -1,4 +1,4 @@
-"""Predicted aligned errors in every form in which they are found."""
+"""Predicted aligned errors in all supported formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LONG = {
         json.dumps([LONG]),
     ],
 )
-def test_every_form(tmp_path: Path, text: str) -> None:
+def test_every_format_is_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "pae.json"
     path.write_text(text)
     np.testing.assert_allclose(read_pae(path), PAE, atol=1e-6)
@@ -50,17 +50,20 @@ def test_every_form(tmp_path: Path, text: str) -> None:
         ('{"pae": [[1, 2]]}', "row 1, has 2 values where the matrix has 1 rows"),
         ('{"pae": [[1, 2], [3]]}', "row 2, has 1 values where the matrix has 2 rows"),
         ('{"pae": [[1, 2], 3]}', "row 2, has 3 where the matrix has 2 rows"),
-        ('{"pae": [["one"]]}', "row 1, column 1, has 'one', which is not a number from 0 up"),
+        ('{"pae": [["one"]]}', "row 1, column 1, has 'one', which is not a number of at least 0"),
         ('{"pae": [[0, "1.5"], [1, 0]]}', "row 1, column 2, has '1.5', which is not a number"),
         ('{"pae": [[0, null], [1, 0]]}', "row 1, column 2, has None, which is not a number"),
         ('{"pae": [[0, 1], [true, 0]]}', "row 2, column 1, has True, which is not a number"),
         ('{"pae": [[[1]]]}', "row 1, column 1, has .*, which is not a number"),
         ('{"pae": {"a": 1}}', "no square matrix"),
-        ('{"pae": [[NaN]]}', "row 1, column 1, has nan, which is not a number from 0 up"),
+        ('{"pae": [[NaN]]}', "row 1, column 1, has nan, which is not a number of at least 0"),
         ('{"pae": [[0, 1], [Infinity, 0]]}', "row 2, column 1, has inf"),
         ('{"pae": [[1e300]]}', "row 1, column 1, has 1e[+]300"),
-        ('{"pae": [[1' + "0" * 400 + "]]}", "row 1, has 1000.*, which is not a number from 0 up"),
-        ('{"pae": [[-1]]}', "row 1, column 1, has -1, which is not a number from 0 up"),
+        (
+            '{"pae": [[1' + "0" * 400 + "]]}",
+            "row 1, has 1000.*, which is not a number of at least 0",
+        ),
+        ('{"pae": [[-1]]}', "row 1, column 1, has -1, which is not a number of at least 0"),
         (json.dumps({"pae": [[0]] * 20_001}), "no square matrix"),
         (json.dumps([[]] * 100_000), "more lists than a PAE file"),
         (json.dumps([{}] * 1001), "more lists than a PAE file"),
@@ -70,12 +73,12 @@ def test_every_form(tmp_path: Path, text: str) -> None:
         (json.dumps({name: [] for name in LONG}), "no square matrix"),
         (
             json.dumps(LONG | {"residue1": [1] * 9, "residue2": [1] * 9}),
-            "row 1, column 2, has None, which is not a number from 0 up",
+            "row 1, column 2, has None, which is not a number of at least 0",
         ),
         (json.dumps(LONG | {"distance": [1, 2]}), "no square matrix"),
     ],
 )
-def test_what_is_not_a_matrix_is_refused(tmp_path: Path, text: str, says: str) -> None:
+def test_anything_but_a_square_matrix_is_refused(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "pae.json"
     path.write_text(text)
     with pytest.raises(InputError, match=says) as caught:

@@ -136,7 +136,7 @@ def test_a_damaged_hit_is_refused(parsers: Recorded) -> None:
         (re.sub(r"(?m)^Q (?!Cons|ss_).*\n", "", whole), "hit 1, has no row Q"),
         (
             whole.replace("Aligned_cols=", "Aligned_cols=1", 1),
-            "hit 1, has another number of aligned columns",
+            "hit 1, has a wrong number of aligned columns",
         ),
     ):
         assert damaged != whole

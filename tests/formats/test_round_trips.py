@@ -76,7 +76,7 @@ def test_jobs_with_templates_are_written_as_they_were_read(data_dir: Path) -> No
     for number, name in enumerate(names):
         query = query_of(library, name, num_templates=3)
         [chain] = query.chains
-        # A residue that was not seen, and numbers with insertion codes.
+        # A residue without atoms, and numbers with insertion codes.
         hits = []
         for hit in chain.templates:
             structure = hit.known_structure()

@@ -19,5 +19,5 @@ def test_control_characters_become_escapes(first: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "chain A", "a=b", "'", "2-3", " =1", "Å"])
-def test_other_text_stays(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert safe_cell(text) == text

@@ -27,7 +27,7 @@ ODD_VALUES: Final[tuple[Any, ...]] = (
 
 
 def bytes_(rng: Random, data: bytes) -> bytes:
-    """Bytes changed, cut out, repeated, put in, or cut off."""
+    """Return data with bytes changed, removed, repeated, inserted, or cut off."""
     changed = bytearray(data)
     for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
         start = rng.randrange(len(changed) + 1)
@@ -50,7 +50,7 @@ def bytes_(rng: Random, data: bytes) -> bytes:
 
 
 def text(rng: Random, data: bytes) -> bytes:
-    """Lines and words changed, as a careless editor or a hostile one would."""
+    """Return data with lines and words changed, as a careless or hostile editor would do it."""
     lines = data.split(b"\n")
     for _ in range(rng.choice((1, 1, 2, 5))):
         number = rng.randrange(len(lines))
@@ -80,7 +80,7 @@ def text(rng: Random, data: bytes) -> bytes:
 
 
 def tree(rng: Random, value: Any) -> Any:
-    """A JSON-like value, some values or keys inside of which are changed, repeated or left out."""
+    """Return a JSON-like value with some inner values or keys changed, repeated or left out."""
     places = list(_places(value))
     if not places:
         return rng.choice(ODD_VALUES)
@@ -102,7 +102,7 @@ def tree(rng: Random, value: Any) -> Any:
 
 
 def _places(value: Any) -> Any:
-    """Every (list or dictionary, key) inside a value."""
+    """Yield every (list or dictionary, key) inside a value."""
     if isinstance(value, dict | list):
         for key in list(value) if isinstance(value, dict) else range(len(value)):
             yield value, key
@@ -110,7 +110,7 @@ def _places(value: Any) -> Any:
 
 
 def json_(rng: Random, data: bytes) -> bytes:
-    """A JSON text with changed values, or one that is too deep."""
+    """Return a JSON text with changed values, or one that is nested too deeply."""
     if rng.randrange(50) == 0:
         depth = rng.choice((500, 5_000, 100_000))
         return b"[" * depth + b"]" * depth
@@ -118,7 +118,7 @@ def json_(rng: Random, data: bytes) -> bytes:
 
 
 def msgpack_(rng: Random, data: bytes) -> bytes:
-    """A msgpack value with changed values."""
+    """Return a msgpack value with changed inner values."""
     try:
         return bytes(msgpack.packb(tree(rng, msgpack.unpackb(data))))
     except (OverflowError, ValueError):
@@ -126,7 +126,7 @@ def msgpack_(rng: Random, data: bytes) -> bytes:
 
 
 def safetensors(rng: Random, data: bytes) -> bytes:
-    """The header of a safetensors file changed: tensors, notes, or JSON inside the notes."""
+    """Return a safetensors file with a changed header: tensors, notes, or JSON in the notes."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     notes = header["__metadata__"]
@@ -141,7 +141,7 @@ def safetensors(rng: Random, data: bytes) -> bytes:
 
 
 def archive(rng: Random, data: bytes) -> bytes:
-    """A zip file of arrays with one member changed: its bytes, its header, its type or its name."""
+    """Return a zip file of arrays with one member's bytes, header, type or name changed."""
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         members = {member.filename: file.read(member) for member in file.infolist()}
     name = rng.choice(list(members))
@@ -164,7 +164,7 @@ def archive(rng: Random, data: bytes) -> bytes:
 
 
 def _header_changed(rng: Random, data: bytes) -> bytes:
-    """An .npy file whose header names another shape or type, of the same number of bytes."""
+    """Return an .npy file whose header names another shape or type of the same size."""
     end = data.find(b"\n") + 1
     header = data[:end].replace(
         *rng.choice(
@@ -182,7 +182,7 @@ def _header_changed(rng: Random, data: bytes) -> bytes:
 
 
 def _array_changed(rng: Random, data: bytes) -> bytes:
-    """An .npy file of another array: of another type, cut, longer, or with odd numbers in it."""
+    """Return an .npy file with an array of another type or length, or with odd numbers."""
     array = np.load(io.BytesIO(data))
     flat = array.reshape(-1)
     match rng.randrange(6):

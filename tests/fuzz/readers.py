@@ -1,4 +1,4 @@
-"""Every reader of Foldry's, with sound files of its kind and how they are damaged."""
+"""All of Foldry's readers, with valid files for each and the ways to damage them."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ SEQUENCE: Final = "MKTAYIAKQRQISFVKSHFSRQ"
 
 @dataclass(frozen=True)
 class Reader:
-    """A reader and what it reads.
+    """A reader and its files.
 
     Attributes:
-        write: Writes sound files into an empty folder; returns those that are to be damaged.
+        write: Writes valid files into an empty folder; returns those to damage.
         read: Reads the folder as a command does.
-        mutators: How a file is damaged.
-        errors: All that the reader may raise.
+        mutators: Ways to damage a file.
+        errors: Errors that the reader may raise.
     """
 
     write: Callable[[Path], list[Path]]
@@ -65,7 +65,7 @@ class Reader:
 
 
 def _files(**contents: str | bytes) -> Callable[[Path], list[Path]]:
-    """Writes files; `__` in a name stands for its dot."""
+    """Return a function that writes files; `__` in a name stands for the dot."""
 
     def write(folder: Path) -> list[Path]:
         paths = []
@@ -158,7 +158,7 @@ _SERVER_JOB: Final = [
 
 
 def _small() -> str:
-    """A few residues of the example as mmCIF of the PDB's columns."""
+    """Return a few residues of the example as mmCIF with the PDB's columns."""
     lines = (EXAMPLES / "kunitz" / "1adz.cif").read_text().splitlines(keepends=True)
     atoms = [number for number, line in enumerate(lines) if line.startswith("ATOM")]
     return "".join(lines[: atoms[150]] + lines[atoms[-1] + 1 :])
@@ -228,7 +228,7 @@ def _openfold(folder: Path) -> list[Path]:
 
 
 def _weights(folder: Path) -> object:
-    """As `foldry weights verify`, and the network that would predict."""
+    """Read weights as `foldry weights verify` does, and find the network that would predict."""
     read = [load_weights(path) for path in _of(folder)]
     for weights in read:
         AlphaFold(weights.config).load_state_dict(weights.state)
@@ -328,4 +328,4 @@ READERS: Final[dict[str, Reader]] = {
     "kept": Reader(_kept, _load_kept, (mutate.archive, mutate.archive, mutate.bytes_), ()),
     "results": Reader(_results, _stored, (mutate.text, mutate.bytes_)),
 }
-"""By name. What is kept between runs is never an error: what cannot be read is computed again."""
+"""Readers by name. Unreadable results kept between runs are no error: they are computed again."""

@@ -1,4 +1,4 @@
-"""Reads many damaged files in a process of its own, which a hang or a flood of memory may end.
+"""Read many damaged files in a separate process, which a hang or lack of memory may end.
 
 python -m tests.fuzz.run READER [--mutations N] [--seed S] [--only N] [--keep FOLDER]
 """
@@ -24,16 +24,16 @@ from foldry.errors import MemoryShortError, as_foldry_error
 from tests.fuzz.readers import READERS
 
 MAX_SECONDS: Final = 5
-"""Of processor time that one file may take."""
+"""Maximum processor time for one file, in seconds."""
 MAX_BYTES: Final = 1 << 30
-"""Of memory that one file may take."""
+"""Maximum memory for one file, in bytes."""
 _WALL: Final = 120
 _MAX_RESTARTS: Final = 30
 
 
 @dataclass
 class Tally:
-    """What came of the damaged files of one reader."""
+    """The outcomes of the damaged files of one reader."""
 
     read: int = 0
     refused: int = 0
@@ -43,7 +43,7 @@ class Tally:
 
 
 def fuzz(reader: str, mutations: int, seed: int = 0) -> Tally:
-    """Has a reader read damaged files in other processes, and counts how it took them."""
+    """Read damaged files with a reader in other processes, and return the outcomes."""
     total, start = Tally(), 0
     for _ in range(_MAX_RESTARTS):
         with tempfile.TemporaryDirectory() as scratch:
@@ -77,7 +77,7 @@ def fuzz(reader: str, mutations: int, seed: int = 0) -> Tally:
 
 
 def damaged(reader: str, mutations: int, seed: int, root: Path) -> Iterator[int]:
-    """Puts one damaged file after the other into a folder of sound ones; yields its number."""
+    """Write one damaged file at a time into a folder of valid ones, and yield its number."""
     known = READERS[reader]
     root.mkdir()
     targets = known.write(root)
@@ -99,8 +99,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=0)
     parser.add_argument("--scratch", type=Path)
-    parser.add_argument("--only", type=int, help="read this one and show what happens")
-    parser.add_argument("--keep", type=Path, help="put its files here")
+    parser.add_argument("--only", type=int, help="read only this file and show the outcome")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the files of --only")
     arguments = parser.parse_args()
     scratch = arguments.scratch or Path(tempfile.mkdtemp())
     if arguments.only is not None:
@@ -158,17 +158,17 @@ def _read_all(arguments: argparse.Namespace, scratch: Path) -> None:
 
 
 def _is_a_sentence(text: str) -> bool:
-    """Whether a message can be shown as it is: one printable line."""
+    """Return whether a message is one printable line."""
     return text.endswith(".") and "\n" not in text and "\x1b" not in text and len(text) < 1000
 
 
 def _most_memory() -> int:
-    """Bytes that this process held at most."""
+    """Return the peak memory of this process, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _bound_memory() -> None:
-    """No file may take the whole machine's memory with it."""
+    """Limit the memory of this process, to protect the machine."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 4 * MAX_BYTES, resource.RLIM_INFINITY))
 

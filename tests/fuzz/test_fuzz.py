@@ -1,4 +1,4 @@
-"""Damaged files of every kind end in one sentence, quickly and in little memory."""
+"""Damaged files of every kind are refused in one sentence, quickly and with little memory."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def test_damaged_files_are_read_or_refused(reader: str) -> None:
     assert tally.faults == []
     assert tally.read + tally.refused == MUTATIONS
     assert tally.seconds < MAX_SECONDS and tally.bytes < MAX_BYTES
-    # A mutator that damages nothing, or all beyond recognition, would prove nothing.
+    # Mutators that damage nothing, or every file beyond recognition, would prove nothing.
     assert tally.read > 0
     assert tally.refused > 0 or not READERS[reader].errors

@@ -1,4 +1,4 @@
-"""Which pairs a screen is of, and what its tables may say."""
+"""The pairs of a screen, and valid and invalid tables."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_sequences_in_the_table() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_a_bait_of_two_chains() -> None:
+def test_a_bait_may_have_two_chains() -> None:
     [pair] = read_screen([table("id,sequence\nab,MKTAY:MKVLA\nc,GGSAYW\n")], ["ab"])
     assert chains(pair.query) == [("A", "MKTAY"), ("B", "MKVLA"), ("C", "GGSAYW")]
     assert pair.num_first == 2
 
 
-def test_long_names_make_names_that_differ() -> None:
+def test_pair_names_of_long_names_are_distinct() -> None:
     long = [f"{'protein_' * 11}{k}" for k in range(4)]
     made = [pair_name(a, b) for a, b in combinations([*long, "b"], 2)]
     assert len({name.casefold() for name in made}) == 10
@@ -106,7 +106,7 @@ def test_long_names_make_names_that_differ() -> None:
 
 
 WRONG: dict[str, tuple[str, dict[str, object], str]] = {
-    # what is wrong: (the table, how pairs are chosen, what the sentence must say)
+    # fault: (table, choice of pairs, part of the message)
     "empty": ("", {}, "t.csv is an empty table"),
     "no rows": ("id,sequence\n", {}, "no pair"),
     "other columns": ("name,seq\nx,MKT\n", {}, "t.csv has the columns 'name, seq'"),
@@ -144,14 +144,14 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
         "The screen gives a second pair the name 'x_and_y_and_z': rename it or one of its",
     ),
     "too many chains": ("id,sequence\nx," + "A:" * 1000 + "A\n", {}, "1001 chains"),
-    "too many rows": ("id\n" + "a\n" * 6, {"every": True}, "t.csv, line 7, is beyond the 5 rows"),
+    "too many rows": ("id\n" + "a\n" * 6, {"every": True}, "t.csv, line 7, exceeds the limit of 5"),
     "too many pairs": ("id\na\nb\nc\nd\n", {"every": True}, "has 6 pairs and the limit is 5"),
 }
 
 
 @pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_table(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_tables_are_refused(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PAIRS", 5)
     text, chosen, says = WRONG[case]
     with pytest.raises(InputError) as caught:
@@ -160,7 +160,7 @@ def test_a_wrong_table(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_wrong_files() -> None:
+def test_invalid_files_are_refused() -> None:
     with pytest.raises(InputError, match="There are no pairs"):
         read_screen([Path("msas")])
     with pytest.raises(InputError, match=r"two\.csv is a second table"):

@@ -1,4 +1,4 @@
-"""What input files mean: names, letters, chains, alignments, templates."""
+"""Queries from input files: names, letters, chains, alignments, templates."""
 
 from __future__ import annotations
 
@@ -92,11 +92,11 @@ def test_fasta_variants(tmp_path: Path, content: str | bytes) -> None:
 
 def test_rare_letters_become_x() -> None:
     assert clean_sequence("muobzjx", "here") == "MXXXXXX"
-    with pytest.raises(InputError, match="here has no amino acid but X"):
+    with pytest.raises(InputError, match="here contains only X"):
         clean_sequence("XXUX", "here")
 
 
-def test_a_lone_record_without_a_name_takes_the_files(tmp_path: Path) -> None:
+def test_a_single_record_without_a_name_gets_the_name_of_its_file(tmp_path: Path) -> None:
     assert read(tmp_path, "my protein.v2.fasta", f">\n{SEQUENCE}\n")[0].name == "my_protein.v2"
 
 
@@ -142,7 +142,7 @@ def test_alignment_keeps_the_species(tmp_path: Path) -> None:
     assert query.chains[0].alignment.headers == ("q", "tr|A|A_HUMAN x OX=9606")
 
 
-def test_a_folder_stands_for_its_files(tmp_path: Path) -> None:
+def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     (tmp_path / "b.fasta").write_text(">b\nMK\n")
     (tmp_path / "a.a3m").write_text(">a\nMK\n")
     (tmp_path / "notes.txt").write_text("not a query\n")
@@ -248,7 +248,7 @@ def test_a_screen_of_jobs_may_read_other_folders(tmp_path: Path) -> None:
     [
         (">a\nMKT\n\nMK7\n", r"q\.fasta, line 4, has '7' at residue 6"),
         (">a\nMKT\n>b\nMKT:\nMK-\n", r"q\.fasta, line 5, has a gap at residue 3"),
-        (">a\nMKT:\nXX\n", r"q\.fasta, line 2, has no amino acid but X"),
+        (">a\nMKT:\nXX\n", r"q\.fasta, line 2, contains only X"),
         (">a\nMK*\nT\n", r"q\.fasta, line 2, has a stop codon at residue 3"),
         (">a\n\n>b\nMK\n", r"q\.fasta, line 1, has no sequence"),
     ],
@@ -259,11 +259,20 @@ def test_an_error_of_a_sequence_names_its_line(tmp_path: Path, text: str, says: 
 
 
 def test_names_that_differ_by_case_are_equal(tmp_path: Path) -> None:
-    says = "has the query name 'AB', equal but for upper and lower case to 'ab' in"
+    says = "has the query name 'AB', equal except for case to 'ab' in"
     with pytest.raises(InputError, match=says):
         read(tmp_path, "q.fasta", ">ab\nMK\n>AB\nMK\n")
-    with pytest.raises(InputError, match="has the query name 'ab', equal to 'ab' in"):
+    with pytest.raises(
+        InputError, match=r"q.fasta has two queries named 'ab': give every query its own name\.$"
+    ):
         read(tmp_path, "q.fasta", ">ab\nMK\n>ab\nMK\n")
+
+
+def test_two_files_of_one_query_advise_giving_one(tmp_path: Path) -> None:
+    (tmp_path / "q.fasta").write_text(">q\nMK\n")
+    (tmp_path / "q.a3m").write_text(">q\nMK\n")
+    with pytest.raises(InputError, match="or give only one of the two files"):
+        read_queries([tmp_path])
 
 
 def test_quotes_of_a_file_are_short_and_printable(tmp_path: Path) -> None:
@@ -302,10 +311,10 @@ def test_json_jobs_of_the_server(tmp_path: Path) -> None:
         (([0.5], [0]), "queryIndices that are not all"),
         (([True], [0]), "queryIndices that are not all"),
         (({"0": 0}, [0]), "queryIndices that are not a list"),
-        ((None, [0]), "has no indices, more of one kind"),
-        (([0, 1], [0]), "has no indices, more of one kind"),
+        ((None, [0]), "has no indices, lists of indices of"),
+        (([0, 1], [0]), "has no indices, lists of indices of"),
         (([0, 0], [0, 1]), "twice"),
-        (([], []), "has no indices, more of one kind"),
+        (([], []), "has no indices, lists of indices of"),
     ],
 )
 def test_json_template_indices(tmp_path: Path, indices: tuple[object, object], says: str) -> None:
@@ -393,3 +402,16 @@ def test_an_alignment_may_begin_with_a_comment(tmp_path: Path, comment: str) -> 
     path.write_text(f"{comment}\n>protein\nMKV\n")
     [query] = read_queries([path])
     assert query.name == "protein" and query.chains[0].sequence == "MKV"
+
+
+@pytest.mark.parametrize("text", [">a\nMKV\n>b\nMKV\n>c\nMKV\n", ">a\nMKV:MKV:MKV\n"])
+def test_the_chains_of_one_fasta_file_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    path = tmp_path / "q.fasta"
+    path.write_text(text)
+    monkeypatch.setattr("foldry.formats.sequence.MAX_FILE_CHAINS", 3)
+    assert sum(query.num_chains for query in read_queries([path])) == 3
+    monkeypatch.setattr("foldry.formats.sequence.MAX_FILE_CHAINS", 2)
+    with pytest.raises(InputError, match="has more than 2 chains: split it into several files"):
+        read_queries([path])

@@ -30,7 +30,7 @@ NUM_ROWS = 9
 
 
 def tiny(name: str = "model_1_ptm") -> ModelConfig:
-    """An official network with one narrow block in each stack."""
+    """Return an official network with one narrow block in each stack."""
     config = preset(name)
     assert config.extra is not None and config.template is not None
     narrow = {"num_blocks": 1, "num_heads_msa": 2, "c_outer": 3, "c_triangle": 6}
@@ -47,7 +47,7 @@ def tiny(name: str = "model_1_ptm") -> ModelConfig:
 
 
 def network(runtime: Runtime, config: ModelConfig | None = None) -> AlphaFold:
-    """The tiny network with random parameters, none of them zero."""
+    """Return the tiny network with random parameters, none of them zero."""
     torch.manual_seed(0)
     model = AlphaFold(config or tiny(), runtime)
     for parameter in model.parameters():
@@ -154,7 +154,7 @@ def test_only_embedders_and_evoformer_run_in_bfloat16(fed: tuple[Inputs, MSAInpu
 
 
 def test_order_and_numbering_of_chains_change_nothing() -> None:
-    """Two different chains in the other order, or one with shifted residue numbers."""
+    """The order of two different chains, and shifted residue numbers in one, have no effect."""
     config = tiny("model_1_multimer_v3")
     chains = (Chain(("A",), "MKTAYIAKQR"), Chain(("B",), "GSHEDLLNWC"))
     features = make_features(Query("q", chains), config.features, 0)

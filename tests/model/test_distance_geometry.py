@@ -52,7 +52,7 @@ def misfit(found: torch.Tensor, true: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("path", ["kunitz/1adz.cif", "trypsin/1trn.cif"])
 def test_a_certain_distogram_restores_the_structure(path: str) -> None:
-    """Not exactly, because a distogram has no distances above 21.7 Å."""
+    """The fit is not exact, because a distogram has no distances above 21.7 Å."""
     points = pseudo_beta(path)
     frames = frames_from_distogram(sure(points)[None], torch.ones(1, len(points)), FIRST, LAST)
     found = frames.translation

@@ -42,7 +42,7 @@ PAIR_MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 def drawn(make: Callable[[], nn.Module]) -> nn.Module:
-    """The module with random parameters, none of them zero."""
+    """Return the module with random parameters, none of them zero."""
     torch.manual_seed(0)
     module = make().eval()
     for parameter in module.parameters():
@@ -51,7 +51,7 @@ def drawn(make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def update(module: nn.Module, msa: Tensor, mask: Tensor) -> Tensor:
-    """The update from an MSA, with the same pair representation each time."""
+    """Return the update from an MSA, with the same pair representation each time."""
     pair = torch.randn(1, LENGTH, LENGTH, PAIR_CHANNELS, generator=torch.Generator().manual_seed(1))
     arguments = (msa, pair, mask) if isinstance(module, MSARowAttention) else (msa, mask)
     with torch.no_grad():
@@ -61,7 +61,7 @@ def update(module: nn.Module, msa: Tensor, mask: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", MSA_MODULES)
 def test_masked_places_of_an_msa_have_no_effect(name: str) -> None:
-    """Each column has other masked sequences, as where chains of a complex are unpaired."""
+    """Each column has different masked sequences, as in a complex with unpaired chains."""
     module = drawn(MSA_MODULES[name])
     msa = torch.randn(1, ROWS, LENGTH, CHANNELS)
     mask = (torch.rand(1, ROWS, LENGTH) > 0.4).float()

@@ -28,7 +28,7 @@ MASKS = (torch.ones(1, 4, 5), torch.ones(1, 5, 5))
 
 
 def stack(runtime: Runtime) -> EvoformerStack:
-    """The small stack with random parameters, none of them zero."""
+    """Return the small stack with random parameters, none of them zero."""
     torch.manual_seed(0)
     made = EvoformerStack(STACK, 8, runtime)
     for parameter in made.parameters():

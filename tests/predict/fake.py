@@ -24,7 +24,7 @@ MAX_PAE = 31.75
 
 
 def run(queries: Iterable[Query], out: Path, settings: Settings) -> list[Outcome]:
-    """Folds queries into a folder as the command line does."""
+    """Fold queries into a folder as the command line does."""
     folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
     return list(runner.run(queries, settings, [folder]))
 
@@ -36,7 +36,7 @@ def fake_prediction(
     pae: bool = True,
     alignment: bool = True,
 ) -> Prediction:
-    """One prediction of the Kunitz domain; the seed moves confidence a little."""
+    """Return a prediction of the Kunitz domain; the seed changes the confidence slightly."""
     structure = read_structure(EXAMPLE / "1adz.cif")
     rows = parse_a3m((EXAMPLE / "1adz.a3m").read_text()) if alignment else None
     query = Query(name, (Chain(("A",), structure.sequence, rows),))
@@ -66,7 +66,7 @@ def fake_prediction(
 
 
 def fake_complex(name: str = "1mld", seed: int = 0) -> Prediction:
-    """One prediction of the dimer of malate dehydrogenase, sure of all but the chains' ends."""
+    """Return a prediction of the malate dehydrogenase dimer, uncertain only at the chains' ends."""
     structure = read_structure(DIMER / "1mld_AB.cif.gz")
     rows = parse_a3m((DIMER / "1mld_AB.a3m").read_text())
     number = len(structure)

@@ -1,4 +1,4 @@
-"""Confidence of one prediction, and what predictions are ranked by."""
+"""Confidence of one prediction, and the ranking of predictions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RECORDED_COMPLEXES = (
 
 
 def logits(plddt: torch.Tensor, pae: torch.Tensor | None) -> HeadLogits:
-    """Of one prediction; no other head says anything of confidence."""
+    """Return the logits of one prediction; other heads do not affect confidence."""
     length = len(plddt)
     return HeadLogits(
         distogram=torch.zeros(1, length, length, 64),
@@ -59,7 +59,7 @@ def test_recorded_ptm_and_iptm(parity_dir: Path) -> None:
 @pytest.mark.parity
 @pytest.mark.parametrize("name", RECORDED_COMPLEXES)
 def test_recorded_complexes(parity_dir: Path, name: str) -> None:
-    """pTM, ipTM and, of two chains, the larger direction of their pairwise ipTM, which is ipTM."""
+    """pTM, ipTM and, for two chains, the larger direction of their pairwise ipTM are compared."""
     path = parity_dir / "model" / name / "outputs.npz"
     if not path.is_file():
         pytest.skip(f"not among the recorded numbers: {path}")

@@ -1,4 +1,4 @@
-"""What is kept of an unfinished query: exact, checked, and named by all that it depends on."""
+"""Results kept of an unfinished query: exact, checked, and named by all that they depend on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from foldry.predict import stages
 from foldry.predict.kept import Kept
 from foldry.predict.settings import Settings
 from foldry.query import Alignment, Hit
+from foldry.store.hashes import content_key
 from foldry.weights.networks import NetworkFile
 from tests.fuzz import mutate
 from tests.predict.fake import fake_prediction
@@ -32,7 +33,7 @@ def test_a_kept_prediction_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
     assert kept.load("b", prediction.query) is None
 
 
-def test_what_nobody_asked_for_is_dropped(tmp_path: Path) -> None:
+def test_results_that_were_not_requested_are_dropped(tmp_path: Path) -> None:
     prediction = fake_prediction()
     earlier = Kept(tmp_path / "q")
     for key in ("a", "b"):
@@ -68,10 +69,13 @@ def test_a_record_that_is_not_a_record_is_damage(tmp_path: Path) -> None:
     kept.save("a", prediction)
     [path] = kept.folder.iterdir()
     arrays = read_arrays(path)
-    for record in ("7", "[" * 100_000, "{}", "null"):
+    sound = str(arrays["record"])
+    del arrays["digest"]
+    for record in (sound, "7", "[" * 100_000, "{}", "null", "[]", sound[:-1]):
+        changed = arrays | {"record": np.array(record)}
         with path.open("wb") as file:
-            write_arrays(file, arrays | {"record": np.array(record)})
-        assert kept.load("a", prediction.query) is None
+            write_arrays(file, changed | {"digest": np.array(content_key(changed))})
+        assert kept.load("a", prediction.query) == (prediction if record == sound else None)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,7 @@ def test_a_kept_prediction_with_flipped_bits_is_computed_again(
     assert kept.load("a", prediction.query) is None
 
 
-def test_all_that_matters_changes_the_key(tmp_path: Path) -> None:
+def test_everything_that_matters_changes_the_key(tmp_path: Path) -> None:
     path = tmp_path / "params_model_1_ptm.npz"
     path.write_bytes(b"parameters")
     network = NetworkFile("model_1_ptm", path)

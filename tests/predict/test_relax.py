@@ -1,4 +1,4 @@
-"""Relaxation within a run: which predictions, what is kept, and when it is done again."""
+"""Relaxation within a run: selected predictions, kept results, and repetitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RELAXED = Relaxation(True, "", "CPU", 1, 2.0, 1e9, -100.0, 3, 0, 5, 0, 0.1, 0.4)
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Structure]:
-    """What is relaxed; each relaxation shifts the model by 1 Å and takes no time."""
+    """The relaxed structures; each relaxation shifts the model by 1 Å and takes no time."""
     given: list[Structure] = []
 
     def fake(structure: Structure, *_: object) -> tuple[Structure, Relaxation]:
@@ -38,7 +38,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Structure]:
 
 
 @pytest.mark.parametrize(("which", "number"), [("none", 0), ("best", 1), ("all", 3)])
-def test_as_many_as_asked_for_from_the_best_on(
+def test_the_requested_predictions_are_relaxed_best_first(
     which: str, number: int, calls: list[Structure]
 ) -> None:
     made = runner.fold(QUERY, seeds=(0, 1, 2), device="cpu", relax=which)
@@ -75,14 +75,20 @@ def test_another_choice_is_computed_again_and_leaves_nothing_stale(
     assert not list((tmp_path / "q").glob("unrelaxed_*"))
 
 
-def test_relaxation_asks_no_network_again(
-    calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_relaxation_runs_no_network_again(
+    calls: list[Structure],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     none = Settings(device="cpu", seeds=(0, 1))
     everything = replace(none, relax="all")
     assert run([QUERY], tmp_path, none)[0].status == "done"
     assert run([QUERY], tmp_path, replace(none, relax_seconds=5.0))[0].status == "already done"
-    assert run([QUERY], tmp_path, everything)[0].status == "done"
+    with caplog.at_level("INFO"):
+        assert run([QUERY], tmp_path, everything)[0].status == "done"
+        assert "all predictions are computed again" in caplog.text
+    caplog.clear()
     predicted: list[int] = []
     real = runner.predict_one
 
@@ -95,6 +101,7 @@ def test_relaxation_asks_no_network_again(
     changed = replace(everything, relax_rounds=1)
     assert run([QUERY], tmp_path, changed)[0].status == "done"
     assert (len(predicted), len(calls)) == (0, 4)
+    assert "computed again" not in caplog.text
     other = replace(changed, num_recycles=0)
     assert run([QUERY], tmp_path, other)[0].status == "done"
     assert len(predicted) == 2
@@ -116,7 +123,7 @@ def test_another_version_of_openmm_relaxes_again(
     assert len(calls) == 2
 
 
-def test_an_interrupted_run_goes_on_with_the_models_not_yet_relaxed(
+def test_an_interrupted_run_resumes_with_the_unrelaxed_models(
     calls: list[Structure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(device="cpu", seeds=(0, 1), relax="all")
@@ -141,7 +148,7 @@ def test_an_interrupted_run_goes_on_with_the_models_not_yet_relaxed(
     assert len(calls) == 6
 
 
-def test_a_failure_leaves_the_prediction_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_leaves_the_prediction_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = Relaxation(False, "No reason.")
     monkeypatch.setattr(stages, "relax_structure", lambda structure, *_: (structure, failed))
     before = fake_prediction()
@@ -150,7 +157,7 @@ def test_a_failure_leaves_the_prediction_as_it_was(monkeypatch: pytest.MonkeyPat
     assert after.relaxation == failed and after.provenance == before.provenance
 
 
-def test_what_cannot_be_relaxed_here_is_refused_before_anything_runs(
+def test_impossible_relaxation_is_refused_before_anything_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def missing(_: str) -> None:

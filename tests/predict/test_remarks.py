@@ -1,4 +1,4 @@
-"""What is said of queries before they are folded."""
+"""Log messages about queries before they are folded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HUMAN, MOUSE = "tr|A0A000|A0A000_HUMAN", "tr|A0A001|A0A001_MOUSE"
 
 
 def chain(name: str, sequence: str, *headers: str) -> Chain:
-    """A chain, under it a row a header; no two rows are equal."""
+    """Return a chain with an alignment row for each header; no two rows are equal."""
     rows = [sequence[:k] + "-" + sequence[k + 1 :] for k in range(len(headers))]
     records = zip((name, *headers), (sequence, *rows), strict=True)
     a3m = "".join(f">{header}\n{row}\n" for header, row in records)
@@ -24,7 +24,7 @@ def chain(name: str, sequence: str, *headers: str) -> Chain:
 
 
 def by_file(query: Query, *, paired: bool) -> Query:
-    """The same as a file that pairs the rows by their number, all of them or none."""
+    """Return the query as if its file paired all rows by their number, or no rows."""
     chains = (replace(c, alignment=None, paired=c.alignment) for c in query.chains)
     return replace(query, chains=tuple(chains) if paired else query.chains, paired_by_row=True)
 
@@ -78,5 +78,5 @@ def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture)
     assert caplog.messages == []
     warn_of_unused_pairing([TWO, replace(paired, name="c"), paired], "greedy")
     assert caplog.messages == [
-        "`pairing` greedy has no effect on c and 1 more queries: the file pairs the rows."
+        "`pairing` greedy has no effect on c and 1 more: the file pairs the rows."
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -63,7 +64,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The queries that are really computed."""
+    """The names of the queries that are actually computed."""
     computed: list[str] = []
     real = runner.predict_one
 
@@ -77,7 +78,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return computed
 
 
-def test_what_is_finished_is_not_computed_again(
+def test_finished_queries_are_not_computed_again(
     weights: str, calls: list[str], tmp_path: Path
 ) -> None:
     settings = Settings(weights=weights, device="cpu", seeds=(0, 1))
@@ -107,7 +108,7 @@ def test_what_is_finished_is_not_computed_again(
     assert len(calls) == 10
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(
+def test_an_interrupted_run_resumes_where_it_stopped(
     weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[int] = []
@@ -186,6 +187,7 @@ def test_the_command_says_which_query_failed(
 def test_the_same_seed_gives_the_same_numbers(weights: str) -> None:
     first = foldry.fold(query("q"), weights, device="cpu", seeds=(3,))
     second = foldry.fold(query("q"), weights, device="cpu", seeds=(3,))
+    assert first[0].single is None and first[0].pair is None, "nobody asked for them"
     np.testing.assert_array_equal(first[0].plddt, second[0].plddt)
     np.testing.assert_array_equal(
         first[0].structure.atom_positions, second[0].structure.atom_positions
@@ -246,7 +248,7 @@ def test_one_copy_of_a_network_serves_all_settings(weights: str) -> None:
     np.testing.assert_array_equal(again.structure.atom_positions, before.structure.atom_positions)
 
 
-def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+def test_missing_weights_are_named(tmp_path: Path) -> None:
     for weights, models, message in (
         (str(tmp_path / "none"), None, "is not a file or folder"),
         (str(tmp_path), None, "holds no parameters"),
@@ -263,7 +265,7 @@ def test_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
         find_networks(str(tmp_path), ("2",))
 
 
-def test_complexes_have_networks_of_their_own(tmp_path: Path) -> None:
+def test_complexes_use_multimer_networks(tmp_path: Path) -> None:
     def names(*models: str, of_complexes: bool) -> list[str]:
         found = find_networks(str(tmp_path), models or None, of_complexes=of_complexes)
         return [network.name for network in found]
@@ -295,7 +297,7 @@ def test_complexes_have_networks_of_their_own(tmp_path: Path) -> None:
         {"dtype": "int4"},
     ],
 )
-def test_settings_that_cannot_be(wrong: dict[str, object]) -> None:
+def test_invalid_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):
         fold(query("q"), **wrong)  # type: ignore[arg-type]
 
@@ -331,10 +333,10 @@ def test_several_publishers_get_every_query(weights: str, calls: list[str], tmp_
         [outcome] = runner.run([query("q")], replace(settings, seeds=(1,)), [one, two])
     assert outcome.status == "busy"
     [other] = read_results(two.out / "q")
-    assert other.name.endswith("_pred_1"), "the other one got it all the same"
+    assert other.name.endswith("_pred_1"), "the other publisher still got it"
 
 
-def test_comparing_what_a_network_gave_changes_nothing(weights: str) -> None:
+def test_comparing_the_output_of_a_network_changes_nothing(weights: str) -> None:
     [network] = find_networks(weights)
     settings = Settings(weights=weights, device="cpu", num_recycles=0)
     model = load_model(network, settings)
@@ -375,7 +377,7 @@ def test_fold_names_all_settings() -> None:
     assert next(iter(given)) == "query" and "settings" not in given
 
 
-def test_templates_go_to_the_chains_that_are_like_them() -> None:
+def test_templates_are_aligned_to_similar_chains() -> None:
     structure = read_structure(EXAMPLE / "1adz.cif")
     chains = (Chain(("A",), structure.sequence), Chain(("B",), "GGSGGSGGS"))
     found = stages.with_templates(Query("q", chains), [structure]).chains
@@ -394,7 +396,7 @@ def test_dropout_depends_on_the_seed_alone(weights: str) -> None:
     np.testing.assert_array_equal(*found)
 
 
-def test_a_network_that_gives_one_nan_is_refused(
+def test_a_network_that_returns_one_nan_is_refused(
     weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     true = stages.confidence
@@ -408,7 +410,7 @@ def test_a_network_that_gives_one_nan_is_refused(
         fold(query("a"), weights=weights, device="cpu")
 
 
-def test_fold_replaces_what_is_finished(weights: str, tmp_path: Path) -> None:
+def test_fold_replaces_finished_results(weights: str, tmp_path: Path) -> None:
     fold(query("a"), weights=weights, device="cpu", out=tmp_path)
     [ranking] = tmp_path.rglob("ranking_debug.json")
     before = ranking.read_text()
@@ -418,7 +420,7 @@ def test_fold_replaces_what_is_finished(weights: str, tmp_path: Path) -> None:
     assert ranking.read_text() == before
 
 
-def test_recycling_goes_on_for_the_protein_that_changes_most() -> None:
+def test_recycling_continues_for_the_protein_that_changes_most() -> None:
     still = torch.randn(2, 5, 37, 3)
     moved = still.clone()
     moved[1] *= 2
@@ -426,3 +428,19 @@ def test_recycling_goes_on_for_the_protein_that_changes_most() -> None:
     alone = distance_change(still[1:], moved[1:], mask[1:])
     assert alone > 1
     assert distance_change(still, moved, mask) == pytest.approx(alone)
+
+
+def test_a_short_template_needs_a_higher_identity(caplog: pytest.LogCaptureFixture) -> None:
+    structure = read_structure(EXAMPLE / "1adz.cif")
+    similar = str.maketrans("KREDIVLMFYSTNQ", "RKDEVIMLYFTSDE")
+    letters = [
+        letter.translate(similar) if n % 3 else letter
+        for n, letter in enumerate(structure.sequence)
+    ]
+    caplog.set_level(logging.INFO, "foldry")
+    for rows in (letters, letters[30:50]):
+        chain = Chain(("A",), "".join(rows))
+        stages.with_templates(Query("q", (chain,)), [structure])
+    whole, part = caplog.messages
+    assert whole.startswith("Template 1adz_A for chain A of q: 33 of 63 aligned residues")
+    assert part.startswith("Template 1adz_A may be unrelated to chain A of q: 10 of 20 aligned")

@@ -1,4 +1,4 @@
-"""The table of a screen: which numbers stand in it, and what a browser makes of its page."""
+"""The table of a screen: its numbers, and its page in a browser."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def interface(
 @pytest.mark.parametrize(
     ("num_first", "expected"),
     [
-        # A and B are of the first protein, whose own interface is the best and does not count.
+        # A and B are of the first protein, whose inner interface is the best and does not count.
         (2, {"iptm": 0.4, "ranking_confidence": 0.44, "ipsae": 0.6, "lis": 0.25, "pdockq2": 0.3}),
-        # Nobody said what the proteins are: ipTM is of the whole.
+        # The proteins are unknown: ipTM describes the whole complex.
         (0, {"iptm": 0.7, "ranking_confidence": 0.68, "ipsae": 0.9, "lis": 0.8, "pdockq2": 0.2}),
     ],
 )
@@ -81,7 +81,7 @@ def test_measures_of_the_interface(
 
 
 def rows() -> list[ScreenRow]:
-    """Three that are done, one that failed and one that waits."""
+    """Three finished rows, one failed row and one waiting row."""
     done = [
         ScreenRow(
             f"bait_and_{name}",
@@ -101,7 +101,7 @@ def rows() -> list[ScreenRow]:
 
 
 @pytest.mark.parametrize("names", [("a", "b"), ()])
-def test_the_csv_file_names_proteins_where_there_are_any(
+def test_the_csv_file_names_proteins_if_there_are_any(
     names: tuple[str, ...], tmp_path: Path
 ) -> None:
     given = rows() if names else [replace(row, a="", b="") for row in rows()]
@@ -128,7 +128,7 @@ def test_no_text_of_the_csv_file_is_a_formula(tmp_path: Path) -> None:
     assert (again.name, again.a, again.b, again.reason) == ("-x", "=a", "+b", "@reason")
 
 
-def test_what_is_said_is_only_text() -> None:
+def test_messages_are_only_text() -> None:
     page = screen_html(rows(), notice=EVIL)
     assert page.count("<script>") == 1
     assert "<img" not in page
@@ -159,7 +159,7 @@ def shown(page: Page) -> list[str]:
 
 
 def press(page: Page, title: str, key: str = "Enter") -> None:
-    """Focus a column's title and press a key on it, as one without a mouse does."""
+    """Focus a column's title and press a key on it, as a user without a mouse does."""
     page.evaluate(
         "[...document.querySelectorAll('#pairs thead button')]"
         f".find(each => each.textContent === {title!r}).focus()"
@@ -210,7 +210,7 @@ def test_pairs_are_found_by_name_and_state(page: Page) -> None:
 
 
 @pytest.mark.browser
-def test_the_page_fits_and_asks_for_nothing(page: Page) -> None:
+def test_the_page_fits_and_makes_no_request(page: Page) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     first = "document.querySelector('#pairs tbody th').getBoundingClientRect().left"
     before = page.evaluate(first)

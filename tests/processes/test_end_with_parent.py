@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from foldry.errors import MissingError, OutsideError
+from foldry.processes.pool import worker_pool
 from foldry.processes.program import find_program, run_program
 
 PARENT = """
@@ -23,7 +25,7 @@ from foldry.processes.pool import worker_pool
 from foldry.processes.program import run_program
 
 folder = Path(sys.argv[1])
-# Whoever started the tests may have had them ignored.
+# The process that started the tests may ignore these signals.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 for number in (signal.SIGTERM, signal.SIGHUP):
     signal.signal(number, signal.SIG_DFL)
@@ -92,7 +94,7 @@ def test_a_signal_to_the_whole_group_ends_the_program_too(tmp_path: Path, number
     wait_until(lambda: not any(map(lives, children)), 2)
 
 
-def test_what_a_program_prints_is_returned() -> None:
+def test_the_output_of_a_program_is_returned() -> None:
     assert run_program([sys.executable, "-c", "print('MKTAYIAKQR')"]) == "MKTAYIAKQR\n"
 
 
@@ -143,7 +145,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_pool_left_by_an_exception_does_not_begin_what_waits(tmp_path: Path) -> None:
+def test_a_pool_left_by_an_exception_cancels_waiting_tasks(tmp_path: Path) -> None:
     program, notes = tmp_path / "pool.py", tmp_path / "notes"
     program.write_text(POOL)
     notes.mkdir()
@@ -153,6 +155,52 @@ def test_a_pool_left_by_an_exception_does_not_begin_what_waits(tmp_path: Path) -
     assert 1 <= len(list(notes.iterdir())) < 10
 
 
-def test_a_program_that_is_missing_is_named_with_its_cure() -> None:
+def test_a_missing_program_is_named_with_advice() -> None:
     with pytest.raises(MissingError, match="hhblits is not installed: install HH-suite"):
         find_program("hhblits", "install HH-suite")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads open files from /proc")
+def test_no_file_stays_open_after_a_program_that_cannot_be_started() -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ValueError, match="null byte"):
+        run_program(["hhblits\0"])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_error_in_a_block_is_not_replaced_by_an_error_of_its_pool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def shutdown(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "shutdown", shutdown)
+    with pytest.raises(ValueError, match="stopped"), worker_pool(1):
+        raise ValueError("stopped")
+    with pytest.raises(RuntimeError, match="can't start new thread"), worker_pool(1):
+        pass
+
+
+INTERRUPTED = """
+import os, signal, time
+from foldry.processes.pool import worker_pool
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with worker_pool(2) as pool:
+        pool.submit(os.getpid).result()
+        time.sleep(1)  # until both workers wait
+        os.killpg(0, signal.SIGINT)
+        time.sleep(60)
+"""
+
+
+def test_workers_end_silently_on_ctrl_c(tmp_path: Path) -> None:
+    program = tmp_path / "interrupted.py"
+    program.write_text(INTERRUPTED)
+    command = [sys.executable, str(program)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, start_new_session=True
+    )
+    assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
+    assert "SpawnProcess" not in ended.stderr, "a worker printed its traceback"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import random
 import sys
 import warnings
@@ -22,7 +23,7 @@ from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import bonded_runs, complete
 from foldry.relax.platforms import find_platform
 from foldry.relax.relax import relax_structure
-from foldry.relax.result import Relaxation
+from foldry.relax.result import Relaxation, number_text
 from foldry.residues import ATOM37_MASK, ATOM37_ORDER, CA, CB, UNKNOWN, C, N, O
 from foldry.score.stereochemistry import find_violations
 from foldry.structure import Structure
@@ -114,7 +115,7 @@ def test_the_energy_is_that_of_a_system_made_from_the_file(
     assert result.energy_after == pytest.approx(theirs, abs=40)
 
 
-def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
+def test_stiffness_of_the_restraints(hairpin: Structure) -> None:
     model = complete(hairpin, find_platform("reference"))
     given = model.is_given
     assert given.sum() == hairpin.atom_mask.sum()
@@ -140,7 +141,7 @@ def test_how_hard_atoms_are_held(hairpin: Structure) -> None:
 
 
 def test_hands_and_peptides_are_corrected(hairpin: Structure) -> None:
-    """A mirrored Cα, and a peptide turned half way to cis."""
+    """A mirrored Cα, and a peptide rotated halfway to cis."""
     xyz = hairpin.atom_positions.copy()
     nitrogen, carbon, beta, alpha = xyz[6, [N, C, CB, CA]]
     normal = np.cross(carbon - nitrogen, beta - nitrogen)
@@ -308,10 +309,8 @@ def test_a_failure_after_the_first_round(clash: Structure, monkeypatch: pytest.M
     assert relaxed is not clash
 
 
-def test_a_residue_that_was_freed_stays_free(
-    hairpin: Structure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each round violates in one other residue: the third leaves the first two unrestrained."""
+def test_a_freed_residue_stays_free(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round has a violation in a new residue; the third frees the first two."""
     freed, rounds = [], []
 
     def minimised(*_: object) -> bool:
@@ -337,10 +336,11 @@ def test_a_chain_that_is_broken_has_two_ends(hairpin: Structure) -> None:
 def test_the_time_limit(clash: Structure) -> None:
     relaxed, result = relax_structure(clash, "reference", max_seconds=1e-3)
     assert relaxed is clash
-    assert result.reason == "The time limit was reached before the first minimisation."
+    reason = "The time limit was reached before the first minimisation: raise `relax_seconds`."
+    assert result.reason == reason
 
 
-def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worse_model_is_discarded(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoils(self: Minimiser, _: float) -> bool:
         self._set_positions(self._model.positions * 0.8)
         return True
@@ -353,12 +353,12 @@ def test_a_worse_model_is_not_taken(hairpin: Structure, monkeypatch: pytest.Monk
 def test_a_higher_energy_alone_is_refused(
     hairpin: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    energies = iter([1.0, 2_441_060.0])
+    energies = iter([1.0, 2_441_060_000.0])
     monkeypatch.setattr(Minimiser, "minimise", lambda *_: True)
     monkeypatch.setattr(Minimiser, "energy", lambda _: next(energies))
     relaxed, result = relax_structure(hairpin, "reference")
     assert relaxed is hairpin
-    assert result.reason == ("Minimisation made it worse (energy in kcal/mol: 1.0 → 2,441,060.0).")
+    assert result.reason == "Minimisation made it worse (energy in kcal/mol: 1.0 → 2.4 × 10⁹)."
 
 
 def test_a_minimisation_ends_at_the_deadline(
@@ -371,7 +371,9 @@ def test_a_minimisation_ends_at_the_deadline(
     monkeypatch.setattr(Minimiser, "minimise", lambda *_: False)
     _, result = relax_structure(hairpin, "reference")
     assert result.relaxed and result.rounds == 1
-    assert result.reason == "The time limit was reached before the minimum."
+    assert result.reason == (
+        "The time limit was reached before the energy converged: raise `relax_seconds`."
+    )
 
 
 def test_lack_of_memory_is_not_a_failed_relaxation(
@@ -385,7 +387,7 @@ def test_lack_of_memory_is_not_a_failed_relaxation(
         relax_structure(hairpin, "reference")
 
 
-def test_without_the_extra(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_relax_extra(hairpin: Structure, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pdbfixer", None)
     with pytest.raises(MissingError, match="pip install openmm pdbfixer"):
         relax_structure(hairpin)
@@ -397,8 +399,15 @@ def test_platforms() -> None:
     with pytest.raises(InputError, match="'tpu' is unknown"):
         find_platform("tpu")
     if find_platform("auto").getName() != "CUDA":
-        with pytest.raises(MissingError, match="choose cpu"):
+        with pytest.raises(MissingError) as error:
             find_platform("cuda")
+        said = "OpenMM cannot compute on cuda here: run `pip install openmm[cuda12]`, or "
+        assert str(error.value) == f"{said}choose cpu."
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan, -math.inf, 0, -9_999_999, 12.34])
+def test_numbers_below_ten_million_are_written_out(value: float) -> None:
+    assert number_text(value) == f"{round(value, 1):,}"
 
 
 @pytest.mark.slow

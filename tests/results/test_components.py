@@ -34,7 +34,7 @@ READY = "document.body?.dataset.ready === 'true'"
 
 
 def entry_json(prediction: Prediction) -> str:
-    """What a server knows of an entry beside the files that the AlphaFold database has too."""
+    """Return a server's data about an entry, apart from files as in the AlphaFold database."""
     chains = chain_confidence(prediction)
     assert chains is not None
     [chain] = prediction.query.chains
@@ -78,7 +78,7 @@ def entry_json(prediction: Prediction) -> str:
 
 @contextmanager
 def served(files: dict[str, bytes]) -> Iterator[str]:
-    """The address of a server of these files, by their paths."""
+    """Yield the address of a server of these files, by their paths."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -130,7 +130,7 @@ def opened(request: pytest.FixtureRequest, address: str) -> Iterator[Page]:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_every_component_shows_what_was_fetched(opened: Page) -> None:
+def test_every_component_shows_the_fetched_data(opened: Page) -> None:
     assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth")
     places = texts(opened, "[data-component]")
     assert all(places), "every place is filled"
@@ -182,9 +182,7 @@ def test_pointing_at_the_structure_reads_the_plots(opened: Page) -> None:
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_the_page_asks_its_own_server_alone_and_keeps_to_its_policy(
-    opened: Page, address: str
-) -> None:
+def test_the_page_requests_only_its_server_and_obeys_its_policy(opened: Page, address: str) -> None:
     assert all(url.startswith((address, "data:")) for url in opened.requests)
     assert f"{address}/viewer.js" in opened.requests
     assert opened.errors == []

@@ -1,4 +1,4 @@
-"""Folders of an earlier version and of this one, read by the one reader with equal values."""
+"""Folders of an earlier version and of this version are read with equal values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FOLDERS = ("fold/q", "screen/pairs/bait_and_a")
 
 @pytest.fixture(scope="module")
 def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same commands as run by this version."""
+    """The output of the same commands in this version."""
     path = ROOT / "benchmarks" / "oracles" / "earlier_results.py"
     spec = importlib.util.spec_from_file_location("earlier_results", path)
     assert spec and spec.loader
@@ -82,7 +82,7 @@ def test_the_table_of_a_screen() -> None:
 
 
 def rounded(stored: StoredPrediction) -> dict[str, object]:
-    """The numbers of a prediction, without where its files are and when it was made."""
+    """Return the numbers of a prediction, without the paths of its files and its date."""
     assert stored.plddt is not None and stored.provenance is not None
     made = replace(stored.provenance, created="", versions={})
     return {
@@ -129,8 +129,8 @@ def test_a_screen_s_table_begins_with_its_columns(tmp_path: Path, names: tuple[s
     assert {key: value for key, value in read.numbers.items() if value is not None} == row.numbers
 
 
-def test_columns_of_a_screen_first_sort_to_what_matters() -> None:
-    """A click on a column puts its best values first, and pairs that clash."""
+def test_columns_of_a_screen_first_sort_best_first() -> None:
+    """The first click on a column puts its best values first, or the pairs that clash."""
     page = screen_html([])
     first = {
         title: order

@@ -33,7 +33,7 @@ from tests.predict.fake import MAX_PAE, fake_complex, fake_prediction
 
 
 def write_prediction(prediction: Prediction, folder: Path, rank: int) -> list[Path]:
-    """Its files alone."""
+    """Write the files of one prediction only."""
     chains = chain_confidence(prediction)
     files = prediction_files(rank, prediction, chains, modelcif_text(prediction, chains))
     for name, content in files.items():
@@ -60,7 +60,7 @@ def test_the_files_of_a_query(tmp_path: Path) -> None:
     assert sorted(written) == sorted((tmp_path / "new" / "1adz").iterdir())
 
 
-def test_nothing_is_written_where_the_report_cannot_be(tmp_path: Path) -> None:
+def test_nothing_is_written_if_the_report_fails(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_query([replace(fake_prediction(), ptm=float("inf"))], tmp_path / "q")
     assert not (tmp_path / "q").exists()
@@ -136,7 +136,7 @@ def test_chains_on_top_of_each_other_clash() -> None:
 def test_a_heap_of_atoms_is_written_without_its_interfaces(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """All atoms of a network that has not learnt lie at the origin."""
+    """An untrained network puts all atoms at the origin."""
     prediction = fake_complex()
     atoms = 0 * prediction.structure.atom_positions
     heap = replace(prediction, structure=replace(prediction.structure, atom_positions=atoms))
@@ -227,7 +227,7 @@ def test_representations_are_kept(tmp_path: Path) -> None:
         np.testing.assert_array_equal(kept["pair"], pair)
 
 
-def test_what_pdb_cannot_hold_has_no_pdb_file(
+def test_a_structure_that_pdb_cannot_hold_has_no_pdb_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     prediction = fake_prediction()
@@ -243,7 +243,7 @@ def test_what_pdb_cannot_hold_has_no_pdb_file(
     assert "does not fit into the PDB format" in caplog.text
 
 
-def test_a_file_is_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_complete_or_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prediction = fake_prediction()
     write_query([prediction], tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -259,7 +259,7 @@ def test_a_file_is_whole_or_as_before(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 class Made:
-    """Gives predictions and counts how often it was asked."""
+    """Returns predictions and counts the requests."""
 
     def __init__(self, *predictions: Prediction) -> None:
         self.predictions = predictions
@@ -271,13 +271,13 @@ class Made:
         yield self.predictions
 
 
-def test_what_is_published_is_found_finished(tmp_path: Path) -> None:
+def test_published_results_are_recognised(tmp_path: Path) -> None:
     made = Made(fake_prediction())
     query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
     assert folder.publish(query, "key", made.predict)
     assert not folder.publish(query, "key", made.predict)
     assert made.asked == 1
-    # As a run with other settings leaves the folder when it is ended while it writes.
+    # The state that a run with other settings leaves if it is killed while it writes.
     write_query([fake_prediction(seed=1)], tmp_path / query.name)
     assert folder.publish(query, "key", made.predict)
     assert not folder.publish(query, "key", made.predict)
@@ -286,7 +286,7 @@ def test_what_is_published_is_found_finished(tmp_path: Path) -> None:
     assert made.asked == 4
 
 
-def test_what_a_killed_run_wrote_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_files_of_a_killed_run_are_removed_by_the_next(tmp_path: Path) -> None:
     made = Made(fake_prediction(seed=1), fake_prediction(seed=2))
     query, folder = made.predictions[0].query, ResultsFolder(tmp_path)
 
@@ -388,9 +388,7 @@ def test_a_folder_is_read_back(made: Callable[..., Prediction], tmp_path: Path) 
         ("scores_model_1_ptm_pred_0.json", '{"plddt": 1, "provenance": {"seed": 1}}'),
     ],
 )
-def test_what_is_no_folder_of_results_gets_one_sentence(
-    tmp_path: Path, name: str, text: str
-) -> None:
+def test_a_folder_without_results_gets_one_sentence(tmp_path: Path, name: str, text: str) -> None:
     write_query([fake_prediction()], tmp_path)
     (tmp_path / name).write_text(text)
     damaged = "scores_model_1_ptm_pred_0"
@@ -398,7 +396,7 @@ def test_what_is_no_folder_of_results_gets_one_sentence(
         read_results(tmp_path)
 
 
-def test_damage_of_another_prediction_is_no_harm(tmp_path: Path) -> None:
+def test_damage_to_another_prediction_does_not_matter(tmp_path: Path) -> None:
     write_query([fake_prediction(seed=0), fake_prediction(seed=1)], tmp_path)
     (tmp_path / "scores_model_1_ptm_pred_1.json").write_text("{")
     assert read_results(tmp_path, most=1)[0].name == "model_1_ptm_pred_0"
@@ -407,7 +405,7 @@ def test_damage_of_another_prediction_is_no_harm(tmp_path: Path) -> None:
 
 
 def test_the_label_of_a_ranking_is_that_of_the_official_program() -> None:
-    """As soon as one prediction has an ipTM, the numbers are no pLDDT."""
+    """If any prediction has an ipTM, the numbers are not pLDDT."""
     chain, dimer = fake_prediction(), fake_complex()
     assert set(json.loads(ranking_json([chain]))) == {"plddts", "order"}
     assert set(json.loads(ranking_json([dimer]))) == {"iptm+ptm", "order"}

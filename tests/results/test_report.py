@@ -1,4 +1,4 @@
-"""The report: what is in the page, and what a browser makes of it."""
+"""The report: the content of its page, and its display in a browser."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def page(predictions: list[Prediction], viewer: str | None = None) -> str:
 
 
 def renamed(prediction: Prediction, name: str) -> Prediction:
-    """The prediction of a query with a name that a query cannot have."""
+    """Return the prediction with a query name that queries cannot have."""
     object.__setattr__(prediction.query, "name", name)
     return prediction
 
@@ -88,7 +88,7 @@ def test_names_are_only_text() -> None:
 
 
 def policy(elements: Elements) -> dict[str, list[str]]:
-    """The sources that a page's policy allows, by kind."""
+    """Return the sources that a page's policy allows, by directive."""
     content = next(
         attributes["content"] or ""
         for _, attributes in elements.tags
@@ -114,7 +114,7 @@ def test_the_policy_admits_these_scripts_and_no_request() -> None:
     for tag, attributes in elements.tags:
         for name in ("src", "href"):
             value = attributes.get(name) or "data:"
-            assert value.startswith("data:"), f"<{tag}> asks for {value}"
+            assert value.startswith("data:"), f"<{tag}> requests {value}"
 
 
 def test_a_report_that_shares_the_viewer_is_small_and_admits_one_more_script() -> None:
@@ -126,10 +126,10 @@ def test_a_report_that_shares_the_viewer_is_small_and_admits_one_more_script() -
     assert viewer["address"] == "../../viewer.js"
     assert rules["script-src"][1:] == ["'unsafe-eval'", f"'nonce-{viewer['nonce']}'"]
     other = embedded(page([fake_prediction(seed=1)], viewer="../../viewer.js"))["viewer"]
-    assert other != viewer, "what one page admits is of no use in another"
+    assert other != viewer, "the nonce of one page is not valid in another"
 
 
-def test_the_viewer_is_the_one_its_sums_name() -> None:
+def test_the_viewer_matches_its_checksums() -> None:
     assert (VENDOR / "SHA256SUMS").read_text().split() == [
         hashlib.sha256(viewer_js()).hexdigest(),
         "viewer.js",
@@ -172,7 +172,7 @@ def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coverage["perResidue"] == [28 - column.count("-") for column in columns]
 
 
-def test_contacts_are_bounded_and_the_surest_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_most_reliable_contacts_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "MAX_CONTACTS", 5)
     prediction = fake_complex()
     assert prediction.pae is not None
@@ -378,9 +378,9 @@ def test_a_report_whose_viewer_is_missing_says_so(tmp_path: Path) -> None:
         assert all("ERR_FILE_NOT_FOUND" in error for error in opened.errors)
 
 
-LATE = "The time limit was reached before the minimum."
+LATE = "The time limit was reached: raise `relax_seconds`."
 RELAXED = Relaxation(True, LATE, "CPU", 2, 41.3, 1.23e7, -24512.3, 37, 0, 61, 3, 0.12, 1.9)
-FAILED = Relaxation(False, "residue A 7 is unknown.", seconds=0.2)
+FAILED = Relaxation(False, "Residue A 7 is unknown.", seconds=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -398,7 +398,7 @@ def complex_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shown_complex(complex_page: Path) -> Iterator[Page]:
-    """The report of a complex at the width of a phone: the smallest view is drawn the soonest."""
+    """The report of a complex at the width of a phone: the smallest view is the fastest."""
     with Page(390, 900) as opened:
         opened.open(complex_page, "document.body?.dataset.ready === 'true'")
         yield opened
@@ -433,10 +433,12 @@ def assert_chains_are_shown(opened: Page) -> None:
     assert names == [each.removesuffix(", Å") for each in header[1:]]
     assert all(texts(opened, "#interfaces dd"))
     assert texts(opened, "#chains td:first-child") == ["A", "B"]
+    assert texts(opened, "#provenance dd")[-1] == "20 November 2025, 12:00 UTC"
     assert texts(opened, "#interfaces .about") == ["No chain clashes with another."]
-    assert texts(opened, "#relaxation-about")[0].endswith(f"at most 1.90 Å. {LATE}")
+    about = "at most 1.90 Å. The time limit was reached: raise relax_seconds."
+    assert texts(opened, "#relaxation-about")[0].endswith(about)
     assert texts(opened, "#relaxation tbody tr:first-child td")[1:] == [
-        "12,300,000",
+        "1.2 × 10⁷",
         "-24,512",
     ]
 
@@ -498,13 +500,13 @@ def test_a_clash_and_a_failed_relaxation_are_shown(shown_complex: Page) -> None:
         "Clash: too many atoms of chains A, B are less than 1.1 Å from other chains."
     ]
     [said] = texts(shown_complex, "#relaxation-about")
-    assert said == "Not relaxed: residue A 7 is unknown. The structure is the network's prediction."
+    assert said == "Not relaxed. Residue A 7 is unknown. The structure is the network's prediction."
     assert shown_complex.evaluate("document.querySelector('#relaxation').hidden")
 
 
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_complex_asks_for_nothing_and_reports_no_error(
+def test_a_complex_makes_no_request_and_reports_no_error(
     shown_complex: Page, complex_page: Path
 ) -> None:
     assert_silent(shown_complex, complex_page)
@@ -532,7 +534,7 @@ def test_the_docs_name_the_bound_of_contacts() -> None:
 
 
 def vendored() -> ModuleType:
-    """The script of `make vendor`."""
+    """Return the script of `make vendor` as a module."""
     spec = importlib.util.spec_from_file_location("fetch", VENDOR / "fetch.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Complexes that are kept in few bytes, and models of them that a seed makes again."""
+"""Complexes stored in few bytes, and models of them, made from a seed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def pack(complexes: list[Structure]) -> dict[str, np.ndarray]:
             np.int16
         ),
         "atom_mask": np.packbits(np.concatenate([one.atom_mask for one in complexes]), axis=1),
-        # High and low bytes apart are smaller when compressed.
+        # High and low bytes compress better separately.
         "steps": steps.T.copy().view(np.uint8).reshape(3, -1, 2).transpose(2, 0, 1),
     }
 

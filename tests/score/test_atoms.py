@@ -27,7 +27,9 @@ def parts_of_foldscore(
 
 
 @pytest.mark.parametrize("num_chains", [1, 3])
-def test_as_one_by_one(structures: list[Structure], num_chains: int) -> None:
+def test_scores_computed_together_equal_separate_ones(
+    structures: list[Structure], num_chains: int
+) -> None:
     rng, renamed = np.random.default_rng(15), 0
     for structure in sorted(structures, key=len)[:40:4]:
         reference = structure.atom_positions, structure.atom_mask
@@ -57,7 +59,7 @@ def test_as_one_by_one(structures: list[Structure], num_chains: int) -> None:
     assert renamed > 5
 
 
-def test_nothing() -> None:
+def test_a_model_without_residues_has_no_scores() -> None:
     nothing = np.zeros((0, 37, 3)), np.zeros((0, 37), bool)
     scored = score_atoms(nothing, nothing, nothing, np.zeros(0, "<U1"))
     assert isinstance(scored, AtomScores)

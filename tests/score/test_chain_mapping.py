@@ -103,7 +103,9 @@ def test_missing_chains_of_the_model_are_listed(num: int, piece: Structure) -> N
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["one kind", "two kinds"])
-def test_two_ends_without_the_middle_stay_apart(piece: Structure, other: bool) -> None:
+def test_the_two_ends_of_a_chain_of_subunits_are_not_moved_together(
+    piece: Structure, other: bool
+) -> None:
     """The two chains have no interface, but any other mapping would have a DockQ.
 
     A chain of another sequence, which the model has too, changes nothing.
@@ -160,7 +162,7 @@ def test_equal_mappings_keep_the_names(piece: Structure) -> None:
 
 
 def test_an_unknown_chain_does_not_replace_another(piece: Structure) -> None:
-    """Poly-X is similar to any chain, and here it has the position of another, but is shorter."""
+    """Poly-X is similar to any chain; here it is at the position of another one, but shorter."""
     step = np.array([90.0, 0, 0])
     unknown = replace(
         piece,
@@ -227,7 +229,7 @@ def test_by_sequence_whatever_the_numbers(piece: Structure) -> None:
 def test_wrong_interfaces_count_for_nothing_if_any_chain_is_missing(
     piece: Structure, monkeypatch: pytest.MonkeyPatch, gone: list[str], least: float
 ) -> None:
-    """Two pairs of chains of different proteins, one of which may be short of a chain."""
+    """Two pairs of chains of different proteins, one of which may lack a chain."""
     reference = spiral(piece, 4)
     other = np.isin(reference.chain_id, ["c2", "c3"])
     kinds = np.where(other, (reference.aatype + 7) % 20, reference.aatype)

@@ -73,7 +73,7 @@ def _prediction(
         ("lis", [[0.4694, 0.3415], [0.4966, 0.5227], [0.3840, 0.5333]]),
     ],
 )
-def test_as_ipsae_py_prints(name: str, printed: list[list[float]]) -> None:
+def test_scores_equal_those_of_ipsae_py(name: str, printed: list[list[float]]) -> None:
     """Numbers of ipsae.py version 4 (DunbrackLab/IPSAE, commit 6174cf9, MIT), cutoff 10 Å."""
     ours = getattr(interface_confidence(*_prediction()), name)
     others = ours[~np.eye(3, dtype=bool)].reshape(3, 2)
@@ -82,7 +82,7 @@ def test_as_ipsae_py_prints(name: str, printed: list[list[float]]) -> None:
     assert np.isnan(np.diag(ours)).all()
 
 
-def test_pdockq2_as_its_program() -> None:
+def test_pdockq2_equals_its_program() -> None:
     """Numbers of the published formula and loops (pdockq2_xxy.py, x2ysw/pdockq2, 377c82f)."""
     ours = interface_confidence(*_prediction()).pdockq2
     np.testing.assert_allclose(ours, [0.44456226, 0.19142867, 0.30458308], atol=1e-8)
@@ -99,7 +99,7 @@ def _pair(distance: float) -> Structure:
 
 
 def test_one_contact_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PAE of 3 Å from A to the near residue of B, 9 Å to the far one, 6 and 14 Å back."""
+    """The PAE from A to the near and the far residue of B is 3 and 9 Å, and back 6 and 14 Å."""
     pae = np.array([[0, 3, 9], [6, 0, 1], [14, 1, 0.0]])
     found = interface_confidence(_pair(7.5), pae, np.full(3, 80.0))
     assert found.chains == ("A", "B")
@@ -116,7 +116,7 @@ def test_one_contact_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.interface_pae[0, 1] == 3
     assert found.interface_pae[1, 0] == 6
     assert found.contacts.tolist() == [[0, 1], [1, 0]]
-    # LIS: (1 − 3/12 + 1 − 9/12) / 2 = 0.5; back only the 6: 0.5.
+    # LIS: (1 − 3/12 + 1 − 9/12) / 2 = 0.5; in the other direction only 6 Å counts: 0.5.
     assert found.lis[0, 1] == pytest.approx(0.5)
     assert found.lis[1, 0] == pytest.approx(0.5)
     # One contact: log₁₀ 1 = 0, so x = 0: 0.724 / (1 + e^7.935772) + 0.018.
@@ -216,7 +216,7 @@ def test_interfaces_keep_under_motion_and_the_order_of_chains(seed: int) -> None
 
 
 @pytest.mark.parity
-def test_ptm_as_recorded(parity_dir: Path) -> None:
+def test_ptm_equals_the_recorded_one(parity_dir: Path) -> None:
     path = parity_dir / "data" / "confidence.npz"
     if not path.is_file():
         pytest.skip(f"not among the recorded numbers: {path}")
@@ -262,7 +262,7 @@ def test_actifptm_by_hand() -> None:
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_where_all_touches_actifptm_is_pairwise_iptm(seed: int) -> None:
+def test_actifptm_equals_pairwise_iptm_if_all_residues_touch(seed: int) -> None:
     rng = np.random.default_rng(seed)
     chains = np.sort(rng.integers(0, 3, 12))
     terms = rng.random((12, 12))
@@ -291,7 +291,7 @@ def _atoms_along_x(chains: str, x: list[float]) -> Structure:
 def test_clashes_between_chains_by_hand() -> None:
     """AlphaFold 3 counts atoms less than 1.1 Å apart; two carbons overlap by 1.5 Å at 1.9 Å."""
     found = chain_clashes(_atoms_along_x("AABBBC", [0.0, 9.0, 1.08, 10.05, 8.0, 2.2]))
-    # The two of A meet one and two of B; those within B are not counted, nor 1.12 Å to C.
+    # Two atoms of A clash with one and two of B; pairs within B and 1.12 Å to C do not count.
     assert found.atoms.tolist() == [[0, 2, 0], [3, 0, 0], [0, 0, 0]]
     np.testing.assert_allclose(found.share, [1, 1, 0])
     assert found.clashing.tolist() == [True, True, False]
@@ -340,7 +340,7 @@ def test_calibration_by_hand() -> None:
     assert found.pearson == pytest.approx(4575 / np.sqrt(5075 * 4275))
 
 
-def test_calibration_of_what_cannot_be_judged() -> None:
+def test_calibration_without_known_values_is_refused() -> None:
     with pytest.raises(InputError, match="true value"):
         calibrate(np.ones(2), np.full(2, np.nan), (0, 2))
     with pytest.raises(InputError, match="between 0 and 2"):
@@ -349,7 +349,7 @@ def test_calibration_of_what_cannot_be_judged() -> None:
 
 
 def test_calibration_of_many_values_equals_numpys() -> None:
-    """More rows than are taken at once; far from 0, so that sums of squares would lose digits."""
+    """More rows than one block has, and values so far from 0 that sums of squares lose digits."""
     rng = np.random.default_rng(8)
     predicted = 1e6 + rng.random((700, 3))
     true = predicted + 0.3 * rng.random((700, 3))

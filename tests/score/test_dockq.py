@@ -108,7 +108,7 @@ def ours_by_name(interface: Interface) -> dict[str, float]:
     }
 
 
-def test_good_and_bad_models_are_among_them(scored: list[tuple[Case, DockQ]]) -> None:
+def test_the_pairs_include_good_and_bad_models(scored: list[tuple[Case, DockQ]]) -> None:
     scores = np.array([one.dockq for _, found in scored for one in found.interfaces])
     for low, high in ((0, 0.23), (0.23, 0.49), (0.49, 0.8), (0.8, 1)):
         assert ((scores >= low) & (scores < high)).sum() >= 10
@@ -152,7 +152,7 @@ def test_swapped_chains_are_undone(dimer: Structure) -> None:
 
 
 def test_a_ligand_moved_by_hand(dimer: Structure) -> None:
-    """Without contacts, the longer chain in place and the other 100 Å away, all is known."""
+    """Without contacts and with one chain 100 Å away, every term is known."""
     short = min(dimer.chains, key=lambda name: (dimer.chain_id == name).sum())
     positions = dimer.atom_positions.copy()
     positions[dimer.chain_id == short] += [60, 0, 80]
@@ -164,7 +164,7 @@ def test_a_ligand_moved_by_hand(dimer: Structure) -> None:
     assert 10 < interface.irmsd < 100
 
 
-def test_equally_long_chains_take_the_first_for_the_ligand(dimer: Structure) -> None:
+def test_the_first_of_equally_long_chains_is_the_ligand(dimer: Structure) -> None:
     number = min((dimer.chain_id == name).sum() for name in dimer.chains)
     pieces = [dimer.select(np.flatnonzero(dimer.chain_id == name)[-number:]) for name in "AB"]
     reference = joined(*pieces)

@@ -36,7 +36,7 @@ def test_never_below_the_superposition_of_least_rmsd(
 
 
 def test_each_cutoff_has_its_own_superposition() -> None:
-    """Two rigid halves, the second twisted away: no one superposition holds both."""
+    """Two rigid halves, the second rotated: no superposition fits both."""
     rng = np.random.default_rng(11)
     reference = rng.normal(size=(60, 3)) * 10
     model = reference.copy()
@@ -44,7 +44,9 @@ def test_each_cutoff_has_its_own_superposition() -> None:
     assert gdt(*search(moved(rng, model), reference)).fractions == pytest.approx((2 / 3,) * 5)
 
 
-def test_each_selection_once_is_enough(pairs: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipping_repeated_selections_changes_nothing(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = [pair.common for pair in sorted(pairs, key=lambda pair: len(pair.reference))[::5]]
     once = [gdt(*search(*common)).fractions for common in chosen]
     monkeypatch.setattr("foldry.score.gdt.unseen", lambda rows, _: np.arange(len(rows)))

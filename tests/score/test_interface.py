@@ -78,7 +78,7 @@ def test_contacts_are_those_of_all_pairs_of_atoms(tetramer: Structure, cutoff: f
 def test_an_atom_astray_changes_no_other_contact(
     tetramer: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The atom has its own contacts, and the search stays as narrow as before."""
+    """The atom has contacts, and the search radius does not grow."""
     cutoffs: list[float] = []
 
     def recorded(

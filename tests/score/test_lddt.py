@@ -35,7 +35,7 @@ def _worsened(rng: np.random.Generator, structure: Structure) -> tuple[np.ndarra
     return structure.atom_positions + noise, mask
 
 
-def test_ca_as_biotite(pairs: list[Pair]) -> None:
+def test_lddt_of_ca_equals_biotites(pairs: list[Pair]) -> None:
     for pair in pairs:
         ours = lddt(pair.model, pair.reference, pair.known)
         score, residues = _biotite(
@@ -46,7 +46,9 @@ def test_ca_as_biotite(pairs: list[Pair]) -> None:
 
 
 @pytest.mark.parametrize(("slots", "num"), [(range(37), 100), (BACKBONE, 20)])
-def test_atoms_as_biotite(structures: list[Structure], slots: Sequence[int], num: int) -> None:
+def test_lddt_of_all_atoms_equals_biotites(
+    structures: list[Structure], slots: Sequence[int], num: int
+) -> None:
     rng = np.random.default_rng(5)
     for whole in sorted(structures, key=len)[:num]:
         structure = whole.select(np.arange(min(len(whole), 50)))  # Biotite is slow
@@ -60,8 +62,8 @@ def test_atoms_as_biotite(structures: list[Structure], slots: Sequence[int], num
         assert ours.score == pytest.approx(score, abs=1e-3), structure.name
 
 
-def test_predictions_as_biotite(predictions: list[Prediction]) -> None:
-    """The backbone of whole predicted chains, all of their atoms moved."""
+def test_lddt_of_predictions_equals_biotites(predictions: list[Prediction]) -> None:
+    """The backbone of complete predicted chains; all atoms are moved."""
     for prediction in predictions[::2]:
         num = len(prediction.backbone)
         model, mask = np.zeros((num, 37, 3)), np.zeros((num, 37), bool)
@@ -118,7 +120,7 @@ def test_identical_mirrored_and_lost() -> None:
     assert lddt(points, points, ~(points[:, 0] < 99)).score == 0
 
 
-def test_nothing_to_judge_by() -> None:
+def test_without_distances_there_is_no_score() -> None:
     alone = lddt(np.zeros((1, 3)), np.zeros((1, 3)))
     assert np.isnan(alone.score)
     assert np.isnan(alone.per_residue).all()
@@ -207,7 +209,7 @@ def test_exchanged_names_of_equivalent_atoms_are_found(structures: list[Structur
 
 
 def test_better_names_never_lower_lddt_much(structures: list[Structure]) -> None:
-    """Each residue's names are judged by atoms with one name only, so the whole gains."""
+    """Names are judged by unambiguous atoms only, so lDDT may decrease slightly."""
     rng = np.random.default_rng(7)
     for structure in structures[::5]:
         reference, there = structure.atom_positions, structure.atom_mask

@@ -70,7 +70,7 @@ def _per_atom14(found: Excess, aatype: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parity
 @pytest.mark.parametrize("chains", [False, True])
-def test_clashes_as_recorded(
+def test_clashes_equal_the_recorded_ones(
     recorded: dict[str, np.ndarray], noisy: Structure, chains: bool
 ) -> None:
     if chains:
@@ -84,7 +84,7 @@ def test_clashes_as_recorded(
 
 
 @pytest.mark.parity
-def test_bounds_within_residues_as_recorded(
+def test_bounds_within_residues_equal_the_recorded_ones(
     recorded: dict[str, np.ndarray], noisy: Structure
 ) -> None:
     ours = _per_atom14(faults_within_residues(noisy), noisy.aatype)
@@ -97,7 +97,9 @@ def test_bounds_within_residues_as_recorded(
 
 
 @pytest.mark.parity
-def test_peptide_bonds_as_recorded(recorded: dict[str, np.ndarray], noisy: Structure) -> None:
+def test_peptide_bonds_equal_the_recorded_ones(
+    recorded: dict[str, np.ndarray], noisy: Structure
+) -> None:
     name = "between_residue_bond_loss"
     total = np.zeros(len(noisy))
     found = faults_of_peptide_bonds(noisy)
@@ -111,7 +113,9 @@ def test_peptide_bonds_as_recorded(recorded: dict[str, np.ndarray], noisy: Struc
 
 
 @pytest.mark.parity
-def test_all_violations_as_recorded(recorded: dict[str, np.ndarray], noisy: Structure) -> None:
+def test_all_violations_equal_the_recorded_ones(
+    recorded: dict[str, np.ndarray], noisy: Structure
+) -> None:
     found = find_violations(noisy)
     share = found.breaks.sum() / (len(noisy) - 1)
     assert share == pytest.approx(float(recorded["extreme_ca_ca"]), abs=1e-6)
@@ -120,7 +124,7 @@ def test_all_violations_as_recorded(recorded: dict[str, np.ndarray], noisy: Stru
 
 
 def test_real_structures_are_sound(structures: list[Structure]) -> None:
-    """Experimental chains keep limits of 12 standard deviations and 1.5 Å nearly everywhere."""
+    """Experimental chains are within 12 standard deviations and 1.5 Å nearly everywhere."""
     bad = num = 0
     for structure in structures[:50]:
         found = find_violations(structure)
@@ -236,7 +240,7 @@ def test_a_clash() -> None:
     assert near.residue.tolist() == [[0, 5]]
 
 
-def test_what_lddt_drops() -> None:
+def test_atoms_that_lddt_drops() -> None:
     chain = _peptide("AKAA")
     far = np.array([0.0, 0, 50])
     gamma = _place(*chain.atom_positions[1, [N, CA, CB]], 1.521, 113.4, 180)
@@ -252,7 +256,7 @@ def test_what_lddt_drops() -> None:
 
 
 def test_bonded_atoms_do_not_clash() -> None:
-    """A disulphide's SG at 2.03 Å, and the C–N bond where residue numbers leap."""
+    """The SG of a disulphide bond at 2.03 Å, and a C–N bond at a jump of residue numbers."""
     chain = _peptide("CAAC")
     sulphur = ATOM37_ORDER["SG"]
     far = np.array([0.0, 0, 40])
@@ -282,7 +286,7 @@ def test_a_broken_chain() -> None:
     assert not gap.breaks.any()
 
 
-def test_missing_atoms_are_no_violation() -> None:
+def test_missing_atoms_are_not_violations() -> None:
     chain = _peptide("AAAA")
     for slot in (N, CA, C, O, CB):
         mask = chain.atom_mask.copy()

@@ -23,7 +23,7 @@ def _by_svd(covariance: np.ndarray) -> np.ndarray:
     return u @ vt
 
 
-def test_rmsd_as_biopython(pairs: list[Pair]) -> None:
+def test_rmsd_equals_biopythons(pairs: list[Pair]) -> None:
     for pair in pairs:
         model, reference = pair.common
         theirs = SVDSuperimposer()
@@ -47,8 +47,8 @@ def test_rmsd_by_hand() -> None:
     assert rmsd(np.diag([1.0, 2, 3]), np.zeros((3, 3))) == pytest.approx(np.sqrt(14 / 3))
 
 
-def test_mirror_images_as_biopython(pairs: list[Pair]) -> None:
-    """The best proper rotation of a mirrored model, where the sign of a singular value turns."""
+def test_mirror_images_equal_biopythons(pairs: list[Pair]) -> None:
+    """The best proper rotation of a mirrored model, for which one singular value changes sign."""
     for pair in pairs[::2]:
         model, reference = pair.common
         mirrored = model * [1, 1, -1]
@@ -73,7 +73,7 @@ def test_rmsd_95_leaves_out_what_fits_worst() -> None:
     assert rmsd_95(moved(rng, model[:1]), reference[:1])[0] == pytest.approx(0, abs=1e-9)
 
 
-def test_rmsd_95_is_what_its_motion_shows(pairs: list[Pair]) -> None:
+def test_rmsd_95_agrees_with_its_motion(pairs: list[Pair]) -> None:
     for pair in pairs[::3]:
         model, reference = pair.common
         ours, motion = rmsd_95(model, reference)

@@ -58,7 +58,7 @@ def _gemmi(structure: Structure) -> TorsionAngles:
     return TorsionAngles(angles[:, 0], angles[:, 1], angles[:, 2], angles[:, 3:])
 
 
-def test_as_gemmi(structures: list[Structure]) -> None:
+def test_torsions_equal_gemmis(structures: list[Structure]) -> None:
     num = 0
     for structure in structures[:40]:
         ours, theirs = structure_torsions(structure), _gemmi(structure)
@@ -92,7 +92,7 @@ def test_as_recorded(parity_dir: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:'where' used without 'out'")  # in Biopython
-def test_as_biopython(structures: list[Structure]) -> None:
+def test_torsions_equal_biopythons(structures: list[Structure]) -> None:
     for whole in structures[:6]:
         structure = whole.select(whole.atom_mask[:, [N, CA, C]].all(axis=1))
         parsed = PDBParser(QUIET=True).get_structure("x", io.StringIO(to_pdb(structure)))
@@ -130,7 +130,7 @@ def _structure(num: int) -> Structure:
     )
 
 
-def test_what_follows_in_a_chain() -> None:
+def test_consecutive_residues_of_a_chain() -> None:
     line = _structure(6)
     assert bonded_to_next(line).all()
     numbered = dataclasses.replace(line, residue_number=np.array([1, 2, 2, 3, 9, 10]))
@@ -151,7 +151,7 @@ def test_what_follows_in_a_chain() -> None:
     assert len(structure_torsions(line.select(np.zeros(6, bool))).phi) == 0
 
 
-def test_a_missing_atom_takes_its_angles() -> None:
+def test_angles_of_a_missing_atom_are_unknown() -> None:
     line = _structure(4)
     mask = line.atom_mask.copy()
     mask[1, C] = False
@@ -256,7 +256,7 @@ def _chi(*rows: tuple[float, ...]) -> TorsionAngles:
 
 
 def test_agreement_of_rotamers_by_hand() -> None:
-    """Leu right; Leu's chi2 off by 60°; Phe's chi2 turned by half; Ser 41° off; Val unknown."""
+    """Leu is right, Leu's chi2 is 60° off, Phe's chi2 180°, Ser 41°, and Val is unknown."""
     aatype = np.array([RESNAMES.index(name) for name in ("LEU", "LEU", "PHE", "SER", "VAL")])
     reference = _chi((-60, 170), (-60, 170), (-60, 95), (60,), (175,))
     model = _chi((-50, -170), (-60, 110), (-60, -80), (101,), ())
@@ -267,7 +267,7 @@ def test_agreement_of_rotamers_by_hand() -> None:
 
 
 def test_a_reference_with_chi2_alone_counts_as_wrong() -> None:
-    """Without N there is no chi1, and both angles are asked for."""
+    """Without N there is no chi1, but both angles are required."""
     aatype = np.array([RESNAMES.index(name) for name in ("LEU", "LEU")])
     reference = _chi((-60, 170), (np.nan, 170))
     found = agreement(_chi((-60, 170), (-60, 170)), reference, aatype)

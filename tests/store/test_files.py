@@ -1,13 +1,13 @@
-"""Files: line ends, gzip and bounds of what is read; nothing half of what is written."""
+"""Files: line ends, gzip and bounds in reading; no incomplete files in writing."""
 
 from __future__ import annotations
 
 import errno
 import gzip
-import io
 import os
 import shutil
 import stat
+import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from foldry.errors import DiskFullError, InputError
-from foldry.store import files
 from foldry.store.files import (
     append_line,
     check_file,
     check_folder,
+    keep_log,
     last_line,
     names,
     new_file,
@@ -40,7 +40,7 @@ def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
     assert read_text(file) == "one\ntwo\nthree\n"
 
 
-def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
+def test_gzip_is_recognised_by_its_content(tmp_path: Path) -> None:
     file = tmp_path / "no-suffix"
     file.write_bytes(gzip.compress(b"one") + gzip.compress(b"two"))
     assert read_bytes(file) == b"onetwo"
@@ -131,7 +131,7 @@ def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"after it"]
 
 
-def test_what_fails_half_way_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_file_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "a"
     write_text(file, "before")
 
@@ -162,7 +162,7 @@ def test_reserved_space_is_given_back(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"short"
 
 
-def test_the_error_of_another_file_is_not_that_of_the_one_written(tmp_path: Path) -> None:
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     def reads_another() -> None:
         with new_file(tmp_path / "a"):
             (tmp_path / "missing").read_bytes()
@@ -172,12 +172,12 @@ def test_the_error_of_another_file_is_not_that_of_the_one_written(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "é" * 120, "a b\n"])
-def test_any_name_that_a_file_may_have(tmp_path: Path, name: str) -> None:
+def test_every_valid_file_name_can_be_written(tmp_path: Path, name: str) -> None:
     assert write_text(tmp_path / name, "text").read_text() == "text"
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     def broken_off() -> None:
         with new_folder(tmp_path / "a") as folder:
             (folder / "file").touch()
@@ -192,7 +192,7 @@ def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "a") == ["file"]
 
 
-def test_a_torn_line_is_taken_out_of_a_log(tmp_path: Path) -> None:
+def test_an_incomplete_line_is_removed_from_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     append_line(log, {"step": 1})
     with log.open("a") as file:
@@ -238,51 +238,22 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, place: str, says: str) ->
     check_file(tmp_path / "new")
 
 
-class Recorder(io.BytesIO):
-    """A file that records how much is read from it at a time."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self.sizes: list[int] = []
-
-    def read(self, size: int | None = -1) -> bytes:
-        data = super().read(size)
-        self.sizes.append(len(data))
-        return data
-
-
-def test_a_file_is_read_in_pieces_and_no_further_than_the_bound(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("options", [{}, {"sync": True}], ids=str)
+def test_a_file_and_then_its_name_are_on_the_disk_only_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, bool]
 ) -> None:
-    monkeypatch.setattr(files, "_CHUNK", 100)
-    file = Recorder(b"x" * 5000)
-    assert len(files._read(file, 950)) == 951
-    assert sum(file.sizes) == 951 and max(file.sizes) == 100
-
-
-@pytest.mark.parametrize("sync", [False, True])
-def test_the_name_of_a_file_is_on_the_disk_only_if_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool
-) -> None:
-    folders = []
+    folders: list[tuple[bool, list[str]]] = []
 
     def fsync(number: int) -> None:
-        if stat.S_ISDIR(os.fstat(number).st_mode):
-            folders.append([path.name for path in tmp_path.iterdir()])
+        is_folder = stat.S_ISDIR(os.fstat(number).st_mode)
+        folders.append((is_folder, [each for each in ("a", "b") if (tmp_path / each).exists()]))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    write_bytes(tmp_path / "a", b"text", sync=sync)
-    assert folders == ([["a"]] if sync else [])
-
-
-def test_a_file_is_written_without_waiting_for_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    waited: list[int] = []
-    monkeypatch.setattr(os, "fsync", waited.append)
-    with new_file(tmp_path / "a") as file:
+    write_bytes(tmp_path / "a", b"text", **options)
+    with new_file(tmp_path / "b", **options) as file:
         file.write(b"text")
-    assert waited == []
+    expected = [(False, []), (True, ["a"]), (False, ["a"]), (True, ["a", "b"])]
+    assert folders == (expected if options else [])
 
 
 def test_a_folder_is_removed_as_far_as_possible(
@@ -297,3 +268,13 @@ def test_a_folder_is_removed_as_far_as_possible(
     monkeypatch.setattr(shutil.os, "rmdir", busy)
     remove(folder)
     assert folder.exists()
+
+
+def test_a_log_is_a_new_file_that_only_this_user_can_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    paths = [keep_log("Traceback"), keep_log("Traceback")]
+    assert sorted(paths) == sorted(tmp_path.glob("foldry-*.log"))
+    assert [path.read_text() for path in paths] == ["Traceback", "Traceback"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}

@@ -67,7 +67,7 @@ def test_keys_follow_the_content() -> None:
         content_key([object()])
 
 
-def test_content_is_compared_but_for_notes() -> None:
+def test_content_is_compared_without_notes() -> None:
     one, same = Box("x", np.array([0.5, np.nan])), Box("x", np.array([0.5, np.nan]), "a note")
     assert one == same and hash(one) == hash(same) and len({one, same}) == 1
     assert one != Box("x", np.array([0.5, 0.5])) and one != Case("x", one.array) and one != "x"

@@ -107,7 +107,7 @@ def test_no_lock_outlives_its_process(tmp_path: Path) -> None:
     assert not (folder / NAME).exists()
 
 
-def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
+def test_files_that_another_process_is_writing_are_not_swept(tmp_path: Path) -> None:
     with new_file(tmp_path / "ranked_0.pdb") as file, new_folder(tmp_path / "data") as folder:
         file.write(b"half")
         (folder / "half").touch()
@@ -121,7 +121,7 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path: Path) -> None:
     assert names == {"ranked_0.pdb", "data", ".my notes.partial"}
 
 
-def test_a_folder_made_for_nothing_is_removed(tmp_path: Path) -> None:
+def test_an_unused_folder_is_removed(tmp_path: Path) -> None:
     with hold(tmp_path / "a" / "b"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -150,7 +150,7 @@ def test_an_output_file_is_held_by_its_name(tmp_path: Path) -> None:
 
 
 def take_turns(folder: Path, times: int) -> None:
-    """Count in a file so many times, whenever the folder can be held."""
+    """Increase a number in a file `times` times, each time while holding the folder."""
     counted = 0
     while counted < times:
         try:
@@ -164,7 +164,7 @@ def take_turns(folder: Path, times: int) -> None:
             time.sleep(0.0002)
 
 
-def test_a_lock_that_is_removed_and_made_again_excludes_all_the_same(tmp_path: Path) -> None:
+def test_a_recreated_lock_still_excludes(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:  # each opens the lock for itself, as processes do
         list(pool.map(lambda _: take_turns(tmp_path, 100), range(4)))
     assert int((tmp_path / "count").read_text()) == 400

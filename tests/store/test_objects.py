@@ -1,4 +1,4 @@
-"""Objects under their own hash: put, get, damaged, and removed when nothing names them."""
+"""Objects named by their hash: stored, read, damaged, and removed when unreferenced."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from foldry.errors import FaultError
 from foldry.store.objects import ZLIB, Compressor, ObjectStore
 
 XZ = Compressor(b"\xfd7zXZ", lzma.compress, lambda data, _: lzma.decompress(data))
-"""A compressor that is handed in."""
+"""Another compressor than the default."""
 
 
 def only_file(store: ObjectStore) -> Path:
@@ -27,7 +27,7 @@ def only_file(store: ObjectStore) -> Path:
 
 @settings(max_examples=25)
 @given(st.lists(st.binary(max_size=2000), max_size=5))
-def test_what_is_put_is_got(
+def test_objects_are_read_back(
     tmp_path_factory: pytest.TempPathFactory, contents: list[bytes]
 ) -> None:
     store = ObjectStore(tmp_path_factory.mktemp("objects"))
@@ -81,12 +81,12 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "../../etc/passwd", "A" * 64, "ab"])
-def test_what_is_not_a_hash_names_no_file(tmp_path: Path, digest: str) -> None:
+def test_only_a_hash_names_a_file(tmp_path: Path, digest: str) -> None:
     with pytest.raises(FaultError):
         ObjectStore(tmp_path).get(digest)
 
 
-def test_gc_removes_what_nothing_names_but_for_the_youngest(tmp_path: Path) -> None:
+def test_gc_removes_unreferenced_objects_except_the_youngest(tmp_path: Path) -> None:
     store = ObjectStore(tmp_path)
     named, old, young = (store.put(data) for data in (b"named", b"old", b"young"))
     for digest in (named, old):

@@ -1,4 +1,4 @@
-"""Work that ends its process. Apart from the tests, because each process imports this anew."""
+"""Work that ends its process, in a separate module because each process imports it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from foldry.errors import FoldryError
 
 
 def end_abruptly(task: prepare._Task) -> FoldryError | None:
-    """Read a structure, or die of it."""
+    """Read a structure, or end the process."""
     if task.path.name in ("torn.pdb", "far.pdb"):
         os._exit(9)
     return prepare._read(task)

@@ -1,4 +1,4 @@
-"""Recorded official numbers as tensors, and what equals them."""
+"""Recorded official numbers as tensors, and the comparison with them."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class Recorded:
         return torch.from_numpy(array.astype(np.float32 if floats else np.int64))[None]
 
     def layers(self, name: str) -> Tensor:
-        """[L, 1, …] of an array [L, …]."""
+        """Return an array [L, …] as [L, 1, …]."""
         return self[name].movedim(0, 1)
 
     def affine(self, name: str) -> Rigid:
-        """Frames [1, …] of a quaternion and a translation."""
+        """Return the frames [1, …] of a quaternion and a translation."""
         array = self[name]
         return Rigid(rotation_from_quaternion(array[..., :4]), array[..., 4:])
 
     def targets(self, resolution: float = 2.0) -> Targets:
-        """Our own targets of the recorded structure."""
+        """Return our targets for the recorded structure."""
         return make_targets(
             self.arrays["batch/aatype"][None],
             self.arrays["batch/all_atom_positions"][None],
@@ -49,6 +49,6 @@ class Recorded:
 
 
 def assert_recorded(ours: Tensor, theirs: Tensor) -> None:
-    """‖ours − theirs‖ ≤ 1e-4·‖theirs‖ + 1e-6."""
+    """Check that ‖ours − theirs‖ ≤ 1e-4·‖theirs‖ + 1e-6."""
     assert ours.shape == theirs.shape
     assert (ours - theirs).norm() <= 1e-4 * theirs.norm() + 1e-6

@@ -1,4 +1,4 @@
-"""A small folder of packs with invented chains, written from what it must read back as."""
+"""A small folder of packs with invented chains, and the values that readers must return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEAR = ("c3", "c7")
 
 @dataclass
 class World:
-    """What was written."""
+    """The invented chains, by name."""
 
     folder: Path
     lengths: dict[str, int] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class World:
 
 
 def write_world(folder: Path) -> World:
-    """Chains c0 … of 30–120 residues; chain k has template hits on k + 1, k + 2 and k + 3.
+    """Write chains c0, c1, … of 30–120 residues; chain k has template hits on the next three.
 
     The hits' identities are 0.25, 0.4 and 0.95; each aligns query residues 2–21 to template
     residues 0–19, and 25–27 to 25–27.

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from foldry.dataset.diverse import diverse_rows
-from foldry.dataset.packs import CLUSTERS, FREE_SIZE, Library
+from foldry.dataset.packs import CLUSTERS, Library
 from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.residues import GAP
@@ -66,7 +66,7 @@ def test_chains_hits_and_tables_come_back(world: World, bundle: Path, unpacked: 
         assert np.array_equal(one.mask, other.mask)
         assert np.isnan(other.resolution)
         assert np.array_equal(one.plddt, other.plddt)
-        # Half the bundle's step, on whose grid the packs' finer one has its points too.
+        # Half the bundle's step; the points of its grid are also on the packs' finer grid.
         assert np.abs(one.positions - other.positions).max() < 0.0101
         assert before.hits(name) == after.hits(name)
     for table in ("train", CLUSTERS):
@@ -94,7 +94,7 @@ def test_the_rows_that_differ_most_are_kept() -> None:
     assert diverse_rows(msa, 1).tolist() == [0]
     assert diverse_rows(msa, 2).tolist() == [0, 3]
     assert diverse_rows(msa, 3).tolist() == [0, 3, 4]
-    # Where only one row has an amino acid nothing is compared: half a copy is still a copy.
+    # Columns with an amino acid in only one row are not compared: half a copy is still a copy.
     half = np.where(np.arange(10) < 5, GAP, 0)[None]
     assert diverse_rows(np.concatenate([query, half, near]), 2).tolist() == [0, 2]
     assert len(diverse_rows(np.concatenate([query, empty, empty]), 2)) == 2
@@ -120,7 +120,7 @@ def test_parts_are_bounded_and_checked(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"part-1\.bin is not the part"):
             read_parts(tmp_path)
     changed.unlink()
-    with pytest.raises(InputError, match=r"part-1\.bin is missing, one of 3 parts"):
+    with pytest.raises(InputError, match=r"part-1\.bin is missing .3 parts are listed"):
         read_parts(tmp_path)
     assert len(write_parts(data[:5], tmp_path, 1)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [MANIFEST, "part-0.bin"]
@@ -151,7 +151,7 @@ def test_sizes_are_checked_before_anything_is_read(
         ('{"format": 2, "parts": [{"name": "a"}]}', "readable manifest"),
         (
             '{"format": 2, "parts": [{"name": "../part-0.bin", "size": 1, "sha256": ""}]}',
-            "other parts",
+            "the expected parts",
         ),
         ('{"format": 2}', "readable manifest"),
         ('{"format": 1, "parts": []}', "another version"),
@@ -169,23 +169,31 @@ def test_a_strange_manifest_is_refused(manifest: str, message: str, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_small_bundle_does_not_take_much_memory(tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"manifest\.json does not exist: check the path"):
+        unpack(tmp_path, tmp_path / "out")
+
+
+def test_a_small_bundle_does_not_take_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldry.dataset.packs.FREE_SIZE", 2**20)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
-        archive.writestr("msas/train/residues.npy", bytes(FREE_SIZE + 1))
+        archive.writestr("msas/train/residues.npy", bytes(2**20 + 1))
     write_parts(file.getvalue(), tmp_path / "bundle", 1, splits=["train"])
-    with pytest.raises(InputError, match=r"contains more than 0\.25 GiB"):
+    with pytest.raises(InputError, match=r"contains more than 0\.000977 GiB"):
         unpack(tmp_path / "bundle", tmp_path / "out")
 
 
-def test_weights_that_are_none_are_not_packed(world: World, tmp_path: Path) -> None:
+def test_files_that_are_not_weights_are_not_packed(world: World, tmp_path: Path) -> None:
     (tmp_path / "weights").write_bytes(b"the network")
     with pytest.raises(InputError, match="is not a weights file"):
         pack(world.folder, tmp_path / "bundle", tmp_path / "weights")
     assert not (tmp_path / "bundle").exists()
 
 
-def test_what_could_not_be_unpacked_is_not_packed(
+def test_data_that_could_not_be_unpacked_are_not_packed(
     world: World, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights, out = bundle.with_name("weights"), tmp_path / "bundle"
@@ -260,7 +268,7 @@ def test_other_archives_are_refused(bundle: Path, tmp_path: Path) -> None:
 def rewrite(
     bundle: Path, out: Path, others: dict[str, bytes | None], packing: int = zipfile.ZIP_LZMA
 ) -> None:
-    """The bundle with other contents of some files, or without them."""
+    """Write the bundle with other contents of some files, or without these files."""
     kept = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(read_parts(bundle)[0])) as whole,
@@ -273,7 +281,7 @@ def rewrite(
     write_parts(kept.getvalue(), out, 40, splits=["train"])
 
 
-def test_an_unpack_that_breaks_off_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
+def test_an_interrupted_unpack_leaves_nothing(bundle: Path, tmp_path: Path) -> None:
     rewrite(bundle, tmp_path / "less", {WEIGHTS: None})
     out, partial = tmp_path / "out", tmp_path / ".out.0123abcd.partial"
     with pytest.raises(InputError, match="not a readable bundle"):
@@ -292,11 +300,11 @@ def test_nothing_is_overwritten(world: World, bundle: Path, tmp_path: Path) -> N
     (tmp_path / "mine").touch()
     with pytest.raises(InputError, match="is not empty"):
         unpack(bundle, tmp_path)
-    with pytest.raises(InputError, match="other files than a bundle"):
+    with pytest.raises(InputError, match="files that are not of a bundle"):
         pack(world.folder, tmp_path, bundle.with_name("weights"))
 
 
-def test_a_bundle_that_was_not_finished_is_written_again(
+def test_an_unfinished_bundle_is_written_again(
     world: World, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Killed(BaseException):

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on with the bit-identical next step."""
+"""A run that is killed at any moment resumes with the bit-identical next step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from foldry.dataset.samples import TrainingSet
-from foldry.errors import InputError
+from foldry.errors import InputError, OutsideError
 from foldry.train import loop
 from foldry.train.checkpoint import NAME, read_progress
 from foldry.train.losses import LossConfig
@@ -49,7 +49,7 @@ def check_same(run: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kill_9_and_go_on(tmp_path: Path) -> None:
+def test_a_run_resumes_after_kill_9(tmp_path: Path) -> None:
     (tmp_path / "world").mkdir()
     data = TrainingSet(write_world(tmp_path / "world").folder, splits=("train",))
     whole, killed = tmp_path / "whole", tmp_path / "killed"
@@ -94,11 +94,11 @@ def dying(*given):
 setattr(owner, name, dying)
 tiny.main()
 """
-"""A run of which the nth call of one function is the last; a file to be synchronised is torn."""
+"""A run that dies in the nth call of a function; a file being synchronised is left incomplete."""
 
 
 @pytest.mark.slow
-def test_a_run_that_dies_while_it_saves_goes_on(
+def test_a_run_that_dies_while_it_saves_resumes(
     begun: tuple[TrainingSet, Path], tmp_path: Path
 ) -> None:
     data, folder = begun
@@ -137,6 +137,23 @@ def test_a_damaged_checkpoint_counts_as_absent_and_is_kept(
     check_same(folder, whole)
 
 
+def test_a_checkpoint_that_cannot_be_read_now_is_left_in_place(
+    begun: tuple[TrainingSet, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = begun
+    run = loop.Run(tmp_path / "run")
+    shutil.copytree(folder, run.folder)
+    before = (run.folder / NAME).read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("Input/output error (os error 5)")
+
+    monkeypatch.setattr("foldry.train.checkpoint.safe_open", fail)
+    with pytest.raises(OutsideError, match=r"cannot be read \(Input/output error .*check its disk"):
+        loop.train_stages(tiny_config(), shared_stages(1), data, run)
+    assert (run.folder / NAME).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
@@ -153,9 +170,22 @@ def test_a_damaged_checkpoint_counts_as_absent_and_is_kept(
             {"stage": {"name": "long"}, "network": {"num_recycles": 3}},
             r"network\.num_recycles 0, not 3",
         ),
+        *(
+            ({"stage": {"name": "long"}, "network": {"heads": heads}}, said)
+            for heads, said in (
+                (
+                    replace(tiny_config().heads, distogram_last_break=20.0),
+                    r"network\.heads\.distogram_last_break 21\.6875, not 20\.0",
+                ),
+                (
+                    replace(tiny_config().heads, max_pae_break=15.0),
+                    r"network\.heads\.max_pae_break 31\.0, not 15\.0",
+                ),
+            )
+        ),
     ],
 )
-def test_a_run_goes_on_as_it_began(
+def test_a_run_resumes_only_with_its_settings(
     begun: tuple[TrainingSet, Path], tmp_path: Path, changed: dict[str, Any], said: str | None
 ) -> None:
     data, folder = begun
@@ -184,7 +214,7 @@ def test_a_stage_is_resumed_on_the_same_data(
     shutil.copytree(folder, run.folder)
     with pytest.raises(InputError, match="contains a run that was started on other data"):
         loop.train(tiny_config(), tiny_stage("main", 2), other, run)
-    # Another stage may go on with other data.
+    # Another stage may continue with other data.
     assert loop.train(tiny_config(), tiny_stage("long", 1), other, run).stage == "long"
 
 

@@ -1,4 +1,4 @@
-"""From files to weights in miniature: the losses fall as docs/train.md says."""
+"""From files to weights in miniature: the losses fall as in docs/train.md."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.conftest import ROOT
 
 STEPS = 60
 LOSS_TOLERANCE, LDDT_TOLERANCE = 0.15, 0.05
-"""Of means; other processors round differently."""
+"""Tolerances of means, because other processors round differently."""
 
 
 def documented() -> list[tuple[int, float, float]]:
-    """Samples, mean loss and mean lDDT-Cα of the table in docs/train.md."""
-    text = (ROOT / "docs/train.md").read_text("utf-8").partition("### In miniature")[2]
+    """Return samples, mean loss and mean lDDT-Cα from the table in docs/train.md."""
+    text = (ROOT / "docs/train.md").read_text("utf-8").partition("### A miniature run")[2]
     rows = re.findall(r"^\| (\d+) \| fold \| ([\d.]+) \|.*\| ([\d.]+) \|$", text, re.MULTILINE)
     return [(int(samples), float(loss), float(lddt)) for samples, loss, lddt in rows]
 

@@ -1,4 +1,4 @@
-"""A bigger model's predictions become training data, of which the confident residues count."""
+"""A larger model's predictions become training data, in which only confident residues count."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("one", "two", "three", "four")
 
 
 def shifted(packs: Path, out: Path, least: float, most: float) -> Path:
-    """The packs with the residues whose pLDDT lies between these 9 Å further along x."""
+    """Write the packs with residues of pLDDT `least` to `most` moved by 9 Å along x."""
     shutil.copytree(packs, out)
     library = Library(packs, ["train"])
     for path in (out / "structures").iterdir():
@@ -37,7 +37,7 @@ def shifted(packs: Path, out: Path, least: float, most: float) -> Path:
     return out
 
 
-def test_only_confident_residues_of_predictions_teach(
+def test_only_confident_residues_of_predictions_count(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     queries, folded, packs = tmp_path / "queries", tmp_path / "folded", tmp_path / "packs"
@@ -86,7 +86,7 @@ def test_only_confident_residues_of_predictions_teach(
     assert read_log(sure / "run") != before
     capsys.readouterr()
     shutil.rmtree(unsure / "run")
-    assert train(unsure, 101) == 2
+    assert train(unsure, 100) == 2
     said = capsys.readouterr().err
-    assert "Stage main has no residue with a pLDDT of 101 or more" in said and said.count("\n") == 1
+    assert "Stage main has no residue with a pLDDT of 100 or more" in said and said.count("\n") == 1
     assert not (unsure / "run").exists()

@@ -1,4 +1,4 @@
-"""Several workers do what one does: the same samples, dropout and weights, whoever runs them."""
+"""Several workers give the result of one: the same samples, dropout and weights."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from foldry.dataset.samples import TrainingSet
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError
+from foldry.model.runtime import find_device
 from foldry.train import loop
-from foldry.train.distributed import Workers, join_workers
+from foldry.train.distributed import Workers, device_of_worker, join_workers
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, shared_stages, tiny_config
 
@@ -38,7 +39,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--shard"]], ids=["copies", "shards"])
-def test_two_processes_do_what_one_does(alone: Path, tmp_path: Path, flags: list[str]) -> None:
+def test_two_processes_give_the_result_of_one(
+    alone: Path, tmp_path: Path, flags: list[str]
+) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     program = ["-m", "tests.train.tiny", str(alone / "world"), str(tmp_path / "two"), *flags]
     subprocess.run(
@@ -80,6 +83,25 @@ def test_workers_share_a_step(sizes: list[int], size: int, shard: bool) -> None:
     )
     if shard:
         assert len({len(share) for share in shares}) == 1
+
+
+def test_a_worker_takes_its_own_gpu_or_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert device_of_worker(find_device("auto")) == torch.device("cpu")
+    with pytest.raises(MissingError, match="There is no device 'cuda' here: set `device` to cpu"):
+        find_device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(MissingError, match="own GPU, and this machine has 1: start fewer workers"):
+        device_of_worker(find_device("auto"))
+    assert device_of_worker(find_device("cpu")) == torch.device("cpu")
+    assert device_of_worker(find_device("cuda:0")) == torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device_of_worker(find_device("auto")) == torch.device("cuda:1")
+    monkeypatch.delenv("LOCAL_RANK")
+    assert device_of_worker(find_device("auto")) == torch.device("cuda")
 
 
 def test_one_process_has_nothing_to_shard(monkeypatch: pytest.MonkeyPatch) -> None:

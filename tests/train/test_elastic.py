@@ -1,4 +1,4 @@
-"""A run that shrinks, pauses and grows ends as if it had not; what fails is said."""
+"""A run that shrinks, pauses and grows gives the same result; failures are reported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ sys.exit(int(sys.argv[3]))
 
 
 def supervisor(folder: Path, steps: int = 10_000, code: int = 0, **others: object) -> Supervisor:
-    """One of workers that do nothing but wait and obey."""
+    """Return a supervisor of workers that only wait, and stop on request."""
     known = {"workers": 2, "max_workers": 3, "meter": Meter(folder, 100.0)} | others
     command = (sys.executable, "-c", WORKER, str(folder), str(steps), str(code))
     return Supervisor(command=command, folder=folder, **known)  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ def supervisor(folder: Path, steps: int = 10_000, code: int = 0, **others: objec
 
 @contextmanager
 def meanwhile(*acts: Callable[[], None]) -> Iterator[None]:
-    """Do this while the body runs; what goes wrong there is raised here."""
+    """Do these acts in a thread while the body runs, and raise their errors here."""
     faults: list[BaseException] = []
 
     def run() -> None:
@@ -77,7 +77,7 @@ def meanwhile(*acts: Callable[[], None]) -> Iterator[None]:
 
 
 def seen(folder: Path, *lines: str) -> Callable[[], None]:
-    """Wait until the workers wrote these lines, in any order, and no others."""
+    """Return a function that waits until the workers wrote exactly these lines, in any order."""
 
     def wait() -> None:
         deadline = time.monotonic() + PATIENCE
@@ -150,7 +150,7 @@ def test_the_command_keeps_workers_running(
     assert "at most 1 workers" in refused
 
 
-def test_signals_pause_and_go_on(tmp_path: Path) -> None:
+def test_signals_pause_and_resume(tmp_path: Path) -> None:
     def send(number: signal.Signals) -> Callable[[], None]:
         return lambda: os.kill(os.getpid(), number)
 
@@ -201,7 +201,7 @@ def test_a_signal_while_a_number_is_written_counts_too(
     seen(tmp_path, "0 of 2", "1 of 2")()
 
 
-def test_a_file_that_is_half_written_is_left_alone(tmp_path: Path) -> None:
+def test_a_half_written_file_is_ignored(tmp_path: Path) -> None:
     run = supervisor(tmp_path, steps=1, workers=1)
     (tmp_path / "workers").touch()  # as a shell leaves it before it writes
     crew, done = run._look_after([], ())
@@ -211,7 +211,7 @@ def test_a_file_that_is_half_written_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "workers").read_bytes() == b""
 
 
-def test_a_plan_sets_the_workers_and_more_than_can_work_are_not_started(tmp_path: Path) -> None:
+def test_a_plan_sets_the_workers_up_to_the_maximum(tmp_path: Path) -> None:
     now = datetime.now().astimezone()
     plan = (
         Slot(now - timedelta(seconds=5), 1, 200.0, 360.0),
@@ -237,7 +237,7 @@ def test_a_worker_that_fails_ends_the_run(tmp_path: Path) -> None:
         supervisor(tmp_path, steps=1, code=2).run()
 
 
-def test_the_time_is_over(tmp_path: Path) -> None:
+def test_the_run_pauses_when_the_time_is_up(tmp_path: Path) -> None:
     assert not supervisor(tmp_path, minutes=0.02).run()
     assert supervisor(tmp_path, steps=1).run()  # the pause does not outlast the command
 
@@ -258,3 +258,12 @@ def test_workers_stop_for_another_number_and_without_their_supervisor(
     monkeypatch.setenv(SUPERVISOR, "1" if os.getppid() != 1 else "2")
     assert asked_to_stop(tmp_path, 2)
     assert STOPPED not in (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "workers"),
+    [("3\n", 3), ("0", 0), ("", None), ("two", None), ("-1", None), ("²", None), ("100000", None)],
+)
+def test_only_a_number_of_workers_is_read(tmp_path: Path, text: str, workers: int | None) -> None:
+    (tmp_path / "workers").write_text(text, "utf-8")
+    assert read_wanted(tmp_path) == workers

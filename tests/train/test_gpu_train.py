@@ -1,4 +1,4 @@
-"""benchmarks/gpu_train.py: parts come one by one, a run goes on, and all is handed back."""
+"""benchmarks/gpu_train.py: parts arrive one by one, runs resume, and results are returned."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def program() -> ModuleType:
 
 
 @pytest.mark.slow
-def test_a_run_from_a_bundle_goes_on(tmp_path: Path) -> None:
+def test_a_run_from_a_bundle_resumes(tmp_path: Path) -> None:
     world, bundle = write_world(tmp_path).folder, tmp_path / "bundle"
     library, names = Library(world, ["train"]), ["c3", "c7"]
     alignments = {name: library.alignment(name) for name in names}
@@ -66,7 +66,7 @@ def test_a_run_from_a_bundle_goes_on(tmp_path: Path) -> None:
     half.mkdir()
     for name in (MANIFEST, *parts[:-1]):
         shutil.copyfile(bundle / name, half / name)
-    assert run(half) == f"still to come: {parts[-1]}\n"
+    assert run(half) == f"missing parts: {parts[-1]}\n"
     (bundle / parts[0]).unlink()
     run(bundle, "--num-val", 1)
     back = tmp_path / "back"
@@ -75,7 +75,7 @@ def test_a_run_from_a_bundle_goes_on(tmp_path: Path) -> None:
     assert 0 < scores["alignment"]["lddt_ca"] < 1
     _, _, before = load(back / "ema.safetensors")
     write_parts((back / "checkpoint.safetensors").read_bytes(), back / "checkpoint", 1)
-    # On a fresh machine the run goes on from what was handed back.
+    # On a fresh machine, the run resumes from the returned files.
     shutil.rmtree(tmp_path / "work" / "run")
     run("--resume", back / "checkpoint", "--num-val", 0)
     _, _, after = load(back / "ema.safetensors")
@@ -88,7 +88,7 @@ def test_a_run_from_a_bundle_goes_on(tmp_path: Path) -> None:
     ("words", "has_checkpoint", "first"),
     [([], False, "main"), (["--stage", "all"], False, "fold"), ([], True, "fold")],
 )
-def test_trained_weights_do_not_begin_where_a_network_from_nothing_does(
+def test_training_from_weights_skips_the_first_stage(
     program: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -109,7 +109,7 @@ def test_trained_weights_do_not_begin_where_a_network_from_nothing_does(
     assert [stage.name for stage in begun] == names[names.index(first) :]
 
 
-def test_a_resumed_checkpoint_is_never_half_there(
+def test_a_resumed_checkpoint_is_complete_or_absent(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: int) -> None:
@@ -125,7 +125,7 @@ def test_a_resumed_checkpoint_is_never_half_there(
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_large_files_are_handed_back_in_parts(
+def test_large_files_are_returned_in_parts(
     program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert program.SHARD == 16

@@ -17,7 +17,7 @@ BY_SAMPLE = replace(STAGE, clipping="sample")
 
 
 class Weights(nn.Module):
-    """Two numbers that losses read, and one that none does."""
+    """Two numbers that losses read, and one that no loss reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Weights(nn.Module):
 
 
 def step(stage: StageConfig, *slopes: list[float]) -> tuple[Weights, dict[str, float]]:
-    """One step of plain descent with rate 1 on losses with these gradients."""
+    """Return the result of one step of plain descent with rate 1, for losses of these slopes."""
     model = Weights()
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     gradient = Gradient(model, stage, Workers())
@@ -52,10 +52,29 @@ def test_the_mean_of_the_batch_is_clipped() -> None:
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_left_out_and_counted(bad: float) -> None:
+def test_a_gradient_that_is_not_finite_is_left_out_and_counted(bad: float) -> None:
     model, means = step(BY_SAMPLE, [bad, 1], [0, 0.5])
     assert model.read.tolist() == pytest.approx([0, -0.25])
     assert means["skipped"] == 1
     model, means = step(STAGE, [bad, 1], [0, 0.5])
     assert model.read.tolist() == [0, 0]
     assert means["skipped"] == 2
+
+
+class Twins(Workers):
+    """Two workers with equal gradients, of which this is one."""
+
+    def sum_(self, tensor: Tensor) -> Tensor:
+        return tensor.mul_(2)
+
+
+def test_the_norm_includes_all_divided_parameters_of_all_workers() -> None:
+    model = nn.ParameterList([torch.zeros(1) for _ in range(3)])
+    for parameter in list(model)[1:]:
+        parameter.device_mesh, parameter.to_local = None, parameter.detach
+    gradient = Gradient(model, STAGE, Twins(0, 2, shard=True))
+    gradient.add((model[0] + 2 * model[1] + 6 * model[2]).sum(), 0.5)
+    means = gradient.finish(torch.optim.SGD(model.parameters(), lr=1.0), {})
+    # 1 + 2 · (4 + 36) = 81: each worker has its own part of the divided parameters.
+    assert means["gradient_norm"] == pytest.approx(9)
+    assert [each.item() for each in model] == pytest.approx([-1 / 9, -2 / 9, -6 / 9], rel=1e-5)

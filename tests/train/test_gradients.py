@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 @pytest.fixture(scope="module")
 def recorded(parity_dir: Path) -> dict[str, np.ndarray]:
-    """The total, `aux/…` and `grad/…`."""
+    """The recorded total loss, `aux/…` and `grad/…`."""
     path = parity_dir / "data" / "train_loss_grads.npz"
     if not path.is_file():
         pytest.skip(f"not among the recorded numbers: {path}")
@@ -37,8 +37,8 @@ def compiled_bins(
 ) -> torch.Tensor:
     """Return the bins of the compiled program that recorded this case.
 
-    It finds rounding noise where a residue sees its own Cα, which is bin 1. Run operation by
-    operation, as for losses.npz, it finds 0 as we do, which is bin 0 and contains nothing else.
+    For a residue's own Cα, it finds rounding noise, which is in bin 1. If run operation by
+    operation, as for losses.npz, it finds exactly 0 as Foldry does, the only value in bin 0.
     """
     bins = aligned_error_bins(frames, true_frames, num_bins, max_break)
     assert torch.equal(bins == 0, torch.eye(bins.shape[-1], dtype=torch.bool)[None])
@@ -114,7 +114,7 @@ def test_total_and_terms(
             getattr(weights, name) * terms[name] for name in structure
         ),
     }
-    # The last layer's backbone FAPE alone is no term of ours; test_losses has it.
+    # Foldry has no separate term for the last layer's backbone FAPE; test_losses compares it.
     names = {name for name in recorded if not name.startswith("grad/")}
     assert names - {"aux/structure_module/fape"} == set(values)
     assert set(terms) == {*structure, "distogram", "masked_msa", "plddt", "pae", "resolved", "lddt"}

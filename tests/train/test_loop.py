@@ -1,4 +1,4 @@
-"""The training loop: it learns, and a run that was stopped goes on as if it had not been."""
+"""The training loop: it learns, and a stopped run resumes as if it had not been stopped."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_damaged_checkpoint_is_refused(
 def run_step(
     data: TrainingSet, model: AlphaFold, stage: StageConfig
 ) -> tuple[dict[str, object], dict[str, torch.Tensor]]:
-    """The log and the gradients of one step of one worker."""
+    """Return the log and the gradients of one step of one worker."""
     optimizer = loop.make_optimizer(model, stage)
     run = loop.Run(Path("unused"))
     ((_, batches),) = loop.prefetch(data, replace(stage, num_steps=1), model.config.heads, run, 0)
@@ -128,13 +128,15 @@ def new_model(config: ModelConfig, **runtime: object) -> AlphaFold:
     torch.manual_seed(0)
     model = AlphaFold(config, Runtime(**runtime))  # type: ignore[arg-type]
     generator = torch.Generator().manual_seed(1)
-    for parameter in model.parameters():  # what begins with 0 would hide what is behind it
+    for parameter in model.parameters():  # zeros would hide the modules before them
         parameter.data += 0.02 * torch.randn(parameter.shape, generator=generator)
     return model.train()
 
 
 def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelConfig) -> None:
-    still = replace(tiny_stage("fold", 1), batch_size=4)  # without dropout, drawn by each
+    still = replace(
+        tiny_stage("fold", 1), batch_size=4
+    )  # without dropout, which each micro-batch draws
     config = replace(
         tiny,
         evoformer=replace(tiny.evoformer, dropout_msa=0.0, dropout_pair=0.0),
@@ -149,7 +151,7 @@ def test_accumulated_micro_batches_are_the_batch(data: TrainingSet, tiny: ModelC
         torch.testing.assert_close(parts[name], grad, rtol=1e-3, atol=1e-6)
 
 
-def test_passes_are_those_of_a_prediction(data: TrainingSet, tiny: ModelConfig) -> None:
+def test_training_runs_the_passes_of_a_prediction(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = replace(tiny_stage("main", 1), max_passes=3)
     batch = make_batch(data, chosen, tiny.heads, 0, 0)
     assert not torch.equal(batch.draws[1].msa_feat, batch.draws[2].msa_feat)
@@ -189,7 +191,7 @@ def test_dropout_follows_from_the_micro_batch(data: TrainingSet, tiny: ModelConf
     assert chosen.dropout_seed(0, 0, 0) != chosen.dropout_seed(0, 0, 1)
 
 
-def test_confidence_from_nmr_alone_is_not_silent(
+def test_training_confidence_on_nmr_alone_warns(
     tiny: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "world").mkdir()
@@ -203,7 +205,17 @@ def test_confidence_from_nmr_alone_is_not_silent(
         assert caplog.text.count("Stage confidence learns nothing") == said
 
 
-def test_a_folder_of_packs_is_no_folder_of_a_run(
+def test_a_head_that_is_missing_is_noticed_before_the_first_stage(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path
+) -> None:
+    config = replace(tiny, heads=replace(tiny.heads, pae=False))
+    stages = [tiny_stage("main", 1), tiny_stage("confidence", 1)]
+    with pytest.raises(InputError, match=r"Stage confidence trains aligned errors.*losses\.pae=0"):
+        loop.train_stages(config, stages, data, loop.Run(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_packs_is_refused_as_output(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
     write_world(tmp_path)
@@ -273,7 +285,7 @@ def test_a_run_from_weights_warms_up(data: TrainingSet, tiny: ModelConfig, tmp_p
     assert read_log(tmp_path / "two")[-1]["learning_rate"] == pytest.approx(rate)
 
 
-def test_stages_go_on_where_the_folder_is(
+def test_stages_resume_from_the_folder(
     data: TrainingSet, tiny: ModelConfig, tmp_path: Path
 ) -> None:
     stages = [tiny_stage("fold", 2), tiny_stage("main", 2)]
@@ -364,9 +376,16 @@ def test_wrong_settings_are_one_sentence(setting: str) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_wrong_setting_says_what_would_do() -> None:
+def test_a_wrong_setting_gets_advice() -> None:
     for setting, says in {
         "crop_sise=12": "the nearest is crop_size",
+        "losses=0.3": "the nearest is losses.chi",
+        "crop_size": "write FIELD=VALUE",
+        "crop_size=64,num_rows=2": "set each field separately",
+        "template_fraction=2": "template_fraction must be from 0 to 1",
+        "losses.unclamped_fraction=-1": "unclamped_fraction must be from 0 to 1",
+        "num_rows=0": "num_rows must be 1 or more",
+        "num_blocks=-1": "num_blocks must be 0 or more",
         "losses.chis=1": "the nearest is losses.chi",
         "colour=red": "docs/train.md",
         "crop_size=abc": "a whole number is needed",
@@ -374,6 +393,30 @@ def test_a_wrong_setting_says_what_would_do() -> None:
     }.items():
         with pytest.raises(InputError, match=says):
             choose_stages(preset("mini"), "main", [setting])
+
+
+def test_only_the_wrong_one_of_several_settings_is_named() -> None:
+    with pytest.raises(InputError, match=r"^crop_size=0 cannot be set"):
+        choose_stages(preset("mini"), "main", ["num_rows=2", "crop_size=0"])
+
+
+def test_a_run_does_not_return_to_an_earlier_stage(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fold, main = tiny_stage("fold", 1), tiny_stage("main", 2)
+    run = loop.Run(tmp_path)
+    asked = replace(run, asked_to_stop=lambda: True)
+    loop.train_stages(tiny, [fold, main], data, run)
+    before = (tmp_path / loop.LOG).read_bytes()
+    with pytest.raises(InputError, match="in stage main, which follows fold"):
+        loop.train_stages(tiny, [replace(fold, num_steps=5)], data, run)
+    assert (tmp_path / loop.LOG).read_bytes() == before
+    with caplog.at_level("INFO"):
+        loop.train_stages(tiny, [replace(main, num_steps=3), tiny_stage("long", 1)], data, asked)
+    assert [record.message.partition(":")[2] for record in caplog.records[-2:]] == [
+        " resuming at step 3 of 3.",
+        " starting at step 1 of 1.",
+    ]
 
 
 def test_settings_change_a_stage() -> None:
@@ -401,7 +444,7 @@ def test_settings_change_a_stage() -> None:
         ("mini", "fold", True, ["fold"]),
     ],
 )
-def test_what_is_trained_does_not_begin_with_the_first_stage(
+def test_stages_depend_on_the_name_and_on_the_start(
     network: str, name: str | None, from_weights: bool, expected: list[str]
 ) -> None:
     stages = choose_stages(preset(network), name, from_weights=from_weights)

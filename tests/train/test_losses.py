@@ -1,4 +1,4 @@
-"""The losses equal the recorded official values, and do what they are for."""
+"""The losses equal the recorded official values and serve their purpose."""
 
 from __future__ import annotations
 
@@ -147,8 +147,8 @@ def test_renaming_of_hidden_atoms(all_atom: Recorded) -> None:
 
 
 @pytest.mark.parity
-def test_sidechain_leaves_out_what_is_unknown(all_atom: Recorded) -> None:
-    """It is the same over all pairs of a group and an atom, known or not."""
+def test_sidechain_ignores_unknown_groups_and_atoms(all_atom: Recorded) -> None:
+    """The loss equals a mean over all pairs of a group and an atom, known or not."""
     truth = make_targets(
         all_atom.arrays["in_aatype"][None],
         all_atom.arrays["in_pos37"][None],
@@ -173,13 +173,13 @@ def test_sidechain_leaves_out_what_is_unknown(all_atom: Recorded) -> None:
 
 
 def test_atoms_known_in_either_naming_are_listed() -> None:
-    """Of an aspartate without OD1 both oxygens: in one naming it is the first, else the second."""
+    """In an aspartate without OD1, both oxygens: the missing one is OD1 or, exchanged, OD2."""
     codes = np.array([[RESTYPE_ORDER["D"], RESTYPE_ORDER["G"]]])
     mask = ATOM37_MASK[codes].copy()
     mask[0, 0, ATOM37_ORDER["OD1"]] = 0
     truth = make_targets(codes, np.zeros((1, 2, 37, 3)), mask, np.array([2.0]), HeadsConfig())
     assert truth.known_atoms.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7, 14, 15, 16, 17]]
-    # The backbone, psi and chi1, but not chi2, whose frame stands on OD1; glycine has two.
+    # The backbone, psi and chi1, but not chi2, whose frame needs OD1; glycine has two.
     assert truth.known_groups.tolist() == [[0, 3, 4, 8, 11]]
 
 
@@ -221,8 +221,8 @@ def test_lddt(all_atom: Recorded) -> None:
     assert_recorded(lddt[None], all_atom["lddt(per_residue=True)"])
 
 
-def test_lddt_is_that_of_the_score() -> None:
-    """The NumPy twin in `score` gives the same to every residue (house rule 4)."""
+def test_lddt_equals_the_score() -> None:
+    """The NumPy implementation in `score` gives the same value for every residue."""
     generator = np.random.default_rng(3)
     true = np.cumsum(generator.normal(0, 2.2, (80, 3)), 0)
     model = true + generator.normal(0, 1.0, true.shape)
@@ -266,7 +266,7 @@ def test_resolution_filter() -> None:
 
 @pytest.fixture
 def helix() -> Tensor:
-    """Cα atoms [1, 30, 3] of an α-helix, Å."""
+    """The Cα atoms [1, 30, 3] of an α-helix, Å."""
     turn = torch.arange(30) * torch.pi * 100 / 180
     return torch.stack([2.3 * turn.cos(), 2.3 * turn.sin(), 1.5 * torch.arange(30)], -1)[None]
 
@@ -382,7 +382,7 @@ OTHER_BINS = HeadsConfig(
 
 @pytest.mark.parametrize("heads", [HeadsConfig(pae=True), OTHER_BINS])
 def test_targets_are_in_the_bins_of_the_network(heads: HeadsConfig, helix: Tensor) -> None:
-    """Logits that name the true bins by the network's own bounds have no loss."""
+    """Logits for the true bins, found by the bounds of the network, have no loss."""
     size = helix.shape[1]
     aatype = np.full((1, size), RESTYPE_ORDER["G"])  # whose pseudo-beta atom is Cα
     positions = np.zeros((1, size, 37, 3), np.float32)

@@ -1,4 +1,4 @@
-"""Muon: what a step does to matrices, and that all else is Adam's."""
+"""Muon: its step for matrices, and Adam for all other parameters."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_singular_values_come_near_one_and_directions_stay(shape: tuple[int, int
     assert torch.nn.functional.cosine_similarity(made.flatten(1), (u @ vt).flatten(1)).min() > 0.95
 
 
-def test_the_size_of_a_step_is_the_learning_rates_alone() -> None:
+def test_the_size_of_a_step_depends_on_the_learning_rate_only() -> None:
     steps = []
     for scale in (1.0, 1000.0):
         model = Small()
@@ -47,7 +47,7 @@ def test_the_size_of_a_step_is_the_learning_rates_alone() -> None:
     assert steps[0].norm().item() == pytest.approx(0.01 * 0.2 * 12**0.5, rel=0.35)
 
 
-def test_what_is_no_inner_matrix_is_trained_by_adam() -> None:
+def test_all_but_inner_matrices_are_trained_by_adam() -> None:
     model, other = Small(), Small()
     optimizer = Muon(model, lr=0.01)
     adam = torch.optim.Adam(other.parameters(), 0.01 * ADAM_SHARE, (0.9, 0.99), eps=1e-6)

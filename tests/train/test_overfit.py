@@ -1,4 +1,4 @@
-"""The network, its losses and its optimiser together learn a real protein by heart."""
+"""The network, its losses and its optimiser together overfit a real protein."""
 
 from __future__ import annotations
 

@@ -88,6 +88,9 @@ def test_a_slot_lasts_until_the_next(steps: list[int], moment: int) -> None:
     ]
     found = slot_at(plan, NOON + timedelta(seconds=moment))
     assert ([found] if found else []) == expected
+    last = plan[-1]
+    assert slot_at(plan, last.start + timedelta(seconds=899)) == last
+    assert slot_at(plan, last.start + timedelta(seconds=900)) is None
     assert slot_at((), NOON) is None
 
 
@@ -112,7 +115,7 @@ def test_energy_and_carbon_are_counted(tmp_path: Path) -> None:
     assert last_line(again.folder / power.LOG)["gco2"] is None  # no plan, no carbon
 
 
-def test_a_line_that_a_kill_tore_is_taken_out(tmp_path: Path) -> None:
+def test_an_incomplete_line_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     log = tmp_path / power.LOG
     for number, torn in enumerate((b"", b"{", b'{"start": "2026-', b'{"total_kwh": 9.0'), 1):
         with log.open("ab") as file:
@@ -124,7 +127,7 @@ def test_a_line_that_a_kill_tore_is_taken_out(tmp_path: Path) -> None:
         assert [line["total_kwh"] for line in lines] == list(range(1, number + 1))
 
 
-def test_what_is_not_known_is_not_invented(tmp_path: Path) -> None:
+def test_unknown_power_is_not_invented(tmp_path: Path) -> None:
     meter = Meter(tmp_path, measure=lambda _: None)
     meter.add(NOON, 60.0, 2, Slot(NOON, 2, 100.0))
     meter.close()

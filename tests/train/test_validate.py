@@ -1,7 +1,8 @@
-"""Validation: what its numbers mean, and that training does not notice it."""
+"""Validation: the meaning of its numbers, and its independence from training."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,12 @@ from tests.train.tiny import read_log, tiny_config, tiny_stage
 
 
 def helix(length: int = 20) -> np.ndarray:
-    """Cα atoms of a right-handed α-helix: 100° and 1.5 Å a residue, radius 2.3 Å."""
+    """Return the Cα atoms of a right-handed α-helix: 100° and 1.5 Å a residue, radius 2.3 Å."""
     turn = np.radians(100) * np.arange(length)
     return np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(length)], axis=1)
 
 
-def test_the_hand_of_helices_is_judged_where_the_truth_has_one() -> None:
+def test_handedness_is_judged_in_true_helices_only() -> None:
     truth = helix()
     mirrored = truth * [1, 1, -1]
     strand = np.stack([3.3 * np.arange(20), np.arange(20) % 2, np.zeros(20)], axis=1)
@@ -46,17 +47,17 @@ def test_the_radius_of_gyration_is_a_mean_distance() -> None:
 
 
 class Prophet(AlphaFold):
-    """In the place of a network: it predicts the truth, or for some chains something else."""
+    """A substitute for a network: it predicts the truth, or for some chains something else."""
 
     runtime = Runtime()
     config = mini()
 
-    def __init__(self, data: TrainingSet, spoil: dict[str, float]) -> None:
+    def __init__(self, data: TrainingSet, spoil: dict[str, np.ndarray]) -> None:
         real = data.whole_sample
 
         def noticed(name: str, *arguments: object) -> Sample:
             sample = real(name, *arguments)  # type: ignore[arg-type]
-            self.atom37 = sample.truth.positions * spoil.get(name, 1.0)
+            self.atom37 = sample.truth.positions * spoil.get(name, np.ones(3))
             return sample
 
         data.whole_sample = noticed  # type: ignore[method-assign]
@@ -70,19 +71,19 @@ class Prophet(AlphaFold):
         return stand_in(Pass, atom37=atom37, recycled=lambda: None)
 
 
-def test_the_truth_scores_one_and_what_is_not_finite_zero(tmp_path: Path) -> None:
+def test_the_truth_scores_one_and_a_prediction_that_is_not_finite_zero(tmp_path: Path) -> None:
     data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
     stage = tiny_stage("main", 1)
     right = validate(Prophet(data, {}), data, stage, 2, Workers())  # type: ignore[arg-type]
     assert [right[name] for name in SCORES[:4]] == pytest.approx([1, 1, 1, 1], abs=1e-4)
     first = data.parts["selection"][0]
-    broken = Prophet(data, {first: float("nan")})
+    broken = Prophet(data, {first: np.array([np.nan, 1, 1])})
     half = validate(broken, data, stage, 2, Workers())  # type: ignore[arg-type]
     assert [half[name] for name in SCORES[:4]] == pytest.approx([0.5, 0.5, 0.5, 1], abs=1e-4)
     assert right["num_chains"] == half["num_chains"] == 2
 
 
-def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_workers_find_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
     torch.manual_seed(0)
     model = AlphaFold(tiny_config())
@@ -100,11 +101,34 @@ def test_two_workers_find_what_one_does(tmp_path: Path, monkeypatch: pytest.Monk
     assert torch.equal(first + second, whole)
 
 
-def test_a_validation_does_not_notice_how_training_shows_chains(tmp_path: Path) -> None:
+def test_a_small_set_is_validated_on_its_validation_split(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = write_world(tmp_path)
+    names = list(world.lengths)
+    folder, held = world.folder, names[5:8]
+    for kind in ("msas", "templates"):
+        shutil.copy(folder / kind / f"{kind}-train.npz", folder / kind / f"{kind}-val.npz")
+    data = TrainingSet(folder, ("train",), exclude=names[5:])
+    run = loop.Run(tmp_path / "alone", validate_every=1)
+    loop.train_stages(tiny_config(), [tiny_stage("main", 1)], data, run)
+    assert "No chain is held back for validation" in caplog.text
+    rows = "".join(f"{name}\t{world.lengths[name]}\n" for name in held)
+    (folder / "splits" / "val.tsv").write_text(f"id\tlength\n{rows}", "utf-8")
+    data = TrainingSet(folder, ("train",), exclude=names[8:])
+    key = data.key
+    run = replace(run, folder=tmp_path / "run")
+    loop.train_stages(tiny_config(), [tiny_stage("main", 1)], data, run)
+    [line] = read_log(run.folder, loop.VALIDATION)
+    assert line["num_chains"] == len(held) and 0 < line["lddt_ca"] < 1
+    assert data.key == key
+
+
+def test_validation_does_not_depend_on_training_draws(tmp_path: Path) -> None:
     data = TrainingSet(write_world(tmp_path).folder, splits=("train",))
     torch.manual_seed(0)
     model = AlphaFold(tiny_config())
-    for parameter in model.parameters():  # what begins with 0 would hide the templates
+    for parameter in model.parameters():  # zeros would hide the templates
         parameter.data += 0.05 * torch.randn_like(parameter)
     stage = tiny_stage("main", 1)
     shown, same, bare = (
@@ -122,7 +146,7 @@ def test_a_validation_does_not_notice_how_training_shows_chains(tmp_path: Path) 
     assert shown == same != bare
 
 
-def test_training_does_not_notice_a_validation(tmp_path: Path) -> None:
+def test_training_does_not_depend_on_validation(tmp_path: Path) -> None:
     (tmp_path / "world").mkdir()
     data = TrainingSet(write_world(tmp_path / "world").folder, splits=("train",))
     stage = tiny_stage("main", 4)

@@ -1,4 +1,4 @@
-"""Violations equal the recorded official values, and a structure without any costs nothing."""
+"""Violations equal the recorded official values, and are zero for an ideal structure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MULTIMER_DEVIATION = PEPTIDE_BOND["length"][1]
 
 
 def make_inputs(aatype: Tensor, index: Tensor, asym_id: Tensor | None = None) -> Inputs:
-    """As much of the inputs as the violations read."""
+    """Return inputs with the fields that the violations read."""
     chain = torch.ones_like(aatype) if asym_id is None else asym_id
     return stand_in(
         Inputs,
@@ -50,7 +50,7 @@ def recorded(parity_dir: Path) -> Recorded:
 
 
 def by_residue(links: Tensor) -> tuple[Tensor, Tensor]:
-    """What each residue has of its bonds to the next and to the one before."""
+    """Return the values of each residue's bonds to the next and to the previous residue."""
     return F.pad(links, (0, 1)), F.pad(links, (1, 0))
 
 
@@ -151,7 +151,7 @@ def test_all_violations(recorded: Recorded, all_atom: Recorded, variant: str) ->
 
 @pytest.fixture(scope="module")
 def noisy() -> Structure:
-    """Two chains cut from trypsin, with errors of 0.5 Å; one atom in twenty is not there."""
+    """Two chains cut from trypsin, with errors of 0.5 Å; one atom in twenty is missing."""
     structure = read_structure(ROOT / "examples" / "trypsin" / "1trn.cif")
     structure = structure.select(np.arange(120))
     number = np.arange(120)
@@ -169,7 +169,7 @@ def noisy() -> Structure:
 
 
 def test_the_score_counts_the_same(noisy: Structure) -> None:
-    """The NumPy twin in `score` finds the same amounts at the same atoms (house rule 4)."""
+    """The NumPy implementation in `score` finds the same violations of the same atoms."""
     codes = torch.from_numpy(noisy.aatype)[None]
     chains = torch.from_numpy(np.where(noisy.chain_id == "A", 1, 2))[None]
     inputs = make_inputs(codes, torch.from_numpy(noisy.residue_number)[None], chains)
@@ -191,7 +191,7 @@ def test_the_score_counts_the_same(noisy: Structure) -> None:
     torch.testing.assert_close(ours, 2 * within, atol=1e-4, rtol=1e-4)
 
     found = stereochemistry.clashes_between_residues(noisy)
-    # Of two sixth atoms the loss asks nothing, even if they are not sulphurs.
+    # The loss ignores pairs of sixth atoms, even if they are not sulphurs.
     sixth = found.slot == slots[found.residue, violations.SLOT_SG]
     overlaps = by_atom(found, ~sixth.all(axis=1))
     assert overlaps.sum() > 10
@@ -262,7 +262,7 @@ def test_an_ideal_bond_costs_nothing_and_a_longer_one_its_excess(
     )
     bent = atom14.clone()
     bent[:, 0, 1] = atom14[:, 0, 2] - along * 1.1
-    # CA stands opposite to N: cosine −1, and 12 × 0.0311 of the −0.4473 + 1 are free.
+    # CA is opposite to N: cosine −1, and 12 × 0.0311 of the −0.4473 + 1 are free.
     torch.testing.assert_close(errors(bent)[1].item(), 0.5527 - 0.3732, atol=1e-5, rtol=0)
 
 
@@ -275,7 +275,7 @@ def test_a_gap_is_no_bond(peptide: tuple[Tensor, Inputs]) -> None:
 
 
 def test_touching_atoms_clash_by_their_overlap() -> None:
-    """Two alanines with nothing but their CB: 1.7 + 1.7 − 1.5 = 1.9 Å are allowed."""
+    """For two alanines that have only CB, 1.7 + 1.7 − 1.5 = 1.9 Å are allowed."""
     codes = torch.from_numpy(residues.encode_sequence("AA"))[None]
     exists = torch.zeros(1, 2, 14)
     exists[..., 4] = 1
@@ -296,7 +296,7 @@ def test_only_a_chain_has_bonds(
 
 
 def test_equal_numbers_in_two_chains_clash() -> None:
-    """Residues of two chains that bear one number are as solid as others."""
+    """Residues of different chains with the same number clash like others."""
     codes = torch.from_numpy(residues.encode_sequence("AA"))[None]
     inputs = make_inputs(codes, torch.tensor([[4, 4]]), torch.tensor([[1, 2]]))
     exists = torch.from_numpy(residues.ATOM14_MASK)[codes]
@@ -305,7 +305,7 @@ def test_equal_numbers_in_two_chains_clash() -> None:
 
 
 def test_gradient() -> None:
-    """Against finite differences, in float64, with every kind of violation there."""
+    """Finite differences in float64 agree, with violations of every kind."""
     codes = torch.from_numpy(residues.encode_sequence("GAC"))[None]
     inputs = make_inputs(codes, torch.tensor([[1, 2, 3]]))
     exists = torch.from_numpy(residues.ATOM14_MASK).double()[codes]

@@ -24,7 +24,7 @@ IGNORED = ("seconds",)
 
 
 def tiny_config() -> ModelConfig:
-    """mini, smaller, from the origin: the distogram's medians are steps, which enlarge rounding."""
+    """Return a smaller mini that starts at the origin: distogram medians would amplify rounding."""
     config = preset("mini")
     return replace(
         config,
@@ -38,13 +38,13 @@ def tiny_config() -> ModelConfig:
 
 
 def tiny_stage(name: str, num_steps: int) -> StageConfig:
-    """One of mini's stages, smaller."""
+    """Return a smaller stage of mini."""
     known = {stage.name: stage for stage in mini_stages()}
     return replace(known[name], num_steps=num_steps, crop_size=24, num_rows=4, warmup_steps=2)
 
 
 def shared_stages(num_steps: int) -> list[StageConfig]:
-    """Two stages whose three micro-batches a step do not divide evenly between two workers.
+    """Return two stages whose three micro-batches per step do not divide evenly by two workers.
 
     Adam trains them: Muon makes rounding errors of small gradients as large as the gradients.
     """
@@ -55,7 +55,7 @@ def shared_stages(num_steps: int) -> list[StageConfig]:
 
 
 def read_log(folder: Path, name: str = loop.LOG) -> list[dict[str, object]]:
-    """The lines of a log, the last of each step where a run was interrupted."""
+    """Return the lines of a log; the last of each step if a run was interrupted."""
     read = [json.loads(line) for line in (folder / name).read_text().splitlines()]
     kept = [{key: line[key] for key in line if key not in IGNORED} for line in read]
     return list({(line["stage"], line["step"]): line for line in kept}.values())

@@ -1,4 +1,4 @@
-"""A small archive of parameters, and a server on this machine that breaks off and lies."""
+"""A small archive of parameters, and a local server that breaks off and sends wrong answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRESET = configs.preset
 
 
 def small(name: str) -> ModelConfig:
-    """An official network with few blocks and narrow arrays."""
+    """Return an official network with few blocks and narrow arrays."""
     config = PRESET(name)
     narrow = {"c_outer": 3, "c_triangle": 6, "num_heads_msa": 2, "num_heads_pair": 2}
     assert config.extra is not None
@@ -51,13 +51,13 @@ def small(name: str) -> ModelConfig:
 
 @pytest.fixture
 def small_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the official names mean small networks."""
-    for module in ("download", "read"):
+    """Replace the official networks by small ones of the same names."""
+    for module in ("convert", "download", "read"):
         monkeypatch.setattr(f"foldry.weights.{module}.preset", small)
 
 
 def parameters(name: str) -> dict[str, np.ndarray]:
-    """Random official arrays of the small network."""
+    """Return random official arrays of the small network."""
     draw = np.random.default_rng(sum(map(ord, name)))
     return {key: draw.normal(size=shape).astype(np.float32) for key, shape in _shapes(name).items()}
 
@@ -68,14 +68,14 @@ def _shapes(name: str) -> dict[str, tuple[int, ...]]:
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The bytes of a parameter file."""
+    """Return the bytes of a parameter file."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
 def tar(files: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
-    """An archive of files, and of members made by hand."""
+    """Return an archive of files and of hand-made members."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
@@ -89,26 +89,28 @@ def tar(files: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
 
 
 def official_archive(*models: str) -> bytes:
-    """An archive as AlphaFold publishes it, of small networks."""
+    """Return an archive like AlphaFold's, of small networks."""
     files = {f"params_{name}.npz": npz(parameters(name)) for name in models}
     return tar({"LICENSE": b"Creative Commons Attribution 4.0\n", **files})
 
 
 def md5(body: bytes) -> str:
-    """The header that Google's servers send."""
+    """Return the header that Google's servers send."""
     digest = hashlib.md5(body, usedforsecurity=False).digest()
     return f"crc32c=n03x6A==,md5={base64.b64encode(digest).decode()}"
 
 
 @dataclass
 class Site:
-    """What the server serves, and how it fails; `requests` are the Range headers it has got.
+    """The content and the faults of a server.
 
     Attributes:
         break_after: Bytes after which the connection is cut, one number for each request in turn.
-        ignore_range, ignore_if_range: Send the whole, or the rest of whatever is there now.
+        ignore_range, ignore_if_range: Whether to send the whole file, or the rest of the current
+            one.
         wrong_length: Added to the true Content-Length.
         wrong_range: A Content-Range to send instead of the true one.
+        requests, agents: The Range and User-Agent headers of the requests so far.
     """
 
     body: bytes
@@ -123,11 +125,13 @@ class Site:
     wrong_range: str | None = None
     redirect: str | None = None
     requests: list[str | None] = field(default_factory=list)
+    agents: list[str | None] = field(default_factory=list)
     url: str = ""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         wanted = handler.headers["Range"]
         self.requests.append(wanted)
+        self.agents.append(handler.headers["User-Agent"])
         start = 0
         same = self.ignore_if_range or handler.headers["If-Range"] == self.etag
         if wanted is not None and same and not self.ignore_range:
@@ -152,7 +156,7 @@ class Site:
 
 @contextmanager
 def serve(site: Site) -> Iterator[Site]:
-    """The site on a port of this machine."""
+    """Serve the site on a port of this machine within the `with` block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,15 +1,17 @@
-"""The archive of parameters: fetched from servers that fail and lie, and unpacked."""
+"""The archive of parameters: fetched from servers with faults, and unpacked."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import shutil
+import socket
 import stat
 import tarfile
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def same_parameters(path: Path, model: str) -> bool:
 
 
 def names(folder: Path) -> list[str]:
-    """What is in a folder, but for the note of what the archive is fetched for."""
+    """Return the names in a folder, without the list of the archive's requested models."""
     return sorted(path.name for path in folder.iterdir() if path.name != download.WANTED_NAME)
 
 
@@ -64,7 +66,7 @@ def fetch_from(site: Site, folder: Path, **more: Any) -> download.Fetched:
     return get([MODEL], folder, url=site.url, **more)
 
 
-def test_what_is_asked_for_is_unpacked_and_nothing_else(tmp_path: Path, archive: bytes) -> None:
+def test_only_requested_models_are_unpacked(tmp_path: Path, archive: bytes) -> None:
     seen = []
     with serve(Site(archive)) as site:
         fetched = fetch_from(site, tmp_path, progress=lambda *state: seen.append(state))
@@ -76,7 +78,7 @@ def test_what_is_asked_for_is_unpacked_and_nothing_else(tmp_path: Path, archive:
     assert seen == sorted(seen)
 
 
-def test_what_is_there_is_not_fetched_again(tmp_path: Path, archive: bytes) -> None:
+def test_existing_files_are_not_fetched_again(tmp_path: Path, archive: bytes) -> None:
     with serve(Site(archive)) as site:
         fetch_from(site, tmp_path)
         fetched = fetch_from(site, tmp_path)
@@ -109,22 +111,26 @@ def test_a_given_sha256_is_compared(tmp_path: Path, archive: bytes) -> None:
     with serve(Site(archive)) as site:
         with pytest.raises(InputError, match="has the SHA-256"):
             fetch_from(site, tmp_path, sha256="0" * 64)
-        # The hash may have been mistyped, so what was fetched is not thrown away.
+        # The hash may have been mistyped, so the fetched file is kept.
         fetched = fetch_from(site, tmp_path, sha256=digest.upper())
     assert site.requests == [None, f"bytes={len(archive) - 1}-"]
     assert fetched.checksum == f"sha256 {digest}, as you gave it"
 
 
-def test_a_transfer_that_breaks_off_goes_on_by_itself(tmp_path: Path, archive: bytes) -> None:
+def test_a_transfer_that_breaks_off_resumes_automatically(
+    tmp_path: Path, archive: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "foldry")
     site = Site(archive, hash_header=md5(archive), break_after=[3000, 2000])
     with serve(site):
         fetched = fetch_from(site, tmp_path)
     assert site.requests == [None, "bytes=2999-", "bytes=4998-"]
+    assert ["attempt 2 of 3" in line for line in caplog.messages] == [True, False]
     assert fetched.checksum.startswith("md5")
     assert same_parameters(tmp_path / FILE, MODEL)
 
 
-def test_a_transfer_that_keeps_breaking_off_goes_on_later(tmp_path: Path, archive: bytes) -> None:
+def test_a_transfer_that_keeps_breaking_off_can_be_resumed(tmp_path: Path, archive: bytes) -> None:
     site = Site(archive, hash_header=md5(archive), break_after=[3000, 2000, 1000])
     with serve(site):
         with pytest.raises(
@@ -140,7 +146,7 @@ def test_a_transfer_that_keeps_breaking_off_goes_on_later(tmp_path: Path, archiv
     assert same_parameters(tmp_path / FILE, MODEL)
 
 
-def test_a_part_with_nothing_known_of_it_is_begun_again(tmp_path: Path, archive: bytes) -> None:
+def test_a_part_without_usable_notes_is_fetched_again(tmp_path: Path, archive: bytes) -> None:
     part = tmp_path / (download.ARCHIVE_NAME + ".part")
     for notes in (None, "{", '{"url": 1}', "[]"):
         part.write_bytes(b"other bytes")
@@ -222,7 +228,7 @@ def test_parts_of_two_files_are_never_joined(tmp_path: Path, archive: bytes, lie
         Lie({"redirect": "ftp://127.0.0.1:1/"}, "could not be fetched"),
     ],
 )
-def test_an_answer_that_is_no_archive_leaves_nothing(
+def test_an_answer_that_is_not_an_archive_leaves_nothing(
     tmp_path: Path, archive: bytes, lie: Lie
 ) -> None:
     with serve(Site(archive, **lie.change)) as site, pytest.raises(OutsideError) as caught:
@@ -244,7 +250,7 @@ def test_a_content_length_that_is_too_long_is_a_broken_transfer(
     assert FILE not in names(tmp_path)
 
 
-def test_a_content_length_that_is_too_short_is_no_whole_archive(
+def test_a_content_length_that_is_too_short_gives_an_incomplete_archive(
     tmp_path: Path, archive: bytes
 ) -> None:
     with (
@@ -255,7 +261,7 @@ def test_a_content_length_that_is_too_short_is_no_whole_archive(
     assert names(tmp_path) == []
 
 
-def test_a_wrong_hash_header_removes_what_came(tmp_path: Path, archive: bytes) -> None:
+def test_a_wrong_hash_header_removes_the_file(tmp_path: Path, archive: bytes) -> None:
     with serve(Site(archive, hash_header=md5(b"another"))) as site:
         with pytest.raises(OutsideError, match="does not have the MD5 that its server states"):
             fetch_from(site, tmp_path)
@@ -274,10 +280,19 @@ def test_a_web_page_that_is_called_an_archive(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+def test_a_server_that_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise URLError(socket.gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr("urllib.request.urlopen", fail)
+    with pytest.raises(OutsideError, match=r"\(the server was not found\): check the network"):
+        get((MODEL,), tmp_path, url="https://example.invalid/a.tar")
+
+
 def test_no_server(tmp_path: Path) -> None:
     with serve(Site(b"")) as site:
         pass
-    with pytest.raises(OutsideError, match="could not be fetched"):
+    with pytest.raises(OutsideError, match=r"could not be fetched \(Connection refused\)"):
         fetch_from(site, tmp_path)
     assert names(tmp_path) == []
 
@@ -285,7 +300,7 @@ def test_no_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "url", ["", "example.org/a.tar", "file:///etc/passwd", "http://", "http://a b/", "http://[::1"]
 )
-def test_no_address(tmp_path: Path, url: str) -> None:
+def test_invalid_addresses_are_refused(tmp_path: Path, url: str) -> None:
     with pytest.raises(InputError, match="is not an address"):
         get([MODEL], tmp_path, url=url)
     assert names(tmp_path) == []
@@ -342,7 +357,7 @@ def test_a_process_killed_at_its_end_leaves_no_archive_for_ever(
         assert names(tmp_path) == ["LICENSE", download.ARCHIVE_NAME, FILE], "model_1_ptm needs it"
         wanted.write_text(f'["{MODEL}"]')
         with hold(tmp_path):
-            assert fetch_from(site, tmp_path).new == [], "what is there needs no lock"
+            assert fetch_from(site, tmp_path).new == [], "existing files need no lock"
         fetch_from(site, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["LICENSE", FILE]
 
@@ -387,7 +402,7 @@ BAD_ARCHIVES = {
     ),
     "hard link": (lambda: with_member(member("x", tarfile.LNKTYPE, FILE)), "a link or a device"),
     "device": (lambda: with_member(member("x", tarfile.CHRTYPE)), "a link or a device"),
-    "twice": (lambda: with_member(member(f"params/{FILE}")), "there twice"),
+    "twice": (lambda: with_member(member(f"params/{FILE}")), "occurs twice"),
     "too large": (oversized, "too large"),
     "another model": (lambda: official_archive("model_1_ptm"), f"has no {MODEL}"),
     "no tar": (lambda: b"PK\x03\x04" * 1000, "not a complete tar archive"),
@@ -509,3 +524,11 @@ def test_parameters_are_on_the_disk_before_they_have_their_name(
     monkeypatch.setattr(os, "fsync", fsync)
     get([MODEL], tmp_path / "out", tar=tmp_path / "a.tar")
     assert False in seen
+
+
+def test_every_request_names_the_program(tmp_path: Path, archive: bytes) -> None:
+    site = Site(archive, break_after=[3000])
+    with serve(site):
+        fetch_from(site, tmp_path)
+    assert site.requests == [None, "bytes=2999-"]
+    assert site.agents == ["foldry", "foldry"]

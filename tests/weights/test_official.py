@@ -1,4 +1,4 @@
-"""Official names and ours: a table that loses nothing."""
+"""The table of official names and ours is complete and works without loss."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from foldry.errors import InputError
 from foldry.model.config import MULTIMER_MODELS, OFFICIAL_MODELS, ModelConfig, preset
 from foldry.weights.layout import state_shapes
+from foldry.weights.networks import NetworkFile
 from foldry.weights.official import (
     from_official,
     official_shapes,
@@ -20,6 +21,7 @@ from foldry.weights.official import (
     to_official,
 )
 from tests.conftest import parity_root
+from tests.weights.archive import npz
 
 NAME_LISTS = sorted((parity_root() / "names").glob("names_*.json"))
 
@@ -49,7 +51,7 @@ def test_every_parameter_has_one_official_name(name: str) -> None:
         for index in range(row.num_blocks):
             ours = row.ours.format(index)
             named.setdefault(ours, []).extend(row.outputs or range(shapes[ours][0]))
-    # What the whole alignment says is Foldry's own, and off in every official network.
+    # Statistics of the whole alignment are Foldry's own and off in every official network.
     assert set(named) == {ours for ours in shapes if not ours.startswith("alignment.")}
     for ours, outputs in named.items():
         assert sorted(outputs) == list(range(shapes[ours][0])), ours
@@ -73,3 +75,13 @@ def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     np.savez(objects, a=np.array([{}], dtype=object))
     with pytest.raises(InputError, match="cannot be read as parameters"):
         read_params(objects)
+
+
+def test_a_file_that_is_cut_off_has_no_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "params_model_1_ptm.npz"
+    path.write_bytes(npz({"array": np.zeros(100)}))
+    network = NetworkFile("model_1_ptm", path)
+    assert network.config() == preset("model_1_ptm")
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(InputError, match="cannot be read as parameters"):
+        network.config()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +149,7 @@ SUFFIXES = {
 
 
 def module(scope: str) -> str:
-    """OpenFold's module for an official scope."""
+    """Return OpenFold's module for an official scope."""
     if scope in SCOPES:
         return SCOPES[scope]
     if scope.removeprefix("structure_module/fold_iteration/") in FOLD:
@@ -160,7 +162,7 @@ def module(scope: str) -> str:
 
 
 def openfold_arrays(params: dict[str, np.ndarray]) -> Iterator[tuple[str, torch.Tensor]]:
-    """OpenFold's arrays, made of the official ones in the way in which OpenFold imports them."""
+    """Yield OpenFold's arrays, made of the official ones as OpenFold imports them."""
     for key, array in params.items():
         scope, _, leaf = key.removeprefix(ROOT).partition("//")
         name = module(scope)
@@ -181,7 +183,7 @@ def openfold_arrays(params: dict[str, np.ndarray]) -> Iterator[tuple[str, torch.
 
 
 def earlier(name: str) -> str:
-    """The name that OpenFold 1 gave to an array of OpenFold 2."""
+    """Return the OpenFold 1 name of an array of OpenFold 2."""
     name = name.replace("template_embedder.", "").replace(
         "template_single_embedder", "template_angle_embedder"
     )
@@ -252,6 +254,9 @@ def broken(change: str) -> Any:
         arrays[name] = arrays[name] * float("nan")
     elif change == "sparse":
         arrays[name] = arrays[name].to_sparse()
+    elif change == "nested":
+        with warnings.catch_warnings(action="ignore"):  # they are a prototype
+            arrays[name] = torch.nested.nested_tensor([arrays[name]])
     elif change == "meta":
         arrays[name] = arrays[name].to("meta")
     elif change == "integers":
@@ -260,7 +265,7 @@ def broken(change: str) -> Any:
 
 
 class Runs:
-    """What an unsafe reader would run."""
+    """Code that an unsafe reader would run."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path("ran").touch, ())
@@ -281,6 +286,7 @@ HOSTILE = {
     "not finite": (lambda: broken("nan"), "not finite"),
     "sparse": (lambda: broken("sparse"), "is not an OpenFold checkpoint"),
     "meta": (lambda: broken("meta"), "OpenFold checkpoint"),
+    "nested": (lambda: broken("nested"), "is not an OpenFold checkpoint"),
     "integers": (lambda: broken("integers"), "is not an OpenFold checkpoint"),
 }
 
@@ -313,9 +319,13 @@ def test_a_network_that_is_not_official_has_no_official_file(tmp_path: Path) -> 
     with pytest.raises(InputError, match="not an official model"):
         convert(MINI, tmp_path / "mini.npz")
     assert list(tmp_path.iterdir()) == []
+    state = load_weights(MINI).state
+    save(tmp_path / "a.safetensors", state, replace(preset("mini"), name="model_1_ptm"))
+    with pytest.raises(InputError, match="cannot hold this model_1_ptm"):
+        convert(tmp_path / "a.safetensors", tmp_path / "model_1_ptm.npz")
 
 
-def test_no_file_is_written_over(tmp_path: Path) -> None:
+def test_no_file_is_overwritten(tmp_path: Path) -> None:
     target = tmp_path / "mini.safetensors"
     target.write_bytes(b"mine")
     with pytest.raises(InputError, match="exists: delete it first"):
@@ -332,5 +342,7 @@ def test_a_network_trained_from_mini_has_another_notice(tmp_path: Path) -> None:
     weights = load_weights(MINI)
     own = tmp_path / "own.safetensors"
     save(own, {name: tensor + 1 for name, tensor in weights.state.items()}, weights.config)
-    [other] = find_networks(str(own))
+    convert(MINI, tmp_path / "copy.safetensors")
+    [other], [copy] = (find_networks(str(path)) for path in (own, tmp_path / "copy.safetensors"))
     assert (mini.notice, other.notice) == (MINI_NOTICE, OWN_NOTICE)
+    assert copy.notice == MINI_NOTICE and copy.sha256() != mini.sha256()

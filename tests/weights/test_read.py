@@ -24,7 +24,7 @@ NAME = "alphafold/alphafold_iteration/distogram_head/half_logits//bias"
 
 
 class Runs:
-    """What an unsafe reader would run."""
+    """Code that an unsafe reader would run."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Path("ran").touch, ())

@@ -1,4 +1,4 @@
-"""Our own weights files say what they hold, and equal ones have equal bytes."""
+"""Foldry's weights files contain their configuration, and equal files have equal bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from foldry.weights.read import load_weights
 from foldry.weights.state_file import load, load_config, save
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+def test_saved_weights_are_loaded(tmp_path: Path) -> None:
     config = preset("mini")
     model = AlphaFold(config)
     save(tmp_path / "w.safetensors", model.state_dict(), config, {"licence": "CC BY 4.0"})
@@ -64,7 +64,7 @@ def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
 
 
 def changed(source: Path, target: Path, header: dict[str, object], **notes: str) -> Path:
-    """A copy of a weights file with other entries in its header and other notes."""
+    """Write a copy of a weights file with other header entries and notes, and return its path."""
     data = source.read_bytes()
     end = 8 + int.from_bytes(data[:8], "little")
     whole = json.loads(data[8:end]) | header
@@ -107,7 +107,7 @@ def test_a_crafted_configuration_is_refused_at_once(
 
 
 @pytest.mark.parametrize("config", ["", "{", "null", "[" * 100_000, "9" * 5000, "\x1b\n"], ids=len)
-def test_notes_that_are_no_configuration_are_refused(tmp_path: Path, config: str) -> None:
+def test_notes_that_are_not_a_configuration_are_refused(tmp_path: Path, config: str) -> None:
     path = changed(MINI, tmp_path / "w.safetensors", {}, config=config)
     with pytest.raises(InputError, match="is not a weights file of Foldry") as caught:
         load_config(path)
@@ -127,9 +127,10 @@ def test_arrays_that_are_not_floats_are_refused(tmp_path: Path) -> None:
 def test_arrays_that_the_network_lacks_are_left_out(tmp_path: Path) -> None:
     path, config = tmp_path / "w.safetensors", preset("mini")
     state = AlphaFold(config).state_dict()
-    save(path, {**state, "alignment.more": torch.zeros(3)}, config)
+    more = {"alignment.more": torch.zeros(3), "alignment.steps": torch.tensor(3)}
+    save(path, {**state, **more}, config)
     weights = load_weights(path)
-    assert weights.unread == ("alignment.more",)
+    assert weights.unread == tuple(more)
     for found in (weights.state, load(path)[0]):
         AlphaFold(config).load_state_dict(found)
 

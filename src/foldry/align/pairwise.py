@@ -56,7 +56,7 @@ class LocalAlignment:
 
     Attributes:
         score: Score in half-bits; 0 if the alignment is empty.
-        pairs: (query residue, template residue), from 0, in order.
+        pairs: Pairs (query residue, template residue), counted from 0, ascending.
     """
 
     score: int

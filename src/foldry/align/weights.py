@@ -10,7 +10,7 @@ from jaxtyping import Float, Integer
 from foldry.residues import GAP, UNKNOWN, one_hot
 
 LIKE: Final = 0.8
-"""Identity from which rows are counted as one."""
+"""Identity from which two rows count as similar."""
 
 
 def row_weights(msa: Integer[np.ndarray, "M N"]) -> Float[np.ndarray, " M"]:

@@ -131,7 +131,7 @@ class Assessment:
         violations: Violations of its stereochemistry.
         favoured: Share (0–1) of residues in favoured regions of the Ramachandran plot; NaN if no
             residue has both angles.
-        num_outliers: Number of residues outside the allowed regions.
+        num_outliers: Number of residues in disallowed regions.
         confidence: Confidence of the prediction.
         agreement: Agreement with the reference; None without one.
     """
@@ -147,7 +147,7 @@ class Assessment:
 def assess_files(
     model: str, reference: str | None, settings: ScoreSettings, pae: Path | None = None
 ) -> Assessment:
-    """Read and assess a model, with a reference if one is given.
+    """Return the assessment of the model in a file, with a reference if one is given.
 
     Args:
         model, reference: Names for `read_model` and `read_reference`.
@@ -162,7 +162,7 @@ def assess_files(
 
 
 def assess(model: Model, reference: Structure | None, settings: ScoreSettings) -> Assessment:
-    """Assess a model, with a reference if one is given.
+    """Return the assessment of a model, with a reference if one is given.
 
     Raises:
         InputError: The structures have no residue in common, or a coordinate is not a finite
@@ -220,7 +220,7 @@ def _agreement(
 def _pae(
     pae: Float[np.ndarray, "N N"], structure: Structure, reference: Structure, pairs: np.ndarray
 ) -> Calibration | None:
-    """Return PAE against true errors; None if only the errors on the diagonal are known."""
+    """Return the PAE against true errors; None if only the diagonal of the errors is known."""
     here, there = pairs.T
     known = structure.atom_mask[here] & reference.atom_mask[there]
     true = aligned_errors(structure.atom_positions[here], reference.atom_positions[there], known)

@@ -22,15 +22,17 @@ from foldry.store.files import new_text_file
 
 COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "error")
 """Columns of the table of scores."""
+MAX_PAIRS: Final = 500_000
+"""Pairs of one table."""
 _KILLED: Final = "Its process was killed, probably for lack of memory: score it alone."
 _THREADS: Final = "OMP_NUM_THREADS"
 _AHEAD: Final = 4
-"""Submitted pairs per process: enough to keep it busy, few enough to repeat."""
+"""Pairs submitted per process: enough to keep it busy, few enough to repeat after a failure."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The name of a pair, its model and its reference for `assess_files`, and their folder."""
+    """The name of a pair, its model and reference for `assess_files`, and their folder."""
 
     name: str
     model: str
@@ -69,8 +71,11 @@ def read_pairs(path: Path) -> list[Pair]:
             "name them model, reference and optionally name in its first line",
             where=path,
         )
-    pairs = []
-    for _, cells in rows:
+    pairs: list[Pair] = []
+    for line, cells in rows:
+        if len(pairs) == MAX_PAIRS:
+            where = f"{path}, line {line}"
+            raise InputError(f"is beyond {MAX_PAIRS} pairs", "split the table", where=where)
         model, reference = cells.get("model", ""), cells.get("reference", "")
         pairs.append(Pair(cells.get("name") or model, model, reference, path.parent))
     if not pairs:
@@ -81,7 +86,7 @@ def read_pairs(path: Path) -> list[Pair]:
 def score_pairs(
     pairs: Iterable[Pair], settings: ScoreSettings, num_processes: int | None = None
 ) -> Iterator[Row]:
-    """Score every pair, in order; a pair that fails gives a row with its error.
+    """Yield the scores of every pair, in order; a pair that fails gives a row with its error.
 
     Only a few pairs are submitted at a time, so memory does not limit their number.
 
@@ -105,7 +110,7 @@ def num_cores() -> int:
 
 
 def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
-    """Score one pair; any failure gives a row with an error."""
+    """Return the scores of one pair; any failure gives a row with an error."""
     if not (pair.model and pair.reference):
         return _failed(pair, "This row lacks its model or its reference: give both.")
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
@@ -116,7 +121,7 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
 
 
 def save_rows(rows: Iterable[Row], path: Path) -> int:
-    """Write the rows as CSV to a file that appears when it is complete; see `write_rows`."""
+    """Write the rows as CSV to a file, which appears only when complete; return how many failed."""
     with new_text_file(path) as file:
         return write_rows(rows, file)
 
@@ -161,7 +166,7 @@ def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Itera
 
 
 def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) -> Future[Row]:
-    """Submit a pair; a process that this starts has one thread for NumPy."""
+    """Submit a pair; a process that is started for it uses one NumPy thread."""
     given = os.environ.get(_THREADS)
     os.environ[_THREADS] = given or "1"
     try:

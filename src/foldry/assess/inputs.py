@@ -1,4 +1,4 @@
-"""Reading of models and references: files, chains of files, and folders of results."""
+"""Reading of models and references from files, chains of files, and folders of results."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from foldry.results.folder import read_results
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
-"""Largest number of residues: more than deposited assemblies other than capsids have."""
+"""Maximum number of residues; among deposited assemblies, only capsids have more."""
 _CELL: Final = 15.0
 _MAX_CROWDING: Final = 1e9
-"""Largest sum of the squared numbers of atoms in cells of 15 Å, about half the number of distances;
-1e8 in a protein of 50,000 residues."""
+"""Largest sum, over cells of 15 Å, of the squared number of atoms. It is about half the number of
+distances, and 1e8 in a protein of 50,000 residues."""
 
 
 @dataclass(frozen=True)
@@ -118,9 +118,9 @@ def _pae_rows(file: Path, whole: Structure, num_rows: int) -> Int[np.ndarray, " 
     """Return the PAE row of each residue of a file; None if the file does not determine it.
 
     Predictors write no atoms for unknown residues, but the PAE has their rows. An mmCIF file lists
-    every residue of a sequence. A PDB file without SEQRES only numbers those with atoms, each
-    chain from 1: the rows are certain if the chains' last numbers add up to all rows, because no
-    chain can then be longer.
+    every residue of a sequence. A PDB file without SEQRES lists only residues with atoms, numbered
+    from 1 in each chain: the rows are certain if the last numbers of all chains add up to the
+    number of rows, because then no chain can be longer.
     """
     chains = read_deposition(file).chains.values()
     if sum(map(len, chains)) > len(whole):

@@ -18,7 +18,7 @@ BANDS: Final = ((0, "#FF7D45"), (50, "#FFDB13"), (70, "#65CBF3"), (90, "#0053D6"
 _INK: Final = "#222"
 _MISSING: Final = "#DCDCDC"
 _WIDTH: Final = 480
-"""Narrow enough for a telephone; larger screens enlarge it."""
+"""Narrow enough for a telephone; larger screens scale it up."""
 _MAX_WIDTH: Final = 760
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 16, 140, 52
 _PANEL, _GAP = 150, 64
@@ -26,7 +26,7 @@ _STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 _MAX_TICKS: Final = 10
 _TICK_ROOM: Final = 36
 _LONGEST: Final = 20
-"""Maximum number of letters of a name."""
+"""Maximum length of a name."""
 
 
 @dataclass(frozen=True)

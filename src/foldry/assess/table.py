@@ -79,7 +79,7 @@ _FAULTS: Final = {
     "twisted_peptide": "twisted",
     "break_before": "breaks",
 }
-"""The field of `Violations` with the residues of each kind."""
+"""The field of `Violations` with the residues, by name in JSON."""
 
 
 def value(assessment: Assessment, key: str) -> float | None:
@@ -96,7 +96,7 @@ def numbers(assessment: Assessment) -> tuple[float | None, ...]:
 
 
 def to_json(assessment: Assessment, model: str, reference: str | None = None) -> dict[str, object]:
-    """Return the assessment for JSON, with OpenStructure's names if the meaning is the same.
+    """Return the assessment as JSON values, with OpenStructure's names if the meaning is the same.
 
     NaN becomes null; keys that do not apply are left out.
 

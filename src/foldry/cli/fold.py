@@ -1,4 +1,4 @@
-"""`foldry fold`: queries → predictions."""
+"""`foldry fold`: predict the structures of queries."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from foldry.cli.messages import HINTS, exit_code, sentence
+from foldry.cli.messages import HINTS, as_flags, exit_code, sentence
 from foldry.cli.options import out_option, takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
 from foldry.errors import SOME_FAILED, FoldryError, InputError
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 SHOWN_SPECIES: Final = 5
 
-_STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
+STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
+
+_MINI: Final = (
+    "mini is far less accurate than AlphaFold; "
+    f"{HINTS['official_weights']}, and --weights FOLDER selects them."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +68,7 @@ def fold(
     """Predict protein structures.
 
     All input is checked before anything is computed. Running the same command again resumes.
+    Example: foldry fold examples/kunitz/1adz.a3m -o out
     """
     from foldry.store.files import check_folder
 
@@ -97,7 +103,7 @@ def fold(
 
 
 def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
-    """Return an outcome with the numbers of its folder if the query was finished before."""
+    """Return the outcome; if the query was finished before, with the numbers of its folder."""
     from foldry.results.folder import read_results
 
     if outcome.status != "already done":
@@ -106,13 +112,13 @@ def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
         stored = read_results(out / outcome.name)
     except FoldryError:  # another process may be replacing the files
         return outcome
-    numbers = {key: stored[0].numbers[key] for key in ("mean_plddt", "ptm", "iptm")}
+    numbers: dict[str, Any] = {key: stored[0].numbers[key] for key in ("mean_plddt", "ptm", "iptm")}
     relaxations = tuple(each.relaxation for each in stored if each.relaxation)
-    return replace(outcome, **numbers, relaxations=relaxations)  # type: ignore[arg-type]
+    return replace(outcome, **numbers, num_predictions=len(stored), relaxations=relaxations)
 
 
 def _remark(queries: Sequence[Query], settings: Settings, together: bool) -> None:
-    """Log what a user should know before the queries are folded."""
+    """Log warnings and the pairing of rows before the queries are folded."""
     from foldry.features.pairing import align_complex
     from foldry.predict import remarks
 
@@ -127,7 +133,7 @@ def _remark(queries: Sequence[Query], settings: Settings, together: bool) -> Non
 
 
 def read_input(
-    files: Sequence[str], max_length: int, together: bool = False, allow_outside_paths: bool = False
+    files: Sequence[str], max_length: int, together: bool, allow_outside_paths: bool
 ) -> list[Query]:
     """Read the queries of files and check their lengths.
 
@@ -152,14 +158,14 @@ def read_input(
 
 
 def check_lengths(queries: Iterable[tuple[Query, str]], max_length: int) -> None:
-    """Make sure that no query is too long.
+    """Check that no query is too long.
 
     Args:
-        queries: Queries, each with the place that a message names.
+        queries: Queries, each with its place for error messages.
         max_length: Maximum number of residues of a query.
 
     Raises:
-        InputError: A query is longer.
+        InputError: A query is too long.
     """
     for query, place in queries:
         if query.num_residues > max_length:
@@ -172,7 +178,7 @@ def check_lengths(queries: Iterable[tuple[Query, str]], max_length: int) -> None
 
 
 def _check_joined(queries: Sequence[Query]) -> None:
-    """Make sure that --together joins something; warn of queries with a single chain."""
+    """Check that --together joins any records; warn about queries with a single chain."""
     alone = [query.name for query in queries if query.num_chains == 1]
     if len(alone) == len(queries):
         raise InputError(
@@ -192,7 +198,7 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
     Raises:
         InputError: A structure is given as a query, or there is no query.
     """
-    structures = [name for name in queries if _STRUCTURE.fullmatch(name)]
+    structures = [name for name in queries if STRUCTURE.fullmatch(name)]
     files = [name for name in queries if name not in structures]
     if structures and not templates:
         raise InputError(
@@ -228,26 +234,28 @@ def _show(outcomes: Sequence[Outcome], out: Path) -> None:
     from foldry.measures import MEASURES
     from foldry.weights.bundled import MINI_NOTICE
 
+    several = any(each.num_predictions > 1 for each in outcomes)
     shown = ["mean_plddt"]
     shown += [key for key in ("ptm", "iptm") if any(getattr(each, key) for each in outcomes)]
     rows = [
         [
             each.name,
             each.status,
+            *([str(each.num_predictions or "")] if several else []),
             *(_cell(key, getattr(each, key)) for key in shown),
             sentence(each.error) if each.error else str(out / each.name),
         ]
         for each in outcomes
     ]
-    titles = ["query", "status", *(MEASURES[key].name for key in shown), "results, or reason"]
+    titles = ["query", "status", *(["predictions"] if several else [])]
+    titles += [*(MEASURES[key].name for key in shown), "results, or reason"]
     show_table(titles, rows)
     if any(outcome.relaxations for outcome in outcomes):
         show_line("")
         _show_relaxations(outcomes)
-    for notice in dict.fromkeys(outcome.notice for outcome in outcomes if outcome.notice):
-        show_line(notice)
-        if notice == MINI_NOTICE:
-            show_line(f"{HINTS['official_weights']}; select them with --weights FOLDER.")
+    made = [outcome for outcome in outcomes if outcome.status == "done"]
+    for notice in dict.fromkeys(outcome.notice for outcome in made if outcome.notice):
+        show_line(notice if notice != MINI_NOTICE else _MINI)
 
 
 def _cell(key: str, value: float | None) -> str:
@@ -265,13 +273,13 @@ def _show_relaxations(outcomes: Sequence[Outcome]) -> None:
     ]
     rows = []
     for name, each in ended:
-        cells = ["–", "–", "–", f"Not relaxed: {each.reason}"]
+        cells = ["–", "–", "–", f"Not relaxed. {as_flags(each.reason)}"]
         if each.relaxed:
             cells = [
                 f"{each.clashes_before} → {each.clashes_after}",
                 f"{each.violations_before} → {each.violations_after}",
                 f"{each.median_move:.2f} Å (median), at most {each.max_move:.2f} Å",
-                each.reason,
+                as_flags(each.reason),
             ]
         rows.append([name, *cells])
     titles = ["relaxation of", "clashes", "violations", "Cα displacement", "remark"]

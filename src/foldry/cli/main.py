@@ -1,7 +1,7 @@
-"""`foldry`: its commands, and what a user sees when one fails.
+"""The command `foldry`: its subcommands, and the messages of failures.
 
 Each command is a function, or a Typer application of several, in a file of this folder. It imports
-its rooms when it runs, which keeps help quick.
+other modules only when it runs, which keeps `--help` fast.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -54,7 +56,7 @@ logger = logging.getLogger("foldry")
 
 
 class _Formatter(logging.Formatter):
-    """Writes settings as flags, and a message as one line without control characters."""
+    """Formats a message as one line, with flags for settings and without control characters."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the library's name)
         return printable(as_flags(super().formatMessage(record)))
@@ -77,12 +79,18 @@ def options(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", envvar="FOLDRY_DEBUG", help="Show the traceback of a failure."),
+        typer.Option(
+            "--debug",
+            envvar="FOLDRY_DEBUG",
+            help="Show the traceback if Foldry has a fault; may follow COMMAND.",
+        ),
     ] = False,
 ) -> None:
-    """Foldry: the AlphaFold system, whole and open.
+    """Predict protein structures with the AlphaFold networks, and score them.
 
-    `foldry COMMAND --help` lists the options of a command.
+    `foldry COMMAND --help` lists the options of a command. Example:
+
+    foldry fold examples/kunitz/1adz.a3m -o out
     """
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter("%(levelname)s: %(message)s"))
@@ -93,26 +101,26 @@ def options(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit code; docs/predict.md lists the codes."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal without Å shows ? instead
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show Å shows ?
             stream.reconfigure(errors="replace")
     with suppress(ValueError):  # only the main thread may set a handler
         # Schedulers send SIGTERM, which ends a command as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in words:  # it may also follow the command
+    if "--debug" in words:  # it may also come after the command
         words = ["--debug", *(word for word in words if word != "--debug")]
     try:
         if sys.stdout is None:
             raise InputError("Standard output is closed", "send it to a file or to /dev/null")
-        code = app(words, prog_name="foldry", standalone_mode=False)
+        _check_words(words)
+        code = _command()(words, prog_name="foldry", standalone_mode=False)
         sys.stdout.flush()
     except USAGE_ERROR as error:
         message = error.format_message()
         if "\n" in message:  # without arguments the message is the help
             typer.echo(message)
         else:
-            command = error.ctx.command_path if error.ctx else "foldry"
-            _say(f"{message.rstrip('.?')}: see `{command} --help`.")
+            _say(_usage(error, message.rstrip(".?")))
         return InputError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -121,8 +129,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # no traceback reaches a user
         return _fail(error)
     if code == INTERRUPTED:  # Typer may return it too
-        _say("Interrupted: run the same command again to resume.")
+        _say(_interrupted([word for word in words if not word.startswith("-")]))
     return _code(code)
+
+
+def _command() -> Any:
+    """Return the command without the Python types that Typer shows beside arguments."""
+    command: Any = typer.main.get_command(app)
+    waiting = [command]
+    while waiting:
+        each = waiting.pop()
+        waiting += getattr(each, "commands", {}).values()
+        for parameter in each.params:
+            if parameter.param_type_name == "argument":
+                parameter.display_type = lambda ctx: ""
+    return command
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse empty names, which would be the current folder, and standard input."""
+    for before, word in zip(["", *words], words, strict=False):
+        if before in ("-o", "--out"):
+            continue
+        if not word.strip():
+            raise InputError(f"{before or 'The command'} is followed by an empty name", "give one")
+        if word in ("-", "/dev/stdin"):
+            raise InputError("Foldry does not read standard input", "give a file")
+
+
+def _usage(error: Any, message: str) -> str:
+    """Return the sentence for wrong arguments from Typer's message."""
+    if value := re.fullmatch(r"Invalid value for .*?'([^']+)': (is .*)", message, re.DOTALL):
+        return f"{value[1]} {value[2]}."
+    message, _, options = message.partition(" (Possible options: ")
+    if near := get_close_matches(message.split()[-1], options.strip(")").split(", "), cutoff=0.8):
+        message += f". Did you mean {near[0]}"
+    message = re.sub(r"\. Did you mean (.*)", r" (did you mean \1?)", message)
+    command = error.ctx.command_path if error.ctx else "foldry"
+    return f"{message}: see `{command} --help`."
+
+
+def _interrupted(words: Sequence[str]) -> str:
+    """Return the sentence for an interrupted command; only some commands resume."""
+    group, command = (*words, "", "")[:2]
+    resumes = group in ("fold", "screen", "train") or command == "get"
+    if resumes and command not in ("pack", "unpack"):
+        return "Interrupted: run the same command again to continue from what was saved."
+    return "Interrupted: nothing was written." if group != "train" else "Interrupted."
 
 
 def _code(code: object) -> int:
@@ -160,7 +213,7 @@ def _say(line: str) -> None:
 
 
 def _fault(known: FoldryError, error: Exception) -> str:
-    """Return what to say of a fault in Foldry; its traceback is shown or kept in a file."""
+    """Return the message for a fault in Foldry; its traceback is printed or saved to a file."""
     if logger.isEnabledFor(logging.DEBUG):
         for line in "".join(traceback.format_exception(error)).splitlines():
             typer.echo(printable(line), err=True)

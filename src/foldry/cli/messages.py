@@ -1,6 +1,6 @@
 """Error messages of the command line: settings become flags, and some errors get a hint.
 
-The rooms below `cli` know neither flags nor commands. Their messages name a setting in backquotes,
+Messages of other modules contain neither flags nor commands. They name a setting in backquotes,
 such as `max_length`, and the code of an error selects its hint.
 """
 
@@ -13,7 +13,8 @@ from typing import Final
 from foldry.errors import SOME_FAILED, FoldryError
 
 HINTS: Final = {
-    "download_address": "--mirror ADDRESS names another server",
+    "archived_models": "ptm, multimer and all name groups of them",
+    "download_address": "--mirror URL names another server",
     "foreign_weights": "`foldry weights convert` makes one from an OpenFold checkpoint",
     "listed_pairs": "leave out --bait and --all",
     "multimer_weights": "`foldry weights get --models multimer` downloads such parameters",
@@ -23,7 +24,11 @@ HINTS: Final = {
 }
 """Hints by error code."""
 
-_FLAGS: Final = {"num_ensemble": "--ensemble", "min_plddt": "--set min_plddt="}
+_FLAGS: Final = {
+    "num_ensemble": "--ensemble",
+    "max_rows": "--rows",
+    "min_plddt": "--set min_plddt=",
+}
 """Flags whose name differs from the setting."""
 
 

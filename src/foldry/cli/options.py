@@ -1,60 +1,79 @@
-"""Options of several commands, made from the settings that they set."""
+"""Options of commands, made from the settings that they set."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from dataclasses import Field, fields
-from math import isfinite
+from math import inf
 from pathlib import Path
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from foldry.predict.settings import Number, Settings
+from foldry.errors import quoted
+from foldry.predict.settings import Number, Read, Settings
 
-_TYPES: Final = (bool, int, float)
+
+def valued(
+    metavar: str,
+    help: str,
+    *flags: str,
+    read: Read | None = None,
+    min: float | None = None,
+    max: float = inf,
+) -> Any:
+    """Return an option with a value, for the annotation of a command's parameter.
+
+    The value is text that `read` converts, or a number of the type of `min`, from `min` to `max`.
+    """
+    if min is not None:
+        read = Number(type(min), min, max)
+    return typer.Option(*flags, metavar=metavar, help=help, parser=read and _parser(read))
 
 
-def valued(metavar: str, help: str, *flags: str, **more: Any) -> Any:
-    """Return an option with a value, for the annotation of a command's parameter."""
-    return typer.Option(*flags, metavar=metavar, help=help, **more)
+def _parser(read: Read) -> Read:
+    """Return `read` with the error that Typer expects; `main` puts the option before it."""
+
+    def parse(text: Any) -> Any:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise typer.BadParameter(f"is {quoted(text)}: {error}") from None
+
+    return parse
 
 
 def out_option(metavar: str, help: str) -> Any:
     """Return the option `-o, --out`, which refuses an empty name."""
-    return valued(metavar, help, "-o", "--out", parser=_not_empty)
+    return valued(metavar, help, "-o", "--out", read=not_empty)
 
 
-def _not_empty(name: str) -> Path:
-    if not name.strip():  # Path("") is the current folder
-        raise typer.BadParameter("the name is empty")
+def not_empty(name: str | Path) -> Path:
+    """Return a name as a path; refuse an empty one, which would be the current folder."""
+    if not str(name).strip():
+        raise ValueError("give a name")
     return Path(name)
 
 
 def option(name: str, flag: str = "") -> Any:
     """Return the option of one setting, for the annotation of a command's parameter."""
     setting = {each.name: each for each in fields(Settings)}[name]
-    limits = setting.metadata["setting"].read
-    if not isinstance(limits, Number):
-        return _option(setting, flag)
-    # Typer checks these bounds, because `Settings` would name another flag.
-    most = limits.most if isfinite(limits.most) else None
-    return _option(setting, flag, min=limits.least, max=most)
+    return _option(setting, flag)
 
 
 def takes_settings(
-    leave_out: Container[str] = (), required: Container[str] = (), kind: type = Settings
+    leave_out: Container[str] = (), required: Mapping[str, str] | None = None, kind: type = Settings
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per setting and collect them in its parameter `settings`.
 
     Args:
         leave_out: Settings without an option.
-        required: Settings that must be given.
+        required: Settings that must be given, with their help.
         kind: The dataclass that declares the settings.
     """
-    hints = get_type_hints(kind)
+    needed = required or {}
     chosen = [each for each in fields(kind) if each.name not in leave_out]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -68,8 +87,8 @@ def takes_settings(
             inspect.Parameter(
                 each.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if each.name in required else _default(each),
-                annotation=Annotated[_type(each, hints[each.name]), _option(each)],
+                default=inspect.Parameter.empty if each.name in needed else _default(each),
+                annotation=Annotated[_type(each), _option(each, help=needed.get(each.name))],
             )
             for each in chosen
         ]
@@ -86,20 +105,23 @@ def takes_settings(
     return decorate
 
 
-def _option(setting: Field[Any], flag: str = "", **limits: int | float | None) -> Any:
+def _option(setting: Field[Any], flag: str = "", help: str | None = None) -> Any:
     about = setting.metadata["setting"]
     name = flag or about.flag or setting.name
     flag = f"--{name.replace('_', '-')}"
-    metavar = about.metavar or (None if isinstance(setting.default, bool) else "N")
-    return typer.Option(flag, metavar=metavar, help=about.help, **limits)  # type: ignore[arg-type]
+    if isinstance(setting.default, bool):
+        return typer.Option(flag, help=about.help)
+    default = f" Default: {about.in_words.replace('`', '')}." if about.in_words else ""
+    return valued(about.metavar or "N", help or about.help + default, flag, read=about.read)
 
 
-def _type(setting: Field[Any], hint: Any) -> Any:
-    """Return the type Typer converts to: a flag, a number, or text that the setting reads."""
-    members = (hint,) if get_origin(hint) is tuple else (hint, *get_args(hint))
-    kind = next((each for each in members if each in _TYPES), str)
+def _type(setting: Field[Any]) -> Any:
+    """Return the type Typer converts to: a flag, or text that the setting reads."""
+    kind = bool if isinstance(setting.default, bool) else str
     return kind | None if _default(setting) is None else kind
 
 
 def _default(setting: Field[Any]) -> Any:
+    if isinstance(setting.default, float) and setting.default.is_integer():
+        return int(setting.default)  # help shows 600, not 600.0
     return None if setting.default == () else setting.default

@@ -1,4 +1,4 @@
-"""`foldry relax`: a structure → the structure without clashes and distorted bonds."""
+"""`foldry relax`: remove clashes and distorted bonds from a structure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foldry.cli.messages import as_flags
 from foldry.cli.options import option, out_option
-from foldry.cli.show import show_line, show_table
+from foldry.cli.show import progress_bar, show_line, show_table
 from foldry.errors import SOME_FAILED, InputError
-from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
+from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, number_text
 
 if TYPE_CHECKING:
     from foldry.relax.result import Relaxation
@@ -19,17 +20,19 @@ if TYPE_CHECKING:
 def relax(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A PDB or mmCIF file, or FILE:A,B for its chains."),
+        typer.Argument(
+            metavar="MODEL", help="A PDB, mmCIF or BinaryCIF file, or FILE:A,B for its chains."
+        ),
     ],
     out: Annotated[Path, out_option("FILE", "The PDB file to write.")],
     platform: Annotated[str, option("relax_platform", "platform")] = "auto",
     rounds: Annotated[int, option("relax_rounds", "rounds")] = MAX_ROUNDS,
-    seconds: Annotated[float, option("relax_seconds", "seconds")] = MAX_SECONDS,
+    seconds: Annotated[float, option("relax_seconds", "seconds")] = int(MAX_SECONDS),
 ) -> None:
     """Remove clashes and distorted bonds with Amber's force field.
 
     If relaxation fails, the structure is written unchanged, a sentence says why, and the exit
-    code is 1.
+    code is 1. Example: foldry relax out/1adz/ranked_0.cif -o relaxed.pdb
     """
     from foldry.formats.coordinates import to_pdb
     from foldry.inputs.structures import read_named, split_name
@@ -42,14 +45,18 @@ def relax(
             "is not a PDB file", "give it a name that ends in .pdb", where=f"--out {out}"
         )
     check_file(out)
+    if Path(model).is_dir():
+        advice = f"give a file, such as {Path(model) / 'ranked_0.cif'}"
+        raise InputError("is a folder", advice, where=model)
     structure = read_named(model)
     if out.exists() and out.samefile(split_name(model)[0]):
         raise InputError(
             f"--out {out} is the model itself", "name another file, or it would be lost"
         )
-    text = to_pdb(structure)  # refuses now what the format cannot hold
+    text = to_pdb(structure)  # refuse now what does not fit into the format
     # Relaxation may add atoms, and a full disk must not lose its result.
-    with hold_file(out), new_file(out, reserve=2 * len(text)) as file:
+    with progress_bar() as show, hold_file(out), new_file(out, reserve=2 * len(text)) as file:
+        show(f"relaxing {model}", 0, 1)
         relaxed, result = relax_structure(structure, platform, rounds, seconds)
         file.write(to_pdb(relaxed).encode())
     _show(result, rounds, out)
@@ -58,9 +65,11 @@ def relax(
 
 
 def _show(result: Relaxation, rounds: int, out: Path) -> None:
-    """Print what changed, or why nothing did, and where the model is."""
+    """Print what changed, or why the model is unchanged, and the file of the model."""
+    # The settings of `foldry fold` have the prefix that this command's flags lack.
+    reason = as_flags(result.reason.replace("`relax_", "`"))
     if not result.relaxed:
-        show_line(f"Not relaxed: {result.reason} The unchanged model is in {out}.", wrap=False)
+        show_line(f"Not relaxed. {reason} The unchanged model is in {out}.", wrap=False)
         return
     numbers = {
         "energy, kcal/mol": (result.energy_before, result.energy_after),
@@ -68,7 +77,7 @@ def _show(result: Relaxation, rounds: int, out: Path) -> None:
         "residues with violations": (result.violations_before, result.violations_after),
     }
     rows = [
-        [name, *("–" if each is None else f"{round(each, 1):,}" for each in pair)]
+        [name, *("–" if each is None else number_text(each) for each in pair)]
         for name, pair in numbers.items()
     ]
     show_table(["", "before", "after"], rows)
@@ -78,5 +87,5 @@ def _show(result: Relaxation, rounds: int, out: Path) -> None:
         f"The model is in {out}.",
         wrap=False,
     )
-    if result.reason:
-        show_line(result.reason)
+    if reason:
+        show_line(reason)

@@ -20,6 +20,7 @@ from foldry.errors import SOME_FAILED, InputError
 
 if TYPE_CHECKING:
     from foldry.assess.assess import Agreement, Assessment, ScoreSettings
+    from foldry.measures import Measure
     from foldry.score.confidence import InterfaceConfidence
     from foldry.score.dockq import DockQ
 
@@ -54,7 +55,7 @@ def score(
     ] = False,
     stereochemistry: Annotated[
         bool,
-        typer.Option("--stereochemistry", help="lDDT counts atoms with bad geometry as lost."),
+        typer.Option("--stereochemistry", help="Count atoms with bad geometry as missing in lDDT."),
     ] = False,
     pae: Annotated[
         Path | None, valued("FILE", "JSON with the model's predicted aligned errors.")
@@ -82,14 +83,15 @@ def score(
         Path | None, out_option("FILE", "CSV file for --batch, one row per pair.")
     ] = None,
     jobs: Annotated[
-        int | None, valued("N", "Number of processes for --batch. Default: one per core.", min=1)
+        int | None,
+        valued("N", "Number of processes for --batch. Default: one per core.", min=1),
     ] = None,
 ) -> None:
     """Compare a model with an experiment.
 
     Scores are lDDT, TM-score, GDT, RMSD, DockQ, confidence and stereochemistry. Structures are
     PDB, mmCIF or BinaryCIF, gzipped or not. With --batch, the exit code is 1 if a pair could not
-    be scored.
+    be scored. Example: foldry score out/1adz examples/kunitz/1adz.cif
     """
     from foldry.assess.assess import ScoreSettings, assess_files
 
@@ -98,7 +100,8 @@ def score(
     if batch is not None:
         alone = {"MODEL": model, "--json": json, "--csv": csv, "--plot": plot, "--pae": pae}
         if name := _first(alone):
-            raise InputError("--batch writes CSV of the pairs in its file", f"leave out {name}")
+            what = "takes its pairs from" if name == "MODEL" else "writes all scores to"
+            raise InputError(f"--batch {what} a CSV file", f"leave out {name}")
         if out is None:
             raise InputError("--batch needs --out", "name the CSV file for the scores")
         _score_batch(batch, out, settings, jobs)
@@ -152,7 +155,7 @@ def _check_files(plot: Path | None, inputs: Sequence[str]) -> None:
 
 
 def _check_target(option: str, path: Path, inputs: Iterable[str]) -> None:
-    """Make sure that a file can be written and is none of the inputs."""
+    """Check that a file can be written and is not an input."""
     from foldry.inputs.structures import split_name
     from foldry.store.files import check_file
 
@@ -197,7 +200,7 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
     shown = [(MEASURES[key], number) for key, number in found.items() if number is not None]
     show_table(
         ("score", "value", "unit", "meaning"),
-        ([each.name, each.text(number), each.unit, each.meaning] for each, number in shown),
+        ([each.name, each.text(number), each.unit, _meaning(each)] for each, number in shown),
     )
     if agreement is not None and agreement.complex is not None:
         _show_interfaces(agreement.complex.dockq)
@@ -205,12 +208,19 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
         _show_pairs(chains)
     if assessment.confidence.ptm is not None:
         show_line(
-            "pTM and ipTM are estimates from the PAE; scores_….json has those of the network.",
+            "pTM and ipTM are estimates from the PAE; scores_….json has the values of the network.",
             wrap=False,
         )
     if agreement is not None:
         for line in _matching(agreement):
             show_line(line, wrap=False)
+
+
+def _meaning(measure: Measure) -> str:
+    """Return what a score means here: a network computes its own pTM and ipTM in another way."""
+    text = measure.meaning
+    from_pae = measure.key in ("ptm", "iptm")
+    return f"Estimated from the PAE: {text[0].lower()}{text[1:]}" if from_pae else text
 
 
 def _show_interfaces(dockq: DockQ) -> None:
@@ -229,7 +239,7 @@ def _show_interfaces(dockq: DockQ) -> None:
 
 
 def _show_pairs(found: InterfaceConfidence) -> None:
-    """Print a row for each two chains, one number for both directions."""
+    """Print a row for each pair of chains, with one number for both directions."""
     from foldry.measures import MEASURES
     from foldry.score.confidence import quoted
 
@@ -243,13 +253,13 @@ def _show_pairs(found: InterfaceConfidence) -> None:
 
 
 def _matching(agreement: Agreement) -> list[str]:
-    """Return lines that say what was compared and what was not."""
+    """Return lines that list what was compared and what was not."""
     scores, match = agreement.scores, agreement.scores.match
     lines = [f"Residues of the reference compared: {scores.num_matched} of {scores.num_reference}."]
     if agreement.num_missing_atoms:
         lines.append(
-            f"The model lacks {agreement.num_missing_atoms} of their {agreement.num_atoms} atoms: "
-            "these count as wrong in lDDT."
+            f"In these residues, {agreement.num_missing_atoms} of the reference's "
+            f"{agreement.num_atoms} atoms are missing from the model; they count as wrong in lDDT."
         )
     if len(match.chains) > 1 or match.chains[0][0] != match.chains[0][1]:
         pairs = ", ".join(f"{there}–{here}" for here, there in match.chains)
@@ -269,7 +279,7 @@ def _matching(agreement: Agreement) -> list[str]:
 
 
 def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings) -> Iterator[str]:
-    """Yield what may be wrong with the comparison."""
+    """Yield hints on what may be wrong with the comparison."""
     from foldry.assess.inputs import plddt_of
     from foldry.score.stereochemistry import keep_mask
 
@@ -284,7 +294,7 @@ def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings
     elif not settings.align and strangers:
         yield "Both have chains without a partner: try --align if their numbers differ."
     if model.plddt is None and plddt_of(agreement.reference) is not None:
-        yield "The reference has pLDDT and the model has none: give MODEL before REFERENCE."
+        yield "The reference has pLDDT, but the model has none: give MODEL before REFERENCE."
     if settings.stereochemistry:
         mask = model.structure.atom_mask
         lost = mask & ~keep_mask(model.structure, assessment.violations)

@@ -1,4 +1,4 @@
-"""`foldry screen`: a table of proteins or pairs → predictions of pairs, ranked in a table."""
+"""`foldry screen`: predict pairs of proteins and rank them in a table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.fold import MaxLength, Out, OutsidePaths, check_lengths
+from foldry.cli.fold import STRUCTURE, MaxLength, Out, OutsidePaths, check_lengths
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
@@ -23,7 +23,7 @@ SHOWN: Final = 10
 NOT_HERE: Final = (
     *("save_representations", "relax", "relax_platform", "relax_rounds", "relax_seconds"),
 )
-"""Settings that a screen does not have."""
+"""Settings that `foldry screen` does not have."""
 
 Inputs = Annotated[
     list[Path],
@@ -39,7 +39,9 @@ Bait = Annotated[
 All = Annotated[bool, typer.Option("--all", help="Fold every protein with every other.")]
 
 
-@takes_settings(leave_out=NOT_HERE, required=("weights",))
+@takes_settings(
+    leave_out=NOT_HERE, required={"weights": "File or folder of AlphaFold-Multimer parameters."}
+)
 def screen(
     inputs: Inputs,
     out: Out,
@@ -52,6 +54,7 @@ def screen(
     """Predict many pairs of proteins and rank them in a table.
 
     All input is checked before anything is computed. Running the same command again resumes.
+    Example: foldry screen pairs.csv --weights weights -o out
     """
     from foldry.inputs.pairs import read_screen
     from foldry.predict import remarks
@@ -61,13 +64,21 @@ def screen(
 
     if bait and every:
         raise InputError("--bait and --all exclude each other", "give one of them")
+    for path in filter(STRUCTURE.fullmatch, map(str, inputs)):
+        raise InputError("is a structure, not a query", "give its sequence as FASTA", where=path)
     check_folder(out)
     pairs = read_screen(inputs, bait or (), every=every, allow_outside_paths=allow_outside_paths)
     _check_places(out, pairs)
     places = ((each.query, f"{each.place.rstrip(',')}, pair {each.query.name}") for each in pairs)
     check_lengths(places, max_length)
     runtime(settings)
-    networks_for(pairs[0].query, settings)
+    try:
+        networks_for(pairs[0].query, settings)
+    except InputError as error:
+        if error.code != "multimer_weights":
+            raise
+        what, advice = "is for single chains, but a screen folds pairs", "choose other `weights`"
+        raise InputError(what, advice, where=settings.weights, code=error.code) from None
     queries = [pair.query for pair in pairs]
     remarks.warn_of_single_sequences(queries)
     remarks.warn_of_unused_pairing(queries, settings.pairing)
@@ -79,7 +90,7 @@ def screen(
 
 
 def _check_places(out: Path, pairs: Sequence[Pair]) -> None:
-    """Make sure that the folders of the pairs and the tables can be written."""
+    """Check that the folders of the pairs and the tables can be written."""
     from foldry.results.screen import FOLDER, PAGE, TABLE, VIEWER
     from foldry.store.files import check_folder
 
@@ -88,7 +99,7 @@ def _check_places(out: Path, pairs: Sequence[Pair]) -> None:
     for path in (out / TABLE, out / PAGE, out / VIEWER):
         if path.is_dir():
             raise InputError(
-                "is a folder where a file is to be written", "name another `out`", where=path
+                "is a folder, but a file must be written there", "name another `out`", where=path
             )
 
 

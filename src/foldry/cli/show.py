@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from foldry.predict.runner import Progress
 
 _UNWRAPPED: Final = 10_000
-"""Columns of a table that is not printed on a terminal."""
+"""Width of a table that is not printed on a terminal."""
 
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Show a line on standard error that says what is being done, if that is a terminal."""
+    """Show the current step and its progress on standard error, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar

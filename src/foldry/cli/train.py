@@ -46,7 +46,7 @@ for command in (train_data.prepare, train_data.pack, train_data.unpack):
 @app.command()
 def run(
     data: Annotated[Path, valued("FOLDER", "Training data, as written by prepare.")],
-    out: Annotated[Path, out_option("FOLDER", "Folder of the run; may be unfinished.")],
+    out: Annotated[Path, out_option("FOLDER", "Folder of the run; an unfinished run is resumed.")],
     stage: Annotated[
         str | None,
         valued(
@@ -56,8 +56,11 @@ def run(
         ),
     ] = None,
     steps: Annotated[int | None, valued("N", "Optimiser steps of each stage.", min=1)] = None,
-    minutes: Annotated[float | None, valued("N", "Stop after N minutes.", min=0)] = None,
-    network: Annotated[str, valued("NAME", "mini, or an official network: model_1_ptm.")] = "mini",
+    minutes: Annotated[float | None, valued("N", "Stop after N minutes.", min=0.0)] = None,
+    network: Annotated[
+        str | None,
+        valued("NAME", "mini, or an official network such as model_1_ptm. Default: mini."),
+    ] = None,
     start: Annotated[
         Path | None,
         valued("FILE", "Weights to start from: Foldry's, official .npz or OpenFold's .pt."),
@@ -91,7 +94,7 @@ def run(
         Path | None, valued("FILE", "CSV: number of workers by time of day.")
     ] = None,
     watts: Annotated[
-        float | None, valued("W", "Power of one worker, to log energy.", min=0)
+        float | None, valued("W", "Power of one worker, to log energy.", min=0.0)
     ] = None,
 ) -> None:
     """Train a network and keep its averaged weights.
@@ -102,6 +105,7 @@ def run(
     from dataclasses import replace
 
     from foldry.dataset.samples import TrainingSet
+    from foldry.errors import InputError
     from foldry.store.files import check_folder
     from foldry.train import elastic, loop
     from foldry.train.config import choose_stages
@@ -109,9 +113,13 @@ def run(
 
     check_folder(out)
     runtime = _runtime(device, dtype, recompute)
+    if watts is not None and workers is None and not power_plan:
+        raise InputError("--watts has no effect alone", "add --workers or --power-plan")
     state, config = _network(network, start)
     values = [*(settings or ()), *([f"num_steps={steps}"] if steps else ())]
     stages = choose_stages(config, stage, values, from_weights=start is not None)
+    for each in stages if shard else ():
+        loop.check_divisible(each)
     if not elastic.is_supervised() and (workers is not None or power_plan):
         most = min(len(stage.micro_batches()) for stage in stages)
         done = replace(_supervisor(out, workers, power_plan, watts, most), minutes=minutes).run()
@@ -126,7 +134,9 @@ def run(
         steps_taken += 1
         if int(str(line["step"])) % 20 == 0:
             names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
-            show_line("  ".join(f"{name} {line[name]}" for name in names), wrap=False, err=True)
+            known = [(each, line[each]) for each in names]
+            shown = [f"{name} {round(v, 3) if isinstance(v, float) else v}" for name, v in known]
+            show_line("  ".join(shown), wrap=False, err=True)
 
     with join_workers(runtime.device, shard=shard) as crew:
         kept = loop.Run(
@@ -151,17 +161,20 @@ def run(
         show_line(f"averaged weights: {out / loop.WEIGHTS}", wrap=False, err=True)
 
 
-def _network(name: str, start: Path | None) -> tuple[dict[str, Tensor] | None, ModelConfig]:
+def _network(name: str | None, start: Path | None) -> tuple[dict[str, Tensor] | None, ModelConfig]:
     """Return the weights to start from, if any, and the configuration of the network."""
     from foldry.errors import InputError
     from foldry.model.config import preset
     from foldry.weights.read import load_weights
 
     if start is not None:
+        if name is not None:
+            what = "--network has no effect with --start, whose weights determine the network"
+            raise InputError(what, "leave out --network")
         weights = load_weights(start)
         return weights.state, weights.config
     try:
-        return None, preset(name)
+        return None, preset(name or "mini")
     except ValueError as error:
         raise InputError(str(error)) from error
 

@@ -20,7 +20,7 @@ def prepare(
     alignments: Annotated[
         Path, typer.Argument(metavar="ALIGNMENTS", help="Folder of a3m or Stockholm files.")
     ],
-    out: Annotated[Path, out_option("FOLDER", "Where the packs go; may be unfinished.")],
+    out: Annotated[Path, out_option("FOLDER", "Folder of the packs; unfinished ones are resumed.")],
     settings: PrepareConfig,
     workers: Annotated[
         int | None, valued("N", "Number of processes. Default: one per core.", min=1)
@@ -29,10 +29,10 @@ def prepare(
         Path | None, valued("FILE", "Table of cluster and chain. Default: MMseqs2 computes it.")
     ] = None,
     identity: Annotated[
-        float, valued("X", "Sequence identity within a cluster.", min=0, max=1)
+        float, valued("X", "Sequence identity within a cluster.", min=0.0, max=1)
     ] = 0.3,
     val_share: Annotated[
-        float, valued("X", "Share of the clusters for validation.", min=0, max=1)
+        float, valued("X", "Share of the clusters for validation.", min=0.0, max=1)
     ] = 0.05,
     seed: Annotated[int, valued("N", "Seed that selects these clusters.", min=0)] = 0,
 ) -> None:
@@ -94,4 +94,5 @@ def unpack(
 
     bundles.unpack(bundle, out)
     command = f"foldry train --data {out} --start {out / bundles.WEIGHTS} -o RUN"
-    show_line(f"{out}: {command}", wrap=False)
+    show_line(f"The data are in {out}. To train on them:", wrap=False)
+    show_line(command, wrap=False)

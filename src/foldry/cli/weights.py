@@ -40,7 +40,8 @@ def get(
 ) -> None:
     """Download and check AlphaFold's parameters.
 
-    The archive has 5.3 GB and its licence is CC BY 4.0. Running the same command again resumes.
+    The archive is 5.3 GB, licensed under CC BY 4.0. Running the same command again resumes.
+    Example: foldry weights get --models multimer
     """
     from foldry.errors import InputError
     from foldry.weights import download
@@ -58,7 +59,7 @@ def get(
     with _progress_bar() as show:
         fetched = download.get(names, folder, url=url, tar=tar, sha256=sha256, progress=show)
     for path in fetched.paths:
-        _show(f"{path}: {'new' if path in fetched.new else 'was there already'}")
+        _show(f"{path}: {'new' if path in fetched.new else 'already there'}")
     if fetched.new:
         _show(f"Checksum of the archive: {fetched.checksum}.")
         _show("All names and shapes of the arrays are right, and all numbers are finite.")
@@ -160,8 +161,8 @@ def _describe(path: Path, weights: Weights) -> None:
     )
     if not weights.named:
         _show(
-            f"Its arrays fit {', '.join(alike(name))} alike; {name} is assumed: --model changes "
-            "that."
+            f"Its arrays fit {', '.join(alike(name))} equally well; {name} is assumed, unless "
+            "--model names another."
         )
     if weights.unread:
         _show(

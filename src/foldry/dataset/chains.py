@@ -1,4 +1,4 @@
-"""A structure file and the alignments of its chains → chains to train on, or why not."""
+"""A structure file and the alignments of its chains → chains to train on, or reasons against."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MAX_FROM_CA: Final = 20.0
 
 @dataclass(frozen=True)
 class Candidate:
-    """One chain of a file that is good enough.
+    """A chain of a file that meets all criteria.
 
     Attributes:
         chain: The chain with its atoms.
@@ -51,13 +51,13 @@ class Candidate:
 def read_candidates(
     path: Path, alignments: Mapping[str, Path], config: PrepareConfig
 ) -> dict[str, Candidate | str]:
-    """Return all protein chains of a file by name, or why a chain is dropped.
+    """Return all protein chains of a file by name; for a dropped chain, the reason.
 
     Args:
         path: mmCIF, BinaryCIF or PDB file; may be gzipped.
         alignments: a3m and Stockholm files by the name of a chain or, for files with one chain, of
             the structure. The first row is the chain's whole sequence or the observed residues.
-        config: Which chains are good enough.
+        config: Criteria that chains must meet.
 
     Raises:
         InputError: The file cannot be read, or has no protein.
@@ -78,7 +78,7 @@ def read_candidates(
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is a prediction in a folder of results."""
+    """Return whether a file is a prediction in a folder of results."""
     return (path.parent / RANKING).is_file()
 
 
@@ -88,7 +88,7 @@ def structure_name(path: Path) -> str:
 
 
 def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Whether a file has one of these suffixes, in upper or lower case, before `.gz`."""
+    """Return whether a file has one of these suffixes, in any case and before any `.gz`."""
     return path.name.lower().removesuffix(".gz").endswith(suffixes)
 
 
@@ -156,7 +156,7 @@ def _faults(
 
 
 def _joined(seen: Structure) -> Bool[np.ndarray, " M"]:
-    """Whether a peptide bond joins neighbours; without C or N, the distance of Cα decides."""
+    """Return whether a peptide bond joins neighbours; without C or N, by the distance of Cα."""
     xyz, known = seen.atom_positions, seen.atom_mask
     bond = np.linalg.norm(xyz[1:, N] - xyz[:-1, C], axis=1)
     step = np.linalg.norm(xyz[1:, CA] - xyz[:-1, CA], axis=1)
@@ -178,5 +178,5 @@ def _numbers(seen: Structure, places: np.ndarray, predicted: bool) -> Int[np.nda
 
 
 def _same(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two sequences are equal, where X matches any residue."""
+    """Return whether two sequences are equal; X matches any residue."""
     return bool(((first == second) | (first == UNKNOWN) | (second == UNKNOWN)).all())

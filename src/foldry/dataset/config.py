@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foldry.predict.settings import Number, Read, Setting
+from foldry.errors import InputError
+from foldry.predict.settings import Number, Read, Setting, check_settings
 
 
 def _setting(value: Any, text: str, read: Read = bool, flag: str = "") -> Any:
@@ -15,30 +16,36 @@ def _setting(value: Any, text: str, read: Read = bool, flag: str = "") -> Any:
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """Which chains are good enough to train on.
+    """Criteria that chains must meet to be trained on.
 
     The length of a chain is its number of residues with a Cα. Each field carries its help text.
     """
 
-    min_length: int = _setting(30, "Fewest residues of a chain.", Number(int, 1))
-    max_length: int = _setting(2000, "Most residues of a chain.", Number(int, 1))
-    max_resolution: float = _setting(3.5, "Worst resolution, Å, where known.", Number(float, 0))
-    max_unknown: float = _setting(0.05, "Largest share of X.", Number(float, 0, 1))
+    min_length: int = _setting(30, "Minimum residues of a chain.", Number(int, 1))
+    max_length: int = _setting(2000, "Maximum residues of a chain.", Number(int, 1))
+    max_resolution: float = _setting(3.5, "Maximum resolution in Å, if known.", Number(float, 0))
+    max_unknown: float = _setting(0.05, "Maximum share of X residues.", Number(float, 0, 1))
     min_backbone: float = _setting(
-        0.8, "Smallest share of residues that have N, CA and C.", Number(float, 0, 1)
+        0.8, "Minimum share of residues with N, CA and C.", Number(float, 0, 1)
     )
     min_steps: float = _setting(
         0.95,
-        "Smallest share of neighbours with CA as far apart as in a peptide.",
+        "Minimum share of neighbours with CA as far apart as in a peptide.",
         Number(float, 0, 1),
     )
-    max_rows: int = _setting(256, "Most rows of an alignment.", Number(int, 1), flag="rows")
-    predictions: bool = _setting(False, "B factors are pLDDT even where a file doesn't say so.")
+    max_rows: int = _setting(256, "Maximum rows of an alignment.", Number(int, 1), flag="rows")
+    predictions: bool = _setting(False, "Read B factors as pLDDT even if files do not say so.")
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.min_length > self.max_length:
+            what = f"`min_length` is {self.min_length} and `max_length` {self.max_length}"
+            raise InputError(what, "give a higher `max_length`")
 
 
 @dataclass(frozen=True)
 class SplitConfig:
-    """How chains are divided.
+    """How chains are divided into training and validation.
 
     Attributes:
         clusters: Table of cluster and chain, separated by a tab; if None, MMseqs2 clusters them.

@@ -22,18 +22,18 @@ MAX_E_VALUE: Final = 0.1
 MAX_HITS: Final = 20
 """Maximum number of template hits kept for one chain."""
 PREFILTERED: Final = 300
-"""Targets aligned per query where only the best hits are needed."""
+"""Targets aligned per query if only the best hits are needed."""
 FULL: Final = 1 << 20
-"""Bytes; with less free space the disk counts as full for MMseqs2."""
+"""Free bytes below which a failure of MMseqs2 counts as a full disk."""
 
 
 def is_here() -> bool:
-    """Whether MMseqs2 is installed."""
+    """Return whether MMseqs2 is installed."""
     return shutil.which(PROGRAM) is not None
 
 
 def find() -> str:
-    """Return the program's path.
+    """Return the path of MMseqs2.
 
     Raises:
         MissingError: MMseqs2 is not installed.

@@ -7,8 +7,8 @@ them. Packs stay in memory as they are on disk, and a chain is unpacked when it 
 The records of all chains follow each other in a few long arrays, and arrays of offsets say where
 each record begins. Thousands of chains compress better this way, and a chain is read by slicing.
 Nothing in a file is trusted: `_check` compares the names, types and lengths of the arrays when a
-pack is read, so that no slice leaves its array and no record is larger than the file itself. What
-needs the content of a record, such as residue codes, is checked when the chain is unpacked.
+pack is read, so that no slice leaves its array and no record is larger than the file itself. The
+content of a record, such as its residue codes, is checked when the chain is unpacked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 
-from foldry.errors import InputError, printable, quoted
+from foldry.errors import InputError, printable, quoted, reason
 from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
 from foldry.formats.lines import lines, read_bounded_text
 from foldry.formats.npz import read_arrays, write_arrays
@@ -37,7 +37,7 @@ CLUSTERS: Final = "clusters30_joint"
 MAX_IDENTITY: Final = 0.9
 """Hits of at least this identity are copies of the chain and are left out."""
 LAYOUT: Final = "compact-1"
-"""How a pack stores its atoms; packs of the first layout name no layout."""
+"""Name of the way a pack stores its atoms; packs of the first layout contain no name."""
 STEP: Final = 0.001
 """Å to which a pack's atoms are rounded."""
 MAX_PACK: Final = 16 * 1024**3
@@ -156,6 +156,8 @@ class Library:
 
     def __init__(self, folder: Path, splits: Sequence[str]) -> None:
         paths = sorted((folder / "structures").glob("structures-*.npz"))
+        if not folder.is_dir():
+            raise InputError("does not exist", "give the folder of the packs", where=folder)
         if not paths:
             what = "holds no structures/structures-*.npz"
             raise InputError(what, "give the folder of the packs", where=folder)
@@ -228,11 +230,11 @@ class Library:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Name the chain whose records cannot be read."""
+    """Turn errors in reading records into one that names the chain."""
     try:
         yield
-    except (LookupError, ValueError) as error:
-        what = f"{printable(name)} is missing or damaged ({printable(str(error))})"
+    except (LookupError, ValueError, OverflowError) as error:
+        what = f"{printable(name)} is missing or damaged ({reason(error)})"
         raise InputError(what, "make its pack again") from error
 
 
@@ -283,7 +285,7 @@ def _positions(
     beside_ca = mask.copy()
     beside_ca[:, CA] = False
     positions = np.zeros((*mask.shape, 3), np.float32)
-    from_ca = ((high.astype(np.int16) << 8) | low) * np.float32(0.005)
+    from_ca = ((high.astype(np.int16) << 8) | low.astype(np.int16)) * np.float32(0.005)
     positions[beside_ca] = from_ca + ca[np.nonzero(beside_ca)[0]]
     positions[:, CA] = ca
     return positions
@@ -398,7 +400,7 @@ def hit_arrays(hits: Mapping[str, Sequence[Hit]]) -> dict[str, np.ndarray]:
 def pairs_of(
     cigar: str, query_start: int, target_start: int, max_pairs: int = MAX_PAIRS
 ) -> Int[np.ndarray, "P 2"]:
-    """Return pairs of (query residue, target residue), counted from 0, of an alignment's runs.
+    """Return the pairs (query residue, target residue), counted from 0, of an alignment's runs.
 
     Args:
         cigar: Runs of M (both have a residue), I (the query alone) and D (the target alone).
@@ -419,14 +421,14 @@ def pairs_of(
         if kind == "M":
             max_pairs -= size
             if max_pairs < 0:
-                raise ValueError("a hit aligns more residues than there are")
+                raise ValueError("a hit aligns more residues than its chains have")
             pairs.append(np.stack([here + np.arange(size), there + np.arange(size)], axis=1))
         here, there = here + size * (kind != "D"), there + size * (kind != "I")
     return np.concatenate(pairs)
 
 
 def cigar_of(pairs: Int[np.ndarray, "P 2"]) -> str:
-    """Return the runs of an alignment from its first pair on: the inverse of `pairs_of`.
+    """Return the runs of an alignment, which start at its first pair: the inverse of `pairs_of`.
 
     Example:
         >>> cigar_of(np.array([[0, 5], [1, 6], [3, 7]]))
@@ -451,7 +453,8 @@ def write_pack(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a tab-separated file whose header is the first row's keys."""
     make_folder(path.parent)
-    lines = ["\t".join(rows[0]), *("\t".join(map(str, row.values())) for row in rows)]
+    texts = ((printable(str(value)) for value in row.values()) for row in rows)
+    lines = ["\t".join(rows[0]), *map("\t".join, texts)]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -490,7 +493,7 @@ def read_lengths(path: Path) -> dict[str, int]:
     lengths = {}
     for number, row in enumerate(read_table(path, "id", "length"), 2):
         if not re.fullmatch(r"\d{1,9}", row["length"]):
-            what = f"has {quoted(row['length'])} for a length"
+            what = f"has the length {quoted(row['length'])}"
             raise InputError(what, "give a number of residues", where=f"{path}, line {number}")
         if not row.get("near"):
             lengths[row["id"]] = int(row["length"])
@@ -514,7 +517,7 @@ def _offsets(sizes: Iterable[int]) -> Int[np.ndarray, " C1"]:
 
 
 def max_unpacked(packed: int, most: int) -> int:
-    """Return how many bytes a compressed file of a size may contain, in arrays.
+    """Return the maximum bytes of arrays that a compressed file may contain.
 
     Args:
         packed: Size of the file in bytes.
@@ -529,7 +532,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         arrays = read_arrays(path, max_unpacked(size, MAX_PACK))
         _check(arrays)
     except (OSError, ValueError) as error:
-        what = f"is not a readable pack ({printable(str(error))})"
+        what = f"is not a readable pack ({reason(error)})"
         raise InputError(what, "replace it", where=path) from error
     return arrays
 
@@ -564,7 +567,7 @@ def _check(arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _is_text(array: np.ndarray) -> bool:
-    """Whether an array has no code points beyond Unicode, which no text can have."""
+    """Return whether an array contains valid Unicode code points only."""
     codes = array.astype(array.dtype.newbyteorder("=")).tobytes()
     return int(np.frombuffer(codes, np.uint32).max(initial=0)) <= sys.maxunicode
 
@@ -577,8 +580,8 @@ def _check_values(arrays: Mapping[str, np.ndarray], sizes: Mapping[str, int]) ->
             raise ValueError(f"{name} do not span their array")
         if (ends[1:] < ends[:-1]).any():
             raise ValueError(f"{name} do not ascend")
-    starts = [arrays[name] for name in ("target", "query_start", "target_start") if name in arrays]
-    if any(len(each) and each.min() < 0 for each in starts):
-        raise ValueError("a template hit begins before its chain")
-    if "target" in arrays and len(starts[0]) and starts[0].max() >= sizes["T"]:
+    for name in {"target", "query_start", "target_start"} & arrays.keys():
+        if (arrays[name] < 0).any():
+            raise ValueError("a template hit begins before its chain")
+    if "target" in arrays and (arrays["target"] >= sizes["T"]).any():
         raise ValueError("a template hit has no name")

@@ -3,7 +3,7 @@
 One of several processes reads each file once and writes a record under `work`, from which an
 interrupted run continues. A record's name is a hash of the settings and of the sizes and times of
 the files it depends on, so that a later run reads only files that are new or changed. No file stops
-a run; the report says what was dropped and why.
+a run; the report lists what was dropped and why.
 """
 
 from __future__ import annotations
@@ -34,15 +34,7 @@ from foldry.formats.npz import read_arrays
 from foldry.inputs.queries import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
 from foldry.processes.pool import worker_pool
 from foldry.query import Hit
-from foldry.store.files import (
-    check_folder,
-    make_folder,
-    names,
-    read_text,
-    remove,
-    stem,
-    write_json,
-)
+from foldry.store.files import check_folder, names, read_text, remove, stem, write_json
 from foldry.store.hashes import content_key
 from foldry.store.locks import hold
 
@@ -53,8 +45,8 @@ SHARD: Final = 500
 """Chains in one file of structures."""
 NEAR_IDENTITY: Final = 0.3
 NEAR_COVERAGE: Final = 0.5
-"""Share of the shorter chain: a training chain as similar as this to a validation chain is not
-trained on."""
+"""Minimum aligned share of the shorter of two chains: a training chain that is this similar to a
+validation chain is not trained on."""
 _FOLDERS: Final = (WORK, "structures", "msas", "templates", "splits")
 _VERSION: Final = 3
 _REPORTS: Final = ("tsv", "json")
@@ -117,10 +109,10 @@ def prepare(
             count as their best prediction, named after their folder.
         alignments: Folder of a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure.
         out: The folder of packs; an earlier run in it is continued.
-        config: Which chains are good enough.
+        config: Criteria that chains must meet.
         split: How chains are clustered and divided.
         workers: Number of processes.
-        watch: Receives the number of files that are done and the number of all files.
+        watch: Receives the number of finished files and the number of all files.
 
     Returns:
         The lines of the report.
@@ -135,7 +127,7 @@ def prepare(
     check_folder(out)
     ours = (out / WORK).is_dir() or all((out / f"{REPORT}.{kind}").is_file() for kind in _REPORTS)
     if names(out) and not ours:
-        what = "contains other files than prepared data"
+        what = "contains files other than prepared data"
         raise InputError(what, "give another folder", where=out)
     if split.clusters is None:
         mmseqs.find()
@@ -169,7 +161,6 @@ def _read_all(
     Raises:
         FoldryError: No chain is kept, and some files could not be read for a reason that may pass.
     """
-    make_folder(work)
     for task in tasks:
         try:
             read_arrays(task.record)
@@ -218,7 +209,7 @@ def run_all(
                         watch(len(tasks) - len(left) - len(begun), len(tasks))
         except BrokenProcessPool:
             if len(tasks) == 1:
-                what = "reading it ended its process"
+                what = "ended the process that read it"
                 return {tasks[0].file: OutsideError(what, "try again", where=tasks[0].file)}
             for task in begun.values():
                 failed |= run_all(work, [task], 1)
@@ -341,7 +332,7 @@ def _divided(kept: Sequence[Row], split: SplitConfig, clusters: Mapping[str, str
 
 
 def _read_clusters(path: Path) -> dict[str, str]:
-    """Read the cluster of each chain from a table without a header."""
+    """Return the cluster of each chain from a table without a header."""
     clusters = {}
     for number, line in enumerate(read_text(path).splitlines(), 1):
         cells = line.split("\t")
@@ -354,12 +345,12 @@ def _read_clusters(path: Path) -> dict[str, str]:
 
 
 def _hits(kept: Sequence[Row], workers: int, scratch: Path) -> dict[str, list[Hit]]:
-    """Find template hits of all chains among the training chains."""
+    """Return the template hits of all chains among the training chains."""
     training, held_out = (
         {row.id: row.sequence for row in kept if row.split == split} for split in SPLITS
     )
     hits = mmseqs.search(training, training, workers, scratch, mmseqs.MAX_HITS)
-    # All hits of validation chains, however many: a training chain that is missed is trained on.
+    # Validation chains need all their hits: a similar training chain that is missed is trained on.
     return hits | mmseqs.search(held_out, training, workers, scratch)
 
 
@@ -426,6 +417,10 @@ def _report(out: Path, table: Sequence[Row], config: PrepareConfig, split: Split
     lines = [asdict(row) for row in table]
     for line in lines:
         del line["sequence"], line["atoms"]
+        if not line["resolution"] > 0:  # NMR or unknown
+            line["resolution"] = ""
+        if line["reason"] and not line["length"]:
+            line.update(dict.fromkeys(("length", "plddt", "rows"), ""))
     packs.write_table(out / f"{REPORT}.tsv", lines)
     summary = {
         "kept": dict(Counter(row.split for row in table if not row.reason)),

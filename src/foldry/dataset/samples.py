@@ -1,7 +1,7 @@
 """Training samples: chains, their crops, alignment draws, masks and templates.
 
 Every random choice follows from the seed, the stage, the step and the number of the sample in the
-step. Any sample can be made again, in any process, which is what makes runs resumable.
+step. Any sample can be made again, in any process, so runs can be resumed.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from foldry.weights.bundled import excluded_chains
 logger = logging.getLogger(__name__)
 
 PARTS: Final = ("train", "selection", "confidence")
+VALIDATION: Final = "val"
+"""The split that is never trained on."""
 NUM_SELECTION: Final = 60
 """Maximum number of chains held back to choose between models, one from each cluster."""
 SELECTION_SHARE: Final = 0.1
@@ -56,7 +58,7 @@ IDENTITY_STRATA: Final = (0.3, 0.5)
 MAX_TEMPLATE_HITS: Final = 20
 """Number of best hits from which several templates are drawn."""
 MAX_DAMAGED: Final = 100
-"""Damaged chains drawn for one sample before the run gives up."""
+"""Maximum number of damaged chains drawn for one sample."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +142,8 @@ class TrainingSet:
     Attributes:
         parts: Ids of each part.
         weights: Sampling probabilities of each part's chains.
+        validation: Ids of the chains to validate on: the part `selection` or, after
+            `read_validation`, the split `val` if that part is empty.
         key: A hash of the parts; the same chains in the same parts have the same key.
 
     Raises:
@@ -171,12 +175,25 @@ class TrainingSet:
         self.weights = {
             part: sampling_weights(names, lengths, clusters) for part, names in self.parts.items()
         }
+        self.validation = self.parts["selection"]
+        self.folder, self.splits = folder, tuple(splits)
         self._confident: dict[tuple[str, float], tuple[list[str], np.ndarray]] = {}
+
+    def read_validation(self) -> None:
+        """Read the split `val` to validate on, if there are too few clusters to hold some back.
+
+        Raises:
+            InputError: A pack or table of the split is missing or damaged.
+        """
+        table = self.folder / "splits" / f"{VALIDATION}.tsv"
+        if not self.validation and VALIDATION not in self.splits and table.is_file():
+            self.validation = [name for name in read_lengths(table) if name not in self.excluded]
+            self.library = Library(self.folder, [*self.splits, VALIDATION])
 
     def samples(
         self, config: SampleConfig, seed: int, step: int, numbers: Sequence[int] | None = None
     ) -> tuple[list[Sample], int]:
-        """Return samples of one step, and how many damaged chains were drawn for them.
+        """Return samples of one step and the number of damaged chains drawn for them.
 
         A sample depends only on (seed, stage, step, number).
 
@@ -208,7 +225,11 @@ class TrainingSet:
         names, weights = self.parts[config.chains], self.weights[config.chains]
         if not names:
             what = f"Stage {config.name} has no chain to train on"
-            raise InputError(what, "give chains of more clusters")
+            advice = (
+                "give chains of at least 2 clusters besides those of the validation split, because "
+                "at least one is kept for the training of confidence"
+            )
+            raise InputError(what, advice)
         if not config.min_plddt:
             return names, weights
         key = config.chains, config.min_plddt
@@ -233,7 +254,7 @@ class TrainingSet:
     def _intact(
         self, name: str, config: SampleConfig, rng: np.random.Generator
     ) -> tuple[Sample, int]:
-        """Return a sample of the chain, or of another if it is damaged; and how many were."""
+        """Return a sample of the chain, or another if damaged, and the number of damaged chains."""
         for damaged in range(MAX_DAMAGED):
             try:
                 return self.sample(name, config, rng), damaged
@@ -467,7 +488,7 @@ def template_features(
 
 
 def _covers(template: KnownChain) -> bool:
-    """Whether enough residues of a template are known."""
+    """Return whether enough residues of a template are known."""
     return bool(template.mask[:, CA].sum() >= MIN_PAIRS)
 
 

@@ -1,1 +1,1 @@
-"""Alignments and templates → arrays the network reads; every random draw happens here."""
+"""Conversion of queries to the arrays that the network reads, with all random draws."""

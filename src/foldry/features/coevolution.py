@@ -16,13 +16,13 @@ from foldry.features.config import FeatureConfig
 from foldry.residues import GAP, UNKNOWN, one_hot
 
 MAX_ROWS: Final = 256
-"""Of more rows, an even selection is used; networks are trained with this limit."""
+"""If there are more rows, evenly spaced ones are used; networks are trained with this limit."""
 RIDGE: Final = 0.5
 """Added to the variance of every amino acid before the covariance is inverted."""
 MAX_SCORE: Final = 8.0
-"""Limit of a score, in standard deviations."""
+"""Limit on the absolute score, in standard deviations."""
 LEAST_DEVIATION: Final = 1e-4
-"""A smaller standard deviation is only rounding: no column varies."""
+"""A smaller standard deviation is a rounding error: no column varies."""
 _ROW_BLOCK: Final = 64
 """Residues whose couplings are in memory at the same time."""
 
@@ -33,7 +33,7 @@ def alignment_statistics(
     """Return `profile` and `coevolution` of an alignment, if the config asks for them.
 
     Args:
-        msa: Codes in AlphaFold's order, 20 X, 21 gap; row 0 the query.
+        msa: Codes in AlphaFold's order, 20 for X, 21 for a gap; row 0 is the query.
         config: Configuration of the features.
     """
     if not (config.profile or config.coevolution):

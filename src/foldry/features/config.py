@@ -8,7 +8,7 @@ from typing import Final, Literal
 Pairing = Literal["alphafold", "greedy", "complete", "none"]
 """Which rows of a species are paired.
 
-`alphafold`: in each chain as many rows as the chain with the fewest has; a species needs rows in at
+`alphafold`: as many rows of each chain as the chain with the fewest has; a species needs rows in at
 least two chains. `greedy`: the best row of each chain; at least two chains. `complete`: the best
 row of each chain; all chains. `none`: no row.
 """

@@ -50,7 +50,7 @@ def spatial_crop(
 
     Args:
         ca: Cα atoms, Å.
-        known: Whether each Cα is known; residues without are taken last.
+        known: Whether each Cα is known; residues without a known Cα are taken last.
         asym_id: The chain of each residue.
         size: Number of residues.
         rng: Random generator.

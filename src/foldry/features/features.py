@@ -20,8 +20,8 @@ class MSADraw:
     Attributes:
         msa_feat: 23 one-hot letters (20, X, gap, mask), has deletion, deletion value, 23 cluster
             profile, mean deletion of the cluster.
-        msa_mask: 1 where a row covers a residue of the padded array.
-        true_msa: Codes before masking: AlphaFold order, 20 X, 21 gap.
+        msa_mask: 1 for rows and residues, 0 for padding.
+        true_msa: Codes before masking in AlphaFold's order, 20 for X, 21 for a gap.
         bert_mask: 1 for positions of the masked-MSA loss.
         extra_msa: Codes of the extra rows.
         extra_has_deletion, extra_deletion_value, extra_msa_mask: Their deletions and mask.
@@ -69,10 +69,11 @@ class SequenceFeatures:
     """The residues of all chains and copies, one after the other.
 
     Attributes:
-        aatype: Codes, AlphaFold order, 20 for X.
+        aatype: Codes in AlphaFold's order, 20 for X.
         target_feat: One-hot letters after a leading column that is always 0 (SI Table 1).
         residue_index: Position in the chain, from 0.
-        asym_id, entity_id, sym_id: Chain, distinct sequence, copy of it; from 1.
+        asym_id, entity_id, sym_id: Numbers, from 1, of the chain, of its distinct sequence and of
+            the copy of this sequence.
         seq_mask: 1 for a residue, 0 for padding.
     """
 
@@ -93,9 +94,10 @@ class Features(SequenceFeatures):
     recycle and the ensemble member, so that no draw depends on another.
 
     Attributes:
-        msa: The whole alignment, de-duplicated, AlphaFold order, 20 X, 21 gap; row 0 the query.
+        msa: Codes of the whole alignment without duplicates, in AlphaFold's order, 20 for X, 21 for
+            a gap; row 0 is the query.
         deletion_matrix: Number of inserted letters before each position.
-        templates: Templates, or None for a model or query without templates.
+        templates: The templates; None for a model or query without templates.
         config: Configuration of the draws.
         seed: Seed of every draw.
         profile: Letter frequencies of each column of the whole alignment, or None.

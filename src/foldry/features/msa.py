@@ -1,4 +1,4 @@
-"""Alignments → codes; one draw → the MSA features of a recycle (Jumper 2021, SI 1.2.6–1.2.9).
+"""Codes of alignments, and the MSA features of one recycle (Jumper 2021, SI 1.2.6–1.2.9).
 
 Axes: M alignment rows, S clusters, E extra rows, N residues.
 """
@@ -19,11 +19,11 @@ from foldry.query import Alignment
 from foldry.residues import GAP, MASKED, RESTYPES, RESTYPES_WITH_X, UNKNOWN, encode_sequence
 
 NUM_LETTERS: Final = MASKED + 1
-"""20 amino acids, X, gap, mask."""
+"""Number of codes: 20 amino acids, X, gap and mask."""
 
 _NO_LETTER: Final = -1
 _ROW_BLOCK: Final = 512
-"""Rows compared with the clusters at once; the counts of so many fit into the cache."""
+"""Rows compared with the clusters at once, few enough for their counts to fit into the cache."""
 _CODES: Final = np.full(256, _NO_LETTER, np.int8)
 _CODES[list(f"{RESTYPES_WITH_X}-".encode())] = range(GAP + 1)
 # As in HHblits: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
@@ -35,8 +35,8 @@ class Rows:
     """Distinct rows of the alignments of one query.
 
     Attributes:
-        headers: One per row.
-        codes: AlphaFold order, 20 X, 21 gap.
+        headers: One description per row.
+        codes: Codes in AlphaFold's order, 20 for X, 21 for a gap.
         deletions: Inserted letters before each residue.
     """
 
@@ -75,7 +75,7 @@ def new_rows(letters: UInt8[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndar
 
 
 def encode_letters(letters: UInt8[np.ndarray, "S N"]) -> Integer[np.ndarray, "S N"]:
-    """Return the codes of an alignment's letters, AlphaFold order, 20 X, 21 gap.
+    """Return the codes of an alignment's letters in AlphaFold's order, 20 for X, 21 for a gap.
 
     Raises:
         InputError: A letter is not an amino acid.
@@ -155,7 +155,7 @@ def mask_msa(
     config: FeatureConfig,
     rng: np.random.Generator,
 ) -> tuple[Integer[np.ndarray, "S N"], Float[np.ndarray, "S N"]]:
-    """Replace a random fraction of positions, for the masked-MSA loss (SI 1.2.7).
+    """Return the alignment with a random fraction of positions replaced (SI 1.2.7).
 
     Returns:
         The masked codes, and 1 for picked positions (some of which keep their letter).
@@ -194,7 +194,7 @@ class Members:
 def cluster_members(
     msa: Integer[np.ndarray, "S N"], extra_msa: Integer[np.ndarray, "E N"], *, share: bool
 ) -> Members:
-    """Assign each extra row to the cluster centre with the most equal residues.
+    """Return the cluster of each extra row: the centre with which most residues agree.
 
     Gaps and masked positions are never equal (SI 1.2.7). Among centres with equal agreement, the
     first gets the row. With `share`, all of them share it, and each row counts once for each

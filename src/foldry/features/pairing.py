@@ -1,4 +1,4 @@
-"""Alignments of several chains → one alignment of the complex, rows paired by species.
+"""The alignment of a complex from the alignments of its chains, with rows paired by species.
 
 Evans 2021, AlphaFold-Multimer. The rows of one species are paired across chains, the most similar
 to the query first. The other rows follow in one block per distinct sequence, with gaps in the other
@@ -27,7 +27,7 @@ from foldry.query import Alignment, Chain, Query
 from foldry.residues import GAP
 
 MAX_ROWS: Final = 2048
-"""Rows of one chain of a complex; at most half of them are paired."""
+"""Maximum number of rows of one chain of a complex; at most half of them are paired."""
 MAX_SPECIES_ROWS: Final = 600
 """A species with more rows in one chain is not paired: its rows are not from one genome."""
 
@@ -43,7 +43,7 @@ class PairedRow:
     """One paired row.
 
     Attributes:
-        species: Species of its parts; "" for the query and for rows paired by the file.
+        species: Species of all parts; "" for the query and for rows paired by the file.
         rows: Row number in the alignment of each chain, equal rows counted once, 0 for the query;
             None for a chain without a row, which has gaps.
     """
@@ -93,7 +93,7 @@ class ComplexAlignment:
     """The alignment of all chains side by side; row 0 is the query.
 
     Attributes:
-        msa: Codes, AlphaFold order, 20 X, 21 gap.
+        msa: Codes in AlphaFold's order, 20 for X, 21 for a gap.
         deletion_matrix: Number of inserted letters before each position.
         covered: 0 for gaps of an unpaired row of another chain, which carry no information.
         report: The paired rows and species.
@@ -132,7 +132,7 @@ def pair_rows(
     identity: Sequence[Int[np.ndarray, " _"]],
     pairing: Pairing,
 ) -> tuple[list[PairedRow], list[SpeciesPairing]]:
-    """Pair rows of the same species, the most similar to the query first.
+    """Return the paired rows of each species, the most similar to the query first.
 
     Rows with more chains come first. Among rows with equally many chains, those with the smaller
     product of row numbers come first: the searches found them earlier.
@@ -143,7 +143,7 @@ def pair_rows(
         pairing: Which rows of a species are paired.
 
     Returns:
-        The paired rows without the query's, and the outcome for each species.
+        The paired rows without the query, and the outcome for each species.
     """
     ranked = [_by_species(names, alike) for names, alike in zip(species, identity, strict=True)]
     paired: list[PairedRow] = []
@@ -165,8 +165,8 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
 
     Chains with equal sequences share their alignments: a row of one appears in all of them. With
     a single distinct sequence, no rows are paired. Otherwise the rows of `Chain.paired` are paired,
-    or without them those of `Chain.alignment`. Unpaired rows that equal the chain's part of a
-    paired row are dropped. The last result is cached: do not change its arrays.
+    or the rows of `Chain.alignment` if a chain has none. Unpaired rows that equal the chain's part
+    of a paired row are dropped. The last result is cached: do not change its arrays.
 
     Raises:
         InputError: A letter is not an amino acid, or the paired rows of the chains of a file differ
@@ -209,7 +209,7 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
 
 
 def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict[str, list[int]]:
-    """The rows of each species, the most similar to the query first; ties in their order."""
+    """Return the rows of each species, most similar to the query first; ties keep their order."""
     found: dict[str, list[int]] = {}
     for row in np.argsort(-identity, kind="stable"):
         if row and species[row]:
@@ -218,7 +218,7 @@ def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict
 
 
 def _why_not(counts: Sequence[int], pairing: Pairing) -> str:
-    """Why a species with these numbers of rows is not paired; "" if it is."""
+    """Return why a species with these numbers of rows is not paired; "" if it is."""
     if pairing == "none":
         return "pairing is off"
     if sum(count > 0 for count in counts) < 2:
@@ -238,7 +238,7 @@ def _place(row: PairedRow) -> tuple[int, int]:
 def _paired_by_species(
     sequences: Sequence[str], sharing: dict[str, list[Chain]], pairing: Pairing
 ) -> tuple[Rows, PairingReport]:
-    """Rows paired by the species in their headers."""
+    """Return the rows paired by the species in their headers, and the report."""
     sources, names, identity = {}, {}, {}
     for sequence, chains in sharing.items():
         alignments = [c.paired for c in chains if c.paired]
@@ -266,7 +266,7 @@ def _paired_by_species(
 
 
 def _paired_by_row(query: Query) -> tuple[Rows, PairingReport]:
-    """Rows paired by the file: rows with the same number belong together."""
+    """Return the rows paired by the file: rows with the same number belong together."""
     parts = [chain.paired or _single(chain.sequence) for chain in query.chains for _ in chain.ids]
     depths = {part.num_rows for part in parts}
     if len(depths) > 1:
@@ -287,7 +287,7 @@ def _paired_by_row(query: Query) -> tuple[Rows, PairingReport]:
 
 
 def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_complex: bool) -> Rows:
-    """The rows of one distinct sequence that do not equal its part of a paired row."""
+    """Return the rows of one distinct sequence that do not equal its part of a paired row."""
     alignments = tuple(
         rows
         for chain in chains
@@ -305,7 +305,7 @@ def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_comple
 
 @lru_cache(maxsize=8)  # the bait of a screen is in every pair
 def _distinct(alignments: tuple[Alignment, ...], sequence: str) -> Rows:
-    """The distinct rows of all alignments; without an alignment, the sequence."""
+    """Return the distinct rows of all alignments; without an alignment, the sequence."""
     return merge_alignments(alignments or (_single(sequence),))
 
 

@@ -1,4 +1,4 @@
-"""Query → Features."""
+"""Conversion of a query to the features that the network reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from foldry.query import Query
 def make_features(
     query: Query, config: FeatureConfig, seed: int, pairing: Pairing = "alphafold"
 ) -> Features:
-    """Return everything that the network reads of a query, except the draws of its alignment.
+    """Return all inputs of the network for a query, except the draws of its alignment.
 
     Without an alignment, the sequence of a chain is its only row. With a single chain, rows that
     could be paired come before the others.
@@ -27,7 +27,7 @@ def make_features(
         pairing: How rows of different chains are paired.
 
     Raises:
-        InputError: As `check_chains`, or a template does not fit its chain.
+        InputError: As for `check_chains`, or a template does not fit its chain.
     """
     check_chains(query, config)
     aligned = align_complex(query, pairing)
@@ -54,16 +54,16 @@ def check_chains(query: Query, config: FeatureConfig) -> None:
     """Check that a model with this config can fold the chains of a query.
 
     Raises:
-        InputError: There are several chains and the model reads one, or a chain has no amino acid
-            but X.
+        InputError: There are several chains but the model is for single chains, or a chain
+            contains only X.
     """
     for chain in query.chains:
         if not chain.sequence.strip("X"):
-            what, advice = "has no amino acid but X", "give at least one known amino acid"
+            what, advice = "contains only X", "give at least one known amino acid"
             raise InputError(what, advice, where=f"Chain {chain.ids[0]} of {query.name}")
     if query.num_chains > 1 and not config.pad_templates:
         raise InputError(
-            f"{query.name!r} has {query.num_chains} chains and the model is for one",
+            f"{query.name!r} has {query.num_chains} chains, but the model is for single chains",
             "set `weights` to multimer parameters, or fold each chain as a query",
             code="multimer_weights",
         )

@@ -1,4 +1,4 @@
-"""Template hits → coordinates in the query's residue order (Jumper 2021, SI 1.2.3 and 1.2.9).
+"""Template features in the query's residue order (Jumper 2021, SI 1.2.3 and 1.2.9).
 
 Axes: T templates, N query residues, P aligned pairs.
 """
@@ -21,7 +21,7 @@ from foldry.residues import CA, GAP, encode_sequence
 from foldry.structure import Structure
 
 MAX_CA_DISTANCE: Final = 150.0
-"""Å between consecutive residues; a larger distance means a damaged file."""
+"""Largest distance of consecutive Cα in a sound file, Å."""
 MIN_ATOMS: Final = 5
 MIN_PAIRS: Final = 10
 
@@ -64,7 +64,7 @@ def template_features_of_complex(chains: Sequence[Chain], num_templates: int) ->
         num_templates: Number of templates, T.
 
     Raises:
-        InputError: As `template_features`.
+        InputError: As for `template_features`.
     """
     parts = []
     for chain in chains:
@@ -89,7 +89,7 @@ def template_features_of_atoms(
     """Return template features of atoms (Å) that are already in the query's residue order.
 
     Args:
-        aatype: Codes, 20 for X, 21 where the template has no residue.
+        aatype: Codes, 20 for X, 21 for a missing residue.
         positions: Å; zero where `mask` is 0.
         mask: 1 where an atom is known.
     """
@@ -109,7 +109,7 @@ def template_features_of_atoms(
 
 
 def align_template(query_sequence: str, structure: Structure) -> Hit:
-    """Align a template with the query by sequence, and return the hit of its best chain.
+    """Return the hit of the template's chain that aligns best with the query by sequence.
 
     Raises:
         UnlikeError: Fewer than 10 residues can be aligned.
@@ -132,7 +132,7 @@ def align_template(query_sequence: str, structure: Structure) -> Hit:
 
 
 def _checked(query_sequence: str, hit: Hit) -> Structure:
-    """The structure of a hit, if it can be mapped to the query."""
+    """Return the structure of a hit, checked to fit the query."""
     structure, place = hit.known_structure(), f"The template {quoted(hit.name)}"
     limits = len(query_sequence), len(structure)
     if (hit.pairs < 0).any() or (hit.pairs >= limits).any():

@@ -1,1 +1,1 @@
-"""Text and binary ↔ objects, as pure functions."""
+"""Conversion between file formats and objects, as pure functions."""

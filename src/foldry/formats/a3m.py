@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from itertools import accumulate, islice
+from string import ascii_lowercase
 from typing import Final
 
 import numpy as np
 
 from foldry.errors import InputError
 from foldry.formats.fasta import parse_fasta
-from foldry.formats.sequence import at, chain_names, clean_sequence
+from foldry.formats.sequence import at, chain_names, check_width, clean_sequence
 from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain
 
 _NOTHING: Final = {ord("."): None, ord("\n"): None}
-_MAX_PARTS: Final = 20_000_000
-"""Rows and insertions of a complex, times its distinct chains: all are read for each chain."""
+_MAX_PARTS: Final = 5_000_000
+"""Limit on rows plus insertions of a complex, times its distinct chains: each chain reads all."""
 
 
 def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
@@ -39,8 +40,9 @@ def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
     headers, texts, numbers = zip(*records, strict=True)
     del records
+    check_width(texts[0], ".\n" + ascii_lowercase, source)
     rows = [text.translate(_NOTHING) for text in texts]
-    del texts  # a large alignment is in memory often enough
+    del texts  # free one of several copies of a large alignment
     return Alignment.of(headers, rows, lambda row: f"{source}, line {numbers[row - 1]}")
 
 
@@ -51,15 +53,15 @@ def to_a3m(alignment: Alignment) -> str:
 
 
 def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
-    """Return the distinct chains of an a3m text; none without a line of lengths and copies.
+    """Return the distinct chains of a complex; empty if the text has no line of lengths and copies.
 
     Rows with residues in several chains become the `paired` rows of every chain, with gaps where
     a row does not cover the chain. All other rows become the `alignment` of their chain, after its
     query. Insertions between two chains are dropped.
 
     Raises:
-        InputError: As `parse_a3m`, or the first line does not fit the rows, or the first row of a
-            chain or of its paired rows is not its sequence.
+        InputError: As for `parse_a3m`, or the first line does not fit the rows, or the first row of
+            a chain or of its paired rows is not its sequence.
     """
     line, _, rest = text.partition("\n")
     groups = line[1:].split(maxsplit=2)
@@ -80,7 +82,7 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
         what = f"has {rows.num_rows} rows of {len(lengths)} chains"
         raise InputError(what, "keep fewer rows", where=source)
     if sum(lengths) != rows.letters.shape[1]:
-        what = f"gives lengths of {sum(lengths)} residues, the rows have {rows.letters.shape[1]}"
+        what = f"gives lengths of {sum(lengths)} residues, but rows have {rows.letters.shape[1]}"
         advice = "give the length of every distinct chain once"
         raise InputError(what, advice, where=f"{source}, line 1")
     begins = [0, *accumulate(lengths[:-1])]
@@ -109,6 +111,6 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
 
 
 def _of_chain(part: Alignment, number: int) -> Alignment:
-    """The part with the name of one chain as header, if the header names every chain."""
+    """Return the part with the header of one chain, if headers have one entry for every chain."""
     names = (header.split("\t", number + 1) for header in part.headers)
     return replace(part, headers=tuple(each[min(number, len(each) - 1)] for each in names))

@@ -1,4 +1,4 @@
-"""The JSON files with the confidence of a prediction, in the form of the official program."""
+"""Confidence and PAE of a prediction as JSON, in the format of the official program."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Source: Sehnal et al. 2020, doi:10.1371/journal.pcbi.1008247, and the specification 0.3.
 
 Packed columns can expand without limit: a run length of eight bytes makes millions of rows, and one
-long string in many rows fills the memory. So everything that is made is counted before it is made.
+long string in many rows fills the memory. Sizes are therefore checked before anything is created.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_WORK: Final = 110_000_000
 """Limit on what one file may unpack to: a number costs 1 in each decoding step, a text 10 and half
 its length. It allows for 350,000 atoms and keeps the memory below 1 GB."""
 MAX_ITEMS: Final = 1_000_000
-"""Limit on the lists, maps and what they hold; packed numbers are not among them."""
+"""Limit on the number of lists, maps and their items; packed numbers do not count."""
 _MAX_LENGTH: Final = 10_000
 """Limit on the length of one list or map."""
 
@@ -30,7 +30,7 @@ _TYPES: Final = {1: "i1", 2: "<i2", 3: "<i4", 4: "u1", 5: "<u2", 6: "<u4", 32: "
 _PRESENT, _INAPPLICABLE = 0, 1
 _TEXT_COST: Final = 10
 _DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-"""What decoding damaged bytes may raise."""
+"""Exceptions that decoding of damaged bytes may raise."""
 _Items = TypeVar("_Items", list[Any], dict[Any, Any])
 
 
@@ -63,7 +63,7 @@ def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gem
 
 
 class _Decoder:
-    """Decodes columns and counts what it makes, so that a small file cannot take all memory."""
+    """Decodes columns within limits, so that a small file cannot use up the memory."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -140,7 +140,7 @@ class _Decoder:
         return decoded
 
     def _strings(self, array: Any, encoding: dict[str, Any]) -> np.ndarray:
-        """Return texts by their number in one long text; −1 stands for an empty one."""
+        """Return texts, which are parts of a long text, by their numbers; −1 is the empty text."""
         offsets = self._decode(
             {"data": encoding["offsets"], "encoding": encoding["offsetEncoding"]}
         )
@@ -149,7 +149,7 @@ class _Decoder:
         unknown = (numbers < -1) | (numbers >= max(len(offsets) - 1, 0))
         if not isinstance(text, str) or unknown.any():
             raise ValueError("texts that the file does not hold")
-        # Parts that overlap would hold more text than the file does.
+        # Overlapping parts could create more text than the file has.
         within = len(offsets) < 2 or 0 <= offsets[0] <= offsets[-1] <= len(text)
         if not within or (offsets[1:] < offsets[:-1]).any():
             raise ValueError("offsets that do not ascend within the text")

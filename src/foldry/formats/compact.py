@@ -24,11 +24,11 @@ from foldry.structure import Structure
 B_FACTOR_STEP: Final = 0.01
 """Grid spacing of B factors and pLDDT, if they are rounded."""
 MAX_STEPS: Final = 10**9
-"""Largest grid point: the difference of two then fits into four balanced digits."""
+"""Largest grid point; the difference of two points then fits into four balanced digits."""
 _MAX_PLANES: Final = 4
 _MAX_STEP: Final = 1000.0
 _FLOATS: Final[dict[int, np.dtype[Any]]] = {4: np.dtype("<f4"), 8: np.dtype("<f8")}
-_OTHER_MASK: Final = "the number of atoms is not the one of the mask"
+_OTHER_MASK: Final = "the number of atoms does not match the mask"
 _BONDED: Final[tuple[Mapping[str, Sequence[str]], ...]] = (
     {"N": ("CA",), "C": ("CA",), "CB": ("CA",)},
     {"O": ("C",), "OXT": ("C",)} | dict.fromkeys(("CG", "CG1", "CG2", "OG", "OG1", "SG"), ("CB",)),
@@ -40,7 +40,7 @@ _BONDED: Final[tuple[Mapping[str, Sequence[str]], ...]] = (
     {"CZ": ("CE1", "NE"), "CZ2": ("CE2",), "CZ3": ("CE3",), "NZ": ("CE",)},
     {"CH2": ("CZ2",)} | dict.fromkeys(("NH1", "NH2", "OH"), ("CZ",)),
 )
-"""By the number of bonds from Cα: the atoms, at most two, that each may be bonded to."""
+"""Atoms one, two … bonds from Cα, each with the one or two atoms to which it may be bonded."""
 
 _Arrays: TypeAlias = Mapping[str, np.ndarray]
 _Mask: TypeAlias = Bool[np.ndarray, "N 37"]
@@ -132,7 +132,7 @@ def decode_atoms(arrays: _Arrays, mask: _Mask, width: int = 3) -> _Values:
 
 
 def join_planes(parts: Sequence[Int8[np.ndarray, "_ K _"]]) -> Int8[np.ndarray, "P K M"]:
-    """Return planes joined along the last axis, of which each slice can be decoded alone."""
+    """Return planes joined along the last axis; each slice can be decoded separately."""
     deepest = max(map(len, parts))
     deep = [np.pad(part, ((0, deepest - len(part)), (0, 0), (0, 0))) for part in parts]
     return np.concatenate(deep, axis=2)
@@ -173,7 +173,7 @@ def decode_pae(arrays: _Arrays) -> Float[np.ndarray, "N N"]:
 
 
 def encode_structure(structure: Structure, step: float | None) -> dict[str, np.ndarray]:
-    """Return all of a structure except its name as arrays.
+    """Return a structure, without its name, as arrays.
 
     Args:
         structure: The structure.
@@ -352,7 +352,7 @@ def _get(arrays: _Arrays, name: str) -> np.ndarray:
 def _of_residues(arrays: _Arrays, name: str, kinds: str, size: int) -> np.ndarray:
     array = _get(arrays, name)
     if array.dtype.kind not in kinds or array.shape != (size,):
-        raise ValueError(f"{name} has another number of residues or another type")
+        raise ValueError(f"{name} has the wrong number of residues or the wrong type")
     return array
 
 

@@ -1,20 +1,20 @@
 """PDB, mmCIF and BinaryCIF ↔ Structure; gemmi parses them.
 
-Kept are the proteins of one model; waters, ligands, nucleic acids and hydrogens are left out. Among
-alternate locations, the one with the highest occupancy is taken, and the first among equals. A
-modified residue becomes its parent, with the atoms that the parent has; selenomethionine becomes
-methionine, and its SE becomes SD. Arginine's NH1 is the one nearer to CD. A second protein with the
-name of another chain becomes a chain `A2`: in PDB files, one that follows TER and repeats residue
-numbers of the first.
+Only the proteins of one model are kept; waters, ligands, nucleic acids and hydrogens are left out.
+Among alternate locations, the one with the highest occupancy is kept, and the first if several are
+equal. A modified residue becomes its parent, with the atoms that the parent has; selenomethionine
+becomes methionine, and its SE becomes SD. Arginine's NH1 is the one nearer to CD. A second protein
+with the chain name `A` becomes chain `A2`; in PDB files, this is a protein that follows TER and
+repeats residue numbers of the first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from foldry.errors import InputError, printable, quoted, reason
 from foldry.formats.binarycif import read_binarycif
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
-from foldry.store.files import MAX_BYTES, decode, read_bytes, stem
+from foldry.store.files import decode, read_bytes, stem
 from foldry.structure import Structure
 
 _CATEGORIES: Final = {
@@ -47,22 +47,24 @@ _ATOMS: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).asty
 _ATOMS[:, ATOM37_ORDER["OXT"]] = True
 _SLOT: Final = {name.encode(): slot for name, slot in ATOM37_ORDER.items()}
 _MAX_RESIDUES: Final = 500_000
-"""Limit on the residues of a model, waters and ligands included: no deposited one has as many."""
+"""Limit on the residues of a model, waters and ligands included; deposited models have fewer."""
 _FEW_RESIDUES: Final = 100_000
-"""Limit for a file without any size; `_BYTES_A_RESIDUE` more bytes allow for one more."""
+"""Limit for an empty file; each `_BYTES_A_RESIDUE` bytes of a file allow one more residue."""
 _BYTES_A_RESIDUE: Final = 40
 _MAX_CHAINS: Final = 10_000
-"""Limit on the chains and the models, with all of which gemmi compares each."""
+"""Limit on chains, models and data blocks; gemmi compares each with all others."""
+_MAX_SEARCH: Final = 5_000_000_000
+"""Limit on the residues that gemmi passes while it looks for the residue of each atom."""
 _MAX_ALIGNED: Final = 500_000_000
-"""Limit on the residues seen times those of the sequence, which gemmi aligns with each other."""
+"""Limit on observed residues times residues of the longest sequence, which gemmi aligns."""
 _MAX_UNPACKED: Final = 8 * 1024**2
 _MAX_RATIO: Final = 20
-"""A file that unpacks to more than `_MAX_UNPACKED` may be compressed so much: real ones are to a
-fourth or an eighth, and what repeats without end could fill the memory."""
+"""Largest compression ratio of a file that unpacks to more than `_MAX_UNPACKED`. Real files have
+ratios of 4 to 8, and endless repetition could fill the memory."""
 _MAX_PLAIN: Final = 10_000
-"""Below it two decimals of different numbers differ in single precision."""
+"""Different numbers with two decimals differ in single precision if they are below this."""
 _PDB_WIDTH: Final = 78
-"""Columns up to the element, the last that is written."""
+"""Number of columns up to the element, the last field that is written."""
 _DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(\d+\))?", re.IGNORECASE)
 _NUMBER_OR_NONE: Final = re.compile(rf"{_NUMBER.pattern}|[.?]", re.IGNORECASE)
@@ -73,12 +75,13 @@ _ATOM_FIELDS: Final = (
     (54, 60, re.compile(rf"{_DECIMAL.pattern}|"), "an occupancy"),
     (60, 66, re.compile(rf"{_DECIMAL.pattern}|"), "a B factor"),
 )
+_BLOCK: Final = re.compile(r"(?:^|\s)data_", re.IGNORECASE)
 _PDB_FIELDS: Final = {
     "ATOM": _ATOM_FIELDS,
     "HETA": _ATOM_FIELDS,
     "MODE": ((5, 14, re.compile(r"\d*"), "a model number"),),
 }
-"""By the first four letters of a line: columns of a PDB file and what they hold."""
+"""Columns of a PDB line and their content, by the first four letters of the line."""
 _MODEL: Final = "pdbx_PDB_model_num"
 _CIF_FIELDS: Final = {
     "Cartn_x": (_NUMBER, "a coordinate"),
@@ -90,14 +93,14 @@ _CIF_FIELDS: Final = {
     "label_seq_id": (re.compile(r"\d{1,9}|[.?]"), "a residue number"),
     _MODEL: (re.compile(r"\d{1,9}"), "a model number"),
 }
-"""Columns of `_atom_site` and what they hold."""
-_NO_PROTEIN: Final = "give a file with a protein in it"
+"""Columns of `_atom_site` and their content."""
+_NO_PROTEIN: Final = "give a file with a protein"
 _TOO_MANY: Final = "has more than {} {}"
-_FEWER: Final = "give a file with fewer of its chains"
+_FEWER: Final = "give a smaller part of it"
 _CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
 
 _Row: TypeAlias = "tuple[str, str, gemmi.Residue | None]"
-"""Chain, one-letter code and, if it was observed, the atoms of a residue."""
+"""Chain name and one-letter code of a residue, and its atoms if it was observed."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +126,15 @@ class Deposition:
 
 
 def read_structure(path: str | Path, model: int = 0) -> Structure:
-    """Read the residues with coordinates of all proteins of one model.
+    """Read all protein residues with coordinates from one model of a file.
 
     Args:
         path: A PDB, mmCIF or BinaryCIF file, which may be gzipped.
-        model: Which model of the file, counted from 0.
+        model: Number of the model in the file, counted from 0.
 
     Raises:
         InputError: The file is not PDB, mmCIF or BinaryCIF, is damaged, or has no such model or
-            no protein in it.
+            no protein.
 
     Example:
         >>> len(read_structure("examples/kunitz/1adz.cif"))
@@ -159,7 +162,7 @@ def read_deposition(path: Path) -> Deposition:
     """Read the proteins of the first model with their full sequences.
 
     Raises:
-        InputError: As `read_structure`.
+        InputError: As for `read_structure`.
     """
     return parse_deposition(_read_file(path), str(path))
 
@@ -206,7 +209,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
 
 
 def _resolution(block: gemmi.cif.Block | None) -> float:
-    """Return the resolution (Å) that gemmi misses if a category lacks a column; 0 if none."""
+    """Return the resolution (Å), which gemmi misses if its category is incomplete; 0 if unknown."""
     for tag in ("_refine.ls_d_res_high", "_em_3d_reconstruction.resolution"):
         for text in block.find_values(tag) if block else ():
             if _DECIMAL.fullmatch(gemmi.cif.as_string(text)):
@@ -226,6 +229,8 @@ def to_pdb(structure: Structure) -> str:
         >>> parse_structure(to_pdb(model).encode(), "model.pdb").sequence == model.sequence
         True
     """
+    if not isinstance(structure, Structure):
+        raise InputError(f"A {type(structure).__name__} is not a structure", "give one")
     lines = ["MODEL     1"]
     serial = 1
     ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
@@ -254,7 +259,7 @@ def to_pdb(structure: Structure) -> str:
 
 
 def seqres_records(structure: Structure) -> str:
-    """Return the PDB records of the chains' sequences, which include residues without atoms."""
+    """Return the SEQRES records of all chains, which include residues without atoms."""
     lines = []
     for chain in structure.chains:
         names = [RESNAMES[code] for code in structure.aatype[structure.chain_id == chain]]
@@ -307,14 +312,13 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
 
 
 def _max_residues(data: bytes) -> int:
-    """Return how many residues are read of a file of this size."""
+    """Return the largest number of residues to read from a file of this size."""
     return min(_MAX_RESIDUES, _FEW_RESIDUES + len(data) // _BYTES_A_RESIDUE)
 
 
 def _read_file(path: Path) -> bytes:
     """Return the content of a file, which may be gzipped."""
-    size = path.stat().st_size if path.is_file() else MAX_BYTES
-    return read_bytes(path, min(MAX_BYTES, max(_MAX_UNPACKED, _MAX_RATIO * size)))
+    return read_bytes(path, max_unpacked=_MAX_UNPACKED, max_ratio=_MAX_RATIO)
 
 
 def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
@@ -326,6 +330,9 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
         if not text.strip():
             raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
         if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
+            few = text.lower().count("data_") <= _MAX_CHAINS
+            if not few and len(_BLOCK.findall(text)) > _MAX_CHAINS:
+                raise InputError(_TOO_MANY.format(_MAX_CHAINS, "data blocks"), _FEWER, where=source)
             blocks = gemmi.cif.read_string(text)
             block = next((each for each in blocks if each.find_values("_atom_site.id")), blocks[0])
     if block is not None:
@@ -355,7 +362,7 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
 
 
 def _check_lines(text: str, source: str) -> None:
-    """Refuse what gemmi would read as 0, as another number or as none in a PDB file."""
+    """Refuse fields of a PDB file that gemmi would misread as 0, another number or unknown."""
     for number, line in enumerate(text.split("\n"), start=1):
         for start, end, pattern, kind in _PDB_FIELDS.get(line[:4].upper(), ()):
             field = line[start:end].strip()
@@ -365,7 +372,7 @@ def _check_lines(text: str, source: str) -> None:
 
 
 def _check_columns(block: gemmi.cif.Block, source: str) -> None:
-    """Refuse what gemmi would read as another number or as none in mmCIF and BinaryCIF."""
+    """Refuse values of mmCIF and BinaryCIF that gemmi would misread as other numbers or unknown."""
     for tag, (pattern, kind) in _CIF_FIELDS.items():
         column = block.find_values(f"_atom_site.{tag}")
         values = set(column)
@@ -379,6 +386,26 @@ def _check_columns(block: gemmi.cif.Block, source: str) -> None:
             row, value = next(pair for pair in enumerate(column, start=1) if pair[1] in wrong)
             what = f"has {quoted(value)} in {tag}, which is not {kind}"
             raise InputError(what, "fix the file", where=f"{source}, atom {row}")
+    _check_search(block, source)
+
+
+def _check_search(block: gemmi.cif.Block, source: str) -> None:
+    """Refuse chains in which gemmi, which compares each residue with all others, takes minutes."""
+
+    def column(*tags: str) -> Iterable[str]:
+        found = (block.find_values(f"_atom_site.{tag}") for tag in tags)
+        return next(filter(len, found), repeat(""))
+
+    x = block.find_values("_atom_site.Cartn_x")
+    if len(x) ** 2 <= _MAX_SEARCH:
+        return
+    chains = zip(column(_MODEL), column("auth_asym_id", "label_asym_id"), strict=False)
+    residues = column("auth_seq_id", "label_seq_id"), column("label_comp_id", "auth_comp_id")
+    codes = column("pdbx_PDB_ins_code")
+    atoms = ((chain, each) for chain, *each, _ in zip(chains, *residues, codes, x, strict=False))
+    runs = groupby(chain for (chain, _), _ in groupby(atoms))
+    if sum(sum(1 for _ in run) ** 2 for _, run in runs) > _MAX_SEARCH:
+        raise InputError("has too many residues in one chain", _FEWER, where=source)
 
 
 def _read_pdb(text: str) -> gemmi.Structure:
@@ -395,7 +422,7 @@ def _read_pdb(text: str) -> gemmi.Structure:
 
 
 def _check_numbers(rows: list[_Row], source: str) -> None:
-    """Refuse two chains with one name and no TER between: their residues would be mixed up."""
+    """Refuse chains of the same name without TER between them: their residues would be mixed."""
     seen: set[tuple[str, str]] = set()
     for name, _, residue in rows:
         if residue is None:
@@ -409,9 +436,9 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
 
 
 def _unused(name: str, names: dict[str, int]) -> str:
-    """Return the name with the first number after it that no chain has, and note it.
+    """Return the name with the first number appended that gives a new name, and add it to `names`.
 
-    `names` holds the first number to try after each name.
+    `names` has the first number to try after each name.
     """
     while (free := f"{name}{names[name]}") in names:
         names[name] += 1
@@ -422,18 +449,21 @@ def _unused(name: str, names: dict[str, int]) -> str:
 def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
     names = {chain.name: 2 for chain in model}
     for chain in model:
-        polymers = (
-            span
-            for span in chain.subchains()
-            if span[0].entity_type == gemmi.EntityType.Polymer
-            and span.check_polymer_type() in _PEPTIDES
-        )
-        for number, polymer in enumerate(polymers):
+        for number, polymer in enumerate(filter(_is_protein, chain.subchains())):
             yield _unused(chain.name, names) if number else chain.name, polymer
 
 
+def _is_protein(span: gemmi.ResidueSpan) -> bool:
+    first = span[0]
+    # Foldry once wrote a chain of one residue as python-modelcif does: atoms of a non-polymer.
+    is_other = first.entity_type == gemmi.EntityType.NonPolymer
+    if is_other and len(span) == 1 and first.het_flag == "A":
+        first.entity_type = gemmi.EntityType.Polymer
+    return first.entity_type == gemmi.EntityType.Polymer and span.check_polymer_type() in _PEPTIDES
+
+
 def _conformers(polymer: gemmi.ResidueSpan) -> Iterator[gemmi.Residue]:
-    """Yield one residue per position: the one of highest occupancy if there are several."""
+    """Yield one residue per position: of several, the one with the highest occupancy."""
     for _, group in groupby(polymer, key=lambda residue: (str(residue.seqid), residue.label_seq)):
         first, *others = group
         yield max((first, *others), key=_occupancy) if others else first
@@ -487,7 +517,7 @@ def _places(
 ) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, " A"], Int[np.ndarray, " A"]]:
     """Return row and slot of each atom that its amino acid has, and its index in `atoms`.
 
-    Among several atoms of one row and slot the last has the highest occupancy.
+    Among several atoms of one row and slot, the last has the highest occupancy.
     """
     seen = [(row, residue) for row, (_, _, residue) in enumerate(rows) if residue and len(residue)]
     lengths = np.array([len(residue) for _, residue in seen], np.int64)
@@ -499,7 +529,7 @@ def _places(
     slot = np.array([_SLOT.get(name, -1) for name in known.tolist()], np.int64)[which]
     slot[(names == b"SE") & (residue_names == b"MSE")] = ATOM37_ORDER["SD"]
     belongs = np.flatnonzero((slot >= 0) & _ATOMS[aatype[row], slot])
-    # Ascending occupancy; among equals the first comes last.
+    # Ascending occupancy; among equal ones, the first of the file comes last.
     order = belongs[::-1][np.argsort(atoms.occ[atom[belongs[::-1]]], kind="stable")]
     return row[order], slot[order], atom[order]
 
@@ -511,7 +541,7 @@ def _strings(letters: object) -> np.ndarray:
 
 
 def _decimals(values: Float[np.ndarray, " A"]) -> Float[np.ndarray, " A"]:
-    """Return the numbers as the file has them, from gemmi's single precision: shortest decimals."""
+    """Return gemmi's single-precision numbers as the shortest decimals, which the file has."""
     found = np.round(values.astype(np.float64), 2)
     longer = (found.astype(np.float32) != values) | (np.abs(found) >= _MAX_PLAIN)
     found[longer] = values[longer].astype(str).astype(np.float64)

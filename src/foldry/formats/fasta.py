@@ -33,8 +33,8 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
     """Return the records of a FASTA text, letters unchanged; empty lines are skipped.
 
     Raises:
-        InputError: There is a sequence before the first header, or the records or letters are
-            more than an alignment may have.
+        InputError: There is a sequence before the first header, or there are more than `MAX_ROWS`
+            records or `MAX_LETTERS` letters.
     """
     found: list[FastaRecord] = []
     parts: list[str] = []
@@ -46,7 +46,7 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
                 found.append(FastaRecord(header, "\n".join(parts).rstrip("\n"), begin))
             header, parts, begin = stripped[1:].strip(), [""], number
             if len(found) == MAX_ROWS:
-                what, place = f"is beyond {MAX_ROWS} records", f"{source}, line {number}"
+                what, place = f"exceeds the limit of {MAX_ROWS} records", f"{source}, line {number}"
                 raise InputError(what, "give fewer records", where=place)
         elif stripped and not begin:
             advice, place = "start with a line such as '>name'", f"{source}, line {number}"
@@ -55,8 +55,8 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
             parts.append(stripped)
             num_letters += len(stripped)
             if num_letters > MAX_LETTERS:
-                what, place = f"is beyond {MAX_LETTERS} letters", f"{source}, line {number}"
-                raise InputError(what, "give fewer records", where=place)
+                what = f"exceeds the limit of {MAX_LETTERS} letters"
+                raise InputError(what, "give fewer records", where=f"{source}, line {number}")
     if begin:
         found.append(FastaRecord(header, "\n".join(parts).rstrip("\n"), begin))
     return found

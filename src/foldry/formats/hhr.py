@@ -15,9 +15,9 @@ from foldry.query import Hit
 
 _AGAIN: Final = "run HHsearch again"
 MAX_HITS: Final = 100_000
-"""Hits of one hhr text."""
+"""Maximum number of hits of an hhr text."""
 _MAX_LINE: Final = 20_000
-"""Characters of a line, some of which the patterns below read more than once."""
+"""Maximum length of a line; the patterns below read parts of it more than once."""
 _NUMBER: Final = r"(?:inf|\d{1,20}(?:\.\d{0,20})?(?:[eE][+-]?\d{1,4})?)"
 _HIT: Final = re.compile(
     r"\s*\n>(?P<title>(?P<name>\S+).*)\n"
@@ -53,7 +53,7 @@ class HhrRecord:
 
 
 def parse_hhr(text: str, source: str = "the hhr text") -> list[HhrRecord]:
-    """Return the hits of an hhr text, in its order.
+    """Return the hits of an hhr text, in the order of the text.
 
     Raises:
         InputError: A hit is incomplete, or its two rows do not match.
@@ -83,7 +83,7 @@ def _record(block: str, place: str) -> HhrRecord:
     there = [np.array(list(row)) != "-" for row in (query, template)]
     both = there[0] & there[1]
     if not both.any() or both.sum() != int(found["columns"]):
-        raise InputError("has another number of aligned columns than it says", _AGAIN, where=place)
+        raise InputError("has a wrong number of aligned columns", _AGAIN, where=place)
     residues = first + np.cumsum(there[0]) - 1, np.cumsum(there[1]) - 1
     hit = Hit(
         name=found["name"],
@@ -98,7 +98,7 @@ def _record(block: str, place: str) -> HhrRecord:
 
 
 def _row(block: str, label: str, place: str) -> tuple[str, int]:
-    """The letters of the query's (`Q`) or the template's (`T`) row, and its first residue."""
+    """Return the letters of the query's (`Q`) or template's (`T`) row, and its first residue."""
     parts = re.findall(_ROW.format(label), block, flags=re.MULTILINE | re.ASCII)
     letters = "".join(part for _, part, _ in parts)
     if not parts or int(parts[-1][2]) - int(parts[0][0]) + 1 != len(letters) - letters.count("-"):

@@ -1,4 +1,4 @@
-"""Reads and writes AlphaFold 3's JSON input, and reads the AlphaFold Server's; proteins only.
+"""Reading and writing of AlphaFold 3's JSON, and reading of the AlphaFold Server's; proteins only.
 
 Source: docs/input.md of google-deepmind/alphafold3, versions 1–4; server/README.md of
 google-deepmind/alphafold.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -31,10 +31,11 @@ _PROTEIN: Final = {"id", "sequence", "description", "templates", *_MSAS, *_MSA_F
 _SERVER_PROTEIN: Final = {"sequence", "count", "useStructureTemplate", "maxTemplateDate"}
 _TEMPLATE: Final = {"mmcif", "mmcifPath", "queryIndices", "templateIndices"}
 _TEXTS: Final = {"name", "sequence", "mmcif", *_MSAS}
-"""Keys of texts; followed by `Path`, keys of the names of files."""
+"""Keys whose values are texts; with `Path` appended, their values are names of files."""
 _LISTS: Final = {"modelSeeds", "sequences", "templates", "queryIndices", "templateIndices"}
 MAX_VALUES: Final = 5_000_000
-"""Values in one JSON text."""
+"""Maximum number of values in a JSON text."""
+_Parsed = TypeVar("_Parsed")
 _OTHERS: Final = {"rna": "RNA", "dna": "DNA", "ligand": "a ligand", "ion": "an ion"}
 
 
@@ -42,12 +43,14 @@ class _Files(NamedTuple):
     """The files that `…Path` keys of a job may name.
 
     Attributes:
-        job: The job file; other paths are relative to its folder.
-        allow_outside: Whether they may lead out of this folder.
+        job: The job file; paths in it are relative to its folder.
+        allow_outside: Whether these paths may lead out of the folder.
+        known: Results of `_parsed` by path and key; many chains may name the same large file.
     """
 
     job: Path
     allow_outside: bool
+    known: dict[tuple[str, str], tuple[Any, str]]
 
     def read(self, name: str, key: str, place: str) -> tuple[bytes, str]:
         """Return the content of the file that a key names, and its path for error messages."""
@@ -97,9 +100,9 @@ def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> l
     jobs = content if isinstance(content, list) else [content]
     if not jobs:
         raise InputError("has no job", "give at least one", where=path)
-    files, queries, num_chains = _Files(path, allow_outside_paths), [], 0
+    files, queries, num_chains = _Files(path, allow_outside_paths, {}), [], 0
     for number, job in enumerate(jobs, start=1):
-        place = f"{path}, job {number}," if jobs[1:] else str(path)
+        place = f"{path}, job {number}," if len(jobs) > 1 else str(path)
         queries.append(_job(job, files, place))
         num_chains += queries[-1].num_chains
         check_num_chains(num_chains, str(path))
@@ -109,7 +112,7 @@ def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> l
 def job_json(query: Query) -> str:
     """Return the query as JSON of AlphaFold 3's dialect, including alignments and templates.
 
-    A chain without both is written without their keys: AlphaFold 3 then searches for them.
+    The keys of both are left out for a chain with neither: AlphaFold 3 then searches for them.
 
     Raises:
         InputError: A template has no structure, or rows of the chains are paired by their number.
@@ -187,13 +190,13 @@ def _job(job: Any, files: _Files, place: str) -> Query:
 
 
 def _chain(entry: Any, files: _Files, place: str, num_before: int) -> Chain:
-    """The chain of one entry of `sequences`; `num_before` chains have names already."""
+    """Return the chain of an entry of `sequences`; `num_before` chains already have names."""
     if not isinstance(entry, dict) or len(entry) != 1:
         raise InputError("is not an object with one key", 'write {"protein": …}', where=place)
     [(kind, protein)] = entry.items()
     if kind not in ("protein", "proteinChain"):
         found = _OTHERS.get(kind.removesuffix("Sequence"), f"of the unknown kind {quoted(kind)}")
-        raise InputError(f"is {found}, and only proteins are folded", "remove it", where=place)
+        raise InputError(f"is {found}, but Foldry folds only proteins", "remove it", where=place)
     known = _PROTEIN if kind == "protein" else _SERVER_PROTEIN
     _check_keys(protein, known, place, refused=("modifications", "glycans"))
     ids = _ids(protein, place, num_before)
@@ -220,34 +223,48 @@ def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[Any, 
 def _alignment(
     protein: Mapping[str, Any], key: str, files: _Files, place: str, sequence: str
 ) -> Alignment | None:
-    """The alignment under `key` or `keyPath`; None if it is missing or empty."""
-    data, source = _content(protein, key, files, place)
-    if not data:
-        return None
-    rows = parse_a3m(decode(data, source), source)
-    for ours, theirs in zip(sequence, rows.query, strict=False):
+    """Return the alignment under `key` or `keyPath`; None if it is missing or empty."""
+    rows, source = _parsed(protein, key, files, place, _rows)
+    for ours, theirs in zip(sequence, rows.query if rows else "", strict=False):
         if ours == "X" and theirs not in "XUOBZJ":
             what = f"begins with another sequence ({theirs} for X)"
             raise InputError(what, "put the chain's sequence first", where=source)
     return rows
 
 
-def _content(entry: Mapping[str, Any], key: str, files: _Files, place: str) -> tuple[bytes, str]:
-    """The text of `key`, or the content of the file of `keyPath`; and its name for errors."""
+def _rows(data: bytes, source: str) -> Alignment:
+    return parse_a3m(decode(data, source), source)
+
+
+def _parsed(
+    entry: Mapping[str, Any],
+    key: str,
+    files: _Files,
+    place: str,
+    parse: Callable[[bytes, str], _Parsed],
+) -> tuple[_Parsed | None, str]:
+    """Return the parsed text of `key` or file of `keyPath` (None if empty), and its name in errors.
+
+    A file is parsed once.
+    """
     text, name = entry.get(key), entry.get(f"{key}Path")
     if text is not None and name is not None:
         raise InputError(f"has both {key} and {key}Path", "give one of them", where=place)
     if name is None:
-        return (text or "").encode(errors="replace"), f"{place} {key}"
-    return files.read(name, f"{key}Path", place)
+        source = f"{place} {key}"
+        return parse(text.encode(errors="replace"), source) if text else None, source
+    if (name, key) not in files.known:
+        data, source = files.read(name, f"{key}Path", place)
+        files.known[name, key] = parse(data, source) if data else None, source
+    return files.known[name, key]
 
 
 def _template(entry: Any, files: _Files, place: str, num_residues: int) -> Hit:
     _check_keys(entry, _TEMPLATE, place)
-    data, source = _content(entry, "mmcif", files, place)
-    if not data:
+    found, _ = _parsed(entry, "mmcif", files, place, parse_template)
+    if found is None:
         raise InputError("has no mmcif", "give its text, or its file as mmcifPath", where=place)
-    structure, date = parse_template(data, source)
+    structure, date = found
     if entry.get("mmcif"):
         name, [chain] = entry_of(entry["mmcif"]), structure.chains
         name = name if name.endswith(f"_{chain}") else f"{name}_{chain}"
@@ -260,7 +277,7 @@ def _template(entry: Any, files: _Files, place: str, num_residues: int) -> Hit:
             advice = "count residues from 0, also those without coordinates"
             raise InputError(what, advice, where=place)
     if not here or len(here) != len(there) or len(set(here)) < len(here):
-        what = "has no indices, more of one kind than of the other, or a query residue twice"
+        what = "has no indices, lists of indices of different length, or a query residue twice"
         raise InputError(what, "give one pair of indices for each aligned residue", where=place)
     return Hit(structure.name, np.array([here, there]).T, structure, release_date=date)
 

@@ -1,4 +1,4 @@
-"""Text files and their lines, within bounds: a few kB of gzip can hold gigabytes of text."""
+"""Text files and their lines, within limits: a few kB of gzip can expand to gigabytes of text."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from foldry.errors import InputError
 from foldry.store.files import decode, read_bytes
 
 MAX_TEXT: Final = 300 * 1024**2
-"""Bytes of a text file after decompression; to decode them takes up to three times as many."""
-MAX_LINES: Final = 10_000_000
-"""Lines of a text."""
+"""Maximum size of a decompressed text file in bytes; decoding needs up to three times as much."""
+MAX_LINES: Final = 5_000_000
+"""Maximum number of lines of a text."""
 MAX_LINE: Final = 10_000_000
-"""Characters of a line."""
+"""Maximum length of a line."""
 
 
 def read_bounded_text(path: Path) -> str:
     """Return the content of a text file, as `foldry.store.files.read_text` does.
 
     Raises:
-        InputError: As `read_text`, or the text has more than `MAX_TEXT` bytes.
+        InputError: As for `read_text`, or the text has more than `MAX_TEXT` bytes.
     """
     return decode(read_bytes(path, MAX_TEXT), str(path))
 
@@ -29,7 +29,7 @@ def read_bounded_text(path: Path) -> str:
 def lines(text: str, source: str) -> Iterator[tuple[int, str]]:
     """Yield the number (from 1) and the text of each line, without its newline.
 
-    Lines are made one at a time: `text.split` would need gigabytes for a text of newlines.
+    Lines are created one at a time: `text.split` would need gigabytes for a text of newlines.
 
     Raises:
         InputError: There are more than `MAX_LINES`, or one is longer than `MAX_LINE`.

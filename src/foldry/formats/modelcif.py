@@ -1,4 +1,4 @@
-"""Predictions → ModelCIF, written by python-modelcif."""
+"""Conversion of predictions to ModelCIF, by python-modelcif."""
 
 # mypy: allow-subclassing-any
 from __future__ import annotations
@@ -73,7 +73,7 @@ class ModelRecord:
         model_name: Name of the network, e.g. `model_1_ptm`.
         plddt: pLDDT of each residue, 0–100.
         ptm, iptm: Predicted TM-scores, or None.
-        prediction: Versions of `foldry` and of its libraries, and how the model was made.
+        prediction: Versions of `foldry` and its libraries, and how the model was predicted.
         notice: A warning to every reader, or "".
         of_chains: Measures of the chains of a complex, in the order of the structure.
         relaxation: How the atoms were relaxed; None if they are the output of the network.
@@ -90,13 +90,13 @@ class ModelRecord:
 
 
 class _Protein(modelcif.Entity):
-    """A protein, even of one residue, which python-modelcif would take for a ligand."""
+    """A protein; python-modelcif would treat one with a single residue as a ligand."""
 
     _force_polymer = True
 
 
 class _Atoms(modelcif.model.AbInitioModel):
-    """The atoms of a structure, made when they are written."""
+    """The atoms of a structure, created only when they are written."""
 
     def __init__(self, structure: Structure, units: list[modelcif.AsymUnit], name: str) -> None:
         super().__init__(modelcif.Assembly(units, name="Whole model"), name)
@@ -142,7 +142,7 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     if record.notice:
         system.data_usage.append(ihm.Disclaimer(_plain(record.notice)))
     text = io.StringIO()
-    # The checks refuse a chain without atoms, as one of only unknown residues is.
+    # The checks refuse a chain without atoms, such as one of unknown residues only.
     modelcif.dumper.write(text, [system], check=False)
     return text.getvalue()
 
@@ -162,7 +162,7 @@ _KINDS: Final = {
 
 
 def _metric(mode: type, measure: Measure) -> type:
-    """Return the class of a quality metric: python-modelcif needs one for each."""
+    """Return the class of a quality metric; python-modelcif needs a class for each."""
     details = _plain(", ".join(filter(None, (measure.meaning, measure.unit))))
     about = {"name": _plain(measure.name), "description": details, "software": None}
     return type("_Metric", (mode, _KINDS[measure.kind]), about)
@@ -255,7 +255,7 @@ def _inputs(query: Query, model_name: str) -> str:
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, int | bool | str]]:
-    """Yield nested values by dotted names; floats as text, as the writer keeps 3 decimals."""
+    """Yield nested values by dotted names; floats as text: the writer keeps only 3 decimals."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{name}.")
@@ -267,7 +267,7 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _plain(text: str) -> str:
-    """Return one line of ASCII without what the writer cannot quote: CIF has no escapes."""
+    """Return one line of ASCII without characters that the writer cannot quote in CIF."""
     letters = [each for each in normalize("NFKD", text.translate(_ASCII)) if not combining(each)]
     visible = "".join(each if each.isprintable() else " " for each in letters)
     ascii_text = visible.encode("ascii", "replace").decode()

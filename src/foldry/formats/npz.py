@@ -1,8 +1,8 @@
-"""NumPy arrays in a zip archive: equal arrays give equal bytes, and foreign files are distrusted.
+"""NumPy arrays in a zip archive: equal arrays give equal bytes, and files are not trusted.
 
-Arrays of objects are neither written nor read, because they can carry code. Memory is taken only
-after the headers were compared with the archive: an array that is not as long as its member of the
-archive is refused.
+Arrays of objects are neither written nor read, because they can contain code. Headers are compared
+with the archive before memory is allocated: an array whose size differs from that of its archive
+member is refused.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarra
 
     Args:
         path: The file.
-        max_bytes: Maximum size of all arrays; `MAX_BYTES` if left out.
+        max_bytes: Maximum size of all arrays. Default: `MAX_BYTES`.
 
     Raises:
         ValueError: The file is missing, damaged, too large, or has anything but plain arrays.
@@ -69,10 +69,10 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarra
 
 
 def check_headers(path: Path, max_bytes: int | None = None) -> None:
-    """Check by its headers that a file of arrays is whole and not too large.
+    """Check the headers of a file of arrays: it must be complete and not too large.
 
     Raises:
-        ValueError: It is cut off, damaged, or larger than `max_bytes` (`MAX_BYTES` if left out).
+        ValueError: It is cut off, damaged, or larger than `max_bytes` (default: `MAX_BYTES`).
     """
     with _checked(path, max_bytes):
         pass
@@ -80,7 +80,7 @@ def check_headers(path: Path, max_bytes: int | None = None) -> None:
 
 @contextmanager
 def _checked(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
-    """Open a file whose arrays are whole and within bounds; any damage is a ValueError."""
+    """Open a file whose arrays are complete and within the limit; any damage is a ValueError."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
     try:
         with zipfile.ZipFile(path) as archive:
@@ -98,10 +98,10 @@ def _checked(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFi
 
 
 def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Check that an array is as long as its header says, before memory is taken for it.
+    """Check that an array is as long as its header says, before memory is allocated for it.
 
     Raises:
-        ValueError: It is not, or the version of its format is unknown.
+        ValueError: The length differs, or the version of the format is unknown.
     """
     with archive.open(member) as file:
         read_header = {
@@ -111,6 +111,6 @@ def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         if read_header is None:
             raise ValueError(f"{quoted(member.filename)} has an unknown version")
         shape, _, dtype = read_header(file)
-        # Every shape would fit values without a width.
+        # Values of width 0 would fit any shape.
         if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != member.file_size:
             raise ValueError(f"{quoted(member.filename)} is not as long as its header says")

@@ -1,4 +1,4 @@
-"""Predicted aligned error in all JSON forms that programs write."""
+"""Reading of predicted aligned errors from the JSON files of several programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError, quoted
-from foldry.store.files import MAX_BYTES, decode, read_bytes
+from foldry.store.files import decode, read_bytes
 
 MAX_RESIDUES: Final = 20_000
 """Limit on the rows of the matrix."""
@@ -21,7 +21,7 @@ _MAX_LISTS: Final = 5 * MAX_RESIDUES
 _MAX_OBJECTS: Final = 1000
 _MAX_UNPACKED: Final = 64 * 1024**2
 _MAX_RATIO: Final = 20
-"""A file that unpacks to more than `_MAX_UNPACKED` may be compressed so much."""
+"""Largest compression ratio of a file that unpacks to more than `_MAX_UNPACKED`."""
 _MAX_ERROR: Final = float(np.finfo(np.float32).max)
 _ADVICE: Final = "give the file of predicted aligned errors"
 
@@ -29,17 +29,15 @@ _ADVICE: Final = "give the file of predicted aligned errors"
 def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
     """Read the predicted aligned error in Å; row i is aligned on residue i.
 
-    Accepted are AlphaFold DB's list of one object, the object of ColabFold and AlphaFold 3 with the
-    key `predicted_aligned_error` or `pae`, and the lists `residue1`, `residue2` and `distance` of
-    the first version of AlphaFold DB.
+    Three formats are accepted: AlphaFold DB's list of one object, the object of ColabFold and
+    AlphaFold 3 with the key `predicted_aligned_error` or `pae`, and the lists `residue1`,
+    `residue2` and `distance` of the first version of AlphaFold DB.
 
     Raises:
-        InputError: The file is none of these, or the matrix is not square or has anything but
-            numbers from 0 up.
+        InputError: The file has another format, or the matrix is not square or contains anything
+            but numbers of at least 0.
     """
-    size = path.stat().st_size if path.is_file() else MAX_BYTES
-    most = min(MAX_BYTES, max(_MAX_UNPACKED, _MAX_RATIO * size))
-    text = decode(read_bytes(path, most), str(path))
+    text = decode(read_bytes(path, None, _MAX_UNPACKED, _MAX_RATIO), str(path))
     # Short lists and objects take twenty times the memory of their text.
     if text.count("[") > _MAX_LISTS or text.count("{") > _MAX_OBJECTS:
         raise InputError("has more lists than a PAE file", _ADVICE, where=path)
@@ -60,7 +58,7 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
 
 
 def _rows(found: Any) -> Any:
-    """Return the rows of the matrix, in which None stands for a pair that is missing."""
+    """Return the rows of the matrix, with None for missing pairs, or None without a matrix."""
     if not isinstance(found, dict):
         return None
     name = next((name for name in _NAMES if name in found), None)
@@ -99,5 +97,5 @@ def _row(row: Any, length: int, where: str) -> Float[np.ndarray, " N"]:
 
 
 def _refuse(value: object, where: str) -> NoReturn:
-    what = f"has {quoted(value)}, which is not a number from 0 up"
+    what = f"has {quoted(value)}, which is not a number of at least 0"
     raise InputError(what, "fix the file", where=where)

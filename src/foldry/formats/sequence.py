@@ -12,13 +12,13 @@ from typing import Final
 from foldry.errors import InputError, quoted
 from foldry.query import MAX_NAME, MAX_RESIDUES
 
-MAX_FILE_CHAINS: Final = 200_000
-"""Chains of one file over all its queries, copies counted."""
+MAX_FILE_CHAINS: Final = 100_000
+"""Maximum number of chains of a file, over all its queries, copies included."""
 
 
 @contextmanager
 def at(place: object) -> Iterator[None]:
-    """Name this place in errors of the chain or query that is made in the block."""
+    """Make a place the subject of input errors that are raised in the block."""
     try:
         yield
     except InputError as error:
@@ -36,6 +36,22 @@ def check_num_chains(number: int, source: str) -> None:
         raise InputError(what, advice, where=source)
 
 
+def check_width(row: str, inserted: str, source: str) -> None:
+    """Check that the first row of an alignment is not too long, before all rows are copied.
+
+    Args:
+        row: The row.
+        inserted: Letters that do not count.
+        source: Where the alignment was read.
+
+    Raises:
+        InputError: It has more than `MAX_RESIDUES` residues.
+    """
+    if len(row) - sum(map(row.count, inserted)) > MAX_RESIDUES:
+        what, where = f"has more than {MAX_RESIDUES} residues", f"{source}, first row"
+        raise InputError(what, "cut the sequence", where=where)
+
+
 def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
     """Return a sequence as the network reads it: the 20 amino acids and X, in upper case.
 
@@ -47,7 +63,7 @@ def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
         line: Line of `place` on which the text begins, counted from 1; 0 if it has no lines.
 
     Raises:
-        InputError: The sequence is empty or too long, has no amino acid but X, or contains a gap,
+        InputError: The sequence is empty or too long, contains only X, or contains a gap,
             a stop codon before its end, or any other character.
     """
     where = f"{place.rstrip(',')}, line {line}" if line else place
@@ -64,7 +80,7 @@ def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
             raise InputError(what, f"use at most {MAX_RESIDUES}", where=where)
         if not known.strip("X"):
             advice = "give a sequence with at least one known amino acid"
-            raise InputError("has no amino acid but X", advice, where=where)
+            raise InputError("contains only X", advice, where=where)
         return known
     what, advice = quoted(strange[0]), "use one-letter codes of amino acids"
     if strange[0] in "-.":
@@ -93,7 +109,7 @@ def safe_name(name: str, source: str) -> str:
 
 
 def chain_names(number: int) -> list[str]:
-    """Return so many chain names: A, B … Z, AA, BA … ZA, AB …, as AlphaFold 3 names chains."""
+    """Return chain names in AlphaFold 3's order: A, B … Z, AA, BA … ZA, AB …"""
     names = (
         "".join(reversed(letters))
         for length in count(1)

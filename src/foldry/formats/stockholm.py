@@ -14,6 +14,7 @@ import numpy as np
 from foldry.errors import InputError, quoted
 from foldry.formats.a3m import to_a3m
 from foldry.formats.lines import lines
+from foldry.formats.sequence import check_width
 from foldry.query import GAP_LETTER, MAX_ROWS, Alignment
 
 _AS_ALIGNED: Final = bytes.maketrans(f".{ascii_lowercase}".encode(), f"-{ascii_uppercase}".encode())
@@ -33,10 +34,11 @@ def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
         ('MKT', 'M-aT')
     """
     rows = _rows(text, source)
+    check_width(next(iter(rows.values())), ".-", source)
     data = bytearray("".join(rows.values()).encode().translate(_AS_ALIGNED))
     letters = np.frombuffer(data, np.uint8).reshape(len(rows), -1)
     kept = letters[0] != GAP_LETTER
-    # As a3m: letters in other columns are in lower case, and gaps there are left out.
+    # As in a3m, letters in other columns are lower case, and gaps there are left out.
     letters |= np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
     there = kept | (letters != GAP_LETTER)
     return Alignment.of_text(
@@ -47,7 +49,7 @@ def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
 def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
     """Return the text without rows that equal an earlier one, insertions ignored.
 
-    Of the lines that begin with `#`, only `# STOCKHOLM`, `#=GC RF` and the `#=GS` lines of the
+    Among lines that begin with `#`, only `# STOCKHOLM`, `#=GC RF` and the `#=GS` lines of the
     remaining rows are kept.
     """
     rows = {name: row.replace(".", "-") for name, row in _rows(text, source).items()}
@@ -58,7 +60,7 @@ def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
 
 
 def truncate_stockholm(text: str, max_rows: int, source: str = "the Stockholm text") -> str:
-    """Return the text with its first rows only; `#` lines as in `deduplicate_stockholm`."""
+    """Return the text with its first rows only, and `#` lines as in `deduplicate_stockholm`."""
     return _only(text, set(list(_rows(text, source))[:max_rows]))
 
 
@@ -131,7 +133,7 @@ def _rows(text: str, source: str) -> dict[str, str]:
         in_block.add(name)
         parts.setdefault(name, []).append(words[0])
         if len(parts) > MAX_ROWS:
-            raise InputError(f"is beyond {MAX_ROWS} rows", "keep fewer rows", where=place)
+            raise InputError(f"exceeds the limit of {MAX_ROWS} rows", "keep fewer", where=place)
     if not parts:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
     rows = {name: "".join(found) for name, found in parts.items()}
@@ -144,7 +146,7 @@ def _rows(text: str, source: str) -> dict[str, str]:
 
 
 def _only(text: str, names: Collection[str]) -> str:
-    """The lines of these rows, `# STOCKHOLM` and `#=GC RF`."""
+    """Return the lines of these rows, `# STOCKHOLM` and `#=GC RF`."""
 
     def belongs(line: str) -> bool:
         if line.startswith("#=GS"):

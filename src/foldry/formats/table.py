@@ -1,4 +1,4 @@
-"""CSV: rows of cells, by the names of their columns."""
+"""CSV tables: the cells of each row by the names of their columns."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
 
 
 def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
-    """Rows as stripped cells; errors of the reader name the line."""
+    """Yield rows of stripped cells; errors of the reader name the line."""
     try:
         for row in rows:
             yield [cell.strip() for cell in row]

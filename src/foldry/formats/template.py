@@ -1,4 +1,4 @@
-"""Template hits' structures ↔ the mmCIF texts of AlphaFold 3's jobs, one protein chain each."""
+"""Conversion between template structures and the mmCIF of AlphaFold 3's jobs, one chain each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DATE: Final = "_pdbx_audit_revision_history.revision_date"
 
 
 def parse_template(data: bytes, source: str) -> tuple[Structure, str | None]:
-    """Return the single chain of a structure file, with unseen residues, and its release date.
+    """Return the only chain of a structure file, with unobserved residues, and its release date.
 
     Raises:
         InputError: The file is damaged, or does not have exactly one protein chain.

@@ -1,1 +1,1 @@
-"""User input → queries."""
+"""Conversion of user input to queries."""

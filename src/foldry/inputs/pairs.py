@@ -1,4 +1,4 @@
-"""A table and files of proteins → the pairs of a screen, one query each.
+"""The pairs of a screen, one query each, from a table and files of proteins.
 
 Every protein is read once; all its pairs share its alignments.
 """
@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from foldry.errors import InputError, quoted
-from foldry.formats.sequence import at, chain_names, safe_name
+from foldry.formats.sequence import at, chain_names, check_num_chains, safe_name
 from foldry.formats.table import read_table
 from foldry.inputs.queries import is_table, locate_queries, named_chains, split_chains
 from foldry.query import MAX_NAME, Chain, Query
 from foldry.store.hashes import sha256
 
 MAX_PAIRS: Final = 10_000
-"""Pairs of one screen, and rows of a table."""
+"""Maximum number of pairs of a screen, and of rows of a table."""
 PROTEINS: Final = ({"id"}, {"id", "sequence"})
 """Columns of a table of proteins, or of complexes if the sequences contain `:`."""
 PAIRS: Final = ({"a", "b"}, {"id", "a", "b"})
 """Columns of a table of pairs of names."""
 _CHOSEN: Final = "The screen"
-"""Names pairs from no table in error messages."""
+"""Subject of error messages about pairs that are not from a table."""
 
 
 class Pair(NamedTuple):
@@ -37,7 +37,7 @@ class Pair(NamedTuple):
         query: All chains, named A, B … in their order.
         a, b: Names of the two proteins; "" for a complex in one row of the table.
         place: File and line of the pair, or another subject for error messages.
-        num_first: Number of chains of `a`, which come first; 0 without `a`.
+        num_first: Number of chains of `a`, which come first; 0 if `a` is "".
     """
 
     query: Query
@@ -53,14 +53,14 @@ class _Proteins:
 
     Attributes:
         by_name: Queries by name in lower case.
-        chains: Chains by sequence; the first of equal ones.
+        chains: Chains by sequence; the first if several are equal.
     """
 
     by_name: dict[str, Query]
     chains: dict[str, Chain]
 
     def named(self, name: str, place: str) -> Query:
-        """The protein of this name."""
+        """Return the protein with this name."""
         found = self.by_name.get(safe_name(name, place).casefold())
         if found is None:
             advice = "add its FASTA or a3m file, or its sequence"
@@ -68,7 +68,7 @@ class _Proteins:
         return found
 
     def of_row(self, cells: dict[str, str], place: str) -> Query:
-        """The protein or complex of a row, with the alignments that files have for its chains."""
+        """Return the protein or complex of a row, with the alignments of its chains from files."""
         name, sequences = cells.get("id", ""), cells.get("sequence", "")
         if not name:
             raise InputError("has no id", "give every row a name", where=place)
@@ -122,8 +122,10 @@ def read_screen(
         )
     lines = [(row.cells, f"{source}, line {row.line},") for row in islice(rows, MAX_PAIRS + 1)]
     if lines[MAX_PAIRS:]:
-        what = f"is beyond the {MAX_PAIRS} rows of one screen"
+        what = f"exceeds the limit of {MAX_PAIRS} rows"
         raise InputError(what, "split the table", where=lines[-1][1])
+    num_chains = sum(cells.get("sequence", "").count(":") + 1 for cells, _ in lines)
+    check_num_chains(num_chains, source)
     choosing = bool(baits) or every
     if set(columns) in PAIRS and choosing:
         what, advice = "already lists pairs", "do not choose others"
@@ -164,7 +166,7 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
 
 
 def _complex(query: Query, place: str) -> Pair:
-    """The complex of one row, as in ColabFold's tables."""
+    """Return the complex of one row, as in ColabFold's tables."""
     if query.num_chains < 2:
         advice = "write A:B for a pair, or choose pairs"
         raise InputError("is one chain", advice, where=place, code="pairs_of_screen")
@@ -182,7 +184,7 @@ def _listed_pair(cells: dict[str, str], proteins: _Proteins, place: str) -> Pair
 def _chosen_pairs(
     members: Sequence[Query], proteins: _Proteins, baits: Sequence[str]
 ) -> Iterator[Pair]:
-    """All pairs of members, or with baits the pairs that contain one."""
+    """Yield all pairs of members or, if there are baits, the pairs that contain one."""
     by_name = {member.name.casefold(): member for member in members}
     if len(by_name) < len(members):
         [(twice, _)] = Counter(member.name.casefold() for member in members).most_common(1)
@@ -206,7 +208,7 @@ def _pair(a: Query, b: Query, place: str, name: str = "") -> Pair:
 
 
 def pair_name(a: str, b: str) -> str:
-    """Return `a_and_b`; if that is too long, both names shortened, with a hash of the whole."""
+    """Return `a_and_b`; if it is too long, both names are shortened and a hash is appended."""
     name = f"{a}_and_{b}"
     if len(name) <= MAX_NAME:
         return name
@@ -216,7 +218,7 @@ def pair_name(a: str, b: str) -> str:
 
 
 def _checked(pairs: Iterable[Pair]) -> list[Pair]:
-    """All pairs. Their names must differ by more than case, since they name folders."""
+    """Return all pairs. Names must differ by more than case, because folders have these names."""
     found: dict[str, Pair] = {}
     for pair in pairs:
         if found.setdefault(pair.query.name.casefold(), pair) is not pair:

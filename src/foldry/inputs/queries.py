@@ -1,4 +1,4 @@
-"""Input files → queries: FASTA, a3m, Stockholm and AlphaFold 3's JSON.
+"""Reading of queries from FASTA, a3m, Stockholm and AlphaFold 3's JSON files.
 
 All files are read and checked completely before the first query is returned.
 """
@@ -30,7 +30,7 @@ TABLE_SUFFIX: Final = ".csv"
 def read_queries(
     paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
 ) -> list[Query]:
-    """Return the queries of files in the order given; of a folder, those of its files by name.
+    """Return the queries of files in the given order, and those of a folder in the order of names.
 
     Each file may be gzipped. In a query's name, characters other than letters, digits, `.`, `_`
     and `-` are replaced by `_`, which makes it safe as a file name.
@@ -43,8 +43,8 @@ def read_queries(
             folder.
 
     Raises:
-        InputError: A file cannot be read or has another format, a record is not a protein, or two
-            queries have the same name.
+        InputError: A file cannot be read or has an unknown format, a record is not a protein, or
+            two queries have the same name.
 
     Example:
         >>> [query.name for query in read_queries([Path("examples/kunitz/1adz.fasta")])]
@@ -63,7 +63,7 @@ def read_query(path: str | Path, *, allow_outside_paths: bool = False) -> Query:
             folder.
 
     Raises:
-        InputError: As `read_queries`, or the file has several queries.
+        InputError: As for `read_queries`, or the file has several queries.
 
     Example:
         >>> read_query("examples/kunitz/1adz.fasta").num_residues
@@ -78,19 +78,30 @@ def read_query(path: str | Path, *, allow_outside_paths: bool = False) -> Query:
 def locate_queries(
     paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
 ) -> list[tuple[Query, Path]]:
-    """Return what `read_queries` does, each query with its file."""
+    """Return the queries that `read_queries` returns, each with its file."""
     found: dict[str, tuple[Query, Path]] = {}
     for path in _files(paths):
         for query in _read(path, together, allow_outside_paths):
             first, before = found.setdefault(query.name.casefold(), (query, path))
             if first is not query:
-                same = "equal" if first.name == query.name else "equal but for upper and lower case"
-                what = f"has the query name {query.name!r}, {same} to {first.name!r} in {before}"
-                advice = "give every query a unique name (unsafe characters count as _)"
-                raise InputError(what, advice, where=path)
+                raise _same_name(query, path, first, before)
     if not found:
         raise InputError("There is no query", "give a FASTA, a3m, Stockholm or JSON file")
     return list(found.values())
+
+
+def _same_name(query: Query, path: Path, first: Query, before: Path) -> InputError:
+    """Return the error for a query whose name another query has already."""
+    advice = "give every query its own name"
+    if "_" in query.name:
+        advice += " (unsafe characters count as _)"
+    if path == before and query.name == first.name:
+        return InputError(f"has two queries named {query.name!r}", advice, where=path)
+    if path != before:
+        advice += ", or give only one of the two files"
+    same = "equal" if first.name == query.name else "equal except for case"
+    what = f"has the query name {query.name!r}, {same} to {first.name!r} in {before}"
+    return InputError(what, advice, where=path)
 
 
 def stoichiometry(query: Query) -> str:
@@ -108,19 +119,19 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             found = [each for each in sorted(path.iterdir()) if each.is_file() and _suffix(each)]
         if not found:
             what = "is a folder without a FASTA, a3m, Stockholm or JSON file"
-            raise InputError(what, "check the path", where=path)
+            raise InputError(what, "check the path; subfolders are not searched", where=path)
         yield from found
 
 
 def _suffix(path: Path) -> str:
-    """The suffix of the format, `.gz` left out; "" for an unknown format."""
+    """Return the suffix of the format, without `.gz`; "" for an unknown format."""
     name = path.name.lower().removesuffix(".gz")
     known = (*FASTA_SUFFIXES, *A3M_SUFFIXES, *STOCKHOLM_SUFFIXES, *JSON_SUFFIXES)
     return next((suffix for suffix in known if name.endswith(suffix)), "")
 
 
 def is_table(path: Path) -> bool:
-    """Return whether the file name is that of a CSV file, gzipped or not."""
+    """Return whether the name of a file is the name of a CSV file, gzipped or not."""
     return path.name.lower().removesuffix(".gz").endswith(TABLE_SUFFIX)
 
 
@@ -129,7 +140,7 @@ def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
     source = str(path)
     if is_table(path):
         raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
-    # No copy is made of a large text.
+    # A large text is not copied.
     start = text[:1000].lstrip() or text.lstrip()[:1000]
     if not start:
         advice = "give a FASTA, a3m, Stockholm or JSON file"
@@ -159,7 +170,7 @@ def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
 
 
 def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
-    """The query of one FASTA record; `:` separates chains."""
+    """Return the query of one FASTA record; `:` separates chains."""
     place = f"{path}, line {record.line},"
     name = next(iter(record.header.split()), stem(path) if alone else "")
     if not name:
@@ -174,11 +185,11 @@ def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
 
     Args:
         sequences: The text.
-        place: As in `clean_sequence`.
-        line: As in `clean_sequence`.
+        place: The same as for `clean_sequence`.
+        line: The same as for `clean_sequence`.
 
     Raises:
-        InputError: As `clean_sequence`, or there are more than `MAX_CHAINS`.
+        InputError: As for `clean_sequence`, or there are more than `MAX_CHAINS`.
     """
     number = sequences.count(":") + 1
     if number > MAX_CHAINS:
@@ -192,7 +203,7 @@ def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
 
 
 def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
-    """Return chains named in this order; equal sequences are copies of one chain."""
+    """Return chains named A, B … in this order; equal sequences are copies of one chain."""
     found: dict[str, list[str]] = {}
     for name, sequence in zip(chain_names(len(sequences)), sequences, strict=True):
         found.setdefault(sequence, []).append(name)
@@ -214,7 +225,7 @@ def _read_a3m(text: str, path: Path) -> Query:
 
 
 def _aligned(alignment: Alignment, path: Path) -> Query:
-    """The query of an alignment: its first row."""
+    """Return the query of an alignment, which is its first row."""
     name = next(iter(alignment.headers[0].split()), stem(path))
     place = f"{path}, first row,"
     sequence = clean_sequence(alignment.query, place)

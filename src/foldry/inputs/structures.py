@@ -27,12 +27,12 @@ def read_named(name: str) -> Structure:
 
 
 def split_name(name: str) -> tuple[Path, tuple[str, ...]]:
-    """Return the path and the chains of such a name.
+    """Return the path and the chain names in `FILE` or `FILE:CHAIN,CHAIN`.
 
     The name of an existing file is not split, even if it contains a colon.
 
     Raises:
-        InputError: One of several chains has no name.
+        InputError: A chain name before or after a comma is missing.
     """
     path, colon, chains = name.rpartition(":")
     if not path or not colon or Path(name).exists():

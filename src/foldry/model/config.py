@@ -64,8 +64,8 @@ class TemplateConfig:
         c_triangle: Hidden channels of triangle multiplication (Algorithm 16: 64).
         transition_factor: Hidden channels of the pair transition as a multiple of its input
             channels (Algorithm 16: 2).
-        num_heads_pointwise, c_pointwise: Heads of the pointwise attention and their channels
-            altogether (Algorithm 17: 4 and 64).
+        num_heads_pointwise, c_pointwise: Heads of the pointwise attention and their total
+            channels (Algorithm 17: 4 and 64).
         num_bins, min_bin, max_bin: Number of distance bins, lower edges of the first and of the
             last bin in Å (SI Table 1, template_distogram: 39, 3.25 and 50.75).
         use_unit_vector: Whether the unit vectors between residues are read; the official monomer
@@ -219,7 +219,7 @@ class ModelConfig:
 
     @staticmethod
     def from_dict(values: object) -> ModelConfig:
-        """Return the configuration of plain values, the inverse of `to_dict`.
+        """Return the configuration from plain values, the inverse of `to_dict`.
 
         Every type and range is checked, so that a file cannot ask for a network that takes minutes
         to build or fails when it computes.
@@ -228,15 +228,15 @@ class ModelConfig:
             ValueError: A value is unknown, missing, of another type or out of range.
         """
         config = build(ModelConfig, values)
-        _check_numbers(config)
         _check_whole(config)
         return config
 
 
 T = TypeVar("T")
-_NAMES: Final = {int: "a whole number", float: "a finite number", bool: "true or false"}
 _BOUNDS: Final = (
-    (r"num_(blocks|layers|transition_layers|sidechain_blocks|ensemble)", 1, 1000),
+    (r"num_blocks", 1, 200),
+    (r"num_(layers|transition_layers|sidechain_blocks|ensemble)", 1, 1000),
+    (r"num_masked_msa", 22, 23),
     (r"num_recycles", 0, 1000),
     (r"num_templates", 0, 100),
     (r"num_extra_msa|cluster_extra_rows|max_relative_\w+", 0, 65_536),
@@ -245,6 +245,7 @@ _BOUNDS: Final = (
     (r"dropout\w*", 0, 0.99),
     (r"\w+_(fraction|probability)", 0, 1),
     (r"recycle_tolerance", 0, 1000),
+    (r"\w*min_bin|\w+_first_break", 0, 1000),
     (r"position_scale|\w+_(bin|break)", 0.01, 1000),
     (r"\w+", 1, 65_536),
 )
@@ -252,15 +253,15 @@ _BOUNDS: Final = (
 
 
 def build(kind: type[T], values: object, where: str = "") -> T:
-    """Return a dataclass of plain values, such as JSON has, each checked against its type.
+    """Return a dataclass from plain values, as in JSON, each checked for its type and range.
 
     Args:
         kind: A dataclass of numbers, text, choices (`Literal`) and dataclasses, or None.
         values: A dictionary by the names of its fields.
-        where: The name of the whole, with a dot after it, for messages.
+        where: Prefix of the names in messages, such as `evoformer.`.
 
     Raises:
-        ValueError: A value is unknown, missing or of another type.
+        ValueError: A value is unknown, missing, of another type or out of range.
     """
     if not isinstance(values, dict):
         named = where.rstrip(".") or "the configuration"
@@ -277,7 +278,7 @@ def build(kind: type[T], values: object, where: str = "") -> T:
 
 
 def _value(hint: Any, value: object, name: str) -> object:
-    """A field's value, if it is of the field's type."""
+    """Return a field's value, checked against the field's type and bounds."""
     options = (hint,) if get_origin(hint) is Literal else (*get_args(hint), hint)
     if value is None and type(None) in options:
         return None
@@ -286,32 +287,24 @@ def _value(hint: Any, value: object, name: str) -> object:
         return build(option, value, f"{name}.")  # type: ignore[arg-type]
     if get_origin(option) is Literal:
         fits, what = value in get_args(option), f"one of {', '.join(get_args(option))}"
-    elif option is float:  # JSON may write 1.0 as 1
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-        fits, what = fits and abs(cast(float, value)) < 1e30, _NAMES[float]
+    elif option in (int, float):
+        last = name.rpartition(".")[2]
+        low, high = next(rest for pattern, *rest in _BOUNDS if re.fullmatch(pattern, last))
+        what = f"a {'whole ' * (option is int)}number from {low} to {high}"
+        fits = type(value) in (int, option)  # JSON may write 1.0 as 1
+        fits = fits and low <= cast(float, value) <= high
     else:
-        fits, what = type(value) is option, _NAMES.get(option, "text")
+        fits, what = type(value) is option, "true or false" if option is bool else "text"
     if not fits:
         raise ValueError(f"{name} must be {what}, not {quoted(value)}")
     return float(cast(float, value)) if option is float else value
 
 
-def _check_numbers(part: Any, where: str = "") -> None:
-    for each in fields(part):
-        value = getattr(part, each.name)
-        if is_dataclass(value):
-            _check_numbers(value, f"{where}{each.name}.")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            bounds = next(rest for pattern, *rest in _BOUNDS if re.fullmatch(pattern, each.name))
-            if not bounds[0] <= value <= bounds[1]:
-                what = f"must be from {bounds[0]} to {bounds[1]}"
-                raise ValueError(f"{where}{each.name} {what}, not {quoted(value)}")
-
-
 def _check_whole(config: ModelConfig) -> None:
-    """Check what must agree: widths with heads, lowest with highest distances, and the rest."""
-    if not (config.name.isprintable() and 0 < len(config.name) <= 100):
-        raise ValueError(f"name must be 1 to 100 printable letters, not {quoted(config.name)}")
+    """Check values that depend on others: widths, distances, probabilities; and the name."""
+    if not re.fullmatch(r"\w[\w .+-]{0,99}", config.name, re.ASCII):  # it names files
+        what = "name must be 1 to 100 letters, digits, spaces or . + - _"
+        raise ValueError(f"{what}, not {quoted(config.name)}")
     divided: list[tuple[str, int, str, int]] = []
     pairs: list[tuple[str, str, object]] = [("recycle_min_bin", "recycle_max_bin", config)]
     pairs.append(("distogram_first_break", "distogram_last_break", config.heads))
@@ -447,8 +440,8 @@ def mini() -> ModelConfig:
       (`AlignmentEmbedder`).
     - Its structure module starts at positions that fit the distogram, because from the origin it
       hardly learned to use a template (`foldry.model.distance_geometry`).
-    - It has no triangle attention and no recycling: more blocks and more samples take the same
-      operations.
+    - It has no triangle attention and no recycling: the operations saved are spent
+      on more blocks and more samples.
     """
     return ModelConfig(
         name="mini",

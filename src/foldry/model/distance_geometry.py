@@ -1,8 +1,8 @@
-"""Backbone frames from a distogram, without parameters: where `mini`'s structure module starts.
+"""Backbone frames from a distogram, without parameters: the start of `mini`'s structure module.
 
-Foldry's own, not in the paper, where all frames start at the origin. Why: a small network learns
-distances long before its structure module learns to unfold a chain from one common point. Three
-steps turn the predicted distances into positions:
+This is Foldry's own; in the paper, all frames start at the origin. A small network learns distances
+long before its structure module learns to unfold a chain from one common point. Three steps turn
+the predicted distances into positions:
 
 1. Classical scaling (Torgerson 1952) gives the exact positions for exact distances, from three
    eigenvectors, but weighs every distance alike and is thrown off by the uncertain ones.
@@ -28,7 +28,7 @@ NUM_STEPS: Final = 30
 BEYOND: Final = 4.0
 """Distance of the open last bin from the last break, Å."""
 OPEN_WEIGHT: Final = 0.01
-"""Weight of a distance in the open last bin: any greater distance is as good."""
+"""Weight of a distance in the open last bin, which any greater distance satisfies as well."""
 HAND_ODDS: Final = (2.4, 3.5, 2.7, 1.1, -0.6, -0.9, -1.1, -1.2, -1.2)
 """Log-odds of a right-handed turn of pseudo-beta atoms i to i + 3, for distances from i to i + 3 of
 4, 5, … Å: positive for helices, negative for strands. Counted on every fourth training chain of
@@ -86,8 +86,8 @@ def lay_out(
 
     They approach a minimum of the stress Σ_ij weight_ij (‖x_i − x_j‖ − distance_ij)².
 
-    Why majorisation: the stress has no gradient where points coincide, and gradient descent needs a
-    step size. Each step of SMACOF instead minimises a quadratic function that touches the stress
+    The stress has no gradient where points coincide, and gradient descent needs a step size. Each
+    step of SMACOF (majorisation) instead minimises a quadratic function that touches the stress
     at the present points and is nowhere below it, so the stress never increases. The minimum is a
     linear system whose matrix, the Laplacian of the weights, is the same in every step: it is
     inverted once, and a step is two matrix products.

@@ -161,7 +161,7 @@ class RecyclingEmbedder(nn.Module):
     """Algorithm 32: recycling embedder (SI 1.10).
 
     From the first MSA row m', the pair representation z' and the Cβ positions x' (Cα for glycine)
-    of the previous pass, the updates that this pass adds to its own m_1i and z_ij::
+    of the previous pass, the updates that this pass adds to m_1i and z_ij::
 
         update_i  = LayerNorm(m'_1i)
         update_ij = LayerNorm(z'_ij) + Linear(one_hot(‖x'_i − x'_j‖))

@@ -1,7 +1,7 @@
 """The Evoformer and its modules (SI 1.6, 1.7.2).
 
 Every module computes an update; the block adds it to the representation. In the equations `Linear`
-is a learned affine map, a new one at each mention, `LinearNoBias` the same without bias, ⊙ the
+is a learned affine map, another one at each mention, `LinearNoBias` the same without bias, ⊙ the
 product of channels, and m_si and z_ij are the MSA and the pair representation.
 
 Axes: B batch, S sequences, N residues, H heads, C channels (D channels of the pair representation
@@ -341,8 +341,8 @@ class TriangleAttention(Layer):
 class PairBlock(nn.Module):
     """The pair updates that Algorithms 6 and 16 share: triangle modules and transition.
 
-    A subclass adds the modules in the order in which it wants them initialised, because a seed
-    gives the same parameters only in the same order.
+    A subclass adds the modules in its order of initialisation, because a seed gives the same
+    parameters only in the same order.
     """
 
     triangle_attention = False
@@ -410,7 +410,7 @@ class EvoformerBlock(PairBlock):
     Shapes: m [B, S, N, C], z [B, N, N, D], msa_mask [B, S, N], pair_mask [B, N, N] → m, z.
 
     With `outer_product_first` (AlphaFold-Multimer, Evans 2021) the outer product mean comes before
-    the row attention. `mini` has no triangle attention; more blocks take the same operations.
+    the row attention. `mini` has no triangle attention and more blocks instead.
     """
 
     def __init__(self, config: StackConfig, c_pair: int, runtime: Runtime) -> None:

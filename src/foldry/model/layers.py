@@ -16,7 +16,7 @@ Init = Literal["default", "relu", "zero", "gate", "glorot"]
 
 
 class Layer(nn.Module):
-    """A module whose `forward` returns one tensor; torch's own annotation does not say so."""
+    """A module whose `forward` returns one tensor; torch's annotation does not say so."""
 
     __call__: Callable[..., Tensor]
 
@@ -28,7 +28,7 @@ class Linear(Layer, nn.Linear):
 
     Args:
         c_in, c_out: Input and output channels.
-        bias: Whether there is a b; the supplement writes LinearNoBias where there is none.
+        bias: Whether there is a b; without it, the supplement writes LinearNoBias.
         init: `default` is LeCun's truncated normal, variance 1/c_in; `relu` is He's, variance
             2/c_in, before a relu; `glorot` is Glorot's uniform distribution, for queries, keys and
             values; `zero` makes the last map of a residual branch start without effect; `gate`

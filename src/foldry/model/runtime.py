@@ -1,4 +1,4 @@
-"""How a network runs: decided once, never an argument of `forward`."""
+"""How a network runs: decided once and never passed to `forward`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Runtime:
         dtype: Precision of the embedders and the Evoformer. The structure module, the heads,
             softmax, layer norms and the embedder of the extra MSA always compute in float32.
         autocast: Whether the parameters stay float32 and each operation of the embedders and the
-            Evoformer casts its inputs to `dtype`, as training in mixed precision needs.
+            Evoformer casts its inputs to `dtype`, for training in mixed precision.
         kernels: Name of the implementation of the operations in `foldry.kernels`.
         chunk_size: Rows that transitions and outer products compute at a time when no gradients
             are recorded; attention computes as many rows as have `chunk_size`³ logits per head. A

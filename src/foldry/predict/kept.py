@@ -34,7 +34,9 @@ _NUMBERS: Final = ("max_pae", "ptm", "iptm", "ranking_confidence")
 _HARDLY_SHRINK: Final = ("single", "pair")
 _STRUCTURE: Final = "structure."
 _DIGEST: Final = "digest"
-"""Hash of all other arrays, without which a damaged file might pass for another prediction."""
+"""Hash of all other arrays, which detects a damaged file."""
+_DAMAGE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""Errors that reading a missing or damaged file raises."""
 
 
 class Kept:
@@ -50,7 +52,7 @@ class Kept:
         return path
 
     def drop_others(self) -> None:
-        """Remove every file that was neither saved nor loaded here: other settings left it."""
+        """Remove the files of other settings: those neither saved nor loaded by this object."""
         if self.folder.is_dir():
             for stale in set(self.folder.iterdir()) - self._asked:
                 remove(stale)
@@ -82,7 +84,7 @@ class Kept:
                 **{name: arrays.get(name) for name in _ARRAYS},  # type: ignore[arg-type]
                 **record,
             )
-        except (ValueError, KeyError, TypeError):
+        except _DAMAGE:
             return None
 
     def save_relaxed(self, key: str, structure: Structure, relaxation: Relaxation) -> None:
@@ -99,7 +101,7 @@ class Kept:
         try:
             record, structure, _ = _read(self._path(f"{key}.relaxed"), name)
             return structure, Relaxation(**record)
-        except (ValueError, KeyError, TypeError):
+        except _DAMAGE:
             return None
 
 
@@ -119,7 +121,7 @@ def _read(path: Path, name: str) -> tuple[dict[str, Any], Structure, dict[str, n
     """Return the record, the structure and the other arrays of a kept file.
 
     Raises:
-        ValueError, KeyError, TypeError: The file is missing or damaged.
+        One of _DAMAGE: The file is missing or damaged.
     """
     arrays = read_arrays(path)
     digest = str(arrays.pop(_DIGEST))

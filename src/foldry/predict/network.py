@@ -27,7 +27,7 @@ def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
     """Return the networks that predict a query.
 
     Raises:
-        InputError: No network fits, or one is damaged or cannot read so many chains.
+        InputError: No network fits, or one is damaged or cannot read this number of chains.
         MissingError: Relaxation is requested but cannot run here.
     """
     if settings.relax != "none":

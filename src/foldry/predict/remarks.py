@@ -1,4 +1,4 @@
-"""What a user should know about queries before they are folded, as log messages."""
+"""Log messages about queries that are going to be folded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def warn(queries: Sequence[Query], pairing: Pairing) -> None:
 
 
 def warn_of_single_sequences(queries: Sequence[Query]) -> None:
-    """Name the first query that has a chain without an alignment, and count the others."""
+    """Warn of queries with a chain without an alignment: name the first, count the others."""
     single = [query.name for query in queries if _has_single_sequence(query)]
     if single:
         more = f" and {len(single) - 1} more have" if single[1:] else " has"
@@ -33,16 +33,16 @@ def warn_of_single_sequences(queries: Sequence[Query]) -> None:
 
 
 def _has_single_sequence(query: Query) -> bool:
-    """Return whether a chain has no rows but itself; equal chains share their rows."""
+    """Return whether a chain has no other rows than itself; equal chains share their rows."""
     aligned = {c.sequence for c in query.chains for a in c.alignments if a.num_rows > 1}
     return any(chain.sequence not in aligned for chain in query.chains)
 
 
 def warn_of_unused_pairing(queries: Sequence[Query], pairing: Pairing) -> None:
-    """Name the first query for which `pairing` has no effect, because its file pairs the rows."""
+    """Warn of queries whose files pair the rows, so that `pairing` has no effect."""
     by_file = [query.name for query in queries if query.paired_by_row]
     if by_file and pairing != DEFAULT_PAIRING:
-        more = f" and {len(by_file) - 1} more queries" if by_file[1:] else ""
+        more = f" and {len(by_file) - 1} more" if by_file[1:] else ""
         logger.warning(
             "`pairing` %s has no effect on %s: the file pairs the rows.",
             pairing,
@@ -51,7 +51,7 @@ def warn_of_unused_pairing(queries: Sequence[Query], pairing: Pairing) -> None:
 
 
 def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
-    """Name the queries that look like DNA or RNA."""
+    """Warn of queries that look like DNA or RNA."""
     for query in queries:
         for chain in query.chains:
             if len(chain.sequence) >= MIN_NUCLEOTIDES and set(chain.sequence) <= set("ACGTNX"):
@@ -88,7 +88,7 @@ def say_pairing(query: Query, report: PairingReport) -> None:
 
 
 def _paired(query: Query, report: PairingReport) -> str:
-    """Return how many rows are paired and how, or why none is."""
+    """Return how many rows are paired and how, or why no rows are paired."""
     number = max(len(report.rows) - 1, 0)  # the first row is the query
     rows = f"{number} paired row" + "s" * (number > 1)
     if query.paired_by_row:

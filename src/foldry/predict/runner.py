@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ from foldry.model.alphafold import AlphaFold
 from foldry.predict import remarks, stages
 from foldry.predict.kept import Kept
 from foldry.predict.network import load_model, networks_for
-from foldry.predict.settings import Settings
+from foldry.predict.settings import Settings, help_lines
 from foldry.query import Query
 from foldry.relax.result import Relaxation
 from foldry.results.folder import ResultsFolder
@@ -37,10 +38,10 @@ from foldry.weights.networks import NetworkFile
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, the number of finished predictions and their total."""
+"""Called with the current activity, the number of finished predictions and their total."""
 Predict = Callable[[Path | None], AbstractContextManager[Sequence[Prediction]]]
-"""Returns the predictions of a query, best first. The path is a folder that only the caller uses;
-it keeps finished predictions until the context ends. None keeps nothing."""
+"""Returns the predictions of a query, best first. Finished predictions are kept until the context
+ends in the given folder, which only the caller uses; None keeps nothing."""
 
 
 class Publisher(Protocol):
@@ -51,9 +52,9 @@ class Publisher(Protocol):
 
         Args:
             query: The query.
-            key: The content key of the query, its settings and networks: what was published under
+            key: The content key of the query, its settings and networks: results published under
                 this key need not be computed again. Keys that differ only after a dash belong to
-                the same predictions, relaxed in another way.
+                the same predictions with other relaxation settings.
             predict: Computes the predictions.
 
         Returns:
@@ -64,7 +65,7 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one query of a batch ended.
+    """The outcome of one query of a batch.
 
     Attributes:
         name: Name of the query.
@@ -73,7 +74,8 @@ class Outcome:
         mean_plddt: Mean pLDDT of the best prediction; None unless the status is `done`.
         ptm, iptm: pTM and ipTM of the best prediction; None also if its network predicts none.
         error: Why the query failed.
-        notice: What every reader of the predictions must know, or "".
+        notice: A warning for all readers of the predictions, or "".
+        num_predictions: Number of predictions; 0 unless the status is `done`.
         relaxations: Relaxations of the best predictions, ranked_0 first; empty unless the status
             is `done`.
     """
@@ -85,6 +87,7 @@ class Outcome:
     iptm: float | None = None
     error: FoldryError | None = None
     notice: str = ""
+    num_predictions: int = 0
     relaxations: tuple[Relaxation, ...] = ()
 
 
@@ -105,7 +108,7 @@ def fold(
             are aligned to the query.
         out: Folder in which the query gets a folder of files. Files of an earlier call that this
             call does not write are removed. None writes nothing.
-        settings: Fields of `foldry.Settings`, such as `num_recycles=3`. Predictions that an
+        **settings: The settings listed below, e.g. `num_recycles=3`. Predictions that an
             interrupted run kept in `out` are used unless `force` is set; finished results are
             replaced.
 
@@ -123,6 +126,11 @@ def fold(
         >>> best.structure.atom_positions.shape
         (63, 37, 3)
     """
+    names = [each.name for each in fields(Settings)]
+    for name in settings.keys() - names:
+        near = get_close_matches(name, names)
+        hint = f": did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"fold() has no argument {name!r}{hint}")
     chosen = Settings(weights=weights, **settings)  # type: ignore[arg-type]
     asked = query if isinstance(query, Query) else read_query(query)
     several = [templates] if isinstance(templates, Structure | str | Path) else templates
@@ -137,7 +145,8 @@ def fold(
 
 
 def _spell_out(function: Callable[..., Any]) -> None:
-    """Replace `**settings` in the signature by all settings."""
+    """Replace `**settings` in the signature by all settings, and list them in the docstring."""
+    function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nSettings:\n{help_lines()}"
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
     choices = [
@@ -214,6 +223,7 @@ def _run_one(
             best.ptm,
             best.iptm,
             notice=notice,
+            num_predictions=len(predictions),
             relaxations=tuple(each.relaxation for each in predictions if each.relaxation),
         )
 

@@ -73,8 +73,8 @@ def _run_screen(
     earlier = _earlier(out)
     if others := earlier.keys() - {pair.query.name for pair in pairs}:
         logger.warning(
-            "The table of another screen in %s is replaced: %d of its pairs, %s for one, are not "
-            "in this screen. Their folders stay.",
+            "The table of another screen in %s is replaced: %d of its pairs, such as %s, are "
+            "not in this screen. Their folders remain.",
             out,
             len(others),
             min(others),

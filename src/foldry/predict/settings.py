@@ -7,6 +7,7 @@ follow from these fields.
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -20,8 +21,8 @@ from foldry.relax.platforms import PLATFORMS
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS
 
 Stage = Literal["network", "featurise", "infer", "relax", "run"]
-"""The part of a prediction that a setting changes: which networks predict, what they read, how they
-run, and what is relaxed and how. `run` settings change where and when this runs, but no numbers."""
+"""The part of a prediction that a setting changes: networks, features, computation or relaxation.
+`run` settings change where and when a prediction runs, but not its numbers."""
 Read = Callable[[Any], Any]
 """Converts text or a value into the value of a field; raises ValueError with advice."""
 
@@ -60,7 +61,7 @@ class Number:
     most: int | float = math.inf
 
     def __call__(self, value: Any) -> int | float:
-        """Return the number, which may be given as text."""
+        """Return `value`, which may be text, as a number."""
         try:
             number = self.kind(value)
             same = isinstance(value, str) or (number == value and not isinstance(value, bool))
@@ -70,8 +71,8 @@ class Number:
             pass
         what = "a whole number" if self.kind is int else "a finite number"
         if self.most == math.inf:
-            raise ValueError(f"give {what} of {self.least} or more")
-        raise ValueError(f"give {what} from {self.least} to {self.most}")
+            raise ValueError(f"give {what} of {self.least:g} or more")
+        raise ValueError(f"give {what} from {self.least:g} to {self.most:g}")
 
 
 def _one_of(*choices: str) -> Read:
@@ -117,7 +118,9 @@ def read_models(value: Any) -> tuple[str, ...] | None:
         ends = re.fullmatch(r"([1-5])-([1-5])", part)
         names = [str(n) for n in range(int(ends[1]), int(ends[2]) + 1)] if ends else [part]
         if not names or not all(re.fullmatch(r"[1-5]|[A-Za-z]\w*", name) for name in names):
-            raise ValueError("write numbers from 1 to 5 as 1-5 or 1,3, or names as model_1_ptm")
+            raise ValueError(
+                "write numbers from 1 to 5, such as 1-5 or 1,3, or names such as model_1_ptm"
+            )
         chosen += names
     if not chosen:
         raise ValueError("name at least one network")
@@ -135,10 +138,12 @@ def read_seeds(value: Any) -> tuple[int, ...]:
     chosen: list[int] = []
     for part in _parts(value, "(0, 1)"):
         ends = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part)
+        if ends and int(ends[1]) > int(ends[2] or ends[1]):
+            raise ValueError("the first number of a range must not exceed the second")
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (1, 0)
         if not first <= last <= MAX_SEED or len(chosen) + last - first >= MAX_SEEDS:
             raise ValueError(
-                f"write at most {MAX_SEEDS} whole numbers from 0 to {MAX_SEED}, as 7, 1,2,3 or 0-4"
+                f"write up to {MAX_SEEDS} numbers from 0 to {MAX_SEED}, such as 7, 1,2,3 or 0-4"
             )
         chosen += range(first, last + 1)
     return tuple(dict.fromkeys(chosen))
@@ -169,9 +174,26 @@ def _parts(value: Any, example: str) -> list[str]:
     return [str(part) for part in value]
 
 
+def check_settings(settings: Any) -> None:
+    """Check and convert the fields of a dataclass that have a `Setting`.
+
+    Raises:
+        InputError: A value is out of bounds or unknown.
+    """
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if value is None and each.default is None:
+            continue
+        try:
+            read = each.metadata["setting"].read(value)
+        except ValueError as error:
+            raise InputError(f"`{each.name}` is {value!r}", str(error)) from None
+        object.__setattr__(settings, each.name, read)
+
+
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a prediction; None stands for the value in the network's configuration.
+    """The settings of a prediction; None means the value of the network's configuration.
 
     Raises:
         InputError: A value is out of bounds or unknown.
@@ -186,14 +208,19 @@ class Settings:
     )
     models: tuple[str, ...] | None = _setting(
         None,
-        "Networks: 1-5, 1,3, model_1_ptm or all.",
+        "Networks to run, e.g. 1-5, 1,3 or model_1_ptm; all for every one.",
         "network",
         read_models,
         "LIST",
         in_words="the pTM networks; for complexes the newest multimer networks",
     )
     num_recycles: int | None = _setting(
-        None, "Number of recycles.", "infer", Number(int, 0, 100), "N"
+        None,
+        "Number of recycles.",
+        "infer",
+        Number(int, 0, 100),
+        "N",
+        in_words="20 for multimer networks, 3 for AlphaFold's others, 0 for mini",
     )
     recycle_tolerance: float | None = _setting(
         None,
@@ -205,18 +232,22 @@ class Settings:
     )
     seeds: tuple[int, ...] = _setting(
         (),
-        "Random seeds, e.g. 0-4 or 1,7. Default: the query's seeds, otherwise 0.",
+        "Random seeds, e.g. 0-4 or 1,7.",
         "run",
         read_seeds,
         "LIST",
         in_words="the query's, otherwise `0`",
     )
     max_msa: tuple[int, int] | None = _setting(
-        None, "Maximum MSA rows: clusters and extra rows.", "featurise", read_max_msa, "N:EXTRA"
+        None,
+        "Maximum MSA depth: clusters and extra rows, e.g. 512:1024.",
+        "featurise",
+        read_max_msa,
+        "N:EXTRA",
     )
     pairing: Pairing = _setting(  # noqa: RUF009  (the default is text)
         DEFAULT_PAIRING,
-        "How to pair MSA rows of chains: alphafold, greedy, complete or none.",
+        "How to pair the chains' MSA rows: alphafold, greedy, complete or none.",
         "featurise",
         _one_of(*get_args(Pairing)),
         "HOW",
@@ -224,7 +255,7 @@ class Settings:
     dropout: bool = _setting(False, "Keep dropout on to sample diverse structures.", "infer", _flag)
     num_ensemble: int | None = _setting(
         None,
-        "Number of MSA samples averaged in each pass.",
+        "Number of random MSA draws averaged in each recycle.",
         "featurise",
         Number(int, 1, 100),
         "N",
@@ -236,7 +267,7 @@ class Settings:
     device: str = _setting("auto", "Device: auto, cpu, cuda or cuda:1.", "run", _device, "NAME")
     dtype: str = _setting(
         "float32",
-        "Data type: float32 or bfloat16.",
+        "Numerical precision: float32 or bfloat16.",
         "infer",
         _one_of("float32", "bfloat16"),
         "NAME",
@@ -259,20 +290,12 @@ class Settings:
         MAX_ROUNDS, "Maximum number of minimisations.", "relax", Number(int, 1, 100), "N"
     )
     relax_seconds: float = _setting(
-        MAX_SECONDS, "Maximum seconds of relaxation.", "relax", Number(float, 1), "S"
+        MAX_SECONDS, "Time limit of relaxation, seconds.", "relax", Number(float, 1), "S"
     )
     force: bool = _setting(False, "Compute finished predictions again.", "run", _flag)
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if value is None and each.default is None:
-                continue
-            try:
-                read = each.metadata["setting"].read(value)
-            except ValueError as error:
-                raise InputError(f"`{each.name}` is {value!r}", str(error)) from None
-            object.__setattr__(self, each.name, read)
+        check_settings(self)
 
     def of_stage(self, *stages: Stage) -> dict[str, object]:
         """Return the settings of these stages, as plain values."""
@@ -285,3 +308,13 @@ class Settings:
     def relaxation(self) -> dict[str, object]:
         """Return the settings of relaxation; empty if nothing is relaxed."""
         return {} if self.relax == "none" else self.of_stage("relax")
+
+
+def help_lines() -> str:
+    """Return a line of help for every field of `Settings`, for docstrings."""
+    return "\n".join(
+        f"    {each.name}: {each.metadata['setting'].help}" for each in fields(Settings)
+    )
+
+
+Settings.__doc__ = f"{inspect.cleandoc(Settings.__doc__ or '')}\n\nAttributes:\n{help_lines()}"

@@ -63,7 +63,7 @@ class RawPrediction(Confidence):
 
 
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
-    """Return the query with known structures aligned to it, before the templates it already has.
+    """Return the query with known structures as additional templates, before those it has.
 
     In a complex, each structure becomes a template of all chains to which it can be aligned. A
     warning names a chain that is similar although the structure cannot be used, and a template
@@ -96,7 +96,7 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
 
 
 def _remark(hit: Hit, chain: Chain, query: Query) -> None:
-    """Log how well a template fits, as a warning if it may be unrelated."""
+    """Log how well a template fits; warn if it may be unrelated."""
     here, there = hit.pairs.T
     equal = encode_sequence(chain.sequence)[here] == hit.known_structure().aatype[there]
     # The identity above which two aligned sequences have the same fold; the curve ends at 80.
@@ -251,7 +251,7 @@ def relaxed(
 def relaxed_key(prediction: Prediction, settings: Settings) -> str:
     """Return the content key of `relax`, which includes the versions of its programs."""
     how = settings.of_stage("relax")
-    del how["relax"]  # the choice of predictions changes none of them
+    del how["relax"]  # the choice of predictions does not change their relaxation
     atoms = asdict(prediction.structure)
     return content_key(["relaxed", version("foldry"), atoms, how, _versions(_RELAXES)])
 

@@ -1,1 +1,1 @@
-"""Worker processes and other programs, none of which outlives the process that started it."""
+"""Worker processes and external programs that never outlive the process that started them."""

@@ -1,4 +1,4 @@
-"""Worker processes that end with the process that started them, however that ends."""
+"""Worker processes that end with the process that started them, however it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Pool(ProcessPoolExecutor):
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self.shutdown(cancel_futures=kind is not None)
-        except RuntimeError:  # its thread did not start, as the exception already says
+        except RuntimeError:  # its thread did not start, which the exception already reports
             for child in multiprocessing.active_children():
                 child.kill()
             if kind is None:

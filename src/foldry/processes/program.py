@@ -1,4 +1,4 @@
-"""External programs, such as MMseqs2, which end with this process at the latest."""
+"""External programs, such as MMseqs2, which never outlive this process."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_program(command: Sequence[str]) -> str:
         command: The program's path and its arguments.
 
     Raises:
-        OutsideError: The program failed; the message has the last two lines that it printed.
+        OutsideError: The program failed; the message quotes its last two lines of output.
     """
     alive, held = os.pipe()  # closed by the system when this process ends
     guard = [sys.executable, "-I", "-S", str(_GUARD), str(alive), *command]

@@ -17,11 +17,11 @@ from foldry.residues import CA
 STIFFNESS: Final = 10.0
 """Stiffness of the restraints, kcal/mol/Å², as in AlphaFold (Jumper 2021, SI 1.8.6)."""
 CA_STIFFNESS: Final = 300.0
-"""Stiffness for Cα, which stays restrained in a freed residue: otherwise a chain full of clashes
-would unfold."""
+"""Stiffness for Cα, kcal/mol/Å². Cα stays restrained in freed residues, because otherwise a chain
+with many clashes would unfold."""
 TOLERANCE: Final = 10.0
-"""Root mean square of the forces at which a minimisation ends, kJ/mol/nm; the 2.39 kcal/mol/nm of
-AlphaFold, and OpenMM's default."""
+"""Root mean square of the forces at which a minimisation ends, kJ/mol/nm. It equals AlphaFold's
+2.39 kcal/mol/nm and is OpenMM's default."""
 _HYDROXYL: Final = (0.04, 0.19246)
 """Lennard-Jones σ (nm) and ε (kJ/mol) of CHARMM22's polar hydrogens (MacKerell et al., J. Phys.
 Chem. B 1998, 102, 3586); hydroxyl hydrogens have none in Amber."""
@@ -57,7 +57,7 @@ class Minimiser:
         return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
 
     def free(self, residues: Bool[np.ndarray, " N"]) -> None:
-        """Restrain only the Cα of these residues of the structure; others stay restrained."""
+        """Remove the restraints of these residues of the structure, except those on Cα."""
         for number, parameters in enumerate(self._held(residues)):
             self._restraint.setParticleParameters(number, *parameters)
         self._restraint.updateParametersInContext(self._context)
@@ -147,7 +147,7 @@ class Minimiser:
 
 
 def _give_cores(force: Any) -> None:
-    """Give hydroxyl hydrogens a Lennard-Jones core, half as deep in 1–4 pairs, as in Amber.
+    """Give hydroxyl hydrogens a Lennard-Jones core; in 1–4 pairs it is half as deep, as in Amber.
 
     Without a core, such a hydrogen can fall into a negative atom of a distorted model, where the
     energy has no lower bound.
@@ -166,7 +166,7 @@ def _give_cores(force: Any) -> None:
 
 
 def _nonbonded(system: Any) -> int:
-    """Return the index of the system's force of charges and Lennard-Jones."""
+    """Return the index of the system's force with charges and Lennard-Jones terms."""
     import openmm  # noqa: PLC0415
 
     forces = enumerate(system.getForces())

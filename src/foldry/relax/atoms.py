@@ -49,7 +49,7 @@ class FullModel:
         return np.asarray(self.structure.atom_mask[self.row, self.slot] & (self.slot != _NOT_KEPT))
 
     def to_structure(self, positions: Float[np.ndarray, "M 3"]) -> Structure:
-        """Return the structure with its atoms at these positions (Å), and missing atoms added.
+        """Return the structure with its atoms at these positions (Å) and with missing atoms added.
 
         Added atoms get the mean B-factor of their residue. Atoms that Amber does not describe
         (those of an unknown residue beyond CB, and an OXT within a chain) move with their backbone.
@@ -75,7 +75,7 @@ class FullModel:
 
 
 def complete(structure: Structure, platform: Any) -> FullModel:
-    """Return every atom that Amber needs: PDBFixer adds heavy atoms, OpenMM hydrogens (pH 7).
+    """Return all atoms that Amber needs: PDBFixer adds heavy atoms, OpenMM hydrogens (pH 7).
 
     Residues that lack N, CA or C, and those without a bonded neighbour, are left out: Amber has no
     parameters for a single amino acid. An unknown residue is treated as alanine, or as glycine if

@@ -23,9 +23,10 @@ _SPANNED: Final = 0.0026
 """Volume (N × C) · Cβ spanned by N, C and Cβ as seen from the Cα of an L-amino acid, nm³."""
 _SOFTENED: Final = 4e-6
 """Term in nm⁴ added to the squared lengths (3.1e-4) of a peptide's normals Cα→C × C→N and
-C→N × N→Cα: the cosine between them is then 0, not undefined, where a normal vanishes."""
+C→N × N→Cα, so that the cosine between them is 0 instead of undefined if a normal vanishes."""
 _FLAT: Final = 0.955
-"""Negative cosine, 165°, from which a peptide counts as trans; a planar one has 0.99."""
+"""Negative cosine of the angle between the normals from which a peptide counts as trans (165°); a
+planar peptide has 0.99."""
 
 
 def left_hands(model: FullModel) -> Any:
@@ -43,7 +44,7 @@ def left_hands(model: FullModel) -> Any:
 
 
 def flat_peptides(model: FullModel) -> Any:
-    """Return OpenMM's force that makes every peptide trans that is not cis in the model."""
+    """Return OpenMM's force that makes every peptide trans unless it is cis in the model."""
     force = _force(
         f"max(0, {_FLAT} + (ab*bc - ac*bb) / sqrt(one * other))^2",
         f"one = aa*bb - ab*ab + {_SOFTENED}; other = bb*cc - bc*bc + {_SOFTENED}",

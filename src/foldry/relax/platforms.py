@@ -11,7 +11,7 @@ PLATFORMS: Final = {"cuda": "CUDA", "cpu": "CPU", "reference": "Reference"}
 
 
 def find_platform(name: str) -> Any:
-    """Return the platform of this name; for `auto`, the first of CUDA, CPU, Reference that works.
+    """Return OpenMM's platform by name; for `auto`, the first of CUDA, CPU, Reference that works.
 
     Raises:
         InputError: The name is unknown.
@@ -26,7 +26,7 @@ def find_platform(name: str) -> Any:
         what = f"Relaxing needs OpenMM and PDBFixer, which are not installed ({error})"
         raise MissingError(what, "run `pip install openmm pdbfixer`") from None
     if name != "auto" and name not in PLATFORMS:
-        raise InputError(f"the platform {name!r} is unknown", f"write auto, {', '.join(PLATFORMS)}")
+        raise InputError(f"The platform {name!r} is unknown", f"use auto, {', '.join(PLATFORMS)}")
     reason = ""
     for each in PLATFORMS if name == "auto" else (name,):
         try:
@@ -41,4 +41,6 @@ def find_platform(name: str) -> Any:
                 raise MemoryError(reason) from None
         else:
             return platform
-    raise MissingError(f"OpenMM cannot compute on {name} here ({reason})", "choose cpu")
+    where = "any platform" if name == "auto" else name
+    advice = "run `pip install openmm[cuda12]`, or choose cpu" if name == "cuda" else "reinstall it"
+    raise MissingError(f"OpenMM cannot compute on {where} here", advice)

@@ -1,8 +1,8 @@
 """Relaxation of a model: minimise, free the violating residues of their restraints, repeat.
 
 A network's prediction is nearly right everywhere, so the atoms are restrained to it and only the
-violations should move. Residues that still violate after a minimisation are held by restraints that
-pull them back into the violation: these are released, Cα excepted, and stay released. Every round
+violations should move. If a residue still has violations after a minimisation, its restraints pull
+it back into them: they are removed, except on Cα, and stay removed. Every round
 starts from the previous one, and the round with the fewest violating residues counts, because a
 freed residue may collide with its neighbours. The result is discarded unless it is at least as good
 as the model in every number of `_State.numbers`.
@@ -23,7 +23,7 @@ from foldry.errors import FoldryError, InputError, is_memory_error
 from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import complete
 from foldry.relax.platforms import find_platform
-from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, Relaxation
+from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, Relaxation, number_text
 from foldry.residues import CA
 from foldry.score.stereochemistry import Violations, find_violations
 from foldry.structure import Structure
@@ -57,10 +57,10 @@ def relax_structure(
 
     Relaxation removes steric clashes and corrects distorted bonds and angles. It minimises Amber's
     energy with harmonic restraints on all heavy atoms, the stiffest on Cα. Residues with violations
-    lose all restraints except that of Cα, and the minimisation is repeated; the round with the
-    fewest violating residues counts. If atoms clash, they are first separated by a soft repulsion.
-    The result has the heavy atoms only, and missing ones are added. If anything fails, the result
-    is the given structure.
+    lose all restraints except the one on Cα, and the minimisation is repeated; the round with the
+    fewest violating residues counts. If atoms clash, a soft repulsion first separates them. The
+    result has all heavy atoms, also those that were missing, and no hydrogens. If anything fails,
+    the structure is returned unchanged.
 
     Args:
         structure: All chains of one model.
@@ -69,7 +69,7 @@ def relax_structure(
         max_seconds: Time in seconds after which the relaxation stops with its best result.
 
     Raises:
-        InputError: The platform is unknown, or rounds or time are not above 0.
+        InputError: The platform is unknown, or `max_rounds` or `max_seconds` is not above 0.
         MissingError: OpenMM or PDBFixer is not installed, or the platform is not available.
         MemoryError: There is not enough memory.
 
@@ -82,7 +82,7 @@ def relax_structure(
     if not isinstance(structure, Structure):
         raise InputError(f"A {type(structure).__name__} is not a structure", "give one")
     if not (max_rounds >= 1 and max_seconds > 0):
-        raise InputError("Relaxation needs at least one round and some time", "give more")
+        raise InputError("Relaxation needs at least one round and a time above 0", "raise them")
     found = find_platform(platform)
     start = time.monotonic()
     try:
@@ -129,14 +129,15 @@ def _minimise(
         freed |= violating
         minimiser.free(freed)
     if not rounds:
-        raise InputError("the time limit was reached before the first minimisation")
+        what = "the time limit was reached before the first minimisation"
+        raise InputError(what, "raise `relax_seconds`")
     for (what, old), new in zip(full.numbers().items(), best.numbers().values(), strict=True):
         if new > old or not math.isfinite(new):
             raise InputError(
-                f"minimisation made it worse ({what}: {round(old, 1):,} → {round(new, 1):,})"
+                f"minimisation made it worse ({what}: {number_text(old)} → {number_text(new)})"
             )
     if not in_time:
-        reason = "The time limit was reached before the minimum."
+        reason = "The time limit was reached before the energy converged: raise `relax_seconds`."
     move = (best.structure.atom_positions - structure.atom_positions)[held, CA]
     move = np.linalg.norm(move, axis=1)
     return best.structure, Relaxation(
@@ -156,13 +157,13 @@ def _minimise(
 
 
 def violating_residues(found: Violations) -> Bool[np.ndarray, " N"]:
-    """Return the residues with a wrong bond, angle, Cα or peptide, or a clash."""
+    """Return the residues with a wrong bond, angle, chirality or peptide, or a clash."""
     of_atoms = found.bonds | found.angles | found.clashes
     return np.asarray(of_atoms | found.chirality | found.twisted)
 
 
 def _explain(error: Exception) -> str:
-    """Return in one sentence why a model is not relaxed."""
+    """Return one sentence that says why a model is not relaxed."""
     text = " ".join(str(error).split()) or type(error).__name__
     why = text if isinstance(error, FoldryError) else f"{type(error).__name__}: {text}"
     return f"{why[0].upper()}{why[1:].rstrip('.')}."

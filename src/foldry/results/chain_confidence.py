@@ -26,12 +26,12 @@ class Measured(ChainMetric):
     """One measure of every chain, or of every pair of chains."""
 
     def of(self, a: int, b: int) -> float | None:
-        """Return the number that stands for both directions of two chains."""
+        """Return the value that represents both directions of a pair of chains."""
         both = self.values[np.ix_((a, b), (a, b))]
         return rounded(quoted(self.measure.key, both)[0, 1].item())
 
     def stored(self, a: int, b: int) -> float | list[float | None] | None:
-        """Return the number of two chains, or both numbers if the directions differ."""
+        """Return the value of a pair of chains, or both values if the directions differ."""
         if not self.measure.quoted:
             return rounded(self.values[a, b].item())
         return [rounded(self.values[at].item()) for at in ((a, b), (b, a))]

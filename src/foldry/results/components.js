@@ -4,7 +4,7 @@
  *
  * A component is a function of (place, data, options). It fills the element `place`, which components.css
  * styles; a second call with the same place replaces the data. It uses no id of the page, makes no request
- * and never reads data as HTML, which may therefore contain any text.
+ * and never reads data as HTML, so the data may contain any text.
  *
  * All data has `chains`, a list of { id, sequence }; arrays "per residue" follow the chains in this order.
  * Components with the same `options.selection` mark the same residues.
@@ -30,14 +30,14 @@ const foldry = (() => {
     selected = [];
     #listeners = new Map();
 
-    /** Point at a residue, or at none (null); in a plot of pairs, `aligned` is the residue of its row. */
+    /** Point at a residue, or at no residue (null); in a plot of pairs, `aligned` is the row's residue. */
     point(residue, aligned = null) {
       if (residue === this.pointed && aligned === this.aligned) return;
       Object.assign(this, { pointed: residue, aligned });
       this.#listeners.forEach(({ pointed }) => pointed?.());
     }
 
-    /** Select residues in place of those selected before. */
+    /** Replace the selection by these residues. */
     select(residues) {
       this.selected = residues;
       this.#listeners.forEach(({ selected }) => selected?.());
@@ -55,7 +55,7 @@ const foldry = (() => {
     return made;
   }
 
-  /** An element with attributes and children, which are text or elements. */
+  /** Return an element with attributes and children, which are text or elements. */
   function element(tag, attributes = {}, ...children) {
     return fill(document.createElement(tag), attributes, children);
   }
@@ -101,7 +101,7 @@ const foldry = (() => {
 
   // Tables
 
-  /** Data: `label`, the titles in `header`, and `rows` of cells, which are text or elements. */
+  /** Draw a table. Data: `label`, the titles in `header`, and `rows` of cells, which are text or elements. */
   function dataTable(place, { label, header, rows }) {
     const cells = (tag, values, attributes) => values.map(value => element(tag, attributes, value));
     const head = element("thead", {}, element("tr", {}, ...cells("th", header, { scope: "col" })));
@@ -111,7 +111,7 @@ const foldry = (() => {
     return [...body.rows];
   }
 
-  /** A table of measures, followed by their meanings. */
+  /** Draw a table of measures, followed by their meanings. */
   function measureTable(place, label, first, names, measures) {
     dataTable(place, {
       label,
@@ -123,12 +123,18 @@ const foldry = (() => {
       element("div", {}, element("dt", {}, name), element("dd", {}, `${meaning}${unit ? ` (${unit})` : ""}.`)))));
   }
 
-  /** Data: `chains`; `measures`, a list of { name, meaning, unit, decimals, values } with a value per chain. */
+  /**
+   * Draw a table of the chains.
+   *
+   * Data: `chains`; `measures`, a list of { name, meaning, unit, decimals, values } with a value per chain.
+   */
   function chainTable(place, { chains, measures }) {
     measureTable(place, "Chains", "Chain", chains.map(({ id }) => id), measures);
   }
 
   /**
+   * Draw a table of the interfaces between chains.
+   *
    * Data: `chains`; `pairs` of indices of chains; `measures` as in `chainTable`, with a value per pair;
    * `clashing`, the indices of the chains that clash.
    */
@@ -143,8 +149,10 @@ const foldry = (() => {
   }
 
   /**
+   * Draw a table of contacts between chains; a click on a contact selects its residues.
+   *
    * Data: `chains`; `contacts`, a list of [residue, residue, distance, error]; `total`, the number of
-   * all contacts, of which these have the lowest errors. Pressing a contact selects its residues.
+   * all contacts, of which these have the lowest errors.
    */
   function contactTable(place, { chains, contacts, total }, { selection = new Selection() } = {}) {
     const { name } = layOut(chains);
@@ -162,7 +170,7 @@ const foldry = (() => {
     const which = contacts.length === total ? `All ${total}` : `The ${contacts.length} most reliable of ${total}`;
     place.prepend(element("p", { class: "about" },
       `${which} pairs of residues of different chains with Cβ at most 8 Å apart, sorted by their predicted `
-      + "aligned error (mean of both directions). Press a pair to show it in the structure."));
+      + "aligned error (mean of both directions). Click a pair to show it in the structure."));
   }
 
   // Plots
@@ -274,8 +282,8 @@ const foldry = (() => {
   });
 
   /**
-   * A figure with a label, and below it a line about the residue under the pointer. `draw` returns the plot
-   * for a width, `read` the text of the line for a residue (and an aligned one), or null.
+   * Draw a figure with a label, and below it a line about the residue under the pointer. `draw` returns the
+   * plot for a width, `read` the text of the line for a residue (and an aligned one), or null.
    */
   function chart(place, label, selection, draw, read) {
     const figure = element("div", { class: "chart", role: "img", "aria-label": label });
@@ -314,8 +322,10 @@ const foldry = (() => {
   const coveragePaint = byte => (byte === 0 ? [255, 255, 255] : mix([226, 232, 246], [52, 38, 120], (byte - 1) / 254));
 
   /**
-   * Data: `chains`; `errors`, numbers of all pairs of residues, row by row, a row aligned on one residue;
-   * `scale`, the Å of one unit; `max`, the largest error that the model can express, Å.
+   * Draw the predicted aligned errors of all pairs of residues.
+   *
+   * Data: `chains`; `errors`, numbers of all pairs of residues, row by row, each row aligned on one residue;
+   * `scale`, the size of their unit in Å; `max`, the largest error that the model can express, Å.
    */
   function paePlot(place, { chains, errors, scale = 1, max }, { selection = new Selection() } = {}) {
     const residues = layOut(chains);
@@ -347,7 +357,7 @@ const foldry = (() => {
     });
   }
 
-  /** Data: `chains`; `plddt`, 0 to 100 per residue. */
+  /** Draw pLDDT along the sequence. Data: `chains`; `plddt`, 0 to 100 per residue. */
   function plddtTrack(place, { chains, plddt }, { selection = new Selection() } = {}) {
     const residues = layOut(chains);
     const mean = plddt.reduce((sum, value) => sum + value, 0) / plddt.length;
@@ -381,9 +391,11 @@ const foldry = (() => {
   }
 
   /**
-   * Data: `chains`; `coverage`, null without an alignment, else its `depth`, the number of sequences that
-   * have each residue in `perResidue`, and `rows` of it in `cells`: per residue 0 for a gap, else 1 to 255
-   * by the row's identity to the query.
+   * Draw the coverage of the alignment.
+   *
+   * Data: `chains`; `coverage`, null without an alignment, otherwise its `depth`, the number of sequences with
+   * each residue in `perResidue`, and the image of its `rows` in `cells`: per residue 0 for a gap, otherwise
+   * 1 to 255 for the row's identity to the query.
    */
   function coveragePlot(place, { chains, coverage }, { selection = new Selection() } = {}) {
     if (!coverage) {
@@ -579,6 +591,8 @@ const foldry = (() => {
   const views = new WeakMap();
 
   /**
+   * Show a structure in 3D.
+   *
    * Data: `chains`; `name`, the name of the structure; `model`, its ModelCIF text.
    *
    * Options: `viewer`, a function whose promise resolves when the global `molstar` exists, such as

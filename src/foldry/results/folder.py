@@ -3,9 +3,9 @@
 Files have the names that AlphaFold's program uses, if it writes such a file; docs/outputs.md lists
 them.
 
-`fold.json` holds the content key of the results and the hash of each file. Why it is written twice:
-before any file is written, the run notes its name, so that the files of a run that is killed are
-known and can be removed or replaced later; at the end it notes the key and all hashes. A folder is
+`fold.json` holds the content key of the results and the hash of each file. It is written twice.
+Before any file is written, the run notes its name, so that the files of a killed run are known and
+can be removed or replaced later. At the end, the run notes the key and all hashes. A folder is
 therefore finished only if it has the right key and every file has its noted hash.
 """
 
@@ -44,8 +44,10 @@ WHOLE: Final = ("ranking_confidence", "mean_plddt", "ptm", "iptm", "has_clash")
 _NOT_WRITTEN: Final = ""
 """The hash of a file that a run has begun to write."""
 
+_MAX_NAMES: Final = 100_000
+"""Maximum number of predictions."""
 _MAX_NAME: Final = 200
-"""Maximum length of the name of a prediction: a file system refuses longer ones."""
+"""Maximum length of a prediction's name: file systems refuse longer ones."""
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +92,14 @@ class ResultsFolder:
             finished = record.get("key") == key and _is_whole(folder, record)
             before = record.get("key", key)
             if str(before).partition("-")[0] != key.partition("-")[0]:
-                logger.warning("Results of other inputs or settings in %s are replaced.", folder)
+                logger.warning(
+                    "Replacing the results in %s, made with other inputs or settings.", folder
+                )
             elif before != key:
-                logger.info("Results in %s are updated with other relaxation settings.", folder)
+                again = "" if (folder / WORK).is_dir() else "; all predictions are computed again"
+                logger.info(
+                    "Results in %s are updated with other relaxation settings%s.", folder, again
+                )
             if not finished or self.force:
                 with predict(folder / WORK) as predictions:
                     files = write_query(
@@ -194,7 +201,7 @@ class StoredInterface(Content):
     numbers: dict[str, float | tuple[float | None, float | None] | None]
 
     def number(self, key: str) -> float | None:
-        """Return the number that stands for both directions."""
+        """Return the value of a measure that represents both directions."""
         value = self.numbers.get(key)
         if not isinstance(value, tuple):
             return value
@@ -214,7 +221,7 @@ class StoredPrediction(Content):
         pae: The file of predicted aligned errors, or None.
         numbers: Measures of the whole prediction by key; None if unknown.
         chains: Measures by key for each chain by name; empty for a single chain.
-        interfaces: Measures of every two chains.
+        interfaces: Measures of each pair of chains.
         plddt: pLDDT per residue, 0–100.
         provenance: How the prediction was made.
         relaxation: The result of its relaxation; None if it was not requested.
@@ -249,8 +256,9 @@ def read_results(folder: Path, most: int | None = None) -> list[StoredPrediction
     """
     try:
         order = json.loads(read_text(folder / RANKING))["order"]
-        names = [Path(name).name for name in order if isinstance(order, list)]
-        names = names if max(map(len, names), default=0) <= _MAX_NAME else []
+        names = [Path(name).name for name in order[: _MAX_NAMES + 1] if isinstance(order, list)]
+        if len(names) > _MAX_NAMES or max(map(len, names), default=0) > _MAX_NAME:
+            names = []
     except (ValueError, LookupError, TypeError, RecursionError):
         names = []
     if not names:

@@ -1,6 +1,6 @@
 """The frame of the report and of a screen's page: one file, page.html, that makes no request.
 
-Its content security policy forbids every request, and every script whose hash it does not name.
+Its content security policy forbids every request, and every script whose hash it does not list.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def page_html(
         title: Title of the window, as text.
         body: Content, as HTML.
         styles, scripts: Names of files in this room; the scripts are joined into one.
-        policy: Directives that are added to the default content security policy or replace it;
-            `script-src` without these scripts.
+        policy: Directives that extend or replace those of the default content security policy;
+            `script-src` need not list these scripts.
     """
     script = "".join(map(resource, scripts))
     sources = f"{script_source(script.encode())} {policy.get('script-src', '')}".strip()

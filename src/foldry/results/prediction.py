@@ -31,7 +31,7 @@ class Provenance(Content):
         dtype: Data type, such as `float32`.
         versions: Versions of Foldry and of the packages that computed.
         created: Time in ISO 8601, UTC.
-        notice: What every reader must know about these weights, or "".
+        notice: A warning about these weights for all readers, or "".
     """
 
     model_name: str
@@ -97,6 +97,10 @@ class Prediction(Confidence):
     pair: Float[np.ndarray, "N N c_z"] | None = field(default=None, repr=False)
     relaxation: Relaxation | None = None
     unrelaxed: Prediction | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        about = f"{self.query.name!r}, {self.name}, mean pLDDT {self.mean_plddt:.1f}"
+        return f"Prediction({about})"
 
     @property
     def name(self) -> str:

@@ -24,6 +24,28 @@ function pairs(id, entries) {
 
 function fileName(prediction) { return `ranked_${data.predictions.indexOf(prediction)}`; }
 
+/** Return a text whose parts in backquotes are code. */
+function marked(text) {
+  return text.split("`").map((part, index) => (index % 2 ? foldry.element("code", {}, part) : part));
+}
+
+/** Return a whole number with separators, or a power of ten if it is large. */
+function numberText(value) {
+  if (value === null) return "–";
+  if (Math.abs(value) < 1e7) return Math.round(value).toLocaleString("en");
+  const [digits, power] = value.toExponential(1).split("e+");
+  return `${digits} × 10${[...power].map(digit => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
+}
+
+/** Return a time of ISO 8601 as 29 November 2026, 01:06 UTC; other text is unchanged. */
+function timeText(text) {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
+  const part = options => time.toLocaleString("en-GB", { ...options, timeZone: "UTC" });
+  const date = part({ day: "numeric", month: "long", year: "numeric" });
+  return `${date}, ${part({ hour: "2-digit", minute: "2-digit" })} UTC`;
+}
+
 function scoreText({ value, decimals }) { return foldry.fixed(value, decimals); }
 
 function showFacts() {
@@ -38,8 +60,7 @@ function showFacts() {
     ...(templates ? [["Templates", templates]] : []),
   ]);
   byId("notice").hidden = !provenance.notice;
-  byId("notice").replaceChildren(...provenance.notice.split("`").map((part, index) =>
-    (index % 2 ? foldry.element("code", {}, part) : part)));
+  byId("notice").replaceChildren(...marked(provenance.notice));
 }
 
 function showProvenance() {
@@ -58,7 +79,7 @@ function showProvenance() {
     ["Kernels", provenance.kernels],
     ["Device and precision", `${provenance.device}, ${provenance.dtype}`],
     ["Versions", versions],
-    ["Made", provenance.created],
+    ["Made", timeText(provenance.created)],
   ]);
   byId("config").textContent = JSON.stringify(provenance.config, null, 1);
 }
@@ -87,20 +108,20 @@ function showRelaxation() {
   byId("relaxation-panel").hidden = !relaxation;
   if (!relaxation) return;
   const { relaxed, reason, rounds, platform, seconds, median_move, max_move } = relaxation;
-  byId("relaxation-about").textContent = relaxed
+  const about = relaxed
     ? `${rounds} ${rounds === 1 ? "round" : "rounds"} of Amber (OpenMM, ${platform}) in ${foldry.fixed(seconds, 0)} s. `
       + `Cα atoms moved by ${foldry.fixed(median_move, 2)} Å (median), at most ${foldry.fixed(max_move, 2)} Å. ${reason}`
-    : `Not relaxed: ${reason} The structure is the network's prediction.`;
+    : `Not relaxed. ${reason} The structure is the network's prediction.`;
+  byId("relaxation-about").replaceChildren(...marked(about));
   byId("relaxation").hidden = !relaxed;
-  const number = value => (value === null ? "–" : Math.round(value).toLocaleString("en"));
   foldry.dataTable(byId("relaxation"), {
     label: "Relaxation",
     header: ["", "Before", "After"],
     rows: [
       ["Energy, kcal/mol", "energy"],
       ["Pairs of atoms that overlap by more than 1.5 Å", "clashes"],
-      ["Residues with a wrong bond, a wrong angle or a clash", "violations"],
-    ].map(([what, key]) => [what, number(relaxation[`${key}_before`]), number(relaxation[`${key}_after`])]),
+      ["Residues with a wrong bond, angle, chirality or peptide, or a clash", "violations"],
+    ].map(([what, key]) => [what, numberText(relaxation[`${key}_before`]), numberText(relaxation[`${key}_after`])]),
   });
 }
 

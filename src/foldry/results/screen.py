@@ -80,7 +80,7 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
     Args:
         rows: Rows in the order of the CSV file; the page sorts them best first.
         out: An existing folder.
-        notice: What every reader of the predictions must know, or "".
+        notice: A warning for all readers of the predictions, or "".
     """
     with new_text_file(out / TABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -119,7 +119,7 @@ def read_screen_table(out: Path) -> list[ScreenRow]:
 
 
 def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
-    """Return the HTML of the page, which needs no other file but the reports it links to."""
+    """Return the HTML of the page, which needs no other files than the reports it links to."""
     states = Counter(row.state for row in rows)
     facts = [("Pairs", len(rows)), *((each.title(), states[each]) for each in _STATES)]
     body = Template(resource("screen.html")).substitute(
@@ -140,7 +140,7 @@ def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
 
 
 def _head(title: str, meaning: str, first: str = "ascending") -> str:
-    """Return a title that sorts by its column, first in the order `first`."""
+    """Return a header cell that sorts by its column, at first in the order `first`."""
     return (
         f'<th scope="col" data-first="{first}"><button type="button" title="{meaning}">'
         f"{title}</button></th>"

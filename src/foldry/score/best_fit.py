@@ -3,8 +3,8 @@
 TM-score and GDT are maxima over all superpositions, for which no closed form exists: the
 least-squares superposition is pulled away by the residues that do not fit. The search of Zhang &
 Skolnick (Proteins 2004, 57, 702) starts from fragments of several lengths at every position,
-because some fragment lies in the part that fits. It superposes each fragment, selects the residues
-that come near, superposes these, and repeats until the selection no longer changes.
+because some fragment belongs to the part that fits. It superposes each fragment, selects the
+residues that come near, superposes these, and repeats until the selection no longer changes.
 
 The program does this one fragment at a time. Here all fragments are superposed at once: with 16
 features per residue, the sums that a superposition needs are one matrix product, and the squared
@@ -27,7 +27,7 @@ _NUM_LENGTHS: Final = 6
 _MAX_ROUNDS: Final = 21
 _MIN_SELECTED: Final = 3
 _MAX_FRAGMENT_RESIDUES: Final = 1_000_000
-"""Fragments of one length times residues: keeps time and memory bounded above 1,000 residues."""
+"""Limit on fragments of one length times residues, which bounds time and memory."""
 
 
 class Fits(NamedTuple):
@@ -43,7 +43,7 @@ class Fits(NamedTuple):
 
 
 class FitSearch:
-    """The superpositions that the search visits, in `fits`.
+    """The search; `fits` has the superpositions that it visited.
 
     Args:
         model, reference: Positions in Å; residue n of both is the same residue, N ≥ 1.
@@ -114,7 +114,7 @@ def near(fits: Fits, radius: float | Float[np.ndarray, "S 1"]) -> Bool[np.ndarra
 
 
 def count(selected: Bool[np.ndarray, "S N"]) -> Float[np.ndarray, " S"]:
-    """Return the number of residues that each row selects; a matrix product is fastest."""
+    """Return the number of residues that each row selects, by a matrix product, the fastest way."""
     return np.asarray(selected.astype(np.float32) @ np.ones(selected.shape[1], np.float32))
 
 
@@ -132,7 +132,7 @@ def _fragments(num_residues: int) -> Bool[np.ndarray, "S N"]:
 
 
 def unseen(selected: Bool[np.ndarray, "S N"], seen: set[bytes]) -> Int[np.ndarray, " U"]:
-    """Return the rows that are new; a selection that was seen leads to the same superpositions."""
+    """Return the rows that are not in `seen`: equal selections lead to equal superpositions."""
     packed = np.packbits(selected, axis=1)
     new = []
     for index, key in enumerate(packed.view(f"V{packed.shape[1]}")[:, 0].tolist()):

@@ -1,12 +1,12 @@
 """Mapping of a model's chains to the chains of a reference.
 
 Chain names cannot be trusted: programs name copies in any order, and for a homomer every order is
-equally right. So chains are compared by sequence, and among all mappings of similar chains the one
-with the highest sum of DockQ over the reference's interfaces is chosen (Mirabello & Wallner 2024).
-If several are equal, e.g. for chains without contacts, the one that matches most residues wins,
-then the one of lowest RMSD. If the model lacks chains, mappings differ in the interfaces that they
-contain; incorrect interfaces (DockQ below 0.23) then count as 0, so that the sum does not favour a
-mapping for many bad interfaces.
+equally right. Chains are therefore compared by sequence, and among all mappings of similar chains,
+the one with the highest sum of DockQ over the reference's interfaces is chosen (Mirabello & Wallner
+2024). If several are equal, e.g. for chains without contacts, the one that matches most residues
+wins, then the one with the lowest RMSD. If the model lacks chains, mappings differ in the
+interfaces that they contain; incorrect interfaces (DockQ below 0.23) then count as 0, so that the
+sum does not favour a mapping for many bad interfaces.
 
 The number of mappings grows as a factorial: 40,320 for eight copies of one chain, which are all
 tried (a DockQ depends on two chains only, so each is computed once). Beyond that, candidates come
@@ -40,7 +40,7 @@ _NEARLY_AS_ALIKE: Final = 0.9
 _NUM_ANCHORS: Final = 3
 _ROUNDS: Final = 5
 _NEAR: Final = 5.0
-"""Å between the parts of two chains that move as one rigid body."""
+"""Largest distance in Å between parts of two chains that move as one rigid body."""
 _PARTS: Final = 4
 """Parts whose centres represent a chain while chains are assigned."""
 _NONE: Final = -1
@@ -274,7 +274,7 @@ class _Search:
         return centers
 
     def _nearest(self, mappings: Int[np.ndarray, "K R"]) -> Int[np.ndarray, " R"]:
-        """Return the mapping with most residues, then lowest RMSD, then fewest renamed chains."""
+        """Return the mapping with the most residues, lowest RMSD and fewest renamed chains."""
         names = np.array([self._here.get(name, _NONE) for name in self._there])
         matched, apart = self._fits(mappings)
         order = np.lexsort((-(mappings == names).sum(axis=1), apart.round(2), -matched))

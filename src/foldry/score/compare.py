@@ -79,7 +79,7 @@ def compare_ca(
     known = everything if model_mask is None else np.asarray(model_mask, bool)
     both = there & known
     if not both.any():
-        raise InputError("Model and reference share no Cα atom", "compare another reference")
+        raise InputError("Model and reference share no Cα atom", "choose another reference")
     for name, points, mask in (("model", model, both), ("reference", reference, there)):
         broken = np.flatnonzero(mask & ~np.isfinite(points).all(axis=1))
         if len(broken):
@@ -130,7 +130,7 @@ def compare(
     align: bool = False,
     sound: Bool[np.ndarray, "N 37"] | None = None,
 ) -> Scores:
-    """Return all scores of a model; what it lacks of the reference counts as wrong.
+    """Return all scores of a model; residues and atoms that it lacks count as wrong.
 
     Args:
         model, reference: The two structures.

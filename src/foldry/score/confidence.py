@@ -28,16 +28,16 @@ MAX_PAE: Final = 31.75
 """Largest error that AlphaFold 2's PAE head can express, Å."""
 PLDDT_EDGES: Final = tuple(range(0, 101, 10))
 PAE_EDGES: Final = (0, 2, 4, 6, 8, 10, 15, 20, 25, MAX_PAE)
-"""Å."""
+"""Limits of the bins, Å."""
 CONTACT: Final = 8.0
-"""Å between two Cβ (Cα of glycine)."""
+"""Largest distance in Å of two Cβ (Cα of glycine) in contact."""
 CONTACT_PROBABILITY: Final = 0.6
 """Lowest distogram probability of a contact that counts for actifpTM."""
 CLASH: Final = 1.1
 """Atoms of different chains clash below this distance, Å (Abramson 2024, SI 5.9.2)."""
 CLASHING_ATOMS: Final = 100
 CLASHING_SHARE: Final = 0.5
-"""A chain clashes if more atoms than this, or a larger share of its atoms, clash."""
+"""A chain clashes if more than `CLASHING_ATOMS`, or more than this share, of its atoms clash."""
 IPSAE_CUTOFF: Final = 10.0
 """The PAE cutoff that `ipsae.py` recommends for AlphaFold 2 and 3, Å."""
 _LIS_CUTOFF: Final = 12.0
@@ -132,7 +132,7 @@ def pae_calibration(
     which the head cannot express, count as `max_pae`.
 
     Raises:
-        InputError: As `calibrate`.
+        InputError: As for `calibrate`.
     """
     edges = (*PAE_EDGES[:-1], max(max_pae, PAE_EDGES[-1]))
     others = np.minimum(true_errors, max_pae)
@@ -247,8 +247,8 @@ class InterfaceConfidence:
         pdockq2: pDockQ2 of each chain [C] with all others (Zhu et al., Bioinformatics 2023, 39,
             btad424); NaN without pLDDT.
         contacts: Number of residue pairs with Cβ at most 8 Å apart, symmetric, 0 on the diagonal.
-        touching: These pairs of residues (`interface_contacts`).
-        interface_pae: Mean PAE of these pairs, Å; NaN without such a pair.
+        touching: The contacts (`interface_contacts`).
+        interface_pae: Mean PAE of the contacts, Å; NaN without contacts.
     """
 
     chains: tuple[str, ...]

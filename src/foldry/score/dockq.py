@@ -138,8 +138,8 @@ def dockq(scorer: InterfaceScorer, chains: Iterable[Names]) -> DockQ:
 class InterfaceScorer:
     """Computes the DockQ of any two chains of a model as any interface of a reference.
 
-    The search for the best mapping of chains asks for many pairs. So contacts and superpositions of
-    whole chains are computed once, when they are first needed.
+    The search for the best mapping of chains scores many pairs. Contacts and superpositions of
+    whole chains are therefore computed only once, when they are first needed.
 
     Args:
         partners: Matched residues of each pair (model chain, reference chain).

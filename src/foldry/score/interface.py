@@ -1,6 +1,6 @@
 """Agreement of two complexes at their interfaces: QS-score, ICS and IPS.
 
-The definitions are those of OpenStructure's scores of the same names.
+They are defined as in OpenStructure.
 
 Axes: N residues, K contacts, M matched residues.
 """
@@ -48,8 +48,7 @@ class Contacts:
 def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
     """Return residues of different chains with two atoms nearer than `cutoff` Å.
 
-    Residues are compared as spheres first, because comparing all atoms would take most of the time
-    for atoms that cannot touch.
+    Residues are compared as spheres first: most atoms are too far apart to be compared one by one.
 
     Raises:
         InputError: A coordinate is not a finite number.
@@ -60,7 +59,7 @@ def residue_contacts(structure: Structure, cutoff: float) -> Contacts:
     order = np.argsort(~mask, axis=1, kind="stable")[:, : mask.sum(axis=1).max(initial=1)]
     order = np.where(np.take_along_axis(mask, order, axis=1), order, order[:, :1])
     points = structure.atom_positions[there[:, None], order].astype(np.float64)
-    # The sphere of a residue with a stray atom would hold everything: its atoms stay single.
+    # The sphere of a residue with a stray atom would be too large: its atoms are compared singly.
     wide = np.ptp(points, axis=1).max(axis=1, initial=0) > _WIDE
     astray = np.repeat(points[wide].reshape(-1, 1, 3), points.shape[1], axis=1)
     points = np.concatenate([points[~wide], astray])
@@ -118,7 +117,7 @@ class SharedContacts:
 
 
 def share_contacts(model: Contacts, reference: Contacts, pairs: np.ndarray) -> SharedContacts:
-    """Find the contacts that a model and its reference have in common.
+    """Return the contacts that a model and its reference have in common.
 
     Args:
         pairs: Pairs (model residue, reference residue), each residue at most once.

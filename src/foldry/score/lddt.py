@@ -116,7 +116,7 @@ def kept_distances(
     group: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
 ) -> Float[np.ndarray, "2 A G"]:
-    """Count for each atom the thresholds that its distances keep, and its distances.
+    """Return, for each atom, the number of thresholds that its distances keep, and of distances.
 
     Args:
         model, reference: Positions, Å.
@@ -157,7 +157,7 @@ def kept_within_residues(
     residue: Int[np.ndarray, " A"],
     sets: Bool[np.ndarray, "A G"],
 ) -> Num[np.ndarray, "2 A G"]:
-    """Count as `kept_distances` does, for the distances within residues that lDDT leaves out.
+    """Return counts as `kept_distances` does, for the distances within residues.
 
     Args:
         residue: The residue of each atom, ascending.
@@ -184,7 +184,7 @@ def name_symmetric_atoms(model: Atoms, reference: Atoms, aatype: Int[np.ndarray,
 
     In Arg, Asp, Glu, Leu, Phe, Tyr and Val two atom names may be exchanged. Each residue gets the
     naming with the higher lDDT to the unambiguous atoms of other residues (Mariani 2013), or keeps
-    its own if both are equal. Ambiguous atoms are left out of this comparison because their own
+    its names if both are equal. Ambiguous atoms are left out of this comparison, because their
     names are not yet decided.
     """
     swap, own = _SWAP[aatype], np.arange(37)

@@ -27,7 +27,7 @@ class Match(Content):
         unmatched_model_chains, unmatched_reference_chains: Chains without a partner.
         unmatched_model, unmatched_reference: Residues without a partner.
         mismatched: Partners of different amino acids, e.g. `A.ALA42-A.GLY42`, reference first.
-        scorer: Scorer of any two chains of the model, for `dockq`.
+        scorer: Scorer of interfaces, for `dockq`.
     """
 
     pairs: Int[np.ndarray, "M 2"]
@@ -41,7 +41,7 @@ class Match(Content):
 
 
 def match_residues(model: Structure, reference: Structure, align: bool = False) -> Match:
-    """Match chains by the best mapping (`map_chains`), and residues within matched chains.
+    """Return the matched residues of the best mapping of chains (`map_chains`).
 
     Args:
         align: Match residues by local sequence alignment instead of by number and insertion code.
@@ -61,7 +61,7 @@ def match_residues(model: Structure, reference: Structure, align: bool = False) 
         how = "sequence alignment" if align else "residue number"
         raise InputError(
             f"No residue of {model.name!r} has a partner in {reference.name!r} by {how}",
-            "compare another reference" if align else "set `align` to match by sequence",
+            "choose another reference" if align else "set `align` to match by sequence",
         )
     pairs = np.concatenate([scorer.partners[names] for names in chains])
     here, there = zip(*chains, strict=True)

@@ -20,9 +20,9 @@ from foldry.score.torsions import TorsionAngles, bonded_to_next, structure_torsi
 from foldry.structure import Structure
 
 NUM_DEVIATIONS: Final = 12.0
-"""Largest deviation of bonds and angles, in standard deviations."""
+"""Largest allowed deviation of bonds and angles, in standard deviations."""
 OVERLAP: Final = 1.5
-"""Largest overlap of the van der Waals spheres of atoms that are not bonded, Å."""
+"""Largest allowed overlap of the van der Waals spheres of atoms that are not bonded, Å."""
 BROKEN: Final = 3.80209737096 + 1.5
 """Largest distance between the Cα of consecutive residues of an unbroken chain, Å."""
 CIS: Final = 30.0
@@ -85,7 +85,7 @@ class Excess:
 
 
 def find_violations(structure: Structure, torsions: TorsionAngles | None = None) -> Violations:
-    """Find all violations of a structure.
+    """Return all violations of a structure.
 
     Args:
         structure: The structure.
@@ -129,7 +129,7 @@ def find_violations(structure: Structure, torsions: TorsionAngles | None = None)
 def keep_mask(structure: Structure, violations: Violations) -> Bool[np.ndarray, "N 37"]:
     """Return the atoms that lDDT's stereochemistry check keeps.
 
-    As in OpenStructure, a residue with a violation at N, CA, C or O loses all atoms, one with a
+    As in OpenStructure, a residue with a violation at N, CA, C or O loses all atoms, and one with a
     violation elsewhere loses its side chain.
     """
     bad_backbone = (violations.atoms & _BACKBONE).any(axis=1, keepdims=True)
@@ -138,13 +138,13 @@ def keep_mask(structure: Structure, violations: Violations) -> Bool[np.ndarray, 
 
 
 def clashes_between_residues(structure: Structure) -> Excess:
-    """Find overlaps of more than 1.5 Å between atoms of different residues.
+    """Return overlaps of more than 1.5 Å between atoms of different residues.
 
     The C–N bond of consecutive residues and the SG atoms of two cysteines, which may be a disulfide
     bond, are left out.
 
     Raises:
-        InputError: As `find_violations`.
+        InputError: As for `find_violations`.
     """
     residue, slot = np.nonzero(structure.atom_mask)
     points = structure.atom_positions[residue, slot]
@@ -160,7 +160,7 @@ def clashes_between_residues(structure: Structure) -> Excess:
 
 
 def faults_within_residues(structure: Structure) -> Excess:
-    """Find distances between two atoms of one residue that exceed their bounds."""
+    """Return distances between two atoms of one residue that are out of bounds."""
     slots = residues.ATOM14_TO_ATOM37[structure.aatype]
     rows = np.arange(len(structure))[:, None]
     known = structure.atom_mask[rows, slots] & (residues.ATOM14_MASK[structure.aatype] > 0)
@@ -175,7 +175,7 @@ def faults_within_residues(structure: Structure) -> Excess:
 
 
 def faults_of_peptide_bonds(structure: Structure) -> tuple[Excess, Excess, Excess]:
-    """Find wrong C–N bonds, CA–C–N angles and C–N–CA angles."""
+    """Return wrong C–N bonds, CA–C–N angles and C–N–CA angles."""
     xyz, mask = structure.atom_positions.astype(np.float64), structure.atom_mask
     row = np.flatnonzero(bonded_to_next(structure) & mask[:-1, C] & mask[1:, N])
     ca, c, n, ca_after = xyz[row, CA], xyz[row, C], xyz[row + 1, N], xyz[row + 1, CA]

@@ -74,7 +74,7 @@ def rmsd_95(
     """Return the RMSD in Å of the 95% of points that fit best, and the model's motion.
 
     As in Jumper et al. (Nature 2021, 596, 583; "r.m.s.d.95"), the selected points, at first all,
-    are superposed and the nearest 95%, rounded up, are selected; five times.
+    are superposed and the nearest 95%, rounded up, are selected. This is done five times.
     """
     kept = -(-len(reference) * 95 // 100)
     chosen = np.arange(len(reference))
@@ -109,9 +109,9 @@ def nearest_rotation(
     det = (a[0] * cofactor[0]).sum(axis=0)
     minors = (cofactor * cofactor).sum(axis=(0, 1))
     i1 = np.sqrt(3.0)
-    for _ in range(2):  # i₂² = |cof A|² + 2 i₁ i₃ gives a start above every root, …
+    for _ in range(2):  # i₂² = |cof A|² + 2 i₁ i₃ gives a start above every root,
         i1 = np.sqrt(1 + 2 * np.sqrt(np.maximum(minors + 2 * i1 * det, 0)))
-    for _ in range(_NEWTON_STEPS):  # … from which Newton's method descends to the largest
+    for _ in range(_NEWTON_STEPS):  # from which Newton's method descends to the largest
         square = i1 * i1
         slope = 4 * i1 * (square - 1) - 8 * det
         value = square * (square - 2) - 8 * det * i1 + (1 - 4 * minors)

@@ -82,8 +82,8 @@ def _degrees(sin_cos: Float[np.ndarray, "*dims 2"]) -> Float[np.ndarray, "*dims"
 class TorsionAgreement:
     """Agreement of a model's torsion angles with those of a reference.
 
-    Shares (0–1) of the residues whose angles the reference has. Angles that the model lacks count
-    as wrong. NaN if the reference has none.
+    All values are shares (0–1) of the residues whose angles the reference has, NaN without such
+    residues. Angles that the model lacks count as wrong.
 
     Attributes:
         chi1: Share with chi1 within 40°.

@@ -1,18 +1,20 @@
-"""Downloads over HTTP that resume after an interruption, and get their name when they are whole.
+"""HTTP downloads that resume after an interruption and get their final name when complete.
 
 A download of gigabytes fails often and must not begin again each time, but the file on the server
-may change between two attempts, and two halves of different files are worse than none. So what the
-server says of the file (address, ETag, size) is kept beside the part that has arrived. The next
-attempt asks for the rest with `If-Range`, under which a server sends the whole file if its ETag has
-changed, and the answer's size and range are compared with the notes before a byte is appended.
+may change between two attempts, and two halves of different files are worse than no file. So the
+server's description of the file (address, ETag, size) is kept beside the part that has arrived. The
+next attempt asks for the rest with `If-Range`, which makes a server send the whole file if its ETag
+has changed. The answer's size and range are compared with the notes before a byte is appended.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import logging
 import re
 import shutil
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -27,13 +29,15 @@ from foldry.store.files import remove, write_text, writing
 from foldry.store.hashes import file_digest, file_sha256
 
 PAUSES: Final = (1.0, 2.0, 5.0, 10.0)
-"""Seconds to wait before each further attempt after a connection failed."""
+"""Seconds to wait before each further attempt after a failed connection."""
 TIMEOUT: Final = 60.0
 CHUNK: Final = 1 << 20
 NO_ADDRESS: Final = "download_address"
-"""Code of errors that another address may avoid."""
-_AGAIN: Final = "run the same command again to resume, or give another address"
+"""Code of errors that a different address may avoid."""
+_AGAIN: Final = "check the network connection and run the same command again to resume"
 _ANOTHER: Final = "check the address, or give another"
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with the number of bytes that have arrived and the size of the file."""
@@ -45,7 +49,7 @@ class _BrokenError(Exception):
 
 @dataclass(frozen=True)
 class _Remote:
-    """What the server says of a file; only Google's servers send hashes, in base64."""
+    """A server's description of a file; only Google's servers send hashes, in base64."""
 
     url: str
     size: int
@@ -54,7 +58,7 @@ class _Remote:
 
 
 def check_address(url: str) -> None:
-    """Check that a text may be the address of a file.
+    """Check that a text is the address of a file.
 
     Raises:
         InputError: It is not an http or https address.
@@ -65,7 +69,7 @@ def check_address(url: str) -> None:
 
 
 def check_digest(digest: str | None) -> None:
-    """Check that a text may be a SHA-256, or is None.
+    """Check that a digest is a SHA-256 or None.
 
     Raises:
         InputError: It is not 64 hexadecimal digits.
@@ -75,7 +79,7 @@ def check_digest(digest: str | None) -> None:
 
 
 def check_space(folder: Path, needed: int) -> None:
-    """Check that a number of bytes is free on a folder's disk.
+    """Check that a folder's disk has `needed` bytes of free space.
 
     Raises:
         DiskFullError: The disk has less space.
@@ -87,7 +91,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 def check_sha256(path: Path, expected: str | None) -> str:
-    """Compare a file with its hash; return what it was compared with, or "" without a hash.
+    """Compare a file with its hash and return a description of the hash; "" if it is None.
 
     Raises:
         InputError: The file has another hash.
@@ -117,8 +121,8 @@ def fetch(
 ) -> str:
     """Download a file, or resume an earlier attempt.
 
-    The bytes that have arrived are in `<path>.part`, the server's notes on them in
-    `<path>.part.json`. The file gets its name when it is whole and equals every known hash. The
+    The bytes that have arrived are in `<path>.part`, the server's description of the file in
+    `<path>.part.json`. The file gets its name when it is complete and matches every known hash. The
     caller must hold the folder: only one process at a time may fetch a file.
 
     Args:
@@ -130,7 +134,7 @@ def fetch(
         progress: Called after every megabyte.
 
     Returns:
-        What the file was compared with, or `unknown` with the reason.
+        The hash that the file was compared with, or `unknown` with the reason.
 
     Raises:
         InputError: The address or the hash is wrong.
@@ -140,7 +144,7 @@ def fetch(
     check_address(url)
     check_digest(sha256)
     part = part_of(path)
-    for pause in (*PAUSES, None):
+    for attempt, pause in enumerate((*PAUSES, None), start=2):
         try:
             remote = _receive(url, part, max_bytes, spare, progress)
             break
@@ -149,6 +153,7 @@ def fetch(
             if pause is None or not part.exists():
                 what = f"could not be fetched ({error})"
                 raise OutsideError(what, _AGAIN, where=url, code=NO_ADDRESS) from error
+            logger.info("Download failed (%s): attempt %d of %d.", error, attempt, len(PAUSES) + 1)
             time.sleep(pause)
     checksum = check_sha256(part, sha256) or _check_stated(remote, part)
     part.replace(path)
@@ -168,7 +173,7 @@ def _receive(
     headers = {"User-Agent": "foldry", "Accept-Encoding": "identity"}
     offset = 0
     if begun is not None:
-        # The last byte is fetched again: of a file that is complete no rest could be sent.
+        # The last byte is fetched again, because a complete file has no rest to send.
         offset = max(part.stat().st_size - 1, 0)
         headers |= {"Range": f"bytes={offset}-", "If-Range": begun.etag}
     with _open(url, headers) as response:
@@ -235,7 +240,10 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
     except (OSError, HTTPException) as error:
         cause = getattr(error, "reason", None)
         known = cause if isinstance(cause, BaseException) else error
-        raise _BrokenError(reason(known)) from error
+        said = getattr(known, "strerror", None) or reason(known)
+        raise _BrokenError(
+            "the server was not found" if isinstance(known, socket.gaierror) else said
+        ) from error
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
         what = f"redirects to {response.url}, which is not encrypted"
@@ -259,7 +267,7 @@ def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int)
 
 
 def _check_stated(remote: _Remote, part: Path) -> str:
-    """Compare a file with the server's hash, if any; return what it was compared with."""
+    """Compare a file with the server's hash, if any, and return a description of the hash."""
     expected = remote.hashes.get("md5")
     if expected is None:
         other = "only a CRC-32C, which is not checked" if "crc32c" in remote.hashes else "none"

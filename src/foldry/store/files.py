@@ -1,8 +1,8 @@
 """Files: read within a bound, written whole or not at all.
 
 A crash, a full disk or a second process must never leave half a file under a name that a reader
-trusts. So a file is written under a random temporary name in the same folder, and renamed when it
-is whole: a rename within one file system is atomic, and a reader sees either the old file or the
+trusts. So a file is written under a random temporary name in the same folder and renamed when it is
+complete: a rename within one file system is atomic, and a reader sees either the old file or the
 new one. A killed process leaves its temporary file behind. The next process that holds the place
 (`foldry.store.locks`) removes it, and recognises files still being written by their locks.
 """
@@ -30,12 +30,16 @@ from foldry.store import flock
 MAX_BYTES: Final = 512 * 1024**2
 """Maximum number of bytes read from one file, after decompression."""
 
+MAX_UNPACKED: Final = 32 * 1024**2
+"""Bytes that any gzip file may unpack to; a larger one only to `MAX_RATIO` times its size."""
+MAX_RATIO: Final = 100
+"""Sparse alignments have ratios up to about 50; endless repetition has 1000."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _PARTIAL: Final = ".partial"
 _CHUNK: Final = 1 << 20
 _ELSEWHERE: Final = "name another place"
 _MAX_NAME_BYTES: Final = 200
-"""How much of a file's name its temporary name contains; file systems allow 255 bytes."""
+"""Maximum length of the part of a name that a temporary name repeats; file systems allow 255."""
 
 
 def stem(path: Path) -> str:
@@ -46,12 +50,19 @@ def stem(path: Path) -> str:
 # Reading
 
 
-def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
+def read_bytes(
+    path: Path,
+    max_bytes: int | None = None,
+    max_unpacked: int = MAX_UNPACKED,
+    max_ratio: int = MAX_RATIO,
+) -> bytes:
     """Return the content of a file; gzip, recognised by its first two bytes, is decompressed.
 
     Args:
         path: The file.
         max_bytes: Maximum size after decompression; `MAX_BYTES` if left out.
+        max_unpacked, max_ratio: A gzip file that holds more than `max_unpacked` bytes may hold at
+            most `max_ratio` times its own size.
 
     Raises:
         InputError: The file is missing, a folder, unreadable, damaged, or too large.
@@ -60,6 +71,9 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP_MAGIC
+            if packed:
+                size = os.fstat(file.fileno()).st_size
+                max_bytes = min(max_bytes, max(max_unpacked, max_ratio * size))
             file.seek(0)
             data = _read(gzip.GzipFile(fileobj=file) if packed else file, max_bytes)
     except FileNotFoundError:
@@ -72,13 +86,14 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
         reason = error.strerror or "it cannot be opened"
         raise InputError(f"cannot be read ({reason})", "check the file", where=path) from None
     if len(data) > max_bytes:
-        what = f"holds more than {max_bytes // 1024**2} MiB after decompression"
+        what = f"holds more than {max_bytes // 1024**2} MiB"
+        what += " after decompression" if packed else ""
         raise InputError(what, "give a smaller file", where=path)
     return data
 
 
 def _read(file: io.BufferedIOBase, max_bytes: int) -> bytes:
-    """Return all of a file, or one byte more than the bound, however large the file is."""
+    """Return the content of a file, cut off one byte after the bound."""
     chunks, size = [], 0
     while size <= max_bytes and (chunk := file.read(min(_CHUNK, max_bytes + 1 - size))):
         chunks.append(chunk)
@@ -117,7 +132,7 @@ def decode(data: bytes, source: str) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn errors of the system into Foldry's error of a file or folder that cannot be written.
+    """Turn operating-system errors in the `with` block into errors that name the path.
 
     Raises:
         InputError: The path cannot be written.
@@ -138,7 +153,7 @@ def new_file(path: Path, *, sync: bool = False, reserve: int = 0) -> Iterator[Bi
 
     Args:
         path: The file, in a folder that exists.
-        sync: Wait until the file is on the disk, so that it is whole even after a power cut.
+        sync: Whether to wait until the file is on the disk, where it survives a power cut.
         reserve: Bytes to reserve on the disk at once, so that a full disk is noticed before
             hours of computing, not after.
 
@@ -217,7 +232,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Make a folder under a temporary name that gets its name when the `with` block ends.
 
     Args:
-        path: The final name, where nothing or an empty folder is.
+        path: The final name, which is free or belongs to an empty folder.
 
     Raises:
         InputError: The folder cannot be made there.
@@ -240,7 +255,7 @@ def scratch_folder(parent: Path) -> AbstractContextManager[Path]:
     """Make a folder for temporary files, removed when the `with` block ends.
 
     Args:
-        parent: A folder; if this process is killed, the next one to hold it cleans up.
+        parent: A folder; if this process is killed, the next process to hold it cleans up.
     """
     return _temporary_folder(parent / "scratch")
 
@@ -267,7 +282,7 @@ def keep_log(text: str) -> Path:
 
 
 def discard_output() -> None:
-    """Discard what is left of standard output: writing it failed, and would again at exit."""
+    """Discard buffered standard output: writing it failed and would fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
@@ -326,7 +341,7 @@ def set_aside(path: Path) -> None:
 def sweep(folder: Path, name: str | None = None) -> None:
     """Remove the temporary files and folders of killed processes from a folder.
 
-    Those of living processes are locked, and stay.
+    Files of running processes are locked and stay.
 
     Args:
         folder: The folder.
@@ -397,7 +412,7 @@ def _clipped(name: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Wait until a folder's names are on the disk, where the system can."""
+    """Wait until a folder's names are on the disk, if the system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -23,9 +23,9 @@ def file_sha256(path: Path) -> str:
 
 
 def file_digest(path: Path, algorithm: str) -> bytes:
-    """Return the digest of a file by an algorithm that others use, such as `md5`.
+    """Return the digest of a file by a named algorithm, such as `md5`.
 
-    A digest by MD5 detects damage, not malice.
+    MD5 detects damage but not tampering.
     """
     with path.open("rb") as file:
         new = partial(hashlib.new, algorithm, usedforsecurity=False)
@@ -33,7 +33,7 @@ def file_digest(path: Path, algorithm: str) -> bytes:
 
 
 def content_key(value: object) -> str:
-    """Return the SHA-256 of a value: equal for equal content, dictionaries in the same order.
+    """Return the SHA-256 of a value's content; the order of dictionaries counts.
 
     Args:
         value: Values that JSON can represent, NumPy arrays, dataclasses (their compared fields)

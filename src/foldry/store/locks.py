@@ -1,6 +1,6 @@
-"""One process at a time in a place; the lock ends with its process, however that ends.
+"""Locks that admit one process at a time to a folder or file and end with that process.
 
-A lock file that merely exists would block a folder for ever after a crash. Here the system locks an
+A lock file that merely exists would block a folder forever after a crash. Here the system locks an
 open file (`flock`) and releases it when the last process that has it open ends, even by SIGKILL.
 The file is deleted while it is still locked, so that no lock files accumulate. Another process may
 have opened the file just before; it then obtains a lock on a file without a name, notices that the

@@ -77,7 +77,7 @@ class ObjectStore:
     compressors: tuple[Compressor, ...] = (ZLIB,)
 
     def put(self, data: bytes) -> str:
-        """Store bytes, once however often they are put, and return their SHA-256.
+        """Store bytes, unless they are stored already, and return their SHA-256.
 
         Raises:
             InputError: The folder cannot be written, or there are more than `MAX_BYTES`.
@@ -97,7 +97,7 @@ class ObjectStore:
         return digest
 
     def get(self, digest: str, max_bytes: int = MAX_BYTES) -> bytes | None:
-        """Return the bytes of a hash; None if missing, damaged or larger than `max_bytes`."""
+        """Return the object with a hash; None if missing, damaged or larger than `max_bytes`."""
         try:
             packed = self._path(digest).read_bytes()
         except FileNotFoundError:

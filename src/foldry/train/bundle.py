@@ -1,11 +1,11 @@
-"""Everything that a training run needs in a few files of bounded size, and back.
+"""Pack all that a training run needs into a few files of bounded size, and unpack them.
 
 A bundle is a folder with `manifest.json` and the parts of one zip archive of NumPy arrays, tables
 and weights. Coordinates are rounded to 0.02 Å, and alignments keep only their most diverse rows.
 The parts can be transferred one by one; unpacked, they are a folder of packs for
 `foldry.dataset.packs`.
 
-The layout differs from that of packs because size matters here and access to single chains does
+The layout differs from the packs because size matters here and access to single chains does
 not. Each property of all chains is one array, which LZMA compresses far better than many short
 ones; atoms are differences between bonded atoms on the 0.02 Å grid, masks are stored as differences
 from those of complete residues, and alignments by row, where neighbouring letters repeat. The whole
@@ -31,15 +31,17 @@ import numpy as np
 
 from foldry.dataset import packs
 from foldry.dataset.diverse import diverse_rows
-from foldry.errors import FoldryError, InputError, printable
+from foldry.errors import FoldryError, InputError, reason
 from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
 from foldry.formats.npz import check_array
 from foldry.residues import ATOM37_MASK
 from foldry.store.files import (
     check_folder,
+    decode,
     make_folder,
     new_file,
     new_folder,
+    read_bytes,
     remove,
     write_bytes,
     write_json,
@@ -104,7 +106,9 @@ def pack(
     check_folder(out)
     there = names_in(out)
     if MANIFEST not in there and not all(map(_UNFINISHED.fullmatch, there)):
-        raise InputError("contains other files than a bundle", "give another folder", where=out)
+        raise InputError(
+            "contains files that are not of a bundle", "give another folder", where=out
+        )
     with hold(out):
         data = _pack(folder, splits, weights, max_rows)
         return write_parts(data, out, max_part_size, splits=splits)
@@ -153,7 +157,7 @@ def unpack(bundle: Path, out: Path) -> None:
     except (FoldryError, OSError, MemoryError):
         raise
     except Exception as error:  # zipfile, LZMA and NumPy raise many errors for damaged bytes
-        what = f"is not a readable bundle ({printable(str(error) or type(error).__name__)[:200]})"
+        what = f"is not a readable bundle ({reason(error)})"
         raise InputError(what, "pack it again", where=bundle) from error
 
 
@@ -203,23 +207,25 @@ def read_manifest(bundle: Path) -> tuple[list[Part], dict[str, Any]]:
         InputError: The manifest is missing or damaged, or of another version of Foldry.
     """
     path = bundle / MANIFEST
+    if not bundle.exists():
+        raise InputError("does not exist", "give the folder of the bundle", where=bundle)
+    text = decode(read_bytes(path, _MAX_MANIFEST), str(path))
     try:
-        with path.open("rb") as text:
-            manifest = json.loads(text.read(_MAX_MANIFEST))
+        manifest = json.loads(text)
         parts = [Part(**part) for part in manifest["parts"]]
         known = manifest["format"] == _FORMAT
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        what = f"is not a readable manifest ({printable(str(error))[:200]})"
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        what = f"is not a readable manifest ({reason(error)})"
         raise InputError(what, "transfer it again", where=path) from error
     if not known:
         raise InputError("is of another version of Foldry", "pack the bundle again", where=path)
     if [part.name for part in parts] != [f"part-{number}.bin" for number in range(len(parts))]:
-        raise InputError("lists other parts than it should", "transfer it again", where=path)
+        raise InputError("does not list the expected parts", "transfer it again", where=path)
     return parts, manifest
 
 
 def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
-    """Return the bytes that `write_parts` was given, and the manifest with the notes.
+    """Return the bytes given to `write_parts`, and the manifest with the notes.
 
     Raises:
         InputError: A part is missing or damaged, or the parts exceed `MAX_UNPACKED`.
@@ -229,7 +235,7 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
     for part in parts:
         file = bundle / part.name
         if not file.is_file():
-            what = f"is missing, one of {len(parts)} parts"
+            what = f"is missing ({len(parts)} parts are listed)"
             raise InputError(what, "transfer it too", where=file)
         size = file.stat().st_size
         total += size

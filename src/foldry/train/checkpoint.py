@@ -3,7 +3,7 @@
 A checkpoint is read in two phases. The notes in its header, which are small, say how far the run
 got and with which settings; they decide whether and at which stage the run continues. Only then are
 the tensors read, into a network that has been built for that stage. So a run with other settings is
-refused at once, and before any parameter is overwritten.
+refused at once, before any parameter is overwritten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.distributed as dist
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from foldry.errors import InputError, printable, quoted
+from foldry.errors import FoldryError, InputError, OutsideError, printable, quoted, reason
 from foldry.model.config import ModelConfig
 from foldry.store.files import write_bytes
 from foldry.train.config import StageConfig
@@ -56,7 +56,7 @@ class Progress:
 
 
 def settings(config: ModelConfig, stage: StageConfig, seed: int, data: str) -> dict[str, object]:
-    """Return the settings, by name, that may not change when a stage is resumed.
+    """Return the settings, by name, that must not change when a stage is resumed.
 
     Args:
         config: The network.
@@ -119,6 +119,7 @@ def read_progress(folder: Path) -> Progress | None:
 
     Raises:
         InputError: The checkpoint is damaged.
+        OutsideError: It cannot be read.
     """
     path = folder / NAME
     return _read_notes(path)[0] if path.is_file() else None
@@ -169,7 +170,7 @@ def load_checkpoint(
         for name, parameter in model.named_parameters():
             parameter.data.copy_(like(tensors[f"model.{name}"], parameter))
             kept = {key: tensors.get(f"adam.{key}.{name}") for key in ADAM_STATE}
-            # Muon's state is not enough for a stage of Adam, which then starts with none.
+            # Muon's state is not enough for a stage of Adam, which then starts without a state.
             if kept["step"] is not None or id(parameter) in by_muon:
                 optimizer.state[parameter] = {
                     key: like(tensor, number if key == "step" else parameter)
@@ -178,13 +179,13 @@ def load_checkpoint(
                 }
         for name, tensor in ema.state.items():
             tensor.copy_(like(tensors[f"ema.{name}"], tensor))
-    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise _refused(path, error) from error
     return progress
 
 
 def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:
-    """Read a run's progress and its settings, which earlier versions of Foldry did not write."""
+    """Return a run's progress and settings; earlier versions of Foldry did not write settings."""
     try:
         with safe_open(path, framework="pt") as file:
             notes = file.metadata() or {}
@@ -201,6 +202,9 @@ def _read_notes(path: Path) -> tuple[Progress, dict[str, object]]:
     return progress, before
 
 
-def _refused(path: Path, error: Exception) -> InputError:
-    what = f"cannot be resumed ({printable(str(error))[:200]})"
+def _refused(path: Path, error: Exception) -> FoldryError:
+    if isinstance(error, OSError):  # the file itself may be sound
+        what = f"cannot be read ({reason(error)})"
+        return OutsideError(what, "check its disk and its permissions", where=path)
+    what = f"cannot be resumed ({reason(error)})"
     return InputError(what, "remove the folder, or set `out` to another one", where=path)

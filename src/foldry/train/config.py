@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -18,6 +19,15 @@ from foldry.train.losses import LossConfig, fine_tuning
 
 FROM_NOTHING: Final = "fold"
 """The first stage of `mini`, which trains the structure module alone; only for random weights."""
+_BOUNDS: Final[dict[str, tuple[int, float]]] = {
+    **dict.fromkeys(("num_steps", "batch_size", "micro_batch", "crop_size"), (1, math.inf)),
+    **dict.fromkeys(("num_rows", "max_passes"), (1, math.inf)),
+    **dict.fromkeys(("num_extra_rows", "deleted_blocks", "num_blocks"), (0, math.inf)),
+    **dict.fromkeys(("learning_rate", "final_learning_rate"), (0, math.inf)),
+    **dict.fromkeys(("adam_beta2", "ema_decay"), (0, 1)),
+    "min_plddt": (0, 100),
+}
+"""The lowest and highest values of fields; a field `…_fraction` is from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +69,17 @@ class StageConfig(SampleConfig):
     trained: tuple[str, ...] = ("",)
 
     def __post_init__(self) -> None:
-        counts = (self.num_steps, self.batch_size, self.crop_size, self.num_rows, self.max_passes)
-        micro_batch = 1 if self.micro_batch is None else self.micro_batch
-        if min(*counts, micro_batch) < 1 or min(self.num_extra_rows, self.deleted_blocks) < 0:
-            raise ValueError("steps, samples, residues, rows and passes must be at least 1")
+        for name, value in {**vars(self), **vars(self.losses)}.items():
+            least, most = (0, 1) if name.endswith("_fraction") else _BOUNDS.get(name, (None, 0))
+            if least is not None and value is not None and not least <= value <= most:
+                bounds = f"{least} or more" if most == math.inf else f"from {least} to {most}"
+                raise ValueError(f"{name} must be {bounds}")
         if self.clipping not in ("batch", "sample") or self.chains not in PARTS:
             raise ValueError(f"clipping is batch or sample, chains is {' or '.join(PARTS)}")
         if self.optimizer not in ("adam", "muon"):
             raise ValueError("the optimizer is adam or muon")
-        decays = (self.adam_beta2, self.ema_decay)
-        rates = (self.learning_rate, self.final_learning_rate)
-        if min(*decays, *rates) < 0 or max(decays) >= 1 or self.max_gradient_norm <= 0:
-            raise ValueError("decays must be from 0 to below 1, rates and norms above 0")
+        if max(self.adam_beta2, self.ema_decay) >= 1 or self.max_gradient_norm <= 0:
+            raise ValueError("adam_beta2 and ema_decay must be below 1, max_gradient_norm above 0")
         if self.clipping == "sample" and self.micro_batch != 1:
             raise ValueError("clipping=sample needs micro_batch=1, one gradient per sample")
 
@@ -111,9 +120,9 @@ class StageConfig(SampleConfig):
 def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
     """Return initial training and fine-tuning of AlphaFold 2 (Jumper 2021, SI Table 4, 1.11.3).
 
-    From Table 4: crop size, rows, extra rows, violation loss and learning rates of both stages.
-    From 1.11.3: Adam with β₂ = 0.999, batches of 128 samples, clipping of each sample's gradient to
-    0.1, warm-up over the first 128,000 samples, and a decay by 0.95 after 6.4 million. From 1.11.7:
+    Table 4 gives crop size, rows, extra rows, violation loss and learning rates of both stages;
+    1.11.3 gives Adam with β₂ = 0.999, batches of 128 samples, clipping of each sample's gradient to
+    0.1, warm-up over the first 128,000 samples, and a decay by 0.95 after 6.4 million; 1.11.7 gives
     the decay of the average. Initial training takes 10 million samples and fine-tuning 1.5
     million, at half the learning rate.
 
@@ -155,6 +164,11 @@ def paper_stages(pae: bool = False) -> tuple[StageConfig, StageConfig]:
     return initial, finetuning
 
 
+def all_stages(config: ModelConfig) -> tuple[StageConfig, ...]:
+    """Return all stages of a network's training in order."""
+    return mini_stages() if config.name == "mini" else paper_stages(config.heads.pae)
+
+
 def choose_stages(
     config: ModelConfig,
     name: str | None = None,
@@ -167,13 +181,13 @@ def choose_stages(
     Args:
         config: The network.
         name: A stage, or `all`; by default every stage that the starting weights still need.
-        settings: Other values of the stages, see `with_values`.
+        settings: Values to replace in the stages, see `with_values`.
         from_weights: Whether training starts from weights, so that `FROM_NOTHING` is left out.
 
     Raises:
         InputError: The network has no such stage, or a setting is wrong.
     """
-    stages = mini_stages() if config.name == "mini" else paper_stages(config.heads.pae)
+    stages = all_stages(config)
     names = [stage.name for stage in stages]
     if name in names:
         names = [name]
@@ -186,7 +200,7 @@ def choose_stages(
 
 
 def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
-    """Return a stage with other values.
+    """Return a stage with some values replaced.
 
     Args:
         stage: The stage.
@@ -200,23 +214,30 @@ def with_values(stage: StageConfig, settings: Sequence[str]) -> StageConfig:
     known = vars(stage) | {f"losses.{name}": value for name, value in vars(stage.losses).items()}
     for setting in settings:
         name, _, text = setting.partition("=")
+        if "=" not in setting:
+            raise InputError("is not a setting", "write FIELD=VALUE", where=printable(setting))
         if name not in known or name in ("name", "losses"):
-            like = get_close_matches(name, known, 1)
-            hint = (
-                f"the nearest is {like[0]}" if like else "docs/train.md lists the files of fields"
-            )
-            what = f"cannot be set, a stage has no field {quoted(name)}"
+            like = ["losses.chi"] if name == "losses" else get_close_matches(name, known, 1)
+            hint = f"the nearest is {like[0]}" if like else "docs/train.md lists the fields"
+            what = f"cannot be set because a stage has no field {quoted(name)}"
             raise InputError(what, hint, where=printable(setting))
         try:
             value = _value(text, known[name])
         except ValueError as error:
-            raise InputError(f"cannot be set ({error})", where=printable(setting)) from error
+            advice = "set each field separately" if "=" in text else ""
+            what = f"cannot be set ({error})"
+            raise InputError(what, advice, where=printable(setting)) from error
         (weights if "." in name else values)[name.removeprefix("losses.")] = value
     try:
         return replace(stage, losses=replace(stage.losses, **weights), **values)
     except ValueError as error:
-        where = printable(" ".join(settings))
+        wrong = [each for each in settings if _field(each) in str(error).split()]
+        where = printable(" ".join(wrong or settings))
         raise InputError(f"cannot be set ({error})", where=where) from error
+
+
+def _field(setting: str) -> str:
+    return setting.partition("=")[0].removeprefix("losses.")
 
 
 _KINDS: Final[dict[type, tuple[Callable[[str], object], str, str]]] = {
@@ -224,11 +245,11 @@ _KINDS: Final[dict[type, tuple[Callable[[str], object], str, str]]] = {
     float: (float, r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,2})?", "a finite number"),
     int: (int, r"-?\d{1,15}", "a whole number"),
 }
-"""For each type: how a value is read, its pattern, and its name in messages."""
+"""For each type: the function that reads a value, its pattern, and its name in messages."""
 
 
 def _value(text: str, known: object) -> object:
-    """Return a value of the type of the known one; fields that are None take whole numbers."""
+    """Return text as a value of the type of `known`; if that is None, as a whole number."""
     if isinstance(known, str):
         return text
     if isinstance(known, tuple):

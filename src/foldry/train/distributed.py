@@ -16,9 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from foldry.errors import InputError
+from foldry.errors import InputError, MissingError
 from foldry.model.evoformer import EvoformerStack
-from foldry.model.runtime import find_device
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
@@ -41,7 +40,7 @@ class MicroBatch:
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among those that train together.
+    """One of several processes that train together: this one.
 
     Attributes:
         rank: Number of this process, from 0; the first writes files.
@@ -107,7 +106,7 @@ def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Worke
         shard: Whether parameters are divided among them.
 
     Raises:
-        InputError: Parameters are to be divided, but there is one process only.
+        InputError: Parameters are to be divided, but there is only one process.
     """
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         if shard:
@@ -131,7 +130,10 @@ def device_of_worker(device: torch.device) -> torch.device:
     local = os.environ.get("LOCAL_RANK")
     if device.type != "cuda" or device.index is not None or local is None:
         return device
-    return find_device(f"cuda:{int(local)}")
+    if int(local) >= (num_gpus := torch.cuda.device_count()):
+        what = f"Each worker needs its own GPU, and this machine has {num_gpus}"
+        raise MissingError(what, "start fewer workers, or set `device` to cpu")
+    return torch.device("cuda", int(local))
 
 
 def shard_blocks(model: nn.Module) -> None:
@@ -177,5 +179,5 @@ def like(tensor: Tensor, pattern: Tensor) -> Tensor:
 
 
 def _is_divided(tensor: Tensor) -> TypeGuard[DTensor]:
-    """Whether a tensor is a DTensor; this avoids importing DTensor where there are none."""
+    """Return whether a tensor is a DTensor, without importing DTensor if no tensor is one."""
     return hasattr(tensor, "device_mesh")

@@ -2,15 +2,15 @@
 
 The file `workers` in the run's folder contains the requested number; 0 pauses the run. A user edits
 it, SIGUSR1 and SIGUSR2 decrease and increase it by one, and a power plan writes it when a slot
-begins. Workers that read another number than their own finish the current step, write a checkpoint
+begins. Workers that read a number other than theirs finish the current step, write a checkpoint
 and exit with the code `STOPPED`; the supervisor then starts the requested number of workers.
 
 Processes are restarted rather than reconnected because the communication between them and the
 division of parameters are fixed when they start. A checkpoint does not depend on the number of
 workers and neither does a step, so a change of the number costs a start of the processes but no
-step. A file is the interface because it works for people, scripts and schedulers alike, also
-from another machine. The supervisor holds the folder's lock and passes it on to the workers; they
-check in turn that it is still their parent, and stop when it is not.
+step. A file is the interface because it works for people, scripts and schedulers alike, even
+from another machine. The supervisor holds the folder's lock and passes it on to the workers. They
+check that it is still their parent, and stop if it is not.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ def write_wanted(folder: Path, workers: int) -> None:
 
 
 def is_supervised() -> bool:
-    """Whether a supervisor started this process."""
+    """Return whether a supervisor started this process."""
     return SUPERVISOR in os.environ
 
 
 def asked_to_stop(folder: Path, size: int) -> bool:
-    """Whether another number of workers is requested, or the supervisor has ended.
+    """Return whether another number of workers is requested, or the supervisor has ended.
 
     Args:
         folder: The run's folder.
         size: The present number of workers.
 
     Returns:
-        False without a supervisor.
+        Whether to stop; always False without a supervisor.
     """
     return is_supervised() and (
         read_wanted(folder) not in (None, size) or str(os.getppid()) != os.environ[SUPERVISOR]

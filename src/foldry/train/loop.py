@@ -1,11 +1,11 @@
 """The training loop: stages in turn, any number of workers, resumable after every step.
 
 A step is a function of the parameters, the optimiser's state, the seed, the stage and the step's
-number. Nothing else is random and no generator is carried from step to step, so a checkpoint is
-complete with these, and a run that is killed repeats the steps since the last checkpoint with
+number. Nothing else is random and no generator is carried from step to step, so these make a
+checkpoint complete, and a run that is killed repeats the steps since the last checkpoint with
 identical numbers. Checkpoint and weights are two files, written in this order: weights, then
 checkpoint. A run that dies between them has weights that are ahead of the checkpoint, never a
-checkpoint without weights, and the repeated steps write the same weights again.
+checkpoint without weights; the repeated steps write the same weights again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from foldry.store.files import append_line, check_file, make_folder, set_aside
 from foldry.store.locks import hold
 from foldry.train import checkpoint
 from foldry.train.checkpoint import Progress
-from foldry.train.config import StageConfig
+from foldry.train.config import StageConfig, all_stages
 from foldry.train.data import make_batch
 from foldry.train.distributed import MicroBatch, Workers, local, shard_blocks
 from foldry.train.elastic import is_supervised
@@ -100,8 +100,9 @@ def train_stages(
         Whether all stages are done; False if the time was up or a stop was requested.
 
     Raises:
-        InputError: The run was started with other settings or on other data, the folder contains
-            packs, a stage has nothing to train on, or gradients are no longer finite.
+        InputError: The run was started with other settings or on other data, or has reached a later
+            stage, the folder contains packs, a stage has nothing to train on or trains a head that
+            the network lacks, or gradients are no longer finite.
         BusyError: Another command runs in the folder.
     """
     started = time.monotonic()
@@ -109,7 +110,15 @@ def train_stages(
         what = "is a folder of packs"
         raise InputError(what, "set `out` to another folder", where=run.folder)
     for stage in stages:
-        _check_chains(stage, data)  # now, not after hours of earlier stages
+        # Now, not after hours of earlier stages.
+        if stage.losses.pae and not config.heads.pae:
+            what = f"Stage {stage.name} trains aligned errors, which the network does not predict"
+            raise InputError(what, "set losses.pae=0")
+        _check_chains(stage, data)
+    if run.validate_every:
+        data.read_validation()
+        if not data.validation:
+            logger.warning("No chain is held back for validation, so there are no scores.")
     # A supervisor locks the folder for its workers.
     with nullcontext() if run.workers.rank or is_supervised() else hold(run.folder):
         if run.workers.rank == 0:
@@ -117,6 +126,13 @@ def train_stages(
         run.workers.wait()  # all workers must read the same files
         progress = checkpoint.read_progress(run.folder)
         names = [stage.name for stage in stages]
+        order = [stage.name for stage in all_stages(config)]
+        last = max((order.index(name) for name in names if name in order), default=len(order))
+        later = order[last + 1 :]
+        if progress and progress.stage in later:
+            what = f"contains a run in stage {progress.stage}, which follows {names[-1]}"
+            advice = "give another `out`, with `start` set to this run's weights if you like"
+            raise InputError(what, advice, where=run.folder)
         first = names.index(progress.stage) if progress and progress.stage in names else 0
         for stage in stages[first:]:
             passed = (time.monotonic() - started) / 60
@@ -130,7 +146,7 @@ def train_stages(
 def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) -> Progress:
     """Train one stage, or the rest of it if the folder contains a checkpoint.
 
-    A checkpoint of another stage is the start of this one, with parameters, average and optimiser.
+    A checkpoint of another stage provides the initial parameters, average and optimiser.
 
     Args:
         config: The network.
@@ -160,6 +176,8 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
             progress = replace(progress, stage=stage.name, step=0, from_weights=False)
             if not whole_network(stage):
                 model.load_state_dict(ema.state)
+
+    _announce(config, stage, data, run, progress.step)
 
     def keep() -> None:
         state = ema.whole()
@@ -206,6 +224,19 @@ def train(config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run) 
             if over:
                 break
     return progress
+
+
+def _announce(
+    config: ModelConfig, stage: StageConfig, data: TrainingSet, run: Run, step: int
+) -> None:
+    """Log the network, the device, the number of chains and the first step of a stage."""
+    if run.workers.rank or step >= stage.num_steps:
+        return
+    count = len(data.chains(stage)[0])
+    chains = "1 chain" if count == 1 else f"{count} chains"
+    about = f"{stage.name} of {config.name} on {run.runtime.device} with {chains}"
+    begins = f"{'resuming' if step else 'starting'} at step {step + 1} of {stage.num_steps}"
+    logger.info("Stage %s: %s.", about, begins)
 
 
 def _check_chains(stage: StageConfig, data: TrainingSet) -> None:
@@ -255,23 +286,32 @@ def build(config: ModelConfig, stage: StageConfig, run: Run) -> AlphaFold:
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(stage.trained))
     if run.workers.shard:
-        if stage.clipping == "sample":
-            what = "Clipping by sample needs the whole gradient of each sample"
-            raise InputError(what, "leave out `shard`, or set clipping=batch")
-        if stage.optimizer == "muon":
-            advice = "leave out `shard`, or set optimizer=adam"
-            raise InputError("Muon needs whole matrices", advice)
+        check_divisible(stage)
         shard_blocks(model)
     return model
 
 
+def check_divisible(stage: StageConfig) -> None:
+    """Check that a stage can be trained with divided parameters.
+
+    Raises:
+        InputError: It clips by sample or uses Muon.
+    """
+    if stage.clipping == "sample":
+        what = "Clipping by sample needs the whole gradient of each sample"
+        raise InputError(what, "leave out `shard`, or set clipping=batch")
+    if stage.optimizer == "muon":
+        advice = "leave out `shard`, or set optimizer=adam"
+        raise InputError("Muon needs whole matrices", advice)
+
+
 def whole_network(stage: StageConfig) -> bool:
-    """Whether a stage trains all parameters."""
+    """Return whether a stage trains all parameters."""
     return stage.trained == ("",)
 
 
 def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
-    """Return Muon or Adam (SI 1.11.3); divided and whole parameters are separate groups."""
+    """Return Muon or Adam (SI 1.11.3), with separate groups of divided and whole parameters."""
     betas = (0.9, stage.adam_beta2)
     if stage.optimizer == "muon":
         return Muon(model, betas)

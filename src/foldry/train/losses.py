@@ -133,7 +133,7 @@ def total_loss(
         batch: The samples.
         number: Number of the pass, which selects the draw of the alignment.
         config: Weights of the terms.
-        heads: The network's heads, whose bins the logits refer to.
+        heads: The network's heads, which define the bins of the logits.
 
     Raises:
         ValueError: The aligned error has a weight, but the network has no head for it.
@@ -272,7 +272,7 @@ def _backbone_errors(frames: Rigid, true_frames: Rigid) -> Float[Tensor, "*layer
 
 
 def alternative_is_better(atom14: Float[Tensor, "B N 14 3"], truth: Targets) -> Bool[Tensor, "B N"]:
-    """Return where exchanged names of a symmetric side chain fit better (SI Algorithm 26).
+    """Return whether exchanged names of symmetric side chains fit better (SI Algorithm 26).
 
     The two oxygens of aspartate, for example, are chemically equivalent, so their names in the
     file are arbitrary. With d the distances of a residue's symmetric atoms to all atoms with unique
@@ -369,7 +369,7 @@ def plddt_loss(
 ) -> Float[Tensor, " B"]:
     """Return the cross-entropy of bins of lDDT-Cα (SI 1.9.6, Algorithm 29).
 
-    As many bins as the head has divide the range from 0 to 1 evenly.
+    The bins of the head divide the range from 0 to 1 evenly.
     """
     num_bins = logits.shape[-1]
     bins = (lddt * num_bins).long().clamp(max=num_bins - 1)
@@ -455,7 +455,7 @@ def ca_distance_loss(
     """Return a loss on realised Cα distances d (after nanoFold's baseline).
 
     With FAPE alone, the chains that a small network predicts collapse. The loss is
-    (A + 0.25 B + 0.1 C) / 10, which is of the size of FAPE:
+    (A + 0.25 B + 0.1 C) / 10, which has the magnitude of FAPE:
 
     - A = mean (d − d*)² over pairs with d* < 15 Å
     - B = mean smooth-L1(min(d, 32 Å), min(d*, 32 Å)) over all pairs

@@ -23,8 +23,8 @@ NOT_MATRICES: Final = (
     "structure.torsion_angles.",
 )
 """Prefixes of matrices that Adam trains: maps into and out of the network, as Muon's authors
-advise, and the torsion angles, whose narrow ReLU layers died with Muon: all residues got the same
-angles."""
+advise, and the torsion angles, whose narrow ReLU layers died with Muon, so that all residues got
+the same angles."""
 
 
 class Muon(torch.optim.Adam):

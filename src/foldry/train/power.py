@@ -119,13 +119,13 @@ def gpu_watts(num_gpus: int) -> float | None:
 class Meter:
     """Energy and carbon of a run, with a line in its `power.jsonl` for each change and slot.
 
-    The power is taken from the plan, else from `watts_per_worker`, else from `measure`. If it is
+    The power is taken from the plan, then `watts_per_worker`, then `measure`. If it is
     unknown, the line says so and the totals do not include the energy of that time.
 
     Attributes:
         folder: The run's folder.
         watts_per_worker: Power of one worker in watts, if the user gave it.
-        measure: Returns the power of a number of workers in watts, or None if it cannot.
+        measure: Returns the power of a number of workers in watts, or None if it is unknown.
     """
 
     folder: Path

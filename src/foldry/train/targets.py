@@ -33,7 +33,7 @@ class Targets:
         atom14_ambiguous: 1 where the exchange of names gives the slot another atom.
         known_groups, known_atoms: Indices, in the flattened axes, of all groups and atoms that
             are known with either set of names, padded with unknown ones to a common size. They
-            are computed here because on a GPU the size would have to be waited for.
+            are computed here because a GPU would have to wait for the size.
         sin_cos, alt_sin_cos: Sine and cosine of pre-omega, phi, psi and chi1–chi4, with both sets
             of names.
         torsion_mask: 1 where all four atoms are known.
@@ -119,7 +119,7 @@ def make_targets(
         positions: Atom coordinates, Å.
         mask: 1 for known atoms, 0 for unknown ones and padding.
         resolution: Resolution in Å; NaN if unknown.
-        heads: Heads of the network, whose distogram bins the distances are sorted into.
+        heads: Heads of the network, which define the distogram bins.
     """
     groups = known_atoms.rigid_groups(aatype, positions, mask)
     packed = known_atoms.atom14(aatype, positions, mask)
@@ -162,7 +162,7 @@ def make_targets(
 def _known_first(mask: Float[np.ndarray, "B N K"]) -> Int[Tensor, "B M"]:
     """Return indices of all known items of each sample, padded with unknown ones to a size M.
 
-    M is a multiple of a quarter of N, so that batches of one shape have few sizes.
+    M is a multiple of a quarter of N, so that batches of one shape have few different M.
     """
     flat = mask.reshape(len(mask), -1)
     step = max(1, mask.shape[1] // 4)

@@ -39,7 +39,7 @@ def validate(
 ) -> dict[str, object]:
     """Predict crops of held-back chains, always the same ones, and score them.
 
-    The network sees each crop as in a prediction, whatever training draws: with the whole
+    The network sees each crop as in a prediction, not as drawn in training: with the whole
     alignment and, unless the stage's `template_fraction` is 0, the best templates. It runs with
     the stage's maximum number of passes.
 
@@ -47,7 +47,7 @@ def validate(
 
     Args:
         model: The network with the averaged weights.
-        data: The data, whose part `selection` is predicted.
+        data: The data, whose part `selection` is predicted, or `data.validation` if it is empty.
         stage: The size of the crops, the rows and the passes.
         num_chains: Maximum number of chains.
         workers: The processes that share the work; all must call this and get the same numbers.
@@ -60,7 +60,7 @@ def validate(
         two means.
     """
     model.eval()
-    names = data.parts[PART][:num_chains]
+    names = (data.parts[PART] or data.validation)[:num_chains]
     table = np.full((len(names), len(SCORES)), np.nan, np.float32)
     for row in range(workers.rank, len(names), workers.size):
         try:
@@ -105,7 +105,7 @@ def radius_of_gyration(points: Float[np.ndarray, "N 3"]) -> float:
 def right_handed(ca: Float[np.ndarray, "N 3"], true_ca: Float[np.ndarray, "N 3"]) -> float:
     """Return the share of the true helices' turns that are right-handed in the prediction.
 
-    Four consecutive Cα are a turn if their true dihedral and distance are those of a helix. A
+    Four consecutive Cα are a turn if their true dihedral and distance are as in a helix. A
     mirrored fold has 0 and a chain without order about 0.5.
 
     Args:

@@ -29,7 +29,7 @@ PROLINE: Final = residues.RESTYPE_ORDER["P"]
 
 @dataclass(frozen=True)
 class Tables:
-    """Chemistry by amino-acid code, kept on a device, because each copy to it would halt it.
+    """Chemistry by amino-acid code, kept on a device, because each copy to it would stall it.
 
     Attributes:
         exists: 1 where the amino acid has the atom.
@@ -119,8 +119,8 @@ def clashes(
 ) -> Float[Tensor, "B N 14"]:
     """Return c_a = Σ_b max(r_a + r_b − 1.5 Å − d_ab, 0) over other residues (SI equation 46).
 
-    The peptide bond C–N is not a clash. As in the official code, neither is any pair of atoms in
-    slot 5 of their residues, the slot of the sulphur of cysteine.
+    The peptide bond C–N is not a clash. As in the official code, two atoms in slot 5 of their
+    residues, the slot of the sulphur of cysteine, do not clash either.
     """
     # The faster distances by a matrix product have errors of 1e-3 Å.
     atoms = atom14.flatten(1, 2)
@@ -153,7 +153,7 @@ def out_of_bounds(
 ) -> Float[Tensor, "B N 14"]:
     """Return w_a = 2 Σ_b (max(l_ab − d_ab, 0) + max(d_ab − u_ab, 0)) within each residue.
 
-    l and u are the bounds of `residues.atom14_distance_bounds`; the factor 2 is that of the
+    l and u are the bounds of `residues.atom14_distance_bounds`; the factor 2 follows the
     official code.
     """
     chemistry = tables(atom14.device)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from foldry.errors import InputError
-from foldry.model.config import MODELS
+from foldry.model.config import MODELS, preset
 from foldry.store.files import check_file, check_folder, make_folder, new_file
 from foldry.store.hashes import file_sha256
 from foldry.store.locks import hold_file
@@ -34,8 +34,9 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
     if target.parent.is_dir():
         check_file(target)
     weights = load_weights(source, model)
-    if target.suffix == ".npz" and weights.config.name not in MODELS:
-        what = f"cannot hold {weights.config.name}, which is not an official model"
+    name = weights.config.name
+    if target.suffix == ".npz" and not (name in MODELS and weights.config == preset(name)):
+        what = f"cannot hold this {name}, which is not an official model"
         raise InputError(what, "name a .safetensors file", where=target)
     make_folder(target.parent)
     with hold_file(target):

@@ -63,7 +63,7 @@ class Fetched:
     Attributes:
         paths: All requested parameter files.
         new: The files among them that were unpacked by this call.
-        checksum: What the archive was compared with, or `unknown` with the reason.
+        checksum: The hash that the archive was compared with, or `unknown` with the reason.
     """
 
     paths: list[Path]
@@ -116,7 +116,8 @@ def get(
     for name in models:
         if name not in ARCHIVED_MODELS:
             what = f"AlphaFold's archive has no model {quoted(name)}"
-            raise InputError(what, f"choose from {', '.join(ARCHIVED_MODELS)}")
+            advice = f"choose from {', '.join(ARCHIVED_MODELS)}"
+            raise InputError(what, advice, code="archived_models")
     if tar is not None and not tar.is_file():
         raise InputError("is not a file", "give the path of AlphaFold's archive", where=tar)
     check_address(url)
@@ -146,7 +147,7 @@ def _get(
     sha256: str | None,
     progress: Progress | None,
 ) -> str:
-    """Download if needed, compare and unpack; return what the archive was compared with."""
+    """Download if needed, compare and unpack; return the `checksum` of `Fetched`."""
     needed = sum(map(_num_bytes, models))
     if tar is not None:
         check_space(folder, needed)
@@ -193,11 +194,11 @@ def _num_bytes(model: str) -> int:
 
 
 def unpack(archive: Path, folder: Path, models: Sequence[str]) -> None:
-    """Unpack the files of some models, and the licence, from the archive.
+    """Unpack the parameter files of some models, and the licence, from the archive.
 
     Raises:
         InputError: The archive is damaged or not AlphaFold's, lacks a model, or has a member that
-            does not belong in it. No file gets its final name unchecked.
+            does not belong in it. Only checked files get their final name.
     """
     members: dict[str, tarfile.TarInfo] = {}
     try:
@@ -232,7 +233,7 @@ def _members(tar: tarfile.TarFile, archive: Path) -> dict[str, tarfile.TarInfo]:
         elif not 0 <= member.size <= MAX_MEMBER:
             problem = "is too large"
         elif count >= MAX_MEMBERS or path.name in members:
-            problem = "is there twice, or one file too many"
+            problem = "occurs twice, or is one file too many"
         if problem:
             what = f"holds {quoted(member.name, 200)}, which {problem}"
             raise InputError(what, _ANOTHER, where=archive)
@@ -253,6 +254,6 @@ def _extract(
         if model is not None:
             try:
                 read_official(Path(target.name), model)
-            except InputError as error:  # its sentence has the temporary name
+            except InputError as error:  # its message has the temporary name
                 where = f"{archive}, {path.name}"
                 raise InputError(error.what, _ANOTHER, where=where, code=error.code) from error

@@ -16,7 +16,7 @@ from foldry.model.runtime import Runtime
 
 @lru_cache(maxsize=16)
 def network(config: ModelConfig) -> AlphaFold:
-    """Return a network without memory for its parameters. It is shared: do not change it."""
+    """Return a network whose parameters take no memory. It is shared: do not change it."""
     with torch.device("meta"):
         return AlphaFold(config, Runtime(device=torch.device("meta")))
 
@@ -27,7 +27,7 @@ def state_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def num_blocks(config: ModelConfig, ours: str) -> int | None:
-    """Return the number of blocks of the stack that a name with `{}` is in, None outside one."""
+    """Return the number of blocks of the stack that a name with `{}` is in, or None."""
     if "{}" not in ours:
         return None
     blocks = network(config).get_submodule(ours.partition(".{}")[0])
@@ -47,7 +47,7 @@ def check_shapes(
         found: The shapes of the file's arrays by name.
         shapes: The shapes of the network's arrays.
         model: The network's name.
-        source: The file that errors name.
+        source: The file to name in errors.
 
     Raises:
         InputError: An array is missing or has another shape.

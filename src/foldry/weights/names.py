@@ -16,7 +16,7 @@ Names = dict[str, tuple[str, str]]
 
 
 def _inside(ours: str, official: str, openfold: str, parts: Names) -> Names:
-    """Return the names of a module's parts, each after the module's name, if it has one."""
+    """Return the names of a module's parts, each prefixed with the module's name, if any."""
 
     def join(separator: str, *names: str) -> str:
         return separator.join(filter(None, names))

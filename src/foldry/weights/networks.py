@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from foldry.errors import InputError
@@ -16,7 +17,7 @@ from foldry.store.hashes import file_sha256
 from foldry.weights.bundled import MINI, MINI_NOTICE
 from foldry.weights.official import OFFICIAL, check_file, model_of
 from foldry.weights.read import load_weights
-from foldry.weights.state_file import load_config
+from foldry.weights.state_file import load, load_config
 
 OWN_NOTICE = (
     "Made with a network of mini's shape that does not come with Foldry: its accuracy, and the "
@@ -33,7 +34,7 @@ class NetworkFile:
     Attributes:
         name: The official model's name, or `mini`.
         path: An official `.npz` file, or a `.safetensors` file of Foldry.
-        notice: A warning for everyone who reads its predictions, or "".
+        notice: A warning for all readers of its predictions, or "".
     """
 
     name: str
@@ -71,6 +72,15 @@ def _sha256(path: Path, _size: int, _changed: int) -> str:
     return file_sha256(path)
 
 
+@lru_cache
+def _is_bundled(path: Path, sha256: str) -> bool:
+    """Return whether a file is `mini` or has its parameters and configuration, as a copy has."""
+    if sha256 == NetworkFile("mini", MINI).sha256():
+        return True
+    (state, config, _), (mini, bundled, _) = load(path), load(MINI)
+    return config == bundled and all(torch.equal(state[name], mini[name]) for name in mini)
+
+
 def find_networks(
     weights: str, models: Sequence[str] | None = None, *, of_complexes: bool = False
 ) -> list[NetworkFile]:
@@ -78,9 +88,9 @@ def find_networks(
 
     Args:
         weights: `mini`, a file, or a folder of files such as `params_model_1_ptm.npz`.
-        models: Names such as `model_1_ptm`, or numbers. A number means the first kind of network
-            that the folder has: pTM, then others for single chains; multimer v3, v2, v1 for
-            complexes. None selects all networks of that kind, or all if there are none of it.
+        models: Names such as `model_1_ptm`, or numbers. A number selects a network of the first
+            kind that is found: pTM, then others for single chains; multimer v3, v2, then v1 for
+            complexes. None selects all networks of the first kind found, otherwise all networks.
         of_complexes: Whether queries have several chains.
 
     Raises:
@@ -140,7 +150,7 @@ def _network(path: Path) -> NetworkFile:
         network = NetworkFile(load_config(path)[0].name, path)
         if network.name != "mini":
             return network
-        bundled = network.sha256() == NetworkFile("mini", MINI).sha256()
+        bundled = _is_bundled(path, network.sha256())
         return replace(network, notice=MINI_NOTICE if bundled else OWN_NOTICE)
     name = model_of(path)
     if path.suffix != ".npz" or name is None:

@@ -1,7 +1,7 @@
 """The official parameters, and their conversion to and from Foldry's state.
 
 An official file is a flat mapping `scope//name` → array; the blocks of a stack share one array with
-a leading axis. Foldry's state is that of the module `AlphaFold`. The table between them has one row
+a leading axis. Foldry's state is the state of `AlphaFold`. The table between them has one row
 for each official array, or part of one, and is used in both directions without loss.
 """
 
@@ -140,7 +140,7 @@ def from_official(
     Args:
         params: Arrays by their official names.
         config: The network.
-        source: The file that errors name.
+        source: The file to name in errors.
 
     Raises:
         InputError: An array is missing or has a shape that does not fit the network.
@@ -200,7 +200,7 @@ def read_params(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an official parameter file.
 
     Raises:
-        InputError: The file is damaged, or has anything but plain arrays of floats.
+        InputError: The file is damaged or contains anything but plain arrays of floats.
     """
     params = _whole(read_arrays, path)
     for name, array in params.items():

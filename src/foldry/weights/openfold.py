@@ -45,11 +45,11 @@ def table(config: ModelConfig) -> dict[str, str]:
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Return the arrays of an OpenFold checkpoint, under the names of OpenFold 2.
 
-    A plain parameter file is read as it is; from a training checkpoint, the moving average is
-    read. Nothing in the file is executed: only tensors and plain containers are accepted.
+    From a training checkpoint, the moving average of the parameters is read. Nothing in the file
+    is executed: only tensors and plain containers are accepted.
 
     Raises:
-        InputError: The file is damaged, or has anything else.
+        InputError: The file is damaged or contains anything else.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -71,7 +71,8 @@ def _is_array(item: tuple[Any, Any]) -> bool:
     name, tensor = item
     if not (isinstance(name, str) and isinstance(tensor, Tensor) and tensor.is_floating_point()):
         return False
-    return tensor.layout == torch.strided and tensor.device.type == "cpu"
+    plain = tensor.layout == torch.strided and not tensor.is_nested
+    return plain and tensor.device.type == "cpu"
 
 
 def _current_name(name: str) -> str:
@@ -89,7 +90,7 @@ def from_openfold(
     Args:
         params: Arrays by OpenFold's names.
         config: The network.
-        source: The file that errors name.
+        source: The file to name in errors.
 
     Raises:
         InputError: An array is missing or has a shape that does not fit the network.

@@ -40,6 +40,9 @@ class Weights:
     dtypes: tuple[str, ...]
     unread: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"Weights({self.config.name!r}, {self.num_parameters:,} parameters)"
+
     @property
     def num_parameters(self) -> int:
         """The number of parameters."""
@@ -79,7 +82,7 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
 
 
 def read_official(path: Path, model: str | None = None) -> Weights:
-    """Return the parameters of an official file, whatever its ending is.
+    """Return the parameters of an official file, whatever its suffix is.
 
     Raises:
         InputError: The file is damaged, of another format, or belongs to another network.
@@ -102,7 +105,7 @@ def read_official(path: Path, model: str | None = None) -> Weights:
 
 def _read_openfold(path: Path, model: str | None) -> Weights:
     if model in MULTIMER_MODELS:
-        what = f"cannot be read as {model}, OpenFold's multimers are not supported"
+        what = f"cannot be read as {model} because OpenFold's multimers are not supported"
         raise InputError(what, "give the official .npz", where=path)
     params = openfold.read_checkpoint(path)
     guess = _monomer(

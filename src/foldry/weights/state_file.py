@@ -22,7 +22,7 @@ from foldry.store.files import write_bytes
 from foldry.weights.layout import check_shapes, state_shapes
 
 _MIN_ARRAYS: Final = 30
-"""Every block of a stack has at least so many arrays; a file without them has fewer blocks."""
+"""Minimum number of arrays per block: a file with fewer cannot have the blocks that it claims."""
 _AGAIN: Final = "get or make the file again"
 
 
@@ -35,7 +35,7 @@ def save(
     """Write a state and its configuration as safetensors.
 
     Args:
-        path: The file to write; even after a power cut it is whole or the one before.
+        path: The file to write; after a power cut it is complete or unchanged.
         state: The network's state, in any floating dtype.
         config: Kept as JSON in the file's metadata.
         metadata: Further notes, such as the licence.
@@ -48,8 +48,8 @@ def save(
 def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Return a safetensors file whose bytes depend on its content alone.
 
-    The safetensors package writes the notes in an order that differs between processes, and equal
-    files would have different hashes.
+    The safetensors package writes the notes in an order that differs between processes, so that
+    equal weights would have different hashes.
     """
     data = save_tensors(dict(tensors), metadata=dict(metadata))
     end = 8 + int.from_bytes(data[:8], "little")
@@ -61,10 +61,10 @@ def safetensors_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, str]]:
-    """Return what `save` wrote: the state in float32, the configuration, the other notes.
+    """Return the state in float32, the configuration and the other notes that `save` wrote.
 
     Raises:
-        InputError: The file is damaged, of another kind, or of another network than it says.
+        InputError: The file is damaged, of another kind, or does not match its configuration.
     """
     stored, config, notes = load_stored(path)
     return {name: stored[name].float() for name in state_shapes(config)}, config, notes
@@ -74,25 +74,25 @@ def load_stored(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, s
     """Return the same as `load`, with the state in the dtypes of the file.
 
     Raises:
-        InputError: The file is damaged, of another kind, or of another network than it says.
+        InputError: The file is damaged, of another kind, or does not match its configuration.
     """
     config, notes = load_config(path)
     try:
         state = load_file(path)
     except Exception as error:  # foreign bytes make the package raise nearly anything
         raise InputError(f"is damaged ({reason(error)})", _AGAIN, where=path) from error
-    for name, tensor in state.items():
-        if not tensor.is_floating_point():
-            kind = str(tensor.dtype).removeprefix("torch.")
+    for name in state_shapes(config):
+        if not state[name].is_floating_point():
+            kind = str(state[name].dtype).removeprefix("torch.")
             raise InputError(f"holds {quoted(name)} as {kind}, not as floats", _AGAIN, where=path)
     return state, config, notes
 
 
 def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
-    """Return the configuration and the notes of what `save` wrote, without reading parameters.
+    """Return the configuration and the notes that `save` wrote, without reading parameters.
 
     Raises:
-        InputError: The file is damaged, of another kind, or of another network than it says.
+        InputError: The file is damaged, of another kind, or does not match its configuration.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -106,7 +106,7 @@ def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
         stacks = (config.evoformer, config.extra, config.template)
         num_blocks = sum(stack.num_blocks for stack in stacks if stack is not None)
         if num_blocks * _MIN_ARRAYS > len(shapes):
-            raise ValueError(f"its {len(shapes)} arrays are too few for so many blocks")
+            raise ValueError(f"its {len(shapes)} arrays are too few for its number of blocks")
     except Exception as error:
         what = f"is not a weights file of Foldry ({reason(error)})"
         raise InputError(what, "give another", where=path, code="foreign_weights") from error

@@ -16,14 +16,14 @@ VERSION = "5.11.0"
 INTEGRITY = (
     "Jv2oHkKoCpzrhqLmGlknepm0pfRsoTDebsGRkvXpbUFb6p+JIAkhLyM3uqV2twC6VR83ZbXtdswOtouPhozpuQ=="
 )
-"""SHA-512 of the package, as its publisher states it."""
+"""SHA-512 of the package, as stated by its publisher."""
 
 
 def fetch(folder: Path) -> None:
     """Write the gzipped viewer, its SHA-256 when unpacked, its version and its licence.
 
     Raises:
-        ValueError: The package is not the one its publisher stated.
+        ValueError: The package does not have the SHA-512 stated by its publisher.
     """
     with scratch_folder(folder) as scratch:
         command = ["npm", "pack", "--silent", f"molstar@{VERSION}"]
@@ -36,7 +36,7 @@ def fetch(folder: Path) -> None:
                 _member(archive, f"package/{path}")
                 for path in ("LICENSE", "build/viewer/molstar.js", "build/viewer/molstar.css")
             )
-    # One file of all: components.js reads the style.
+    # One file contains everything; components.js extracts the style.
     viewer = b"/*! Mol* %b\n\n%b*/\n%b\nmolstar.style = %b;\n" % (
         VERSION.encode(),
         licence,
