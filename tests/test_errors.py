@@ -326,3 +326,13 @@ def test_only_a_trailing_comma_is_removed_from_the_place(where: str) -> None:
 )
 def test_the_reason_why_a_file_cannot_be_written(error: OSError, reason: str) -> None:
     assert str(write_error(error, Path("x.cif"))).startswith(f"x.cif cannot be written ({reason})")
+
+
+def test_causes_that_form_a_cycle_are_followed_once() -> None:
+    first, second = InputError("is wrong"), RuntimeError("unrelated")
+    first.__cause__, second.__cause__ = second, first
+    assert as_foldry_error(first) is first
+    first.__cause__ = first
+    assert as_foldry_error(first) is first
+    second.__cause__ = MemoryError()
+    assert isinstance(as_foldry_error(second), MemoryShortError)

@@ -209,7 +209,18 @@ def write_error(error: OSError, path: Path) -> FoldryError:
 
 
 def is_memory_error(error: BaseException) -> bool:
-    """Return whether an exception, or the one that caused it, means that memory ran out."""
+    """Return whether an exception, or one that caused it, means that memory ran out."""
+    seen: list[int] = []
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:  # an error raised from itself is a cycle
+        if _is_about_memory(cause):
+            return True
+        seen.append(id(cause))
+        cause = cause.__cause__
+    return False
+
+
+def _is_about_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
@@ -217,9 +228,8 @@ def is_memory_error(error: BaseException) -> bool:
     # These errors may quote a file, which could contain any of the phrases.
     if not isinstance(error, ValueError | LookupError | FoldryError):
         said = str(getattr(error, "strerror", None) or error).lower().replace("_", " ")
-        if any(sign in said for sign in _ALLOCATION_FAILED):
-            return True
-    return error.__cause__ is not None and is_memory_error(error.__cause__)
+        return any(sign in said for sign in _ALLOCATION_FAILED)
+    return False
 
 
 def as_foldry_error(error: BaseException) -> FoldryError:

@@ -212,5 +212,5 @@ def test_ctrl_c_leaves_nothing(folder: Path) -> None:
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does, to the processes too
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said == "Interrupted: run the same command again to continue from what was saved.\n"
+    assert said == "Interrupted: nothing was written.\n"
     assert sorted(folder.iterdir()) == before

@@ -191,7 +191,7 @@ def run(
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
             if isinstance(known, DiskFullError):  # no further result could be stored
-                raise known from error
+                raise known from (None if known is error else error)
             status = "busy" if isinstance(known, BusyError) else "failed"
             yield Outcome(query.name, status, error=known)
 
