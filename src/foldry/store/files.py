@@ -67,15 +67,15 @@ def read_bytes(
     Raises:
         InputError: The file is missing, a folder, unreadable, damaged, or too large.
     """
-    max_bytes = MAX_BYTES if max_bytes is None else max_bytes
+    max_bytes = limit = MAX_BYTES if max_bytes is None else max_bytes
     try:
         with path.open("rb") as file:
             packed = file.read(2) == _GZIP_MAGIC
             if packed:
                 size = os.fstat(file.fileno()).st_size
-                max_bytes = min(max_bytes, max(max_unpacked, max_ratio * size))
+                limit = min(max_bytes, max(max_unpacked, max_ratio * size))
             file.seek(0)
-            data = _read(gzip.GzipFile(fileobj=file) if packed else file, max_bytes)
+            data = _read(gzip.GzipFile(fileobj=file) if packed else file, limit)
     except FileNotFoundError:
         raise InputError("does not exist", "check the path", where=path) from None
     except IsADirectoryError:
@@ -85,9 +85,12 @@ def read_bytes(
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
         raise InputError(f"cannot be read ({reason})", "check the file", where=path) from None
-    if len(data) > max_bytes:
-        what = f"holds more than {max_bytes // 1024**2} MiB"
+    if len(data) > limit:
+        what = f"holds more than {limit // 1024**2} MiB"
         what += " after decompression" if packed else ""
+        if limit < max_bytes:
+            what += f", over {max_ratio} times its size"
+            raise InputError(what, "give it uncompressed", where=path)
         raise InputError(what, "give a smaller file", where=path)
     return data
 
