@@ -60,6 +60,7 @@ def test_help_fits_a_terminal_and_names_values_in_capitals(
     assert not re.search(r"<|[<>]=|\.0\]", text), "a type or a formula of Python"
     assert not re.search(r"(?m)^Usage:.*[\[{][a-z]", text)
     assert "..." not in text.partition("Commands:")[2], "a command's first sentence is cut off"
+    assert "completion" not in text, "an option about the shell, not about proteins"
 
 
 @pytest.mark.parametrize("arguments", [[], ["weights"]])
