@@ -10,6 +10,7 @@ of the 20,000 UniProt sequences of mmseqs2-examples. The same packages give the 
 from __future__ import annotations
 
 import gzip
+import json
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -249,6 +250,25 @@ def alignment(query: str, headers: dict[str, str]) -> str:
     return query + "".join(f"{row}\n" for row in found)
 
 
+def write_complex(path: Path, chains: dict[str, list[str]]) -> None:
+    """Write a job in AlphaFold 3's JSON that names the alignments of `chains` and their copies.
+
+    The rows of each alignment may be paired by species or remain unpaired.
+    """
+    sequences = []
+    for stem, ids in chains.items():
+        text = (HERE / f"{stem}.fasta").read_text("ascii")
+        alignment = (HERE / f"{stem}.a3m").relative_to(path.parent).as_posix()
+        protein: dict[str, object] = {"id": ids, "sequence": text.splitlines()[1]}
+        protein["unpairedMsaPath"] = alignment
+        if len(chains) > 1:
+            protein["pairedMsaPath"] = alignment
+        sequences.append({"protein": protein})
+    job = {"name": path.stem, "sequences": sequences, "dialect": "alphafold3", "version": 2}
+    job["modelSeeds"] = [0]
+    write(path, f"{json.dumps(job, indent=2)}\n".encode("ascii"))
+
+
 def main() -> None:
     """Write every file of every example and print the programs' versions."""
     print(f"gemmi {gemmi.__version__}, MMseqs2 {mmseqs('version').strip()}")
@@ -267,6 +287,9 @@ def main() -> None:
         # The chains of a homodimer share one alignment, made for the first.
         first = "".join(records.splitlines(keepends=True)[:2])
         write(folder / f"{example.stem}.a3m", alignment(first, headers).encode("ascii"))
+    dimer = "malate_dehydrogenase/1mld_AB"
+    write_complex(HERE / f"{dimer}.json", {dimer: ["A", "B"]})
+    write_complex(HERE / "trypsin_kunitz.json", {"trypsin/1trn": ["A"], "kunitz/1adz": ["B"]})
 
 
 if __name__ == "__main__":
