@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from types import NoneType
+from typing import Any, Final
 
 import numpy as np
-from jaxtyping import Float, Int, UInt, UInt8
+from jaxtyping import Bool, Float, Int, Integer, UInt, UInt8
 
-from foldry.errors import InputError, quoted
+from foldry.errors import InputError, check_type, counted, quoted
 from foldry.residues import RESTYPES_WITH_X
 from foldry.store.hashes import Content, content_key
 from foldry.structure import Structure
@@ -40,6 +41,9 @@ GAP_LETTER: Final = ord("-")
 _ID: Final = re.compile(f"[A-Za-z0-9]{{1,{MAX_ID}}}")
 _NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _SEQUENCE: Final = re.compile(f"[{RESTYPES_WITH_X}]+")
+_BLOCK: Final = 1 << 23
+"""Letters of an alignment in which insertions are searched at a time."""
+_USE_LETTERS: Final = "use letters, and '-' for gaps"
 _ROW_LETTERS: Final = f"{string.ascii_letters}-".encode()
 
 
@@ -73,12 +77,6 @@ class Insertions(Content):
     count: UInt[np.ndarray, " I"]
     letters: UInt8[np.ndarray, " L"]
 
-    @classmethod
-    def of(cls, places: Int[np.ndarray, " L"], letters: UInt8[np.ndarray, " L"]) -> Insertions:
-        """Return the insertions with these letters; `places` has the place of each, ascending."""
-        place, count = np.unique(places, return_counts=True)
-        return cls(_small(place), _small(count), letters)
-
     @property
     def places(self) -> Int[np.ndarray, " L"]:
         """The place of each letter."""
@@ -108,6 +106,10 @@ class Alignment(Content):
     insertions: Insertions
     source: Source | None = field(default=None, compare=False)
 
+    def __repr__(self) -> str:
+        columns = counted(self.letters.shape[1], "column")
+        return f"Alignment({counted(self.num_rows, 'row')}, {columns})"
+
     @classmethod
     def of(
         cls,
@@ -126,6 +128,10 @@ class Alignment(Content):
             InputError: A row contains anything else, rows differ in length, or there are more
                 than `MAX_ROWS` rows, `MAX_LETTERS` letters or `MAX_INSERTED` insertions.
         """
+        for given in (headers, rows):
+            if isinstance(given, str) or not all(isinstance(each, str) for each in members(given)):
+                advice = "give headers and rows as lists"
+                raise InputError(f"{quoted(given)} is not a list of text", advice)
         if not rows or len(headers) != len(rows) or any("\n" in header for header in headers):
             advice = "give at least one row, and for each a header of one line"
             raise InputError("An alignment has no rows, or its headers do not fit", advice)
@@ -134,13 +140,8 @@ class Alignment(Content):
             what = f"begins an alignment of {len(rows)} rows and {lengths.sum()} letters"
             advice = f"keep at most {MAX_ROWS} rows and {MAX_LETTERS} letters"
             raise InputError(what, advice, where=place(1))
-        data = "".join(rows).encode("ascii", "replace")
-        if data.translate(None, _ROW_LETTERS):
-            found = ((n, re.search("[^A-Za-z-]", row)) for n, row in enumerate(rows, start=1))
-            bad, strange = next((n, match[0]) for n, match in found if match)
-            advice = "use letters, and '-' for gaps"
-            raise InputError(f"is a row with {quoted(strange)}", advice, where=place(bad))
-        return cls.of_text(headers, np.frombuffer(data, np.uint8), lengths, place)
+        codes = b"".join(row_codes(row, place(n)) for n, row in enumerate(rows, start=1))
+        return cls.of_text(headers, np.frombuffer(codes, np.uint8), lengths, place)
 
     @classmethod
     def of_text(
@@ -161,34 +162,35 @@ class Alignment(Content):
         Raises:
             InputError: Rows differ in length, or there are too many inserted letters.
         """
-        ends = np.cumsum(lengths)
-        is_inserted = text >= ord("a")
-        num_inserted = np.count_nonzero(is_inserted)
+        num_inserted = np.count_nonzero(text >= ord("a"))
         if num_inserted > MAX_INSERTED:
             what = f"begins an alignment with more than {MAX_INSERTED} inserted letters"
             raise InputError(what, "keep fewer rows or insertions", where=place(1))
-        # An insertion is a run of inserted letters in one row.
-        begins = is_inserted.copy()
-        np.greater(is_inserted[1:], is_inserted[:-1], out=begins[1:])
-        starts = (ends - lengths)[lengths > 0]
-        begins[starts] = is_inserted[starts]
-        first = np.flatnonzero(begins)
-        before = np.flatnonzero(begins[is_inserted])  # inserted letters before each insertion
-        count = np.diff(before, append=num_inserted)
-        row = np.searchsorted(ends, first, "right")
-        widths = lengths - np.bincount(row, count, len(lengths)).astype(np.int64)
-        if (widths != widths[0]).any():
-            bad = int((widths != widths[0]).argmax())
-            what = f"has {widths[bad]} aligned letters, but the first row has {widths[0]}"
-            advice = "make all rows equally long, insertions in lower case"
-            raise InputError(what, advice, where=place(bad + 1))
-        # Aligned letters before each insertion; each earlier row has one more place than columns.
-        places = first
-        places -= before
-        places += row
-        insertions = Insertions(_small(places), _small(count), text[is_inserted])
-        aligned = text[~is_inserted] if num_inserted else text
-        return cls(tuple(headers), aligned.reshape(len(lengths), widths[0]), insertions)
+        # Insertions of a block of rows at a time: each takes tens of bytes while it is found.
+        step = max(1, _BLOCK * len(lengths) // max(1, len(text)))
+        aligned = np.empty(len(text) - num_inserted, np.uint8) if num_inserted else text
+        found, width, begin, filled = [], 0, 0, 0
+        for first in range(0, len(lengths), step):
+            size = lengths[first : first + step]
+            part = text[begin : begin + size.sum()]
+            begin += len(part)
+            is_inserted = part >= ord("a")
+            places, count, widths = _insertions(is_inserted, size)
+            width = width if first else widths[0]
+            if (widths != width).any():
+                bad = int((widths != width).argmax())
+                what = (
+                    f"has {counted(widths[bad], 'aligned letter')}, but the first row has {width}"
+                )
+                advice = "make all rows equally long, insertions in lower case"
+                raise InputError(what, advice, where=place(first + bad + 1))
+            found.append((_small(places + first * (width + 1)), _small(count), part[is_inserted]))
+            if num_inserted:
+                kept = part[~is_inserted]
+                aligned[filled : filled + len(kept)] = kept
+                filled += len(kept)
+        insertions = Insertions(*map(np.concatenate, zip(*found, strict=True)))
+        return cls(tuple(headers), aligned.reshape(len(lengths), width), insertions)
 
     @property
     def num_rows(self) -> int:
@@ -223,37 +225,83 @@ class Alignment(Content):
 
     def rows(self, picked: np.ndarray | Sequence[int] | slice) -> Alignment:
         """Return the rows that a mask, a slice or an index array picks, in its order."""
-        numbers = np.arange(self.num_rows)[picked]
-        row, column = np.divmod(self.insertions.places, self.letters.shape[1] + 1)
+        numbers, width = np.arange(self.num_rows)[picked], self.letters.shape[1] + 1
+        old = self.insertions
+        row, column = np.divmod(old.place.astype(np.int64), width)
         begins = np.searchsorted(row, np.arange(self.num_rows + 1))
         counts = np.diff(begins)[numbers]
         ends = np.cumsum(counts)
         # The insertions of one row are adjacent, so each picked row is one ascending range.
         each = np.repeat(begins[numbers] - ends + counts, counts) + np.arange(counts.sum())
-        places = np.repeat(np.arange(len(numbers)), counts) * (self.letters.shape[1] + 1)
+        places = np.repeat(np.arange(len(numbers)), counts) * width + column[each]
+        cuts = np.append(0, np.cumsum(old.count, dtype=np.int64))[begins].tolist()
+        letters = [old.letters[cuts[number] : cuts[number + 1]] for number in numbers]
+        letters.append(old.letters[:0])  # at least one array
+        insertions = Insertions(_small(places), _small(old.count[each]), np.concatenate(letters))
         source = self.source
         if source is not None and source.e_values is not None:
             source = Source(source.engine, source.database, source.e_values[numbers])
         return Alignment(
             tuple(self.headers[number] for number in numbers),
             self.letters[numbers],
-            Insertions.of(places + column[each], self.insertions.letters[each]),
+            insertions,
             source,
         )
 
     def columns(self, begin: int, end: int) -> Alignment:
         """Return the columns begin … end − 1, without insertions at the cuts."""
         length = self.letters.shape[1]
-        row, column = np.divmod(self.insertions.places, length + 1)
+        old = self.insertions
+        row, column = np.divmod(old.place.astype(np.int64), length + 1)
         kept = (begin < column) & (column < end)
         kept |= (column == begin) & (begin == 0) | (column == end) & (end == length)
         places = row[kept] * (end - begin + 1) + column[kept] - begin
-        insertions = Insertions.of(places, self.insertions.letters[kept])
+        of_kept = old.letters[np.repeat(kept, old.count)]
+        insertions = Insertions(_small(places), _small(old.count[kept]), of_kept)
         letters = np.ascontiguousarray(self.letters[:, begin:end])
         return Alignment(self.headers, letters, insertions, self.source)
 
 
-def _small(numbers: Int[np.ndarray, " I"]) -> UInt[np.ndarray, " I"]:
+def members(values: object) -> tuple[Any, ...]:
+    """Return the members of a list or the like; text or any other value is the only member."""
+    if isinstance(values, Iterable) and not isinstance(values, str):
+        return tuple(values)
+    return (values,)
+
+
+def row_codes(row: str, place: str) -> bytes:
+    """Return the ASCII codes of an a3m row.
+
+    Raises:
+        InputError: The row contains anything but letters and `-`; `place` names it.
+    """
+    codes = row.encode("ascii", "replace")
+    if codes.translate(None, _ROW_LETTERS):
+        strange = re.sub("[A-Za-z-]+", "", row)[0]
+        raise InputError(f"is a row with {quoted(strange)}", _USE_LETTERS, where=place)
+    return codes
+
+
+def _insertions(
+    is_inserted: Bool[np.ndarray, " L"], lengths: Int[np.ndarray, " S"]
+) -> tuple[Int[np.ndarray, " I"], Int[np.ndarray, " I"], Int[np.ndarray, " S"]]:
+    """Return place and number of letters of each insertion, and the aligned letters of each row."""
+    ends = np.cumsum(lengths)
+    # An insertion is a run of inserted letters in one row.
+    begins = is_inserted.copy()
+    np.greater(is_inserted[1:], is_inserted[:-1], out=begins[1:])
+    starts = (ends - lengths)[lengths > 0]
+    begins[starts] = is_inserted[starts]
+    first = np.flatnonzero(begins)
+    before = np.flatnonzero(begins[is_inserted])  # inserted letters before each insertion
+    count = np.diff(before, append=np.count_nonzero(is_inserted))
+    row = np.searchsorted(ends, first, "right")
+    widths = lengths - np.bincount(row, count, len(lengths)).astype(np.int64)
+    # Aligned letters before each insertion; each earlier row has one more place than columns.
+    return first - before + row, count, widths
+
+
+def _small(numbers: Integer[np.ndarray, " I"]) -> UInt[np.ndarray, " I"]:
     """Return the same numbers in the smallest type that can hold the largest."""
     return numbers.astype(np.min_scalar_type(numbers.max(initial=0)))
 
@@ -290,6 +338,16 @@ class Hit(Content):
     identity: float | None = field(default=None, compare=False)
     coverage: float | None = field(default=None, compare=False)
     release_date: str | None = None
+
+    def __post_init__(self) -> None:
+        pairs = np.asarray(self.pairs)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+            what = f"The pairs of hit {quoted(self.name)} are {quoted(self.pairs)}"
+            raise InputError(what, "give an array of whole numbers with two columns")
+        object.__setattr__(self, "pairs", pairs)
+
+    def __repr__(self) -> str:
+        return f"Hit({self.name!r}, {counted(len(self.pairs), 'aligned residue')})"
 
     @property
     def chain(self) -> str:
@@ -339,19 +397,26 @@ class Chain(Content):
 
     def __post_init__(self) -> None:
         for name in ("ids", "templates"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+            object.__setattr__(self, name, members(getattr(self, name)))
         sound = [isinstance(name, str) and _ID.fullmatch(name) for name in self.ids]
         if not sound or not all(sound):
             advice = f"give each copy one of at most {MAX_ID} letters and digits"
             raise InputError(f"has the ids {quoted(list(self.ids))}", advice, where="A chain")
         place = f"Chain {self.ids[0]}"
-        if not _SEQUENCE.fullmatch(self.sequence):
+        if not isinstance(self.sequence, str) or not _SEQUENCE.fullmatch(self.sequence):
             advice = "write one-letter codes of the 20 amino acids and X, in upper case"
             raise InputError(f"has the sequence {quoted(self.sequence)}", advice, where=place)
+        for hit in self.templates:
+            check_type(hit, Hit, "a template", "give a tuple of foldry.Hit")
         for kind, rows in (("paired", self.paired), ("unpaired", self.alignment)):
+            check_type(rows, (Alignment, NoneType), "an alignment", "give a foldry.Alignment")
             if rows and (fault := self._fault(rows)):
                 what = f"has {kind} rows, the first of which {fault}"
                 raise InputError(what, "put the chain's sequence first", where=place)
+
+    def __repr__(self) -> str:
+        rows = counted(sum(each.num_rows for each in self.alignments), "row")
+        return f"Chain({', '.join(self.ids)}: {counted(len(self.sequence), 'residue')}, {rows})"
 
     def _fault(self, rows: Alignment) -> str:
         """Return why the first row of an alignment is not the sequence; "" if it is."""
@@ -359,7 +424,7 @@ class Chain(Content):
             return "is missing"
         length, first = len(self.sequence), rows.query
         if len(first) != length:
-            return f"has {len(first)} residues and not {length}"
+            return f"has {counted(len(first), 'residue')} and not {length}"
         if (rows.insertions.place < length).any():
             return "has insertions"
         for number, (ours, theirs) in enumerate(zip(self.sequence, first, strict=True), start=1):
@@ -399,16 +464,16 @@ class Query(Content):
     paired_by_row: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "chains", tuple(self.chains))
-        if not _NAME.fullmatch(self.name) or len(self.name) > MAX_NAME:
+        object.__setattr__(self, "chains", members(self.chains))
+        sound = isinstance(self.name, str) and _NAME.fullmatch(self.name)
+        if not sound or len(self.name) > MAX_NAME:
             raise InputError(
                 f"A query cannot be named {quoted(self.name)}",
                 f"use at most {MAX_NAME} letters and digits, '.', '_' and '-' between them",
             )
         place = f"Query {self.name}"
-        if wrong := [each for each in self.chains if not isinstance(each, Chain)]:
-            what = f"has a {type(wrong[0]).__name__} among its chains"
-            raise InputError(what, "give a tuple of foldry.Chain", where=place)
+        for each in self.chains:
+            check_type(each, Chain, f"a chain of query {self.name}", "give a tuple of foldry.Chain")
         if not self.chains:
             raise InputError("has no chain", "give at least one", where=place)
         ids = [each for chain in self.chains for each in chain.ids]
@@ -418,7 +483,7 @@ class Query(Content):
         if twice := [each for each in ids if ids.count(each) > 1]:
             advice = "give every chain its own id"
             raise InputError(f"has two chains named {twice[0]!r}", advice, where=place)
-        seeds = tuple(self.seeds)
+        seeds = members(self.seeds)
         for seed in seeds:
             whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
             if not whole or not 0 <= seed <= MAX_SEED:
@@ -428,6 +493,10 @@ class Query(Content):
         if len(self.seeds) > MAX_SEEDS:
             advice = f"give at most {MAX_SEEDS}"
             raise InputError(f"has {len(self.seeds)} seeds", advice, where=place)
+
+    def __repr__(self) -> str:
+        chains, residues = counted(self.num_chains, "chain"), counted(self.num_residues, "residue")
+        return f"Query({self.name!r}, {chains}, {residues})"
 
     @property
     def inputs_key(self) -> str:

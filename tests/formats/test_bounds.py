@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import time
 import tracemalloc
 from pathlib import Path
@@ -15,6 +16,7 @@ from foldry.formats import lines as module
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import parse_structure
 from foldry.formats.hhr import parse_hhr
+from foldry.formats.job import MAX_VALUES
 from foldry.formats.lines import MAX_LINES, lines
 from foldry.formats.sequence import MAX_FILE_CHAINS, clean_sequence
 from foldry.inputs.pairs import read_screen
@@ -35,7 +37,7 @@ BOMBS = {
     "insertions": ("q.a3m", ">q\nA\n>r\nA\n", f"{'a' * 99}\n", 210_000, "20000000 inserted"),
     "first line": ("q.a3m", "#", "1", 10_000, "first row, has no sequence|no rows"),
     "rows of Stockholm": ("q.sto", "", "q A\n", 1000, "line 2, has the name 'q' for the second"),
-    "values": ("q.json", "[", "[],", 2_500_001, "has more than 5000000 values"),
+    "values": ("q.json", "[", "[],", MAX_VALUES // 2 + 1, f"more than {MAX_VALUES} values"),
     "copies": (
         "q.json",
         "[",
@@ -136,6 +138,64 @@ def test_a_query_that_is_too_long_is_refused_before_its_rows_are_copied(
         read_queries([tmp_path / name])
     assert tracemalloc.get_traced_memory()[1] < 3.5 * num_rows * len(row)
     tracemalloc.stop()
+
+
+ROW, INSERTED = "MKTAYIAK-R" * 100, "MKTAYaaIAK-R" * 100
+A3M = f">q\n{'MKTAYIAKQR' * 100}\n" + f">r\n{ROW}\n>s\n{INSERTED}\n" * 1000
+PROTEIN = {"id": "A", "sequence": "MKTAYIAKQR" * 100, "unpairedMsa": A3M}
+STOCKHOLM = [f"q {'MKTAYI-KQR' * 100}\n", *(f"r{n} {ROW}\n" for n in range(2000))]
+LARGE = {
+    "q.a3m": A3M,
+    "crlf.a3m": A3M.replace("\n", "\r\n"),
+    "comment.a3m": f"# comment\n{A3M}",
+    "complex.a3m": f"#400,600\t1,1\n{A3M}",
+    "q.sto": "".join(STOCKHOLM),
+    "q.json": json.dumps({"name": "q", "sequences": [{"protein": PROTEIN}]}),
+    "q.fasta": "".join(f">q{n}\n{'MKTAYIAKQR' * 1000}\n" for n in range(200)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_reader_takes_few_times_the_memory_of_its_text(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An a3m of 175 MiB took 1.7 GB."""
+    monkeypatch.setattr("foldry.query._BLOCK", 1 << 14)
+    (tmp_path / name).write_bytes(LARGE[name].encode())
+    tracemalloc.start()
+    assert read_queries([tmp_path / name])
+    assert tracemalloc.get_traced_memory()[1] < 5.5 * len(LARGE[name])
+    tracemalloc.stop()
+
+
+def test_an_alignment_does_not_depend_on_the_blocks_in_which_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = ">q\nMKT\n>r\naM-aaTx\n>s\n---\n>t\nMbKT\n"
+    whole = parse_a3m(text)
+    for block in (1, 5, 10):
+        monkeypatch.setattr("foldry.query._BLOCK", block)
+        assert parse_a3m(text) == whole
+        with pytest.raises(InputError, match="line 9, has 2 aligned letters, but the first row"):
+            parse_a3m(f"{text}>u\nMaK\n")
+
+
+def test_a_large_text_has_no_character_of_several_bytes_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python then takes four bytes for every character of the text: 290 MB took 1.3 GB."""
+    monkeypatch.setattr("foldry.store.files.MAX_WIDE", 20)
+    monkeypatch.setattr("foldry.formats.job.MAX_WIDE", 20)
+    for letter in "α😀":
+        (tmp_path / "q.fasta").write_text(f">q\n{'MKTAYIAK' * 3}\n>r {letter}\nMKTAYIAK\n")
+        with pytest.raises(InputError, match=f"q.fasta, line 3, has '{letter}', but a text of mor"):
+            read_queries([tmp_path / "q.fasta"])
+        (tmp_path / "q.json").write_text(json.dumps([letter, "MKTAYIAK" * 3]))
+        with pytest.raises(InputError, match=r"q\.json has '.*', but a text of more than"):
+            read_queries([tmp_path / "q.json"])
+    for text in (">q é\nMKTAYIAKMKTAYIAKMKTAYIAK\n", ">q α\nMKTAYIAK\n"):
+        (tmp_path / "q.a3m").write_text(text)
+        assert read_queries([tmp_path / "q.a3m"])[0].num_chains == 1
 
 
 def test_a_file_that_many_chains_name_is_read_once(tmp_path: Path) -> None:

@@ -356,6 +356,8 @@ ONE_ATOM = "ATOM      1  CA  ALA A   1      11.639   6.071  -5.147  1.00 20.00  
         (22, " 1x ", "residue number"),
         (22, " 1.5", "residue number"),
         (22, "A00-", "residue number"),
+        (12, "    ", "atom name"),
+        (17, "   ", "residue name"),
         (54, " x.00 ", "occupancy"),
         (54, "   nan", "occupancy"),
         (60, "******", "B factor"),
@@ -380,6 +382,41 @@ def test_residue_numbers_of_pdb_files(number: str, means: int) -> None:
     text = ONE_ATOM[:22] + number + ONE_ATOM[26:]
     for end in (60, 80):  # the B factor may be left out
         assert parse_structure(text[:end].encode(), "x.pdb").residue_number.tolist() == [means]
+
+
+@pytest.mark.parametrize(
+    ("end_of_line", "b_factor"),
+    [
+        ("", 0),
+        ("  1.00", 0),
+        ("  1.00            ", 0),
+        ("  0.50 85.25", 85.25),
+        ("  0.50 85.2", 85.2),
+        ("  0.50 85", 85),
+        ("  0.50 8\r", 8),
+        ("       85.25", 85.25),
+    ],
+)
+def test_the_b_factor_of_a_pdb_line_of_any_length(end_of_line: str, b_factor: float) -> None:
+    line = ONE_ATOM[:54] + end_of_line
+    structure = parse_structure(f"{line}\n".encode(), "x.pdb")
+    assert structure.b_factor[0, 1] == b_factor
+    assert parse_structure(f"{line[:52]}\n".encode(), "x.pdb").atom_positions[0, 1, 2] == -5.1
+
+
+def test_a_blank_occupancy_is_1() -> None:
+    alternates = [ONE_ATOM[:16] + alternate + ONE_ATOM[17:] for alternate in "AB"]
+    second = alternates[1].replace(" 1.00", "     ").replace("11.639", "12.639")
+    for end in (54, 80):
+        text = f"{alternates[0].replace(' 1.00', ' 0.50')}\n{second[:end]}\n"
+        assert parse_structure(text.encode(), "x.pdb").atom_positions[0, 1, 0] == 12.639
+
+
+@pytest.mark.parametrize("column", [7, 13, 16, 18, 21, 25, 26, 37, 45, 53, 59, 65])
+def test_letters_of_two_bytes_in_a_pdb_line_are_refused(column: int) -> None:
+    bad = f"{ONE_ATOM[:column]}\N{ARABIC-INDIC DIGIT THREE}{ONE_ATOM[column + 1 :]}"
+    with pytest.raises(InputError, match=r"x.pdb, line 2, has letters that are not ASCII"):
+        parse_structure(f"{ONE_ATOM}\n{bad}\n".encode(), "x.pdb")
 
 
 def test_a_model_without_a_number_is_named_with_its_line() -> None:
@@ -416,11 +453,16 @@ def test_a_value_of_mmcif_that_is_not_a_number_is_named(column: str, value: str)
         ("B_iso_or_equiv", "9" * 400, "without finite coordinates or B factor in residue 10"),
         ("auth_seq_id", "?", "has a residue without a number in chain 'A'"),
         ("auth_seq_id", ".", "has a residue without a number in chain 'A'"),
+        ("label_atom_id", "?", "atom 1, has '[?]' in label_atom_id, which is not an atom name"),
+        ("label_comp_id", ".", "atom 1, has '.' in label_comp_id, which is not a residue name"),
+        ("label_comp_id", "''", "in label_comp_id, which is not a residue name"),
         ("auth_seq_id", "x", "atom 1, has 'x' in auth_seq_id, which is not a residue number"),
         ("auth_seq_id", "99999999999", "which is not a residue number"),
         ("label_seq_id", "99999999999", "which is not a residue number"),
         ("pdbx_PDB_model_num", "?", "which is not a model number"),
-        ("pdbx_PDB_ins_code", "1.5", "is a damaged structure file"),
+        ("pdbx_PDB_ins_code", "1.5", "atom 1, has '1.5' in pdbx_PDB_ins_code, which is not one"),
+        ("label_alt_id", "abc", "atom 1, has 'abc' in label_alt_id, which is not one letter"),
+        ("pdbx_formal_charge", "1.5", "atom 1, has '1.5' in pdbx_formal_charge, which is not"),
         ("label_atom_id", "9" * 5000, "is a damaged structure file"),
         ("pdbx_PDB_ins_code", "\u200b" * 3, "is a damaged structure file"),
     ],
@@ -440,6 +482,22 @@ def test_a_column_of_mmcif_without_values_is_read(column: str, value: str) -> No
     structure = parse_structure(changed_cif(column, value, None), "x.cif")
     assert structure.sequence == "AMR"
     assert np.isfinite(structure.b_factor).all() and structure.residue_number.dtype == np.int64
+    if column == "B_iso_or_equiv":
+        assert not structure.b_factor.any()
+
+
+@pytest.mark.parametrize("value", ["?", "."])
+def test_one_residue_number_that_is_left_out_is_not_taken_from_another_column(value: str) -> None:
+    (kunitz,) = (path for path in EXAMPLES if path.stem == "1adz")
+    lines = kunitz.read_text("utf-8").splitlines()
+    first = next(row for row, line in enumerate(lines) if line.startswith("ATOM"))
+    names = [line.split(".")[1].strip() for line in lines if line.startswith("_atom_site.")]
+    cells = lines[first + 10].split()
+    cells[names.index("auth_seq_id")] = value
+    lines[first + 10] = " ".join(cells)
+    says = "x.cif, atom 11, has no residue number in auth_seq_id, which other atoms have"
+    with pytest.raises(InputError, match=says):
+        parse_structure("\n".join(lines).encode(), "x.cif")
 
 
 def test_the_resolution_needs_no_other_column() -> None:
@@ -450,6 +508,38 @@ def test_the_resolution_needs_no_other_column() -> None:
     (trypsin,) = (path for path in EXAMPLES if path.stem == "1trn")
     blurred = trypsin.read_text().replace("res_high 2.20", "res_high ?")
     assert parse_deposition(blurred.encode(), "1trn.cif").resolution == 0
+
+
+@pytest.mark.parametrize("unknown", ["?", ".", "x", "''", "nan", "1e400"])
+def test_unknown_resolutions_and_dates_are_not_values(unknown: str) -> None:
+    (trypsin,) = (path for path in EXAMPLES if path.stem == "1trn")
+    text = trypsin.read_text() + "_pdbx_audit_revision_history.revision_date {}\n"
+    text += f"_em_3d_reconstruction.resolution {unknown}\n"
+    found = parse_deposition(text.format(unknown).encode(), "1trn.cif")
+    assert (found.resolution, found.release_date) == (2.2, "")
+    unresolved = text.format("'2005-11-20'").replace("res_high 2.20", "res_high ?")
+    found = parse_deposition(unresolved.encode(), "1trn.cif")
+    assert (found.resolution, found.release_date) == (0, "2005-11-20")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kind"),
+    [
+        ("mon_id", ".", "a residue name"),
+        ("mon_id", "?", "a residue name"),
+        ("num", "1.5", "a residue number"),
+        ("num", "x", "a residue number"),
+    ],
+)
+def test_a_field_of_a_sequence_that_is_not_understood_is_named(
+    column: str, value: str, kind: str
+) -> None:
+    document = gemmi.cif.read_string(EXAMPLES[0].read_text())
+    document.sole_block().find([f"_entity_poly_seq.{column}"])[2][0] = value
+    says = f"x.cif, row 3, has .* in _entity_poly_seq.{column}, which is not {kind}: fix"
+    for read in (parse_structure, parse_deposition):
+        with pytest.raises(InputError, match=says):
+            read(document.as_string().encode(), "x.cif")
 
 
 def trace(chain: str, numbers: list[int], residue: str, x: float = 0) -> list[str]:

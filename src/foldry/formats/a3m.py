@@ -14,18 +14,24 @@ from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError
-from foldry.formats.fasta import parse_fasta
+from foldry.errors import InputError, counted
+from foldry.formats.fasta import fasta_records
+from foldry.formats.lines import lines
 from foldry.formats.sequence import at, chain_names, check_width, clean_sequence
-from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain
+from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain, row_codes
 
 _NOTHING: Final = {ord("."): None, ord("\n"): None}
 _MAX_PARTS: Final = 5_000_000
 """Limit on rows plus insertions of a complex, times its distinct chains: each chain reads all."""
 
 
-def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
+def parse_a3m(text: str, source: str = "the a3m text", skip: int = 0) -> Alignment:
     """Return the alignment of an a3m text; dots, which only pad insertions, are skipped.
+
+    Args:
+        text: The text.
+        source: Where it was read.
+        skip: Number of lines before the first row.
 
     Raises:
         InputError: There is no row, a row contains anything but letters and gaps, or its length
@@ -35,15 +41,26 @@ def parse_a3m(text: str, source: str = "the a3m text") -> Alignment:
         >>> parse_a3m(">q\\nMKT\\n>r\\nM-aaT\\n").deletions.tolist()
         [[0, 0, 0], [0, 0, 2]]
     """
-    records = parse_fasta(text, source)
-    if not records:
+    headers: list[str] = []
+    numbers: list[int] = []
+    lengths: list[int] = []
+    codes = bytearray()
+    for header, row, number in fasta_records(text, source, skip):
+        if not headers:
+            check_width(row, ".\n" + ascii_lowercase, source)
+        part = row_codes(row.translate(_NOTHING), f"{source}, line {number}")
+        headers.append(header)
+        numbers.append(number)
+        lengths.append(len(part))
+        codes += part  # rows are not kept: a large alignment has few copies in memory
+    if not headers:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
-    headers, texts, numbers = zip(*records, strict=True)
-    del records
-    check_width(texts[0], ".\n" + ascii_lowercase, source)
-    rows = [text.translate(_NOTHING) for text in texts]
-    del texts  # free one of several copies of a large alignment
-    return Alignment.of(headers, rows, lambda row: f"{source}, line {numbers[row - 1]}")
+    return Alignment.of_text(
+        headers,
+        np.frombuffer(codes, np.uint8),
+        np.array(lengths),
+        lambda row: f"{source}, line {numbers[row - 1]}",
+    )
 
 
 def to_a3m(alignment: Alignment) -> str:
@@ -63,7 +80,7 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
         InputError: As for `parse_a3m`, or the first line does not fit the rows, or the first row of
             a chain or of its paired rows is not its sequence.
     """
-    line, _, rest = text.partition("\n")
+    _, line = next(lines(text, source), (1, ""))
     groups = line[1:].split(maxsplit=2)
     if not re.match("#[0-9,]", line) or not all(re.fullmatch("[0-9,]+", each) for each in groups):
         return []
@@ -77,12 +94,13 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
             "write them as in '#110,85<tab>2,1'",
             where=f"{source}, line 1",
         )
-    rows = parse_a3m("\n" + rest, source)
+    rows = parse_a3m(text, source, skip=1)
     if (rows.num_rows + len(rows.insertions.place)) * len(lengths) > _MAX_PARTS:
         what = f"has {rows.num_rows} rows of {len(lengths)} chains"
         raise InputError(what, "keep fewer rows", where=source)
     if sum(lengths) != rows.letters.shape[1]:
-        what = f"gives lengths of {sum(lengths)} residues, but rows have {rows.letters.shape[1]}"
+        size = counted(sum(lengths), "residue")
+        what = f"gives lengths of {size}, but rows have {rows.letters.shape[1]}"
         advice = "give the length of every distinct chain once"
         raise InputError(what, advice, where=f"{source}, line 1")
     begins = [0, *accumulate(lengths[:-1])]

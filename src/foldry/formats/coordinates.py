@@ -22,11 +22,11 @@ import gemmi
 import numpy as np
 from jaxtyping import Float, Int
 
-from foldry.errors import InputError, printable, quoted, reason
+from foldry.errors import InputError, check_type, counted, printable, quoted, reason
 from foldry.formats.binarycif import read_binarycif
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
-from foldry.store.files import decode, read_bytes, stem
-from foldry.structure import Structure
+from foldry.store.files import decode, named_path, read_bytes, stem
+from foldry.structure import STRUCTURE_ADVICE, Structure
 
 _CATEGORIES: Final = {
     "_atom_site",
@@ -65,13 +65,21 @@ _MAX_PLAIN: Final = 10_000
 """Different numbers with two decimals differ in single precision if they are below this."""
 _PDB_WIDTH: Final = 78
 """Number of columns up to the element, the last field that is written."""
-_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(\d+\))?", re.IGNORECASE)
-_NUMBER_OR_NONE: Final = re.compile(rf"{_NUMBER.pattern}|[.?]", re.IGNORECASE)
+_PDB_NUMBERS: Final = 66
+"""Number of columns up to the B factor, the last field that is read."""
+_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_ANY_CASE: Final = re.ASCII | re.IGNORECASE
+_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(\d+\))?", _ANY_CASE)
+_NUMBER_OR_NONE: Final = re.compile(rf"{_NUMBER.pattern}|[.?]", _ANY_CASE)
+_LETTER: Final = re.compile(r"(['\"]?).?\1")
+_NAME: Final = re.compile(r"(?![.?'\"]+$).+")
 _ATOM_FIELDS: Final = (
     *((start, start + 8, _DECIMAL, "a coordinate") for start in (30, 38, 46)),
     # Numbers above 9999 are hybrid-36: four letters and digits.
-    (22, 26, re.compile(r"-?\d+|[A-Z][\dA-Z]{3}|[a-z][\da-z]{3}"), "a residue number"),
+    (12, 16, re.compile(r".+"), "an atom name"),
+    (17, 20, re.compile(r".+"), "a residue name"),
+    (22, 26, re.compile(r"-?[0-9]+|[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}"), "a residue number"),
     (54, 60, re.compile(rf"{_DECIMAL.pattern}|"), "an occupancy"),
     (60, 66, re.compile(rf"{_DECIMAL.pattern}|"), "a B factor"),
 )
@@ -79,21 +87,29 @@ _BLOCK: Final = re.compile(r"(?:^|\s)data_", re.IGNORECASE)
 _PDB_FIELDS: Final = {
     "ATOM": _ATOM_FIELDS,
     "HETA": _ATOM_FIELDS,
-    "MODE": ((5, 14, re.compile(r"\d*"), "a model number"),),
+    "MODE": ((5, 14, re.compile(r"[0-9]*"), "a model number"),),
 }
 """Columns of a PDB line and their content, by the first four letters of the line."""
 _MODEL: Final = "pdbx_PDB_model_num"
+_UNSET: Final = {"?", "."}
 _CIF_FIELDS: Final = {
     "Cartn_x": (_NUMBER, "a coordinate"),
     "Cartn_y": (_NUMBER, "a coordinate"),
     "Cartn_z": (_NUMBER, "a coordinate"),
     "occupancy": (_NUMBER_OR_NONE, "an occupancy"),
     "B_iso_or_equiv": (_NUMBER_OR_NONE, "a B factor"),
-    "auth_seq_id": (re.compile(r"(['\"]?)-?\d{1,9}[A-Za-z]?\1|[.?]"), "a residue number"),
-    "label_seq_id": (re.compile(r"\d{1,9}|[.?]"), "a residue number"),
-    _MODEL: (re.compile(r"\d{1,9}"), "a model number"),
+    "auth_seq_id": (re.compile(r"(['\"]?)-?[0-9]{1,9}[A-Za-z]?\1|[.?]"), "a residue number"),
+    "label_seq_id": (re.compile(r"[0-9]{1,9}|[.?]"), "a residue number"),
+    "label_atom_id": (_NAME, "an atom name"),
+    "label_comp_id": (_NAME, "a residue name"),
+    "label_alt_id": (_LETTER, "one letter"),
+    "pdbx_PDB_ins_code": (_LETTER, "one letter"),
+    "pdbx_formal_charge": (re.compile(r"[+-]?[0-9]{1,9}|[.?]"), "a charge"),
+    "_entity_poly_seq.num": (re.compile(r"-?[0-9]{1,9}|[.?]"), "a residue number"),
+    "_entity_poly_seq.mon_id": (_NAME, "a residue name"),
+    _MODEL: (re.compile(r"[0-9]{1,9}"), "a model number"),
 }
-"""Columns of `_atom_site` and their content."""
+"""Columns of `_atom_site`, or of the category that is named, and their content."""
 _NO_PROTEIN: Final = "give a file with a protein"
 _TOO_MANY: Final = "has more than {} {}"
 _FEWER: Final = "give a smaller part of it"
@@ -129,7 +145,7 @@ def read_structure(path: str | Path, model: int = 0) -> Structure:
     """Read all protein residues with coordinates from one model of a file.
 
     Args:
-        path: A PDB, mmCIF or BinaryCIF file, which may be gzipped.
+        path: A PDB, mmCIF or BinaryCIF file, also gzipped; `Structure.chain` selects a chain.
         model: Number of the model in the file, counted from 0.
 
     Raises:
@@ -140,7 +156,12 @@ def read_structure(path: str | Path, model: int = 0) -> Structure:
         >>> len(read_structure("examples/kunitz/1adz.cif"))
         63
     """
-    return parse_structure(_read_file(Path(path)), str(path), model)
+    path = named_path(path)
+    check_type(model, int, "the number of a model", "give a whole number, counted from 0")
+    if ":" in path.name and not path.exists():
+        advice = "give the file alone, and select a chain with `Structure.chain`"
+        raise InputError("does not exist", advice, where=path)
+    return parse_structure(_read_file(path), str(path), model)
 
 
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
@@ -192,12 +213,13 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
     if not chains:
         raise InputError("has no protein", _NO_PROTEIN, where=source)
     atoms = _flat(parsed, source)
-    dates = list(block.find_values("_pdbx_audit_revision_history.revision_date")) if block else []
+    dates = _texts(block, "_pdbx_audit_revision_history.revision_date")
+    resolutions = parsed.resolution, _resolution(block)  # gemmi's is NaN if EM's is unknown
     return Deposition(
-        release_date=min(dates, default=""),
-        resolution=parsed.resolution or _resolution(block),
+        release_date=min(filter(_DATE.fullmatch, dates), default=""),
+        resolution=next((each for each in resolutions if 0 < each < np.inf), 0.0),
         method=parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else "",
-        predicted=block is not None and "pLDDT" in block.find_values("_ma_qa_metric.type"),
+        predicted="pLDDT" in _texts(block, "_ma_qa_metric.type"),
         chain_to_seqres={
             name: "".join(code for _, code, _ in rows) for name, rows in chains.items()
         },
@@ -211,10 +233,14 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
 def _resolution(block: gemmi.cif.Block | None) -> float:
     """Return the resolution (Å), which gemmi misses if its category is incomplete; 0 if unknown."""
     for tag in ("_refine.ls_d_res_high", "_em_3d_reconstruction.resolution"):
-        for text in block.find_values(tag) if block else ():
-            if _DECIMAL.fullmatch(gemmi.cif.as_string(text)):
-                return float(gemmi.cif.as_string(text))
+        for text in filter(_DECIMAL.fullmatch, _texts(block, tag)):
+            return float(text)
     return 0.0
+
+
+def _texts(block: gemmi.cif.Block | None, tag: str) -> list[str]:
+    """Return the values of a tag without quotation marks; unknown ones are empty."""
+    return list(map(gemmi.cif.as_string, block.find_values(tag))) if block else []
 
 
 def to_pdb(structure: Structure) -> str:
@@ -229,8 +255,7 @@ def to_pdb(structure: Structure) -> str:
         >>> parse_structure(to_pdb(model).encode(), "model.pdb").sequence == model.sequence
         True
     """
-    if not isinstance(structure, Structure):
-        raise InputError(f"A {type(structure).__name__} is not a structure", "give one")
+    check_type(structure, Structure, "a structure", STRUCTURE_ADVICE)
     lines = ["MODEL     1"]
     serial = 1
     ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
@@ -293,7 +318,7 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     if not len(parsed):
         raise InputError("has no atoms", "give a file with coordinates", where=source)
     if not 0 <= model < len(parsed):
-        what = f"has {len(parsed)} models, counted from 0, and no model {model}"
+        what = f"has {counted(len(parsed), 'model')}, counted from 0, and no model {model}"
         raise InputError(what, "choose one of its models", where=source)
     del parsed[model + 1 :]
     del parsed[:model]
@@ -339,8 +364,7 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
         _check_columns(block, source)
         return gemmi.make_structure_from_block(block), block
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-        _check_lines(text, source)
-        return _read_pdb(text), None
+        return _read_pdb(_check_lines(text, source)), None
     raise InputError("is not a PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
 
 
@@ -361,31 +385,59 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
         raise _damaged(source, error) from None
 
 
-def _check_lines(text: str, source: str) -> None:
-    """Refuse fields of a PDB file that gemmi would misread as 0, another number or unknown."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        for start, end, pattern, kind in _PDB_FIELDS.get(line[:4].upper(), ()):
+def _check_lines(text: str, source: str) -> str:
+    """Refuse fields of a PDB file that gemmi would misread as 0, another number or unknown.
+
+    Returns:
+        The text with occupancy 1 and B factor 0 in the atoms without them. gemmi reads them as 0 in
+        long lines and as 1 and 20 in short ones, even if a short line has a B factor.
+    """
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        fields = _PDB_FIELDS.get(line[:4].upper(), ())
+        where = f"{source}, line {number}"
+        if fields and not line[:_PDB_NUMBERS].isascii():  # gemmi counts bytes, not letters
+            what = f"has letters that are not ASCII in columns 1 to {_PDB_NUMBERS}"
+            raise InputError(what, "fix the line", where=where)
+        for start, end, pattern, kind in fields:
             field = line[start:end].strip()
             if not pattern.fullmatch(field):
                 what = f"has {quoted(field)} in columns {start + 1} to {end}, which is not {kind}"
-                raise InputError(what, "fix the line", where=f"{source}, line {number}")
+                raise InputError(what, "fix the line", where=where)
+        if fields is _ATOM_FIELDS:
+            occupancy, b_factor = line[54:60].strip(), line[60:_PDB_NUMBERS].strip()
+            if not occupancy or not b_factor or len(line) < _PDB_NUMBERS:
+                numbers = f"{occupancy or 1:>6}{b_factor or 0:>6}"
+                lines[number - 1] = f"{line[:54].rstrip():<54}{numbers}{line[_PDB_NUMBERS:]}"
+    return "\n".join(lines)
 
 
 def _check_columns(block: gemmi.cif.Block, source: str) -> None:
     """Refuse values of mmCIF and BinaryCIF that gemmi would misread as other numbers or unknown."""
     for tag, (pattern, kind) in _CIF_FIELDS.items():
-        column = block.find_values(f"_atom_site.{tag}")
+        row_of = "row" if tag.startswith("_") else "atom"
+        column = block.find_values(tag if row_of == "row" else f"_atom_site.{tag}")
         values = set(column)
         if tag == _MODEL:
             if len(values) > _MAX_CHAINS:
                 raise InputError(_TOO_MANY.format(_MAX_CHAINS, "models"), _FEWER, where=source)
-            if values <= {"?", "."}:  # one model without a number
+            if values <= _UNSET:  # one model without a number
                 continue
         wrong = {value for value in values if not pattern.fullmatch(value)}
         if wrong:
             row, value = next(pair for pair in enumerate(column, start=1) if pair[1] in wrong)
             what = f"has {quoted(value)} in {tag}, which is not {kind}"
-            raise InputError(what, "fix the file", where=f"{source}, atom {row}")
+            raise InputError(what, "fix the file", where=f"{source}, {row_of} {row}")
+        if tag == "B_iso_or_equiv" and values & _UNSET:  # gemmi would read 20
+            for index, text in enumerate(column):
+                column[index] = "0" if text in _UNSET else text
+    # gemmi reads an atom without `auth_seq_id` as a residue numbered by its `label_seq_id`.
+    columns = [block.find_values(f"_atom_site.{each}_seq_id") for each in ("auth", "label")]
+    pairs = zip(*columns, strict=False)
+    unset = [None if label in _UNSET else auth in _UNSET for auth, label in pairs]
+    if {True, False} <= set(unset):
+        what = "has no residue number in auth_seq_id, which other atoms have"
+        raise InputError(what, "fix the file", where=f"{source}, atom {unset.index(True) + 1}")
     _check_search(block, source)
 
 

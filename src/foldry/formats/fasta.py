@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from foldry.errors import InputError
@@ -36,16 +38,25 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
         InputError: There is a sequence before the first header, or there are more than `MAX_ROWS`
             records or `MAX_LETTERS` letters.
     """
-    found: list[FastaRecord] = []
+    return list(fasta_records(text, source))
+
+
+def fasta_records(text: str, source: str, skip: int = 0) -> Iterator[FastaRecord]:
+    """Yield the records that `parse_fasta` returns one at a time, without the first `skip` lines.
+
+    Raises:
+        InputError: As for `parse_fasta`.
+    """
     parts: list[str] = []
-    header, begin, num_letters = "", 0, 0
-    for number, line in lines(text, source):
+    header, begin, num_letters, num_records = "", 0, 0, 0
+    for number, line in islice(lines(text, source), skip, None):
         stripped = line.strip()
         if stripped.startswith(">"):
             if begin:
-                found.append(FastaRecord(header, "\n".join(parts).rstrip("\n"), begin))
+                yield FastaRecord(header, "\n".join(parts).rstrip("\n"), begin)
             header, parts, begin = stripped[1:].strip(), [""], number
-            if len(found) == MAX_ROWS:
+            num_records += 1
+            if num_records > MAX_ROWS:
                 what, place = f"exceeds the limit of {MAX_ROWS} records", f"{source}, line {number}"
                 raise InputError(what, "give fewer records", where=place)
         elif stripped and not begin:
@@ -58,5 +69,4 @@ def parse_fasta(text: str, source: str = "the FASTA text") -> list[FastaRecord]:
                 what = f"exceeds the limit of {MAX_LETTERS} letters"
                 raise InputError(what, "give fewer records", where=f"{source}, line {number}")
     if begin:
-        found.append(FastaRecord(header, "\n".join(parts).rstrip("\n"), begin))
-    return found
+        yield FastaRecord(header, "\n".join(parts).rstrip("\n"), begin)

@@ -23,7 +23,7 @@ _HIT: Final = re.compile(
     r"\s*\n>(?P<title>(?P<name>\S+).*)\n"
     rf"Probab=(?P<probability>{_NUMBER})\s+E-value=(?P<e_value>{_NUMBER})\s"
     r".*\sAligned_cols=(?P<columns>\d{1,9})\s+Identities=(?P<identity>\d{1,9})%.*"
-    rf"\sSum_probs=(?P<sum_probs>{_NUMBER})",
+    rf"\sSum_probs=(?P<sum_probs>{_NUMBER})(?=\s|$)",
     re.ASCII,
 )
 _ROW: Final = (
@@ -75,7 +75,7 @@ def parse_hhr(text: str, source: str = "the hhr text") -> list[HhrRecord]:
 
 def _record(block: str, place: str) -> HhrRecord:
     found = _HIT.match(block)
-    if found is None:
+    if found is None or not float(found["probability"]) <= 100:
         raise InputError("has no title, or not all scores", _AGAIN, where=place)
     (query, first), (template, begin) = (_row(block, label, place) for label in "QT")
     if len(query) != len(template):

@@ -21,7 +21,7 @@ from foldry.formats.lines import MAX_TEXT
 from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
 from foldry.formats.template import entry_of, parse_template, template_mmcif
 from foldry.query import MAX_CHAINS, Alignment, Chain, Hit, Query
-from foldry.store.files import decode, read_bytes
+from foldry.store.files import MAX_WIDE, decode, read_bytes, too_wide
 
 _VERSIONS: Final = {"alphafold3": (1, 2, 3, 4), "alphafoldserver": (1, 2)}
 _JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version"}
@@ -33,7 +33,7 @@ _TEMPLATE: Final = {"mmcif", "mmcifPath", "queryIndices", "templateIndices"}
 _TEXTS: Final = {"name", "sequence", "mmcif", *_MSAS}
 """Keys whose values are texts; with `Path` appended, their values are names of files."""
 _LISTS: Final = {"modelSeeds", "sequences", "templates", "queryIndices", "templateIndices"}
-MAX_VALUES: Final = 5_000_000
+MAX_VALUES: Final = 4_000_000
 """Maximum number of values in a JSON text."""
 _Parsed = TypeVar("_Parsed")
 _OTHERS: Final = {"rna": "RNA", "dna": "DNA", "ligand": "a ligand", "ion": "an ion"}
@@ -83,6 +83,8 @@ def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> l
         InputError: The text is not JSON or not of this dialect, a path leads out of the folder, or
             a job contains anything but proteins of the 20 amino acids.
     """
+    if len(text) > MAX_WIDE and (wide := re.search(r"\\u(?!00)\w+", text)):
+        raise too_wide(wide[0], str(path))
     # Each value follows one of these characters; small objects need far more memory than text.
     if sum(text.count(each) for each in "{[,") > MAX_VALUES:
         what = f"has more than {MAX_VALUES} values"
@@ -232,8 +234,11 @@ def _alignment(
     return rows
 
 
-def _rows(data: bytes, source: str) -> Alignment:
-    return parse_a3m(decode(data, source), source)
+def _rows(given: str | bytes, source: str) -> Alignment:
+    """Return an alignment; a text that needs no decoding is not copied."""
+    if isinstance(given, str) and (not given.isascii() or "\0" in given or "\r" in given):
+        given = given.encode(errors="replace")
+    return parse_a3m(given if isinstance(given, str) else decode(given, source), source)
 
 
 def _parsed(
@@ -241,7 +246,7 @@ def _parsed(
     key: str,
     files: _Files,
     place: str,
-    parse: Callable[[bytes, str], _Parsed],
+    parse: Callable[[str | bytes, str], _Parsed],
 ) -> tuple[_Parsed | None, str]:
     """Return the parsed text of `key` or file of `keyPath` (None if empty), and its name in errors.
 
@@ -252,7 +257,7 @@ def _parsed(
         raise InputError(f"has both {key} and {key}Path", "give one of them", where=place)
     if name is None:
         source = f"{place} {key}"
-        return parse(text.encode(errors="replace"), source) if text else None, source
+        return parse(text, source) if text else None, source
     if (name, key) not in files.known:
         data, source = files.read(name, f"{key}Path", place)
         files.known[name, key] = parse(data, source) if data else None, source

@@ -9,8 +9,8 @@ from typing import Final
 from foldry.errors import InputError
 from foldry.store.files import decode, read_bytes
 
-MAX_TEXT: Final = 300 * 1024**2
-"""Maximum size of a decompressed text file in bytes; decoding needs up to three times as much."""
+MAX_TEXT: Final = 256 * 1024**2
+"""Maximum size of a decompressed text file in bytes; readers need up to four times as much."""
 MAX_LINES: Final = 5_000_000
 """Maximum number of lines of a text."""
 MAX_LINE: Final = 10_000_000

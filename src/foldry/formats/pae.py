@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 from jaxtyping import Float
 
-from foldry.errors import InputError, quoted
+from foldry.errors import InputError, counted, quoted
 from foldry.store.files import decode, read_bytes
 
 MAX_RESIDUES: Final = 20_000
@@ -81,8 +81,9 @@ def _rows(found: Any) -> Any:
 
 def _row(row: Any, length: int, where: str) -> Float[np.ndarray, " N"]:
     if not isinstance(row, list) or len(row) != length:
-        size = f"{len(row)} values" if isinstance(row, list) else quoted(row)
-        raise InputError(f"has {size} where the matrix has {length} rows", _ADVICE, where=where)
+        size = counted(len(row), "value") if isinstance(row, list) else quoted(row)
+        what = f"has {size} where the matrix has {counted(length, 'row')}"
+        raise InputError(what, _ADVICE, where=where)
     for column, value in enumerate(row, start=1) if set(map(type, row)) - {int, float} else ():
         if type(value) not in (int, float):
             _refuse(value, f"{where}, column {column}")

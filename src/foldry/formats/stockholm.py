@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError, quoted
+from foldry.errors import InputError, counted, quoted
 from foldry.formats.a3m import to_a3m
 from foldry.formats.lines import lines
 from foldry.formats.sequence import check_width
@@ -35,15 +35,18 @@ def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
     """
     rows = _rows(text, source)
     check_width(next(iter(rows.values())), ".-", source)
-    data = bytearray("".join(rows.values()).encode().translate(_AS_ALIGNED))
-    letters = np.frombuffer(data, np.uint8).reshape(len(rows), -1)
-    kept = letters[0] != GAP_LETTER
+    names = tuple(rows)
+    kept = np.array([letter not in "-." for letter in rows[names[0]]])
     # As in a3m, letters in other columns are lower case, and gaps there are left out.
-    letters |= np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
-    there = kept | (letters != GAP_LETTER)
-    return Alignment.of_text(
-        tuple(rows), letters[there], there.sum(axis=1), f"{source}, row {{}}".format
-    )
+    case = np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
+    lengths, codes = [], bytearray()
+    for name in names:  # each row is freed before the next is copied
+        row = np.frombuffer(rows.pop(name).encode().translate(_AS_ALIGNED), np.uint8) | case
+        part = row[kept | (row != GAP_LETTER)]
+        lengths.append(len(part))
+        codes += part.tobytes()
+    letters = np.frombuffer(codes, np.uint8)
+    return Alignment.of_text(names, letters, np.array(lengths), f"{source}, row {{}}".format)
 
 
 def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
@@ -110,7 +113,7 @@ def _rows(text: str, source: str) -> dict[str, str]:
 
     A blank line or `//` ends a block, in which a name occurs once (Easel's definition).
     """
-    parts: dict[str, list[str]] = {}
+    parts: dict[str, bytearray] = {}
     in_block: set[str] = set()
     for number, line in lines(text, source):
         if not line.strip() or line.startswith("//"):
@@ -131,16 +134,17 @@ def _rows(text: str, source: str) -> dict[str, str]:
                 what, "rename the row, or begin a block with an empty line", where=place
             )
         in_block.add(name)
-        parts.setdefault(name, []).append(words[0])
+        parts.setdefault(name, bytearray()).extend(words[0].encode())
         if len(parts) > MAX_ROWS:
             raise InputError(f"exceeds the limit of {MAX_ROWS} rows", "keep fewer", where=place)
     if not parts:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
-    rows = {name: "".join(found) for name, found in parts.items()}
+    rows = {name: parts.pop(name).decode() for name in list(parts)}
     length = len(next(iter(rows.values())))
     for name, row in rows.items():
         if len(row) != length:
-            what = f"has a row {quoted(name)} of {len(row)} columns and a first row of {length}"
+            size = counted(len(row), "column")
+            what = f"has a row {quoted(name)} of {size} and a first row of {length}"
             raise InputError(what, "make all rows equally long", where=source)
     return rows
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from foldry.errors import InputError, printable
+from foldry.errors import InputError, counted, printable
 from foldry.formats.lines import lines, read_bounded_text
 
 
@@ -42,7 +42,8 @@ def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
     def named() -> Iterator[TableRow]:
         for row in cells:
             if len(row) > len(columns):
-                what, where = f"has {len(row)} cells in {len(columns)} columns", rows.line_num
+                size = counted(len(columns), "column")
+                what, where = f"has {len(row)} cells in {size}", rows.line_num
                 advice = "remove cells, or enclose those with commas in quotes"
                 raise InputError(what, advice, where=f"{path}, line {where}")
             if any(row):

@@ -16,12 +16,13 @@ from foldry.structure import Structure
 _DATE: Final = "_pdbx_audit_revision_history.revision_date"
 
 
-def parse_template(data: bytes, source: str) -> tuple[Structure, str | None]:
+def parse_template(data: str | bytes, source: str) -> tuple[Structure, str | None]:
     """Return the only chain of a structure file, with unobserved residues, and its release date.
 
     Raises:
         InputError: The file is damaged, or does not have exactly one protein chain.
     """
+    data = data.encode(errors="replace") if isinstance(data, str) else data
     deposition = parse_deposition(data, source)
     if len(deposition.chains) != 1:
         what = f"has {len(deposition.chains)} protein chains"
