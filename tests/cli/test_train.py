@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,10 @@ def test_without_arguments_the_commands_are_listed(capsys: pytest.CaptureFixture
         (["--start", "x.npz", "--network", "model_1"], "--network has no effect with --start"),
         (["--watts", "300"], "--watts has no effect alone"),
         (["--shard", "--workers", "2"], "Muon needs whole matrices: leave out --shard"),
+        (
+            ["--shard", "--network", "model_1", "--set", "clipping=batch"],
+            "--shard needs several processes: set --workers to 2 or more, or leave out --shard",
+        ),
         (["--data", "nope"], "nope does not exist"),
     ],
 )
@@ -44,6 +49,16 @@ def test_options_without_effect_are_refused(
     assert main(["train", "--data", str(tmp_path), "-o", str(tmp_path / "run"), *words]) == 2
     printed = capsys.readouterr().err
     assert said in printed and printed.count("\n") == 1
+
+
+def test_a_missing_tensorboard_is_noticed_before_workers_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    run = ["-o", str(tmp_path / "run"), "--workers", "2", "--tensorboard"]
+    assert main(["train", "--data", str(tmp_path), *run]) == 3
+    assert capsys.readouterr().err.startswith("TensorBoard is not installed: run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_unpack_prints_the_command_that_continues_training(

@@ -150,7 +150,7 @@ def test_missing_and_damaged_packs(tmp_path: Path) -> None:
         Library(tmp_path, ["train"])
     table = tmp_path / "ragged.tsv"
     table.write_text("a\tb\n1\n", "utf-8")
-    with pytest.raises(InputError, match=r"ragged\.tsv, line 2, has 1 cells where .* has 2"):
+    with pytest.raises(InputError, match=r"ragged\.tsv, line 2, has 1 cell where .* has 2"):
         read_table(table)
     table.write_text("a\tb\n1\t2\n", "utf-8")
     with pytest.raises(InputError, match=r"ragged\.tsv has no column 'id'"):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from foldry.dataset import mmseqs, prepare
-from foldry.dataset.chains import CIS, TRANS, Candidate, _faults, read_candidates
+from foldry.dataset.chains import CIS, TRANS, Candidate, Dropped, _faults, read_candidates
 from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.dataset.packs import Library, read_table
 from foldry.dataset.prepare import run_all
@@ -183,6 +183,28 @@ def test_bad_files_are_dropped_and_the_report_says_why(prepared: Prepared) -> No
     assert summary["clusters"] == 4
 
 
+def test_the_report_has_empty_cells_where_a_value_is_unknown(prepared: Prepared) -> None:
+    def known(name: str) -> dict[str, str]:
+        names = ("length", "resolution", "plddt", "rows")
+        row = tables(prepared.out)[name]
+        return {each: row[each] for each in names if row[each]}
+
+    assert known("good0_A") == {"length": "40", "resolution": "2.5", "rows": "2"}
+    assert known("good3_A") == {"length": "40", "resolution": "2.5", "rows": "1"}  # a copy
+    assert known("blurred_A") == {"length": "40", "resolution": "9.0"}
+    assert known("short_A") == {"length": "20"}
+    assert known("other_A") == {"length": "40"}
+    assert known("deep/junk.cif") == {}
+
+
+@pytest.mark.parametrize("plddt", [0.5, 70.0])
+def test_the_report_gives_the_plddt_of_predictions(tmp_path: Path, plddt: float) -> None:
+    row = prepare.Row("a", "a.pdb", length=40, plddt=plddt, rows=1)
+    prepare._report(tmp_path, [row], PrepareConfig(), SplitConfig())
+    [line] = read_table(tmp_path / "report.tsv")
+    assert float(line["plddt"]) == plddt
+
+
 def test_kept_chains_are_read_back(prepared: Prepared) -> None:
     out, names = prepared.out, []
     table = tables(out)
@@ -271,7 +293,8 @@ def test_unseen_residues(folders: tuple[Path, Path, Path]) -> None:
             rows.write_text(f">q\n{query}\n>o\n{against}\n")
             [found] = read_candidates(path, {"part": rows}, PrepareConfig()).values()
             if not header and len(query) == 60:
-                assert isinstance(found, str) and "another sequence" in found
+                assert isinstance(found, Dropped) and "another sequence" in found.reason
+                assert found.length == len(kept)
                 continue
             assert isinstance(found, Candidate)
             assert np.array_equal(np.diff(found.chain.residue_index), np.diff(kept)), numbers
@@ -333,12 +356,23 @@ def test_input_that_cannot_be_used(
     with pytest.raises(InputError, match="nowhere is not a folder"):
         prepare.prepare(structures, tmp_path / "nowhere", out)
     (structures / "short.pdb").write_text(to_pdb(helix("AAAA")))
-    with pytest.raises(InputError, match=r"no chain to train on; 1 of 1 .* 4 residues, not 30"):
+    with pytest.raises(
+        InputError, match=r"\(1 of 1\): 4 residues, not 30 to 2000 \(e\.g\. short_A\)"
+    ):
         prepare.prepare(structures, alignments, out)
     [row] = read_table(out / "report.tsv")
     assert "4 residues" in row["reason"]
+    # Reasons that differ only in numbers are of one kind.
+    (structures / "shorter.pdb").write_text(to_pdb(helix("AAA")))
+    for name in ("junk", "waste"):
+        (structures / f"{name}.cif").write_bytes(bytes(range(256)) * 20)
+    (structures / "tiny.pdb").write_text(to_pdb(helix("AA")))
+    with pytest.raises(InputError, match=r"\(3 of 5\): 4 residues.*short_A.*report\.tsv lists all"):
+        prepare.prepare(structures, alignments, out)
+    for path in structures.iterdir():
+        path.unlink()
     fill(structures, alignments)
-    with pytest.raises(InputError, match=r"has no cluster for 4 chains, among them 'copy_A'"):
+    with pytest.raises(InputError, match=r"has no cluster for 4 chains, e\.g\. 'copy_A'"):
         prepare.prepare(structures, alignments, out, split=own_clusters(tmp_path, []))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingError, match=r"mmseqs is not installed: .*`clusters`"):

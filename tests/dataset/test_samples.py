@@ -379,7 +379,7 @@ def test_chains_without_a_cluster_are_named(tmp_path: Path) -> None:
     rows = table.read_text("utf-8").splitlines(keepends=True)
     table.write_text("".join(row for row in rows if not row.endswith(("\tc30\n", "\tc31\n"))))
     with pytest.raises(
-        InputError, match=r"clusters30_joint\.tsv has no cluster for 2 chains, among them 'c30'"
+        InputError, match=r"clusters30_joint\.tsv has no cluster for 2 chains, e\.g\. 'c30'"
     ):
         TrainingSet(world.folder, ["train"], EXCLUDED)
 

@@ -161,7 +161,7 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_in_place(
         ({"stage": {"batch_size": 4}}, "batch_size 2, not 4"),
         (
             {"stage": {"losses": LossConfig()}},
-            r"losses\.distogram 1\.0, not 0\.3, .* and \d others",
+            r"losses\.distogram 1\.0, not 0\.3, .* and \d more",
         ),
         ({"network": {"num_recycles": 3}}, r"network\.num_recycles 0, not 3"),
         ({"stage": {"num_steps": 3, "micro_batch": 1}}, None),

@@ -211,6 +211,24 @@ def test_a_half_written_file_is_ignored(tmp_path: Path) -> None:
     assert (tmp_path / "workers").read_bytes() == b""
 
 
+def test_a_file_without_a_number_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    run = supervisor(tmp_path)
+    for text in (b"two\n", b"two\n", b"2", b"", b"two\n", b"-1\n", b"\xff\n"):
+        (tmp_path / "workers").write_bytes(text)
+        run._look_after([worker], ())
+    monkeypatch.setenv(SUPERVISOR, str(os.getppid()))
+    (tmp_path / "workers").write_text("four")
+    assert not asked_to_stop(tmp_path, 1)  # a worker leaves the warning to its supervisor
+    worker.kill()
+    worker.wait()
+    said = [f"workers contains {text}, which is ignored" for text in ("'two'", "'-1'", "'\ufffd'")]
+    assert len(caplog.messages) == len(said)
+    assert all(each in line for each, line in zip(said, caplog.messages, strict=True))
+
+
 def test_a_plan_sets_the_workers_up_to_the_maximum(tmp_path: Path) -> None:
     now = datetime.now().astimezone()
     plan = (

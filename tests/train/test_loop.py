@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -24,7 +26,7 @@ from foldry.train.checkpoint import NAME
 from foldry.train.config import StageConfig, choose_stages, paper_stages
 from foldry.train.data import make_batch
 from foldry.train.distributed import Workers
-from foldry.train.losses import total_loss
+from foldry.train.losses import LossConfig, total_loss
 from foldry.weights.state_file import load
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
@@ -313,6 +315,19 @@ def test_a_run_without_finite_gradients_counts_and_gives_up(
     assert [line["num_skipped"] for line in lines] == [2, 4, 6]
     assert [line["loss"] for line in lines] == [None] * 3
     assert "NaN" not in (tmp_path / loop.LOG).read_text()
+
+
+def test_the_keys_of_the_log_are_documented(
+    data: TrainingSet, tiny: ModelConfig, tmp_path: Path
+) -> None:
+    loop.train(tiny, tiny_stage("main", 1), data, loop.Run(tmp_path))
+    page = (Path(__file__).parents[2] / "docs" / "train.md").read_text("utf-8")
+    table = page.partition("<!-- log -->")[2].partition("<!-- end of log -->")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    documented = set(re.findall(r"`(\w+)`", " ".join(rows)))
+    logged = set(json.loads((tmp_path / loop.LOG).read_text("utf-8")))
+    assert logged <= documented
+    assert documented - logged <= {each.name for each in fields(LossConfig)}
 
 
 def test_logs_reach_tensorboard(

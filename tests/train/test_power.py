@@ -44,6 +44,7 @@ def test_a_plan_is_read(tmp_path: Path) -> None:
         ("start,workers\nnoon,1\n", "line 2, is not a valid slot: give a start"),
         ("start,workers\n2026-03-01T12:00,1.5\n", "line 2"),
         ("start,workers\n2026-03-01T12:00,-1\n", "line 2, has a number out of range: give 0 to"),
+        ("start,workers,gco2_per_kwh\n2026-03-01T12:00,1,nan\n", "line 2, has a number out of"),
         ("start,workers\n2026-03-01T12:00,99999\n", "line 2"),
         ("start,workers\n2026-03-01T12:00\n", "line 2"),
         ("start,workers\n2026-03-01T12:00,1,5\n", "line 2, has 3 cells in 2 columns"),

@@ -112,7 +112,7 @@ def test_a_small_set_is_validated_on_its_validation_split(
     data = TrainingSet(folder, ("train",), exclude=names[5:])
     run = loop.Run(tmp_path / "alone", validate_every=1)
     loop.train_stages(tiny_config(), [tiny_stage("main", 1)], data, run)
-    assert "No chain is held back for validation" in caplog.text
+    assert "There are no validation chains" in caplog.text
     rows = "".join(f"{name}\t{world.lengths[name]}\n" for name in held)
     (folder / "splits" / "val.tsv").write_text(f"id\tlength\n{rows}", "utf-8")
     data = TrainingSet(folder, ("train",), exclude=names[8:])

@@ -46,7 +46,9 @@ for command in (train_data.prepare, train_data.pack, train_data.unpack):
 @app.command()
 def run(
     data: Annotated[Path, valued("FOLDER", "Training data, as written by prepare.")],
-    out: Annotated[Path, out_option("FOLDER", "Folder of the run; an unfinished run is resumed.")],
+    out: Annotated[
+        Path, out_option("FOLDER", "Folder for the run; an unfinished run in it is resumed.")
+    ],
     stage: Annotated[
         str | None,
         valued(
@@ -55,7 +57,9 @@ def run(
             "or all. Default: all; with --start, all but fold.",
         ),
     ] = None,
-    steps: Annotated[int | None, valued("N", "Optimiser steps of each stage.", min=1)] = None,
+    steps: Annotated[
+        int | None, valued("N", "Optimiser steps of each stage. Default: the stage's.", min=1)
+    ] = None,
     minutes: Annotated[float | None, valued("N", "Stop after N minutes.", min=0.0)] = None,
     network: Annotated[
         str | None,
@@ -67,7 +71,11 @@ def run(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        valued("KEY=VALUE", "Change a stage, e.g. crop_size=128; may be repeated.", "--set"),
+        valued(
+            "KEY=VALUE",
+            "Change a field of the stages, e.g. crop_size=128; may be repeated.",
+            "--set",
+        ),
     ] = None,
     seed: Annotated[int, valued("N", "Random seed.", min=0)] = 0,
     save_every: Annotated[int, valued("N", "Steps between checkpoints.", min=1)] = 200,
@@ -82,25 +90,30 @@ def run(
         str | None, valued("NAME", "float32 or bfloat16 (the trunk). Default: bfloat16 on a GPU.")
     ] = None,
     recompute: Annotated[
-        bool, typer.Option("--recompute", help="Use less memory and more time.")
+        bool,
+        typer.Option(
+            "--recompute", help="Recompute blocks in the backward pass: less memory, more time."
+        ),
     ] = False,
     shard: Annotated[
-        bool, typer.Option("--shard", help="Divide the blocks' parameters among the workers.")
+        bool, typer.Option("--shard", help="Divide the Evoformer's parameters among the workers.")
     ] = False,
     workers: Annotated[
-        int | None, valued("N", "Processes that train together; 0 pauses.", min=0)
+        int | None, valued("N", "Number of processes that train together; 0 starts paused.", min=0)
     ] = None,
     power_plan: Annotated[
-        Path | None, valued("FILE", "CSV: number of workers by time of day.")
+        Path | None, valued("FILE", "CSV file with the number of workers by time of day.")
     ] = None,
     watts: Annotated[
-        float | None, valued("W", "Power of one worker, to log energy.", min=0.0)
+        float | None, valued("W", "Power of one worker in watts, to log energy.", min=0.0)
     ] = None,
 ) -> None:
     """Train a network and keep its averaged weights.
 
     The folder of the run gets ema.safetensors (for `foldry fold --weights`), a checkpoint from
     which the same command resumes, and log.jsonl with the losses of every step.
+
+    Example: foldry train run --data DATA -o run --minutes 10
     """
     from dataclasses import replace
 
@@ -115,6 +128,8 @@ def run(
     runtime = _runtime(device, dtype, recompute)
     if watts is not None and workers is None and not power_plan:
         raise InputError("--watts has no effect alone", "add --workers or --power-plan")
+    if tensorboard:
+        loop.tensorboard_writer()  # missing: found now, not by one of several workers
     state, config = _network(network, start)
     values = [*(settings or ()), *([f"num_steps={steps}"] if steps else ())]
     stages = choose_stages(config, stage, values, from_weights=start is not None)
@@ -125,8 +140,6 @@ def run(
         done = replace(_supervisor(out, workers, power_plan, watts, most), minutes=minutes).run()
         show_line("done" if done else "stopped: run the same command to resume", err=True)
         return
-    training = TrainingSet(data, features=config.features)
-
     steps_taken = 0
 
     def watch(line: dict[str, object]) -> None:
@@ -139,6 +152,7 @@ def run(
             show_line("  ".join(shown), wrap=False, err=True)
 
     with join_workers(runtime.device, shard=shard) as crew:
+        training = TrainingSet(data, features=config.features)
         kept = loop.Run(
             folder=out,
             seed=seed,
@@ -201,17 +215,16 @@ def _supervisor(
     """Return the supervisor that runs up to `most` workers, each with this command."""
     import sys
 
-    from foldry.errors import InputError
+    from foldry.errors import InputError, counted
     from foldry.train.elastic import Supervisor
     from foldry.train.power import Meter, read_plan
 
     plan = read_plan(power_plan) if power_plan else ()
     wanted = 1 if workers is None else workers
     if max([wanted, *(slot.workers for slot in plan)]) > most:
-        advice = "make the batches smaller with --set micro_batch=1, or use fewer workers"
-        raise InputError(
-            f"A step has {most} micro-batches, which allows at most {most} workers", advice
-        )
+        advice = "use fewer workers, or --set a smaller micro_batch or a larger batch_size"
+        what = f"The micro-batches of a step allow at most {counted(most, 'worker')}"
+        raise InputError(what, advice)
     return Supervisor(
         command=(sys.executable, "-m", "foldry.cli.main", *sys.argv[1:]),
         folder=out,

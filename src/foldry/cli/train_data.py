@@ -18,33 +18,43 @@ def prepare(
         Path, typer.Argument(metavar="STRUCTURES", help="Folder of mmCIF, BinaryCIF or PDB files.")
     ],
     alignments: Annotated[
-        Path, typer.Argument(metavar="ALIGNMENTS", help="Folder of a3m or Stockholm files.")
+        Path,
+        typer.Argument(
+            metavar="ALIGNMENTS",
+            help="Folder of a3m or Stockholm files, e.g. 1abc_A.a3m for chain A of 1abc.cif.",
+        ),
     ],
-    out: Annotated[Path, out_option("FOLDER", "Folder of the packs; unfinished ones are resumed.")],
+    out: Annotated[
+        Path, out_option("FOLDER", "Folder for the training data; unfinished data are resumed.")
+    ],
     settings: PrepareConfig,
     workers: Annotated[
         int | None, valued("N", "Number of processes. Default: one per core.", min=1)
     ] = None,
     clusters: Annotated[
-        Path | None, valued("FILE", "Table of cluster and chain. Default: MMseqs2 computes it.")
+        Path | None,
+        valued("FILE", "Table of cluster and chain, tab-separated. Default: MMseqs2 computes it."),
     ] = None,
     identity: Annotated[
-        float, valued("X", "Sequence identity within a cluster.", min=0.0, max=1)
+        float, valued("X", "Minimum sequence identity within a cluster.", min=0.0, max=1)
     ] = 0.3,
     val_share: Annotated[
         float, valued("X", "Share of the clusters for validation.", min=0.0, max=1)
     ] = 0.05,
-    seed: Annotated[int, valued("N", "Seed that selects these clusters.", min=0)] = 0,
+    seed: Annotated[int, valued("N", "Random seed that selects these clusters.", min=0)] = 0,
 ) -> None:
     """Convert structures and alignments into training data.
 
     Running the same command again resumes. report.tsv lists every chain and why it was kept or
     dropped; report.json counts the chains.
+
+    Example: foldry train prepare structures alignments -o DATA
     """
     import functools
     import os
 
     from foldry.dataset import prepare as preparing
+    from foldry.errors import counted
 
     split = SplitConfig(clusters, identity, val_share, seed)
     processes = workers or os.cpu_count() or 1
@@ -54,22 +64,29 @@ def prepare(
     kept = [row for row in table if not row.reason]
     alone = sum(row.rows == 1 for row in kept)
     show_line(
-        f"{len(kept)} chains kept, {alone} of them without an alignment, "
+        f"{counted(len(kept), 'chain')} kept, {alone} of them without an alignment, "
         f"{len(table) - len(kept)} dropped: {out / preparing.REPORT}.tsv",
         wrap=False,
     )
 
 
 def pack(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of packs.")],
-    out: Annotated[Path, out_option("FOLDER", "Where the bundle goes.")],
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="Training data, as written by prepare.")
+    ],
+    out: Annotated[
+        Path, out_option("FOLDER", "Folder for the bundle; an earlier bundle in it is replaced.")
+    ],
     weights: Annotated[
         Path | None, valued("FILE", "Weights to start from. Default: the bundled mini.")
     ] = None,
     max_part_size: Annotated[int, valued("MIB", "Maximum size of a part in MiB.", min=1)] = 40,
     rows: Annotated[int, valued("N", "Maximum rows of an alignment.", min=1)] = 48,
 ) -> None:
-    """Bundle data and weights for a machine without network."""
+    """Bundle data and weights for a machine without network access.
+
+    Example: foldry train pack DATA -o BUNDLE
+    """
     from foldry.errors import InputError
     from foldry.store.files import check_folder
     from foldry.train import bundle
@@ -86,10 +103,15 @@ def pack(
 
 
 def unpack(
-    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")],
-    out: Annotated[Path, out_option("FOLDER", "Where the packs go; must be new or empty.")],
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle, as written by pack.")],
+    out: Annotated[
+        Path, out_option("FOLDER", "Folder for the training data; must be new or empty.")
+    ],
 ) -> None:
-    """Check a bundle and unpack its data and start.safetensors."""
+    """Check a bundle and unpack its data and start.safetensors.
+
+    Example: foldry train unpack BUNDLE -o DATA
+    """
     from foldry.train import bundle as bundles
 
     bundles.unpack(bundle, out)

@@ -48,10 +48,25 @@ class Candidate:
     alignment: tuple[Integer[np.ndarray, "M N"], Float[np.ndarray, "M N"]]
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A chain of a file that does not meet a criterion.
+
+    Attributes:
+        reason: The criterion, or what is wrong with the alignment.
+        length: Residues with a Cα.
+        resolution: Resolution in Å; NaN if unknown.
+    """
+
+    reason: str
+    length: int
+    resolution: float
+
+
 def read_candidates(
     path: Path, alignments: Mapping[str, Path], config: PrepareConfig
-) -> dict[str, Candidate | str]:
-    """Return all protein chains of a file by name; for a dropped chain, the reason.
+) -> dict[str, Candidate | Dropped]:
+    """Return all protein chains of a file by name.
 
     Args:
         path: mmCIF, BinaryCIF or PDB file; may be gzipped.
@@ -64,16 +79,20 @@ def read_candidates(
     """
     deposition = read_deposition(path)
     structure = structure_name(path)
-    candidates: dict[str, Candidate | str] = {}
-    for chain in deposition.chains:
+    candidates: dict[str, Candidate | Dropped] = {}
+    for chain, whole in deposition.chains.items():
         name = f"{structure}_{chain}"
         alignment = alignments.get(name)
         if alignment is None and len(deposition.chains) == 1:
             alignment = alignments.get(structure)
         try:
-            candidates[name] = _candidate(deposition, chain, alignment, config)
+            found: Candidate | Dropped | str = _candidate(deposition, chain, alignment, config)
         except InputError as error:
-            candidates[name] = str(error)
+            found = str(error)
+        if isinstance(found, str):
+            length = int(whole.atom_mask[:, CA].sum())
+            found = Dropped(found, length, deposition.resolution or np.nan)
+        candidates[name] = found
     return candidates
 
 

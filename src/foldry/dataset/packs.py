@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 
-from foldry.errors import InputError, printable, quoted, reason
+from foldry.errors import InputError, counted, printable, quoted, reason
 from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
 from foldry.formats.lines import lines, read_bounded_text
 from foldry.formats.npz import read_arrays, write_arrays
@@ -478,7 +478,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
     for number, row in rows:
         cells = row.split("\t")
         if len(cells) != len(names):
-            what = f"has {len(cells)} cells where the header has {len(names)}"
+            what = f"has {counted(len(cells), 'cell')} where the header has {len(names)}"
             raise InputError(what, "fix the line", where=f"{path}, line {number}")
         table.append(dict(zip(names, cells, strict=True)))
     return table
@@ -508,7 +508,7 @@ def check_clusters(clusters: Mapping[str, str], names: Collection[str], table: P
     """
     missing = sorted(name for name in names if name not in clusters)
     if missing:
-        what = f"has no cluster for {len(missing)} chains, among them {quoted(missing[0])}"
+        what = f"has no cluster for {counted(len(missing), 'chain')}, e.g. {quoted(missing[0])}"
         raise InputError(what, "add them", where=table)
 
 

@@ -9,6 +9,7 @@ a run; the report lists what was dropped and why.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -23,6 +24,7 @@ from foldry.dataset import mmseqs, packs
 from foldry.dataset.chains import (
     STRUCTURE_SUFFIXES,
     Candidate,
+    Dropped,
     has_suffix,
     is_result,
     read_candidates,
@@ -49,6 +51,7 @@ NEAR_COVERAGE: Final = 0.5
 validation chain is not trained on."""
 _FOLDERS: Final = (WORK, "structures", "msas", "templates", "splits")
 _VERSION: Final = 3
+_NUMBER_OR_NAME: Final = re.compile(r"\S*[\d./]\S*")
 _REPORTS: Final = ("tsv", "json")
 
 
@@ -138,9 +141,7 @@ def prepare(
         kept = [row for row in table if not row.reason]
         if not kept:
             _report(out, table, config, split)
-            [(reason, count)] = Counter(row.reason for row in table).most_common(1)
-            what = f"has no chain to train on; {count} of {len(table)} were dropped for this reason"
-            raise InputError(f"{what}, {reason.rstrip('.')}", where=structures)
+            raise InputError(*_why_none(table, out), where=structures)
         if known is None:
             sequences = {row.id: row.sequence for row in kept}
             known = mmseqs.cluster(sequences, split.identity, workers, out / WORK)
@@ -151,6 +152,19 @@ def prepare(
         table = [row if row.reason else new[row.id] for row in table]
         _report(out, table, config, split)
     return table
+
+
+def _why_none(table: Sequence[Row], out: Path) -> tuple[str, str]:
+    """Return what is wrong and why, if all chains were dropped.
+
+    Reasons that differ in numbers and names of files are of one kind.
+    """
+    kinds = [_NUMBER_OR_NAME.sub("", row.reason) for row in table]
+    [(kind, count)] = Counter(kinds).most_common(1)
+    row = table[kinds.index(kind)]
+    what = f"has no chain to train on. Most frequent reason ({count} of {len(table)})"
+    why = f"{row.reason.rstrip('.')} (e.g. {row.id or row.file})"
+    return what, f"{why}; {out / REPORT}.tsv lists all reasons"
 
 
 def _read_all(
@@ -276,9 +290,9 @@ def _read(task: _Task) -> FoldryError | None:
     return None
 
 
-def _row(name: str, file: str, found: Candidate | str) -> Row:
-    if isinstance(found, str):
-        return Row(name, file, reason=found)
+def _row(name: str, file: str, found: Candidate | Dropped) -> Row:
+    if isinstance(found, Dropped):
+        return Row(name, file, found.length, found.resolution, reason=found.reason)
     return Row(
         name,
         file,
@@ -419,8 +433,9 @@ def _report(out: Path, table: Sequence[Row], config: PrepareConfig, split: Split
         del line["sequence"], line["atoms"]
         if not line["resolution"] > 0:  # NMR or unknown
             line["resolution"] = ""
-        if line["reason"] and not line["length"]:
-            line.update(dict.fromkeys(("length", "plddt", "rows"), ""))
+        for name in ("length", "plddt", "rows"):
+            if not line[name] or (name == "plddt" and line[name] == 100):  # an experiment
+                line[name] = ""
     packs.write_table(out / f"{REPORT}.tsv", lines)
     summary = {
         "kept": dict(Counter(row.split for row in table if not row.reason)),

@@ -31,7 +31,7 @@ import numpy as np
 
 from foldry.dataset import packs
 from foldry.dataset.diverse import diverse_rows
-from foldry.errors import FoldryError, InputError, reason
+from foldry.errors import FoldryError, InputError, counted, reason
 from foldry.formats.compact import decode_atoms, encode_atoms, unpack_mask
 from foldry.formats.npz import check_array
 from foldry.residues import ATOM37_MASK
@@ -235,7 +235,7 @@ def read_parts(bundle: Path) -> tuple[bytes, dict[str, Any]]:
     for part in parts:
         file = bundle / part.name
         if not file.is_file():
-            what = f"is missing ({len(parts)} parts are listed)"
+            what = f"is missing (the manifest lists {counted(len(parts), 'part')})"
             raise InputError(what, "transfer it too", where=file)
         size = file.stat().st_size
         total += size

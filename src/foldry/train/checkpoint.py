@@ -156,7 +156,7 @@ def load_checkpoint(
         if (same_stage or name.startswith(f"{_NETWORK}.")) and before.get(name, value) != value
     ]
     if changed:
-        more = f" and {len(changed) - 3} others" if len(changed) > 3 else ""
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         what = f"contains a run that was started with {', '.join(changed[:3])}{more}"
         if changed[0].startswith(f"{_DATA} "):
             what = "contains a run that was started on other data"

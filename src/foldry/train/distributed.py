@@ -65,7 +65,7 @@ class Workers:
             InputError: There are more workers than micro-batches.
         """
         if len(groups) < self.size:
-            what = f"{self.size} workers cannot share {len(groups)} micro-batches per step"
+            what = f"{self.size} workers need as many micro-batches, and a step has {len(groups)}"
             raise InputError(what, "start fewer, or make the micro-batches smaller")
         total = sum(map(len, groups))
         mine = [
@@ -110,8 +110,8 @@ def join_workers(device: torch.device, *, shard: bool = False) -> Iterator[Worke
     """
     if not {"RANK", "WORLD_SIZE"} <= os.environ.keys():
         if shard:
-            advice = "start several, or leave out `shard`"
-            raise InputError("One process cannot divide parameters", advice)
+            advice = "set `workers` to 2 or more, or leave out `shard`"
+            raise InputError("`shard` needs several processes", advice)
         yield Workers()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

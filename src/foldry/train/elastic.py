@@ -15,6 +15,7 @@ check that it is still their parent, and stop if it is not.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
@@ -29,7 +30,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from foldry.errors import INTERRUPTED, FaultError, FoldryError, OutsideError
+from foldry.errors import (
+    INTERRUPTED,
+    FaultError,
+    FoldryError,
+    OutsideError,
+    counted,
+    quoted,
+)
 from foldry.store.files import write_text
 from foldry.store.locks import hold
 from foldry.train.power import Meter, Slot, slot_at
@@ -45,12 +53,25 @@ POLL_SECONDS: Final = 0.5
 
 
 def read_wanted(folder: Path) -> int | None:
-    """Return the requested number of workers; None if the file is missing or has no number."""
+    """Return the requested number of workers; None if the file is missing or has no number.
+
+    The supervisor warns of a text that is not a number, once for each text.
+    """
     try:
-        text = (folder / CONTROL).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+        text = (folder / CONTROL).read_text("utf-8", "replace").strip()
+    except OSError:
         return None
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 6 else None
+    if text.isascii() and text.isdigit() and len(text) < 6:
+        return int(text)
+    if text and not is_supervised():
+        _warn(folder / CONTROL, text)
+    return None
+
+
+@functools.cache
+def _warn(path: Path, text: str) -> None:
+    advice = "write a number of workers, or 0 to pause"
+    logger.warning("%s contains %s, which is ignored: %s.", path, quoted(text), advice)
 
 
 def write_wanted(folder: Path, workers: int) -> None:
@@ -163,6 +184,7 @@ class Supervisor:
         Raises:
             WorkerError: A worker failed.
         """
+        asked = read_wanted(self.folder)
         codes = [worker.poll() for worker in crew]
         failed = [code for code in codes if code not in (None, 0, STOPPED)]
         if failed:
@@ -171,14 +193,13 @@ class Supervisor:
             return crew, False
         if codes and set(codes) == {0}:
             return [], True
-        asked = read_wanted(self.folder)
         wanted = self._bounded(asked)
         if asked not in (None, wanted):  # a file without a number may be incomplete
             write_wanted(self.folder, wanted)
         return (self._start(wanted, lock) if wanted else []), False
 
     def _start(self, size: int, lock: tuple[int, ...]) -> list[subprocess.Popen[bytes]]:
-        logger.info("%d %s", size, "worker runs" if size == 1 else "workers run")
+        logger.info("Running %s.", counted(size, "worker"))
         threads = max(1, (os.cpu_count() or 1) // size)
         shared = {"OMP_NUM_THREADS": str(threads), **os.environ, SUPERVISOR: str(os.getpid())}
         shared["WORLD_SIZE"] = str(size)

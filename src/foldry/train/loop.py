@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from foldry.dataset.samples import TrainingSet
-from foldry.errors import InputError, MissingError
+from foldry.errors import InputError, MissingError, counted
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import HeadsConfig, ModelConfig
 from foldry.model.runtime import Runtime
@@ -118,7 +118,7 @@ def train_stages(
     if run.validate_every:
         data.read_validation()
         if not data.validation:
-            logger.warning("No chain is held back for validation, so there are no scores.")
+            logger.warning("There are no validation chains, so there are no scores.")
     # A supervisor locks the folder for its workers.
     with nullcontext() if run.workers.rank or is_supervised() else hold(run.folder):
         if run.workers.rank == 0:
@@ -232,8 +232,7 @@ def _announce(
     """Log the network, the device, the number of chains and the first step of a stage."""
     if run.workers.rank or step >= stage.num_steps:
         return
-    count = len(data.chains(stage)[0])
-    chains = "1 chain" if count == 1 else f"{count} chains"
+    chains = counted(len(data.chains(stage)[0]), "chain")
     about = f"{stage.name} of {config.name} on {run.runtime.device} with {chains}"
     begins = f"{'resuming' if step else 'starting'} at step {step + 1} of {stage.num_steps}"
     logger.info("Stage %s: %s.", about, begins)
@@ -249,7 +248,7 @@ def _check_chains(stage: StageConfig, data: TrainingSet) -> None:
     resolution = torch.tensor([data.library.resolution(name) for name in names])
     if stage.losses.only_confidence and not well_resolved(resolution).any():
         logger.warning(
-            "Stage %s learns nothing: all of its %d chains are from NMR or worse than 3 Å, and "
+            "Stage %s learns nothing: its only chains (%d) are from NMR or worse than 3 Å, and "
             "confidence is not trained on these.",
             stage.name,
             len(names),
@@ -403,7 +402,8 @@ class Log:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.first = run.workers.rank == 0
-        self.board = _tensorboard(run.folder) if run.tensorboard and self.first else None
+        wanted = run.tensorboard and self.first
+        self.board = tensorboard_writer()(run.folder / "tensorboard") if wanted else None
 
     def close(self) -> None:
         """Finish TensorBoard's files."""
@@ -423,10 +423,15 @@ class Log:
                 self.board.add_scalar(title, value, line["num_samples"])
 
 
-def _tensorboard(folder: Path) -> Any:
+def tensorboard_writer() -> Any:
+    """Return TensorBoard's class of writers.
+
+    Raises:
+        MissingError: TensorBoard is not installed.
+    """
     try:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
     except ImportError as error:
         advice = "run `pip install tensorboard`, or leave out `tensorboard`"
         raise MissingError("TensorBoard is not installed", advice) from error
-    return SummaryWriter(folder / "tensorboard")
+    return SummaryWriter

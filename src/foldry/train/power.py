@@ -78,18 +78,18 @@ def _slot(cells: Mapping[str, str], where: str) -> Slot:
     try:
         start = datetime.fromisoformat(cells["start"]).astimezone()
         workers = int(cells["workers"])
-        carbon, watts = (float(cells.get(name) or "nan") for name in COLUMNS[2:])
+        carbon, watts = (float(cells[name]) if cells.get(name) else None for name in COLUMNS[2:])
     except (KeyError, ValueError, OverflowError) as error:
         advice = (
             "give a start such as 2026-03-01T00:15, a number of workers and, optionally, numbers "
             "for carbon and watts"
         )
         raise InputError("is not a valid slot", advice, where=where) from error
-    if not 0 <= workers <= MAX_WORKERS or carbon < 0 or watts < 0 or math.inf in (carbon, watts):
+    known = all(each is None or 0 <= each < math.inf for each in (carbon, watts))
+    if not 0 <= workers <= MAX_WORKERS or not known:
         advice = f"give 0 to {MAX_WORKERS} workers, and carbon and watts of 0 or more"
         raise InputError("has a number out of range", advice, where=where)
-    known = [None if math.isnan(value) else value for value in (carbon, watts)]
-    return Slot(start, workers, *known)
+    return Slot(start, workers, carbon, watts)
 
 
 def slot_at(plan: Sequence[Slot], now: datetime) -> Slot | None:

@@ -1,4 +1,4 @@
-"""Scores of the averaged weights on held-back chains during training."""
+"""Scores of the averaged weights on the validation chains during training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def validate(
     num_chains: int,
     workers: Workers,
 ) -> dict[str, object]:
-    """Predict crops of held-back chains, always the same ones, and score them.
+    """Predict crops of the validation chains, always the same ones, and score them.
 
     The network sees each crop as in a prediction, not as drawn in training: with the whole
     alignment and, unless the stage's `template_fraction` is 0, the best templates. It runs with
