@@ -17,6 +17,7 @@ def counted(
 ) -> Alignment:
     """Return an alignment from numbers of insertions, whose letters are x."""
     row, column = np.nonzero(deletions)
-    places = np.repeat(row * (letters.shape[1] + 1) + column, deletions[row, column])
-    insertions = Insertions.of(places, np.full(len(places), ord("x"), np.uint8))
+    place, count = row * (letters.shape[1] + 1) + column, deletions[row, column]
+    small = (each.astype(np.min_scalar_type(each.max(initial=0))) for each in (place, count))
+    insertions = Insertions(*small, np.full(count.sum(), ord("x"), np.uint8))
     return Alignment(tuple(headers), letters, insertions)

@@ -153,12 +153,12 @@ def test_foreign_exceptions_become_our_errors(error: Exception, kind: type[Foldr
     [
         (
             OSError(errno.ENOSPC, "No space left on device", "x.cif"),
-            "x.cif cannot be written, no space is left on its disk: "
+            "x.cif cannot be written because no space is left on its disk: "
             "free some space and run the same command again.",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "A file cannot be written, no space is left on its disk: "
+            "A file cannot be written because no space is left on its disk: "
             "free some space and run the same command again.",
         ),
         (
@@ -272,9 +272,9 @@ def test_an_error_on_memory_keeps_its_own_sentence() -> None:
 def test_a_file_that_cannot_be_written_is_named(number: int, kind: type[FoldryError]) -> None:
     error = write_error(OSError(number, "reason"), Path("out/ranked_0.cif"))
     assert type(error) is kind
-    full = "cannot be written, no space is left on its disk: free some space and run the same"
+    full = "cannot be written because no space is left on its disk: free some space and run the"
     said = {
-        DiskFullError: f"{full} command again.",
+        DiskFullError: f"{full} same command again.",
         InputError: "cannot be written (reason): name another place.",
         OutsideError: "cannot be written (reason): check its disk.",
     }

@@ -9,6 +9,10 @@ from pathlib import Path
 import gemmi
 import pytest
 
+from foldry.features.pairing import align_complex
+from foldry.formats.a3m import parse_a3m
+from foldry.inputs.queries import read_query
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 FASTAS = sorted(EXAMPLES.glob("*/*.fasta"))
 
@@ -53,6 +57,26 @@ def test_every_residue_has_a_backbone_and_follows_the_last(fasta: Path) -> None:
         assert all({"N", "CA", "C", "O"} <= {atom.name for atom in residue} for residue in chain)
         pairs = pairwise(carbons)
         assert all(2.7 < one.pos.dist(two.pos) < 4.2 for one, two in pairs)
+
+
+@pytest.mark.parametrize(
+    ("job", "chains"),
+    [
+        ("malate_dehydrogenase/1mld_AB.json", {"malate_dehydrogenase/1mld_AB": ("A", "B")}),
+        ("trypsin_kunitz.json", {"trypsin/1trn": ("A",), "kunitz/1adz": ("B",)}),
+    ],
+)
+def test_a_complex_has_the_sequences_and_alignments_of_its_chains(
+    job: str, chains: dict[str, tuple[str, ...]]
+) -> None:
+    query = read_query(EXAMPLES / job)
+    assert [chain.ids for chain in query.chains] == list(chains.values())
+    for chain, stem in zip(query.chains, chains, strict=True):
+        path = EXAMPLES / stem
+        assert chain.sequence == records(path.with_suffix(".fasta"))[0][1]
+        assert chain.alignment == parse_a3m(path.with_suffix(".a3m").read_text())
+    report = align_complex(query, "alphafold").report
+    assert (len(report.rows) > 1) is (len(chains) > 1), "rows of different chains are paired"
 
 
 def test_they_are_small_enough_for_git() -> None:

@@ -115,7 +115,10 @@ def test_help_explains_every_setting() -> None:
 def test_types_are_shown_without_their_arrays() -> None:
     structure = foldry.read_structure(EXAMPLE / "1adz.cif")
     assert repr(structure) == "Structure('1adz', 63 residues, chains A)"
-    for value in (fake_complex(), foldry.load_weights()):
+    made, query = fake_complex(), foldry.read_query(EXAMPLE / "1adz.a3m")
+    hit = foldry.Hit("1adz_A", np.array([[0, 0]]), structure)
+    values = [made, made.provenance, query, *query.chains, query.chains[0].alignment, hit]
+    for value in (*values, foldry.load_weights(), foldry.compare(structure, structure)):
         assert repr(value).startswith(type(value).__name__) and len(repr(value)) < 100
 
 
@@ -179,19 +182,46 @@ def test_structured_types_compare_and_hash() -> None:
     assert fake_complex().provenance == prediction.provenance
 
 
-def test_other_values_than_structures_are_refused() -> None:
-    """This runs in a separate process, where types are not checked."""
+def test_values_of_other_types_are_refused() -> None:
+    """The message is one sentence; the separate process does not check types itself."""
     program = """
 import foldry
 structure = foldry.read_structure("examples/kunitz/1adz.cif")
+query = foldry.read_query("examples/kunitz/1adz.a3m")
 for call, said in (
-    (lambda: foldry.compare("1adz.cif", structure), "A str is not a structure"),
-    (lambda: foldry.compare(structure, foldry.Settings()), "A Settings is not a structure"),
-    (lambda: foldry.to_pdb("1adz.cif"), "A str is not a structure"),
-    (lambda: foldry.Query("q", "MKT"), "a str among its chains"),
-    (lambda: foldry.relax_structure(None), "A NoneType is not a structure"),
-    (lambda: foldry.relax_structure(structure, max_rounds=0), "at least one round"),
-    (lambda: foldry.relax_structure(structure, max_seconds=float("nan")), "time above 0"),
+    (lambda: foldry.compare("1adz.cif", structure), "foldry.read_structure"),
+    (lambda: foldry.compare(structure, foldry.Settings()), "is not a structure"),
+    (lambda: foldry.to_pdb("1adz.cif"), "'1adz.cif' is not a structure"),
+    (lambda: foldry.read_structure("examples/kunitz/1adz.cif:A"), "`Structure.chain`"),
+    (lambda: foldry.read_structure(3), "3 is not the name of a file"),
+    (lambda: foldry.read_structure("examples/kunitz/1adz.cif", "A"), "'A' is not the number of"),
+    (lambda: foldry.read_query(""), "'' is not the name of a file"),
+    (lambda: foldry.read_query(query), "is not the name of a file"),
+    (lambda: foldry.load_weights(3), "3 is not the name of a file"),
+    (lambda: foldry.load_weights(""), "'' is not the name of a file"),
+    (lambda: structure.chain("Z"), "1adz has no chain 'Z': choose from A."),
+    (lambda: foldry.fold(""), "'' is not the name of a file"),
+    (lambda: foldry.fold(3), "3 is not one query"),
+    (lambda: foldry.fold([query, query]), "is not one query"),
+    (lambda: foldry.fold("MKTAYIAKQR"), "foldry.Query("),
+    (lambda: foldry.fold(query, templates=3), "3 is not the name of a file"),
+    (lambda: foldry.fold(query, templates=""), "'' is not the name of a file"),
+    (lambda: foldry.fold(query, out=""), "'' is not the name of a file"),
+    (lambda: foldry.Query("q", "MKT"), "'MKT' is not a chain of query q"),
+    (lambda: foldry.Query("q", None), "None is not a chain of query q"),
+    (lambda: foldry.Query(3, query.chains), "A query cannot be named 3"),
+    (lambda: foldry.Query("q", query.chains, seeds="3"), "has the seed '3'"),
+    (lambda: foldry.Chain(3, "MKT"), "has the ids [3]"),
+    (lambda: foldry.Chain(("A",), 3), "has the sequence 3"),
+    (lambda: foldry.Chain(("A",), "MKT", "MKT"), "'MKT' is not an alignment"),
+    (lambda: foldry.Chain(("A",), "MKT", templates=[3]), "3 is not a template"),
+    (lambda: foldry.Alignment.of(["q"], "MKT"), "'MKT' is not a list"),
+    (lambda: foldry.Alignment.of(["q"], [3]), "[3] is not a list of text"),
+    (lambda: foldry.Hit("1adz_A", [0, 1]), "The pairs of hit '1adz_A' are [0, 1]"),
+    (lambda: foldry.relax_structure(None), "None is not a structure"),
+    (lambda: foldry.relax_structure(structure, max_rounds=0), "`max_rounds` is 0"),
+    (lambda: foldry.relax_structure(structure, max_rounds="x"), "`max_rounds` is 'x'"),
+    (lambda: foldry.relax_structure(structure, max_seconds=float("nan")), "`max_seconds` is nan"),
 ):
     try:
         call()
@@ -284,7 +314,7 @@ def test_invalid_queries_are_refused(wrong: object) -> None:
         *("formats.coordinates", "inputs.queries", "measures", "predict.runner"),
         *("predict.settings", "relax.relax", "score.compare", "weights.read"),
         *("formats.npz", "store.hashes", "store.objects", "weights.networks"),
-        *("formats.afdb", "residues", "structure"),
+        *("formats.afdb", "residues", "structure", "query", "errors"),
     ],
 )
 def test_examples_of_docstrings_run(module: str, monkeypatch: pytest.MonkeyPatch) -> None:

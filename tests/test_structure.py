@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from foldry.errors import InputError
 from foldry.formats.coordinates import read_structure
 from tests.predict.fake import DIMER
 
@@ -18,7 +19,7 @@ def test_a_chain_is_selected_by_its_name() -> None:
 
 
 def test_a_chain_that_is_missing_is_an_error() -> None:
-    with pytest.raises(KeyError, match="no chain 'C'"):
+    with pytest.raises(InputError, match="no chain 'C'"):
         read_structure(DIMER / "1mld_AB.cif.gz").chain("C")
 
 

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 ROUNDS = 3
 NAMES = ("fold", "queries", "screen", "weights", "prepare", "train", "score")
-DONE, BUSY, FAILED = (0, "done"), (4, "out is busy"), (1, "No such file or directory")
+DONE, BUSY, FAILED = (0, "done"), (4, "out is in use"), (1, "No such file or directory")
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_a_file_that_no_command_writes_is_left(judged: Judged, name: str) -> Non
     assert judged.faults({}, (BUSY, DONE)) == ["left"]
 
 
-@pytest.mark.parametrize("ended", [FAILED, (4, "out is used"), (2, "out is busy")])
+@pytest.mark.parametrize("ended", [FAILED, (4, "out is used"), (2, "out is in use")])
 def test_an_end_other_than_done_or_busy_has_failed(judged: Judged, ended: tuple[int, str]) -> None:
     assert judged.faults(judged.second, (ended, DONE)) == ["failed"]
 

@@ -1,6 +1,16 @@
 """Foldry: the complete AlphaFold system as one open-source package.
 
-Public names are imported at first use, which keeps `import foldry` fast.
+Example:
+    >>> import foldry
+    >>> query = foldry.read_query("examples/kunitz/1adz.a3m")
+    >>> best = foldry.fold(query, seeds=(0, 1))[0]
+    >>> reference = foldry.read_structure("examples/kunitz/1adz.cif")
+    >>> scores = foldry.compare(best.structure, reference, align=True)
+    >>> scores.num_matched
+    63
+
+`help(foldry.fold)` lists the settings; docs/predict.md lists all public names. They are imported at
+first use, which keeps `import foldry` fast.
 """
 
 from __future__ import annotations

@@ -70,6 +70,31 @@ def reason(error: BaseException) -> str:
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
+def check_type(value: object, kinds: type | tuple[type, ...], what: str, advice: str) -> None:
+    """Check the type of an argument of a public function.
+
+    Raises:
+        InputError: The value is of another type; the message is "… is not `what`: `advice`."
+
+    Example:
+        >>> check_type(3, str, "text", "give a name")
+        Traceback (most recent call last):
+        foldry.errors.InputError: 3 is not text: give a name.
+    """
+    if not isinstance(value, kinds):
+        raise InputError(f"{quoted(value)} is not {what}", advice)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless the number is 1.
+
+    Example:
+        >>> counted(1, "chain"), counted(2, "chain")
+        ('1 chain', '2 chains')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 class FoldryError(Exception):
     """Base class of all errors, with a sentence on what is wrong, where, and what to do.
 
@@ -201,7 +226,8 @@ def write_error(error: OSError, path: Path) -> FoldryError:
         return MemoryShortError(*_TOO_LITTLE_MEMORY)
     if error.errno in _FULL:
         advice = "free some space and run the same command again"
-        return DiskFullError("cannot be written, no space is left on its disk", advice, where=path)
+        what = "cannot be written because no space is left on its disk"
+        return DiskFullError(what, advice, where=path)
     what = f"cannot be written ({error.strerror or reason(error)})"
     if error.errno in _FORBIDDEN | _TAKEN | _NO_PLACE:
         return InputError(what, "name another place", where=path)

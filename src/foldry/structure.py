@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from foldry.errors import InputError, counted, quoted
 from foldry.residues import RESTYPES_WITH_X
 from foldry.store.hashes import Content
+
+STRUCTURE_ADVICE: Final = "read a file with `foldry.read_structure`"
+"""Advice to users of Python who give something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,8 @@ class Structure(Content):
         return len(self.aatype)
 
     def __repr__(self) -> str:
-        return f"Structure({self.name!r}, {len(self)} residues, chains {', '.join(self.chains)})"
+        about = f"{counted(len(self), 'residue')}, chains {', '.join(self.chains)}"
+        return f"Structure({self.name!r}, {about})"
 
     @property
     def sequence(self) -> str:
@@ -60,7 +66,7 @@ class Structure(Content):
         """Return the residues of one chain.
 
         Raises:
-            KeyError: The structure has no such chain.
+            InputError: The structure has no such chain.
 
         Example:
             >>> from foldry.formats.coordinates import read_structure
@@ -68,5 +74,6 @@ class Structure(Content):
             63
         """
         if chain_id not in self.chains:
-            raise KeyError(f"{self.name} has no chain {chain_id!r}, only {', '.join(self.chains)}")
+            advice = f"choose from {', '.join(self.chains)}"
+            raise InputError(f"has no chain {quoted(chain_id)}", advice, where=self.name)
         return self.select(self.chain_id == chain_id)

@@ -256,7 +256,7 @@ def test_nothing_to_join_is_a_warning(call: Call, capsys: pytest.CaptureFixture[
     assert main(["fold", "two.fasta", "--together", "-o", "out"]) == 0
     assert "--together" not in capsys.readouterr().err
     assert main(["fold", "two.fasta", "q.fasta", "m.a3m", "--together", "-o", "out"]) == 0
-    said = "--together changes nothing for some queries: q and 1 more queries have one chain."
+    said = "--together changes nothing for some queries: q and 1 more have one chain."
     assert said in capsys.readouterr().err
     assert [query.num_chains for query in call.queries] == [2, 1, 1]
 

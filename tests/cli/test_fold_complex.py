@@ -12,6 +12,7 @@ import pytest
 from foldry.cli.main import main
 from foldry.formats.coordinates import read_structure
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 A, B = "MKTAYIAKQRQISF", "MKVLAAGIVG"
 
 
@@ -52,6 +53,16 @@ def test_an_unused_pairing_gives_a_warning(
     command = ["fold", str(a3m), "--weights", str(weights), "-o", str(tmp_path / "out")]
     assert main([*command, "--pairing", "greedy", "--device", "cpu", "--num-recycles", "0"]) == 0
     assert "--pairing greedy has no effect on pair: the file" in capsys.readouterr().err
+
+
+def test_an_example_is_folded_with_its_alignments(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job, out = EXAMPLES / "trypsin_kunitz.json", tmp_path / "out"
+    command = ["fold", str(job), "--weights", str(weights), "-o", str(out), "--device", "cpu"]
+    assert main([*command, "--num-recycles", "0"]) == 0
+    assert "1 paired row of 1 species" in capsys.readouterr().err
+    assert read_structure(out / "trypsin_kunitz" / "ranked_0.cif").chains == ("A", "B")
 
 
 def test_records_apart_are_single_chains(weights: Path, tmp_path: Path) -> None:

@@ -232,14 +232,14 @@ SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "scores over a model": (["--batch", "pairs.csv", "-o", "good.pdb"], "replace an input"),
     "scores into nowhere": (
         ["--batch", "pairs.csv", "-o", "none/s.csv"],
-        "none is missing",
+        "the folder none does not exist: create it first.",
     ),
     "no processes": (["--batch", "pairs.csv", "-o", "s.csv", "--jobs", "0"], "--jobs"),
     "output without a batch": (["good.pdb", "good.pdb", "-o", "s.csv"], "--batch"),
     "a plot of nothing": (["good.pdb", "--plot", "p.svg"], "REFERENCE"),
     "a plot into nowhere": (
         ["good.pdb", "good.pdb", "--plot", "none/p.svg"],
-        "none is missing",
+        "the folder none does not exist: create it first.",
     ),
     "a plot of another kind": (["good.pdb", "good.pdb", "--plot", "p.png"], "end its name in .svg"),
     "a plot over the model": (["good.svg", "good.pdb", "--plot", "good.svg"], "replace an input"),
@@ -247,7 +247,7 @@ SCORE_ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "matched with nothing": (["good.pdb", "--align"], "--align needs a REFERENCE"),
     "lost of nothing": (["good.pdb", "--stereochemistry"], "--stereochemistry needs"),
     "errors that are none": (["good.pdb", "good.pdb", "--pae", "pairs.csv"], "not valid JSON"),
-    "errors of another model": (["good.pdb", "good.pdb", "--pae", "pae.json"], "1 rows"),
+    "errors of another model": (["good.pdb", "good.pdb", "--pae", "pae.json"], "has 1 row and"),
 }
 
 ARGUMENTS: dict[str, tuple[list[str], str]] = {

@@ -248,4 +248,4 @@ def test_a_structure_too_large_to_prepare(foldry: Shell, tmp_path: Path) -> None
     assert "Traceback" not in ended.err
     again = foldry(typed(words, out))
     again.done()
-    assert again.out.startswith("1 chains kept")
+    assert again.out.startswith("1 chain kept")

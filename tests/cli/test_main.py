@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,27 @@ def test_interrupted(query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatc
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_interruption_that_a_library_turns_into_its_own_error(
+    query: str, number: int, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it may be ignored from the start
+
+    def swallow(*_: object) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+        raise InputError("is damaged", "get it again", where="tiny.safetensors")
+
+    monkeypatch.setattr(fold, "read_input", swallow)
+    try:
+        assert main(["fold", query, "-o", "out"]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGINT, before[1])
+    assert capsys.readouterr().err.startswith("Interrupted: run the same command again")
+
+
 @pytest.mark.parametrize(("end", "code"), [(1, BROKEN_PIPE), (3, 3), (None, 0)])
 def test_the_code_of_a_program_that_exits(
     query: str, end: int | None, code: int, monkeypatch: pytest.MonkeyPatch
@@ -182,7 +204,13 @@ def test_wrong_arguments_are_one_line(
         ("fold --weigths x", "No such option: --weigths (did you mean --weights?): see `foldry "),
         ("fold --foo x", "No such option: --foo: see `foldry fold --help`."),
         ("flod x", "No such command 'flod' (did you mean 'fold'?): see `foldry --help`."),
-        ("relax folder -o b.pdb", "folder is a folder: give a file, such as folder/ranked_0.cif."),
+        ("relax folder -o b.pdb", "folder is not a folder of one query's results: give "),
+        (
+            "fold a.fa b.fa --templates c.cif:A d.cif -o out",
+            "4 files do not exist: check the paths a.fa, b.fa, c.",
+        ),
+        ("screen a.csv b.fa --weights w -o out", "2 files do not exist: check the paths a.csv"),
+        ("score a.cif:A b.pdb --pae c.json", "3 files do not exist: check the paths a.cif, b.pdb"),
         ("fold folder -o out", "subfolders are not searched."),
         ("score a --batch b.csv", "--batch takes its pairs from a CSV file: leave out MODEL."),
         ("score --json --batch b.csv", "--batch writes all scores to a CSV file: leave out --json"),
@@ -223,6 +251,9 @@ def test_no_output_carries_control_characters(
 
 def test_settings_are_shown_as_flags() -> None:
     assert as_flags("Set `max_length`, not `A`.") == "Set --max-length, not `A`."
+    assert (
+        as_flags("`out` (`device`): `a`b`c`d `weights`?") == "--out (--device): `a`b`c`d `weights`?"
+    )
     odd = ("--ensemble", "--rows", "--set min_plddt=")
     assert as_flags("`num_ensemble` `max_rows` `min_plddt`") == " ".join(odd)
 

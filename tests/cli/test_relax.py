@@ -29,6 +29,23 @@ def test_from_file_to_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert words in said
 
 
+def test_the_best_prediction_of_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    query = Path("q.fasta")
+    query.write_text(">q\nMKTAYIAKQR\n")
+    assert main(["fold", str(query), "-o", "out", "--num-recycles", "0", "--device", "cpu"]) == 0
+    command = ["-o", "b.pdb", "--platform", "reference", "--rounds", "1"]
+    assert main(["relax", "out", *command]) == 2
+    assert "out is not a folder of one query's results: give such a folder (out/q)" in (
+        capsys.readouterr().err
+    )
+    monkeypatch.setattr("foldry.relax.amber.Minimiser.minimise", lambda *_: True)
+    main(["relax", "out/q", *command])
+    assert read_structure("b.pdb").sequence == "MKTAYIAKQR"
+
+
 def test_an_unrelaxed_model_is_written_unchanged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,7 +72,7 @@ def test_the_time_limit_names_the_flag_of_the_command(
     [
         (["-o", "b.cif"], "ends in .pdb"),
         (["-o", "b.pdb", "--rounds", "0"], "--rounds is '0': give a whole number from 1 to 100."),
-        (["-o", "no/where/b.pdb"], "no/where is missing"),
+        (["-o", "no/where/b.pdb"], "the folder no/where does not exist: create it first."),
         (
             ["-o", "b.pdb", "--platform", "tpu"],
             "--platform is 'tpu': write auto, cuda, cpu or reference.",

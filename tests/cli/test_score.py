@@ -13,7 +13,10 @@ import pytest
 from foldry.cli.main import main
 from foldry.formats.afdb import pae_json
 from foldry.formats.coordinates import to_pdb
+from foldry.measures import MEASURES
+from foldry.results.folder import write_query
 from foldry.structure import Structure
+from tests.predict.fake import fake_complex
 from tests.score.test_match import chain, joined
 
 Capture = pytest.CaptureFixture[str]
@@ -66,7 +69,7 @@ def test_the_csv_is_a_row_of_a_batch(capsys: Capture) -> None:
 def test_a_batch_without_failures(capsys: Capture) -> None:
     Path("pairs.csv").write_text("model,reference\nmodel.pdb,reference.pdb\n")
     out = shown(capsys, "--batch", "pairs.csv", "-o", "scores.csv", "--jobs", "1")
-    assert out == "1 of 1 pairs scored: scores.csv\n"
+    assert out == "1 of 1 pair scored: scores.csv\n"
 
 
 def test_chains_are_chosen(capsys: Capture) -> None:
@@ -123,11 +126,20 @@ def test_a_prediction_without_a_reference(capsys: Capture) -> None:
     names = [line.split()[0] for line in out.splitlines()[1:]]
     assert {"pLDDT", "ipSAE", "pDockQ2", "Clashes", "A–B"} <= set(names)
     for name in ("pTM", "ipTM"):
-        [row] = [line for line in out.splitlines() if line.split()[:1] == [name] and "0–1" in line]
+        title = f" {name} from PAE "
+        [row] = [line for line in out.splitlines() if line.startswith(title) and "0–1" in line]
         assert "Estimated from the PAE: predicted TM-score" in row
     assert not {"lDDT", "TM-score"} & set(names)
     # 10 residues a chain, so d₀ is at its least, 1 Å: 1 / (1 + 2²) for every pair.
     assert json.loads(shown(capsys, "model.pdb", "--pae", "pae.json", "--json"))["ipsae"] == 0.2
+
+
+def test_a_folder_has_the_values_of_the_network(capsys: Capture) -> None:
+    made = fake_complex()
+    write_query([made], Path("out"))
+    ptm, iptm = MEASURES["ptm"].text(made.ptm), MEASURES["iptm"].text(made.iptm)
+    said = f"whole distribution of errors: pTM {ptm}, ipTM {iptm}."
+    assert said in shown(capsys, "out")
 
 
 def test_the_plot_is_written(capsys: Capture) -> None:
@@ -141,7 +153,7 @@ def test_missing_atoms_are_counted(capsys: Capture) -> None:
     reference.atom_positions[:, 0] = reference.atom_positions[:, 1] + 1
     Path("reference.pdb").write_text(to_pdb(reference))
     out = shown(capsys, "model.pdb", "reference.pdb")
-    assert "10 of the reference's 20 atoms are missing from the model" in out
+    assert "the model lacks 10 of the reference's 20 atoms" in out
 
 
 def test_a_renumbered_chain_gives_the_hint(capsys: Capture) -> None:
@@ -183,5 +195,5 @@ def test_atoms_without_stereochemistry_are_counted(capsys: Capture) -> None:
     for name in ("model", "reference"):
         Path(f"{name}.pdb").write_text(to_pdb(full("ACDEFGHIKL", "A", 0)))  # random backbones
     out = shown(capsys, "model.pdb", "reference.pdb", "--stereochemistry")
-    assert "Bad geometry: 49 of the model's 49 atoms, in 10 of 10 residues" in out
-    assert "Bad geometry" not in shown(capsys, "model.pdb", "reference.pdb")
+    assert "because of bad geometry: 49 of 49, in 10 of 10 residues" in out
+    assert "bad geometry" not in shown(capsys, "model.pdb", "reference.pdb")

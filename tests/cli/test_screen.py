@@ -54,7 +54,7 @@ def test_a_bait_against_the_others(
 ) -> None:
     assert main([*command, "--bait", "bait"]) == 0
     assert computed == ["bait_and_a", "bait_and_b"]
-    assert "2 of 2 pairs are in out/screen.csv and out/screen.html" in capsys.readouterr().out
+    assert "Pairs in out/screen.csv and out/screen.html: 2 of 2" in capsys.readouterr().out
     rows = table(Path("out"))
     row = rows["bait_and_b"]
     assert (row["a"], row["b"], row["residues"]) == ("bait", "b", "26")
@@ -78,7 +78,7 @@ def test_a_bait_against_the_others(
     assert table(Path("out"))["bait_and_b"] == row
     assert "another screen" not in capsys.readouterr().err
     assert main([*command, "--bait", "bait"]) == 0
-    said = "The table of another screen in out is replaced: 1 of its pairs, such as a_and_b,"
+    said = "The table of another screen in out is replaced. Pairs that are not in this screen: 1,"
     assert said in capsys.readouterr().err
     changed = [*command, "--all", "--seeds", "1"]
     assert main(changed) == 0
@@ -219,4 +219,4 @@ def test_only_the_best_pairs_are_shown(capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr().out
     best = [f"pair{n}" for n in reversed(range(3, SHOWN + 3))]
     assert re.findall(r"pair\d+", printed) == best
-    assert f"{SHOWN + 3} of {SHOWN + 3} pairs are in" in printed
+    assert f": {SHOWN + 3} of {SHOWN + 3}\n" in printed

@@ -125,7 +125,7 @@ def test_verify_says_what_a_file_is(foldry: Typed, parameter_file: Path) -> None
     unnamed = parameter_file.rename(parameter_file.with_name("mine.npz"))
     assert "model_1_ptm, model_2_ptm equally well" in foldry("verify", unnamed)[1]
     code, output, _ = foldry("verify", unnamed, "--model", "model_2")
-    assert "2 arrays that model_2 does not have are left out" in output
+    assert "Arrays left out because model_2 does not have them: 2, the first is" in output
 
 
 def test_convert_there_and_back(foldry: Typed, parameter_file: Path, tmp_path: Path) -> None:

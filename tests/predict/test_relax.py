@@ -37,6 +37,16 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Structure]:
     return given
 
 
+def test_a_reason_names_the_setting_instead_of_the_argument(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = replace(RELAXED, reason="Too late: raise `max_seconds`.")
+    monkeypatch.setattr(stages, "relax_structure", lambda structure, *_: (structure, late))
+    monkeypatch.setattr(stages, "version", lambda _: "1.0")
+    found = stages.relax(fake_prediction(), Settings()).relaxation
+    assert found is not None and found.reason == "Too late: raise `relax_seconds`."
+
+
 @pytest.mark.parametrize(("which", "number"), [("none", 0), ("best", 1), ("all", 3)])
 def test_the_requested_predictions_are_relaxed_best_first(
     which: str, number: int, calls: list[Structure]

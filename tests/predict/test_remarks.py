@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from foldry.features.pairing import align_complex
 from foldry.formats.a3m import parse_a3m
-from foldry.predict.remarks import say_pairing, warn_of_single_sequences, warn_of_unused_pairing
-from foldry.query import Chain, Query
+from foldry.model.config import preset
+from foldry.predict.remarks import (
+    say_pairing,
+    warn_of_single_sequences,
+    warn_of_unused_pairing,
+    warn_of_unused_settings,
+    warn_of_unused_templates,
+)
+from foldry.predict.settings import Settings
+from foldry.query import Chain, Hit, Query
 
 A, B = "MKTAYIAKQR", "MKVLAAGIVG"
 HUMAN, MOUSE = "tr|A0A000|A0A000_HUMAN", "tr|A0A001|A0A001_MOUSE"
@@ -79,4 +88,51 @@ def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture)
     warn_of_unused_pairing([TWO, replace(paired, name="c"), paired], "greedy")
     assert caplog.messages == [
         "`pairing` greedy has no effect on c and 1 more: the file pairs the rows."
+    ]
+
+
+ALONE = Query("alone", (chain("A", A, HUMAN),))
+SINGLE = Query("single", (chain("A", A), chain("B", A)))
+NO_RECYCLES = replace(preset("model_1_ptm"), num_recycles=0)
+
+
+@pytest.mark.parametrize(
+    ("query", "settings", "said"),
+    [
+        (ALONE, Settings(pairing="greedy"), "`pairing` has no effect: no query has different"),
+        (TWO, Settings(pairing="greedy"), ""),
+        (SINGLE, Settings(max_msa=(8, 8)), "`max_msa` has no effect: no query has an alignment."),
+        (ALONE, Settings(max_msa=(8, 8)), ""),
+        (ALONE, Settings(recycle_tolerance=0.5), "`recycle_tolerance` has no effect: it needs 2"),
+        (ALONE, Settings(relax_rounds=1), "`relax_rounds` has no effect: nothing is relaxed"),
+        (ALONE, Settings(relax_seconds=9), "`relax_seconds` has no effect: nothing is relaxed"),
+        (ALONE, Settings(relax_platform="cpu"), "`relax_platform` has no effect: nothing is"),
+        (ALONE, Settings(relax_rounds=1, relax="best"), ""),
+        (ALONE, Settings(), ""),
+    ],
+)
+def test_a_setting_without_effect_is_a_warning(
+    query: Query, settings: Settings, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_unused_settings([query], settings, [NO_RECYCLES])
+    assert len(caplog.messages) == bool(said)
+    assert caplog.text.count(said)
+    caplog.clear()
+    if settings.recycle_tolerance:
+        warn_of_unused_settings([query], settings, [NO_RECYCLES, preset("model_1_ptm")])
+        assert caplog.messages == []
+
+
+def test_templates_that_no_network_reads_are_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    hits = tuple(Hit(f"{n}abc_A", np.array([[0, 0]])) for n in range(1, 6))
+    [one] = ALONE.chains
+    many = replace(ALONE, chains=(replace(one, templates=hits),))
+    few = replace(ALONE, chains=(replace(one, templates=hits[:4]),))
+    warn_of_unused_templates([few, ALONE], [preset("model_1_ptm"), preset("model_3_ptm")])
+    assert caplog.messages == []
+    warn_of_unused_templates([many, few], [preset("model_1_ptm")])
+    warn_of_unused_templates([many, few, ALONE], [preset("model_3_ptm")])
+    assert caplog.messages == [
+        "The networks read 4 templates per chain: others of alone have no effect.",
+        "The networks read no templates: those of alone and 1 more have no effect.",
     ]

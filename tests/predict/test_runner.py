@@ -215,6 +215,15 @@ def test_settings_change_the_network_and_are_recorded(weights: str, tmp_path: Pa
     assert scores["ranking_confidence"] == pytest.approx(made.plddt.mean(), abs=0.01)
 
 
+def test_the_progress_names_every_pass(weights: str, tmp_path: Path) -> None:
+    shown: list[str] = []
+    settings = Settings(weights=weights, device="cpu", num_recycles=2, recycle_tolerance=0.0)
+    folder = ResultsFolder(tmp_path)
+    list(runner.run([query("q")], settings, [folder], lambda what, *_: shown.append(what)))
+    passes = [what.rpartition(", ")[2] for what in shown if "pass" in what]
+    assert passes == ["pass 1 of 3", "pass 2 of 3", "pass 3 of 3"]
+
+
 def test_recycling_stops_when_nothing_changes(weights: str) -> None:
     [network] = find_networks(weights)
     model = load_model(network, Settings(weights=weights, device="cpu"))
@@ -341,8 +350,8 @@ def test_comparing_the_output_of_a_network_changes_nothing(weights: str) -> None
     settings = Settings(weights=weights, device="cpu", num_recycles=0)
     model = load_model(network, settings)
     features = stages.featurise(query("q"), model.config, 0, settings)
-    raw = stages.infer(features, model, settings)
-    assert raw == stages.infer(features, model, settings)
+    raw, again = (stages.infer(features, model, settings, lambda *_: None) for _ in range(2))
+    assert raw == again
     made = stages.provenance(network, model, 0, raw, settings)
     assert stages.assemble(query("q"), raw, made).plddt is raw.plddt
 

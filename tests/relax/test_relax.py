@@ -336,7 +336,7 @@ def test_a_chain_that_is_broken_has_two_ends(hairpin: Structure) -> None:
 def test_the_time_limit(clash: Structure) -> None:
     relaxed, result = relax_structure(clash, "reference", max_seconds=1e-3)
     assert relaxed is clash
-    reason = "The time limit was reached before the first minimisation: raise `relax_seconds`."
+    reason = "The time limit was reached before the first minimisation: raise `max_seconds`."
     assert result.reason == reason
 
 
@@ -372,7 +372,7 @@ def test_a_minimisation_ends_at_the_deadline(
     _, result = relax_structure(hairpin, "reference")
     assert result.relaxed and result.rounds == 1
     assert result.reason == (
-        "The time limit was reached before the energy converged: raise `relax_seconds`."
+        "The time limit was reached before the energy converged: raise `max_seconds`."
     )
 
 

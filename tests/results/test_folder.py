@@ -252,7 +252,9 @@ def test_a_file_is_complete_or_unchanged(tmp_path: Path, monkeypatch: pytest.Mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(DiskFullError, match=r"ranked_0.cif cannot be written, no space is left"):
+    with pytest.raises(
+        DiskFullError, match=r"ranked_0.cif cannot be written because no space is left"
+    ):
         write_query([replace(prediction, ptm=0.1)], tmp_path)
     after = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert after == before
@@ -386,6 +388,18 @@ def test_a_folder_is_read_back(made: Callable[..., Prediction], tmp_path: Path) 
         ("scores_model_1_ptm_pred_0.json", '{"ptm": "0.8", "plddt": [], "provenance": {}}'),
         ("scores_model_1_ptm_pred_0.json", '{"chains": [{"chain": "A", "ptm": "x"}]}'),
         ("scores_model_1_ptm_pred_0.json", '{"plddt": 1, "provenance": {"seed": 1}}'),
+        *(
+            ("scores_model_1_ptm_pred_0.json", f'{{"{key}": {value}, "provenance": {{}}}}')
+            for key, value in [
+                ("plddt", "[1, null]"),
+                ("plddt", '[1, "NaN"]'),
+                ("plddt", "[1, NaN]"),
+                ("plddt", '"12"'),
+                ("plddt", "[1e999]"),
+                ("plddt", '[], "ptm": NaN'),
+                ("plddt", '[], "iptm": Infinity'),
+            ]
+        ),
     ],
 )
 def test_a_folder_without_results_gets_one_sentence(tmp_path: Path, name: str, text: str) -> None:

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.formats.a3m import parse_a3m
-from foldry.query import Chain, Query
+from foldry.query import Chain, Hit, Query
 from foldry.relax.result import Relaxation
 from foldry.residues import CA
 from foldry.results import report
@@ -115,6 +115,26 @@ def test_the_policy_admits_these_scripts_and_no_request() -> None:
         for name in ("src", "href"):
             value = attributes.get(name) or "data:"
             assert value.startswith("data:"), f"<{tag}> requests {value}"
+
+
+def test_names_from_files_do_not_change_the_direction_of_the_page() -> None:
+    evil = "\N{RIGHT-TO-LEFT OVERRIDE}evil"
+    prediction = fake_prediction()
+    hit = Hit(evil, np.array([[0, 0]]), prediction.structure)
+    (chain,) = prediction.query.chains
+    prediction = replace(
+        prediction,
+        query=replace(prediction.query, chains=(replace(chain, templates=(hit,)),)),
+        provenance=replace(prediction.provenance, model_name=evil, weights=evil),
+    )
+    models = [modelcif_text(prediction, None)]
+    text = report_html([prediction], models, [None])
+    match = re.search(r'id="data">(.*?)</script>', text)
+    assert match
+    shown = json.loads(match[1])
+    assert shown["templates"] == {"A": [r"\u202eevil"]}
+    made = shown["predictions"][0]["provenance"]
+    assert made["model_name"] == made["weights"] == r"\u202eevil"
 
 
 def test_a_report_that_shares_the_viewer_is_small_and_admits_one_more_script() -> None:

@@ -208,8 +208,8 @@ def test_an_incomplete_line_is_removed_from_a_log(tmp_path: Path) -> None:
     [
         ("file", "is a file"),
         ("file/inner", "is a file"),
-        ("dangling", "which is missing"),
-        ("dangling/inner", "which is missing"),
+        ("dangling", "which does not exist"),
+        ("dangling/inner", "which does not exist"),
     ],
 )
 def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, says: str) -> None:
@@ -224,8 +224,8 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str, says: str) -> 
     ("place", "says"),
     [
         ("folder", "is a folder"),
-        ("none/a", "none is missing"),
-        ("dangling", "which is missing"),
+        ("none/a", "the folder .*none does not exist: create it first"),
+        ("dangling", "which does not exist"),
         ("/dev/null", "is not a regular file"),
         ("/dev/stdout", "is not a regular file"),
     ],

@@ -52,11 +52,11 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
     def train() -> bool:
         return loop.train_stages(tiny_config(), [], data, loop.Run(folder))
 
-    with pytest.raises(BusyError, match="is busy"):
+    with pytest.raises(BusyError, match="is in use"):
         train()
     supervisor.kill()
     supervisor.wait()
-    with pytest.raises(BusyError, match="is busy"):
+    with pytest.raises(BusyError, match="is in use"):
         train()
     os.kill(worker, signal.SIGKILL)
     deadline = time.monotonic() + 30
@@ -70,7 +70,7 @@ def test_a_killed_command_holds_its_folder_as_long_as_its_workers_live(tmp_path:
     with hold(folder):
         second = [sys.executable, "-c", SUPERVISOR, str(folder)]
         refused = subprocess.run(second, capture_output=True, text=True, check=False)
-    assert "is busy" in refused.stderr
+    assert "is in use" in refused.stderr
 
 
 HOLDER = """
@@ -99,7 +99,7 @@ def test_no_lock_outlives_its_process(tmp_path: Path) -> None:
 
     with pytest.raises(BusyError) as busy:
         take()
-    assert str(busy.value).startswith(f"{folder} is busy")
+    assert str(busy.value).startswith(f"{folder} is in use")
     (folder / ".ranked_0.cif.0123abcd.partial").touch()
     holder.kill()
     holder.communicate()

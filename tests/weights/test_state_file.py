@@ -44,7 +44,7 @@ def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path) -> None:
     del state["single.bias"]
     save(text, state, config)
     with pytest.raises(
-        InputError, match=r"w\.safetensors does not hold .*1 of \d+ arrays are missing"
+        InputError, match=r"w\.safetensors does not hold .*missing arrays: 1 of \d+"
     ):
         load(text)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from foldry.errors import InputError
+from foldry.errors import InputError, counted
 from foldry.formats.coordinates import read_deposition, read_structure
 from foldry.formats.pae import read_pae
 from foldry.inputs.structures import read_named, split_name
@@ -33,11 +34,13 @@ class Model:
         structure: The residues with atoms.
         plddt: Confidence in each residue, 0–100; None if unknown.
         pae: Predicted aligned error in Å, row i aligned on residue i; None if unknown.
+        reported: Measures that the network computed, by key; empty unless a folder has them.
     """
 
     structure: Structure
     plddt: Float[np.ndarray, " N"] | None = None
     pae: Float[np.ndarray, "N N"] | None = None
+    reported: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def read_model(name: str, pae: Path | None = None) -> Model:
@@ -52,12 +55,13 @@ def read_model(name: str, pae: Path | None = None) -> Model:
     Raises:
         InputError: A file cannot be read, or the PAE does not belong to the model.
     """
+    reported: Mapping[str, float | None] = {}
     if Path(name).is_dir():
         [best] = read_results(Path(name), most=1)
-        name, pae = str(best.structure), pae or best.pae
+        name, pae, reported = str(best.structure), pae or best.pae, best.numbers
     structure = read_reference(name)
     errors = None if pae is None else _pae(pae, name, structure)
-    return Model(structure, plddt_of(structure, predicted=pae is not None), errors)
+    return Model(structure, plddt_of(structure, predicted=pae is not None), errors, reported)
 
 
 def read_reference(name: str) -> Structure:
@@ -105,8 +109,8 @@ def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"
     rows = np.arange(len(whole)) if len(pae) == len(whole) else _pae_rows(file, whole, len(pae))
     if rows is None:
         raise InputError(
-            f"has {len(pae)} rows and the model {len(whole)} residues, and the model does not show "
-            "which rows belong to residues without atoms",
+            f"has {counted(len(pae), 'row')} and the model {counted(len(whole), 'residue')}, and "
+            "the model does not show which rows belong to residues without atoms",
             "give the errors of this prediction, or its mmCIF file, which lists such residues",
             where=path,
         )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foldry.features.pairing import PairingReport
     from foldry.predict.runner import Outcome
     from foldry.query import Query
+    from foldry.weights.networks import NetworkFile
 
 SHOWN_SPECIES: Final = 5
 
@@ -70,10 +71,12 @@ def fold(
     All input is checked before anything is computed. Running the same command again resumes.
     Example: foldry fold examples/kunitz/1adz.a3m -o out
     """
-    from foldry.store.files import check_folder
+    from foldry.inputs.structures import split_name
+    from foldry.store.files import check_exist, check_folder
 
     check_folder(out)
     files, structures = split_inputs(queries, templates or [])
+    check_exist([*map(Path, files), *(split_name(name)[0] for name in structures)])
     asked = read_input(files, max_length, together, allow_outside_paths)
 
     from foldry.inputs.structures import read_named
@@ -85,9 +88,8 @@ def fold(
     known = [read_named(name) for name in structures]
     runtime(settings)
     asked = [with_templates(query, known) for query in asked]
-    for query in asked:
-        networks_for(query, settings)
-    _remark(asked, settings, together)
+    networks = dict.fromkeys(each for query in asked for each in networks_for(query, settings))
+    _remark(asked, settings, list(networks), together)
     for query in asked:
         check_folder(out / query.name)
     folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
@@ -117,14 +119,16 @@ def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
     return replace(outcome, **numbers, num_predictions=len(stored), relaxations=relaxations)
 
 
-def _remark(queries: Sequence[Query], settings: Settings, together: bool) -> None:
+def _remark(
+    queries: Sequence[Query], settings: Settings, networks: Sequence[NetworkFile], together: bool
+) -> None:
     """Log warnings and the pairing of rows before the queries are folded."""
     from foldry.features.pairing import align_complex
     from foldry.predict import remarks
 
     complexes = [query for query in queries if query.num_chains > 1]
     reports = [align_complex(query, settings.pairing).report for query in complexes]
-    remarks.warn(queries, settings.pairing)
+    remarks.warn(queries, settings, networks)
     if together:
         _check_joined(queries)
     for query, report in zip(complexes, reports, strict=True):
@@ -186,7 +190,7 @@ def _check_joined(queries: Sequence[Query]) -> None:
             "put the chains into one file, or into a JSON file with their alignments",
         )
     if alone:
-        more = f" and {len(alone) - 1} more queries have" if alone[1:] else " has"
+        more = f" and {len(alone) - 1} more have" if alone[1:] else " has"
         logger.warning(
             "--together changes nothing for some queries: %s one chain.", alone[0] + more
         )

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, Final
 
 import typer
@@ -103,9 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show Å shows ?
             stream.reconfigure(errors="replace")
-    with suppress(ValueError):  # only the main thread may set a handler
-        # Schedulers send SIGTERM, which ends a command as Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = _note_stops()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:  # it may also come after the command
         words = ["--debug", *(word for word in words if word != "--debug")]
@@ -127,10 +126,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # Rich exits with 1 if standard output is a closed pipe
         return BROKEN_PIPE if end.code == 1 else _code(end.code)
     except Exception as error:  # no traceback reaches a user
-        return _fail(error)
+        if not stopped:
+            return _fail(error)
+        code = INTERRUPTED  # a library turned the interruption into an error of its own
     if code == INTERRUPTED:  # Typer may return it too
         _say(_interrupted([word for word in words if not word.startswith("-")]))
     return _code(code)
+
+
+def _note_stops() -> list[int]:
+    """Let SIGTERM, which schedulers send, end a command as Ctrl-C does; return a list for both."""
+    stopped: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.append(number)
+        signal.default_int_handler(number, frame)
+
+    with suppress(ValueError):  # only the main thread may set a handler
+        signal.signal(signal.SIGTERM, stop)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in the background
+            signal.signal(signal.SIGINT, stop)
+    return stopped
 
 
 def _command() -> Any:

@@ -27,6 +27,8 @@ HINTS: Final = {
 _FLAGS: Final = {
     "num_ensemble": "--ensemble",
     "max_rows": "--rows",
+    "max_rounds": "--rounds",
+    "max_seconds": "--seconds",
     "min_plddt": "--set min_plddt=",
 }
 """Flags whose name differs from the setting."""
@@ -46,8 +48,11 @@ def sentence(error: FoldryError) -> str:
 
 
 def as_flags(text: str) -> str:
-    """Return a text with the settings in backquotes replaced by flags."""
-    return re.sub(r"`([a-z][a-z0-9_]*)`", _flag, text)
+    """Return a text with the settings in backquotes replaced by flags.
+
+    Backquotes within a word belong to the name of a file or chain.
+    """
+    return re.sub(r"(?<![^\s(])`([a-z][a-z0-9_]*)`(?![^\s.,:;)])", _flag, text)
 
 
 def _flag(match: re.Match[str]) -> str:

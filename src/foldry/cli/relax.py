@@ -10,7 +10,7 @@ import typer
 from foldry.cli.messages import as_flags
 from foldry.cli.options import option, out_option
 from foldry.cli.show import progress_bar, show_line, show_table
-from foldry.errors import SOME_FAILED, InputError
+from foldry.errors import SOME_FAILED, InputError, counted
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, number_text
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def relax(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A PDB, mmCIF or BinaryCIF file, or FILE:A,B for its chains."
+            metavar="MODEL",
+            help="Structure file, FILE:A,B for its chains, or a query's folder of `foldry fold`.",
         ),
     ],
     out: Annotated[Path, out_option("FILE", "The PDB file to write.")],
@@ -37,6 +38,7 @@ def relax(
     from foldry.formats.coordinates import to_pdb
     from foldry.inputs.structures import read_named, split_name
     from foldry.relax.relax import relax_structure
+    from foldry.results.folder import read_results
     from foldry.store.files import check_file, new_file
     from foldry.store.locks import hold_file
 
@@ -46,8 +48,8 @@ def relax(
         )
     check_file(out)
     if Path(model).is_dir():
-        advice = f"give a file, such as {Path(model) / 'ranked_0.cif'}"
-        raise InputError("is a folder", advice, where=model)
+        [best] = read_results(Path(model), most=1)
+        model = str(best.structure)
     structure = read_named(model)
     if out.exists() and out.samefile(split_name(model)[0]):
         raise InputError(
@@ -66,8 +68,7 @@ def relax(
 
 def _show(result: Relaxation, rounds: int, out: Path) -> None:
     """Print what changed, or why the model is unchanged, and the file of the model."""
-    # The settings of `foldry fold` have the prefix that this command's flags lack.
-    reason = as_flags(result.reason.replace("`relax_", "`"))
+    reason = as_flags(result.reason)
     if not result.relaxed:
         show_line(f"Not relaxed. {reason} The unchanged model is in {out}.", wrap=False)
         return
@@ -83,8 +84,8 @@ def _show(result: Relaxation, rounds: int, out: Path) -> None:
     show_table(["", "before", "after"], rows)
     show_line(
         f"Cα atoms moved by {result.median_move:.2f} Å (median), at most {result.max_move:.2f} Å; "
-        f"{result.rounds} of {rounds} rounds, {result.seconds:.0f} s on {result.platform}. "
-        f"The model is in {out}.",
+        f"{result.rounds} of {counted(rounds, 'round')}, {result.seconds:.0f} s on "
+        f"{result.platform}. The model is in {out}.",
         wrap=False,
     )
     if reason:

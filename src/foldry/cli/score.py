@@ -16,7 +16,7 @@ import typer
 from foldry.cli.messages import as_flags
 from foldry.cli.options import out_option, valued
 from foldry.cli.show import progress_bar, show_line, show_table
-from foldry.errors import SOME_FAILED, InputError
+from foldry.errors import SOME_FAILED, InputError, counted
 
 if TYPE_CHECKING:
     from foldry.assess.assess import Agreement, Assessment, ScoreSettings
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from foldry.score.dockq import DockQ
 
 _MOST_NAMED = 8
+_FROM_PAE = ("ptm", "iptm")
+"""Keys of scores that are estimated from the PAE, although a network computes its own."""
 _PDB_ENTRY = re.compile(r"[1-9][A-Za-z0-9]{3}")
 _SUSPICIOUS, _UNRELATED = 0.1, 0.5
 """Shares of matched residues that differ in amino acid, matched by number and by alignment."""
@@ -144,10 +146,13 @@ def _first(options: Mapping[str, object]) -> str | None:
 
 def _check_files(plot: Path | None, inputs: Sequence[str]) -> None:
     from foldry.inputs.structures import split_name
+    from foldry.store.files import check_exist
 
-    for path, _ in map(split_name, inputs):
+    paths = [split_name(name)[0] for name in inputs if name]
+    for path in paths:
         if _PDB_ENTRY.fullmatch(str(path)) and not path.exists():
             raise InputError("is not a file", "download the entry and give its path", where=path)
+    check_exist(paths)
     if plot is not None:
         if plot.suffix.lower() != ".svg":
             raise InputError("is not an SVG file", "end its name in .svg", where=f"--plot {plot}")
@@ -181,7 +186,7 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
 
     with hold_file(out):
         failed = save_rows(rows(), out)
-    show_line(f"{len(pairs) - failed} of {len(pairs)} pairs scored: {out}", wrap=False)
+    show_line(f"{len(pairs) - failed} of {counted(len(pairs), 'pair')} scored: {out}", wrap=False)
     if failed:
         reasons = "see the column `error` for the reasons"
         show_line(f"{failed} could not be scored: {reasons}.", wrap=False, err=True)
@@ -200,15 +205,21 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
     shown = [(MEASURES[key], number) for key, number in found.items() if number is not None]
     show_table(
         ("score", "value", "unit", "meaning"),
-        ([each.name, each.text(number), each.unit, _meaning(each)] for each, number in shown),
+        ([_name(each), each.text(number), each.unit, _meaning(each)] for each, number in shown),
     )
     if agreement is not None and agreement.complex is not None:
         _show_interfaces(agreement.complex.dockq)
     if chains is not None:
         _show_pairs(chains)
     if assessment.confidence.ptm is not None:
+        own = {key: assessment.model.reported.get(key) for key in _FROM_PAE}
+        texts = [
+            f"{MEASURES[k].name} {MEASURES[k].text(v)}" for k, v in own.items() if v is not None
+        ]
         show_line(
-            "pTM and ipTM are estimates from the PAE; scores_….json has the values of the network.",
+            f"The network's own values, from its whole distribution of errors: {', '.join(texts)}."
+            if texts
+            else "`foldry fold` writes the network's own pTM and ipTM to scores_….json.",
             wrap=False,
         )
     if agreement is not None:
@@ -216,10 +227,15 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
             show_line(line, wrap=False)
 
 
+def _name(measure: Measure) -> str:
+    """Return a name that distinguishes estimates from the values that a network computes."""
+    return f"{measure.name} from PAE" if measure.key in _FROM_PAE else measure.name
+
+
 def _meaning(measure: Measure) -> str:
     """Return what a score means here: a network computes its own pTM and ipTM in another way."""
     text = measure.meaning
-    from_pae = measure.key in ("ptm", "iptm")
+    from_pae = measure.key in _FROM_PAE
     return f"Estimated from the PAE: {text[0].lower()}{text[1:]}" if from_pae else text
 
 
@@ -249,7 +265,7 @@ def _show_pairs(found: InterfaceConfidence) -> None:
     for a, b in combinations(range(len(found.chains)), 2):
         texts = (each.text(values[a, b]) for each, values in zip(shown, matrices, strict=True))
         rows.append([f"{found.chains[a]}–{found.chains[b]}", *texts])
-    show_table(("chains", *(each.name for each in shown)), rows)
+    show_table(("chains", *map(_name, shown)), rows)
 
 
 def _matching(agreement: Agreement) -> list[str]:
@@ -258,8 +274,8 @@ def _matching(agreement: Agreement) -> list[str]:
     lines = [f"Residues of the reference compared: {scores.num_matched} of {scores.num_reference}."]
     if agreement.num_missing_atoms:
         lines.append(
-            f"In these residues, {agreement.num_missing_atoms} of the reference's "
-            f"{agreement.num_atoms} atoms are missing from the model; they count as wrong in lDDT."
+            f"In these residues, the model lacks {agreement.num_missing_atoms} of the reference's "
+            f"{counted(agreement.num_atoms, 'atom')}, counted as wrong in lDDT."
         )
     if len(match.chains) > 1 or match.chains[0][0] != match.chains[0][1]:
         pairs = ", ".join(f"{there}–{here}" for here, there in match.chains)
@@ -299,8 +315,8 @@ def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings
         mask = model.structure.atom_mask
         lost = mask & ~keep_mask(model.structure, assessment.violations)
         yield (
-            f"Bad geometry: {lost.sum()} of the model's {mask.sum()} atoms, in "
-            f"{lost.any(axis=1).sum()} of {len(mask)} residues, count as lost in lDDT."
+            f"Atoms that count as lost in lDDT because of bad geometry: {lost.sum()} of "
+            f"{mask.sum()}, in {lost.any(axis=1).sum()} of {counted(len(mask), 'residue')}."
         )
 
 

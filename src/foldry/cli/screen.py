@@ -60,28 +60,27 @@ def screen(
     from foldry.predict import remarks
     from foldry.predict.network import networks_for, runtime
     from foldry.predict.screen import run_screen
-    from foldry.store.files import check_folder
+    from foldry.store.files import check_exist, check_folder
 
     if bait and every:
         raise InputError("--bait and --all exclude each other", "give one of them")
     for path in filter(STRUCTURE.fullmatch, map(str, inputs)):
         raise InputError("is a structure, not a query", "give its sequence as FASTA", where=path)
     check_folder(out)
+    check_exist(inputs)
     pairs = read_screen(inputs, bait or (), every=every, allow_outside_paths=allow_outside_paths)
     _check_places(out, pairs)
     places = ((each.query, f"{each.place.rstrip(',')}, pair {each.query.name}") for each in pairs)
     check_lengths(places, max_length)
     runtime(settings)
     try:
-        networks_for(pairs[0].query, settings)
+        networks = networks_for(pairs[0].query, settings)
     except InputError as error:
         if error.code != "multimer_weights":
             raise
         what, advice = "is for single chains, but a screen folds pairs", "choose other `weights`"
         raise InputError(what, advice, where=settings.weights, code=error.code) from None
-    queries = [pair.query for pair in pairs]
-    remarks.warn_of_single_sequences(queries)
-    remarks.warn_of_unused_pairing(queries, settings.pairing)
+    remarks.warn([pair.query for pair in pairs], settings, networks)
     with progress_bar() as progress:
         rows = run_screen(pairs, out, settings, progress, sentence)
     _show(rows, out)
@@ -119,4 +118,4 @@ def _show(rows: Sequence[ScreenRow], out: Path) -> None:
     for row in rows:
         if row.state == "failed":
             show_line(f"{row.name} failed: {row.reason}")
-    show_line(f"{len(done)} of {len(rows)} pairs are in {out / TABLE} and {out / PAGE}")
+    show_line(f"Pairs in {out / TABLE} and {out / PAGE}: {len(done)} of {len(rows)}")

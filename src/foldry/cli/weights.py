@@ -32,7 +32,8 @@ def get(
         str, valued("LIST", "Names separated by commas, or ptm, multimer (v3) or all.")
     ] = "ptm",
     folder: Annotated[
-        Path | None, valued("FOLDER", "Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights.")
+        Path | None,
+        valued("FOLDER", "Where to put them. Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights."),
     ] = None,
     mirror: Annotated[str | None, valued("URL", "The same archive on another server.")] = None,
     tar: Annotated[Path | None, valued("FILE", "The archive, if already downloaded.")] = None,
@@ -91,11 +92,15 @@ def list_weights(
     folder: Annotated[
         Path | None,
         typer.Argument(
-            metavar="FOLDER", help="Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights."
+            metavar="FOLDER",
+            help="Folder of parameters. Default: $FOLDRY_WEIGHTS or ~/.cache/foldry/weights.",
         ),
     ] = None,
 ) -> None:
-    """List the bundled parameters and those in a folder."""
+    """List the bundled parameters and those in a folder.
+
+    Example: foldry weights list params
+    """
     from foldry.errors import InputError
     from foldry.weights.download import default_folder
     from foldry.weights.networks import find_networks, networks_in
@@ -127,7 +132,10 @@ def convert(
     ],
     model: Model = None,
 ) -> None:
-    """Convert a weights file into another format, without loss."""
+    """Convert a weights file into another format, without loss.
+
+    Example: foldry weights convert params_model_1.npz model_1.safetensors
+    """
     from foldry.weights.convert import convert as convert_file
 
     _describe(source, convert_file(source, target, model))
@@ -139,7 +147,10 @@ def verify(
     file: Source,
     model: Model = None,
 ) -> None:
-    """Check a weights file: names, shapes, finite numbers."""
+    """Check a weights file: names, shapes, finite numbers.
+
+    Example: foldry weights verify params_model_1.npz
+    """
     from foldry.store.hashes import file_sha256
     from foldry.weights.read import load_weights
 
@@ -157,7 +168,7 @@ def _describe(path: Path, weights: Weights) -> None:
     name = weights.config.name
     _show(
         f"{path}: {name}, {weights.num_parameters:,} parameters, {', '.join(weights.dtypes)}; "
-        "all names and shapes are right, all numbers are finite"
+        "all names and shapes are right, and all numbers are finite"
     )
     if not weights.named:
         _show(
@@ -166,6 +177,6 @@ def _describe(path: Path, weights: Weights) -> None:
         )
     if weights.unread:
         _show(
-            f"{len(weights.unread)} arrays that {name} does not have are left out; the first is "
-            f"{weights.unread[0]}."
+            f"Arrays left out because {name} does not have them: {len(weights.unread)}, the first "
+            f"is {weights.unread[0]}."
         )

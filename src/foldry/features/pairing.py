@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int, Integer
 
-from foldry.errors import InputError
+from foldry.errors import InputError, counted
 from foldry.features.config import DEFAULT_PAIRING, Pairing
 from foldry.features.msa import Rows, encode_letters, merge_alignments, new_rows
 from foldry.query import Alignment, Chain, Query
@@ -271,7 +271,8 @@ def _paired_by_row(query: Query) -> tuple[Rows, PairingReport]:
     depths = {part.num_rows for part in parts}
     if len(depths) > 1:
         raise InputError(
-            f"{query.name!r} has chains with {min(depths)} and with {max(depths)} paired rows",
+            f"{query.name!r} has chains with {min(depths)} and with "
+            f"{counted(max(depths), 'paired row')}",
             "give every chain the same number",
         )
     picked = new_rows(np.concatenate([part.letters for part in parts], axis=1), set())

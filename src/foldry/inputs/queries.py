@@ -18,7 +18,7 @@ from foldry.formats.lines import read_bounded_text
 from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
 from foldry.formats.stockholm import parse_stockholm
 from foldry.query import MAX_CHAINS, Alignment, Chain, Query
-from foldry.store.files import stem
+from foldry.store.files import named_path, stem
 
 FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
 A3M_SUFFIXES: Final = (".a3m",)
@@ -69,7 +69,7 @@ def read_query(path: str | Path, *, allow_outside_paths: bool = False) -> Query:
         >>> read_query("examples/kunitz/1adz.fasta").num_residues
         63
     """
-    queries = read_queries([Path(path)], allow_outside_paths=allow_outside_paths)
+    queries = read_queries([named_path(path)], allow_outside_paths=allow_outside_paths)
     if queries[1:]:
         raise InputError(f"has {len(queries)} queries", "give a file with one", where=path)
     return queries[0]
@@ -213,9 +213,7 @@ def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
 def _read_a3m(text: str, path: Path) -> Query:
     chains = parse_complex_a3m(text, str(path))
     if not chains:
-        comment, _, rest = text.partition("\n")
-        rows = "\n" + rest if comment.startswith("#") else text
-        return _aligned(parse_a3m(rows, str(path)), path)
+        return _aligned(parse_a3m(text, str(path), skip=int(text.startswith("#"))), path)
     first = chains[0].alignment
     name = next(iter(first.headers[0].split()), "") if first else ""
     # ColabFold numbers the chains from 101 and names the file after the query.

@@ -14,6 +14,9 @@ from foldry import residues
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.inputs import Inputs, MSAInputs
 
+Begin = Callable[[int, int], object]
+"""Called with the number of a pass, from 1, and the largest possible number of passes."""
+
 
 class Recycling(NamedTuple):
     """The last pass and the number of recycles, which is the number of passes minus one."""
@@ -28,6 +31,7 @@ def recycle(
     draw: Callable[[int], Sequence[MSAInputs]],
     num_recycles: int,
     tolerance: float | None = None,
+    begin: Begin = lambda number, most: None,
 ) -> Recycling:
     """Run the network `num_recycles` + 1 times, or until its structure stops changing.
 
@@ -39,12 +43,14 @@ def recycle(
         num_recycles: Maximum number of recycles.
         tolerance: Stop when Cα distances change by at most this between passes, Å; as in
             AlphaFold-Multimer, one more pass follows. None never stops early.
+        begin: Called before each pass.
     """
     recycled = model.first_recycled(inputs)
     done = 0
     with ThreadPoolExecutor(1) as ahead:  # NumPy draws while the network runs
         drawn = ahead.submit(draw, 0)
         while done < num_recycles:
+            begin(done + 1, num_recycles + 1)
             members, drawn = drawn.result(), ahead.submit(draw, done + 1)
             result: Pass = model(inputs, members, recycled)
             before, recycled = recycled, result.recycled()
@@ -53,6 +59,7 @@ def recycle(
                 continue
             if distance_change(before.atom37, recycled.atom37, inputs.seq_mask) <= tolerance:
                 break
+        begin(done + 1, num_recycles + 1)
         return Recycling(model(inputs, drawn.result(), recycled), done)
 
 

@@ -7,21 +7,60 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
+from foldry.errors import counted
 from foldry.features.config import DEFAULT_PAIRING, Pairing
 from foldry.features.pairing import PairingReport
 from foldry.inputs.queries import stoichiometry
+from foldry.model.config import ModelConfig
+from foldry.predict.network import configured
+from foldry.predict.settings import Settings
 from foldry.query import Query
+from foldry.weights.networks import NetworkFile
 
 MIN_NUCLEOTIDES: Final = 12
 
 logger = logging.getLogger(__name__)
 
 
-def warn(queries: Sequence[Query], pairing: Pairing) -> None:
+def warn(queries: Sequence[Query], settings: Settings, networks: Sequence[NetworkFile]) -> None:
     """Log every warning of this module."""
     warn_of_nucleic_acids(queries)
     warn_of_single_sequences(queries)
-    warn_of_unused_pairing(queries, pairing)
+    warn_of_unused_pairing(queries, settings.pairing)
+    configs = [configured(network.config(), settings) for network in networks]
+    warn_of_unused_settings(queries, settings, configs)
+    warn_of_unused_templates(queries, configs)
+
+
+def warn_of_unused_settings(
+    queries: Sequence[Query], settings: Settings, configs: Sequence[ModelConfig]
+) -> None:
+    """Warn of settings that change nothing for these queries and networks, and say why."""
+    unused: dict[str, str] = {}
+    if settings.relax == "none":
+        names = ("relax_platform", "relax_rounds", "relax_seconds")
+        unused |= dict.fromkeys(names, "nothing is relaxed (`relax`)")
+    if configs and max(each.num_recycles for each in configs) < 2:
+        unused["recycle_tolerance"] = "it needs 2 recycles or more (`num_recycles`)"
+    if all(len(distinct_chains(query)) == 1 for query in queries):
+        unused["pairing"] = "no query has different chains"
+    rows = [each for query in queries for chain in query.chains for each in chain.alignments]
+    if all(each.num_rows == 1 for each in rows):
+        unused["max_msa"] = "no query has an alignment"
+    default = Settings()
+    for name, why in unused.items():
+        if getattr(settings, name) != getattr(default, name):
+            logger.warning("`%s` has no effect: %s.", name, why)
+
+
+def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
+    """Warn of queries with more templates for a chain than any network reads."""
+    most = max((each.features.num_templates for each in configs), default=0)
+    more = [q.name for q in queries if any(len(chain.templates) > most for chain in q.chains)]
+    if configs and more:
+        read = f"{counted(most, 'template')} per chain: others" if most else "no templates: those"
+        name = more[0] + (f" and {len(more) - 1} more" if more[1:] else "")
+        logger.warning("The networks read %s of %s have no effect.", read, name)
 
 
 def warn_of_single_sequences(queries: Sequence[Query]) -> None:
@@ -90,7 +129,7 @@ def say_pairing(query: Query, report: PairingReport) -> None:
 def _paired(query: Query, report: PairingReport) -> str:
     """Return how many rows are paired and how, or why no rows are paired."""
     number = max(len(report.rows) - 1, 0)  # the first row is the query
-    rows = f"{number} paired row" + "s" * (number > 1)
+    rows = counted(number, "paired row")
     if query.paired_by_row:
         return f"{rows}, as in the file" if number else "the file pairs no rows"
     if number:

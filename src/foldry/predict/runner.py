@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,9 +17,12 @@ from foldry.errors import (
     DiskFullError,
     FaultError,
     FoldryError,
+    InputError,
     MemoryShortError,
     as_foldry_error,
+    check_type,
     is_memory_error,
+    quoted,
 )
 from foldry.inputs.queries import read_query
 from foldry.inputs.structures import read_named
@@ -26,11 +30,13 @@ from foldry.model.alphafold import AlphaFold
 from foldry.predict import remarks, stages
 from foldry.predict.kept import Kept
 from foldry.predict.network import load_model, networks_for
+from foldry.predict.recycle import Begin
 from foldry.predict.settings import Settings, help_lines
-from foldry.query import Query
+from foldry.query import Query, members
 from foldry.relax.result import Relaxation
 from foldry.results.folder import ResultsFolder
 from foldry.results.prediction import Prediction, ranked
+from foldry.store.files import named_path
 from foldry.store.hashes import content_key
 from foldry.structure import Structure
 from foldry.weights.networks import NetworkFile
@@ -132,13 +138,19 @@ def fold(
         hint = f": did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"fold() has no argument {name!r}{hint}")
     chosen = Settings(weights=weights, **settings)  # type: ignore[arg-type]
+    check_type(query, (Query, str, Path), "one query", "give a `foldry.Query` or a file")
+    if isinstance(query, str) and query.isalpha() and query.isupper() and not Path(query).exists():
+        advice = 'fold a sequence as `foldry.Query("name", (foldry.Chain(("A",), sequence),))`'
+        raise InputError("is not a file", advice, where=quoted(query))
     asked = query if isinstance(query, Query) else read_query(query)
-    several = [templates] if isinstance(templates, Structure | str | Path) else templates
-    known = [each if isinstance(each, Structure) else read_named(str(each)) for each in several]
+    known = [
+        each if isinstance(each, Structure) else read_named(str(named_path(each)))
+        for each in members(templates)
+    ]
     work = Work(stages.with_templates(asked, known), chosen)
-    remarks.warn([work.query], chosen.pairing)
+    remarks.warn([work.query], chosen, work.networks)
     if out is not None:
-        folder = ResultsFolder(Path(out), force=True, keep_work=chosen.relax != "none")
+        folder = ResultsFolder(named_path(out), force=True, keep_work=chosen.relax != "none")
         folder.publish(work.query, work.key, work.predict)
     with work.predict(None) as predictions:
         return list(predictions)
@@ -283,15 +295,21 @@ class Work:
             model: AlphaFold | None = None
             for seed in self.seeds:
                 finished = number * len(self.seeds) + self.seeds.index(seed)
-                self.progress(f"{self.query.name}: {network.name}, seed {seed}", finished, total)
+                show = partial(self._show, f"{network.name}, seed {seed}", finished, total)
+                show()
                 key = self._key(network, seed)
                 known = kept.load(key, self.query) if kept and not self.settings.force else None
                 if known is None:
                     model = model or load_model(network, self.settings)
-                    known = predict_one(self.query, model, network, seed, self.settings)
+                    known = predict_one(self.query, model, network, seed, self.settings, show)
                     if kept:
                         kept.save(key, known)
                 yield known
+
+    def _show(self, what: str, finished: int, total: int, number: int = 0, most: int = 0) -> None:
+        """Show the progress of a prediction: number `number` of at most `most` passes."""
+        passes = f", pass {number} of {most}" if number else ""
+        self.progress(f"{self.query.name}: {what}{passes}", finished, total)
 
     def _relaxed(self, prediction: Prediction, kept: Kept | None) -> Prediction:
         key = stages.relaxed_key(prediction, self.settings)
@@ -304,11 +322,16 @@ class Work:
 
 
 def predict_one(
-    query: Query, model: AlphaFold, network: NetworkFile, seed: int, settings: Settings
+    query: Query,
+    model: AlphaFold,
+    network: NetworkFile,
+    seed: int,
+    settings: Settings,
+    begin: Begin = lambda number, most: None,
 ) -> Prediction:
-    """Return one network's prediction with one seed."""
+    """Return one network's prediction with one seed; `begin` is as in `recycle`."""
     features = stages.featurise(query, model.config, seed, settings)
-    raw = stages.infer(features, model, settings)
+    raw = stages.infer(features, model, settings, begin)
     made = stages.provenance(network, model, seed, raw, settings)
     return stages.assemble(query, raw, made)
 

@@ -73,8 +73,8 @@ def _run_screen(
     earlier = _earlier(out)
     if others := earlier.keys() - {pair.query.name for pair in pairs}:
         logger.warning(
-            "The table of another screen in %s is replaced: %d of its pairs, such as %s, are "
-            "not in this screen. Their folders remain.",
+            "The table of another screen in %s is replaced. Pairs that are not in this screen: %d, "
+            "e.g. %s. Their folders remain.",
             out,
             len(others),
             min(others),

@@ -29,7 +29,7 @@ from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.predict.confidence import confidence
 from foldry.predict.network import configured, set_dropout
-from foldry.predict.recycle import recycle
+from foldry.predict.recycle import Begin, recycle
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Hit, Query
 from foldry.relax.relax import relax_structure
@@ -129,7 +129,7 @@ def features_key(query: Query, network: NetworkFile, seed: int, settings: Settin
     return content_key(["features", version("foldry"), *parts])
 
 
-def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPrediction:
+def infer(features: Features, model: AlphaFold, settings: Settings, begin: Begin) -> RawPrediction:
     """Return one network's prediction; the caller's random state does not change.
 
     Raises:
@@ -152,7 +152,7 @@ def infer(features: Features, model: AlphaFold, settings: Settings) -> RawPredic
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(features.seed)
         result, num_recycles = recycle(
-            model, inputs, draw, config.num_recycles, config.recycle_tolerance
+            model, inputs, draw, config.num_recycles, config.recycle_tolerance, begin
         )
         sure = confidence(model.predict_heads(result), features.asym_id, config)
         atoms = result.atom37[0].double().cpu().numpy()
@@ -225,6 +225,8 @@ def relax(prediction: Prediction, settings: Settings) -> Prediction:
         settings.relax_rounds,
         settings.relax_seconds,
     )
+    # The argument `max_seconds` is the setting `relax_seconds`.
+    relaxation = replace(relaxation, reason=relaxation.reason.replace("`max_", "`relax_"))
     return relaxed(prediction, structure, relaxation, settings)
 
 

@@ -19,14 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from foldry.errors import FoldryError, InputError, is_memory_error
+from foldry.errors import FoldryError, InputError, check_type, is_memory_error, quoted
 from foldry.relax.amber import Minimiser
 from foldry.relax.atoms import complete
 from foldry.relax.platforms import find_platform
 from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, Relaxation, number_text
 from foldry.residues import CA
 from foldry.score.stereochemistry import Violations, find_violations
-from foldry.structure import Structure
+from foldry.structure import STRUCTURE_ADVICE, Structure
 
 logger = logging.getLogger(__name__)
 
@@ -79,10 +79,11 @@ def relax_structure(
         >>> how.clashes_before, how.clashes_after  # doctest: +SKIP
         (12, 0)
     """
-    if not isinstance(structure, Structure):
-        raise InputError(f"A {type(structure).__name__} is not a structure", "give one")
-    if not (max_rounds >= 1 and max_seconds > 0):
-        raise InputError("Relaxation needs at least one round and a time above 0", "raise them")
+    check_type(structure, Structure, "a structure", STRUCTURE_ADVICE)
+    if not (isinstance(max_rounds, int) and max_rounds > 0):
+        raise InputError(f"`max_rounds` is {quoted(max_rounds)}", "give a whole number above 0")
+    if not (isinstance(max_seconds, int | float) and max_seconds > 0):
+        raise InputError(f"`max_seconds` is {quoted(max_seconds)}", "give a number above 0")
     found = find_platform(platform)
     start = time.monotonic()
     try:
@@ -130,14 +131,14 @@ def _minimise(
         minimiser.free(freed)
     if not rounds:
         what = "the time limit was reached before the first minimisation"
-        raise InputError(what, "raise `relax_seconds`")
+        raise InputError(what, "raise `max_seconds`")
     for (what, old), new in zip(full.numbers().items(), best.numbers().values(), strict=True):
         if new > old or not math.isfinite(new):
             raise InputError(
                 f"minimisation made it worse ({what}: {number_text(old)} → {number_text(new)})"
             )
     if not in_time:
-        reason = "The time limit was reached before the energy converged: raise `relax_seconds`."
+        reason = "The time limit was reached before the energy converged: raise `max_seconds`."
     move = (best.structure.atom_positions - structure.atom_positions)[held, CA]
     move = np.linalg.norm(move, axis=1)
     return best.structure, Relaxation(

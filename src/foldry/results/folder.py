@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
@@ -262,11 +263,9 @@ def read_results(folder: Path, most: int | None = None) -> list[StoredPrediction
     except (ValueError, LookupError, TypeError, RecursionError):
         names = []
     if not names:
-        raise InputError(
-            "is not a folder of one query's results",
-            "give such a folder, or a structure file",
-            where=folder,
-        )
+        inner = next(iter(sorted(folder.glob(f"*/{RANKING}"))), None)
+        advice = f"give such a folder{f' ({inner.parent})' if inner else ''}, or a structure file"
+        raise InputError("is not a folder of one query's results", advice, where=folder)
     return [_stored(folder, name, rank) for rank, name in enumerate(names[:most])]
 
 
@@ -292,7 +291,7 @@ def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
                 for each in scores.get("chains", ())
             },
             interfaces=tuple(interfaces),
-            plddt=np.array([float(each) for each in scores["plddt"]]) if scores else None,
+            plddt=_plddt(scores["plddt"]) if scores else None,
             provenance=_provenance(scores["provenance"]) if scores else None,
             relaxation=None if relaxation is None else Relaxation(**relaxation),
         )
@@ -301,9 +300,15 @@ def _stored(folder: Path, name: str, rank: int) -> StoredPrediction:
 
 
 def _number(value: Any) -> float | None:
-    if value is not None and not isinstance(value, int | float):
+    if value is not None and not (isinstance(value, int | float) and math.isfinite(value)):
         raise TypeError("a score is not a number")
     return value
+
+
+def _plddt(values: Any) -> Float[np.ndarray, " N"]:
+    if not isinstance(values, list) or None in values:
+        raise TypeError("pLDDT is not a list of numbers")
+    return np.array(list(map(_number, values)), float)
 
 
 def _numbers(value: Any) -> Any:

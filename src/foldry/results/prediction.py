@@ -48,6 +48,9 @@ class Provenance(Content):
     created: str
     notice: str = ""
 
+    def __repr__(self) -> str:
+        return f"Provenance({self.model_name!r}, seed {self.seed}, {self.weights!r})"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Confidence(Content):

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from foldry.errors import printable
 from foldry.measures import MEASURES, rounded
 from foldry.query import GAP_LETTER, Query
 from foldry.results.chain_confidence import ChainConfidence
@@ -33,6 +34,8 @@ MAX_CONTACTS: Final = 200
 """Maximum number of contacts between chains that the page lists, lowest aligned error first."""
 MAX_COVERAGE_ROWS: Final = 400
 """Maximum rows of the coverage plot; of a deeper alignment, rows evenly spaced by identity."""
+_FOREIGN: Final = ("model_name", "weights")
+"""Fields of the provenance that a file of parameters names."""
 
 _VIEWER: Final = files("foldry") / "results" / "viewer"
 
@@ -59,7 +62,9 @@ def report_html(
             {"id": name, "sequence": chain.sequence} for chain in query.chains for name in chain.ids
         ],
         "coverage": _coverage(query),
-        "templates": template_names(query),
+        "templates": {
+            chain: list(map(printable, names)) for chain, names in template_names(query).items()
+        },
         "predictions": [
             _prediction(*each, is_shown=rank < MAX_SHOWN)
             for rank, each in enumerate(zip(predictions, models, chains, strict=True))
@@ -102,12 +107,13 @@ def _packed_viewer() -> bytes:
 def _prediction(
     prediction: Prediction, model: str, chains: ChainConfidence | None, *, is_shown: bool
 ) -> dict[str, object]:
+    provenance = asdict(prediction.provenance)
     found: dict[str, object] = {
         "scores": [
             {**asdict(MEASURES[key]), "value": getattr(prediction, key)}
             for key in ("mean_plddt", "ptm", "iptm")
         ],
-        "provenance": asdict(prediction.provenance),
+        "provenance": {**provenance, **{key: printable(provenance[key]) for key in _FOREIGN}},
     }
     if not is_shown:
         return found

@@ -40,7 +40,7 @@ function find(text) {
     row.hidden = !there.toLowerCase().includes(wanted);
     count += !row.hidden;
   }
-  status.textContent = `${count} of ${body.rows.length} pairs.`;
+  status.textContent = `Pairs shown: ${count} of ${body.rows.length}.`;
 }
 
 heads.forEach((head, column) =>

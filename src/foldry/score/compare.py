@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from foldry.errors import InputError
+from foldry.errors import InputError, check_type
 from foldry.residues import CA
 from foldry.score.atoms import AtomScores, score_atoms
 from foldry.score.best_fit import FitSearch
@@ -17,7 +17,7 @@ from foldry.score.match import Match, match_residues, residue_label
 from foldry.score.superpose import Superposition, rmsd, rmsd_95, superpose
 from foldry.score.tm import search_radius, tm_score
 from foldry.store.hashes import Content
-from foldry.structure import Structure
+from foldry.structure import STRUCTURE_ADVICE, Structure
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +123,10 @@ class Scores(CaScores, AtomScores):
 
     match: Match
 
+    def __repr__(self) -> str:
+        about = f"lDDT {self.lddt:.3f}, TM-score {self.tm_score:.3f}"
+        return f"Scores({about}, RMSD {self.rmsd_ca:.2f} Å, {self.num_matched} residues)"
+
 
 def compare(
     model: Structure,
@@ -149,10 +153,7 @@ def compare(
         1.0
     """
     for structure in (model, reference):
-        if not isinstance(structure, Structure):
-            raise InputError(
-                f"A {type(structure).__name__} is not a structure", "give two structures"
-            )
+        check_type(structure, Structure, "a structure", STRUCTURE_ADVICE)
         _check_finite(structure)
     match = match_residues(model, reference, align)
     here, there = match.pairs.T

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
 
-from foldry.errors import InputError
+from foldry.errors import InputError, counted
 from foldry.features.known_atoms import backbone_frames, pseudo_beta
 from foldry.measures import MEASURES
 from foldry.residues import CA
@@ -282,7 +282,7 @@ def interface_confidence(
     if pae.shape != (len(structure), len(structure)):
         raise InputError(
             f"The PAE matrix is {' × '.join(map(str, pae.shape))}, but {structure.name!r} has "
-            f"{len(structure)} residues",
+            f"{counted(len(structure), 'residue')}",
             "give the PAE of this prediction",
         )
     if not np.isfinite(pae).all():

@@ -19,12 +19,12 @@ import secrets
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from foldry.errors import FoldryError, InputError, write_error
+from foldry.errors import FoldryError, InputError, quoted, write_error
 from foldry.store import flock
 
 MAX_BYTES: Final = 512 * 1024**2
@@ -34,6 +34,12 @@ MAX_UNPACKED: Final = 32 * 1024**2
 """Bytes that any gzip file may unpack to; a larger one only to `MAX_RATIO` times its size."""
 MAX_RATIO: Final = 100
 """Sparse alignments have ratios up to about 50; endless repetition has 1000."""
+_MOST_NAMED: Final = 8
+MAX_WIDE: Final = 64 * 1024**2
+"""Largest text with characters beyond Latin-1: one makes Python use two or four bytes for each."""
+_WIDE: Final = re.compile(
+    rb"[\xc4-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
+)
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _PARTIAL: Final = ".partial"
 _CHUNK: Final = 1 << 20
@@ -45,6 +51,30 @@ _MAX_NAME_BYTES: Final = 200
 def stem(path: Path) -> str:
     """Return a file's name without folder, `.gz` and suffix."""
     return Path(path.name.removesuffix(".gz")).stem
+
+
+def named_path(name: object) -> Path:
+    """Return a name as a path; refuse an empty one, which would be the current folder.
+
+    Raises:
+        InputError: It is empty, or neither text nor a path.
+    """
+    if not isinstance(name, str | Path) or not str(name).strip():
+        raise InputError(f"{quoted(name)} is not the name of a file or folder", "give its path")
+    return Path(name)
+
+
+def check_exist(paths: Iterable[Path]) -> None:
+    """Check that not several input files are missing; the reader of a file reports a single one.
+
+    Raises:
+        InputError: Several do not exist.
+    """
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing[1:]:
+        more = f" and {len(missing) - _MOST_NAMED} more" if missing[_MOST_NAMED:] else ""
+        named = ", ".join(missing[:_MOST_NAMED]) + more
+        raise InputError(f"{len(missing)} files do not exist", f"check the paths {named}")
 
 
 # Reading
@@ -97,11 +127,10 @@ def read_bytes(
 
 def _read(file: io.BufferedIOBase, max_bytes: int) -> bytes:
     """Return the content of a file, cut off one byte after the bound."""
-    chunks, size = [], 0
-    while size <= max_bytes and (chunk := file.read(min(_CHUNK, max_bytes + 1 - size))):
-        chunks.append(chunk)
-        size += len(chunk)
-    return b"".join(chunks)
+    found = io.BytesIO()  # returns its content without a copy
+    while chunk := file.read(min(_CHUNK, max_bytes + 1 - found.tell())):
+        found.write(chunk)
+    return found.getvalue()
 
 
 def read_text(path: Path) -> str:
@@ -117,17 +146,27 @@ def decode(data: bytes, source: str) -> str:
     """Return the text of UTF-8 bytes, without byte-order mark and with Unix line ends.
 
     Raises:
-        InputError: The bytes are binary or not UTF-8.
+        InputError: The bytes are binary or not UTF-8, or more than `MAX_WIDE` with a character
+            that needs more than one byte in memory.
     """
     if b"\0" in data:
         raise InputError("is a binary file", "give a text file", where=source)
+    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if len(data) > MAX_WIDE and not data.isascii() and (wide := _WIDE.search(data)):
+        where = f"{source}, line {data.count(10, 0, wide.start()) + 1}"
+        raise too_wide(wide[0].decode(errors="replace"), where)
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        where = f"{source}, line {line}"
+        where = f"{source}, line {data.count(10, 0, error.start) + 1}"
         raise InputError("is not UTF-8", "save the file as UTF-8", where=where) from None
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def too_wide(letter: str, where: str) -> InputError:
+    """Return the error for a character beyond Latin-1 in a text of more than `MAX_WIDE` bytes."""
+    what = f"has {quoted(letter)}, but a text of more than {MAX_WIDE // 1024**2} MiB can have only "
+    what += "ASCII and Latin-1 characters"
+    return InputError(what, "replace it by ASCII letters", where=where)
 
 
 # Writing
@@ -375,7 +414,8 @@ def check_folder(path: Path) -> None:
         if each.exists():
             raise InputError("is a file", "name a folder", where=each)
     if not os.access(each, os.W_OK | os.X_OK):
-        raise InputError(f"cannot be written, {each} is read-only", _ELSEWHERE, where=path)
+        what = f"cannot be written because {each} is read-only"
+        raise InputError(what, _ELSEWHERE, where=path)
 
 
 def check_file(path: Path) -> None:
@@ -389,20 +429,21 @@ def check_file(path: Path) -> None:
     if target.is_dir():
         raise InputError("is a folder", "name a file to write in it", where=path)
     if not path.parent.is_dir():
-        what = f"cannot be written, {path.parent} is missing"
-        raise InputError(what, "make it first", where=path)
+        what = f"cannot be written because the folder {path.parent} does not exist"
+        raise InputError(what, "create it first", where=path)
     # /dev/stdout may be a link to a file, which would be replaced.
     is_device = str(path) == "-" or path.absolute().is_relative_to("/dev")
     if is_device or (target.exists() and not target.is_file()):
         raise InputError("is not a regular file", "name a file", where=path)
     for each, needed in ((target.parent, os.W_OK | os.X_OK), (target, os.W_OK)):
         if each.exists() and not os.access(each, needed):
-            raise InputError(f"cannot be written, {each} is read-only", _ELSEWHERE, where=path)
+            what = f"cannot be written because {each} is read-only"
+            raise InputError(what, _ELSEWHERE, where=path)
 
 
 def _check_link(path: Path) -> None:
     if path.is_symlink() and not path.exists():
-        what = f"is a link to {path.readlink()}, which is missing"
+        what = f"is a link to {path.readlink()}, which does not exist"
         raise InputError(what, "remove the link, or name another place", where=path)
 
 

@@ -100,7 +100,7 @@ def _acquire(lock: Path, place: Path, make: bool) -> int:
         held = flock.lock(handle)
         if held is False:
             os.close(handle)
-            what = "is busy, another process uses it"
+            what = "is in use by another process"
             raise BusyError(what, "wait until it ends, or choose another place", where=place)
         if held is None or _is_named(handle, lock):
             return handle

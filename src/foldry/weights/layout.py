@@ -55,7 +55,7 @@ def check_shapes(
     missing = [name for name in shapes if name not in found]
     wrong = [name for name in shapes if name in found and tuple(found[name]) != shapes[name]]
     if missing:
-        problem = f"{len(missing)} of {len(shapes)} arrays are missing, {missing[0]!r} the first"
+        problem = f"missing arrays: {len(missing)} of {len(shapes)}, the first is {missing[0]!r}"
     elif wrong:
         name = wrong[0]
         problem = f"{name!r} has shape {quoted(tuple(found[name]))} and not {shapes[name]}"

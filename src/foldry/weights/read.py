@@ -12,6 +12,7 @@ from torch import Tensor
 
 from foldry.errors import InputError, quoted
 from foldry.model.config import MODELS, MULTIMER_MODELS, ModelConfig, preset
+from foldry.store.files import named_path
 from foldry.weights import official, openfold
 from foldry.weights.bundled import MINI
 from foldry.weights.layout import state_shapes
@@ -66,7 +67,7 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
         >>> load_weights("mini").config.name
         'mini'
     """
-    path = MINI if path == "mini" else Path(path)
+    path = MINI if path == "mini" else named_path(path)
     if not path.is_file():
         raise InputError("is not a file", "give the path of a weights file", where=path)
     if model is not None and model not in MODELS:

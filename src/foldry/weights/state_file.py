@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from foldry.errors import InputError, quoted, reason
+from foldry.errors import InputError, counted, quoted, reason
 from foldry.model.config import ModelConfig, StackConfig, TemplateConfig
 from foldry.store.files import write_bytes
 from foldry.weights.layout import check_shapes, state_shapes
@@ -106,7 +106,8 @@ def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
         stacks = (config.evoformer, config.extra, config.template)
         num_blocks = sum(stack.num_blocks for stack in stacks if stack is not None)
         if num_blocks * _MIN_ARRAYS > len(shapes):
-            raise ValueError(f"its {len(shapes)} arrays are too few for its number of blocks")
+            arrays = counted(len(shapes), "array")
+            raise ValueError(f"it has {arrays}, too few for its number of blocks")
     except Exception as error:
         what = f"is not a weights file of Foldry ({reason(error)})"
         raise InputError(what, "give another", where=path, code="foreign_weights") from error
