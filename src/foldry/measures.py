@@ -109,6 +109,7 @@ _ALL: Final = (
         "clashing_share", "Clashing share", "Share of a chain's atoms that clash", SHARE, "lower", 2
     ),
     Measure("has_clash", "Clash", "Over 100, or over half, of a chain's atoms clash", YES, "lower"),
+    _count("paired_rows", "Paired rows", "Rows of both chains, paired by species", "higher"),
     # Agreement of a model with a reference.
     Measure("lddt", "lDDT", "Local distances of all atoms", SHARE),
     Measure("bb_lddt", "lDDT-Cα", "Local distances of Cα atoms", SHARE),

@@ -67,6 +67,7 @@ def test_a_bait_against_the_others(
     assert float(row["contacts"]) == interface["contacts"]
     assert row["has_clash"] == str(int(scores["has_clash"]))
     assert float(row["seconds"]) > 0
+    assert (row["depths"], row["paired_rows"]) == ("1, 1", "0")
     assert read_structure(folder / "ranked_0.cif").chain("B").sequence == B
     page = Path("out/screen.html").read_text()
     for name in rows:
@@ -83,6 +84,30 @@ def test_a_bait_against_the_others(
     changed = [*command, "--all", "--seeds", "1"]
     assert main(changed) == 0
     assert len(computed) == 6
+
+
+def test_the_table_has_the_depth_of_each_alignment_and_the_paired_rows(command: list[str]) -> None:
+    rows = {"a": (A, ["HUMAN", "RAT", "YEAST"]), "b": (B, ["YEAST", "HUMAN"])}
+    for name, (sequence, species) in rows.items():
+        copies = (f">tr|A0A000|A0A000_{each}\n{each[0]}{sequence[1:]}\n" for each in species)
+        Path(f"{name}.a3m").write_text(
+            f">{name}\n{sequence}\n{''.join(copies)}>twice\n{sequence}\n"
+        )
+    Path("pairs.csv").write_text("a,b\na,b\na,a\n")
+    command[1:2] = ["pairs.csv", "a.a3m", "b.a3m"]
+    assert main(command) == 0
+    found = table(Path("out"))
+    shown = {name: (row["depths"], row["paired_rows"]) for name, row in found.items()}
+    assert shown == {"a_and_b": ("4, 3", "2"), "a_and_a": ("4", "0")}
+    page = Path("out/screen.html").read_text()
+    assert '<td data-value="3">4, 3</td>' in page and ">Paired rows</button>" in page
+
+    assert main(command) == 0
+    assert table(Path("out")) == found, "taken from the table"
+    Path("out/screen.csv").unlink()
+    assert main(command) == 0
+    again = table(Path("out"))
+    assert {name: (row["depths"], row["paired_rows"]) for name, row in again.items()} == shown
 
 
 def test_a_pair_that_fails_is_a_row(

@@ -112,8 +112,17 @@ def test_the_file_records_how_it_was_made() -> None:
     usage = block.find("_pdbx_data_usage.", ["type", "name", "details"])
     kinds = {row.str(0): (row.str(1), row.str(2)) for row in usage}
     assert kinds["license"][0] == "CC BY 4.0"
+    assert "Jumper" in kinds["license"][1]
     assert kinds["disclaimer"][1] == "Made with a small model."
     assert block.find_value("_ma_protocol_step.method_type") == "modeling"
+
+
+def test_parameters_of_ones_own_have_their_own_licence() -> None:
+    query, structure = model()
+    text = to_modelcif(query, structure, record(licence="that of lab_weights.pt"))
+    usage = gemmi.cif.read_string(text).sole_block().find("_pdbx_data_usage.", ["name", "details"])
+    assert usage[0].str(0) == "that of lab_weights.pt"
+    assert "own licence" in usage[0].str(1) and "Jumper" not in usage[0].str(1)
 
 
 def test_copies_of_a_chain_are_one_entity() -> None:

@@ -1,10 +1,13 @@
-"""CSV cells."""
+"""Tables as spreadsheets and people write them, and their cells."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from foldry.formats.table import safe_cell
+from foldry.errors import InputError
+from foldry.formats.table import read_table, safe_cell
 
 
 @pytest.mark.parametrize("first", "=+-@")
@@ -21,3 +24,38 @@ def test_control_characters_become_escapes(first: str) -> None:
 @pytest.mark.parametrize("text", ["", "chain A", "a=b", "'", "2-3", " =1", "Å"])
 def test_other_text_is_unchanged(text: str) -> None:
     assert safe_cell(text) == text
+
+
+TABLES = {
+    "commas": "id,a,b\nx,P1,P2\n",
+    "semicolons": "id;a;b\nx;P1;P2\n",
+    "tabs": "id\ta\tb\nx\tP1\tP2\n",
+    "capitals and spaces": " ID , A ,B\n x , P1,P2 \n",
+    "quotes": '"id", "a", "b"\n"x", "P1", "P2"\n',
+    "a separator in quotes": '"a";"b";"note; 1, 2";"id"\nP1;P2;"x; y";x\n',
+    "more columns": "score,b,a,my note,id\n0.3,P2,P1,,x\n",
+    "columns without a name": "id,a,b,,\nx,P1,P2,,\n\n,,,,\n",
+    "more cells than columns, all empty": "id,a,b\nx,P1,P2,,,\n",
+    "a hint for spreadsheets": "sep=;\nid;a;b\nx;P1;P2\n",
+    "a hint for tabs": "SEP=\t\nid\ta\tb\nx\tP1\tP2\n",
+    "a spreadsheet's first bytes": "\ufeffid;a;b\r\nx;P1;P2\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_are_read_as_people_write_them(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(TABLES[kind], newline="")
+    columns, rows = read_table(path, ("id", "a", "b"))
+    assert {"id", "a", "b"} <= set(columns)
+    [row] = [row.cells for row in rows]
+    assert {name: row[name] for name in ("id", "a", "b")} == {"id": "x", "a": "P1", "b": "P2"}
+
+
+def test_a_known_column_occurs_once(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,A\n1,2,3\n")
+    with pytest.raises(InputError, match=r"t\.csv has two columns named a: rename one"):
+        read_table(path, ("a", "b"))
+    path.write_text("a,b,note,Note\n1,2,3,4\n")
+    assert len(list(read_table(path, ("a", "b"))[1])) == 1, "others may"

@@ -35,6 +35,15 @@ def table(text: str) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.TAB", "t.tsv.gz"])
+def test_tables_of_other_programs(name: str) -> None:
+    text = b"Note\tA\tB\nfirst\tA\tb\n"
+    Path(name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    [pair] = read_screen([Path(name), Path("msas")])
+    assert (pair.a, pair.b, pair.query.name) == ("a", "b", "a_and_b")
+
+
 def chains(query: Query) -> list[tuple[str, str]]:
     return [(name, chain.sequence) for chain in query.chains for name in chain.ids]
 
@@ -102,6 +111,7 @@ def test_pair_names_of_long_names_are_distinct() -> None:
     made = [pair_name(a, b) for a, b in combinations([*long, "b"], 2)]
     assert len({name.casefold() for name in made}) == 10
     assert all(len(name) <= 100 and safe_name(name, "") == name for name in made)
+    assert len(pair_name("蛋" * 20, "β" * 40).encode()) <= 100
     assert pair_name("a" * 47, "b" * 48) == "a" * 47 + "_and_" + "b" * 48, "just fits"
 
 
@@ -110,13 +120,14 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "empty": ("", {}, "t.csv is an empty table"),
     "no rows": ("id,sequence\n", {}, "no pair"),
     "other columns": ("name,seq\nx,MKT\n", {}, "t.csv has the columns 'name, seq'"),
-    "a column twice": ("a,b,b\na,b,c\n", {}, "columns"),
+    "a column twice": ("a,b,B\na,b,c\n", {}, "two columns named b"),
+    "pairs with sequences": ("id,a,b,sequence\nx,a,b,MK\n", {}, "t.csv has the columns"),
     "too many cells": ("a,b\na,b\nb,c,d,e\n", {}, "t.csv, line 3, has 4 cells in 2 columns"),
-    "an open quote": ('a,b\na,b\n"b,c\n', {}, "t.csv, line 3, is not valid CSV"),
+    "an open quote": ('a,b\na,b\n"b,c\n', {}, "t.csv, line 3, is not a valid table"),
     "a cell without end": (
         "id,sequence\nx," + "A" * 200_000 + "\n",
         {},
-        "line 2, is not valid CSV",
+        "line 2, is not a valid table",
     ),
     "an unknown name": ("a,b\na,b\na,zz\n", {}, "t.csv, line 3, names 'zz', which is in no file"),
     "a name left out": ("a,b\na\n", {}, "t.csv, line 2, has no protein in column b: name one"),

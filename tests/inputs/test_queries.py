@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
+from foldry.formats.coordinates import read_structure
 from foldry.formats.sequence import chain_names, clean_sequence, safe_name
 from foldry.inputs.pairs import read_screen
 from foldry.inputs.queries import read_queries, read_query
-from foldry.query import Query
+from foldry.query import Chain, Query
+from tests.conftest import ROOT
 
 SEQUENCE = "MKTAYIAKQR"
 CIF = """data_t
@@ -302,6 +306,69 @@ def test_json_jobs_of_the_server(tmp_path: Path) -> None:
     assert [chain.ids for chain in one.chains] == [("A", "B"), ("C",)]
 
 
+def test_alignments_and_templates_of_server_jobs_mean_what_they_mean_in_alphafold_3(
+    tmp_path: Path,
+) -> None:
+    """The keys of the AlphaFold Server's README."""
+    known = read_structure(ROOT / "examples" / "kunitz" / "1adz.cif")
+    indices = list(range(len(known)))
+    chain = {
+        "sequence": known.sequence,
+        "unpairedMsa": f">query\n{known.sequence}\n>h\n{'-' * len(known)}\n",
+        "templates": [
+            {
+                "mmcif": (ROOT / "examples" / "kunitz" / "1adz.cif").read_text(),
+                "queryIndices": indices,
+                "templateIndices": indices,
+            }
+        ],
+    }
+    server = {"count": 1, "useStructureTemplate": True, "maxTemplateDate": "2018-01-20", **chain}
+    whole = {"name": "x", "modelSeeds": [], "version": 1}
+    jobs = [
+        {**whole, "dialect": "alphafoldserver", "sequences": [{"proteinChain": server}]},
+        {**whole, "dialect": "alphafold3", "sequences": [{"protein": {"id": "A", **chain}}]},
+    ]
+    theirs, ours = (read(tmp_path, "q.json", json.dumps(job))[0] for job in jobs)
+    assert theirs.chains == ours.chains
+    assert theirs.chains[0].alignment is not None
+    assert theirs.chains[0].alignment.num_rows == 2
+    assert theirs.chains[0].templates[0].pairs.tolist() == [[k, k] for k in indices]
+
+
+@pytest.mark.parametrize("suffix", ["gz", "xz", "zst"])
+def test_files_that_a_job_names_may_be_packed(tmp_path: Path, suffix: str) -> None:
+    pack = {"gz": gzip.compress, "xz": lzma.compress, "zst": zstandard.compress}[suffix]
+    entry = (ROOT / "examples" / "kunitz" / "1adz.cif").read_bytes()
+    (tmp_path / f"t.cif.{suffix}").write_bytes(pack(entry))
+    (tmp_path / f"m.a3m.{suffix}").write_bytes(pack(b">q\nMKV\n>r\nM-V\n"))
+    protein = {
+        "id": "A",
+        "sequence": "MKV",
+        "unpairedMsaPath": f"m.a3m.{suffix}",
+        "templates": [
+            {"mmcifPath": f"t.cif.{suffix}", "queryIndices": [0], "templateIndices": [3]}
+        ],
+    }
+    job = {"name": "x", "modelSeeds": [], "sequences": [{"protein": protein}]}
+    [query] = read(tmp_path, "q.json", json.dumps(job))
+    [chain] = query.chains
+    assert chain.alignment is not None and chain.alignment.texts == ("MKV", "M-V")
+    assert chain.templates[0].name == "t_A"
+
+
+@pytest.mark.parametrize("name", ["t.cif", "msas/x y.a3m.gz", "/data/pdb/1abc.mmcif"])
+def test_a_path_where_a_text_belongs(tmp_path: Path, name: str) -> None:
+    template = {"mmcif": name, "queryIndices": [0], "templateIndices": [0]}
+    for key, protein in (
+        ("mmcif", {"templates": [template]}),
+        ("unpairedMsa", {"unpairedMsa": name}),
+    ):
+        chain = {"protein": {"id": "A", "sequence": "MKV", **protein}}
+        with pytest.raises(InputError, match=f"has the {key} '{name}', .* name the file in {key}P"):
+            read(tmp_path, "q.json", json.dumps({"name": "x", "sequences": [chain]}))
+
+
 @pytest.mark.parametrize(
     ("indices", "says"),
     [
@@ -335,9 +402,9 @@ def test_a_name_is_safe_or_refused(name: str) -> None:
         return
     assert safe == Path(safe).name
     assert safe == safe.strip("._-")
-    assert safe.isascii()
+    assert Query(safe, (Chain(("A",), "MKT"),)).name == safe
     assert safe.isprintable()
-    assert 0 < len(safe) <= 100
+    assert 0 < len(safe.encode()) <= 100
     assert safe_name(safe, "here") == safe
 
 

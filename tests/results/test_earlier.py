@@ -107,7 +107,7 @@ def test_both_versions_have_equal_values(name: str, today: Path) -> None:
             "interfaces": [
                 (each.chains, {k: each.number(k) for k in each.numbers}) for each in now.interfaces
             ],
-            "made": now.provenance and replace(now.provenance, created="", versions={}),
+            "made": now.provenance and replace(now.provenance, created="", versions={}, licence=""),
         }
         assert numbers == rounded(before)
         assert now.plddt is not None and before.plddt is not None
@@ -116,16 +116,17 @@ def test_both_versions_have_equal_values(name: str, today: Path) -> None:
 
 @pytest.mark.parametrize("names", [("", ""), ("p", "q")])
 def test_a_screen_s_table_begins_with_its_columns(tmp_path: Path, names: tuple[str, str]) -> None:
-    row = ScreenRow("pair", *names, state="done", numbers={"iptm": 0.5, "residues": 12.0})
+    numbers: dict[str, float | None] = {"iptm": 0.5, "residues": 12.0}
+    row = ScreenRow("pair", *names, state="done", numbers=numbers, depths=(7, 12))
     write_screen([row], tmp_path)
     [table] = tmp_path.glob("*.csv")
     [head, line] = csv.reader(table.read_text().splitlines())
     proteins = ["a", "b"] if names[0] else []
-    assert head == ["id", *proteins, *(each.key for each in NUMBERS), "state", "reason"]
+    assert head == ["id", *proteins, *(each.key for each in NUMBERS), "depths", "state", "reason"]
     cells = dict(zip(head, line, strict=True))
     assert (cells["id"], cells["state"], float(cells["iptm"])) == ("pair", "done", 0.5)
     [read] = read_screen_table(tmp_path)
-    assert (read.name, read.a, read.b) == ("pair", *names)
+    assert (read.name, read.a, read.b, read.depths) == ("pair", *names, (7, 12))
     assert {key: value for key, value in read.numbers.items() if value is not None} == row.numbers
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import lzma
 import os
 import shutil
 import stat
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from foldry.errors import DiskFullError, InputError
 from foldry.store.files import (
@@ -25,9 +27,11 @@ from foldry.store.files import (
     new_file,
     new_folder,
     new_text_file,
+    plain_name,
     read_bytes,
     read_text,
     remove,
+    stem,
     write_bytes,
     write_json,
     write_text,
@@ -40,19 +44,42 @@ def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
     assert read_text(file) == "one\ntwo\nthree\n"
 
 
-def test_gzip_is_recognised_by_its_content(tmp_path: Path) -> None:
-    file = tmp_path / "no-suffix"
-    file.write_bytes(gzip.compress(b"one") + gzip.compress(b"two"))
-    assert read_bytes(file) == b"onetwo"
+PACKINGS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_packed_files_are_recognised_by_their_content(tmp_path: Path, packing: str) -> None:
+    file, pack = tmp_path / "no-suffix", PACKINGS[packing]
+    for padding in (b"", bytes(4), bytes(5000)):
+        file.write_bytes(pack(b"one" * 10_000) + padding + pack(b"two") + padding)
+        assert read_bytes(file) == b"one" * 10_000 + b"two"
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_a_damaged_packed_file_is_not_read(tmp_path: Path, packing: str) -> None:
+    file, whole = tmp_path / "a", PACKINGS[packing](os.urandom(5000))
+    for data in (whole[:-1], whole[:3000], whole[:8], whole + b"rest", whole[:-40] + bytes(40)):
+        file.write_bytes(data)
+        with pytest.raises(InputError, match=f"a is a damaged {packing} file: compress it again"):
+            read_bytes(file)
+
+
+def test_names_without_the_suffix_of_packed_files() -> None:
+    for name in ("q.a3m", "q.a3m.gz", "q.a3m.XZ", "q.a3m.zst"):
+        assert (plain_name(Path("in", name)), stem(Path("in", name))) == ("q.a3m", "q")
+
+
+@pytest.mark.parametrize("packing", ["", *PACKINGS])
+def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str) -> None:
     monkeypatch.setattr("foldry.store.files.MAX_BYTES", 1000)
     file = tmp_path / "a"
     for size, fits in ((1000, True), (1001, False)):
         data = b"x" * size
-        file.write_bytes(gzip.compress(data) if packed else data)
+        file.write_bytes(PACKINGS[packing](data) if packing else data)
         if fits:
             assert read_bytes(file) == data
         else:
@@ -60,12 +87,10 @@ def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed
                 read_bytes(file)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_no_more_memory_is_taken_than_the_bound(tmp_path: Path, packed: bool) -> None:
-    file, size = tmp_path / "a", 64 << 20
-    with gzip.open(file, "wb", 1) if packed else file.open("wb") as new:
-        for _ in range(64):
-            new.write(bytes(size // 64))
+@pytest.mark.parametrize("packing", ["", *PACKINGS])
+def test_no_more_memory_is_taken_than_the_bound(tmp_path: Path, packing: str) -> None:
+    file, size = tmp_path / "a", 512 << 20
+    file.write_bytes(PACKINGS[packing](bytes(size)) if packing else bytes(size))
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match="smaller"):

@@ -345,4 +345,5 @@ def test_a_network_trained_from_mini_has_another_notice(tmp_path: Path) -> None:
     convert(MINI, tmp_path / "copy.safetensors")
     [other], [copy] = (find_networks(str(path)) for path in (own, tmp_path / "copy.safetensors"))
     assert (mini.notice, other.notice) == (MINI_NOTICE, OWN_NOTICE)
+    assert (mini.licence, other.licence, copy.licence) == ("", "not stated", "")
     assert copy.notice == MINI_NOTICE and copy.sha256() != mini.sha256()

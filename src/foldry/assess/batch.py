@@ -56,16 +56,16 @@ class Row:
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """Read the pairs of a CSV file with the columns `model`, `reference` and optionally `name`.
+    """Read the pairs of a table with the columns `model`, `reference` and optionally `name`.
 
-    Paths are relative to the folder of the file. The default name of a pair is its model.
+    Other columns are ignored. Paths are relative to the folder of the file. The default name of a
+    pair is its model.
 
     Raises:
         InputError: The file is not such a table, or a row has more cells than columns.
     """
-    header, rows = read_table(path)
-    wanted = {"model", "reference"}
-    if not wanted <= set(header) <= {*wanted, "name"} or len(set(header)) < len(header):
+    header, rows = read_table(path, ("model", "reference", "name"))
+    if not {"model", "reference"} <= set(header):
         raise InputError(
             f"has the columns {quoted(', '.join(header))}",
             "name them model, reference and optionally name in its first line",

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 SHOWN_SPECIES: Final = 5
 
-STRUCTURE: Final = re.compile(r".+\.(cif|mmcif|bcif|pdb|ent)(\.gz)?(:[^/:]+)?", re.IGNORECASE)
+STRUCTURE: Final = re.compile(
+    r".+\.(cif|mmcif|bcif|pdb|ent)(\.(gz|xz|zst))?(:[^/:]+)?", re.IGNORECASE
+)
 
 _MINI: Final = (
     "mini is far less accurate than AlphaFold; "
@@ -39,7 +41,7 @@ Queries = Annotated[
     typer.Argument(
         metavar="QUERY",
         show_default=False,
-        help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, gzipped or not.",
+        help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, packed or not.",
     ),
 ]
 Out = Annotated[Path, out_option("FOLDER", "Where the results go.")]

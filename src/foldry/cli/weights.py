@@ -104,7 +104,6 @@ def list_weights(
     from foldry.errors import InputError
     from foldry.weights.download import default_folder
     from foldry.weights.networks import find_networks, networks_in
-    from foldry.weights.state_file import load_config
 
     if folder is not None and not folder.is_dir():
         raise InputError("is not a folder", "give a folder of parameters", where=folder)
@@ -114,10 +113,7 @@ def list_weights(
         path = network.path
         if not path.is_file():
             continue
-        licence = "CC BY 4.0 (AlphaFold's own)"
-        if path.suffix != ".npz":
-            _, notes = load_config(path)
-            licence = notes.get("licence", f"licence of {notes.get('source', 'its source')}")
+        licence = f"licence: {network.licence or 'CC BY 4.0'}"
         size = f"{path.stat().st_size / 1e6:.0f} MB"
         _show(f"{network.name:<19} {size:>7}  {licence}  {path}")
     if not found:

@@ -21,7 +21,7 @@ from foldry.formats.stockholm import parse_stockholm
 from foldry.inputs.queries import STOCKHOLM_SUFFIXES
 from foldry.residues import CA, UNKNOWN, C, N
 from foldry.results.folder import RANKING
-from foldry.store.files import read_text, stem
+from foldry.store.files import plain_name, read_text, stem
 from foldry.structure import Structure
 
 STRUCTURE_SUFFIXES: Final = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
@@ -107,8 +107,8 @@ def structure_name(path: Path) -> str:
 
 
 def has_suffix(path: Path, suffixes: tuple[str, ...]) -> bool:
-    """Return whether a file has one of these suffixes, in any case and before any `.gz`."""
-    return path.name.lower().removesuffix(".gz").endswith(suffixes)
+    """Return whether a file has one of these suffixes, in any case, packed or not."""
+    return plain_name(path).lower().endswith(suffixes)
 
 
 def _candidate(

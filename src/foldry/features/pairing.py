@@ -79,6 +79,7 @@ class PairingReport:
         species: All species, sorted by name; empty if the file paired the rows.
         without_species: Rows of each chain without a species in the header, except the query.
         num_unpaired: Unpaired rows of each chain that are read; copies share them.
+        depths: Different rows in the alignments of each distinct sequence, the query included.
     """
 
     chains: tuple[str, ...] = ()
@@ -86,6 +87,12 @@ class PairingReport:
     species: tuple[SpeciesPairing, ...] = ()
     without_species: tuple[int, ...] = ()
     num_unpaired: tuple[int, ...] = ()
+    depths: tuple[int, ...] = ()
+
+    @property
+    def num_paired(self) -> int:
+        """Number of paired rows besides the query."""
+        return max(len(self.rows) - 1, 0)
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,10 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
         chains=tuple(name for chain in query.chains for name in chain.ids),
         rows=report.rows[:top],
         num_unpaired=tuple(depth[sequence] for sequence in sequences),
+        depths=tuple(
+            len(_distinct(tuple(a for chain in chains for a in chain.alignments), sequence).codes)
+            for sequence, chains in sharing.items()
+        ),
     )
     msa, deletion_matrix = np.concatenate(codes), np.concatenate(deletions)
     return ComplexAlignment(msa, deletion_matrix, np.concatenate(covered), report)

@@ -28,11 +28,14 @@ _JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version"}
 _MSAS: Final = ("unpairedMsa", "pairedMsa")
 _MSA_FILES: Final = ("unpairedMsaPath", "pairedMsaPath")
 _PROTEIN: Final = {"id", "sequence", "description", "templates", *_MSAS, *_MSA_FILES}
-_SERVER_PROTEIN: Final = {"sequence", "count", "useStructureTemplate", "maxTemplateDate"}
+_SERVER_PROTEIN: Final = (_PROTEIN - {"id"}) | {"count", "useStructureTemplate", "maxTemplateDate"}
 _TEMPLATE: Final = {"mmcif", "mmcifPath", "queryIndices", "templateIndices"}
 _TEXTS: Final = {"name", "sequence", "mmcif", *_MSAS}
 """Keys whose values are texts; with `Path` appended, their values are names of files."""
 _LISTS: Final = {"modelSeeds", "sequences", "templates", "queryIndices", "templateIndices"}
+_FILE_NAME: Final = re.compile(
+    r"[^\n>]{1,4000}\.(cif|mmcif|bcif|pdb|ent|a3m|fasta|fa|sto)(\.(gz|xz|zst))?", re.IGNORECASE
+)
 MAX_VALUES: Final = 4_000_000
 """Maximum number of values in a JSON text."""
 _Parsed = TypeVar("_Parsed")
@@ -255,6 +258,9 @@ def _parsed(
     text, name = entry.get(key), entry.get(f"{key}Path")
     if text is not None and name is not None:
         raise InputError(f"has both {key} and {key}Path", "give one of them", where=place)
+    if text and _FILE_NAME.fullmatch(text):
+        what = f"has the {key} {quoted(text)}, which is the name of a file, not its content"
+        raise InputError(what, f"name the file in {key}Path instead", where=place)
     if name is None:
         source = f"{place} {key}"
         return parse(text, source) if text else None, source

@@ -29,10 +29,12 @@ from foldry.structure import Structure
 
 LICENCE_NAME: Final = "CC BY 4.0"
 LICENCE_URL: Final = "https://creativecommons.org/licenses/by/4.0/"
-_LICENCE: Final = (
+_CC_BY: Final = (
     "The parameters of AlphaFold and of mini are available under CC BY 4.0, and so is this "
-    "prediction: cite Jumper et al. 2021 (doi:10.1038/s41586-021-03819-2). It is a theoretical "
-    "model, given as it is, without warranty, and not for clinical use."
+    "prediction: cite Jumper et al. 2021 (doi:10.1038/s41586-021-03819-2)."
+)
+_THEORETICAL: Final = (
+    "It is a theoretical model, given as it is, without warranty, and not for clinical use."
 )
 _BARE: Final = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][\w.:/+=-]*", re.I | re.A)
 _ASCII: Final = str.maketrans("αβ–−", "ab--")
@@ -75,6 +77,7 @@ class ModelRecord:
         ptm, iptm: Predicted TM-scores, or None.
         prediction: Versions of `foldry` and its libraries, and how the model was predicted.
         notice: A warning to every reader, or "".
+        licence: Licence of the network's parameters; "" for CC BY 4.0.
         of_chains: Measures of the chains of a complex, in the order of the structure.
         relaxation: How the atoms were relaxed; None if they are the output of the network.
     """
@@ -85,6 +88,7 @@ class ModelRecord:
     iptm: float | None
     prediction: Step
     notice: str = ""
+    licence: str = ""
     of_chains: Sequence[ChainMetric] = ()
     relaxation: Step | None = None
 
@@ -138,13 +142,20 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
         model.qa_metrics += _of_chains(metric, units)
     system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
     system.protocols.append(_protocol(query, units, model, record))
-    system.data_usage.append(ihm.License(_LICENCE, name=LICENCE_NAME, url=LICENCE_URL))
+    system.data_usage.append(_licence(record.licence))
     if record.notice:
         system.data_usage.append(ihm.Disclaimer(_plain(record.notice)))
     text = io.StringIO()
     # The checks refuse a chain without atoms, such as one of unknown residues only.
     modelcif.dumper.write(text, [system], check=False)
     return text.getvalue()
+
+
+def _licence(name: str) -> ihm.License:
+    if not name:
+        return ihm.License(f"{_CC_BY} {_THEORETICAL}", name=LICENCE_NAME, url=LICENCE_URL)
+    terms = f"The parameters of this network have their own licence ({_plain(name)}). "
+    return ihm.License(terms + _THEORETICAL, name=_plain(name))
 
 
 class _Other(modelcif.qa_metric.MetricType):

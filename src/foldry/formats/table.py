@@ -1,14 +1,18 @@
-"""CSV tables: the cells of each row by the names of their columns."""
+"""Tables, separated by commas, semicolons or tabs: the cells of each row by column name."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from foldry.errors import InputError, counted, printable
 from foldry.formats.lines import lines, read_bounded_text
+from foldry.store.files import plain_name
+
+SUFFIXES: Final = (".csv", ".tsv", ".tab")
 
 
 class TableRow(NamedTuple):
@@ -23,33 +27,67 @@ class TableRow(NamedTuple):
     cells: dict[str, str]
 
 
-def read_table(path: Path) -> tuple[list[str], Iterator[TableRow]]:
-    """Return the column names in the first row of a CSV file, and an iterator over its other rows.
+def is_table(path: Path) -> bool:
+    """Return whether the name of a file, packed or not, is the name of a table."""
+    return plain_name(path).lower().endswith(SUFFIXES)
 
-    Rows are read one at a time; empty rows are skipped.
+
+def read_table(path: Path, needed: Collection[str] = ()) -> tuple[list[str], Iterator[TableRow]]:
+    """Return the column names in the first row of a table, and an iterator over its other rows.
+
+    The separator is the comma, semicolon or tab that follows the first column's name; a line such
+    as `sep=;` before it, which spreadsheets understand, is skipped. Rows are read one at a time;
+    empty rows are skipped.
+
+    Args:
+        path: The file.
+        needed: Names of columns that the caller knows. Column names equal to one of them except
+            for case become this name.
 
     Raises:
-        InputError: The file cannot be read, is empty, or is not valid CSV, or a row has more cells
-            than there are columns. Errors of a row are raised when it is read.
+        InputError: The file cannot be read, is empty, or is not a valid table, one of the `needed`
+            columns occurs twice, or a row has more cells than there are columns. Errors of a row
+            are raised when it is read.
     """
-    text = lines(read_bounded_text(path), str(path))
-    rows = csv.reader((f"{line}\n" for _, line in text), strict=True)
+    text = read_bounded_text(path)
+    rows = csv.reader(
+        (f"{line}\n" for _, line in lines(text, str(path))),
+        delimiter=_separator(text),
+        skipinitialspace=True,
+        strict=True,
+    )
     cells = _cells(path, rows)
-    columns = next((row for row in cells if any(row)), [])
+    columns = next((row for row in cells if any(row) and row[0].casefold() != "sep="), [])
     if not columns:
         raise InputError("is an empty table", "name its columns in the first line", where=path)
+    known = {name.casefold(): name for name in needed}
+    columns = [known.get(name.casefold(), name) for name in columns]
+    twice = next((name for name in needed if columns.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"has two columns named {twice}", "rename one", where=path)
 
     def named() -> Iterator[TableRow]:
         for row in cells:
+            while len(row) > len(columns) and not row[-1]:
+                row.pop()
             if len(row) > len(columns):
                 size = counted(len(columns), "column")
                 what, where = f"has {len(row)} cells in {size}", rows.line_num
-                advice = "remove cells, or enclose those with commas in quotes"
+                advice = "remove cells, or enclose those with separators in quotes"
                 raise InputError(what, advice, where=f"{path}, line {where}")
             if any(row):
                 yield TableRow(rows.line_num, dict(zip(columns, row, strict=False)))
 
     return columns, named()
+
+
+def _separator(text: str) -> str:
+    """Return the separator: that of a line `sep=;`, or the first one outside quotes."""
+    line = text.lstrip().partition("\n")[0]
+    if stated := re.fullmatch(r"sep=([,;\t])\s*", line, re.IGNORECASE):
+        return stated[1]
+    names = re.sub(r'"[^"]*"', "", line)
+    return next((letter for letter in names if letter in ",;\t"), ",")
 
 
 def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -59,7 +97,7 @@ def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:
             yield [cell.strip() for cell in row]
     except csv.Error as error:
         where = f"{path}, line {rows.line_num}"  # type: ignore[attr-defined]
-        raise InputError(f"is not valid CSV ({error})", "fix the file", where=where) from None
+        raise InputError(f"is not a valid table ({error})", "fix the file", where=where) from None
 
 
 def safe_cell(text: str) -> str:

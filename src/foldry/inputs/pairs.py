@@ -15,17 +15,15 @@ from typing import Final, NamedTuple
 
 from foldry.errors import InputError, quoted
 from foldry.formats.sequence import at, chain_names, check_num_chains, safe_name
-from foldry.formats.table import read_table
-from foldry.inputs.queries import is_table, locate_queries, named_chains, split_chains
+from foldry.formats.table import is_table, read_table
+from foldry.inputs.queries import locate_queries, named_chains, split_chains
 from foldry.query import MAX_NAME, Chain, Query
 from foldry.store.hashes import sha256
 
 MAX_PAIRS: Final = 10_000
 """Maximum number of pairs of a screen, and of rows of a table."""
-PROTEINS: Final = ({"id"}, {"id", "sequence"})
-"""Columns of a table of proteins, or of complexes if the sequences contain `:`."""
-PAIRS: Final = ({"a", "b"}, {"id", "a", "b"})
-"""Columns of a table of pairs of names."""
+COLUMNS: Final = ("id", "sequence", "a", "b")
+"""Columns that are read: `a` and `b` for pairs of names, else `id` and perhaps `sequence`."""
 _CHOSEN: Final = "The screen"
 """Subject of error messages about pairs that are not from a table."""
 
@@ -112,9 +110,10 @@ def read_screen(
         {query.name.casefold(): query for query in queries},
         {chain.sequence: chain for query in reversed(queries) for chain in query.chains},
     )
-    columns, rows = read_table(tables[0]) if tables else (["id"], iter(()))
+    columns, rows = read_table(tables[0], COLUMNS) if tables else (["id"], iter(()))
     source = str(tables[0]) if tables else _CHOSEN
-    if set(columns) not in (*PROTEINS, *PAIRS) or len(set(columns)) < len(columns):
+    listed = {"a", "b"} <= set(columns)
+    if not (listed or "id" in columns) or (listed and "sequence" in columns):
         raise InputError(
             f"has the columns {quoted(', '.join(columns))}",
             "use id and sequence, only id for proteins of other files, or a and b for their pairs",
@@ -127,13 +126,13 @@ def read_screen(
     num_chains = sum(cells.get("sequence", "").count(":") + 1 for cells, _ in lines)
     check_num_chains(num_chains, source)
     choosing = bool(baits) or every
-    if set(columns) in PAIRS and choosing:
+    if listed and choosing:
         what, advice = "already lists pairs", "do not choose others"
         raise InputError(what, advice, where=source, code="listed_pairs")
     if not tables and not choosing:
         advice = "choose some, or give a CSV file of pairs"
         raise InputError("There are no pairs", advice, code="pairs_of_screen")
-    if set(columns) in PAIRS:
+    if listed:
         pairs = _checked(_listed_pair(cells, proteins, place) for cells, place in lines)
     elif choosing:
         members = [proteins.of_row(*line) for line in lines] if tables else queries
@@ -210,11 +209,12 @@ def _pair(a: Query, b: Query, place: str, name: str = "") -> Pair:
 def pair_name(a: str, b: str) -> str:
     """Return `a_and_b`; if it is too long, both names are shortened and a hash is appended."""
     name = f"{a}_and_{b}"
-    if len(name) <= MAX_NAME:
+    if len(name.encode()) <= MAX_NAME:
         return name
     digest = sha256(name.encode())[:8]
-    each = (MAX_NAME - len(f"_and__{digest}")) // 2
-    return f"{a[:each]}_and_{b[:each]}_{digest}"
+    most = (MAX_NAME - len(f"_and__{digest}")) // 2
+    one, two = (each.encode()[:most].decode(errors="ignore") for each in (a, b))
+    return f"{one}_and_{two}_{digest}"
 
 
 def _checked(pairs: Iterable[Pair]) -> list[Pair]:

@@ -17,14 +17,14 @@ from foldry.formats.job import parse_jobs
 from foldry.formats.lines import read_bounded_text
 from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
 from foldry.formats.stockholm import parse_stockholm
+from foldry.formats.table import is_table
 from foldry.query import MAX_CHAINS, Alignment, Chain, Query
-from foldry.store.files import named_path, stem
+from foldry.store.files import named_path, plain_name, stem
 
 FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
 A3M_SUFFIXES: Final = (".a3m",)
 STOCKHOLM_SUFFIXES: Final = (".sto", ".stk", ".stockholm")
 JSON_SUFFIXES: Final = (".json",)
-TABLE_SUFFIX: Final = ".csv"
 
 
 def read_queries(
@@ -124,15 +124,10 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _suffix(path: Path) -> str:
-    """Return the suffix of the format, without `.gz`; "" for an unknown format."""
-    name = path.name.lower().removesuffix(".gz")
+    """Return the suffix of the format, without that of packed files; "" if unknown."""
+    name = plain_name(path).lower()
     known = (*FASTA_SUFFIXES, *A3M_SUFFIXES, *STOCKHOLM_SUFFIXES, *JSON_SUFFIXES)
     return next((suffix for suffix in known if name.endswith(suffix)), "")
-
-
-def is_table(path: Path) -> bool:
-    """Return whether the name of a file is the name of a CSV file, gzipped or not."""
-    return path.name.lower().removesuffix(".gz").endswith(TABLE_SUFFIX)
 
 
 def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:

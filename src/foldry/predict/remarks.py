@@ -128,7 +128,7 @@ def say_pairing(query: Query, report: PairingReport) -> None:
 
 def _paired(query: Query, report: PairingReport) -> str:
     """Return how many rows are paired and how, or why no rows are paired."""
-    number = max(len(report.rows) - 1, 0)  # the first row is the query
+    number = report.num_paired
     rows = counted(number, "paired row")
     if query.paired_by_row:
         return f"{rows}, as in the file" if number else "the file pairs no rows"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from foldry.errors import FoldryError, InputError
+from foldry.features.pairing import align_complex
 from foldry.formats.sequence import chain_names
 from foldry.inputs.pairs import Pair
 from foldry.predict.confidence import of_complex
@@ -101,8 +102,11 @@ def _run_screen(
             name, start = pair.query.name, time.monotonic()
             outcome = next(outcomes)
             computed = outcome.status != "already done"
-            took = time.monotonic() - start if computed else earlier.get(name)
+            before = None if computed else earlier.get(name)
+            took = time.monotonic() - start if computed else before and before.numbers["seconds"]
             notice = outcome.notice or notice
+            if outcome.error is None:
+                rows[name] = _with_rows(rows[name], pair, settings, before)
             rows[name] = _ended(rows[name], pair, outcome, took, folder.out, say)
             is_new = True
             if computed and time.monotonic() - written >= WRITE_EVERY:
@@ -112,6 +116,18 @@ def _run_screen(
         if is_new:
             write_screen(list(rows.values()), out, notice)
     return list(rows.values())
+
+
+def _with_rows(
+    row: ScreenRow, pair: Pair, settings: Settings, before: ScreenRow | None
+) -> ScreenRow:
+    """Return the row with the numbers of alignment rows, if possible from an earlier table."""
+    if before is not None and before.depths:
+        number, depths = before.numbers["paired_rows"], before.depths
+    else:
+        report = align_complex(pair.query, settings.pairing).report
+        number, depths = report.num_paired, report.depths
+    return replace(row, numbers=row.numbers | {"paired_rows": number}, depths=depths)
 
 
 def _ended(
@@ -165,9 +181,9 @@ def _is_between(interface: StoredInterface, pair: Pair) -> bool:
     return not pair.num_first or len(first & set(interface.chains)) == 1
 
 
-def _earlier(out: Path) -> dict[str, float | None]:
-    """Return the seconds of each pair in an earlier table; empty if it is missing or damaged."""
+def _earlier(out: Path) -> dict[str, ScreenRow]:
+    """Return the rows of an earlier table by name; empty if it is missing or damaged."""
     try:
-        return {row.name: row.numbers["seconds"] for row in read_screen_table(out)}
+        return {row.name: row for row in read_screen_table(out)}
     except InputError:
         return {}

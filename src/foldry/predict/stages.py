@@ -210,6 +210,7 @@ def provenance(
         versions=_versions(_COMPUTES),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         notice=network.notice,
+        licence=network.licence,
     )
 
 

@@ -32,6 +32,7 @@ class Provenance(Content):
         versions: Versions of Foldry and of the packages that computed.
         created: Time in ISO 8601, UTC.
         notice: A warning about these weights for all readers, or "".
+        licence: Licence of the parameters; "" for CC BY 4.0, that of AlphaFold's and mini's.
     """
 
     model_name: str
@@ -47,6 +48,7 @@ class Provenance(Content):
     versions: dict[str, str]
     created: str
     notice: str = ""
+    licence: str = ""
 
     def __repr__(self) -> str:
         return f"Provenance({self.model_name!r}, seed {self.seed}, {self.weights!r})"

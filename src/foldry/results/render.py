@@ -82,6 +82,7 @@ def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None)
         ptm=prediction.ptm,
         iptm=prediction.iptm,
         notice=provenance.pop("notice"),
+        licence=provenance.pop("licence"),
         prediction=Step(provenance.pop("versions"), provenance),
         of_chains=chain_metrics(chains) if chains else (),
         relaxation=_relaxation_step(prediction),

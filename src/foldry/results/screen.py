@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import html
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,8 @@ _SHOWN: Final = tuple(
     MEASURES[key]
     for key in (
         *("ranking_confidence", "iptm", "ptm", "ipsae", "pdockq", "pdockq2", "lis"),
-        *("interface_pae", "contacts", "has_clash", "mean_plddt", "residues", "seconds"),
+        *("interface_pae", "contacts", "has_clash", "mean_plddt", "residues", "paired_rows"),
+        "seconds",
     )
 )
 NUMBERS: Final = (MEASURES["residues"], *(each for each in _SHOWN if each.key != "residues"))
@@ -52,6 +54,7 @@ class ScreenRow:
         reason: Why the pair failed, in one sentence.
         error: Why the pair failed; None if the row was read from a file.
         numbers: Measures by key, of the pair and of its best prediction if there is one.
+        depths: Number of different rows in the alignment of each distinct chain, query included.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ScreenRow:
     reason: str = ""
     error: FoldryError | None = None
     numbers: dict[str, float | None] = field(default_factory=dict)
+    depths: tuple[int, ...] = ()
 
 
 def best_first(rows: Sequence[ScreenRow]) -> list[ScreenRow]:
@@ -85,11 +89,13 @@ def write_screen(rows: Sequence[ScreenRow], out: Path, notice: str = "") -> None
     with new_text_file(out / TABLE) as file:
         writer = csv.writer(file, lineterminator="\n")
         proteins = ("a", "b") if any(row.a for row in rows) else ()
-        writer.writerow(["id", *proteins, *(each.key for each in NUMBERS), "state", "reason"])
+        keys = [each.key for each in NUMBERS]
+        writer.writerow(["id", *proteins, *keys, "depths", "state", "reason"])
         for row in rows:
             names = (safe_cell(name) for name in (row.name, *(getattr(row, p) for p in proteins)))
             numbers = (_plain(row.numbers.get(each.key)) for each in NUMBERS)
-            writer.writerow([*names, *numbers, row.state, safe_cell(row.reason)])
+            cells = [*names, *numbers, _depths(row), row.state, safe_cell(row.reason)]
+            writer.writerow(cells)
     with new_text_file(out / PAGE) as file:
         file.write(screen_html(rows, notice))
 
@@ -113,6 +119,7 @@ def read_screen_table(out: Path) -> list[ScreenRow]:
             state=text(row, "state"),
             reason=text(row, "reason"),
             numbers={each.key: _number(row.cells.get(each.key, "")) for each in NUMBERS},
+            depths=tuple(map(int, re.findall(r"\d{1,9}", text(row, "depths")))),
         )
         for row in rows
     ]
@@ -126,7 +133,12 @@ def screen_html(rows: Sequence[ScreenRow], notice: str = "") -> str:
         notice=f'<p class="notice">{html.escape(notice)}</p>' if notice else "",
         facts="".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts),
         head="\n".join(
-            [_head("Pair", "By name"), *map(_head_of, _SHOWN), _head("State", "By state")]
+            [
+                _head("Pair", "By name"),
+                *map(_head_of, _SHOWN),
+                _head("Depth", "Rows in the alignment of each chain", "descending"),
+                _head("State", "By state"),
+            ]
         ),
         rows="\n".join(map(_row, best_first(rows))),
     )
@@ -160,6 +172,7 @@ def _row(row: ScreenRow) -> str:
     cells = "".join(_cell(row.numbers.get(each.key), each) for each in _SHOWN)
     return (
         f'<tr><th scope="row">{link}</th>{cells}'
+        f'<td data-value="{min(row.depths, default="")}">{_depths(row)}</td>'
         f'<td class="state {row.state}"><b>{row.state}</b> {html.escape(row.reason)}</td></tr>'
     )
 
@@ -171,6 +184,10 @@ def _cell(value: float | None, measure: Measure) -> str:
     elif value and measure.unit == YES:
         look = ' class="bad"'
     return f'<td data-value="{_plain(value)}"{look}>{measure.text(value)}</td>'
+
+
+def _depths(row: ScreenRow) -> str:
+    return ", ".join(map(str, row.depths))
 
 
 def _plain(value: float | None) -> str:

@@ -10,17 +10,19 @@ new one. A killed process leaves its temporary file behind. The next process tha
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import json
+import lzma
 import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -31,7 +33,7 @@ MAX_BYTES: Final = 512 * 1024**2
 """Maximum number of bytes read from one file, after decompression."""
 
 MAX_UNPACKED: Final = 32 * 1024**2
-"""Bytes that any gzip file may unpack to; a larger one only to `MAX_RATIO` times its size."""
+"""Bytes that any packed file may unpack to; a larger one only to `MAX_RATIO` times its size."""
 MAX_RATIO: Final = 100
 """Sparse alignments have ratios up to about 50; endless repetition has 1000."""
 _MOST_NAMED: Final = 8
@@ -40,7 +42,15 @@ MAX_WIDE: Final = 64 * 1024**2
 _WIDE: Final = re.compile(
     rb"[\xc4-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
-_GZIP_MAGIC: Final = b"\x1f\x8b"
+PACKED_SUFFIXES: Final = (".gz", ".xz", ".zst")
+"""Suffixes of the names of packed files, which are recognised by their first bytes alone."""
+_MAGIC: Final = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAX_WINDOW: Final = 128 * 1024**2
+"""Memory for unpacking: `xz -9` needs 65 MiB, `zstd --ultra -22` 128 MiB."""
+_PIECE: Final = 1024
+"""Bytes that are unpacked at a time: zstd may expand each four bytes to 128 KiB."""
+_RECORDS: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]*[>#;]")
+_NO_ENTRY: Final = re.compile(rb"\0\s*[^\0\s>#;]")
 _PARTIAL: Final = ".partial"
 _CHUNK: Final = 1 << 20
 _ELSEWHERE: Final = "name another place"
@@ -48,9 +58,15 @@ _MAX_NAME_BYTES: Final = 200
 """Maximum length of the part of a name that a temporary name repeats; file systems allow 255."""
 
 
+def plain_name(path: Path) -> str:
+    """Return a file's name without folder and without the suffix of packed files."""
+    packed = path.suffix.lower() in PACKED_SUFFIXES
+    return path.stem if packed else path.name
+
+
 def stem(path: Path) -> str:
-    """Return a file's name without folder, `.gz` and suffix."""
-    return Path(path.name.removesuffix(".gz")).stem
+    """Return a file's name without folder and without suffixes, e.g. `q` for `in/q.a3m.gz`."""
+    return Path(plain_name(path)).stem
 
 
 def named_path(name: object) -> Path:
@@ -86,38 +102,43 @@ def read_bytes(
     max_unpacked: int = MAX_UNPACKED,
     max_ratio: int = MAX_RATIO,
 ) -> bytes:
-    """Return the content of a file; gzip, recognised by its first two bytes, is decompressed.
+    """Return the content of a file; gzip, xz and zstd files, known by their first bytes, unpacked.
 
     Args:
         path: The file.
         max_bytes: Maximum size after decompression; `MAX_BYTES` if left out.
-        max_unpacked, max_ratio: A gzip file that holds more than `max_unpacked` bytes may hold at
-            most `max_ratio` times its own size.
+        max_unpacked, max_ratio: A packed file that holds more than `max_unpacked` bytes may hold
+            at most `max_ratio` times its own size.
 
     Raises:
         InputError: The file is missing, a folder, unreadable, damaged, or too large.
     """
     max_bytes = limit = MAX_BYTES if max_bytes is None else max_bytes
+    packing = ""
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == _GZIP_MAGIC
-            if packed:
+            start = file.read(6)
+            packing = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "")
+            if packing:
                 size = os.fstat(file.fileno()).st_size
                 limit = min(max_bytes, max(max_unpacked, max_ratio * size))
             file.seek(0)
-            data = _read(gzip.GzipFile(fileobj=file) if packed else file, limit)
+            chunks = _unpacked(file, packing) if packing else iter(partial(file.read, _CHUNK), b"")
+            data = _read(chunks, limit)
     except FileNotFoundError:
         raise InputError("does not exist", "check the path", where=path) from None
     except IsADirectoryError:
         raise InputError("is a folder", "give a file", where=path) from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise InputError("is a damaged gzip file", "compress it again", where=path) from None
+    except _unpacking_errors() as error:
+        needs_memory = "emory" in str(error)
+        what = "needs too much memory to unpack" if needs_memory else f"is a damaged {packing} file"
+        raise InputError(what, "compress it again", where=path) from None
     except OSError as error:
         reason = error.strerror or "it cannot be opened"
         raise InputError(f"cannot be read ({reason})", "check the file", where=path) from None
     if len(data) > limit:
         what = f"holds more than {limit // 1024**2} MiB"
-        what += " after decompression" if packed else ""
+        what += " after decompression" if packing else ""
         if limit < max_bytes:
             what += f", over {max_ratio} times its size"
             raise InputError(what, "give it uncompressed", where=path)
@@ -125,12 +146,51 @@ def read_bytes(
     return data
 
 
-def _read(file: io.BufferedIOBase, max_bytes: int) -> bytes:
-    """Return the content of a file, cut off one byte after the bound."""
+def _read(chunks: Iterator[bytes], max_bytes: int) -> bytes:
+    """Return the joined chunks, cut off soon after the bound."""
     found = io.BytesIO()  # returns its content without a copy
-    while chunk := file.read(min(_CHUNK, max_bytes + 1 - found.tell())):
+    for chunk in chunks:
         found.write(chunk)
+        if found.tell() > max_bytes:
+            break
     return found.getvalue()
+
+
+def _unpacked(file: BinaryIO, packing: str) -> Iterator[bytes]:
+    """Yield the content of a packed file, which may consist of several streams.
+
+    Raises:
+        EOFError: The file is cut off.
+        Exception: The file is damaged; one of `_unpacking_errors`.
+    """
+    packed = file.read(_PIECE)
+    while packed:
+        decoder = _decoder(packing)
+        while not decoder.eof:
+            if not packed:
+                raise EOFError
+            yield decoder.decompress(packed)
+            packed = b"" if decoder.eof else file.read(_PIECE)
+        packed = decoder.unused_data.lstrip(b"\0")
+        while not packed and (piece := file.read(_PIECE)):
+            packed = piece.lstrip(b"\0")  # zeros may pad the end of a stream
+
+
+def _decoder(packing: str) -> Any:
+    """Return a new decoder of one stream, with `decompress`, `eof` and `unused_data`."""
+    if packing == "gzip":
+        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    if packing == "xz":
+        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_WINDOW)
+    import zstandard  # noqa: PLC0415  (rarely needed)
+
+    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
+
+
+def _unpacking_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a damaged packed file; zstandard is imported only if it was needed."""
+    zstd = sys.modules.get("zstandard")
+    return (EOFError, zlib.error, lzma.LZMAError, *((zstd.ZstdError,) if zstd else ()))
 
 
 def read_text(path: Path) -> str:
@@ -145,11 +205,13 @@ def read_text(path: Path) -> str:
 def decode(data: bytes, source: str) -> str:
     """Return the text of UTF-8 bytes, without byte-order mark and with Unix line ends.
 
+    NUL is kept where MMseqs2 ends an entry with it, in texts of `>` records.
+
     Raises:
         InputError: The bytes are binary or not UTF-8, or more than `MAX_WIDE` with a character
             that needs more than one byte in memory.
     """
-    if b"\0" in data:
+    if b"\0" in data and (not _RECORDS.match(data) or _NO_ENTRY.search(data)):
         raise InputError("is a binary file", "give a text file", where=source)
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if len(data) > MAX_WIDE and not data.isascii() and (wide := _WIDE.search(data)):

@@ -55,7 +55,7 @@ def read_plan(path: Path) -> tuple[Slot, ...]:
     Raises:
         InputError: The file cannot be read, a line is wrong, or the slots are not in order.
     """
-    columns, rows = read_table(path)
+    columns, rows = read_table(path, COLUMNS)
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
         advice = f"use the columns {', '.join(COLUMNS)}"

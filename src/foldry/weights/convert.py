@@ -13,7 +13,7 @@ from foldry.store.hashes import file_sha256
 from foldry.store.locks import hold_file
 from foldry.weights.official import to_official
 from foldry.weights.read import Weights, load_weights
-from foldry.weights.state_file import save
+from foldry.weights.state_file import load_config, save
 
 
 def convert(source: Path, target: Path, model: str | None = None) -> Weights:
@@ -46,6 +46,8 @@ def convert(source: Path, target: Path, model: str | None = None) -> Weights:
                 np.savez(file, **to_official(weights.state, weights.config))  # type: ignore[arg-type]
         else:
             notes = {"source": source.name, "source_sha256": file_sha256(source)}
+            if source.suffix == ".safetensors":
+                notes |= load_config(source)[1]  # with the licence, and the first source
             save(target, weights.state, weights.config, notes)
     return weights
 

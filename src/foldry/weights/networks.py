@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -35,11 +35,13 @@ class NetworkFile:
         name: The official model's name, or `mini`.
         path: An official `.npz` file, or a `.safetensors` file of Foldry.
         notice: A warning for all readers of its predictions, or "".
+        licence: Licence of the parameters; "" for CC BY 4.0, that of AlphaFold's and mini's.
     """
 
     name: str
     path: Path
     notice: str = ""
+    licence: str = ""
 
     def read(self) -> tuple[dict[str, Tensor], ModelConfig]:
         """Return the state and the configuration.
@@ -147,13 +149,23 @@ def _pick(
 
 def _network(path: Path) -> NetworkFile:
     if path.suffix == ".safetensors":
-        network = NetworkFile(load_config(path)[0].name, path)
+        config, notes = load_config(path)
+        network = NetworkFile(config.name, path, licence=_licence(notes))
         if network.name != "mini":
             return network
-        bundled = _is_bundled(path, network.sha256())
-        return replace(network, notice=MINI_NOTICE if bundled else OWN_NOTICE)
+        if _is_bundled(path, network.sha256()):
+            return replace(network, notice=MINI_NOTICE, licence="")
+        return replace(network, notice=OWN_NOTICE)
     name = model_of(path)
     if path.suffix != ".npz" or name is None:
         what, advice = "is not named as a file of parameters", f"give {_NAMES}, or .safetensors"
         raise InputError(what, advice, where=path, code="foreign_weights")
     return NetworkFile(name, path)
+
+
+def _licence(notes: Mapping[str, str]) -> str:
+    """Return the licence that the notes of a file state, or that of the converted file."""
+    source = notes.get("source", "")
+    if "licence" in notes or not source:
+        return notes.get("licence", "not stated")
+    return "" if model_of(Path(source)) else f"that of {source}"
