@@ -47,6 +47,15 @@ def data_dir() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def cases_dir() -> Path:
+    """The folder of files as users have them; skips the test if there is none."""
+    root = ROOT.parent / "shared" / "cases"
+    if not root.is_dir():
+        pytest.skip(f"no cases at {root}")
+    return root
+
+
 def pytest_runtest_setup() -> None:
     """Check the first calls of each function in every test."""
     checked.begin_test()

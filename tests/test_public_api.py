@@ -315,6 +315,7 @@ def test_invalid_queries_are_refused(wrong: object) -> None:
         *("predict.settings", "relax.relax", "score.compare", "weights.read"),
         *("formats.npz", "store.hashes", "store.objects", "weights.networks"),
         *("formats.afdb", "residues", "structure", "query", "errors"),
+        *("formats.a3m", "formats.sequence", "formats.stockholm"),
     ],
 )
 def test_examples_of_docstrings_run(module: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,21 @@ def test_sources_and_scores_are_ignored_in_comparisons() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "../evil", "..", ".hidden", "-x", "x.", "_x", "a/b", "a\\b", "a b", "a\n", "ä", "x" * 101],
+    [
+        "",
+        "../evil",
+        "..",
+        ".hidden",
+        "-x",
+        "x.",
+        "_x",
+        "a/b",
+        "a\\b",
+        "a b",
+        "a\n",
+        "a\u202eb",
+        "ä" * 51,
+    ],
 )
 def test_a_name_that_is_not_safe_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="cannot be named"):

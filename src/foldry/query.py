@@ -25,7 +25,7 @@ MAX_CHAINS: Final = 1000
 MAX_ID: Final = 8
 """Maximum length of a chain name; some mmCIF readers truncate longer ones."""
 MAX_NAME: Final = 100
-"""Maximum length of a query name, which is also the name of a folder."""
+"""Maximum number of bytes of a query name, which is also the name of a folder."""
 MAX_RESIDUES: Final = 100_000
 """Maximum length of a chain; the longest known proteins have fewer than 50,000 residues."""
 MAX_ROWS: Final = 1_000_000
@@ -39,7 +39,7 @@ GAP_LETTER: Final = ord("-")
 """The code of a gap in `Alignment.letters`."""
 
 _ID: Final = re.compile(f"[A-Za-z0-9]{{1,{MAX_ID}}}")
-_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME: Final = re.compile(r"[^\W_]([\w.-]*[^\W_])?")
 _SEQUENCE: Final = re.compile(f"[{RESTYPES_WITH_X}]+")
 _BLOCK: Final = 1 << 23
 """Letters of an alignment in which insertions are searched at a time."""
@@ -443,8 +443,8 @@ class Query(Content):
     """One job: a name, its chains and its seeds.
 
     Attributes:
-        name: Name of the results' folder: letters and digits, and between them `.`, `_` and `-`;
-            at most `MAX_NAME` characters.
+        name: Name of the results' folder: letters and digits of any script, and between them `.`,
+            `_` and `-`; at most `MAX_NAME` bytes in UTF-8.
         chains: The polypeptides in the order of the output; at least one.
         seeds: Random seeds, 0 … 2³² − 1; empty if the input gave none.
         paired_by_row: Whether the `paired` rows of different chains belong together by number (as
@@ -466,7 +466,7 @@ class Query(Content):
     def __post_init__(self) -> None:
         object.__setattr__(self, "chains", members(self.chains))
         sound = isinstance(self.name, str) and _NAME.fullmatch(self.name)
-        if not sound or len(self.name) > MAX_NAME:
+        if not sound or len(self.name.encode()) > MAX_NAME:
             raise InputError(
                 f"A query cannot be named {quoted(self.name)}",
                 f"use at most {MAX_NAME} letters and digits, '.', '_' and '-' between them",

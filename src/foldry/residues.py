@@ -31,6 +31,33 @@ MASKED: Final = 22
 RESNAMES: Final = (*_RESIDUES, "UNK")
 RESNAME_TO_CODE: Final = {name: code for code, name in enumerate(RESNAMES)}
 
+_VARIANTS: Final = {
+    "ARG": "AR0 ARGN ARN",
+    "ASN": "ASN1",
+    "ASP": "AS4 ASH ASP1 ASPH ASPP",
+    "CYS": "CYD CYM CYN CYS1 CYS2 CYSH CYT CYX CYZ DISU",
+    "GLN": "QLN",
+    "GLU": "GL4 GLH GLUH GLUP PGLU",
+    "HIS": "HID HIE HIP HIS1 HIS2 HISA HISB HISD HISE HISH HISP HSC HSD HSE HSN HSP",
+    "LYS": "LSN LYN LYP LYSH",
+    "PHE": "PHEH PHEU",
+    "TRP": "TRPH TRPU",
+    "TYR": "TYM TYRH TYRU",
+}
+"""Names of protonation states and disulphides in Amber, CHARMM, GROMOS, OPLS, PDB2PQR, Maestro."""
+SYNONYMS: Final = {each: name for name, variants in _VARIANTS.items() for each in variants.split()}
+"""Standard name of each residue name of a force field; Amber marks ends of a chain by N and C."""
+SYNONYMS.update(
+    {end + name: SYNONYMS.get(name, name) for end in "NC" for name in (*_RESIDUES, *SYNONYMS)}
+)
+ATOM_SYNONYMS: Final = {("ILE", "CD"): "CD1"} | {
+    (name, f"{stem}{number}"): oxygen
+    for name in _RESIDUES
+    for stem in ("OT", "OC", "OCT", "O")
+    for number, oxygen in ((1, "O"), (2, "OXT"))
+}
+"""Standard name of each atom that force fields call otherwise, by standard residue name."""
+
 HHBLITS_ORDER: Final = "ACDEFGHIKLMNPQRSTVWYX-"
 """Letters in the order of the HHblits codes, in which the official pipeline stores alignments."""
 

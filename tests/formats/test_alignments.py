@@ -101,7 +101,7 @@ def test_a_dot_is_a_gap_in_stockholm() -> None:
     assert points.texts == ("MKTA", "-KaaT-")
 
 
-@pytest.mark.parametrize("end", ["\n", " \t\n", "//\n"])
+@pytest.mark.parametrize("end", ["\n", " \t\n"])
 def test_a_name_occurs_once_in_a_block_of_stockholm(end: str) -> None:
     twice = "# STOCKHOLM 1.0\nq MK\nr M-\n# a comment\n#=GC RF xx\nq TA\nr TA\n//\n"
     with pytest.raises(InputError, match=r"x\.sto, line 6, has the name 'q' for the second time"):

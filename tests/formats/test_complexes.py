@@ -167,7 +167,7 @@ def test_one_record_of_a_file_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_a_bad_record_of_a_complex_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 4, has no sequence"):
+    with pytest.raises(InputError, match="line 4, has an empty chain 2: "):
         read(tmp_path, "q.fasta", ">one\nMKTA\n>two\nWCY:\n", together=True)
 
 

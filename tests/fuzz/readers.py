@@ -98,10 +98,12 @@ _COMPLEX: Final = (
     "#22,10\t2,1\n>101\t102\n"
     + f"{SEQUENCE}MKVLAAGIVG\n>101\n{SEQUENCE}----------\n>102\n{'-' * 22}MKVLAAGIVG\n"
 )
+_DIALECT: Final = f"; a comment\n>ss_pred\n{'C' * 22}\n>d\n{SEQUENCE}*\n>e\n{'_' * 22}*\n\0"
 _STOCKHOLM: Final = (
     "# STOCKHOLM 1.0\n#=GS r1 DE some words\n"
     + f"q {SEQUENCE[:11]}\nr1 {SEQUENCE[:10]}.\n#=GC RF xxxxxxxxxxx\n\n"
-    + f"q {SEQUENCE[11:]}\nr1 {SEQUENCE[11:20]}-L\n#=GC RF xxxxxxxxxxx\n//\n"
+    + f"q {SEQUENCE[11:]}\nr1 {SEQUENCE[11:20]}~L\n#=GC RF xxxxxxxxxxx\n//\n"
+    + f"# STOCKHOLM 1.0\nz {SEQUENCE}\n//\n"
 )
 _HHR: Final = """Query         q
 Match_columns 22
@@ -302,7 +304,7 @@ def _stored(folder: Path) -> object:
 
 READERS: Final[dict[str, Reader]] = {
     "FASTA": Reader(_files(a__fasta=f">a b\n{SEQUENCE}\n\n>c\nMKT:MKV\n"), _queries),
-    "a3m": Reader(_files(a__a3m=_A3M, b__a3m=_COMPLEX), _queries),
+    "a3m": Reader(_files(a__a3m=_A3M, b__a3m=_COMPLEX, c__a3m=_DIALECT), _queries),
     "Stockholm": Reader(_files(a__sto=_STOCKHOLM), _queries),
     "hhr": Reader(_files(a__hhr=_HHR), lambda folder: parse_hhr(read_text(folder / "a.hhr"))),
     "JSON": Reader(_jobs, _queries, (mutate.json_, mutate.json_, mutate.text)),

@@ -135,7 +135,7 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "an id left out": ("id,sequence\n,MKT:MKT\n", {}, "line 2, has no id"),
     "an id that climbs out": ("id,sequence\n/,MKT:MKT\n", {}, "line 2, has the name '/'"),
     "a digit": ("id,sequence\nx,MKT:MKV\ny,MK7:MKT\n", {}, "line 3, has '7' at residue 3"),
-    "an empty chain": ("id,sequence\nx,MKT:\n", {}, "line 2, has no sequence"),
+    "an empty chain": ("id,sequence\nx,MKT:\n", {}, "line 2, has an empty chain 2: "),
     "one chain": ("id,sequence\nx,MKT\n", {}, "t.csv, line 2, is one chain: write A:B"),
     "pairs of one name": ("a,b\na,b\nA,b\n", {}, "line 3, gives a second pair the name 'a_and_b'"),
     "ids equal but for case": (

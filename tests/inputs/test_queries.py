@@ -272,6 +272,53 @@ def test_names_that_differ_by_case_are_equal(tmp_path: Path) -> None:
         read(tmp_path, "q.fasta", ">ab\nMK\n>ab\nMK\n")
 
 
+def test_proteinmpnn_separates_chains_by_a_slash(cases_dir: Path) -> None:
+    [query] = read_queries([cases_dir / "19b-fasta-slash-join/q.fasta"])
+    assert [len(chain.sequence) for chain in query.chains] == [30, 28]
+    [query] = read_queries([cases_dir / "25n-proteinmpnn-complex/d.fa"])
+    assert query.name == "T_0.1"
+    assert [len(chain.sequence) for chain in query.chains] == [30, 20]
+
+
+def test_designs_with_one_first_word_are_named_after_the_file(tmp_path: Path) -> None:
+    text = ">3htn, score=1.1\nMK/MV\n>T=0.1, sample=1\nMR/MV\n>T=0.1, sample=2\nMW\n"
+    found = read(tmp_path, "d.fa", text)
+    assert [query.name for query in found] == ["3htn", "d_2", "d_3"]
+    assert [query.num_chains for query in found] == [2, 2, 1]
+
+
+def test_names_in_other_scripts(cases_dir: Path, tmp_path: Path) -> None:
+    found = read_queries([cases_dir / "21-fasta-names/q.fasta"])
+    assert [query.name for query in found] == ["ok", "蛋白"]
+    found = read(tmp_path, "q.fasta", ">??? x\nMK\n>α-toxin\nMV\n>../..\nMW\n")
+    assert [query.name for query in found] == ["q_1", "α-toxin", "q_3"]
+    assert read(tmp_path, "+.a3m", ">🧬\nMK\n")[0].name == "query"
+    long = read(tmp_path, f"{'x' * 150}.fasta", ">?\nMK\n>!\nMV\n")
+    assert [query.name for query in long] == [f"{'x' * 98}_1", f"{'x' * 98}_2"]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "says"),
+    [
+        (
+            "MK:\nMV:",
+            "line 3, has an empty chain 3: write its amino acids, or remove the ':' beside",
+        ),
+        (":MK", "line 2, has an empty chain 1: "),
+        ("MK\n::MV", "line 3, has an empty chain 2: "),
+        ("MK/MV/", "line 2, has an empty chain 3: write its amino acids, or remove the '/' beside"),
+    ],
+)
+def test_an_empty_chain_is_named(tmp_path: Path, sequence: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, "q.fasta", f">q\n{sequence}\n")
+
+
+def test_an_empty_chain_of_a_case_is_named(cases_dir: Path) -> None:
+    with pytest.raises(InputError, match=r"q\.fasta, line 7, has an empty chain 3: "):
+        read_queries([cases_dir / "19-fasta-trailing-colon/q.fasta"])
+
+
 def test_two_files_of_one_query_advise_giving_one(tmp_path: Path) -> None:
     (tmp_path / "q.fasta").write_text(">q\nMK\n")
     (tmp_path / "q.a3m").write_text(">q\nMK\n")

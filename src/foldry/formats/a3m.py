@@ -6,6 +6,7 @@ a line with their lengths and numbers of copies such as `#110,85<tab>2,1`.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import replace
 from itertools import accumulate, islice
@@ -14,45 +15,77 @@ from typing import Final
 
 import numpy as np
 
-from foldry.errors import InputError, counted
+from foldry.errors import InputError, counted, quoted
 from foldry.formats.fasta import fasta_records
 from foldry.formats.lines import lines
-from foldry.formats.sequence import at, chain_names, check_width, clean_sequence
+from foldry.formats.sequence import (
+    at,
+    chain_names,
+    check_num_chains,
+    check_stop,
+    check_width,
+    clean_sequence,
+)
 from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain, row_codes
 
-_NOTHING: Final = {ord("."): None, ord("\n"): None}
+logger = logging.getLogger(__name__)
+
+_LETTERS: Final = str.maketrans("_~", "--", ". \t\n")
+_COLUMNS: Final = str.maketrans("", "", ascii_lowercase)
+_ANNOTATION: Final = ("ss_", "sa_", "aa_")
+"""How names of HH-suite's annotation begin, beyond those that every reader of records skips."""
+_OTHER_ROWS: Final = re.compile(r"^[ \t]*>(?!\s*(?:ss|sa|aa)_)", re.MULTILINE)
 _MAX_PARTS: Final = 5_000_000
 """Limit on rows plus insertions of a complex, times its distinct chains: each chain reads all."""
 
 
-def parse_a3m(text: str, source: str = "the a3m text", skip: int = 0) -> Alignment:
-    """Return the alignment of an a3m text; dots, which only pad insertions, are skipped.
+def parse_a3m(text: str, source: str = "the a3m text", first: int = 1) -> Alignment:
+    """Return the alignment of an a3m text.
+
+    Dots, which only pad insertions, white space, comments (`#` or `;`) and HH-suite's annotation
+    are skipped. `_`, `~` and, below the first row, `*` are gaps. The column of a `*` at the end of
+    the first row is removed.
 
     Args:
         text: The text.
-        source: Where it was read.
-        skip: Number of lines before the first row.
+        source: Where the text was read.
+        first: Number of its first line.
 
     Raises:
-        InputError: There is no row, a row contains anything but letters and gaps, or its length
-            differs from that of the first.
+        InputError: There is no row, a row contains anything but letters and gaps, its length
+            differs from that of the first, or the text has several entries (see `split_entries`).
 
     Example:
         >>> parse_a3m(">q\\nMKT\\n>r\\nM-aaT\\n").deletions.tolist()
         [[0, 0, 0], [0, 0, 2]]
     """
+    if "\0" in text and (more := split_entries(text, source)[1:]):
+        place = f"{source}, line {first - 1 + more[0][0]}"
+        raise InputError("begins a second alignment", "put it into another file", where=place)
     headers: list[str] = []
     numbers: list[int] = []
     lengths: list[int] = []
     codes = bytearray()
-    for header, row, number in fasta_records(text, source, skip):
+    is_mixed, skipped, width, is_stopped = _OTHER_ROWS.search(text) is not None, "", 0, False
+    for header, letters, number in fasta_records(text, source, first, "#;"):
+        if is_mixed and header.startswith(_ANNOTATION):
+            skipped = skipped or header
+            continue
+        row = letters.translate(_LETTERS)
         if not headers:
-            check_width(row, ".\n" + ascii_lowercase, source)
-        part = row_codes(row.translate(_NOTHING), f"{source}, line {number}")
+            check_first_row(row, source)
+            row, is_stopped = row.removesuffix("*"), row.endswith("*")
+            width = len(row.translate(_COLUMNS))
+        elif is_stopped or "*" in row:
+            row = _without_stop(row, width, is_stopped)
+        part = row_codes(row, f"{source}, line {number}")
         headers.append(header)
         numbers.append(number)
         lengths.append(len(part))
         codes += part  # rows are not kept: a large alignment has few copies in memory
+    if skipped:
+        says = "%s: the row %s is skipped: HH-suite's annotation has such names"
+        logger.warning(says, source, quoted(skipped))
     if not headers:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
     return Alignment.of_text(
@@ -63,13 +96,65 @@ def parse_a3m(text: str, source: str = "the a3m text", skip: int = 0) -> Alignme
     )
 
 
+def check_first_row(row: str, source: str) -> None:
+    """Check the first row of an a3m text, without padding.
+
+    Raises:
+        InputError: It is too long, has no upper-case letter, or a stop codon before its end.
+    """
+    check_width(row, ascii_lowercase, source)
+    if row.islower():
+        what, place = "has only lower-case letters, which are insertions", f"{source}, first row"
+        raise InputError(what, "write the residues in upper case", where=place)
+    check_stop(row, source)
+
+
+def _without_stop(row: str, width: int, is_stopped: bool) -> str:
+    """Return a row without the column of the final `*` of the first row, and `*` as a gap.
+
+    Args:
+        row: The row.
+        width: Number of columns of the first row, without a final `*`.
+        is_stopped: Whether the first row has a final `*`.
+    """
+    body = row.rstrip(ascii_lowercase)
+    if (is_stopped or body.endswith("*")) and len(body.translate(_COLUMNS)) == width + 1:
+        # A residue that is aligned to a stop codon is an insertion after the last residue.
+        row = body[:-1] + body[-1].strip("*-").lower() + row[len(body) :]
+    return row.replace("*", "-")
+
+
+def split_entries(text: str, source: str = "the a3m text") -> list[tuple[int, str]]:
+    """Return the number of the first line and the text of each entry that is not blank.
+
+    NUL ends an entry of an MMseqs2 database, as in the files of ColabFold's server. Each entry is
+    an alignment to a query of its own.
+
+    Raises:
+        InputError: There are more than `MAX_FILE_CHAINS`.
+
+    Example:
+        >>> split_entries(">q\\nMKT\\n\\0>r\\nMKV\\n\\0\\n")
+        [(1, '>q\\nMKT\\n'), (3, '>r\\nMKV\\n')]
+    """
+    if "\0" not in text:  # a large text is not copied
+        return [(1, text)] if re.search(r"\S", text) else []
+    entries: list[tuple[int, str]] = []
+    line, end = 1, 0
+    for found in re.finditer(r"[^\0\s][^\0]*", text):
+        line, end = line + text.count("\n", end, found.start()), found.start()
+        entries.append((line, found[0]))
+        check_num_chains(len(entries), source)
+    return entries
+
+
 def to_a3m(alignment: Alignment) -> str:
     """Return the a3m text of an alignment, with each row on one line."""
     rows = zip(alignment.headers, alignment.texts, strict=True)
     return "".join(f">{header}\n{row}\n" for header, row in rows)
 
 
-def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
+def parse_complex_a3m(text: str, source: str = "the a3m text", first: int = 1) -> list[Chain]:
     """Return the distinct chains of a complex; empty if the text has no line of lengths and copies.
 
     Rows with residues in several chains become the `paired` rows of every chain, with gaps where
@@ -80,9 +165,8 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
         InputError: As for `parse_a3m`, or the first line does not fit the rows, or the first row of
             a chain or of its paired rows is not its sequence.
     """
-    _, line = next(lines(text, source), (1, ""))
-    groups = line[1:].split(maxsplit=2)
-    if not re.match("#[0-9,]", line) or not all(re.fullmatch("[0-9,]+", each) for each in groups):
+    place, groups = _lengths_and_copies(text, source, first)
+    if not groups:
         return []
     lengths, copies = (
         [int(number) for number in group.split(",") if 0 < len(number) < 8]
@@ -92,9 +176,9 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
         raise InputError(
             f"does not give lengths and copies of at most {MAX_CHAINS} chains",
             "write them as in '#110,85<tab>2,1'",
-            where=f"{source}, line 1",
+            where=place,
         )
-    rows = parse_a3m(text, source, skip=1)
+    rows = parse_a3m(text, source, first)
     if (rows.num_rows + len(rows.insertions.place)) * len(lengths) > _MAX_PARTS:
         what = f"has {rows.num_rows} rows of {len(lengths)} chains"
         raise InputError(what, "keep fewer rows", where=source)
@@ -102,7 +186,7 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
         size = counted(sum(lengths), "residue")
         what = f"gives lengths of {size}, but rows have {rows.letters.shape[1]}"
         advice = "give the length of every distinct chain once"
-        raise InputError(what, advice, where=f"{source}, line 1")
+        raise InputError(what, advice, where=place)
     begins = [0, *accumulate(lengths[:-1])]
     covers = np.logical_or.reduceat(rows.letters != GAP_LETTER, begins, axis=1)
     several = covers.sum(axis=1) > 1
@@ -115,9 +199,9 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
             raise InputError("has no row", "write its sequence as a row", where=place)
         query, alone = own.argmax(), np.flatnonzero(own & ~several)
         # The query is also the first row of the unpaired alignment.
-        first = part.rows(alone[:1])
-        same = first.num_rows and (first.letters == part.letters[query]).all()
-        if not same or (first.insertions.place < length).any():
+        top = part.rows(alone[:1])
+        same = top.num_rows and (top.letters == part.letters[query]).all()
+        if not same or (top.insertions.place < length).any():
             alone = np.append(query, alone)
         paired = part.rows(several) if several.any() else None
         sequence = clean_sequence(part.rows([int(query)]).query, place)
@@ -126,6 +210,17 @@ def parse_complex_a3m(text: str, source: str = "the a3m text") -> list[Chain]:
             paired = paired and _of_chain(paired, number)
             chains.append(Chain(tuple(islice(names, count)), sequence, unpaired, paired))
     return chains
+
+
+def _lengths_and_copies(text: str, source: str, first: int) -> tuple[str, list[str]]:
+    """Return the place and the words of ColabFold's line of lengths and copies, before any row."""
+    for number, line in lines(text, source, first):
+        words = line[1:].split(maxsplit=2)
+        if re.match("#[0-9,]", line) and all(re.fullmatch("[0-9,]+", each) for each in words):
+            return f"{source}, line {number}", words
+        if line.strip() and not line.startswith(("#", ";")):
+            break
+    return "", []
 
 
 def _of_chain(part: Alignment, number: int) -> Alignment:

@@ -35,7 +35,7 @@ _Items = TypeVar("_Items", list[Any], dict[Any, Any])
 
 
 def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gemmi.cif.Block:
-    """Return the first data block, with only these categories.
+    """Return the first data block with atoms, or the first one, with only these categories.
 
     Args:
         data: Content of the file, decompressed.
@@ -48,7 +48,11 @@ def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gem
     decoder = _Decoder(source)
     try:
         with np.errstate(divide="raise", invalid="raise", over="raise"):
-            first = decoder.unpack(data)["dataBlocks"][0]
+            blocks = decoder.unpack(data)["dataBlocks"]
+            names = ({each["name"] for each in block["categories"]} for block in blocks)
+            first = next(
+                (b for b, n in zip(blocks, names, strict=True) if "_atom_site" in n), blocks[0]
+            )
             block = gemmi.cif.Block(first["header"])
             for category in first["categories"]:
                 if category["name"] in categories:

@@ -4,8 +4,7 @@ Only the proteins of one model are kept; waters, ligands, nucleic acids and hydr
 Among alternate locations, the one with the highest occupancy is kept, and the first if several are
 equal. A modified residue becomes its parent, with the atoms that the parent has; selenomethionine
 becomes methionine, and its SE becomes SD. Arginine's NH1 is the one nearer to CD. A second protein
-with the chain name `A` becomes chain `A2`; in PDB files, this is a protein that follows TER and
-repeats residue numbers of the first.
+with the chain name `A` becomes chain `A2`; it begins where the same atom occurs a second time.
 """
 
 from __future__ import annotations
@@ -23,7 +22,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from foldry.errors import InputError, check_type, counted, printable, quoted, reason
+from foldry.formats.atoms import unused
 from foldry.formats.binarycif import read_binarycif
+from foldry.formats.mmcif import arrange_atoms, complete_atoms, has_atoms, number_sequences
+from foldry.formats.pdb import prepare_pdb
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
 from foldry.store.files import decode, named_path, read_bytes, stem
 from foldry.structure import STRUCTURE_ADVICE, Structure
@@ -47,7 +49,7 @@ _ATOMS: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).asty
 _ATOMS[:, ATOM37_ORDER["OXT"]] = True
 _SLOT: Final = {name.encode(): slot for name, slot in ATOM37_ORDER.items()}
 _MAX_RESIDUES: Final = 500_000
-"""Limit on the residues of a model, waters and ligands included; deposited models have fewer."""
+"""Limit on the residues of a model, in mmCIF with molecules; deposited models have fewer."""
 _FEW_RESIDUES: Final = 100_000
 """Limit for an empty file; each `_BYTES_A_RESIDUE` bytes of a file allow one more residue."""
 _BYTES_A_RESIDUE: Final = 40
@@ -83,6 +85,7 @@ _ATOM_FIELDS: Final = (
     (54, 60, re.compile(rf"{_DECIMAL.pattern}|"), "an occupancy"),
     (60, 66, re.compile(rf"{_DECIMAL.pattern}|"), "a B factor"),
 )
+_BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _BLOCK: Final = re.compile(r"(?:^|\s)data_", re.IGNORECASE)
 _PDB_FIELDS: Final = {
     "ATOM": _ATOM_FIELDS,
@@ -99,7 +102,7 @@ _CIF_FIELDS: Final = {
     "occupancy": (_NUMBER_OR_NONE, "an occupancy"),
     "B_iso_or_equiv": (_NUMBER_OR_NONE, "a B factor"),
     "auth_seq_id": (re.compile(r"(['\"]?)-?[0-9]{1,9}[A-Za-z]?\1|[.?]"), "a residue number"),
-    "label_seq_id": (re.compile(r"[0-9]{1,9}|[.?]"), "a residue number"),
+    "label_seq_id": (re.compile(r"-?[0-9]{1,9}|[.?]"), "a residue number"),
     "label_atom_id": (_NAME, "an atom name"),
     "label_comp_id": (_NAME, "a residue name"),
     "label_alt_id": (_LETTER, "one letter"),
@@ -328,12 +331,23 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     if len(parsed[0]) > _MAX_CHAINS:
         raise InputError(_TOO_MANY.format(_MAX_CHAINS, "chains"), _FEWER, where=source)
     parsed.merge_chain_parts()
+    for chain in parsed[0]:
+        _mark_polymer(chain)
     parsed.setup_entities()
     longest = max((len(entity.full_sequence) for entity in parsed.entities), default=0)
     if longest * num_residues <= _MAX_ALIGNED:
         parsed.assign_label_seq_id()
     parsed.assign_serial_numbers()
     return parsed, block
+
+
+def _mark_polymer(chain: gemmi.Chain) -> None:
+    """Make residues before the last ATOM record ATOM: gemmi ends a chain at HETATM."""
+    flags = [residue.het_flag for residue in chain]
+    last = len(flags) - flags[::-1].index("A") if "A" in flags else 0
+    for residue, flag in zip(chain, flags[:last], strict=False):
+        if flag == "H" and residue.entity_type == gemmi.EntityType.Unknown:
+            residue.het_flag = "A"
 
 
 def _max_residues(data: bytes) -> int:
@@ -348,10 +362,10 @@ def _read_file(path: Path) -> bytes:
 
 def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
     block = None
-    if data[:1] >= b"\x80" and not data.startswith(b"\xef\xbb\xbf"):
+    if data[:1] >= b"\x80" and not data.startswith(_BYTE_ORDER_MARKS):
         block = read_binarycif(data, _CATEGORIES, source)
     else:
-        text = decode(data, source)
+        text = _text(data, source)
         if not text.strip():
             raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
         if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
@@ -359,13 +373,28 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
             if not few and len(_BLOCK.findall(text)) > _MAX_CHAINS:
                 raise InputError(_TOO_MANY.format(_MAX_CHAINS, "data blocks"), _FEWER, where=source)
             blocks = gemmi.cif.read_string(text)
-            block = next((each for each in blocks if each.find_values("_atom_site.id")), blocks[0])
+            block = next(filter(has_atoms, blocks), blocks[0])
     if block is not None:
+        complete_atoms(block, source)
         _check_columns(block, source)
+        number_sequences(block)
+        if has_atoms(block) and arrange_atoms(block):
+            _check_search(block, source)
         return gemmi.make_structure_from_block(block), block
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-        return _read_pdb(_check_lines(text, source)), None
+        return _read_pdb(_check_lines(text, source), source), None
     raise InputError("is not a PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
+
+
+def _text(data: bytes, source: str) -> str:
+    """Return the text of a file; remarks may be of any encoding, and only ASCII matters."""
+    if data.startswith(_BYTE_ORDER_MARKS[1:]):
+        data = data.decode("utf-16", "replace").encode()
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        data = data.decode("latin-1").encode()
+    return decode(data, source)
 
 
 def _damaged(source: str, error: Exception) -> InputError:
@@ -460,16 +489,11 @@ def _check_search(block: gemmi.cif.Block, source: str) -> None:
         raise InputError("has too many residues in one chain", _FEWER, where=source)
 
 
-def _read_pdb(text: str) -> gemmi.Structure:
-    parsed = gemmi.read_pdb_string(text, split_chain_on_ter=True)
-    for model in parsed:
-        names = {part.name: 2 for part in model}
-        seen: set[tuple[str, str]] = set()
-        for part in model:
-            numbers = {(part.name, str(residue.seqid)) for residue in part}
-            if numbers & seen:
-                part.name = _unused(part.name, names)
-            seen |= numbers
+def _read_pdb(text: str, source: str) -> gemmi.Structure:
+    prepared, names = prepare_pdb(text, source, _MAX_CHAINS)
+    parsed = gemmi.read_pdb_string(prepared, split_chain_on_ter=True)
+    for part, name in zip((part for model in parsed for part in model), names, strict=True):
+        part.name = name
     return parsed
 
 
@@ -487,22 +511,11 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
         seen.add(place)
 
 
-def _unused(name: str, names: dict[str, int]) -> str:
-    """Return the name with the first number appended that gives a new name, and add it to `names`.
-
-    `names` has the first number to try after each name.
-    """
-    while (free := f"{name}{names[name]}") in names:
-        names[name] += 1
-    names[free] = 2
-    return free
-
-
 def _proteins(model: gemmi.Model) -> Iterator[tuple[str, gemmi.ResidueSpan]]:
     names = {chain.name: 2 for chain in model}
     for chain in model:
         for number, polymer in enumerate(filter(_is_protein, chain.subchains())):
-            yield _unused(chain.name, names) if number else chain.name, polymer
+            yield unused(chain.name, names) if number else chain.name, polymer
 
 
 def _is_protein(span: gemmi.ResidueSpan) -> bool:

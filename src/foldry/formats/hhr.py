@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from foldry.errors import InputError
+from foldry.formats.fasta import ANNOTATION
 from foldry.formats.lines import lines
 from foldry.query import Hit
 
@@ -27,7 +28,7 @@ _HIT: Final = re.compile(
     re.ASCII,
 )
 _ROW: Final = (
-    r"^{} (?!Consensus|ss_dssp|ss_pred|ss_conf|sa_dssp).{{14}}"
+    rf"^{{}} (?!Consensus|{ANNOTATION}).{{{{14}}}}"
     r"\s*(\d{{1,9}})\s+([A-Za-z-]+)\s+(\d{{1,9}}) \(\d+\)"
 )
 

@@ -26,8 +26,8 @@ def read_bounded_text(path: Path) -> str:
     return decode(read_bytes(path, MAX_TEXT), str(path))
 
 
-def lines(text: str, source: str) -> Iterator[tuple[int, str]]:
-    """Yield the number (from 1) and the text of each line, without its newline.
+def lines(text: str, source: str, first: int = 1) -> Iterator[tuple[int, str]]:
+    """Yield the number (from `first`) and the text of each line, without its newline.
 
     Lines are created one at a time: `text.split` would need gigabytes for a text of newlines.
 
@@ -36,7 +36,7 @@ def lines(text: str, source: str) -> Iterator[tuple[int, str]]:
     """
     if text.count("\n") > MAX_LINES:
         raise InputError(f"has more than {MAX_LINES} lines", "give a smaller file", where=source)
-    number = begin = 0
+    number, begin = first - 1, 0
     while begin < len(text):
         end = text.find("\n", begin)
         end = len(text) if end < 0 else end

@@ -8,12 +8,17 @@ from contextlib import contextmanager
 from itertools import count, islice, product
 from string import ascii_uppercase
 from typing import Final
+from unicodedata import normalize
 
 from foldry.errors import InputError, quoted
 from foldry.query import MAX_NAME, MAX_RESIDUES
 
 MAX_FILE_CHAINS: Final = 100_000
 """Maximum number of chains of a file, over all its queries, copies included."""
+
+GAPS: Final = "._~*-"
+"""Characters of an alignment's rows that are not residues. `~` (missing data) and `*` (a stop
+codon, for example) are Easel's."""
 
 
 @contextmanager
@@ -52,6 +57,18 @@ def check_width(row: str, inserted: str, source: str) -> None:
         raise InputError(what, "cut the sequence", where=where)
 
 
+def check_stop(row: str, source: str) -> None:
+    """Check that the first row of an alignment has a stop codon only at its end.
+
+    Raises:
+        InputError: It has one before its end.
+    """
+    before, stop, after = row.partition("*")
+    if stop and after.strip("._~-"):
+        what = f"has a stop codon at residue {sum(map(str.isalpha, before)) + 1}"
+        raise InputError(what, "cut the sequence there", where=f"{source}, first row")
+
+
 def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
     """Return a sequence as the network reads it: the 20 amino acids and X, in upper case.
 
@@ -83,11 +100,13 @@ def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
             raise InputError("contains only X", advice, where=where)
         return known
     what, advice = quoted(strange[0]), "use one-letter codes of amino acids"
-    if strange[0] in "-.":
+    if strange[0] in "-._~":
         what = "a gap"
         advice = "remove it; only the rows below the query of an alignment can have gaps"
     elif strange[0] == "*":
         what, advice = "a stop codon", "cut the sequence there"
+    elif strange[0] in "/:":
+        advice = "give each chain a sequence of its own"
     before = letters[: strange.start()]
     if line:
         where = f"{place.rstrip(',')}, line {line + before.count(chr(10))}"
@@ -98,10 +117,17 @@ def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
 def safe_name(name: str, source: str) -> str:
     """Return the name with characters that are unsafe in a file name replaced by `_`.
 
+    Letters and digits of all scripts are safe. At most `MAX_NAME` bytes are kept.
+
     Raises:
         InputError: No safe character is left.
+
+    Example:
+        >>> safe_name("sp|P00974|BPT1_BOVIN", "q.fasta"), safe_name("α-toxin (β)", "q.fasta")
+        ('sp_P00974_BPT1_BOVIN', 'α-toxin_β')
     """
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).lstrip("._-")[:MAX_NAME].rstrip("._-")
+    safe = re.sub(r"[^\w.-]+", "_", normalize("NFKC", name)).lstrip("._-")
+    safe = safe.encode()[:MAX_NAME].decode(errors="ignore").rstrip("._-")
     if not safe:
         what = f"has the name {quoted(name)}, which cannot name a file"
         raise InputError(what, "use letters and digits", where=source)

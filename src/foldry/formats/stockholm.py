@@ -13,30 +13,55 @@ import numpy as np
 
 from foldry.errors import InputError, counted, quoted
 from foldry.formats.a3m import to_a3m
+from foldry.formats.fasta import ANNOTATION
 from foldry.formats.lines import lines
-from foldry.formats.sequence import check_width
+from foldry.formats.sequence import GAPS, check_num_chains, check_stop, check_width
 from foldry.query import GAP_LETTER, MAX_ROWS, Alignment
 
-_AS_ALIGNED: Final = bytes.maketrans(f".{ascii_lowercase}".encode(), f"-{ascii_uppercase}".encode())
+_AS_ALIGNED: Final = bytes.maketrans(
+    f"._~*{ascii_lowercase}".encode(), f"----{ascii_uppercase}".encode()
+)
+_ROW: Final = re.compile(f"[A-Za-z{GAPS}]+")
+_AS_GAP: Final = str.maketrans(GAPS, "-" * len(GAPS))
+_BLANK: Final = " \t\r\f\v\0"
 
 
 def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
     """Return the alignment of a Stockholm text to its first row; headers are the rows' names.
 
-    Letters of a row become insertions where the first row has a gap.
+    Letters of a row become insertions where the first row has a gap. `-`, `.`, `_`, `~` (missing
+    data) and `*` (no residue) are gaps.
 
     Raises:
-        InputError: There is no row, a row contains anything but letters and gaps, a name occurs
-            twice in one block, or the rows differ in length.
+        InputError: There is no row, a row contains anything else, a name occurs twice in one
+            block, the rows differ in length, or there are several alignments.
 
     Example:
         >>> parse_stockholm("# STOCKHOLM 1.0\\nq MK.T\\nr M.AT\\n//\\n").texts
         ('MKT', 'M-aT')
     """
-    rows = _rows(text, source)
-    check_width(next(iter(rows.values())), ".-", source)
+    return _alignment(_rows(text, source), source)
+
+
+def parse_stockholm_all(text: str, source: str = "the Stockholm text") -> list[Alignment]:
+    """Return the alignments of a Stockholm text, each ended by `//`, at least one.
+
+    Raises:
+        InputError: As for `parse_stockholm`, or there are more than `MAX_FILE_CHAINS`.
+
+    Example:
+        >>> text = "# STOCKHOLM 1.0\\nq MKT\\n//\\n# STOCKHOLM 1.0\\nr MKV\\n//\\n"
+        >>> [alignment.query for alignment in parse_stockholm_all(text)]
+        ['MKT', 'MKV']
+    """
+    return [_alignment(rows, place) for _, place, rows in _all_rows(text, source)]
+
+
+def _alignment(rows: dict[str, str], source: str) -> Alignment:
+    """Return the alignment of rows to the first one; the rows are taken out of their mapping."""
+    check_width(next(iter(rows.values())), GAPS, source)
     names = tuple(rows)
-    kept = np.array([letter not in "-." for letter in rows[names[0]]])
+    kept = np.array([letter not in GAPS for letter in rows[names[0]]])
     # As in a3m, letters in other columns are lower case, and gaps there are left out.
     case = np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
     lengths, codes = [], bytearray()
@@ -55,7 +80,7 @@ def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
     Among lines that begin with `#`, only `# STOCKHOLM`, `#=GC RF` and the `#=GS` lines of the
     remaining rows are kept.
     """
-    rows = {name: row.replace(".", "-") for name, row in _rows(text, source).items()}
+    rows = {name: row.translate(_AS_GAP) for name, row in _rows(text, source).items()}
     kept = [letter != "-" for letter in next(iter(rows.values()))]
     # In reverse, the name of the first of equal rows is set last.
     names = {"".join(compress(row, kept)): name for name, row in reversed(rows.items())}
@@ -82,7 +107,7 @@ def remove_empty_columns(text: str) -> str:
             continue
         split = [lines[index].rpartition(" ") for index in block]
         letters = np.array([list(row) for _, _, row in split])
-        kept = ~np.isin(letters[:-1], ["-", "."]).all(axis=0)
+        kept = ~np.isin(letters[:-1], list(GAPS)).all(axis=0)
         for index, (name, space, _), row in zip(block, split, letters, strict=True):
             lines[index] = name + space + "".join(row[kept]) if kept.any() else ""
         block = []
@@ -105,40 +130,68 @@ def stockholm_to_a3m(
 
 
 def _is_row(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith(("#", "//"))
+    return not line.lstrip().startswith(("#", "//")) and bool(line.strip())
 
 
 def _rows(text: str, source: str) -> dict[str, str]:
-    """Return the letters of each row by its name, blocks joined.
+    """Return the letters of each row of the only alignment by its name."""
+    (_, _, rows), *others = _all_rows(text, source)
+    if others:
+        place = f"{source}, line {others[0][0]}"
+        raise InputError("begins a second alignment", "put it into another file", where=place)
+    return rows
 
-    A blank line or `//` ends a block, in which a name occurs once (Easel's definition).
+
+def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
+    """Return each alignment: line of its first row, place, and letters of its rows by their names.
+
+    A blank line ends a block, in which a name occurs once, and `//` an alignment (Easel's
+    definition). A header ends an alignment too, because some programs leave out the last `//`.
     """
+    found: list[tuple[int, dict[str, bytearray]]] = []
     parts: dict[str, bytearray] = {}
     in_block: set[str] = set()
-    for number, line in lines(text, source):
-        if not line.strip() or line.startswith("//"):
+    num_rows = 0
+    for number, each in lines(text, source):
+        line = each.strip(_BLANK)
+        if line.startswith(("//", "# STOCKHOLM")):
+            parts = {}
+        if not line or not parts:
             in_block.clear()
         if not _is_row(line):
             continue
         name, *words = line.split(maxsplit=2)
+        if re.match(ANNOTATION, name):
+            continue
         place = f"{source}, line {number}"
-        if len(words) != 1 or not re.fullmatch("[A-Za-z.-]+", words[0]):
-            raise InputError(
-                "is not a name and an aligned sequence",
-                "use letters, and '-' or '.' for gaps",
-                where=place,
-            )
+        if len(words) != 1 or not _ROW.fullmatch(words[0]):
+            advice = "use letters, and '-' or '.' for gaps"
+            raise InputError("is not a name and an aligned sequence", advice, where=place)
         if name in in_block:
             what = f"has the name {quoted(name)} for the second time in one block"
             raise InputError(
                 what, "rename the row, or begin a block with an empty line", where=place
             )
+        if not parts:
+            found.append((number, parts))
+            check_num_chains(len(found), source)
         in_block.add(name)
+        num_rows += name not in parts
         parts.setdefault(name, bytearray()).extend(words[0].encode())
-        if len(parts) > MAX_ROWS:
+        if num_rows > MAX_ROWS:
             raise InputError(f"exceeds the limit of {MAX_ROWS} rows", "keep fewer", where=place)
-    if not parts:
+    if not found:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
+    places = [f"{source}, alignment {number}" for number in range(1, len(found) + 1)]
+    places = places if found[1:] else [source]
+    return [
+        (number, place, _joined(parts, place))
+        for place, (number, parts) in zip(places, found, strict=True)
+    ]
+
+
+def _joined(parts: dict[str, bytearray], source: str) -> dict[str, str]:
+    """Return the rows whose parts these are, all of one length; a stop in the first is refused."""
     rows = {name: parts.pop(name).decode() for name in list(parts)}
     length = len(next(iter(rows.values())))
     for name, row in rows.items():
@@ -146,6 +199,7 @@ def _rows(text: str, source: str) -> dict[str, str]:
             size = counted(len(row), "column")
             what = f"has a row {quoted(name)} of {size} and a first row of {length}"
             raise InputError(what, "make all rows equally long", where=source)
+    check_stop(next(iter(rows.values())), source)
     return rows
 
 

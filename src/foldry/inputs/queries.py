@@ -5,20 +5,22 @@ All files are read and checked completely before the first query is returned.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from foldry.errors import InputError
-from foldry.formats.a3m import parse_a3m, parse_complex_a3m
+from foldry.formats.a3m import parse_a3m, parse_complex_a3m, split_entries
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
 from foldry.formats.lines import read_bounded_text
 from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
-from foldry.formats.stockholm import parse_stockholm
+from foldry.formats.stockholm import parse_stockholm_all
 from foldry.formats.table import is_table
-from foldry.query import MAX_CHAINS, Alignment, Chain, Query
+from foldry.query import MAX_CHAINS, MAX_NAME, Alignment, Chain, Query
 from foldry.store.files import named_path, plain_name, stem
 
 FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
@@ -144,39 +146,66 @@ def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
     if suffix in JSON_SUFFIXES or (not suffix and start.startswith(("{", "["))):
         return parse_jobs(text, path, allow_outside_paths=allow_outside_paths)
     if suffix in A3M_SUFFIXES:
-        return [_read_a3m(text, path)]
+        return [_read_a3m(entry, path, first) for first, entry in split_entries(text, source)]
     if suffix in STOCKHOLM_SUFFIXES:
-        return [_aligned(parse_stockholm(text, source), path)]
-    if not start.startswith(">"):
+        return [_aligned(rows, path) for rows in parse_stockholm_all(text, source)]
+    if not start.startswith((">", ";", "\0")):
         advice = (
             "start with a line such as '>name', or use the suffix .a3m, .sto or .json for a file "
             "of another format"
         )
         raise InputError("is not a FASTA header", advice, where=f"{source}, line 1")
     records = parse_fasta(text, source)
-    check_num_chains(len(records) + sum(record.text.count(":") for record in records), source)
+    separators = sum(record.text.count(each) for record in records for each in ":/")
+    check_num_chains(len(records) + separators, source)
     if together and len(records) > 1:
         chains = [
             part for record in records for part in split_chains(record.text, source, record.line)
         ]
         with at(source):
-            return [Query(safe_name(stem(path), source), named_chains(chains))]
-    return [_record(record, path, alone=len(records) == 1) for record in records]
+            return [Query(file_name("", path), named_chains(chains))]
+    names = _record_names(records, path)
+    return [_record(record, name, path) for record, name in zip(records, names, strict=True)]
 
 
-def _record(record: FastaRecord, path: Path, alone: bool) -> Query:
-    """Return the query of one FASTA record; `:` separates chains."""
-    place = f"{path}, line {record.line},"
-    name = next(iter(record.header.split()), stem(path) if alone else "")
-    if not name:
-        raise InputError("is a header without a name", "write one after '>'", where=place)
+def _record_names(records: Sequence[FastaRecord], path: Path) -> list[str]:
+    """Return the name of each record: its first word, or the file's name and its number.
+
+    The latter names records whose first word cannot name a file, or is that of another record with
+    another header, as in the files of ProteinMPNN.
+    """
+    headers = {record.header for record in records}
+    frequent = Counter(next(iter(header.split()), "") for header in headers)
+    names = []
+    for number, record in enumerate(records, start=1):
+        word = next(iter(record.header.split()), "" if records[1:] else stem(path))
+        if not word:
+            where = f"{path}, line {record.line}"
+            raise InputError("is a header without a name", "write one after '>'", where=where)
+        names.append(file_name(word if frequent[word] < 2 else "", path, number))
+    return names
+
+
+def file_name(name: str, path: Path, number: int = 0) -> str:
+    """Return a safe name, or the name of the file, with a number, if no character is safe."""
+    with suppress(InputError):
+        return safe_name(name, "")
+    end = f"_{number}" if number else ""
+    with suppress(InputError):
+        name = safe_name(stem(path), "")
+        return name.encode()[: MAX_NAME - len(end)].decode(errors="ignore").rstrip("._-") + end
+    return f"query{end}"
+
+
+def _record(record: FastaRecord, name: str, path: Path) -> Query:
+    """Return the query of one FASTA record; `:` or `/` separates chains."""
     chains = named_chains(split_chains(record.text, str(path), record.line))
-    with at(place):
-        return Query(safe_name(name, place), chains)
+    with at(f"{path}, line {record.line}"):
+        return Query(name, chains)
 
 
 def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
-    """Return the sequences of a complex, which are separated by `:`.
+    """Return the sequences of a complex, which are separated by `:` or, as by ProteinMPNN, `/`.
 
     Args:
         sequences: The text.
@@ -184,14 +213,19 @@ def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
         line: The same as for `clean_sequence`.
 
     Raises:
-        InputError: As for `clean_sequence`, or there are more than `MAX_CHAINS`.
+        InputError: As for `clean_sequence`, a chain is empty, or there are more than `MAX_CHAINS`.
     """
-    number = sequences.count(":") + 1
+    number = sequences.count(":") + sequences.count("/") + 1
     if number > MAX_CHAINS:
         where = f"{place}, line {line}" if line else place
         raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS}", where=where)
-    found = []
-    for part in sequences.split(":"):
+    found: list[str] = []
+    for part in re.split("[:/]", sequences):
+        if number > 1 and not part.strip():
+            where = f"{place}, line {line + part.count(chr(10))}" if line else place
+            separator = ":" if ":" in sequences else "/"
+            advice = f"write its amino acids, or remove the {separator!r} beside it"
+            raise InputError(f"has an empty chain {len(found) + 1}", advice, where=where)
         found.append(clean_sequence(part, place, line))
         line += part.count("\n")
     return found
@@ -205,16 +239,16 @@ def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
     return tuple(Chain(tuple(names), sequence) for sequence, names in found.items())
 
 
-def _read_a3m(text: str, path: Path) -> Query:
-    chains = parse_complex_a3m(text, str(path))
+def _read_a3m(text: str, path: Path, line: int) -> Query:
+    chains = parse_complex_a3m(text, str(path), line)
     if not chains:
-        return _aligned(parse_a3m(text, str(path), skip=int(text.startswith("#"))), path)
+        return _aligned(parse_a3m(text, str(path), line), path)
     first = chains[0].alignment
     name = next(iter(first.headers[0].split()), "") if first else ""
     # ColabFold numbers the chains from 101 and names the file after the query.
     if chains[1:] or name in ("", "101"):
         name = stem(path)
-    return Query(safe_name(name, str(path)), tuple(chains), paired_by_row=len(chains) > 1)
+    return Query(file_name(name, path), tuple(chains), paired_by_row=len(chains) > 1)
 
 
 def _aligned(alignment: Alignment, path: Path) -> Query:
@@ -223,4 +257,4 @@ def _aligned(alignment: Alignment, path: Path) -> Query:
     place = f"{path}, first row,"
     sequence = clean_sequence(alignment.query, place)
     with at(path):
-        return Query(safe_name(name, place), (Chain(("A",), sequence, alignment),))
+        return Query(file_name(name, path), (Chain(("A",), sequence, alignment),))

@@ -1,0 +1,366 @@
+"""PDB and mmCIF files as different programs write them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+
+from foldry.errors import InputError
+from foldry.formats.coordinates import parse_deposition, parse_structure, read_structure, to_pdb
+from foldry.inputs.queries import read_queries
+from foldry.residues import ATOM37_ORDER
+from foldry.structure import Structure
+
+CIF = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
+WHOLE = read_structure(CIF)
+PDB = to_pdb(WHOLE).splitlines()
+ATOMS = [line for line in PDB if line.startswith("ATOM")]
+
+
+def parsed(lines: list[str]) -> Structure:
+    return parse_structure("\n".join(lines).encode(), "x.pdb")
+
+
+def same(got: Structure, expected: Structure = WHOLE, chain: str | None = None) -> None:
+    assert got.sequence == expected.sequence
+    assert got.residue_number.tolist() == expected.residue_number.tolist()
+    np.testing.assert_array_equal(got.atom_mask, expected.atom_mask)
+    np.testing.assert_array_equal(got.atom_positions, expected.atom_positions)
+    assert got.chains == ((chain,) if chain is not None else expected.chains)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "42-no-type-symbol/m.cif",
+        "48b-no-alt-id/m.cif",
+        "54-amber-names/m.pdb",
+        "56b-microhet-in-blocks/m.pdb",
+        "63b-gromacs-sol-many/m.pdb",
+        "66-dssp-like-nonascii-remark/m.pdb",
+        "70b-old-format-cols73-80/m.pdb",
+        "95-chain-split-A-B-A/m.pdb",
+    ],
+)
+def test_cases_are_the_reference(case: str, cases_dir: Path) -> None:
+    path = cases_dir / case
+    model, reference = read_structure(path), read_structure(path.with_name("ref.pdb"))
+    same(model.chain(model.chains[0]), reference, model.chains[0])
+
+
+# K13
+
+
+def numbered(first: int, step: int = 1) -> str:
+    """1ADZ as mmCIF whose sequence is numbered in another way."""
+    document = gemmi.cif.read(str(CIF))
+    block = document.sole_block()
+    for tag in ("_entity_poly_seq.num", "_atom_site.label_seq_id"):
+        column = block.find_values(tag)
+        for row, number in enumerate(list(column)):
+            if number.isdecimal():
+                column[row] = str(first + step * (int(number) - 1))
+    return str(document.as_string())
+
+
+@pytest.mark.parametrize(("first", "step"), [(0, 1), (5, 1), (-3, 1), (1, 3)])
+def test_sequences_that_do_not_begin_at_1(first: int, step: int) -> None:
+    expected = parse_deposition(CIF.read_bytes(), "x.cif")
+    got = parse_deposition(numbered(first, step).encode(), "x.cif")
+    assert got.chain_to_seqres == expected.chain_to_seqres
+    for name, chain in got.chains.items():
+        np.testing.assert_array_equal(chain.atom_positions, expected.chains[name].atom_positions)
+
+
+def test_numbers_that_disagree_with_the_sequence_are_replaced() -> None:
+    expected = parse_deposition(CIF.read_bytes(), "x.cif")
+    document = gemmi.cif.read_string(numbered(1))
+    column = document.sole_block().find_values("_entity_poly_seq.num")
+    for row, number in enumerate(list(column)):
+        column[row] = str(int(number) - 1)
+    got = parse_deposition(document.as_string().encode(), "x.cif")
+    assert got.chain_to_seqres == expected.chain_to_seqres
+    for name, chain in got.chains.items():
+        np.testing.assert_array_equal(chain.atom_mask, expected.chains[name].atom_mask)
+
+
+def test_template_indices_count_a_sequence_from_0(cases_dir: Path) -> None:
+    [query] = read_queries([cases_dir / "101j-json-template-polyseq-from-0-end" / "q.json"])
+    [chain] = query.chains
+    [hit] = chain.templates
+    structure = hit.known_structure()
+    assert len(structure) == len(chain.sequence)
+    for here, there in hit.pairs:
+        assert chain.sequence[here] == structure.sequence[there]
+        assert structure.atom_mask[there].any()
+
+
+# K14
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        ("type_symbol",),
+        ("label_alt_id",),
+        ("id",),
+        ("group_PDB", "occupancy", "pdbx_PDB_model_num", "pdbx_PDB_ins_code"),
+        ("auth_asym_id", "auth_comp_id", "auth_atom_id", "auth_seq_id"),
+        ("label_asym_id", "label_comp_id", "label_atom_id", "label_seq_id", "label_entity_id"),
+        ("label_asym_id", "auth_asym_id"),
+    ],
+)
+@pytest.mark.parametrize("blank", [False, True])
+def test_missing_columns_are_filled(missing: tuple[str, ...], blank: bool) -> None:
+    text = parse_pdb_as_cif(ATOMS)
+    text = blanked(text, missing) if blank else without(text, missing)
+    structure = parse_structure(text.encode(), "x.cif")
+    expected = WHOLE if "auth_seq_id" not in missing else None
+    if expected is None:
+        assert structure.sequence == WHOLE.sequence
+    else:
+        same(structure, expected)
+
+
+@pytest.mark.parametrize("missing", ["Cartn_y", "atom_id", "comp_id", "seq_id"])
+def test_a_column_without_a_replacement_is_named(missing: str) -> None:
+    tags = (missing,) if missing[0] == "C" else (f"label_{missing}", f"auth_{missing}")
+    text = without(parse_pdb_as_cif(ATOMS), tags)
+    with pytest.raises(InputError, match=f"column _atom_site.(auth_)?{missing}"):
+        parse_structure(text.encode(), "x.cif")
+
+
+def parse_pdb_as_cif(lines: list[str]) -> str:
+    structure = gemmi.read_pdb_string("\n".join(lines))
+    structure.setup_entities()
+    structure.assign_label_seq_id()
+    block = structure.make_mmcif_document().sole_block()
+    atoms = block.get_mmcif_category("_atom_site.", raw=True)
+    atoms["label_seq_id"] = atoms["auth_seq_id"]
+    atoms["label_asym_id"] = atoms["auth_asym_id"]
+    atoms |= {f"auth_{name}_id": atoms[f"label_{name}_id"] for name in ("atom", "comp")}
+    document = gemmi.cif.Document()
+    document.add_new_block("x").set_mmcif_category("_atom_site.", atoms, raw=True)
+    return str(document.as_string())
+
+
+def without(text: str, tags: tuple[str, ...]) -> str:
+    document = gemmi.cif.read_string(text)
+    atoms = document.sole_block().get_mmcif_category("_atom_site.", raw=True)
+    kept = {tag: values for tag, values in atoms.items() if tag not in tags}
+    document.sole_block().set_mmcif_category("_atom_site.", kept, raw=True)
+    return str(document.as_string())
+
+
+def blanked(text: str, tags: tuple[str, ...]) -> str:
+    document = gemmi.cif.read_string(text)
+    for tag in tags:
+        column = document.sole_block().find_values(f"_atom_site.{tag}")
+        for row in range(len(column)):
+            column[row] = "?"
+    return str(document.as_string())
+
+
+# K15
+
+
+NAMES = {"HIS": "HSD", "CYS": "CYX", "ASP": "ASH", "GLU": "GLH", "LYS": "LYN"}
+WIDE = {"HIS": "HISB", "CYS": "CYS2", "ASP": "ASPH", "GLU": "GLUH", "LYS": "LYSH", "ALA": "NALA"}
+
+
+@pytest.mark.parametrize("record", ["ATOM  ", "HETATM"])
+@pytest.mark.parametrize("names", [NAMES, WIDE])
+def test_names_of_force_fields(names: dict[str, str], record: str) -> None:
+    lines = [
+        f"{record}{line[6:17]}{names[line[17:20]]:<4}{line[21:]}" if line[17:20] in names else line
+        for line in ATOMS
+    ]
+    same(parsed(lines))
+
+
+def test_names_of_force_fields_in_mmcif() -> None:
+    text = re.sub(r"\b(HIS|CYS|ASP|GLU|LYS)\b", lambda word: NAMES[word[0]], CIF.read_text())
+    same(parse_structure(text.encode(), "x.cif"))
+    assert parse_deposition(text.encode(), "x.cif").chain_to_seqres == (
+        parse_deposition(CIF.read_bytes(), "x.cif").chain_to_seqres
+    )
+
+
+def test_atoms_of_force_fields() -> None:
+    last = WHOLE.residue_number[-1]
+    end = next(line for line in ATOMS if int(line[22:26]) == last and line[12:16] == " O  ")
+    lines = [
+        line.replace(" CD1 ILE", " CD  ILE").replace(" O  ", " OT1")
+        if line == end
+        else line.replace(" CD1 ILE", " CD  ILE")
+        for line in ATOMS
+    ]
+    lines.append(f"{end[:12]} OT2{end[16:30]}{1:>8.3f}{2:>8.3f}{3:>8.3f}{end[54:]}")
+    got = parsed(lines)
+    assert got.atom_positions[-1, ATOM37_ORDER["OXT"]].tolist() == [1, 2, 3]
+    mask = got.atom_mask.copy()
+    mask[-1, ATOM37_ORDER["OXT"]] = False
+    np.testing.assert_array_equal(mask, WHOLE.atom_mask)
+
+
+def test_homoserine_is_not_histidine() -> None:
+    line = "HETATM    1  {:<4}HSE A   1    {:>8.3f}   1.000   2.000  1.00  0.00"
+    names = ["N", "CA", "C", "O", "CB", "CG", "OD"]
+    lines = [line.format(name, place) for place, name in enumerate(names)]
+    assert parsed([*lines, *ATOMS]).sequence == "X" + WHOLE.sequence
+
+
+# K16
+
+
+def other(name: str, number: int, atom: str = "O") -> str:
+    return (
+        f"ATOM      1  {atom:<3} {name} A{number:>4}    {number:>8.3f}   0.000   0.000  1.00  0.00"
+    )
+
+
+@pytest.mark.parametrize("name", ["SOL", "WAT", " CL", "POP", "LIG", " DA"])
+@pytest.mark.parametrize("where", ["before", "after", "between"])
+def test_other_molecules_of_a_chain_are_left_out(name: str, where: str) -> None:
+    water = [other(name, number) for number in range(1, 300)]
+    cut = next(at for at, line in enumerate(ATOMS) if line[22:26] == "  40")
+    start = {"before": 0, "after": len(ATOMS), "between": cut}[where]
+    lines = [*ATOMS[:start], *water, *ATOMS[start:]]
+    same(parsed(lines))
+    same(parse_structure(parse_pdb_as_cif(lines).encode(), "x.cif"))
+
+
+def test_hetatm_amid_a_chain_does_not_end_it() -> None:
+    lines = [line.replace("ATOM  ", "HETATM") if " 30 " in line[20:27] else line for line in ATOMS]
+    assert lines != ATOMS
+    same(parsed(lines))
+
+
+# K18, K22
+
+
+@pytest.mark.parametrize("end", ["1ABC  12", "PROA", "      XX", "      C+1", "é"])
+def test_columns_after_72_are_ignored(end: str) -> None:
+    same(parsed([f"{line[:72]}{end}" for line in ATOMS]))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig", "utf-16", "cp932"])
+def test_remarks_of_any_encoding(encoding: str) -> None:
+    remark = "REMARK 99 温度" if encoding == "cp932" else "REMARK 99 Å"
+    same(parse_structure("\n".join([remark, *ATOMS]).encode(encoding), "x.pdb"))
+
+
+# K21
+
+
+@pytest.mark.parametrize("kept", ["A", "B"])
+def test_alternates_of_another_name_far_away(kept: str) -> None:
+    """A residue as ALA and SER, in two places of the file."""
+    here = [line for line in ATOMS if line[22:26] == "  20"]
+    assert here[0][17:20] == "PRO"
+    share = {"A": 0.6, "B": 0.4} if kept == "A" else {"A": 0.3, "B": 0.7}
+
+    def alternate(name: str, letter: str) -> list[str]:
+        return [
+            f"{line[:16]}{letter}{name}{line[20:54]}{share[letter]:>6.2f}{line[60:]}"
+            for line in here[:5]
+        ]
+
+    place = ATOMS.index(here[0])
+    rest = [line for line in ATOMS if line not in here]
+    lines = [*rest[:place], *alternate("ALA", "A"), *rest[place:], *alternate("SER", "B")]
+    row = WHOLE.residue_number.tolist().index(20)
+    for got in (parsed(lines), parse_structure(parse_pdb_as_cif(lines).encode(), "x.cif")):
+        expected = WHOLE.sequence[:row] + ("A" if kept == "A" else "S") + WHOLE.sequence[row + 1 :]
+        assert (got.sequence, got.chains) == (expected, ("A",))
+
+
+def test_alternates_without_letters_share_an_occupancy() -> None:
+    line = ATOMS[1]
+    lines = [*ATOMS, f"{line[:30]}{9:>8.3f}{9:>8.3f}{9:>8.3f}  0.70{line[60:]}"]
+    lines[1] = f"{line[:54]}  0.30{line[60:]}"
+    got = parsed(lines)
+    assert got.chains == ("A",)
+    assert got.atom_positions[0, ATOM37_ORDER["CA"]].tolist() == [9, 9, 9]
+
+
+# K24
+
+
+def named(lines: list[str], chain: str, x: float = 0) -> list[str]:
+    return [
+        f"{line[:21]}{chain}{line[22:30]}{float(line[30:38]) + x:>8.3f}{line[38:]}"
+        for line in lines
+    ]
+
+
+def cut(lines: list[str]) -> list[str]:
+    return [*lines[:101], *named(lines, "B", 50), *lines[101:]]
+
+
+def interleaved(lines: list[str]) -> list[str]:
+    pairs = zip(lines, named(lines, "B", 50), strict=True)
+    return [line for pair in pairs for line in pair]
+
+
+def turned(lines: list[str]) -> list[str]:
+    return [*lines[300:], *named(lines, "B", 50), *lines[:300]]
+
+
+@pytest.mark.parametrize("order", [cut, interleaved, turned])
+@pytest.mark.parametrize("cif", [False, True])
+def test_pieces_of_a_chain_are_joined(order: Callable[[list[str]], list[str]], cif: bool) -> None:
+    lines = order(ATOMS)
+    text = cif_in_order(lines) if cif else "\n".join(lines)
+    got = parse_structure(text.encode(), "x.cif")
+    assert got.chains == ("A", "B")
+    same(got.chain("A"), WHOLE, "A")
+    assert got.chain("B").sequence == WHOLE.sequence
+
+
+def cif_in_order(lines: list[str]) -> str:
+    """An mmCIF file whose atoms are in the order of the lines."""
+    tags = ["label_atom_id", "label_comp_id", "auth_asym_id", "auth_seq_id"]
+    tags += [f"Cartn_{axis}" for axis in "xyz"]
+    places = ((12, 16), (17, 20), (21, 22), (22, 26), (30, 38), (38, 46), (46, 54))
+    rows = [" ".join(line[start:end].strip() for start, end in places) for line in lines]
+    return "\n".join(["data_x", "loop_", *(f"_atom_site.{tag}" for tag in tags), *rows, ""])
+
+
+def test_modified_residues_at_the_end_are_moved_to_their_place() -> None:
+    moved = [line for line in ATOMS if line[22:26] == "  30"]
+    rest = [line for line in ATOMS if line not in moved]
+    end = [line.replace("ATOM  ", "HETATM") for line in moved]
+    got = parsed([*rest, "TER", *end])
+    assert got.residue_number.tolist() == WHOLE.residue_number.tolist()
+
+
+def test_numbers_that_decrease_within_a_chain_are_kept_in_order() -> None:
+    """As in fusion proteins, whose inserted part has numbers above 1000."""
+    lines = [
+        f"{line[:22]}{int(line[22:26]) + 1000:>4}{line[26:]}"
+        if 30 <= int(line[22:26]) < 40
+        else line
+        for line in ATOMS
+    ]
+    assert parsed(lines).sequence == WHOLE.sequence
+
+
+def test_an_atom_written_twice_is_one_atom() -> None:
+    same(parsed([*ATOMS[:50], *ATOMS[40:]]))
+
+
+def test_many_pieces_are_joined_quickly() -> None:
+    lines = []
+    for number in range(1, 9000):
+        for chain in "AB":
+            lines.append(
+                f"ATOM      1  CA  ALA {chain}{number:>4}    {number / 10:>8.3f}   0.000   0.000"
+                "  1.00  0.00"
+            )
+    assert len(parsed(lines)) == 2 * 8999
