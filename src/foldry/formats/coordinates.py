@@ -25,7 +25,7 @@ from foldry.errors import InputError, check_type, counted, printable, quoted, re
 from foldry.formats.atoms import unused
 from foldry.formats.binarycif import read_binarycif
 from foldry.formats.mmcif import arrange_atoms, complete_atoms, has_atoms, number_sequences
-from foldry.formats.pdb import prepare_pdb
+from foldry.formats.pdb import DECIMAL, check_lines, prepare_pdb
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
 from foldry.store.files import decode, named_path, read_bytes, stem
 from foldry.structure import STRUCTURE_ADVICE, Structure
@@ -67,32 +67,14 @@ _MAX_PLAIN: Final = 10_000
 """Different numbers with two decimals differ in single precision if they are below this."""
 _PDB_WIDTH: Final = 78
 """Number of columns up to the element, the last field that is written."""
-_PDB_NUMBERS: Final = 66
-"""Number of columns up to the B factor, the last field that is read."""
-_DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _ANY_CASE: Final = re.ASCII | re.IGNORECASE
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(\d+\))?", _ANY_CASE)
 _NUMBER_OR_NONE: Final = re.compile(rf"{_NUMBER.pattern}|[.?]", _ANY_CASE)
 _LETTER: Final = re.compile(r"(['\"]?).?\1")
 _NAME: Final = re.compile(r"(?![.?'\"]+$).+")
-_ATOM_FIELDS: Final = (
-    *((start, start + 8, _DECIMAL, "a coordinate") for start in (30, 38, 46)),
-    # Numbers above 9999 are hybrid-36: four letters and digits.
-    (12, 16, re.compile(r".+"), "an atom name"),
-    (17, 20, re.compile(r".+"), "a residue name"),
-    (22, 26, re.compile(r"-?[0-9]+|[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}"), "a residue number"),
-    (54, 60, re.compile(rf"{_DECIMAL.pattern}|"), "an occupancy"),
-    (60, 66, re.compile(rf"{_DECIMAL.pattern}|"), "a B factor"),
-)
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _BLOCK: Final = re.compile(r"(?:^|\s)data_", re.IGNORECASE)
-_PDB_FIELDS: Final = {
-    "ATOM": _ATOM_FIELDS,
-    "HETA": _ATOM_FIELDS,
-    "MODE": ((5, 14, re.compile(r"[0-9]*"), "a model number"),),
-}
-"""Columns of a PDB line and their content, by the first four letters of the line."""
 _MODEL: Final = "pdbx_PDB_model_num"
 _UNSET: Final = {"?", "."}
 _CIF_FIELDS: Final = {
@@ -236,7 +218,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
 def _resolution(block: gemmi.cif.Block | None) -> float:
     """Return the resolution (Å), which gemmi misses if its category is incomplete; 0 if unknown."""
     for tag in ("_refine.ls_d_res_high", "_em_3d_reconstruction.resolution"):
-        for text in filter(_DECIMAL.fullmatch, _texts(block, tag)):
+        for text in filter(DECIMAL.fullmatch, _texts(block, tag)):
             return float(text)
     return 0.0
 
@@ -382,7 +364,7 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
             _check_search(block, source)
         return gemmi.make_structure_from_block(block), block
     if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-        return _read_pdb(_check_lines(text, source), source), None
+        return _read_pdb(check_lines(text, source), source), None
     raise InputError("is not a PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
 
 
@@ -412,33 +394,6 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
         return gemmi.FlatStructure(parsed)
     except RuntimeError as error:  # the name of an atom or a residue is too long
         raise _damaged(source, error) from None
-
-
-def _check_lines(text: str, source: str) -> str:
-    """Refuse fields of a PDB file that gemmi would misread as 0, another number or unknown.
-
-    Returns:
-        The text with occupancy 1 and B factor 0 in the atoms without them. gemmi reads them as 0 in
-        long lines and as 1 and 20 in short ones, even if a short line has a B factor.
-    """
-    lines = text.split("\n")
-    for number, line in enumerate(lines, start=1):
-        fields = _PDB_FIELDS.get(line[:4].upper(), ())
-        where = f"{source}, line {number}"
-        if fields and not line[:_PDB_NUMBERS].isascii():  # gemmi counts bytes, not letters
-            what = f"has letters that are not ASCII in columns 1 to {_PDB_NUMBERS}"
-            raise InputError(what, "fix the line", where=where)
-        for start, end, pattern, kind in fields:
-            field = line[start:end].strip()
-            if not pattern.fullmatch(field):
-                what = f"has {quoted(field)} in columns {start + 1} to {end}, which is not {kind}"
-                raise InputError(what, "fix the line", where=where)
-        if fields is _ATOM_FIELDS:
-            occupancy, b_factor = line[54:60].strip(), line[60:_PDB_NUMBERS].strip()
-            if not occupancy or not b_factor or len(line) < _PDB_NUMBERS:
-                numbers = f"{occupancy or 1:>6}{b_factor or 0:>6}"
-                lines[number - 1] = f"{line[:54].rstrip():<54}{numbers}{line[_PDB_NUMBERS:]}"
-    return "\n".join(lines)
 
 
 def _check_columns(block: gemmi.cif.Block, source: str) -> None:

@@ -10,13 +10,58 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.formats.atoms import Atoms, amino_acids, arrange, is_amino_acid
 from foldry.residues import SYNONYMS
 
 _END: Final = 72
 """Number of columns up to the element, which follows from the atom's name."""
 _HEADER: Final = ("EXPDTA", "MODRES", "SEQRES", "REMARK   2", "REMARK   3")
+_PDB_NUMBERS: Final = 66
+"""Number of columns up to the B factor, the last field that is read."""
+DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
+_ATOM_FIELDS: Final = (
+    *((start, start + 8, DECIMAL, "a coordinate") for start in (30, 38, 46)),
+    # Numbers above 9999 are hybrid-36: four letters and digits.
+    (12, 16, re.compile(r".+"), "an atom name"),
+    (17, 20, re.compile(r".+"), "a residue name"),
+    (22, 26, re.compile(r"-?[0-9]+|[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}"), "a residue number"),
+    (54, 60, re.compile(rf"{DECIMAL.pattern}|"), "an occupancy"),
+    (60, 66, re.compile(rf"{DECIMAL.pattern}|"), "a B factor"),
+)
+_PDB_FIELDS: Final = {
+    "ATOM": _ATOM_FIELDS,
+    "HETA": _ATOM_FIELDS,
+    "MODE": ((5, 14, re.compile(r"[0-9]*"), "a model number"),),
+}
+"""Columns of a PDB line and their content, by the first four letters of the line."""
+
+
+def check_lines(text: str, source: str) -> str:
+    """Refuse fields of a PDB file that gemmi would misread as 0, another number or unknown.
+
+    Returns:
+        The text with occupancy 1 and B factor 0 in the atoms without them. gemmi reads them as 0 in
+        long lines and as 1 and 20 in short ones, even if a short line has a B factor.
+    """
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        fields = _PDB_FIELDS.get(line[:4].upper(), ())
+        where = f"{source}, line {number}"
+        if fields and not line[:_PDB_NUMBERS].isascii():  # gemmi counts bytes, not letters
+            what = f"has letters that are not ASCII in columns 1 to {_PDB_NUMBERS}"
+            raise InputError(what, "fix the line", where=where)
+        for start, end, pattern, kind in fields:
+            field = line[start:end].strip()
+            if not pattern.fullmatch(field):
+                what = f"has {quoted(field)} in columns {start + 1} to {end}, which is not {kind}"
+                raise InputError(what, "fix the line", where=where)
+        if fields is _ATOM_FIELDS:
+            occupancy, b_factor = line[54:60].strip(), line[60:_PDB_NUMBERS].strip()
+            if not occupancy or not b_factor or len(line) < _PDB_NUMBERS:
+                numbers = f"{occupancy or 1:>6}{b_factor or 0:>6}"
+                lines[number - 1] = f"{line[:54].rstrip():<54}{numbers}{line[_PDB_NUMBERS:]}"
+    return "\n".join(lines)
 
 
 def prepare_pdb(text: str, source: str, max_models: int) -> tuple[str, list[str]]:

@@ -103,7 +103,9 @@ def _run_screen(
             outcome = next(outcomes)
             computed = outcome.status != "already done"
             before = None if computed else earlier.get(name)
-            took = time.monotonic() - start if computed else before and before.numbers["seconds"]
+            took: float | None = time.monotonic() - start
+            if not computed:
+                took = before.numbers["seconds"] if before else None
             notice = outcome.notice or notice
             if outcome.error is None:
                 rows[name] = _with_rows(rows[name], pair, settings, before)
