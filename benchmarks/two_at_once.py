@@ -19,7 +19,7 @@ Everything else is a fault:
     lost      a command succeeded, but its files are missing
     mixture   files of both commands, or of neither
     at once   both succeeded, although they must have overlapped
-    failed    a command ended with another exit code, or without the word "busy"
+    failed    a command ended with another exit code, or without the words "is in use"
     left      a temporary file, a lock, or another file that no undisturbed run writes
 
 The exit code is 1 if there is a fault.
@@ -129,7 +129,7 @@ class Ended:
 
     @property
     def busy(self) -> bool:
-        return self.code == BUSY and "busy" in self.output
+        return self.code == BUSY and "is in use" in self.output
 
 
 @dataclass

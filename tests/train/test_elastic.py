@@ -147,7 +147,7 @@ def test_the_command_keeps_workers_running(
     assert main([*arguments, "--set", "batch_size=1"]) == 2
     refused = capsys.readouterr().err
     assert refused.count("\n") == 1
-    assert "at most 1 workers" in refused
+    assert "at most 1 worker:" in refused
 
 
 def test_signals_pause_and_resume(tmp_path: Path) -> None:
