@@ -248,6 +248,32 @@ class Alignment(Content):
             source,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[Alignment]) -> Alignment:
+        """Return the rows of several alignments to one query, which is the first row of each.
+
+        Raises:
+            InputError: There are more than `MAX_ROWS` rows, or the queries differ in length.
+        """
+        rows = [parts[0], *(part.rows(slice(1, None)) for part in parts[1:])]
+        ends = np.cumsum([part.num_rows for part in rows])
+        widths = {part.letters.shape[1] for part in rows}
+        if ends[-1] > MAX_ROWS or len(widths) > 1:
+            what = f"Alignments of {counted(int(ends[-1]), 'row')} cannot be joined"
+            raise InputError(what, f"join at most {MAX_ROWS} rows to one query")
+        step = widths.pop() + 1
+        places = [
+            part.insertions.place.astype(np.int64) + (end - part.num_rows) * step
+            for part, end in zip(rows, ends.tolist(), strict=True)
+        ]
+        insertions = Insertions(
+            _small(np.concatenate(places)),
+            _small(np.concatenate([part.insertions.count.astype(np.int64) for part in rows])),
+            np.concatenate([part.insertions.letters for part in rows]),
+        )
+        headers = tuple(header for part in rows for header in part.headers)
+        return cls(headers, np.concatenate([part.letters for part in rows]), insertions)
+
     def columns(self, begin: int, end: int) -> Alignment:
         """Return the columns begin … end − 1, without insertions at the cuts."""
         length = self.letters.shape[1]

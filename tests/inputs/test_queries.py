@@ -321,7 +321,7 @@ def test_an_empty_chain_of_a_case_is_named(cases_dir: Path) -> None:
 
 def test_two_files_of_one_query_advise_giving_one(tmp_path: Path) -> None:
     (tmp_path / "q.fasta").write_text(">q\nMK\n")
-    (tmp_path / "q.a3m").write_text(">q\nMK\n")
+    (tmp_path / "q.fa").write_text(">q\nMK\n")
     with pytest.raises(InputError, match="or give only one of the two files"):
         read_queries([tmp_path])
 

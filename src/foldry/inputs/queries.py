@@ -5,14 +5,17 @@ All files are read and checked completely before the first query is returned.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from foldry.errors import InputError
+from foldry.errors import InputError, quoted
 from foldry.formats.a3m import parse_a3m, parse_complex_a3m, split_entries
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
@@ -20,13 +23,22 @@ from foldry.formats.lines import read_bounded_text
 from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
 from foldry.formats.stockholm import parse_stockholm_all
 from foldry.formats.table import is_table
-from foldry.query import MAX_CHAINS, MAX_NAME, Alignment, Chain, Query
-from foldry.store.files import named_path, plain_name, stem
+from foldry.inputs.folders import (
+    A3M_SUFFIXES,
+    JSON_SUFFIXES,
+    STOCKHOLM_SUFFIXES,
+    Source,
+    sources,
+    suffix,
+)
+from foldry.inputs.same import Entry, settle
+from foldry.query import GAP_LETTER, MAX_CHAINS, MAX_NAME, Alignment, Chain, Query
+from foldry.store.files import named_path, stem
 
-FASTA_SUFFIXES: Final = (".fasta", ".fa", ".faa", ".fas")
-A3M_SUFFIXES: Final = (".a3m",)
-STOCKHOLM_SUFFIXES: Final = (".sto", ".stk", ".stockholm")
-JSON_SUFFIXES: Final = (".json",)
+_GENERIC: Final = re.compile(r"query|1\d\d|", re.IGNORECASE)
+"""Names that programs give to every query, such as ColabFold's 101."""
+
+logger = logging.getLogger(__name__)
 
 
 def read_queries(
@@ -81,15 +93,19 @@ def locate_queries(
     paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
 ) -> list[tuple[Query, Path]]:
     """Return the queries that `read_queries` returns, each with its file."""
-    found: dict[str, tuple[Query, Path]] = {}
-    for path in _files(paths):
-        for query in _read(path, together, allow_outside_paths):
-            first, before = found.setdefault(query.name.casefold(), (query, path))
-            if first is not query:
-                raise _same_name(query, path, first, before)
+    found = [
+        entry
+        for source in chain.from_iterable(map(sources, paths))
+        for entry in _entries(source, together, allow_outside_paths)
+    ]
     if not found:
         raise InputError("There is no query", "give a FASTA, a3m, Stockholm or JSON file")
-    return list(found.values())
+    settled: dict[str, Entry] = {}
+    for entry in settle(found):
+        first = settled.setdefault(entry.query.name.casefold(), entry)
+        if first is not entry:
+            raise _same_name(entry.query, entry.path, first.query, first.path)
+    return [(entry.query, entry.path) for entry in settled.values()]
 
 
 def _same_name(query: Query, path: Path, first: Query, before: Path) -> InputError:
@@ -114,25 +130,24 @@ def stoichiometry(query: Query) -> str:
     return "".join(f"{name}{count}" for name, count in zip(names, counts, strict=True))
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        found = [path]
-        if path.is_dir():
-            found = [each for each in sorted(path.iterdir()) if each.is_file() and _suffix(each)]
-        if not found:
-            what = "is a folder without a FASTA, a3m, Stockholm or JSON file"
-            raise InputError(what, "check the path; subfolders are not searched", where=path)
-        yield from found
+def _entries(source: Source, together: bool, allow_outside_paths: bool) -> list[Entry]:
+    """Return the queries of files that are read together, alignments of one chain as one query."""
+    found: list[Entry] = []
+    for path in source.files:
+        other = source.folder or stem(path)
+        queries = _read(path, other, together, allow_outside_paths)
+        alone = len(queries) == 1 and suffix(path) not in JSON_SUFFIXES
+        found += [Entry(query, path, file_name(other, "") if alone else "") for query in queries]
+    if source.always and len({each.query.chains[0].sequence for each in found}) == 1:
+        name = file_name(source.folder, "")
+        found = [each._replace(query=replace(each.query, name=name)) for each in found]
+    elif source.always:  # different proteins, each named by its own file
+        found = [each._replace(other=file_name(stem(each.path), "")) for each in found]
+    return found
 
 
-def _suffix(path: Path) -> str:
-    """Return the suffix of the format, without that of packed files; "" if unknown."""
-    name = plain_name(path).lower()
-    known = (*FASTA_SUFFIXES, *A3M_SUFFIXES, *STOCKHOLM_SUFFIXES, *JSON_SUFFIXES)
-    return next((suffix for suffix in known if name.endswith(suffix)), "")
-
-
-def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
+def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> list[Query]:
+    """Return the queries of one file; those without a name are named `other`."""
     text = read_bounded_text(path)
     source = str(path)
     if is_table(path):
@@ -142,13 +157,17 @@ def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
     if not start:
         advice = "give a FASTA, a3m, Stockholm or JSON file"
         raise InputError("is empty", advice, where=source)
-    suffix = _suffix(path)
-    if suffix in JSON_SUFFIXES or (not suffix and start.startswith(("{", "["))):
+    kind = suffix(path)
+    if kind in JSON_SUFFIXES or (not kind and start.startswith(("{", "["))):
         return parse_jobs(text, path, allow_outside_paths=allow_outside_paths)
-    if suffix in A3M_SUFFIXES:
-        return [_read_a3m(entry, path, first) for first, entry in split_entries(text, source)]
-    if suffix in STOCKHOLM_SUFFIXES:
-        return [_aligned(rows, path) for rows in parse_stockholm_all(text, source)]
+    if kind in A3M_SUFFIXES:
+        entries = split_entries(text, source)
+        names = _numbered(other, len(entries))
+        return [_read_a3m(e, path, k, name) for (k, e), name in zip(entries, names, strict=True)]
+    if kind in STOCKHOLM_SUFFIXES:
+        alignments = parse_stockholm_all(text, source)
+        names = _numbered(other, len(alignments))
+        return [_aligned(rows, path, name) for rows, name in zip(alignments, names, strict=True)]
     if not start.startswith((">", ";", "\0")):
         advice = (
             "start with a line such as '>name', or use the suffix .a3m, .sto or .json for a file "
@@ -163,38 +182,42 @@ def _read(path: Path, together: bool, allow_outside_paths: bool) -> list[Query]:
             part for record in records for part in split_chains(record.text, source, record.line)
         ]
         with at(source):
-            return [Query(file_name("", path), named_chains(chains))]
-    names = _record_names(records, path)
+            return [Query(file_name("", other), named_chains(chains))]
+    names = _record_names(records, other)
     return [_record(record, name, path) for record, name in zip(records, names, strict=True)]
 
 
-def _record_names(records: Sequence[FastaRecord], path: Path) -> list[str]:
-    """Return the name of each record: its first word, or the file's name and its number.
+def _numbered(name: str, number: int) -> list[str]:
+    """Return the name for each of several queries of a file, with its number."""
+    if number == 1:
+        return [name]
+    ends = (f"_{each}" for each in range(1, number + 1))
+    return [name.encode()[: MAX_NAME - len(end)].decode(errors="ignore") + end for end in ends]
 
-    The latter names records whose first word cannot name a file, or is that of another record with
+
+def _record_names(records: Sequence[FastaRecord], other: str) -> list[str]:
+    """Return the name of each record: its first word, or another name and its number.
+
+    The latter is for records whose first word cannot name a file, or is that of another record with
     another header, as in the files of ProteinMPNN.
     """
     headers = {record.header for record in records}
     frequent = Counter(next(iter(header.split()), "") for header in headers)
-    names = []
-    for number, record in enumerate(records, start=1):
-        word = next(iter(record.header.split()), "" if records[1:] else stem(path))
-        if not word:
-            where = f"{path}, line {record.line}"
-            raise InputError("is a header without a name", "write one after '>'", where=where)
-        names.append(file_name(word if frequent[word] < 2 else "", path, number))
-    return names
+    words = [next(iter(record.header.split()), "") for record in records]
+    others = _numbered(other, len(records))
+    return [
+        file_name(word if frequent[word] < 2 else "", name)
+        for word, name in zip(words, others, strict=True)
+    ]
 
 
-def file_name(name: str, path: Path, number: int = 0) -> str:
-    """Return a safe name, or the name of the file, with a number, if no character is safe."""
+def file_name(name: str, other: str) -> str:
+    """Return a name as the safe name of a file, or the other name if no character is safe."""
     with suppress(InputError):
         return safe_name(name, "")
-    end = f"_{number}" if number else ""
     with suppress(InputError):
-        name = safe_name(stem(path), "")
-        return name.encode()[: MAX_NAME - len(end)].decode(errors="ignore").rstrip("._-") + end
-    return f"query{end}"
+        return safe_name(other, "")
+    return "query"
 
 
 def _record(record: FastaRecord, name: str, path: Path) -> Query:
@@ -239,22 +262,45 @@ def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
     return tuple(Chain(tuple(names), sequence) for sequence, names in found.items())
 
 
-def _read_a3m(text: str, path: Path, line: int) -> Query:
+def _read_a3m(text: str, path: Path, line: int, other: str) -> Query:
     chains = parse_complex_a3m(text, str(path), line)
     if not chains:
-        return _aligned(parse_a3m(text, str(path), line), path)
+        return _aligned(parse_a3m(text, str(path), line), path, other)
     first = chains[0].alignment
     name = next(iter(first.headers[0].split()), "") if first else ""
     # ColabFold numbers the chains from 101 and names the file after the query.
-    if chains[1:] or name in ("", "101"):
-        name = stem(path)
-    return Query(file_name(name, path), tuple(chains), paired_by_row=len(chains) > 1)
+    if chains[1:] or _GENERIC.fullmatch(name):
+        name = other
+    return Query(file_name(name, other), tuple(chains), paired_by_row=len(chains) > 1)
 
 
-def _aligned(alignment: Alignment, path: Path) -> Query:
+def _aligned(alignment: Alignment, path: Path, other: str) -> Query:
     """Return the query of an alignment, which is its first row."""
-    name = next(iter(alignment.headers[0].split()), stem(path))
+    alignment = _without_consensus(alignment, path)
+    name = next(iter(alignment.headers[0].split()), "")
+    if name.casefold() != other.casefold() and not _GENERIC.fullmatch(name):
+        rest = (header.partition(" ")[0].casefold() for header in alignment.headers[1:])
+        if stem(path).casefold() in rest:
+            says = "%s: the query is the first row, %s, not the row %s: put it first if it is meant"
+            logger.warning(says, path, quoted(name), stem(path))
     place = f"{path}, first row,"
     sequence = clean_sequence(alignment.query, place)
+    name = "" if _GENERIC.fullmatch(name) else name
     with at(path):
-        return Query(file_name(name, path), (Chain(("A",), sequence, alignment),))
+        return Query(file_name(name, other), (Chain(("A",), sequence, alignment),))
+
+
+def _without_consensus(alignment: Alignment, path: Path) -> Alignment:
+    """Return an alignment whose first row is not a consensus, if the second can be the query."""
+    names = [next(iter(header.split()), "") for header in alignment.headers[:2]]
+    if "consensus" not in names[0].casefold():
+        return alignment
+    second = alignment.rows(slice(1, 2))
+    is_whole = second.num_rows and GAP_LETTER not in second.letters
+    if is_whole and not len(second.insertions.place):
+        says = "%s: the query is the second row, %s, because the first, %s, is a consensus"
+        logger.warning(says, path, quoted(names[1]), quoted(names[0]))
+        return alignment.rows(slice(1, None))
+    says = "%s: the query is the first row, %s, a consensus: put the protein first if it is meant"
+    logger.warning(says, path, quoted(names[0]))
+    return alignment

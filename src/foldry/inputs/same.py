@@ -1,0 +1,93 @@
+"""Queries of several files that are one protein, or that have one name."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from foldry.query import Alignment, Query
+from foldry.store.files import stem
+
+logger = logging.getLogger(__name__)
+
+
+class Entry(NamedTuple):
+    """A query, the file that it was read from, and its name if another query has its own.
+
+    Attributes:
+        query: The query.
+        path: The file.
+        other: Name of the file or folder; "" for one of several queries of a file.
+    """
+
+    query: Query
+    path: Path
+    other: str
+
+
+def settle(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with those of one protein as one, in the order of the first of each.
+
+    Queries of equal name and sequences are one protein, as are those of files with one name in one
+    folder. The rows of its alignments are joined, and files without an alignment count for nothing.
+    If different proteins have one name, they are named after their files.
+    """
+    groups: list[list[Entry]] = []
+    known: dict[tuple[object, ...], list[Entry]] = {}
+    for entry in entries:
+        sequences = tuple((each.ids, each.sequence) for each in entry.query.chains)
+        keys: list[tuple[object, ...]] = [(entry.query.name.casefold(), sequences)]
+        if entry.other:
+            keys.append((entry.path.parent, stem(entry.path), sequences))
+        group = next((known[key] for key in keys if key in known), [])
+        if not group:
+            groups.append(group)
+        group.append(entry)
+        known |= dict.fromkeys(keys, group)
+    merged = [entry for group in groups for entry in _merged(group)]
+    count = Counter(entry.query.name.casefold() for entry in merged)
+    return [
+        entry._replace(query=replace(entry.query, name=entry.other))
+        if entry.other and count[entry.query.name.casefold()] > 1
+        else entry
+        for entry in merged
+    ]
+
+
+def _merged(group: list[Entry]) -> list[Entry]:
+    """Return the entries of one protein as one, or all of them if none has an alignment."""
+    aligned = [each for each in group if _has_rows(each.query)]
+    if not aligned or not group[1:]:
+        return group
+    for each in group:
+        if not _has_rows(each.query):
+            says = "%s is used for %s, because it has an alignment, and %s is not."
+            logger.info(says, aligned[0].path, aligned[0].query.name, each.path)
+    first = aligned[0]
+    if not aligned[1:]:
+        return [first]
+    if len(first.query.chains) > 1 or len({each.query.name for each in aligned}) > 1:
+        return aligned
+    chains = [each.query.chains[0] for each in aligned]
+    chain = replace(
+        chains[0],
+        alignment=_joined([each.alignment for each in chains]),
+        paired=_joined([each.paired for each in chains]),
+        templates=tuple(hit for each in chains for hit in each.templates),
+    )
+    files = ", ".join(str(each.path) for each in aligned)
+    logger.info("The rows of the alignments of %s are joined: %s.", first.query.name, files)
+    return [first._replace(query=replace(first.query, chains=(chain,)))]
+
+
+def _has_rows(query: Query) -> bool:
+    return any(chain.alignments or chain.templates for chain in query.chains)
+
+
+def _joined(alignments: Sequence[Alignment | None]) -> Alignment | None:
+    found = [each for each in alignments if each is not None]
+    return Alignment.joined(found) if found else None
