@@ -77,7 +77,11 @@ def test_measures_of_the_interface(
     whole = {"ptm": 0.6, "mean_plddt": 81.5, "has_clash": 1}
     rest = {"pdockq": 0.4, "interface_pae": 5.0, "contacts": 3}
     assert found == pytest.approx({**whole, **rest, **expected})
-    assert set(found) == {each.key for each in NUMBERS} - {"residues", "seconds"}
+    assert set(found) == {each.key for each in NUMBERS} - {
+        "residues",
+        "paired_rows",
+        "seconds",
+    }
 
 
 def rows() -> list[ScreenRow]:
@@ -109,7 +113,14 @@ def test_the_csv_file_names_proteins_if_there_are_any(
     with (tmp_path / "screen.csv").open(newline="") as file:
         read = csv.DictReader(file)
         first = next(read)
-    assert read.fieldnames == ["id", *names, *(each.key for each in NUMBERS), "state", "reason"]
+    assert read.fieldnames == [
+        "id",
+        *names,
+        *(each.key for each in NUMBERS),
+        "depths",
+        "state",
+        "reason",
+    ]
     assert [first[name] for name in names] == ["bait", "p10"][: len(names)]
     assert (first["iptm"], first["has_clash"], first["interface_pae"]) == ("0.5", "1", "")
     assert first["state"] == "done"

@@ -18,7 +18,7 @@ from foldry.features.msa import merge_alignments
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import Deposition, read_deposition
 from foldry.formats.stockholm import parse_stockholm
-from foldry.inputs.queries import STOCKHOLM_SUFFIXES
+from foldry.inputs.folders import STOCKHOLM_SUFFIXES
 from foldry.residues import CA, UNKNOWN, C, N
 from foldry.results.folder import RANKING
 from foldry.store.files import plain_name, read_text, stem

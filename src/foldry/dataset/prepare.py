@@ -33,7 +33,7 @@ from foldry.dataset.chains import (
 from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.errors import FoldryError, InputError, MissingError, OutsideError, as_foldry_error
 from foldry.formats.npz import read_arrays
-from foldry.inputs.queries import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
+from foldry.inputs.folders import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
 from foldry.processes.pool import worker_pool
 from foldry.query import Hit
 from foldry.store.files import check_folder, names, read_text, remove, stem, write_json
