@@ -54,7 +54,6 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "text that is no sequence file": ("q.txt", "Dear Sir or Madam,\n", "line 1"),
     "header without a sequence": ("q.fasta", ">a\n>b\nMKT\n", "line 1"),
     "last record empty": ("q.fasta", ">a\nMKT\n>b\n", "line 3"),
-    "header without a name": ("q.fasta", f">\n{PROTEIN}\n>b\nMKT\n", "line 1"),
     "gap": ("q.fasta", ">a\nMKT-AY\n", "residue 4"),
     "dot": ("q.fasta", ">a\nMKT.AY\n", "residue 4"),
     "stop codon inside": ("q.fasta", ">a\nMKT*AY\n", "residue 4"),

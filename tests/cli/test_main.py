@@ -211,7 +211,7 @@ def test_wrong_arguments_are_one_line(
         ),
         ("screen a.csv b.fa --weights w -o out", "2 files do not exist: check the paths a.csv"),
         ("score a.cif:A b.pdb --pae c.json", "3 files do not exist: check the paths a.cif, b.pdb"),
-        ("fold folder -o out", "subfolders are not searched."),
+        ("fold folder -o out", "is a folder without a FASTA, a3m, Stockholm or JSON file: check"),
         ("score a --batch b.csv", "--batch takes its pairs from a CSV file: leave out MODEL."),
         ("score --json --batch b.csv", "--batch writes all scores to a CSV file: leave out --json"),
     ],
