@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from foldry.assess.inputs import plddt_of, read_model, read_reference
 from foldry.errors import InputError
 from foldry.formats.afdb import pae_json
 from foldry.formats.coordinates import to_pdb
+from foldry.formats.pae import read_pae
 from foldry.query import Chain, Query
 from foldry.residues import UNKNOWN
 from foldry.results.folder import write_query
@@ -202,6 +205,9 @@ def test_atoms_in_one_place_are_refused() -> None:
         ([50, 50, 50], None),  # nothing was put there
         ([0, 0, 0], None),
         ([50, 60, 101], None),
+        ([1.6, 2.5, 18], None),  # errors in Å, as of Robetta
+        ([0.1, 0.15, 0.9], None),
+        ([12, 21, 30], [12, 21, 30]),
         ([-1, 60, 70], None),
     ],
 )
@@ -234,3 +240,70 @@ def test_plddt_per_atom_is_reduced_to_that_of_ca(folder: Path) -> None:
     assert read_model(f"{folder}/ranked_0.cif").plddt is None
     model.b_factor[5, 1] = 101
     assert plddt_of(model, predicted=True) is None
+
+
+def statement(kind: str, value: str) -> str:
+    rows = ["1 plddt local pLDDT", "2 mean global pLDDT"] if kind == "pLDDT" else []
+    rows = ["1 error local distance"] if kind == "distance" else rows
+    names = "".join(f"_ma_qa_metric.{name}\n" for name in ("id", "name", "mode", "type"))
+    metric = "loop_\n" + names + "\n".join(rows) + "\n" if rows else ""
+    method = f"_exptl.method '{value}'\n" if value else ""
+    return metric + method
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "values", "expected", "stated"),
+    [
+        ("", "", [50, 60, 70], [50, 60, 70], False),
+        ("", "THEORETICAL MODEL", [50, 60, 70], [50, 60, 70], False),
+        ("", "X-RAY DIFFRACTION", [50, 60, 70], None, True),
+        ("distance", "", [50, 60, 70], None, True),
+        ("pLDDT", "", [5, 9, 7], [5, 9, 7], True),
+        ("pLDDT", "", [5, 5, 5], [5, 5, 5], True),
+    ],
+)
+def test_what_a_file_states_about_its_b_factors_is_believed(
+    kind: str, method: str, values: list[float], expected: object, stated: bool, tmp_path: Path
+) -> None:
+    structure = chain("ACD")
+    structure.atom_mask[:, 2] = True
+    structure.atom_positions[:, 2] = structure.atom_positions[:, 1] + 1.5
+    structure.b_factor[:, 1:3] = np.array(values)[:, None]
+    block = gemmi.read_pdb_string(to_pdb(structure)).make_mmcif_document().sole_block()
+    block.name = "x"
+    text = block.as_string().replace("_exptl.", "_foldry.")
+    path = tmp_path / "m.cif"
+    path.write_text(text.rstrip() + "\n" + statement(kind, method))
+    model = read_model(str(path))
+    assert (None if model.plddt is None else model.plddt.tolist()) == expected
+    assert model.is_stated == stated
+
+
+def test_a_case_of_errors_in_angstrom(cases_dir: Path) -> None:
+    assert read_model(str(cases_dir / "68b-robetta-error-estimates" / "m.pdb")).plddt is None
+
+
+def test_errors_of_tokens(cases_dir: Path, folder: Path) -> None:
+    case = cases_dir / "83-pae-af3-ligand-tokens"
+    whole = read_pae(case / "full_data_0.json").errors
+    found = read_model(str(case / "m.pdb"), case / "full_data_0.json").pae
+    assert found is not None
+    np.testing.assert_array_equal(found, whole[:63, :63])
+    # B has a ligand's tokens before it, and its second residue is modified: N, CA, C.
+    chains = ["A"] * 4 + ["L"] * 2 + ["B"] * 5
+    numbers = [1, 2, 3, 4, 1, 1, 1, 2, 2, 2, 3]
+    pae = np.arange(121.0).reshape(11, 11)
+    path = folder / "full.json"
+    content = {"pae": pae.tolist(), "token_chain_ids": chains, "token_res_ids": numbers}
+    path.write_text(json.dumps(content))
+    rows = [0, 1, 2, 3, 6, 8, 10]
+    found = read_model(f"{folder}/ranked_0.cif", path).pae
+    assert found is not None and found.tolist() == pae[np.ix_(rows, rows)].tolist()
+    found = read_model(f"{folder}/ranked_0.cif:B", path).pae
+    assert found is not None and found.tolist() == pae[np.ix_(rows[4:], rows[4:])].tolist()
+    path.write_text(json.dumps(content | {"token_chain_ids": ["A"] * 4 + ["L"] * 7}))
+    with pytest.raises(InputError, match="has no token for residue 1 of chain 'B'"):
+        read_model(f"{folder}/ranked_0.cif", path)
+    path.write_text(json.dumps(content | {"token_res_ids": numbers[1:]}))
+    with pytest.raises(InputError, match="one entry for each row"):
+        read_model(f"{folder}/ranked_0.cif", path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ LONG = {
 def test_every_format_is_read(tmp_path: Path, text: str) -> None:
     path = tmp_path / "pae.json"
     path.write_text(text)
-    np.testing.assert_allclose(read_pae(path), PAE, atol=1e-6)
+    np.testing.assert_allclose(read_pae(path).errors, PAE, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -90,4 +91,36 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pae.json.gz"
     path.write_bytes(gzip.compress(b"1," * (40 << 20), 1))
     with pytest.raises(InputError, match="more than 64 MiB after decompression"):
+        read_pae(path)
+
+
+@pytest.mark.parametrize("name", ["pae", "predicted_aligned_error"])
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_numpy_archives_are_read(name: str, save: Any, cases_dir: Path, tmp_path: Path) -> None:
+    case = read_pae(cases_dir / "84-pae-boltz-npz" / "pae.npz").errors
+    assert case.shape == (63, 63)
+    path = tmp_path / "pae.npz"
+    for array in (PAE, PAE.astype(np.float32)[None]):
+        save(path, **{name: array, "other": np.zeros(2)})
+        np.testing.assert_allclose(read_pae(path).errors, PAE, atol=1e-6)
+
+
+def test_other_numpy_files(tmp_path: Path) -> None:
+    np.save(tmp_path / "pae.npy", PAE[None, None])
+    np.testing.assert_allclose(read_pae(tmp_path / "pae.npy").errors, PAE, atol=1e-6)
+    path = tmp_path / "pae.npz"
+    for arrays, says in (
+        ({"plddt": PAE}, "has the arrays 'plddt', none of which is called pae"),
+        ({"pae": PAE[:2]}, "shape (2, 3), which is not a square matrix"),
+        ({"pae": np.array([["a"]])}, "not a square matrix of numbers"),
+        ({"pae": np.array([[1, np.nan], [0, 1]])}, "row 1, column 2, has"),
+        ({"pae": np.array([[1, 0], [-1, 1]])}, "row 2, column 1, has -1"),
+        ({"pae": np.array([[{}]], object)}, "is a damaged file"),
+    ):
+        np.savez(path, **arrays)
+        with pytest.raises(InputError) as caught:
+            read_pae(path)
+        assert says in str(caught.value)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(InputError, match="is a damaged file"):
         read_pae(path)

@@ -312,7 +312,9 @@ READERS: Final[dict[str, Reader]] = {
     "PDB": Reader(_pdb, _structures),
     "mmCIF": Reader(_files(a__cif=_small()), _structures),
     "BinaryCIF": Reader(_binarycif, _structures, (mutate.msgpack_, mutate.msgpack_, mutate.bytes_)),
-    "PAE": Reader(_pae, lambda f: [read_pae(path) for path in _of(f)], (mutate.json_, mutate.text)),
+    "PAE": Reader(
+        _pae, lambda f: [read_pae(path).errors for path in _of(f)], (mutate.json_, mutate.text)
+    ),
     "npz": Reader(
         _official,
         lambda folder: read_params(folder / "a.npz"),

@@ -61,7 +61,7 @@ def test_values_are_those_of_the_files(name: str) -> None:
         assert each.provenance.weights_sha256 == scores["provenance"]["weights_sha256"]
         assert read_structure(each.structure).sequence
         assert each.structure.name == f"ranked_{rank}.cif"
-        assert each.pae is not None and len(read_pae(each.pae)) == len(each.plddt)
+        assert each.pae is not None and len(read_pae(each.pae).errors) == len(each.plddt)
         for chain in scores.get("chains", ()):
             assert each.chains[chain["chain"]]["pdockq2"] == chain["pdockq2"]
         for there, interface in zip(scores.get("interfaces", ()), each.interfaces, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from foldry.errors import InputError, counted
+from foldry.errors import InputError, counted, quoted
 from foldry.formats.coordinates import read_deposition, read_structure
 from foldry.formats.pae import read_pae
 from foldry.inputs.structures import read_named, split_name
@@ -20,6 +20,8 @@ from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
 """Maximum number of residues; among deposited assemblies, only capsids have more."""
+LEAST_PLDDT: Final = 20.0
+"""Least median of B factors that are read as pLDDT without a statement of the file."""
 _CELL: Final = 15.0
 _MAX_CROWDING: Final = 1e9
 """Largest sum, over cells of 15 Å, of the squared number of atoms. It is about half the number of
@@ -34,12 +36,14 @@ class Model:
         structure: The residues with atoms.
         plddt: Confidence in each residue, 0–100; None if unknown.
         pae: Predicted aligned error in Å, row i aligned on residue i; None if unknown.
+        is_stated: Whether the file states that its B factors are pLDDT.
         reported: Measures that the network computed, by key; empty unless a folder has them.
     """
 
     structure: Structure
     plddt: Float[np.ndarray, " N"] | None = None
     pae: Float[np.ndarray, "N N"] | None = None
+    is_stated: bool = True
     reported: Mapping[str, float | None] = field(default_factory=dict)
 
 
@@ -50,7 +54,7 @@ def read_model(name: str, pae: Path | None = None) -> Model:
 
     Args:
         name: The file, chains of it, or the folder.
-        pae: JSON file with the predicted aligned error of the whole structure file.
+        pae: JSON or NumPy file with the predicted aligned error of the whole structure file.
 
     Raises:
         InputError: A file cannot be read, or the PAE does not belong to the model.
@@ -61,7 +65,13 @@ def read_model(name: str, pae: Path | None = None) -> Model:
         name, pae, reported = str(best.structure), pae or best.pae, best.numbers
     structure = read_reference(name)
     errors = None if pae is None else _pae(pae, name, structure)
-    return Model(structure, plddt_of(structure, predicted=pae is not None), errors, reported)
+    plddt = plddt_of(structure, predicted=pae is not None)
+    stated = read_deposition(split_name(name)[0])
+    if stated.measured:
+        plddt = None
+    elif stated.predicted:
+        plddt = plddt_of(structure, predicted=True, stated=True)
+    return Model(structure, plddt, errors, stated.predicted or plddt is None, reported)
 
 
 def read_reference(name: str) -> Structure:
@@ -75,37 +85,47 @@ def read_reference(name: str) -> Structure:
     return structure
 
 
-def plddt_of(structure: Structure, predicted: bool = False) -> Float[np.ndarray, " N"] | None:
+def plddt_of(
+    structure: Structure, predicted: bool = False, stated: bool = False
+) -> Float[np.ndarray, " N"] | None:
     """Return the pLDDT of each residue, or None if the B factors are not pLDDT.
 
     B factors count as pLDDT if all atoms of a residue have the same value, as AlphaFold writes it,
     from 0 to 100 and not the same in all residues. Values of at most 1 are shares, as in ESMFold's
-    files, and are multiplied by 100.
+    files, and are multiplied by 100. A median below `LEAST_PLDDT` is an error in Å, as Robetta and
+    RoseTTAFold write it.
 
     Args:
         structure: The structure.
         predicted: Whether the structure is known to be a prediction. The atoms of a residue may
             then differ, as in AlphaFold 3's files: the value of Cα counts, or the residue's mean
             if Cα is missing.
+        stated: Whether the file states that its B factors are pLDDT, so that any value may be.
     """
     mask, values = structure.atom_mask, structure.b_factor
     lowest = np.where(mask, values, np.inf).min(axis=1)
     highest = np.where(mask, values, -np.inf).max(axis=1)
     one_each = (mask.sum(axis=1) > 1).any() and (lowest == highest).all()
-    if not (one_each or predicted) or not 0 <= lowest.min() < highest.max() <= 100:
+    if not (one_each or predicted) or not 0 <= lowest.min() <= highest.max() <= 100:
+        return None
+    if not stated and lowest.min() == highest.max():
         return None
     mean = (values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
     plddt = highest if one_each else np.where(mask[:, CA], values[:, CA], mean)
-    return np.asarray(plddt * (100 if highest.max() <= 1 else 1))
+    plddt = plddt * (100 if highest.max() <= 1 else 1)
+    return np.asarray(plddt) if stated or np.median(plddt) >= LEAST_PLDDT else None
 
 
 def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"]:
     """Return the PAE of the chosen residues."""
-    pae = read_pae(path)
+    pae, places = read_pae(path)
     if len(pae) == len(structure):
         return pae
     file = split_name(name)[0]
     whole = read_structure(file)
+    if places is not None:
+        tokens = _token_rows(places, structure, path)
+        return np.asarray(pae[np.ix_(tokens, tokens)])
     rows = np.arange(len(whole)) if len(pae) == len(whole) else _pae_rows(file, whole, len(pae))
     if rows is None:
         raise InputError(
@@ -116,6 +136,30 @@ def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"
         )
     chosen = rows[np.isin(whole.chain_id, structure.chains)]
     return np.asarray(pae[np.ix_(chosen, chosen)])
+
+
+def _token_rows(
+    places: Sequence[tuple[str, int]], structure: Structure, path: Path
+) -> Int[np.ndarray, " N"]:
+    """Return the token of each residue.
+
+    A modified residue has a token for each atom, in the order of the chemical components, in which
+    Cα is the second.
+
+    Raises:
+        InputError: A residue has no token.
+    """
+    tokens: dict[tuple[str, int], list[int]] = {}
+    for token, place in enumerate(places):
+        tokens.setdefault(place, []).append(token)
+    rows = []
+    for chain, number in zip(structure.chain_id, structure.residue_number.tolist(), strict=True):
+        found = tokens.get((str(chain), number))
+        if not found:
+            what = f"has no token for residue {number} of chain {quoted(str(chain))}"
+            raise InputError(what, "give the errors of this prediction", where=path)
+        rows.append(found[min(1, len(found) - 1)])
+    return np.array(rows)
 
 
 def _pae_rows(file: Path, whole: Structure, num_rows: int) -> Int[np.ndarray, " N"] | None:

@@ -115,6 +115,8 @@ def to_json(assessment: Assessment, model: str, reference: str | None = None) ->
     for key, field in _FAULTS.items():
         residues = np.flatnonzero(getattr(assessment.violations, field))
         found[f"residues_with_{key}"] = [residue_label(structure, n) for n in residues.tolist()]
+    if assessment.model.plddt is not None:
+        found["plddt_from"] = "statement" if assessment.model.is_stated else "b_factors"
     if agreement is not None:
         found |= _agreement(agreement, structure)
     if assessment.confidence.chains is not None:

@@ -207,6 +207,8 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
         ("score", "value", "unit", "meaning"),
         ([_name(each), each.text(number), each.unit, _meaning(each)] for each, number in shown),
     )
+    if not assessment.model.is_stated:
+        show_line("The B factors were read as pLDDT; the file does not state what they are.")
     if agreement is not None and agreement.complex is not None:
         _show_interfaces(agreement.complex.dockq)
     if chains is not None:

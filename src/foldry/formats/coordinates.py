@@ -113,6 +113,8 @@ class Deposition:
         resolution: Å; 0 if the file has none, as for NMR.
         method: Experimental method in lower case, e.g. `solution nmr`.
         predicted: Whether the file states pLDDT, which is then also in its B factors.
+        measured: Whether the file states that its B factors are something else: it is from an
+            experiment, or has another measure of quality for each residue.
         chain_to_seqres: One-letter codes of the full sequence of each chain.
         chains: Each chain with one row per letter of the sequence. Rows of residues that were not
             observed have no atoms, and their residue number is their position, counted from 1.
@@ -122,6 +124,7 @@ class Deposition:
     resolution: float
     method: str
     predicted: bool
+    measured: bool
     chain_to_seqres: dict[str, str]
     chains: dict[str, Structure]
 
@@ -200,11 +203,15 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
     atoms = _flat(parsed, source)
     dates = _texts(block, "_pdbx_audit_revision_history.revision_date")
     resolutions = parsed.resolution, _resolution(block)  # gemmi's is NaN if EM's is unknown
+    method = parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else ""
+    predicted = "pLDDT" in _texts(block, "_ma_qa_metric.type")
+    experiment = method != "" and "theoretical" not in method
     return Deposition(
         release_date=min(filter(_DATE.fullmatch, dates), default=""),
         resolution=next((each for each in resolutions if 0 < each < np.inf), 0.0),
-        method=parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else "",
-        predicted="pLDDT" in _texts(block, "_ma_qa_metric.type"),
+        method=method,
+        predicted=predicted,
+        measured=not predicted and (experiment or "local" in _texts(block, "_ma_qa_metric.mode")),
         chain_to_seqres={
             name: "".join(code for _, code, _ in rows) for name, rows in chains.items()
         },

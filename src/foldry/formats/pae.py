@@ -1,21 +1,26 @@
-"""Reading of predicted aligned errors from the JSON files of several programs."""
+"""Reading of predicted aligned errors from the JSON and NumPy files of several programs."""
 
 from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError, counted, quoted
+from foldry.formats.npz import read_arrays
 from foldry.store.files import decode, read_bytes
 
 MAX_RESIDUES: Final = 20_000
 """Limit on the rows of the matrix."""
-_NAMES: Final = ("predicted_aligned_error", "pae")
+_NAMES: Final = ("predicted_aligned_error", "pae", "token_pair_pae")
+_TOKENS: Final = ("token_chain_ids", "token_res_ids")
+_MAX_ARRAYS: Final = 1 << 30
+"""Maximum size of the arrays of a NumPy file."""
 _LISTS: Final = ("residue1", "residue2", "distance")
 _MAX_LISTS: Final = 5 * MAX_RESIDUES
 _MAX_OBJECTS: Final = 1000
@@ -26,17 +31,35 @@ _MAX_ERROR: Final = float(np.finfo(np.float32).max)
 _ADVICE: Final = "give the file of predicted aligned errors"
 
 
-def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
-    """Read the predicted aligned error in Å; row i is aligned on residue i.
+class TokenPae(NamedTuple):
+    """Predicted aligned errors, and what their rows are.
 
-    Three formats are accepted: AlphaFold DB's list of one object, the object of ColabFold and
-    AlphaFold 3 with the key `predicted_aligned_error` or `pae`, and the lists `residue1`,
-    `residue2` and `distance` of the first version of AlphaFold DB.
+    Attributes:
+        errors: Å; row i is aligned on token i.
+        places: Chain name and residue number of each token; None if each row is a residue.
+            Ligands, ions and modified residues have a token for each atom.
+    """
+
+    errors: Float[np.ndarray, "N N"]
+    places: list[tuple[str, int]] | None = None
+
+
+def read_pae(path: Path) -> TokenPae:
+    """Read predicted aligned errors.
+
+    Accepted are AlphaFold DB's list of one object; the object of ColabFold and AlphaFold 3 with the
+    key `predicted_aligned_error` or `pae`, perhaps with `token_chain_ids` and `token_res_ids`; the
+    lists `residue1`, `residue2` and `distance` of the first version of AlphaFold DB; and NumPy
+    files (.npz with `pae`, as of Boltz, or .npy), which are read without pickle.
 
     Raises:
         InputError: The file has another format, or the matrix is not square or contains anything
             but numbers of at least 0.
     """
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(6)
+        if start.startswith((b"PK\3\4", b"\x93NUMPY")):
+            return TokenPae(_of_array(_array(path, start), path))
     text = decode(read_bytes(path, None, _MAX_UNPACKED, _MAX_RATIO), str(path))
     # Short lists and objects take twenty times the memory of their text.
     if text.count("[") > _MAX_LISTS or text.count("{") > _MAX_OBJECTS:
@@ -54,7 +77,51 @@ def read_pae(path: Path) -> Float[np.ndarray, "N N"]:
     pae = np.empty((len(rows), len(rows)), np.float32)
     for number, row in enumerate(rows):
         pae[number] = _row(row, len(rows), f"{path}, row {number + 1}")
-    return pae
+    return TokenPae(pae, _places(found, len(pae), path))
+
+
+def _array(path: Path, start: bytes) -> np.ndarray:
+    """Return the matrix of a NumPy file, perhaps below axes of length 1."""
+    try:
+        if start.startswith(b"PK"):
+            arrays = read_arrays(path, _MAX_ARRAYS)
+        else:
+            arrays = {"pae": np.load(path, mmap_mode="r", allow_pickle=False)}
+    except ValueError as error:
+        raise InputError(f"is a damaged file ({error})", _ADVICE, where=path) from None
+    found = next((arrays[name] for name in _NAMES if name in arrays), None)
+    if found is None:
+        what = f"has the arrays {quoted(', '.join(arrays))}, none of which is called pae"
+        raise InputError(what, _ADVICE, where=path)
+    return found.reshape(found.shape[-2:]) if set(found.shape[:-2]) == {1} else found
+
+
+def _of_array(array: np.ndarray, path: Path) -> Float[np.ndarray, "N N"]:
+    square = array.ndim == 2 and 0 < array.shape[0] == array.shape[1] <= MAX_RESIDUES
+    if not square or array.dtype.kind not in "fiu":
+        what = f"has an array of shape {array.shape}, which is not a square matrix of numbers"
+        raise InputError(what, _ADVICE, where=path)
+    errors = np.array(array, np.float32)
+    wrong = np.argwhere(~((errors >= 0) & (errors <= _MAX_ERROR)))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        _refuse(array[row, column].item(), f"{path}, row {row + 1}, column {column + 1}")
+    return errors
+
+
+def _places(found: Any, num_tokens: int, path: Path) -> list[tuple[str, int]] | None:
+    """Return chain and residue number of each token; None if the file has neither."""
+    lists = [found.get(name) for name in _TOKENS]
+    if None in lists:
+        return None
+    chains, numbers = lists
+    if not all(isinstance(each, list) and len(each) == num_tokens for each in lists):
+        what = f"has {_TOKENS[0]} and {_TOKENS[1]} that are not lists of one entry for each row"
+        raise InputError(what, _ADVICE, where=path)
+    if {*map(type, chains)} != {str} or {*map(type, numbers)} != {int}:
+        what = f"has {_TOKENS[0]} or {_TOKENS[1]} that are not names and whole numbers"
+        raise InputError(what, _ADVICE, where=path)
+    return list(zip(chains, numbers, strict=True))
 
 
 def _rows(found: Any) -> Any:
