@@ -15,6 +15,7 @@ import numpy as np
 from foldry.dataset.packs import Library
 from foldry.train.bundle import pack, unpack
 from foldry.weights.bundled import MINI
+from script import run_script
 
 
 def main() -> None:
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

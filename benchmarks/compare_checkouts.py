@@ -39,6 +39,8 @@ from zlib import crc32
 import gemmi
 import numpy as np
 
+from script import run_script
+
 SIDES = ("before", "after")
 INPUTS = "../../inputs"
 """The inputs, seen from a run's folder."""
@@ -520,4 +522,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

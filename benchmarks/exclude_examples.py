@@ -8,11 +8,15 @@ identity or more, over half of either sequence or more, with an E-value of at mo
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from foldry.errors import InputError
+from script import run_script
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
@@ -29,6 +33,8 @@ HEADER = f"""\
 
 def training_sequences(data: Path) -> dict[str, str]:
     """Return the sequence of every training chain by id."""
+    if not data.is_dir():
+        raise InputError("does not exist", "set FOLDRY_DATA to the folder of data", where=data)
     sys.path.insert(0, str(data / "structures"))
     from read_structures import load_shard  # noqa: PLC0415  (found only once the folder is known)
 
@@ -66,6 +72,9 @@ def similar_chains(sequences: dict[str, str]) -> dict[str, tuple[str, float]]:
 
 def main() -> None:
     """Write the list and print how many chains each example excludes."""
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     data = Path(os.environ.get("FOLDRY_DATA", ROOT.parent / "shared" / "data"))
     nearest = similar_chains(training_sequences(data))
     rows = [
@@ -80,4 +89,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -42,6 +42,7 @@ from foldry.train.losses import LossConfig
 from foldry.train.validate import PART, validate
 from foldry.weights.state_file import load
 from loss_curve import read
+from script import run_script
 from training_flops import gigaflop
 
 CROP = 64
@@ -300,4 +301,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

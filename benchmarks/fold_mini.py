@@ -20,6 +20,7 @@ from pathlib import Path
 
 from foldry.formats.a3m import parse_a3m
 from foldry.store.files import read_text
+from script import run_script
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "trypsin" / "1trn.a3m"
 
@@ -50,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

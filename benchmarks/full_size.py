@@ -15,6 +15,8 @@ import subprocess
 import sys
 import time
 
+from script import run_script
+
 NUM_MSA, NUM_TEMPLATES, NUM_EXTRA = 124, 4, 512
 
 
@@ -114,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.fuzz.readers import READERS
 from tests.fuzz.run import fuzz
 
+from script import run_script
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -42,4 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -23,7 +23,6 @@ from pathlib import Path
 import torch
 
 from foldry.dataset.samples import TrainingSet
-from foldry.errors import InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.runtime import Runtime
 from foldry.store.files import write_bytes
@@ -33,6 +32,7 @@ from foldry.train.config import StageConfig, choose_stages
 from foldry.train.distributed import Workers
 from foldry.train.validate import PART, validate
 from foldry.weights.state_file import load
+from script import run_script
 
 SHARD = 16
 """Largest output file, in MiB."""
@@ -165,7 +165,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except InputError as error:
-        raise SystemExit(str(error)) from error
+    run_script(main)

@@ -47,6 +47,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
+from script import run_script
+
 MARK: Final = "FOLDRY_KILL_RUN"
 """Environment variable shared by all processes of a run."""
 WATCH: Final = "FOLDRY_KILL_WATCH"
@@ -595,4 +597,4 @@ def main() -> int:
 if __name__ == "__mp_main__" and WATCH in os.environ:
     watch_writes()
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)

@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 
 from chart import Series, svg
+from script import run_script
 
 COLUMNS = ("loss", "distogram", "backbone", "lddt")
 
@@ -68,4 +69,4 @@ def last_of_each_start(lines: list[dict[str, float]]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -36,6 +36,7 @@ from foldry.score.atoms import score_atoms
 from foldry.score.compare import compare_ca
 from foldry.train.validate import radius_of_gyration
 from foldry.weights.networks import NetworkFile, find_networks
+from script import run_script
 
 DEPTHS = ((0, 4), (5, 29), (30, 10**9))
 PLDDT_EDGES = np.arange(11) / 10
@@ -263,4 +264,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -36,6 +36,7 @@ from foldry.train.data import collate
 from foldry.train.distributed import MicroBatch, Workers
 from foldry.train.loop import make_optimizer, train_step
 from foldry.train.targets import Batch
+from script import run_script
 
 EXAMPLE = Path(__file__).parents[1] / "examples/kunitz/1adz.cif"
 CHECK_EVERY = 20
@@ -108,4 +109,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

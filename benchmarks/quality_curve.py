@@ -20,6 +20,7 @@ import numpy as np
 
 from chart import Series, svg
 from foldry.weights.state_file import load
+from script import run_script
 
 CONDITIONS = ("alignment + templates", "alignment")
 PUBLISHED = {
@@ -92,4 +93,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -22,6 +22,7 @@ import numpy as np
 from foldry.score import ramachandran
 from foldry.score.torsions import structure_torsions
 from foldry.structure import Structure
+from script import run_script
 
 TABLE = Path(ramachandran.__file__).with_name("ramachandran.txt")
 FAVOURED, ALLOWED = 0.97, 0.998
@@ -140,4 +141,4 @@ def _shares(regions: np.ndarray) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

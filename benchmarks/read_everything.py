@@ -42,6 +42,7 @@ from foldry.formats.hhr import parse_hhr
 from foldry.formats.pae import read_pae
 from foldry.inputs.queries import read_queries
 from foldry.store.files import read_text
+from script import run_script
 
 try:
     from Bio import SeqIO
@@ -476,4 +477,4 @@ def grouped(sentence: str, path: Path) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

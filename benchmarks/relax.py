@@ -28,6 +28,7 @@ from foldry.relax.relax import relax_structure
 from foldry.relax.result import MAX_ROUNDS, Relaxation
 from foldry.structure import Structure
 from foldry.weights.networks import find_networks
+from script import run_script
 
 SHORTEST, LONGEST = 60, 200
 COLUMNS = ("residues", "seconds", "CPU s", "rounds", "violate", "clashes", "median Å", "max Å")
@@ -114,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

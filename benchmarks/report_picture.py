@@ -20,6 +20,7 @@ from tests.browser import Page
 from tests.conftest import ROOT
 
 import foldry
+from script import run_script
 
 WIDTH, HEIGHT = 1240, 1180
 
@@ -41,4 +42,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

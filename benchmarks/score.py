@@ -37,6 +37,7 @@ from foldry.dataset.packs import Library
 from foldry.formats.coordinates import to_pdb
 from foldry.residues import CA
 from foldry.structure import Structure
+from script import run_script
 
 ROUNDS = 2
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
@@ -300,4 +301,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -5,12 +5,15 @@ python benchmarks/startup.py [n]
 
 from __future__ import annotations
 
+import argparse
 import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from script import run_script
 
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
@@ -37,7 +40,11 @@ def processor() -> str:
 
 def main() -> None:
     """Print the median and the range of n runs of each command."""
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("n", type=int, nargs="?", default=10, help="runs of each command")
+    runs = parser.parse_args().n
     print(f"{processor()}; Python {platform.python_version()}; {runs} runs")
     print(f"{'command':20s} {'median s':>9s} {'fastest':>9s} {'slowest':>9s}")
     for name, command in COMMANDS.items():
@@ -46,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

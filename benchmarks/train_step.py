@@ -22,6 +22,8 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from script import run_script
+
 WARM_UP = 2
 OPENFOLD = "OpenFold, initial training at this size, published: 10.3 s a step on one A100"
 
@@ -180,4 +182,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

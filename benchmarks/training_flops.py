@@ -20,6 +20,7 @@ from foldry.model.config import ModelConfig, mini
 from foldry.train.config import StageConfig, choose_stages
 from foldry.train.data import make_batch
 from foldry.train.loop import Run, build, run_passes
+from script import run_script
 
 
 def gigaflop(config: ModelConfig, stage: StageConfig, data: TrainingSet) -> float:
@@ -45,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

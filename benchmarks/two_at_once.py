@@ -52,6 +52,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from kill import LEFT_OUT, differences, wrong_hashes
+from script import run_script
 
 if TYPE_CHECKING:
     from commands import Inputs
@@ -558,4 +559,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)
