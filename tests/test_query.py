@@ -274,3 +274,48 @@ def test_an_alignment_may_have_as_many_rows_as_the_limit(monkeypatch: pytest.Mon
     assert Alignment.of(["q", "a", "b"], ["MKV"] * 3).num_rows == 3
     with pytest.raises(InputError, match="keep at most 3 rows"):
         Alignment.of(["q", "a", "b", "c"], ["MKV"] * 4)
+
+
+@given(a3m_rows(), st.integers(1, 12))
+@settings(deadline=None)
+def test_blocks_of_any_size_give_the_same_alignment(rows: list[str], block: int) -> None:
+    headers = [f"h{number}" for number in range(len(rows))]
+    whole = Alignment.of(headers, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("foldry.query._BLOCK", block)
+        blocks = Alignment.of(headers, rows)
+    assert blocks == whole and blocks.texts == tuple(rows)
+
+
+@given(st.lists(a3m_rows(), min_size=1, max_size=4))
+@settings(deadline=None)
+def test_joined_alignments_have_the_rows_of_all(parts: list[list[str]]) -> None:
+    width = min(sum(not letter.islower() for letter in rows[0]) for rows in parts)
+    aligned = [Alignment.of(["q"] * len(rows), rows).columns(0, width) for rows in parts]
+    joined = Alignment.joined(aligned)
+    others = [text for each in aligned[1:] for text in each.texts[1:]]
+    assert list(joined.texts) == [*aligned[0].texts, *others]
+
+
+def test_alignments_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    short, long = Alignment.of(["q", "r"], ["MK", "MV"]), Alignment.of(["q"], ["MKT"])
+    with pytest.raises(InputError, match="cannot be joined"):
+        Alignment.joined([short, long])
+    monkeypatch.setattr("foldry.query.MAX_ROWS", 2)
+    with pytest.raises(InputError, match="Alignments of 3 rows cannot be joined"):
+        Alignment.joined([short, short])
+
+
+def test_the_short_text_of_an_alignment_has_its_size() -> None:
+    assert repr(Alignment.of(["q", "r"], ["MKT", "M-T"])) == "Alignment(2 rows, 3 columns)"
+
+
+@pytest.mark.parametrize(("headers", "rows"), [("ab", ["M", "K"]), (["a"], [3]), (["a"], "M")])
+def test_headers_and_rows_are_lists_of_text(headers: object, rows: object) -> None:
+    with pytest.raises(InputError, match="is not a list of text: give headers and rows as lists"):
+        Alignment.of(headers, rows)  # type: ignore[arg-type]
+
+
+def test_a_chain_is_not_a_text() -> None:
+    with pytest.raises(InputError, match="'MKT' is not a chain of query q"):
+        Query("q", ("MKT",))  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -142,6 +143,20 @@ def test_a_folder_for_each_chain(tmp_path: Path, inner: str) -> None:
     shutil.rmtree(tmp_path / "8xyz_B")
     write(tmp_path, batch__one_a3m=">a\nMKV\n", batch__two_a3m=">b\nMKD\n")
     assert [each.name for each in read_queries([tmp_path])] == ["7abc_A", "a", "b"]
+
+
+def test_files_of_one_protein_need_not_follow_each_other(tmp_path: Path) -> None:
+    write(tmp_path, a_a3m=">x\nMKT\n>h\nMVT\n", b_fasta=">y\nMKV\n", c_a3m=">x\nMKT\n>i\nMWT\n")
+    first, second = read_queries([tmp_path])
+    assert (first.name, rows(first), second.name) == ("x", ["MKT", "MVT", "MWT"], "y")
+
+
+def test_a_complex_with_one_alignment_is_taken_before_its_sequences(tmp_path: Path) -> None:
+    chains = [{"protein": {"id": "A", "sequence": "MKT", "unpairedMsa": ">q\nMKT\n>r\nMVT\n"}}]
+    chains.append({"protein": {"id": "B", "sequence": "MKV"}})
+    write(tmp_path, a_fasta=">x\nMKT:MKV\n", b_json=json.dumps({"name": "x", "sequences": chains}))
+    [query] = read_queries([tmp_path])
+    assert [chain.alignment is None for chain in query.chains] == [False, True]
 
 
 def test_joined_rows_keep_their_insertions(tmp_path: Path) -> None:

@@ -171,6 +171,16 @@ def test_invalid_tables_are_refused(case: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("folder")
+def test_the_chains_of_all_rows_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = table("id,sequence\nx,MKT:MKV\ny,MKD:MKE:MKA\n")
+    monkeypatch.setattr("foldry.formats.sequence.MAX_FILE_CHAINS", 5)
+    assert len(read_screen([path])) == 2
+    monkeypatch.setattr("foldry.formats.sequence.MAX_FILE_CHAINS", 4)
+    with pytest.raises(InputError, match=r"t\.csv has more than 4 chains"):
+        read_screen([path])
+
+
+@pytest.mark.usefixtures("folder")
 def test_invalid_files_are_refused() -> None:
     with pytest.raises(InputError, match="There are no pairs"):
         read_screen([Path("msas")])

@@ -50,9 +50,10 @@ def settle(entries: Sequence[Entry]) -> list[Entry]:
         known |= dict.fromkeys(keys, group)
     merged = [entry for group in groups for entry in _merged(group)]
     count = Counter(entry.query.name.casefold() for entry in merged)
+    others = Counter(entry.other.casefold() for entry in merged)
     return [
         entry._replace(query=replace(entry.query, name=entry.other))
-        if entry.other and count[entry.query.name.casefold()] > 1
+        if entry.other and others[entry.other.casefold()] == 1 < count[entry.query.name.casefold()]
         else entry
         for entry in merged
     ]
