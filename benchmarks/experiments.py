@@ -34,7 +34,7 @@ from chart import Series, svg
 from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, mini
-from foldry.model.runtime import Runtime
+from foldry.model.runtime import Runtime, find_device
 from foldry.train import loop
 from foldry.train.config import StageConfig, mini_stages
 from foldry.train.distributed import Workers
@@ -269,10 +269,11 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     arguments = parser.parse_args()
+    device = find_device(arguments.device)
     data = TrainingSet(arguments.data)
     half = arguments.dtype == "bfloat16"
     runtime = Runtime(
-        device=torch.device(arguments.device),
+        device=device,
         dtype=torch.bfloat16 if half else torch.float32,
         autocast=half,
     )

@@ -107,6 +107,9 @@ def main() -> None:
     if arguments.child:
         one_pass(arguments.length[0], arguments.device)
         return
+    from foldry.model.runtime import find_device  # noqa: PLC0415
+
+    find_device(arguments.device)
     print(f"model_1_ptm, one pass, {NUM_MSA} MSA rows + {NUM_TEMPLATES} templates, ", end="")
     print(f"{NUM_EXTRA} extra rows; {platform.machine()}, {os.cpu_count()} cores")
     print(f"{'length':>8} {'parameters':>12} {'seconds':>9} {'peak GiB':>9}", flush=True)

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--mutations", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.readers) - set(READERS)):
+        parser.error(f"unknown reader {unknown[0]!r}: choose from {', '.join(READERS)}")
     print("| reader | read | refused | faults | slowest (s) | most memory (MiB) |")
     print("|---|---|---|---|---|---|")
     failed = []

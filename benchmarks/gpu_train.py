@@ -24,7 +24,7 @@ import torch
 
 from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
-from foldry.model.runtime import Runtime
+from foldry.model.runtime import Runtime, find_device
 from foldry.store.files import write_bytes
 from foldry.train import bundle, loop
 from foldry.train.checkpoint import NAME
@@ -143,11 +143,11 @@ def watch(line: dict[str, object]) -> None:
 
 def main() -> None:
     given = arguments()
+    device = find_device(given.device)
     missing = receive(given.bundle, given.work)
     if missing:
         print(f"missing parts: {', '.join(missing)}")
         return
-    device = torch.device(given.device)
     half = device.type == "cuda"
     dtype = torch.bfloat16 if half else torch.float32
     runtime = Runtime(device=device, dtype=dtype, autocast=half)

@@ -252,6 +252,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--slow", action="store_true", help="run slow tests too")
     arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.rooms) - set(rooms())):
+        parser.error(f"unknown room {unknown[0]!r}: choose from {', '.join(rooms())}")
     marks = "" if arguments.slow else "not slow and not browser"
     # For the processes that run the tests.
     os.environ |= {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}

@@ -129,6 +129,8 @@ def main() -> None:
     report = Report(sys.maxsize if arguments.verbose else 3)
     memory = arguments.memory << 20
     for folder in arguments.folders:
+        if not folder.is_dir():
+            raise InputError("is not a folder", "give a folder of files", where=folder)
         for path, kind in files(folder):
             ours = isolated(read, (path, kind), arguments.seconds, memory)
             report.add(path, kind, ours)
@@ -161,7 +163,7 @@ def _of_keys(path: Path) -> str:
 def read(path: Path, kind: str) -> list[Residue] | int:
     """Read a file with Foldry and return its residues, or its number of hits or rows."""
     if kind == "PAE":
-        return len(read_pae(path))
+        return len(read_pae(path).errors)
     if kind == "hhr":
         return len(parse_hhr(read_text(path), str(path)))
     if kind not in STRUCTURES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 
@@ -16,6 +17,10 @@ def run_script(main: Callable[[], int | None]) -> None:
         code = _fail(str(error))
     except FileNotFoundError as error:
         code = _fail(f"{error.filename or error} does not exist: check the path, or see --help.")
+    except subprocess.CalledProcessError as error:
+        # A process whose errors are not captured has written them already.
+        sys.stderr.write((error.stderr or b"").decode())
+        code = error.returncode
     sys.exit(code or 0)
 
 

@@ -22,6 +22,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from foldry.errors import InputError
 from script import run_script
 
 WARM_UP = 2
@@ -165,10 +166,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--row", type=int, help="only this row, in this process")
     arguments = parser.parse_args()
-    rows = ROWS[arguments.device.split(":")[0]]
+    from foldry.model.runtime import find_device  # noqa: PLC0415
+
+    rows = ROWS[find_device(arguments.device).type]
     if arguments.row is not None:
         measure(rows[arguments.row], arguments.data, arguments.device, arguments.steps)
         return
+    if not arguments.data.is_dir():
+        raise InputError("does not exist", "give the folder of the packs", where=arguments.data)
     print(machine(arguments.device))
     print(
         "network      dtype    procs × thr crop rows extra micro recompute passes  s/sample "
