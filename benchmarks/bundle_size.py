@@ -19,7 +19,7 @@ from script import run_script
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of packs")
     data = parser.parse_args().data
     weights = MINI

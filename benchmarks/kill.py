@@ -47,7 +47,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final
 
-from script import run_script
+from script import check_names, run_script
 
 MARK: Final = "FOLDRY_KILL_RUN"
 """Environment variable shared by all processes of a run."""
@@ -578,6 +578,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.work or Path(temporary)
         commands = made_commands((folder / "inputs").resolve(), mmseqs=not given.no_mmseqs)
+        check_names(given.commands.split(","), commands)
         print("Not compared:")
         for pattern, field, _ in LEFT_OUT:
             print(f"  {pattern:14} {field}")

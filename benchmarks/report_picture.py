@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 1240, 1180
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--query", type=Path, default=ROOT / "examples" / "kunitz" / "1adz.a3m")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "report.png")
     arguments = parser.parse_args()

@@ -52,7 +52,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Final
 
 from kill import LEFT_OUT, differences, wrong_hashes
-from script import run_script
+from script import check_names, run_script
 
 if TYPE_CHECKING:
     from commands import Inputs
@@ -538,6 +538,7 @@ def main() -> int:
         inputs = Inputs(folder / "inputs")
         with serve(inputs.archive.parent) as address, Launcher() as launcher:
             known = made_cases(inputs, f"{address}/{inputs.archive.name}")
+            check_names(given.commands.split(","), known)
             cases = [known[name] for name in given.commands.split(",")]
             alone = undisturbed(launcher, cases, folder / "undisturbed")
             print(f"{'command':9}{'rounds':>7}{'both done':>10}{'one busy':>9}", end="")

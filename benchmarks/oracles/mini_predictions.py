@@ -23,6 +23,7 @@ from foldry.weights.networks import find_networks
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from chain_query import query_of
+from script import run_script
 
 OUT = Path(__file__).resolve().parents[2] / "tests/golden/mini_predictions.npz"
 
@@ -58,4 +59,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
