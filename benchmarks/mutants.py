@@ -49,6 +49,7 @@ from typing import Final
 import coverage
 import pytest
 
+from script import run_script
 from source_changes import Changes, Mutant
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -290,4 +291,4 @@ def row(room: str, examined: list[tuple[Mutant, bool]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

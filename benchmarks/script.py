@@ -1,4 +1,4 @@
-"""How every benchmark runs as a program: wrong input is one line, and help says how long it takes."""
+"""How every benchmark runs as a program: wrong input is one line, and help gives the time."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from benchmarks.script import check_names, purpose, run_script
+
 from foldry.errors import InputError
 from tests.conftest import ROOT
 
