@@ -194,6 +194,9 @@ def examine(room: str, most: int, seed: int, marks: str) -> list[tuple[Mutant, b
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(copy.parent / "scratch" / "hypothesis")
         here = str(Path(__file__).parent)
         sys.path[:] = [str(copy / "src"), str(copy), *(path for path in sys.path if path != here)]
+        # Those of the checkout, which script.py has imported.
+        for name in [name for name in sys.modules if name.partition(".")[0] == "foldry"]:
+            del sys.modules[name]
         for package in WARM:
             with suppress(ImportError):
                 importlib.import_module(package)
