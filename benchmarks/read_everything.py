@@ -95,6 +95,7 @@ class Seen:
     bonded: bool = True
 
 
+TWICE: Final = "Foldry reads a residue that occurs twice as part of a second chain"
 REASONS: Final[dict[str, Callable[[Seen], bool]]] = {
     "Foldry also reads modified residues and caps of a chain": lambda seen: (
         not seen.amino and seen.bonded
@@ -459,12 +460,15 @@ def differences(
     seen: dict[Residue, list[Seen]] = defaultdict(list)
     for place, each in theirs.items():
         seen[key(place)].append(each)
-    more = Counter(map(key, ours))
+    mine = Counter(map(key, ours))
+    more = mine.copy()
     more.subtract(key(place) for place, each in theirs.items() if each.amino)
     found: dict[str, list[str]] = defaultdict(list)
     for place, number in more.items():
         reasons = list(REASONS)[:1] if number > 0 else list(REASONS)[1:]
         reason = next((r for r in reasons if any(map(REASONS[r], seen[place]))), "")
+        if number > 0 and mine[place] > 1:
+            reason = TWICE
         name = "/".join(each.name for each in seen[place]) or "unknown"
         text = f"{number:+d} {place.chain} {place.number}{place.code} {name}"
         found[reason] += [text] if number else []

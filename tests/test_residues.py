@@ -44,6 +44,28 @@ def test_every_angle_consists_of_two_bonds() -> None:
                 assert pair in bonds or pair[::-1] in bonds
 
 
+@pytest.mark.parametrize(
+    ("standard", "names"),
+    {
+        "HIS": "HID HIE HIP HSD HSE HSP HISD HISE HISH NHID CHIE NHIS",
+        "CYS": "CYX CYM CYS2 CYSH NCYX CCYS",
+        "ASP": "ASH ASPH NASP CASP",
+        "GLU": "GLH GLUH CGLU",
+        "LYS": "LYN LYSH NLYN CLYS",
+        "GLN": "QLN NGLN",
+        "TYR": "TYM TYRH CTYR",
+        "ALA": "NALA CALA",
+    }.items(),
+)
+def test_names_of_force_fields(standard: str, names: str) -> None:
+    assert {residues.SYNONYMS[name] for name in names.split()} == {standard}
+
+
+def test_synonyms_stand_for_standard_names() -> None:
+    assert set(residues.SYNONYMS.values()) == set(residues.RESNAMES) - {"UNK"}
+    assert residues.SYNONYMS.keys().isdisjoint(residues.RESNAMES)
+
+
 def test_radii() -> None:
     assert residues.ATOM14_RADIUS[residues.RESTYPE_ORDER["C"], 5] == np.float32(1.8)
     assert residues.ATOM14_RADIUS[residues.RESTYPE_ORDER["G"], 4:].sum() == 0

@@ -38,13 +38,17 @@ _VARIANTS: Final = {
     "CYS": "CYD CYM CYN CYS1 CYS2 CYSH CYT CYX CYZ DISU",
     "GLN": "QLN",
     "GLU": "GL4 GLH GLUH GLUP PGLU",
-    "HIS": "HID HIE HIP HIS1 HIS2 HISA HISB HISD HISE HISH HISP HSC HSD HSE HSN HSP",
-    "LYS": "LSN LYN LYP LYSH",
+    "HIS": "H1D H1E H2D H2E HID HIE HIP HIS1 HIS2 HISA HISB HISD HISE HISH HISP HSC HSD HSE HSN"
+    " HSP",
+    "LYS": "LSN LYD LYN LYP LYSH",
     "PHE": "PHEH PHEU",
+    "SER": "S1P SRO",
+    "THR": "T1P THO",
     "TRP": "TRPH TRPU",
-    "TYR": "TYM TYRH TYRU",
+    "TYR": "TYD TYM TYO TYRH TYRU Y1P",
 }
-"""Names of protonation states and disulphides in Amber, CHARMM, GROMOS, OPLS, PDB2PQR, Maestro."""
+"""Names of protonation states, disulphides and phosphates in Amber, CHARMM, GROMOS, OPLS, PDB2PQR,
+Tinker and Maestro."""
 SYNONYMS: Final = {each: name for name, variants in _VARIANTS.items() for each in variants.split()}
 """Standard name of each residue name of a force field; Amber marks ends of a chain by N and C."""
 SYNONYMS.update(

@@ -38,6 +38,7 @@ BOMBS = {
     "first line": ("q.a3m", "#", "1", 10_000, "first row, has no sequence|no rows"),
     "rows of Stockholm": ("q.sto", "", "q A\n", 1000, "line 2, has the name 'q' for the second"),
     "values": ("q.json", "[", "[],", MAX_VALUES // 2 + 1, f"more than {MAX_VALUES} values"),
+    "keys": ("q.json", '{"name": {', '"":1,', MAX_VALUES // 2 + 1, "or quotation marks"),
     "copies": (
         "q.json",
         "[",
@@ -255,7 +256,40 @@ def test_data_blocks_and_residues_that_gemmi_compares_with_each_other_are_bounde
     with pytest.raises(InputError, match="has too many residues in one chain"):
         parse_structure(text(1, 75_000), "m.cif")
     assert len(parse_structure(text(75, 1000), "m.cif")) == 75_000
-    monkeypatch.setattr("foldry.formats.coordinates._MAX_SEARCH", 50)
+    monkeypatch.setattr("foldry.formats.mmcif._MAX_SEARCH", 50)
     assert len(parse_structure(text(2, 5), "m.cif")) == 10
     with pytest.raises(InputError, match="has too many residues in one chain"):
         parse_structure(text(3, 5), "m.cif")
+
+
+@pytest.mark.parametrize(("cif", "times"), [(False, 9), (True, 11)])
+def test_a_structure_takes_few_times_the_memory_of_its_text(cif: bool, times: int) -> None:
+    """Without the memory of gemmi; 13 and 19 times before equal texts were one object."""
+    columns = "group_PDB id label_atom_id label_comp_id label_asym_id label_seq_id Cartn_x Cartn_y"
+    columns += " Cartn_z auth_seq_id auth_asym_id auth_atom_id auth_comp_id label_alt_id"
+    places = [
+        (name, chain, number)
+        for chain in "ABCDEFGH"
+        for number in range(1, 301)
+        for name in ("N", "CA", "C", "O", "CB")
+    ]
+    if cif:
+        rows = [
+            f"ATOM {row} {name} ALA {chain} {number} {row / 100:.3f} 12.345 -12.345"
+            f" {number} {chain} {name} ALA ."
+            for row, (name, chain, number) in enumerate(places)
+        ]
+        head = ["data_x", "loop_", *(f"_atom_site.{each}" for each in columns.split())]
+        data = "\n".join([*head, *rows, ""]).encode()
+    else:
+        rows = [
+            f"ATOM  {row:>5}  {name:<3} ALA {chain}{number:>4}    {row / 100:>8.3f}  12.345 -12.345"
+            "  1.00 50.00           C  "
+            for row, (name, chain, number) in enumerate(places)
+        ]
+        data = "\n".join(rows).encode()
+    parse_structure(data[:2000].rpartition(b"\n")[0], "x")  # fills the caches
+    tracemalloc.start()
+    assert len(parse_structure(data, "x")) == len(places) // 5
+    assert tracemalloc.get_traced_memory()[1] < times * len(data)
+    tracemalloc.stop()

@@ -23,6 +23,7 @@ from foldry.formats.binarycif import _unpack
 from foldry.formats.coordinates import (
     parse_deposition,
     parse_structure,
+    read_both,
     read_deposition,
     read_structure,
     to_pdb,
@@ -229,6 +230,13 @@ def test_names_of_any_length() -> None:
     parsed[0][0][0][0].name = "NITROGEN-1"
     with pytest.raises(InputError, match=r"damaged structure file \(.*NITROGEN-1\): fix it"):
         parse_structure(parsed.make_mmcif_document().as_string().encode(), "x.cif")
+
+
+@pytest.mark.parametrize("path", EXAMPLES)
+def test_structure_and_deposition_come_from_one_parse(path: Path) -> None:
+    structure, deposition = read_both(path)
+    assert structure == read_structure(path)
+    assert deposition == read_deposition(path)
 
 
 def test_too_many_residues_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

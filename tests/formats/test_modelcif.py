@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import gemmi
 import modelcif
+import modelcif.dumper
+import modelcif.model
 import modelcif.qa_metric
 import modelcif.reader
 import numpy as np
@@ -21,6 +25,7 @@ from foldry.measures import MEASURES
 from foldry.query import Chain, Hit, Query
 from foldry.residues import ATOM37, ATOM37_MASK, RESTYPE_ORDER
 from foldry.structure import Structure
+from tests.formats.test_coordinates import binarycif
 
 PLDDT = np.array([97.123, 88.5, 61.07, 42.0, 91.4])
 SEQUENCE = "MGXWK"
@@ -125,6 +130,18 @@ def test_parameters_of_ones_own_have_their_own_licence() -> None:
     assert "own licence" in usage[0].str(1) and "Jumper" not in usage[0].str(1)
 
 
+@pytest.mark.parametrize(
+    ("name", "cited"),
+    [("model_2_ptm", False), ("model_1_multimer", True), ("model_3_multimer_v3", True)],
+)
+def test_predictions_of_multimers_cite_both_papers(name: str, cited: bool) -> None:
+    query, structure = model()
+    text = to_modelcif(query, structure, record(model_name=name))
+    usage = gemmi.cif.read_string(text).sole_block().find("_pdbx_data_usage.", ["details"])
+    assert "Jumper" in usage[0].str(0)
+    assert ("Evans et al. 2021 (doi:10.1101/2021.10.04.463034)" in usage[0].str(0)) == cited
+
+
 def test_copies_of_a_chain_are_one_entity() -> None:
     query, structure = model(("A", "B"))
     text = to_modelcif(query, structure, record(10, iptm=0.5))
@@ -204,7 +221,7 @@ def predictions(draw: st.DrawFn) -> tuple[Query, Structure]:
         chain_id=np.repeat(names[: len(sequences)], [len(each) for each in sequences]),
         atom_positions=rng.uniform(-999, 999, (len(sequence), 37, 3)).round(3) * mask[..., None],
         atom_mask=mask,
-        b_factor=rng.uniform(0, 100, (len(sequence), 1)).round(3) * mask,
+        b_factor=rng.uniform(2, 100, (len(sequence), 1)).round(3) * mask,
     )
     chains = zip(names, sequences, strict=False)
     return Query("x", tuple(Chain((name,), each) for name, each in chains)), structure
@@ -214,7 +231,8 @@ def predictions(draw: st.DrawFn) -> tuple[Query, Structure]:
 @given(predictions())
 def test_what_is_written_is_read_back(prediction: tuple[Query, Structure]) -> None:
     query, structure = prediction
-    text = to_modelcif(query, structure, record(len(structure))).encode()
+    plddt = structure.b_factor.max(axis=1)
+    text = to_modelcif(query, structure, record(plddt=plddt)).encode()
     seen = structure.select(structure.atom_mask.any(axis=1))
     if not len(seen):
         with pytest.raises(InputError, match="has no atoms"):
@@ -259,3 +277,121 @@ def test_no_name_breaks_the_file(name: str) -> None:
     assert text.isascii()
     (system,) = modelcif.reader.read(io.StringIO(text))
     assert len(list(system.model_groups[0][0].get_atoms())) == structure.atom_mask.sum()
+
+
+def by_modelcif(
+    kinds: dict[type[modelcif.qa_metric.MetricType], list[float]], b_factors: list[list[float]]
+) -> str:
+    """Two chains of GLY and ALA, written by python-modelcif, with metrics of each residue.
+
+    Args:
+        kinds: Values of each metric for all four residues.
+        b_factors: B factors of N and Cα of each residue.
+    """
+    entity = modelcif.Entity("GA")
+    asyms = [modelcif.AsymUnit(entity, id=name) for name in "AB"]
+    places = [(asym, number) for asym in asyms for number in (1, 2)]
+
+    class Model(modelcif.model.AbInitioModel):  # type: ignore[misc]
+        def get_atoms(self) -> Iterator[modelcif.model.Atom]:
+            for row, (asym, number) in enumerate(places):
+                for x, (name, biso) in enumerate(zip(("N", "CA"), b_factors[row], strict=True)):
+                    yield modelcif.model.Atom(
+                        asym, number, name, name[0], 1.4 * x, 3.8 * row, 0.0, biso=biso
+                    )
+
+    model = Model(modelcif.Assembly(asyms), name="model")
+    for kind, values in kinds.items():
+        about = {"__doc__": "A metric.", "software": None}
+        metric = type("Metric", (modelcif.qa_metric.Local, kind), about)
+        for (asym, number), value in zip(places, values, strict=True):
+            model.qa_metrics.append(metric(asym.residue(number), value))
+    system = modelcif.System()
+    system.model_groups.append(modelcif.model.ModelGroup([model]))
+    file = io.StringIO()
+    modelcif.dumper.write(file, [system])
+    return file.getvalue()
+
+
+LISTED = [91.0, 82.5, 73.3, 64.1]
+SHARES = [0.91, 0.825, 0.733, 0.641]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (modelcif.qa_metric.PLDDT, LISTED),
+        (modelcif.qa_metric.PLDDT, SHARES),
+        (modelcif.qa_metric.PLDDT01, SHARES),
+        (modelcif.qa_metric.PLDDTAllAtom, LISTED),
+        (modelcif.qa_metric.PLDDTAllAtom01, SHARES),
+        (modelcif.qa_metric.PLDDTToPolymer, LISTED),
+    ],
+)
+@pytest.mark.parametrize("shown", [SHARES, [3.0, 17.5, 240.0, -4.0], [0.0] * 4])
+def test_the_plddt_of_each_residue_is_that_of_the_list(
+    kind: type[modelcif.qa_metric.MetricType],
+    values: list[float],
+    shown: list[float],
+    tmp_path: Path,
+) -> None:
+    """Whatever the B factors are, and whatever else is listed."""
+    listed = {modelcif.qa_metric.Distance: [1.0, 2.0, 3.0, 4.0], kind: values}
+    text = by_modelcif(listed, [[each, each] for each in shown]).encode()
+    found, stated = parse_structure(text, "x.cif"), parse_deposition(text, "x.cif")
+    for atom in ("N", "CA"):
+        np.testing.assert_allclose(found.b_factor[:, ATOM37.index(atom)], LISTED, atol=6e-4)
+    assert stated.b_factors == "pLDDT"
+    assert stated.predicted
+    (tmp_path / "x.cif").write_bytes(text)
+    again = parse_structure(binarycif(tmp_path / "x.cif"), "x.bcif")
+    np.testing.assert_allclose(again.b_factor, found.b_factor, atol=6e-4)
+
+
+def test_the_first_of_several_kinds_of_plddt_counts() -> None:
+    listed = {modelcif.qa_metric.PLDDT01: SHARES, modelcif.qa_metric.PLDDTAllAtom: [50.0] * 4}
+    text = by_modelcif(listed, [[0.0, 0.0]] * 4).encode()
+    found = parse_structure(text, "x.cif")
+    np.testing.assert_allclose(found.b_factor[:, 1], LISTED, atol=6e-4)
+
+
+def test_the_plddt_of_atoms_is_kept_if_that_of_the_residue_is_of_ca() -> None:
+    """As Chai-1 writes it."""
+    per_atom = [[80.0, each] for each in LISTED]
+    text = by_modelcif({modelcif.qa_metric.PLDDT: LISTED}, per_atom).encode()
+    found = parse_structure(text, "x.cif")
+    np.testing.assert_allclose(found.b_factor[:, :2], per_atom, atol=6e-4)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        modelcif.qa_metric.Distance,
+        modelcif.qa_metric.Energy,
+        modelcif.qa_metric.NormalizedScore,
+        modelcif.qa_metric.ZScore,
+        modelcif.qa_metric.MetricType,
+    ],
+)
+def test_other_metrics_are_not_plddt(kind: type[modelcif.qa_metric.MetricType]) -> None:
+    text = by_modelcif({kind: SHARES}, [[each, each] for each in LISTED]).encode()
+    found = parse_structure(text, "x.cif")
+    np.testing.assert_allclose(found.b_factor[:, ATOM37.index("CA")], LISTED, atol=6e-4)
+    stated = parse_deposition(text, "x.cif")
+    assert stated.b_factors == "other"
+    assert not stated.predicted
+
+
+def test_values_that_are_no_numbers_or_of_other_models_are_not_listed() -> None:
+    text = by_modelcif({modelcif.qa_metric.PLDDT: LISTED}, [[5.0, 5.0]] * 4)
+    found = parse_structure(text.replace(" 91.000", " ?").encode(), "x.cif")
+    np.testing.assert_allclose(found.b_factor[:, 1], [5.0, *LISTED[1:]], atol=6e-4)
+    block = gemmi.cif.read_string(text).sole_block()
+    column = block.find_values("_ma_qa_metric_local.model_id")
+    for row in range(4):
+        column[row] = "7"  # the only model, by another name
+    found = parse_structure(block.as_string().encode(), "x.cif")
+    np.testing.assert_allclose(found.b_factor[:, 1], LISTED, atol=6e-4)
+    column[0] = "1"
+    found = parse_structure(block.as_string().encode(), "x.cif")
+    np.testing.assert_allclose(found.b_factor[:, 1], 5.0)

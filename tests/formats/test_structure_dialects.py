@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import gemmi
 import numpy as np
 import pytest
+from biotite.structure import info
 
 from foldry.errors import InputError
 from foldry.formats.coordinates import parse_deposition, parse_structure, read_structure, to_pdb
 from foldry.inputs.queries import read_queries
-from foldry.residues import ATOM37_ORDER
+from foldry.residues import (
+    ATOM14,
+    ATOM37_ORDER,
+    RESNAME_TO_CODE,
+    RESNAMES,
+    RESTYPES,
+    SYNONYMS,
+)
 from foldry.structure import Structure
 
 CIF = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
@@ -208,11 +216,36 @@ def test_atoms_of_force_fields() -> None:
     np.testing.assert_array_equal(mask, WHOLE.atom_mask)
 
 
-def test_homoserine_is_not_histidine() -> None:
-    line = "HETATM    1  {:<4}HSE A   1    {:>8.3f}   1.000   2.000  1.00  0.00"
-    names = ["N", "CA", "C", "O", "CB", "CG", "OD"]
-    lines = [line.format(name, place) for place, name in enumerate(names)]
-    assert parsed([*lines, *ATOMS]).sequence == "X" + WHOLE.sequence
+def component(name: str, record: str, atoms: Iterable[str]) -> list[str]:
+    return [
+        f"{record:<6}    1 {atom if len(atom) == 4 else ' ' + atom:<4} {name} A 900"
+        f"    {place + 100:>8.3f}   1.000   2.000  1.00  0.00"
+        for place, atom in enumerate(atoms)
+    ]
+
+
+def test_components_with_the_name_of_a_variant_are_not_amino_acids() -> None:
+    """Of the chemical component dictionary, as biotite has it."""
+    known = SYNONYMS.keys() & set(info.all_residues())
+    assert {"HSE", "GLH", "CYT", "ASH", "HID"} <= known
+    for name in known:
+        residue = info.residue(name)
+        heavy = set(residue.atom_name[residue.element != "H"])
+        side = set(ATOM14[RESNAME_TO_CODE[SYNONYMS[name]]]) - {"O"}
+        got = parsed([*ATOMS, *component(name, "ATOM", residue.atom_name)]).sequence[len(WHOLE) :]
+        if side <= heavy:  # a modified amino acid
+            assert got[0] == RESTYPES[RESNAME_TO_CODE[SYNONYMS[name]]]
+        else:
+            assert got == ("X" if heavy >= {"N", "CA", "C"} else "")
+
+
+def test_a_variant_may_lack_atoms() -> None:
+    for atoms in (["CA"], ["N", "CA", "C"], ["N", "CA", "C", "OT1", "OT2", "CB", "HB1", "2HB"]):
+        for name, letter in (("CYX", "C"), ("HSD", "H"), ("LYN", "K")):
+            assert parsed([*ATOMS, *component(name, "ATOM", atoms)]).sequence[-1] == letter
+    cytosine = ["P", "O1P", "N1", "C6", "C5", "C2", "O2", "N3", "C4", "N4", "CA"]
+    for atoms in (cytosine, ["CA"]):
+        same(parsed([*ATOMS, *component("CYT", "ATOM", atoms)]))
 
 
 # K16
@@ -241,6 +274,75 @@ def test_hetatm_amid_a_chain_does_not_end_it() -> None:
     same(parsed(lines))
 
 
+def hetatm(lines: list[str]) -> list[str]:
+    return [f"HETATM{line[6:]}" for line in lines]
+
+
+def residues(first: int, last: int) -> list[str]:
+    """The atoms of some residues of 1ADZ, counted from 0."""
+    numbers = WHOLE.residue_number[first:last].tolist()
+    return [line for line in ATOMS if int(line[22:26]) in numbers]
+
+
+def cif_with_records(lines: list[str]) -> str:
+    text = cif_in_order(lines).replace("loop_", "loop_\n_atom_site.group_PDB")
+    head, rows = text.split("z\n")
+    pairs = zip(lines, rows.splitlines(), strict=True)
+    return "\n".join([f"{head}z", *(f"{line[:6]} {row}" for line, row in pairs), ""])
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 1), (0, 3), (62, 63), (59, 63), (0, 63)])
+@pytest.mark.parametrize("ter", ["none", "before", "after"])
+def test_hetatm_that_is_bonded_belongs_to_the_chain(first: int, last: int, ter: str) -> None:
+    others = [*residues(0, first), *residues(last, 63)]
+    end = hetatm(residues(first, last))
+    lines = [*others, *["TER"] * (ter == "before"), *end, *["TER"] * (ter == "after")]
+    same(parsed(lines))
+    if ter == "none":
+        same(parse_structure(cif_with_records(lines).encode(), "x.cif"))
+        same(parse_structure(parse_pdb_as_cif(lines).encode(), "x.cif"))
+
+
+@pytest.mark.parametrize("number", [-50, 30, 200])
+@pytest.mark.parametrize("name", ["GLU", "GLY", "DAL"])
+def test_a_free_amino_acid_is_a_ligand(number: int, name: str) -> None:
+    free = [
+        f"{line[:17]}{name}{line[20:22]}{number:>4}{'Z' * (number == 30) or ' '}   {line[38:46]}"
+        f"{line[30:38]}{line[46:]}"
+        for line in hetatm(residues(10, 11))
+    ]
+    for lines in ([*ATOMS, *free], [*ATOMS, "TER", *free], [*ATOMS, "TER", *free, "TER"]):
+        same(parsed(lines))
+    same(parse_structure(cif_with_records([*ATOMS, *free]).encode(), "x.cif"))
+
+
+def test_a_modified_residue_behind_a_gap_is_in_the_chain_if_the_file_says_so() -> None:
+    lines = [*residues(0, 60), *(f"{line[:17]}MSE{line[20:]}" for line in hetatm(residues(62, 63)))]
+    names = [RESNAMES[code] for code in WHOLE.aatype[:62]] + ["MSE"]
+    seqres = [
+        f"SEQRES {place:>3} A   63  {' '.join(names[start : start + 13])}"
+        for place, start in enumerate(range(0, 63, 13), start=1)
+    ]
+    for file in ([*seqres, *lines], [*lines, "TER"], [*seqres, *lines[:-9], "TER", *lines[-9:]]):
+        assert parsed(file).sequence == f"{WHOLE.sequence[:60]}M"
+        assert parsed(file).chains == ("A",)
+
+
+def test_hetatm_of_a_polymer_stays_in_the_chain() -> None:
+    """An entity of mmCIF decides, whatever the distance."""
+    document = gemmi.cif.read(str(CIF))
+    block = document.sole_block()
+    column = block.find_values("_atom_site.group_PDB")
+    for row, number in enumerate(block.find_values("_atom_site.auth_seq_id")):
+        if int(number) == WHOLE.residue_number[-1]:
+            column[row] = "HETATM"
+    x = block.find_values("_atom_site.Cartn_x")
+    for row, record in enumerate(column):
+        if record == "HETATM":
+            x[row] = f"{float(x[row]) + 50:.3f}"
+    assert parse_structure(document.as_string().encode(), "x.cif").sequence == WHOLE.sequence
+
+
 # K18, K22
 
 
@@ -253,6 +355,22 @@ def test_columns_after_72_are_ignored(end: str) -> None:
 def test_remarks_of_any_encoding(encoding: str) -> None:
     remark = "REMARK 99 温度" if encoding == "cp932" else "REMARK 99 Å"
     same(parse_structure("\n".join([remark, *ATOMS]).encode(encoding), "x.pdb"))
+
+
+@pytest.mark.parametrize("change", [str.lower, lambda line: line[:12] + line[12:20].lower()])
+def test_lower_case_is_read(change: Callable[[str], str]) -> None:
+    lines = [f"{change(line[:20])}{line[20:]}" for line in ATOMS]
+    same(parsed(lines))
+
+
+@pytest.mark.parametrize("serial", [" *****", " 186a0", "100000", "      "])
+def test_serial_numbers_are_ignored(serial: str) -> None:
+    same(parsed([f"{line[:5]}{serial}{line[11:]}" for line in ATOMS]))
+
+
+def test_branches_of_pdbqt_do_not_end_the_file() -> None:
+    lines = [f"{line[:66]}    {-0.062:>6.3f} {line[13]:<2}" for line in ATOMS]
+    same(parsed(["ROOT", *lines[:100], "ENDROOT", *lines[100:], "ENDBRANCH   1   2", "TORSDOF 2"]))
 
 
 # K21

@@ -3,13 +3,16 @@
 Programs interrupt chains by others, write alternates in blocks, put solvent between residues, and
 give several chains one name. The atoms of a chain are therefore collected first: a second chain of
 the same name begins only where an atom occurs twice. Equal atoms at the same place are one atom,
-and atoms that share their occupancy are alternates.
+and atoms that share their occupancy are alternates. Free amino acids, which are ligands, are left
+out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import math
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain as chained
 from itertools import groupby, pairwise
@@ -17,9 +20,17 @@ from typing import Final, NamedTuple, TypeAlias
 
 import gemmi
 
-from foldry.residues import ATOM_SYNONYMS, SYNONYMS
+from foldry.errors import InputError
+from foldry.residues import ATOM14, ATOM_SYNONYMS, RESNAME_TO_CODE, SYNONYMS
 
+MAX_CHAINS: Final = 10_000
+"""Limit on chains, models and data blocks; gemmi compares each with all others."""
+FEWER: Final = "give a smaller part of it"
+GIVE: Final = "give a PDB, mmCIF or BinaryCIF file with the atoms of a protein"
+"""Advice on files that are too large."""
 _BACKBONE: Final = {"N", "CA", "C"}
+_BOND: Final = 2.0
+"""Longest peptide bond, Å."""
 _FULL: Final = 1.01
 """Limit on the occupancies of two alternates together."""
 _Run: TypeAlias = "list[int]"
@@ -35,23 +46,25 @@ class Atoms:
         chain: Chain name.
         part: Part of the file in which the chain stands, which ends at TER in PDB files and is
             label_asym_id in mmCIF; "" for atoms that may follow TER, which are HETATM.
+        fixed: Whether the file says that the atom, if it is an amino acid's, is in a chain.
         number: Residue number and insertion code.
         monomer: Residue name.
         atom: Atom name.
         altloc: Name of the alternate location.
         occupancy: Occupancy.
-        position: The three coordinates.
+        position: The three coordinates of a row.
     """
 
-    model: Sequence[str] = field(default_factory=list)
-    chain: Sequence[str] = field(default_factory=list)
-    part: Sequence[str] = field(default_factory=list)
-    number: Sequence[str] = field(default_factory=list)
-    monomer: list[str] = field(default_factory=list)
-    atom: list[str] = field(default_factory=list)
-    altloc: Sequence[str] = field(default_factory=list)
-    occupancy: Sequence[str] = field(default_factory=list)
-    position: Sequence[tuple[str, ...]] = field(default_factory=list)
+    model: Sequence[str]
+    chain: Sequence[str]
+    part: Sequence[str]
+    fixed: Sequence[bool]
+    number: Sequence[str]
+    monomer: list[str]
+    atom: list[str]
+    altloc: Sequence[str]
+    occupancy: Sequence[str]
+    position: Callable[[int], tuple[str, ...]]
 
 
 class ChainRows(NamedTuple):
@@ -62,20 +75,30 @@ class ChainRows(NamedTuple):
     rows: list[int]
 
 
+def too_many(most: int, what: str, source: str) -> InputError:
+    """Return the error for a file with more than `most` of something."""
+    return InputError(f"has more than {most} {what}", FEWER, where=source)
+
+
+def shared(texts: Iterable[str]) -> list[str]:
+    """Return a list in which equal texts are one object, which takes less memory."""
+    return list(map(sys.intern, texts))
+
+
 @lru_cache(10_000)
 def is_amino_acid(name: str) -> bool:
     """Return whether a residue name is an amino acid's in gemmi's table."""
     return bool(gemmi.find_tabulated_residue(name).is_amino_acid())
 
 
-def amino_acids(atoms: Atoms, sequence: Collection[str]) -> tuple[list[int], set[int], set[str]]:
+def amino_acids(atoms: Atoms, sequence: Collection[str]) -> tuple[list[int], set[str]]:
     """Give residues and atoms their standard names, and choose the amino acids.
 
     An amino acid has a known name, is listed in `sequence`, or has the atoms N, CA and C.
 
     Returns:
-        The rows of amino acids, the rows of renamed residues, and the synonyms for which residues
-        of the sequence that have no atoms are renamed, too.
+        The rows of amino acids, and the synonyms for which residues of the sequence that have no
+        atoms are renamed, too.
     """
     names = set(atoms.monomer)
     plain = {name for name in names if is_amino_acid(name) or name in sequence} - SYNONYMS.keys()
@@ -86,12 +109,10 @@ def amino_acids(atoms: Atoms, sequence: Collection[str]) -> tuple[list[int], set
             if key[3] not in plain:
                 residues.setdefault(key, []).append(row)
     kept = [name in plain for name in atoms.monomer]
-    renamed, other = set(), set()
+    other = set()
     for (*_, name), rows in residues.items():
         has = {atoms.atom[row] for row in rows}
-        # In the chemical component dictionary, HSE is homoserine, with OD.
-        if name in SYNONYMS and "CA" in has and not (name == "HSE" and "OD" in has):
-            renamed.update(rows)
+        if name in SYNONYMS and _is_variant(name, has):
             for row in rows:
                 atoms.monomer[row] = SYNONYMS[name]
         else:
@@ -105,7 +126,21 @@ def amino_acids(atoms: Atoms, sequence: Collection[str]) -> tuple[list[int], set
         for row, pair in enumerate(zip(atoms.monomer, atoms.atom, strict=True)):
             atoms.atom[row] = ATOM_SYNONYMS.get(pair, pair[1])
     rows = [row for row, keep in enumerate(kept) if keep]
-    return rows, renamed, SYNONYMS.keys() - other
+    return rows, SYNONYMS.keys() - other
+
+
+def _is_variant(name: str, has: set[str]) -> bool:
+    """Return whether a residue with these atoms is the amino acid of which its name is a synonym.
+
+    Components with the same name, e.g. homoserine (HSE), have other atoms in place of some of its.
+    """
+    standard = SYNONYMS[name]
+    has = {ATOM_SYNONYMS.get((standard, atom), atom) for atom in has}
+    own = set(ATOM14[RESNAME_TO_CODE[standard]]) - {"O"}
+    others = {atom for atom in has - own - {"O", "OXT"} if atom.lstrip("0123456789")[:1] in "CNOPS"}
+    if name == "CYT" and not has >= _BACKBONE:  # cytosine in CHARMM
+        return False
+    return "CA" in has and (has >= own or not others)
 
 
 def arrange(atoms: Atoms, rows: Sequence[int], labelled: bool = False) -> list[ChainRows]:
@@ -127,7 +162,8 @@ def arrange(atoms: Atoms, rows: Sequence[int], labelled: bool = False) -> list[C
     for interrupted, piece in _pieces(atoms, rows):
         first = piece[0][0]
         place = atoms.model[first], atoms.chain[first]
-        chain = latest[place] if place in latest else begin(place)
+        known = place in latest
+        chain = latest[place] if known else begin(place)
         part = atoms.part[first]
         other = part not in ("", chain.part)
         earlier = _value(atoms.number[first]) < chain.last
@@ -136,10 +172,13 @@ def arrange(atoms: Atoms, rows: Sequence[int], labelled: bool = False) -> list[C
         elif earlier:
             chain.backward = True
             chain.mixed |= not interrupted or (other and labelled)
-        for row in (row for run in piece for row in run):
-            if chain.has(row, anywhere=False):
-                chain = begin(place)
-            chain.add(row)
+        if not known and _is_plain(atoms, piece):
+            chain.start(piece)
+        else:
+            for row in chained.from_iterable(piece):
+                if chain.has(row, anywhere=False):
+                    chain = begin(place)
+                chain.add(row)
         if part:
             chain.last, chain.part = _value(atoms.number[piece[-1][0]]), part
     models = {model: place for place, model in enumerate(dict.fromkeys(atoms.model))}
@@ -150,10 +189,40 @@ def arrange(atoms: Atoms, rows: Sequence[int], labelled: bool = False) -> list[C
     seen: set[tuple[str, str]] = set()
     found = []
     for model, name, chain in made:
-        free = unused(name, names[model]) if (model, name) in seen else name
-        seen.add((model, name))
-        found.append(ChainRows(model, free, list(chain.rows())))
+        if rows := _bound(atoms, list(chain.rows())):
+            free = unused(name, names[model]) if (model, name) in seen else name
+            seen.add((model, name))
+            found.append(ChainRows(model, free, rows))
     return found
+
+
+def _bound(atoms: Atoms, rows: list[int]) -> list[int]:
+    """Return the rows of a chain without free amino acids.
+
+    These stand behind its last fixed atom in the file, and have no peptide bond.
+    """
+    last = max((row for row in rows if atoms.fixed[row]), default=-1)
+    if max(rows) <= last:
+        return rows
+    runs: list[list[_Run]] = []
+    for _, group in groupby(rows, key=atoms.number.__getitem__):
+        residue = list(group)
+        if not runs or not _is_bonded(atoms, runs[-1][-1], residue):
+            runs.append([])
+        runs[-1].append(residue)
+    kept = [run for run in runs if len(run) > 1 or min(run[0]) <= last]
+    return [row for run in kept for residue in run for row in residue]
+
+
+def _is_bonded(atoms: Atoms, before: _Run, after: _Run) -> bool:
+    """Return whether there is a peptide bond between two residues, by their first alternates."""
+
+    def place(rows: _Run, name: str) -> list[float]:
+        row = next((row for row in rows if atoms.atom[row] == name), None)
+        texts = () if row is None else atoms.position(row)
+        return [float(text.partition("(")[0]) for text in texts] or [math.inf] * 3
+
+    return math.dist(place(before, "C"), place(after, "N")) <= _BOND
 
 
 def unused(name: str, names: dict[str, int]) -> str:
@@ -178,23 +247,36 @@ class _Chain:
         self.mixed = False
         """Whether its numbers decrease without an interruption, or in a chain of another label."""
         self._atoms = atoms
+        self._start: list[int] = []
         self._residues: dict[str, dict[int, None]] = {}
         self._seen: dict[tuple[str, str, str], int] = {}
+
+    def start(self, piece: list[_Run]) -> None:
+        """Begin with a plain piece, most often the whole chain: its atoms need no comparison."""
+        self._start = list(chained.from_iterable(piece))
+
+    def _compare(self) -> None:
+        """Prepare the comparison of further atoms with those of the start."""
+        rows, self._start = self._start, []
+        for row in rows:
+            self.add(row)
 
     def has(self, row: int, anywhere: bool = True) -> bool:
         """Return whether the chain has this atom at another place, and not as an alternate.
 
         With `anywhere`, also at the same place.
         """
+        self._compare()
         atoms = self._atoms
         other = self._seen.get((atoms.number[row], atoms.atom[row], atoms.altloc[row]))
-        if other is None or (not anywhere and atoms.position[row] == atoms.position[other]):
+        if other is None or (not anywhere and atoms.position(row) == atoms.position(other)):
             return False
         shares = [_share(atoms.occupancy[each]) for each in (row, other)]
         return not (min(shares) > 0 and max(shares) < 1 and sum(shares) <= _FULL)
 
     def add(self, row: int) -> None:
         """Add an atom; among equal ones, the one with the highest occupancy remains."""
+        self._compare()
         atoms = self._atoms
         key = atoms.number[row], atoms.atom[row], atoms.altloc[row]
         other = self._seen.setdefault(key, row)
@@ -211,6 +293,7 @@ class _Chain:
 
         Later pieces are moved to their place by number, e.g. modified residues after TER.
         """
+        yield from self._start
         numbers: Iterable[str] = self._residues
         if self.backward and not self.mixed:
             numbers = sorted(self._residues, key=_value)
@@ -242,12 +325,24 @@ def _pieces(atoms: Atoms, rows: Sequence[int]) -> Iterator[tuple[bool, list[_Run
             before = here
 
 
+def _is_plain(atoms: Atoms, piece: list[_Run]) -> bool:
+    """Return whether no residue, and in a residue no atom, occurs twice."""
+    numbers = {atoms.number[run[0]] for run in piece}
+    return len(numbers) == len(piece) and all(
+        len({(atoms.atom[row], atoms.altloc[row]) for row in run}) == len(run)
+        and len({atoms.monomer[row] for row in run}) == 1
+        for run in piece
+    )
+
+
+@lru_cache(100_000)
 def _value(number: str) -> float:
     """Return the number of a residue without its insertion code; infinity if it is not decimal."""
     digits = number.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
     return int(digits) if digits.lstrip("-").isdecimal() else float("inf")
 
 
+@lru_cache(1000)
 def _share(occupancy: str) -> float:
     """Return an occupancy; 1 if there is none."""
     try:

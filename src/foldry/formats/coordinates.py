@@ -10,10 +10,10 @@ with the chain name `A` becomes chain `A2`; it begins where the same atom occurs
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby, repeat
+from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -22,10 +22,20 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from foldry.errors import InputError, check_type, counted, printable, quoted, reason
-from foldry.formats.atoms import unused
+from foldry.formats.atoms import GIVE, MAX_CHAINS, too_many, unused
 from foldry.formats.binarycif import read_binarycif
-from foldry.formats.mmcif import arrange_atoms, complete_atoms, has_atoms, number_sequences
-from foldry.formats.pdb import DECIMAL, check_lines, prepare_pdb
+from foldry.formats.kinds import STRUCTURE, check_kind
+from foldry.formats.mmcif import (
+    arrange_atoms,
+    check_columns,
+    check_search,
+    complete_atoms,
+    has_atoms,
+    no_atoms,
+    number_sequences,
+)
+from foldry.formats.pdb import DECIMAL, check_lines, not_pdb, prepare_pdb
+from foldry.formats.qa_metric import PLDDT, PREDICTION, b_factors, write_plddt
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
 from foldry.store.files import decode, named_path, read_bytes, stem
 from foldry.structure import STRUCTURE_ADVICE, Structure
@@ -38,6 +48,7 @@ _CATEGORIES: Final = {
     "_entity_poly_seq",
     "_exptl",
     "_ma_qa_metric",
+    "_ma_qa_metric_local",
     "_pdbx_audit_revision_history",
     "_pdbx_struct_mod_residue",
     "_refine",
@@ -53,10 +64,6 @@ _MAX_RESIDUES: Final = 500_000
 _FEW_RESIDUES: Final = 100_000
 """Limit for an empty file; each `_BYTES_A_RESIDUE` bytes of a file allow one more residue."""
 _BYTES_A_RESIDUE: Final = 40
-_MAX_CHAINS: Final = 10_000
-"""Limit on chains, models and data blocks; gemmi compares each with all others."""
-_MAX_SEARCH: Final = 5_000_000_000
-"""Limit on the residues that gemmi passes while it looks for the residue of each atom."""
 _MAX_ALIGNED: Final = 500_000_000
 """Limit on observed residues times residues of the longest sequence, which gemmi aligns."""
 _MAX_UNPACKED: Final = 8 * 1024**2
@@ -68,36 +75,12 @@ _MAX_PLAIN: Final = 10_000
 _PDB_WIDTH: Final = 78
 """Number of columns up to the element, the last field that is written."""
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_ANY_CASE: Final = re.ASCII | re.IGNORECASE
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?(\(\d+\))?", _ANY_CASE)
-_NUMBER_OR_NONE: Final = re.compile(rf"{_NUMBER.pattern}|[.?]", _ANY_CASE)
-_LETTER: Final = re.compile(r"(['\"]?).?\1")
-_NAME: Final = re.compile(r"(?![.?'\"]+$).+")
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _BLOCK: Final = re.compile(r"(?:^|\s)data_", re.IGNORECASE)
-_MODEL: Final = "pdbx_PDB_model_num"
-_UNSET: Final = {"?", "."}
-_CIF_FIELDS: Final = {
-    "Cartn_x": (_NUMBER, "a coordinate"),
-    "Cartn_y": (_NUMBER, "a coordinate"),
-    "Cartn_z": (_NUMBER, "a coordinate"),
-    "occupancy": (_NUMBER_OR_NONE, "an occupancy"),
-    "B_iso_or_equiv": (_NUMBER_OR_NONE, "a B factor"),
-    "auth_seq_id": (re.compile(r"(['\"]?)-?[0-9]{1,9}[A-Za-z]?\1|[.?]"), "a residue number"),
-    "label_seq_id": (re.compile(r"-?[0-9]{1,9}|[.?]"), "a residue number"),
-    "label_atom_id": (_NAME, "an atom name"),
-    "label_comp_id": (_NAME, "a residue name"),
-    "label_alt_id": (_LETTER, "one letter"),
-    "pdbx_PDB_ins_code": (_LETTER, "one letter"),
-    "pdbx_formal_charge": (re.compile(r"[+-]?[0-9]{1,9}|[.?]"), "a charge"),
-    "_entity_poly_seq.num": (re.compile(r"-?[0-9]{1,9}|[.?]"), "a residue number"),
-    "_entity_poly_seq.mon_id": (_NAME, "a residue name"),
-    _MODEL: (re.compile(r"[0-9]{1,9}"), "a model number"),
-}
-"""Columns of `_atom_site`, or of the category that is named, and their content."""
+_START: Final = 4096
+"""Number of bytes that show the format."""
+_ADVICE: Final = {"session": "save it as mmCIF"}
 _NO_PROTEIN: Final = "give a file with a protein"
-_TOO_MANY: Final = "has more than {} {}"
-_FEWER: Final = "give a smaller part of it"
 _CD, _NH1, _NH2 = (ATOM37_ORDER[name] for name in ("CD", "NH1", "NH2"))
 
 _Row: TypeAlias = "tuple[str, str, gemmi.Residue | None]"
@@ -112,9 +95,8 @@ class Deposition:
         release_date: Day of the first release, e.g. `2005-11-20`; "" if the file has none.
         resolution: Å; 0 if the file has none, as for NMR.
         method: Experimental method in lower case, e.g. `solution nmr`.
-        predicted: Whether the file states pLDDT, which is then also in its B factors.
-        measured: Whether the file states that its B factors are something else: it is from an
-            experiment, or has another measure of quality for each residue.
+        predicted: Whether it is a prediction: the file states pLDDT of residues or of all of it.
+        b_factors: What the file states that its B factors are, as `qa_metric.b_factors` returns it.
         chain_to_seqres: One-letter codes of the full sequence of each chain.
         chains: Each chain with one row per letter of the sequence. Rows of residues that were not
             observed have no atoms, and their residue number is their position, counted from 1.
@@ -124,7 +106,7 @@ class Deposition:
     resolution: float
     method: str
     predicted: bool
-    measured: bool
+    b_factors: str
     chain_to_seqres: dict[str, str]
     chains: dict[str, Structure]
 
@@ -155,15 +137,7 @@ def read_structure(path: str | Path, model: int = 0) -> Structure:
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
     """Read a structure from the bytes of a file, which error messages call `source`."""
     parsed, _ = _parse(data, source, model)
-    letter = _one_letter(parsed)
-    rows: list[_Row] = [
-        (name, letter(residue.name), residue)
-        for name, polymer in _proteins(parsed[0])
-        for residue in _conformers(polymer)
-    ]
-    _check_numbers(rows, source)
-    if not rows:
-        raise InputError("has no amino acid with coordinates", _NO_PROTEIN, where=source)
+    rows = _observed(parsed, source)
     return _structure(rows, _flat(parsed, source), stem(Path(source)), source)
 
 
@@ -179,9 +153,39 @@ def read_deposition(path: Path) -> Deposition:
 def parse_deposition(data: bytes, source: str) -> Deposition:
     """Read a deposition from the bytes of a file, which error messages call `source`."""
     parsed, block = _parse(data, source, 0)
+    chains = _sequences(parsed, _max_residues(data), source)
+    return _deposition(parsed, block, chains, _flat(parsed, source), source)
+
+
+def read_both(path: Path) -> tuple[Structure, Deposition]:
+    """Return what `read_structure` and `read_deposition` return, and parse the file once."""
+    data, source = _read_file(path), str(path)
+    parsed, block = _parse(data, source, 0)
+    rows, chains = _observed(parsed, source), _sequences(parsed, _max_residues(data), source)
+    atoms = _flat(parsed, source)
+    structure = _structure(rows, atoms, stem(path), source)
+    return structure, _deposition(parsed, block, chains, atoms, source)
+
+
+def _observed(parsed: gemmi.Structure, source: str) -> list[_Row]:
+    """Return the residues with coordinates."""
+    letter = _one_letter(parsed)
+    rows: list[_Row] = [
+        (name, letter(residue.name), residue)
+        for name, polymer in _proteins(parsed[0])
+        for residue in _conformers(polymer)
+    ]
+    _check_numbers(rows, source)
+    if not rows:
+        raise InputError("has no amino acid with coordinates", _NO_PROTEIN, where=source)
+    return rows
+
+
+def _sequences(parsed: gemmi.Structure, most: int, source: str) -> dict[str, list[_Row]]:
+    """Return all residues of the sequence of each chain, at most `most`."""
     letter = _one_letter(parsed)
     chains: dict[str, list[_Row]] = {}
-    num_rows, most = 0, _max_residues(data)
+    num_rows = 0
     for name, polymer in _proteins(parsed[0]):
         residues = list(_conformers(polymer))
         entity = parsed.get_entity_of(polymer)
@@ -193,25 +197,34 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
             seen = dict(enumerate(residues, start=1))
         num_rows += len(sequence)
         if num_rows > most:
-            raise InputError(_TOO_MANY.format(most, "residues"), _FEWER, where=source)
+            raise too_many(most, "residues", source)
         chains[name] = [
             (name, letter(monomer), seen.get(number))
             for number, monomer in enumerate(sequence, start=1)
         ]
     if not chains:
         raise InputError("has no protein", _NO_PROTEIN, where=source)
-    atoms = _flat(parsed, source)
+    return chains
+
+
+def _deposition(
+    parsed: gemmi.Structure,
+    block: gemmi.cif.Block | None,
+    chains: dict[str, list[_Row]],
+    atoms: gemmi.FlatStructure,
+    source: str,
+) -> Deposition:
     dates = _texts(block, "_pdbx_audit_revision_history.revision_date")
     resolutions = parsed.resolution, _resolution(block)  # gemmi's is NaN if EM's is unknown
     method = parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else ""
-    predicted = "pLDDT" in _texts(block, "_ma_qa_metric.type")
-    experiment = method != "" and "theoretical" not in method
+    resolution = next((each for each in resolutions if 0 < each < np.inf), 0.0)
+    stated = b_factors(block, method, resolution)
     return Deposition(
         release_date=min(filter(_DATE.fullmatch, dates), default=""),
-        resolution=next((each for each in resolutions if 0 < each < np.inf), 0.0),
+        resolution=resolution,
         method=method,
-        predicted=predicted,
-        measured=not predicted and (experiment or "local" in _texts(block, "_ma_qa_metric.mode")),
+        predicted=stated in (PLDDT, PREDICTION),
+        b_factors=stated,
         chain_to_seqres={
             name: "".join(code for _, code, _ in rows) for name, rows in chains.items()
         },
@@ -253,7 +266,7 @@ def to_pdb(structure: Structure) -> str:
     ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
     for row in range(len(structure)):
         name = RESNAMES[structure.aatype[row]]
-        place = f"{name} {structure.chain_id[row]}{structure.residue_number[row]:>4}"
+        place = f"{name} {structure.chain_id[row]:1}{structure.residue_number[row]:>4}"
         place += structure.insertion_code[row] or " "
         for slot in np.flatnonzero(structure.atom_mask[row]):
             x, y, z = structure.atom_positions[row, slot]
@@ -282,7 +295,7 @@ def seqres_records(structure: Structure) -> str:
         names = [RESNAMES[code] for code in structure.aatype[structure.chain_id == chain]]
         for number, start in enumerate(range(0, len(names), 13), start=1):
             part = " ".join(names[start : start + 13])
-            lines.append(f"SEQRES {number:>3} {chain} {len(names):>4}  {part}")
+            lines.append(f"SEQRES {number:>3} {chain:1} {len(names):>4}  {part}")
     return "".join(f"{line:<80}\n" for line in lines)
 
 
@@ -316,27 +329,19 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     del parsed[:model]
     num_residues, most = sum(map(len, parsed[0])), _max_residues(data)
     if num_residues > most:
-        raise InputError(_TOO_MANY.format(most, "residues and molecules"), _FEWER, where=source)
-    if len(parsed[0]) > _MAX_CHAINS:
-        raise InputError(_TOO_MANY.format(_MAX_CHAINS, "chains"), _FEWER, where=source)
+        raise too_many(most, "residues and molecules", source)
+    if len(parsed[0]) > MAX_CHAINS:
+        raise too_many(MAX_CHAINS, "chains", source)
     parsed.merge_chain_parts()
-    for chain in parsed[0]:
-        _mark_polymer(chain)
+    for residue in (each for chain in parsed[0] for each in chain):
+        if residue.entity_type == gemmi.EntityType.Unknown:  # others have been left out
+            residue.entity_type = gemmi.EntityType.Polymer
     parsed.setup_entities()
     longest = max((len(entity.full_sequence) for entity in parsed.entities), default=0)
     if longest * num_residues <= _MAX_ALIGNED:
         parsed.assign_label_seq_id()
     parsed.assign_serial_numbers()
     return parsed, block
-
-
-def _mark_polymer(chain: gemmi.Chain) -> None:
-    """Make residues before the last ATOM record ATOM: gemmi ends a chain at HETATM."""
-    flags = [residue.het_flag for residue in chain]
-    last = len(flags) - flags[::-1].index("A") if "A" in flags else 0
-    for residue, flag in zip(chain, flags[:last], strict=False):
-        if flag == "H" and residue.entity_type == gemmi.EntityType.Unknown:
-            residue.het_flag = "A"
 
 
 def _max_residues(data: bytes) -> int:
@@ -351,6 +356,7 @@ def _read_file(path: Path) -> bytes:
 
 def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
     block = None
+    check_kind(data[:_START].decode("latin-1"), STRUCTURE, _ADVICE, GIVE, source)
     if data[:1] >= b"\x80" and not data.startswith(_BYTE_ORDER_MARKS):
         block = read_binarycif(data, _CATEGORIES, source)
     else:
@@ -358,21 +364,26 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
         if not text.strip():
             raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
         if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
-            few = text.lower().count("data_") <= _MAX_CHAINS
-            if not few and len(_BLOCK.findall(text)) > _MAX_CHAINS:
-                raise InputError(_TOO_MANY.format(_MAX_CHAINS, "data blocks"), _FEWER, where=source)
+            few = text.lower().count("data_") <= MAX_CHAINS
+            if not few and len(_BLOCK.findall(text)) > MAX_CHAINS:
+                raise too_many(MAX_CHAINS, "data blocks", source)
             blocks = gemmi.cif.read_string(text)
-            block = next(filter(has_atoms, blocks), blocks[0])
+            block = next(filter(has_atoms, blocks), None)
+            if block is None:
+                raise no_atoms(blocks, source)
     if block is not None:
         complete_atoms(block, source)
-        _check_columns(block, source)
+        check_columns(block, source)
+        write_plddt(block)
         number_sequences(block)
         if has_atoms(block) and arrange_atoms(block):
-            _check_search(block, source)
-        return gemmi.make_structure_from_block(block), block
-    if re.search(r"^(ATOM  |HETATM)", text, re.MULTILINE):
-        return _read_pdb(check_lines(text, source), source), None
-    raise InputError("is not a PDB, mmCIF or BinaryCIF file", "give one of these", where=source)
+            check_search(block, source)
+        parsed = gemmi.make_structure_from_block(block)
+        block.find_mmcif_category("_atom_site.").erase()  # to free its memory
+        return parsed, block
+    if re.search(r"^(ATOM  |ATOM \d{6}|HETATM)", text, re.MULTILINE | re.IGNORECASE):
+        return _read_pdb(text, source), None
+    raise not_pdb(text, source)
 
 
 def _text(data: bytes, source: str) -> str:
@@ -403,56 +414,8 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
         raise _damaged(source, error) from None
 
 
-def _check_columns(block: gemmi.cif.Block, source: str) -> None:
-    """Refuse values of mmCIF and BinaryCIF that gemmi would misread as other numbers or unknown."""
-    for tag, (pattern, kind) in _CIF_FIELDS.items():
-        row_of = "row" if tag.startswith("_") else "atom"
-        column = block.find_values(tag if row_of == "row" else f"_atom_site.{tag}")
-        values = set(column)
-        if tag == _MODEL:
-            if len(values) > _MAX_CHAINS:
-                raise InputError(_TOO_MANY.format(_MAX_CHAINS, "models"), _FEWER, where=source)
-            if values <= _UNSET:  # one model without a number
-                continue
-        wrong = {value for value in values if not pattern.fullmatch(value)}
-        if wrong:
-            row, value = next(pair for pair in enumerate(column, start=1) if pair[1] in wrong)
-            what = f"has {quoted(value)} in {tag}, which is not {kind}"
-            raise InputError(what, "fix the file", where=f"{source}, {row_of} {row}")
-        if tag == "B_iso_or_equiv" and values & _UNSET:  # gemmi would read 20
-            for index, text in enumerate(column):
-                column[index] = "0" if text in _UNSET else text
-    # gemmi reads an atom without `auth_seq_id` as a residue numbered by its `label_seq_id`.
-    columns = [block.find_values(f"_atom_site.{each}_seq_id") for each in ("auth", "label")]
-    pairs = zip(*columns, strict=False)
-    unset = [None if label in _UNSET else auth in _UNSET for auth, label in pairs]
-    if {True, False} <= set(unset):
-        what = "has no residue number in auth_seq_id, which other atoms have"
-        raise InputError(what, "fix the file", where=f"{source}, atom {unset.index(True) + 1}")
-    _check_search(block, source)
-
-
-def _check_search(block: gemmi.cif.Block, source: str) -> None:
-    """Refuse chains in which gemmi, which compares each residue with all others, takes minutes."""
-
-    def column(*tags: str) -> Iterable[str]:
-        found = (block.find_values(f"_atom_site.{tag}") for tag in tags)
-        return next(filter(len, found), repeat(""))
-
-    x = block.find_values("_atom_site.Cartn_x")
-    if len(x) ** 2 <= _MAX_SEARCH:
-        return
-    chains = zip(column(_MODEL), column("auth_asym_id", "label_asym_id"), strict=False)
-    residues = column("auth_seq_id", "label_seq_id"), column("label_comp_id", "auth_comp_id")
-    codes = column("pdbx_PDB_ins_code")
-    atoms = ((chain, each) for chain, *each, _ in zip(chains, *residues, codes, x, strict=False))
-    runs = groupby(chain for (chain, _), _ in groupby(atoms))
-    if sum(sum(1 for _ in run) ** 2 for _, run in runs) > _MAX_SEARCH:
-        raise InputError("has too many residues in one chain", _FEWER, where=source)
-
-
 def _read_pdb(text: str, source: str) -> gemmi.Structure:
-    prepared, names = prepare_pdb(text, source, _MAX_CHAINS)
+    prepared, names = prepare_pdb(check_lines(text, source), source)
     parsed = gemmi.read_pdb_string(prepared, split_chain_on_ter=True)
     for part, name in zip((part for model in parsed for part in model), names, strict=True):
         part.name = name

@@ -31,8 +31,9 @@ LICENCE_NAME: Final = "CC BY 4.0"
 LICENCE_URL: Final = "https://creativecommons.org/licenses/by/4.0/"
 _CC_BY: Final = (
     "The parameters of AlphaFold and of mini are available under CC BY 4.0, and so is this "
-    "prediction: cite Jumper et al. 2021 (doi:10.1038/s41586-021-03819-2)."
+    "prediction: cite Jumper et al. 2021 (doi:10.1038/s41586-021-03819-2)"
 )
+_MULTIMER: Final = " and Evans et al. 2021 (doi:10.1101/2021.10.04.463034)"
 _THEORETICAL: Final = (
     "It is a theoretical model, given as it is, without warranty, and not for clinical use."
 )
@@ -142,7 +143,9 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
         model.qa_metrics += _of_chains(metric, units)
     system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
     system.protocols.append(_protocol(query, units, model, record))
-    system.data_usage.append(_licence(record.licence))
+    terms = _plain(usage_terms(record.model_name, record.licence))
+    name, url = (_plain(record.licence), None) if record.licence else (LICENCE_NAME, LICENCE_URL)
+    system.data_usage.append(ihm.License(terms, name=name, url=url))
     if record.notice:
         system.data_usage.append(ihm.Disclaimer(_plain(record.notice)))
     text = io.StringIO()
@@ -151,11 +154,17 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     return text.getvalue()
 
 
-def _licence(name: str) -> ihm.License:
-    if not name:
-        return ihm.License(f"{_CC_BY} {_THEORETICAL}", name=LICENCE_NAME, url=LICENCE_URL)
-    terms = f"The parameters of this network have their own licence ({_plain(name)}). "
-    return ihm.License(terms + _THEORETICAL, name=_plain(name))
+def usage_terms(model_name: str, licence: str) -> str:
+    """Return the terms on which a prediction may be used, and what to cite.
+
+    Args:
+        model_name, licence: As in `ModelRecord`.
+    """
+    if licence:
+        terms = f"The parameters of this network have their own licence ({licence})"
+    else:
+        terms = f"{_CC_BY}{_MULTIMER if 'multimer' in model_name else ''}"
+    return f"{terms}. {_THEORETICAL}"
 
 
 class _Other(modelcif.qa_metric.MetricType):
