@@ -20,6 +20,7 @@ from foldry.query import Chain, Query
 from foldry.residues import UNKNOWN
 from foldry.results.folder import write_query
 from foldry.results.prediction import Prediction
+from foldry.structure import Structure
 from tests.predict.fake import fake_prediction
 from tests.score.test_match import chain, joined
 
@@ -196,6 +197,14 @@ def test_atoms_in_one_place_are_refused() -> None:
     inputs._check_size(heap)
 
 
+def test_few_atoms_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many as would be allowed in one place."""
+    structure = model_of([50, 60, 70])
+    monkeypatch.setattr(inputs, "_MAX_CROWDING", int(structure.atom_mask.sum()) ** 2)
+    monkeypatch.setattr(np, "unique", None)
+    inputs._check_size(structure)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
@@ -209,6 +218,13 @@ def test_atoms_in_one_place_are_refused() -> None:
         ([0.1, 0.15, 0.9], None),
         ([12, 21, 30], [12, 21, 30]),
         ([-1, 60, 70], None),
+        ([0, 60, 70], None),  # residues without a value
+        ([0, 0.6, 0.7], None),
+        ([1, 0, 1], None),  # marks, as of RFdiffusion
+        ([90, 90, 40], None),
+        ([20.1, 20.2, 21], None),  # a constant that a minimisation has changed
+        ([20.1, 20.2, 21.2], [20.1, 20.2, 21.2]),
+        ([0.93, 0.91, 0.92], [93, 91, 92]),
     ],
 )
 def test_which_b_factors_count_as_plddt(values: list[float], expected: list[float] | None) -> None:
@@ -217,7 +233,7 @@ def test_which_b_factors_count_as_plddt(values: list[float], expected: list[floa
     structure.b_factor[:, 1:3] = np.array(values)[:, None]
     found = plddt_of(structure)
     assert (found is None) == (expected is None)
-    assert found is None or found.tolist() == expected
+    assert found is None or found.tolist() == pytest.approx(expected)
     structure.b_factor[0, 2] += 1  # atoms of one residue differ: an experiment
     assert plddt_of(structure) is None
     structure.atom_mask[:, 2] = False  # one atom per residue does not show it
@@ -242,41 +258,123 @@ def test_plddt_per_atom_is_reduced_to_that_of_ca(folder: Path) -> None:
     assert plddt_of(model, predicted=True) is None
 
 
-def statement(kind: str, value: str) -> str:
-    rows = ["1 plddt local pLDDT", "2 mean global pLDDT"] if kind == "pLDDT" else []
-    rows = ["1 error local distance"] if kind == "distance" else rows
-    names = "".join(f"_ma_qa_metric.{name}\n" for name in ("id", "name", "mode", "type"))
-    metric = "loop_\n" + names + "\n".join(rows) + "\n" if rows else ""
-    method = f"_exptl.method '{value}'\n" if value else ""
-    return metric + method
-
-
 @pytest.mark.parametrize(
-    ("kind", "method", "values", "expected", "stated"),
+    ("marks", "is_plddt"),
     [
-        ("", "", [50, 60, 70], [50, 60, 70], False),
-        ("", "THEORETICAL MODEL", [50, 60, 70], [50, 60, 70], False),
-        ("", "X-RAY DIFFRACTION", [50, 60, 70], None, True),
-        ("distance", "", [50, 60, 70], None, True),
-        ("pLDDT", "", [5, 9, 7], [5, 9, 7], True),
-        ("pLDDT", "", [5, 5, 5], [5, 5, 5], True),
+        (np.repeat([30, 60, 90], 20), False),  # domains or chains
+        (np.repeat([30, 45, 60, 75, 80, 90], 10), False),
+        (np.repeat([30, 45, 60, 75, 80, 85, 90], 9), True),
+        (np.repeat([0.30, 0.60, 0.90], 20), True),  # rounded shares have few values
+        (np.repeat([30.5, 90.5], 30), False),
+        (np.tile(np.arange(1, 10), 10), False),  # grades of conservation
+        (np.linspace(40, 90, 60), True),
     ],
 )
-def test_what_a_file_states_about_its_b_factors_is_believed(
-    kind: str, method: str, values: list[float], expected: object, stated: bool, tmp_path: Path
-) -> None:
+def test_few_integers_are_marks(marks: np.ndarray, is_plddt: bool) -> None:
+    structure = chain("A" * len(marks))
+    structure.b_factor[:] = marks[:, None]
+    assert (plddt_of(structure, predicted=True) is not None) == is_plddt
+
+
+def model_of(values: list[float]) -> Structure:
+    """Residues with two atoms of one B factor."""
     structure = chain("ACD")
     structure.atom_mask[:, 2] = True
     structure.atom_positions[:, 2] = structure.atom_positions[:, 1] + 1.5
     structure.b_factor[:, 1:3] = np.array(values)[:, None]
+    return structure
+
+
+def mmcif(structure: Structure, method: str = "", metrics: str = "", listed: str = "") -> str:
+    """The mmCIF of a structure with a method, rows of `_ma_qa_metric` and of its local values."""
     block = gemmi.read_pdb_string(to_pdb(structure)).make_mmcif_document().sole_block()
     block.name = "x"
-    text = block.as_string().replace("_exptl.", "_foldry.")
+    text = block.as_string().replace("_exptl.", "_foldry.").rstrip() + "\n"
+    text += f"_exptl.method '{method}'\n" if method else ""
+    for category, tags, rows in (
+        ("_ma_qa_metric", "id name mode type", metrics),
+        ("_ma_qa_metric_local", "label_asym_id label_seq_id metric_id metric_value", listed),
+    ):
+        names = "".join(f"{category}.{tag}\n" for tag in tags.split())
+        text += f"loop_\n{names}{rows}\n" if rows else ""
+    return text
+
+
+GLOBAL = "2 mean global pLDDT"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "method", "values", "expected", "stated"),
+    [
+        ("", "", [50, 60, 70], [50, 60, 70], False),
+        ("", "THEORETICAL MODEL", [50, 60, 70], [50, 60, 70], False),
+        ("", "PREDICTED", [50, 60, 70], [50, 60, 70], False),
+        ("", "X-RAY DIFFRACTION", [50, 60, 70], None, True),
+        ("", "model, MODELLER Version 9.24", [50, 60, 70], None, True),
+        ("1 error local distance", "", [50, 60, 70], None, True),
+        (f"1 error local distance\n{GLOBAL}", "", [50, 60, 70], None, True),
+        (f"1 E local energy\n3 pLDDT local pLDDT\n{GLOBAL}", "", [5, 9, 7], [5, 9, 7], True),
+        ("1 QMEANDisCo local 'normalized score'", "", [0.5, 0.6, 0.7], None, True),
+        ("1 MPQS global other", "", [50, 60, 70], None, True),
+        (f"1 plddt local pLDDT\n{GLOBAL}", "", [5, 9, 7], [5, 9, 7], True),
+        ("1 pLDDT local pLDDT", "", [5, 5, 5], [5, 5, 5], True),
+        ("1 pLDDT local pLDDT", "X-RAY DIFFRACTION", [5, 9, 7], [5, 9, 7], True),
+        ("1 pLDDT local pLDDT", "", [0, 0, 0], None, True),
+        ("1 pLDDT local pLDDT", "", [5, 9, 101], None, True),
+        ("1 a local 'pLDDT all-atom'", "", [5, 9, 7], [5, 9, 7], True),
+        ("1 a local 'pLDDT to polymer'", "", [5, 9, 7], [5, 9, 7], True),
+        ("1 a local 'pLDDT in [0,1]'", "", [0.25, 0.5, 1], [25, 50, 100], True),
+        ("1 a local 'pLDDT all-atom in [0,1]'", "", [0.25, 0, 0], [25, 0, 0], True),
+        ("1 pLDDT local other", "", [5, 9, 7], [5, 9, 7], True),
+        ("1 'predicted lDDT' local 'normalized score'", "", [0.5, 0.5, 0], [50, 50, 0], True),
+        (GLOBAL, "", [50, 60, 70], [50, 60, 70], False),
+        (GLOBAL, "", [5, 9, 7], None, True),
+    ],
+)
+def test_what_a_file_states_about_its_b_factors_is_believed(
+    metrics: str, method: str, values: list[float], expected: object, stated: bool, tmp_path: Path
+) -> None:
     path = tmp_path / "m.cif"
-    path.write_text(text.rstrip() + "\n" + statement(kind, method))
+    path.write_text(mmcif(model_of(values), method, metrics))
     model = read_model(str(path))
     assert (None if model.plddt is None else model.plddt.tolist()) == expected
     assert model.is_stated == stated
+
+
+def test_a_file_with_the_plddt_of_the_whole_model_is_a_prediction(tmp_path: Path) -> None:
+    """As HelixFold3 writes it: the atoms of a residue differ."""
+    structure = model_of([50, 60, 70])
+    structure.b_factor[:, 2] += 5
+    path = tmp_path / "m.cif"
+    for metrics, expected in ((GLOBAL, [50, 60, 70]), ("", None)):
+        path.write_text(mmcif(structure, metrics=metrics))
+        found = read_model(str(path)).plddt
+        assert (None if found is None else found.tolist()) == expected
+
+
+PHENIX = """REMARK   3 REFINEMENT.
+REMARK   3   PROGRAM     : PHENIX 1.8.2
+REMARK   3  DATA USED IN REFINEMENT.
+REMARK   3   RESOLUTION RANGE HIGH (ANGSTROMS) : 3.20"""
+
+
+@pytest.mark.parametrize(
+    ("header", "is_plddt"),
+    [
+        ("EXPDTA    THEORETICAL MODEL", True),
+        ("TITLE     ESMFOLD V1 PREDICTION FOR INPUT", True),
+        ("EXPDTA    THEORETICAL MODEL, MODELLER 9.12 2014/08/26 13:15:44", False),
+        ("EXPDTA    THEORETICAL MODEL (SWISS-MODEL SERVER)", False),
+        ("EXPDTA    ELECTRON MICROSCOPY", False),
+        ("REMARK   2 RESOLUTION.    3.20 ANGSTROMS.", False),
+        (PHENIX, False),
+        ("REMARK   2 RESOLUTION. NOT APPLICABLE.", True),
+    ],
+)
+def test_what_the_header_of_a_pdb_file_says(header: str, is_plddt: bool, tmp_path: Path) -> None:
+    path = tmp_path / "m.pdb"
+    path.write_text(f"{header}\n{to_pdb(model_of([50, 60, 70]))}")
+    assert (read_model(str(path)).plddt is not None) == is_plddt
 
 
 def test_a_case_of_errors_in_angstrom(cases_dir: Path) -> None:

@@ -40,6 +40,17 @@ def structure(name: str, chain: str = "A") -> Structure:
     )
 
 
+@pytest.mark.parametrize("name", ["///", "🧬", "...", "_-_", "?"])
+def test_a_job_whose_name_cannot_name_a_file_is_named_after_the_file(name: str) -> None:
+    job = {"name": name, "sequences": [{"proteinChain": {"sequence": "MKT", "count": 1}}]}
+    for jobs, expected in (
+        (job, ["q"]),
+        ([job], ["q"]),
+        ([job, {**job, "name": "蛋"}, job], ["q_1", "蛋", "q_3"]),
+    ):
+        assert [query.name for query in parse_jobs(json.dumps(jobs), HERE)] == expected
+
+
 def hit(name: str = "1abc_A", chain: str = "A", release_date: str | None = None) -> Hit:
     pairs = np.array([[0, 3], [2, 0]])
     return Hit(name, pairs, structure(name, chain), release_date=release_date)

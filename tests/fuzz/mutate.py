@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import zipfile
@@ -161,6 +162,17 @@ def archive(rng: Random, data: bytes) -> bytes:
         for each, content in members.items():
             file.writestr(each, content)
     return out.getvalue()
+
+
+def arrays(rng: Random, data: bytes) -> bytes:
+    """Return an .npy or .npz file, perhaps packed by gzip, with a changed array or header."""
+    if data.startswith(b"\x1f\x8b"):
+        return gzip.compress(arrays(rng, gzip.decompress(data)))
+    if data.startswith(b"PK"):
+        return archive(rng, data)
+    if data.startswith(b"\x93NUMPY"):
+        return rng.choice((_header_changed, _array_changed))(rng, data)
+    return bytes_(rng, data)
 
 
 def _header_changed(rng: Random, data: bytes) -> bytes:

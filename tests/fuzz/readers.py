@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
+import lzma
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -187,9 +189,29 @@ def _pae(folder: Path) -> list[Path]:
     first, second, distance = zip(*pairs, strict=True)
     return _files(
         a__json=json.dumps([{"predicted_aligned_error": rows, "max_predicted_aligned_error": 9}]),
-        b__json=json.dumps({"pae": rows, "plddt": [90, 80, 70]}),
+        b__json=json.dumps(
+            {"pae": rows, "token_chain_ids": ["A", "A", "B"], "token_res_ids": [1, 2, 1]}
+        ),
         c__json=json.dumps([{"residue1": first, "residue2": second, "distance": distance}]),
     )(folder)
+
+
+def _pae_arrays(folder: Path) -> list[Path]:
+    errors = np.array([[0.25, 3.5, 8], [1, 0.5, 2], [9, 4, 0.25]])
+    archive = npz({"pae": errors.astype(np.float32), "plddt": np.zeros(3)})
+    array = io.BytesIO()
+    np.save(array, errors.T[None])
+    return _files(
+        a__npz=archive,
+        b__npy=array.getvalue(),
+        c__npz__gz=gzip.compress(archive),
+        d__npy__gz=gzip.compress(array.getvalue()),
+        e__npy__xz=lzma.compress(array.getvalue()),
+    )(folder)
+
+
+def _errors(folder: Path) -> object:
+    return [read_pae(path).errors for path in _of(folder)]
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -312,9 +334,8 @@ READERS: Final[dict[str, Reader]] = {
     "PDB": Reader(_pdb, _structures),
     "mmCIF": Reader(_files(a__cif=_small()), _structures),
     "BinaryCIF": Reader(_binarycif, _structures, (mutate.msgpack_, mutate.msgpack_, mutate.bytes_)),
-    "PAE": Reader(
-        _pae, lambda f: [read_pae(path).errors for path in _of(f)], (mutate.json_, mutate.text)
-    ),
+    "PAE": Reader(_pae, _errors, (mutate.json_, mutate.text)),
+    "PAE arrays": Reader(_pae_arrays, _errors, (mutate.arrays, mutate.arrays, mutate.bytes_)),
     "npz": Reader(
         _official,
         lambda folder: read_params(folder / "a.npz"),

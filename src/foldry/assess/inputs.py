@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from foldry.errors import InputError, counted, quoted
-from foldry.formats.coordinates import read_deposition, read_structure
+from foldry.assess.pae_rows import pae_rows
+from foldry.errors import InputError
+from foldry.formats.coordinates import read_both
 from foldry.formats.pae import read_pae
-from foldry.inputs.structures import read_named, split_name
+from foldry.formats.qa_metric import OTHER, PLDDT
+from foldry.inputs.structures import read_named, select_chains, split_name
 from foldry.residues import CA
 from foldry.results.folder import read_results
 from foldry.structure import Structure
@@ -63,15 +65,20 @@ def read_model(name: str, pae: Path | None = None) -> Model:
     if Path(name).is_dir():
         [best] = read_results(Path(name), most=1)
         name, pae, reported = str(best.structure), pae or best.pae, best.numbers
-    structure = read_reference(name)
-    errors = None if pae is None else _pae(pae, name, structure)
-    plddt = plddt_of(structure, predicted=pae is not None)
-    stated = read_deposition(split_name(name)[0])
-    if stated.measured:
-        plddt = None
-    elif stated.predicted:
-        plddt = plddt_of(structure, predicted=True, stated=True)
-    return Model(structure, plddt, errors, stated.predicted or plddt is None, reported)
+    path, chains = split_name(name)
+    whole, deposition = read_both(path)
+    structure = select_chains(whole, chains, path)
+    _check_size(structure)
+    errors = None
+    if pae is not None:
+        tokens = read_pae(pae)
+        rows = pae_rows(tokens, structure, whole, deposition, pae, path)
+        errors = np.asarray(tokens.errors[np.ix_(rows, rows)])
+    stated = deposition.b_factors == PLDDT
+    plddt = None
+    if deposition.b_factors != OTHER:
+        plddt = plddt_of(structure, pae is not None or deposition.predicted, stated)
+    return Model(structure, plddt, errors, stated or plddt is None, reported)
 
 
 def read_reference(name: str) -> Structure:
@@ -91,97 +98,40 @@ def plddt_of(
     """Return the pLDDT of each residue, or None if the B factors are not pLDDT.
 
     B factors count as pLDDT if all atoms of a residue have the same value, as AlphaFold writes it,
-    from 0 to 100 and not the same in all residues. Values of at most 1 are shares, as in ESMFold's
-    files, and are multiplied by 100. A median below `LEAST_PLDDT` is an error in Å, as Robetta and
-    RoseTTAFold write it.
+    above 0 and up to 100, and if the values vary as pLDDT does. Values of at most 1 are shares, as
+    in ESMFold's files, and are multiplied by 100.
 
     Args:
         structure: The structure.
         predicted: Whether the structure is known to be a prediction. The atoms of a residue may
             then differ, as in AlphaFold 3's files: the value of Cα counts, or the residue's mean
             if Cα is missing.
-        stated: Whether the file states that its B factors are pLDDT, so that any value may be.
+        stated: Whether the file states that its B factors are pLDDT, so that any value from 0 to
+            100 may be, and the atoms of a residue may differ.
     """
     mask, values = structure.atom_mask, structure.b_factor
     lowest = np.where(mask, values, np.inf).min(axis=1)
     highest = np.where(mask, values, -np.inf).max(axis=1)
     one_each = (mask.sum(axis=1) > 1).any() and (lowest == highest).all()
-    if not (one_each or predicted) or not 0 <= lowest.min() <= highest.max() <= 100:
-        return None
-    if not stated and lowest.min() == highest.max():
+    in_range = lowest.min() >= 0 and 0 < highest.max() <= 100
+    if not in_range or not (one_each or predicted or stated):
         return None
     mean = (values * mask).sum(axis=1) / np.maximum(mask.sum(axis=1), 1)
-    plddt = highest if one_each else np.where(mask[:, CA], values[:, CA], mean)
-    plddt = plddt * (100 if highest.max() <= 1 else 1)
-    return np.asarray(plddt) if stated or np.median(plddt) >= LEAST_PLDDT else None
+    found = highest if one_each else np.where(mask[:, CA], values[:, CA], mean)
+    plddt = np.asarray(found * (100 if highest.max() <= 1 else 1))
+    return plddt if stated or (lowest.min() > 0 and _varies(found, plddt)) else None
 
 
-def _pae(path: Path, name: str, structure: Structure) -> Float[np.ndarray, "N N"]:
-    """Return the PAE of the chosen residues."""
-    pae, places = read_pae(path)
-    if len(pae) == len(structure):
-        return pae
-    file = split_name(name)[0]
-    whole = read_structure(file)
-    if places is not None:
-        tokens = _token_rows(places, structure, path)
-        return np.asarray(pae[np.ix_(tokens, tokens)])
-    rows = np.arange(len(whole)) if len(pae) == len(whole) else _pae_rows(file, whole, len(pae))
-    if rows is None:
-        raise InputError(
-            f"has {counted(len(pae), 'row')} and the model {counted(len(whole), 'residue')}, and "
-            "the model does not show which rows belong to residues without atoms",
-            "give the errors of this prediction, or its mmCIF file, which lists such residues",
-            where=path,
-        )
-    chosen = rows[np.isin(whole.chain_id, structure.chains)]
-    return np.asarray(pae[np.ix_(chosen, chosen)])
+def _varies(values: Float[np.ndarray, " N"], plddt: Float[np.ndarray, " N"]) -> bool:
+    """Return whether values, which are `plddt` if multiplied, vary as pLDDT does.
 
-
-def _token_rows(
-    places: Sequence[tuple[str, int]], structure: Structure, path: Path
-) -> Int[np.ndarray, " N"]:
-    """Return the token of each residue.
-
-    A modified residue has a token for each atom, in the order of the chemical components, in which
-    Cα is the second.
-
-    Raises:
-        InputError: A residue has no token.
+    A median below `LEAST_PLDDT` is an error in Å, as Robetta and RoseTTAFold write it; a range
+    below 1 is a constant that a minimisation has changed. Few values are marks of residues, of
+    domains or of chains: one or two, or integers that ten residues have in common on average.
     """
-    tokens: dict[tuple[str, int], list[int]] = {}
-    for token, place in enumerate(places):
-        tokens.setdefault(place, []).append(token)
-    rows = []
-    for chain, number in zip(structure.chain_id, structure.residue_number.tolist(), strict=True):
-        found = tokens.get((str(chain), number))
-        if not found:
-            what = f"has no token for residue {number} of chain {quoted(str(chain))}"
-            raise InputError(what, "give the errors of this prediction", where=path)
-        rows.append(found[min(1, len(found) - 1)])
-    return np.array(rows)
-
-
-def _pae_rows(file: Path, whole: Structure, num_rows: int) -> Int[np.ndarray, " N"] | None:
-    """Return the PAE row of each residue of a file; None if the file does not determine it.
-
-    Predictors write no atoms for unknown residues, but the PAE has their rows. An mmCIF file lists
-    every residue of a sequence. A PDB file without SEQRES lists only residues with atoms, numbered
-    from 1 in each chain: the rows are certain if the last numbers of all chains add up to the
-    number of rows, because then no chain can be longer.
-    """
-    chains = read_deposition(file).chains.values()
-    if sum(map(len, chains)) > len(whole):
-        rows = np.flatnonzero(np.concatenate([each.atom_mask.any(axis=1) for each in chains]))
-        return rows if sum(map(len, chains)) == num_rows and len(rows) == len(whole) else None
-    places, end = [], 0
-    for chain in whole.chains:
-        numbers = whole.residue_number[whole.chain_id == chain]
-        if numbers[0] < 1 or (np.diff(numbers) < 1).any():
-            return None
-        places.append(end + numbers - 1)
-        end += int(numbers[-1])
-    return np.concatenate(places) if end == num_rows else None
+    whole = (values == np.round(values)).all()
+    few = len(np.unique(values)) <= (max(2, len(values) / 10) if whole else 2)
+    return bool(not few and np.ptp(plddt) >= 1 and np.median(plddt) >= LEAST_PLDDT)
 
 
 def _check_size(structure: Structure) -> None:

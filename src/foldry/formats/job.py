@@ -18,10 +18,19 @@ import numpy as np
 from foldry.errors import InputError, quoted
 from foldry.formats.a3m import parse_a3m, to_a3m
 from foldry.formats.lines import MAX_TEXT
-from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
+from foldry.formats.sequence import (
+    MOLECULES,
+    at,
+    chain_names,
+    check_num_chains,
+    clean_sequence,
+    file_name,
+    no_protein,
+    numbered,
+)
 from foldry.formats.template import entry_of, parse_template, template_mmcif
 from foldry.query import MAX_CHAINS, Alignment, Chain, Hit, Query
-from foldry.store.files import MAX_WIDE, decode, read_bytes, too_wide
+from foldry.store.files import MAX_WIDE, decode, read_bytes, stem, too_wide
 
 _VERSIONS: Final = {"alphafold3": (1, 2, 3, 4), "alphafoldserver": (1, 2)}
 _JOB: Final = {"name", "modelSeeds", "sequences", "dialect", "version"}
@@ -39,7 +48,6 @@ _FILE_NAME: Final = re.compile(
 MAX_VALUES: Final = 4_000_000
 """Maximum number of values in a JSON text."""
 _Parsed = TypeVar("_Parsed")
-_OTHERS: Final = {"rna": "RNA", "dna": "DNA", "ligand": "a ligand", "ion": "an ion"}
 
 
 class _Files(NamedTuple):
@@ -88,9 +96,10 @@ def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> l
     """
     if len(text) > MAX_WIDE and (wide := re.search(r"\\u(?!00)\w+", text)):
         raise too_wide(wide[0], str(path))
-    # Each value follows one of these characters; small objects need far more memory than text.
-    if sum(text.count(each) for each in "{[,") > MAX_VALUES:
-        what = f"has more than {MAX_VALUES} values"
+    # Each value follows one of these characters; small objects need far more memory than text, and
+    # each key has two quotation marks.
+    if sum(map(text.count, "{[,")) > MAX_VALUES or text.count('"') > MAX_VALUES:
+        what = f"has more than {MAX_VALUES} values or quotation marks"
         raise InputError(what, "split it into several files", where=path)
     try:
         content = json.loads(text, object_pairs_hook=_no_duplicates)
@@ -106,9 +115,11 @@ def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> l
     if not jobs:
         raise InputError("has no job", "give at least one", where=path)
     files, queries, num_chains = _Files(path, allow_outside_paths, {}), [], 0
-    for number, job in enumerate(jobs, start=1):
+    for number, (job, name) in enumerate(
+        zip(jobs, numbered(stem(path), len(jobs)), strict=True), 1
+    ):
         place = f"{path}, job {number}," if len(jobs) > 1 else str(path)
-        queries.append(_job(job, files, place))
+        queries.append(_job(job, files, place, name))
         num_chains += queries[-1].num_chains
         check_num_chains(num_chains, str(path))
     return queries
@@ -165,7 +176,8 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return entry
 
 
-def _job(job: Any, files: _Files, place: str) -> Query:
+def _job(job: Any, files: _Files, place: str, other: str) -> Query:
+    """Return the query of a job, named `other` if its name cannot name a file."""
     _check_keys(job, _JOB, place, refused=("bondedAtomPairs", "userCCD", "userCCDPath"))
     dialect, version = job.get("dialect", "alphafold3"), job.get("version", 1)
     if version not in _VERSIONS.get(str(dialect), ()):
@@ -191,7 +203,7 @@ def _job(job: Any, files: _Files, place: str) -> Query:
         for seed in job.get("modelSeeds") or []
     ]
     with at(place):
-        return Query(safe_name(name, place), tuple(chains), tuple(seeds))
+        return Query(file_name(name, other), tuple(chains), tuple(seeds))
 
 
 def _chain(entry: Any, files: _Files, place: str, num_before: int) -> Chain:
@@ -200,8 +212,8 @@ def _chain(entry: Any, files: _Files, place: str, num_before: int) -> Chain:
         raise InputError("is not an object with one key", 'write {"protein": …}', where=place)
     [(kind, protein)] = entry.items()
     if kind not in ("protein", "proteinChain"):
-        found = _OTHERS.get(kind.removesuffix("Sequence"), f"of the unknown kind {quoted(kind)}")
-        raise InputError(f"is {found}, but Foldry folds only proteins", "remove it", where=place)
+        found = MOLECULES.get(kind.removesuffix("Sequence"), f"of the unknown kind {quoted(kind)}")
+        raise no_protein(found, place)
     known = _PROTEIN if kind == "protein" else _SERVER_PROTEIN
     _check_keys(protein, known, place, refused=("modifications", "glycans"))
     ids = _ids(protein, place, num_before)

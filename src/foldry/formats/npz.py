@@ -7,19 +7,22 @@ member is refused.
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
 from foldry.errors import quoted, reason
+from foldry.store.files import MAX_RATIO
 
 MAX_BYTES: Final = 4 << 30
 """Maximum size of all arrays of a file, unpacked."""
+_MAX_MEMBERS: Final = 10_000
 
 
 def write_arrays(
@@ -60,7 +63,7 @@ def read_arrays(path: Path, max_bytes: int | None = None) -> dict[str, np.ndarra
         {'plddt': array([0.5 , 0.75])}
     """
     arrays = {}
-    with _checked(path, max_bytes) as archive:
+    with _opened(path, max_bytes) as archive:
         for member in archive.infolist():
             with archive.open(member) as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
@@ -74,27 +77,57 @@ def check_headers(path: Path, max_bytes: int | None = None) -> None:
     Raises:
         ValueError: It is cut off, damaged, or larger than `max_bytes` (default: `MAX_BYTES`).
     """
-    with _checked(path, max_bytes):
+    with _opened(path, max_bytes):
         pass
 
 
+def find_array(
+    data: bytes, names: Sequence[str], max_unpacked: int
+) -> tuple[np.ndarray | None, list[str]]:
+    """Return the array of an .npy file, or the first of the names in an .npz file, and all names.
+
+    Other arrays are not read.
+
+    Args:
+        data: Content of the file.
+        names: Names of arrays, best first.
+        max_unpacked: Limit on an array that is more than `MAX_RATIO` times its compressed size.
+
+    Raises:
+        ValueError: The file is damaged, the array is too large, or the file has anything but plain
+            arrays.
+    """
+    with _any_damage():
+        if not data.startswith(b"PK"):
+            return _read_array(io.BytesIO(data), len(data), "the array"), []
+        if data.count(b"PK\1\2") > _MAX_MEMBERS:
+            raise ValueError(f"it has more than {_MAX_MEMBERS} members")
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            found = archive.namelist()
+            if any(each.endswith("data.pkl") for each in found):
+                raise ValueError("it is a PyTorch file, which can contain code")
+            member = next((f"{name}.npy" for name in names if f"{name}.npy" in found), None)
+            if member is None:
+                return None, [each.removesuffix(".npy") for each in found]
+            info = archive.getinfo(member)
+            if info.file_size > max(max_unpacked, MAX_RATIO * info.compress_size):
+                raise ValueError(f"{quoted(member)} unpacks to over {MAX_RATIO} times its size")
+            with archive.open(info) as file:
+                return _read_array(file, info.file_size, member), []
+
+
 @contextmanager
-def _checked(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
+def _opened(path: Path, max_bytes: int | None = None) -> Iterator[zipfile.ZipFile]:
     """Open a file whose arrays are complete and within the limit; any damage is a ValueError."""
     max_bytes = MAX_BYTES if max_bytes is None else max_bytes
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = 0
-            for member in archive.infolist():
-                total += member.file_size
-                if total > max_bytes:
-                    raise ValueError(f"it holds more than {max_bytes / (1 << 30):g} GiB")
-                check_array(archive, member)
-            yield archive
-    except MemoryError:
-        raise
-    except Exception as error:  # foreign bytes make zipfile and NumPy raise nearly anything
-        raise ValueError(reason(error)) from error
+    with _any_damage(), zipfile.ZipFile(path) as archive:
+        total = 0
+        for member in archive.infolist():
+            total += member.file_size
+            if total > max_bytes:
+                raise ValueError(f"it holds more than {max_bytes / (1 << 30):g} GiB")
+            check_array(archive, member)
+        yield archive
 
 
 def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
@@ -104,13 +137,39 @@ def check_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         ValueError: The length differs, or the version of the format is unknown.
     """
     with archive.open(member) as file:
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(np.lib.format.read_magic(file))
-        if read_header is None:
-            raise ValueError(f"{quoted(member.filename)} has an unknown version")
-        shape, _, dtype = read_header(file)
-        # Values of width 0 would fit any shape.
-        if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != member.file_size:
-            raise ValueError(f"{quoted(member.filename)} is not as long as its header says")
+        _check_header(file, member.file_size, member.filename)
+
+
+def _check_header(file: IO[bytes], size: int, name: str) -> None:
+    read_header = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(np.lib.format.read_magic(file))
+    if read_header is None:
+        raise ValueError(f"{quoted(name)} has an unknown version")
+    shape, _, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError(f"{quoted(name)} holds Python objects, which can contain code")
+    # Values of width 0 would fit any shape.
+    if math.prod(shape) * max(dtype.itemsize, 1) + file.tell() != size:
+        raise ValueError(f"{quoted(name)} is not as long as its header says")
+
+
+def _read_array(file: Any, size: int, name: str) -> np.ndarray:
+    if size > MAX_BYTES:
+        raise ValueError(f"{quoted(name)} holds more than {MAX_BYTES >> 30} GiB")
+    _check_header(file, size, name)
+    file.seek(0)
+    array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+@contextmanager
+def _any_damage() -> Iterator[None]:
+    """Turn the errors of foreign bytes, which make zipfile and NumPy raise nearly anything."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(reason(error)) from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
-from contextlib import suppress
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple, NoReturn
 
@@ -12,23 +14,28 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError, counted, quoted
-from foldry.formats.npz import read_arrays
+from foldry.formats.npz import find_array
 from foldry.store.files import decode, read_bytes
 
 MAX_RESIDUES: Final = 20_000
 """Limit on the rows of the matrix."""
 _NAMES: Final = ("predicted_aligned_error", "pae", "token_pair_pae")
 _TOKENS: Final = ("token_chain_ids", "token_res_ids")
-_MAX_ARRAYS: Final = 1 << 30
-"""Maximum size of the arrays of a NumPy file."""
-_LISTS: Final = ("residue1", "residue2", "distance")
+_PAIRS: Final = ("residue1", "residue2", "distance")
+_MAX_PAIRS: Final = 3000**2
+"""Limit on pairs, as of the first version of AlphaFold DB, which had up to 2,700 residues."""
 _MAX_LISTS: Final = 5 * MAX_RESIDUES
 _MAX_OBJECTS: Final = 1000
+_MAX_QUOTES: Final = 4_000_000
 _MAX_UNPACKED: Final = 64 * 1024**2
-_MAX_RATIO: Final = 20
-"""Largest compression ratio of a file that unpacks to more than `_MAX_UNPACKED`."""
+"""Limit on what a JSON file has besides lists of numbers, and on files of high compression."""
 _MAX_ERROR: Final = float(np.finfo(np.float32).max)
-_ADVICE: Final = "give the file of predicted aligned errors"
+_ARRAYS: Final = (b"PK\3\4", b"\x93NUMPY")
+_PICKLES: Final = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# A text, perhaps without an end, or a list without texts and lists in it.
+_PART: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|\[[^][{}"]*+\]', re.DOTALL)
+_ADVICE: Final = "give the JSON, .npz or .npy file of predicted aligned errors"
 
 
 class TokenPae(NamedTuple):
@@ -36,8 +43,8 @@ class TokenPae(NamedTuple):
 
     Attributes:
         errors: Å; row i is aligned on token i.
-        places: Chain name and residue number of each token; None if each row is a residue.
-            Ligands, ions and modified residues have a token for each atom.
+        places: Chain name and residue number of each token, if the file has them. Ligands, ions and
+            modified residues may have a token for each atom.
     """
 
     errors: Float[np.ndarray, "N N"]
@@ -45,63 +52,48 @@ class TokenPae(NamedTuple):
 
 
 def read_pae(path: Path) -> TokenPae:
-    """Read predicted aligned errors.
+    """Read predicted aligned errors from a file, which may be packed by gzip, xz or zstd.
 
-    Accepted are AlphaFold DB's list of one object; the object of ColabFold and AlphaFold 3 with the
-    key `predicted_aligned_error` or `pae`, perhaps with `token_chain_ids` and `token_res_ids`; the
-    lists `residue1`, `residue2` and `distance` of the first version of AlphaFold DB; and NumPy
-    files (.npz with `pae`, as of Boltz, or .npy), which are read without pickle.
+    Accepted are JSON with a matrix `predicted_aligned_error`, `pae` or `token_pair_pae` in an
+    object or a list of one object, perhaps with `token_chain_ids` and `token_res_ids`; the lists
+    `residue1`, `residue2` and `distance` of the first version of AlphaFold DB; a matrix alone; and
+    NumPy files (.npz with one of these names, or .npy), which are read without pickle.
 
     Raises:
         InputError: The file has another format, or the matrix is not square or contains anything
             but numbers of at least 0.
     """
-    with suppress(OSError), path.open("rb") as file:
-        start = file.read(6)
-        if start.startswith((b"PK\3\4", b"\x93NUMPY")):
-            return TokenPae(_of_array(_array(path, start), path))
-    text = decode(read_bytes(path, None, _MAX_UNPACKED, _MAX_RATIO), str(path))
-    # Short lists and objects take twenty times the memory of their text.
-    if text.count("[") > _MAX_LISTS or text.count("{") > _MAX_OBJECTS:
-        raise InputError("has more lists than a PAE file", _ADVICE, where=path)
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InputError("is not valid JSON", _ADVICE, where=path) from None
-    if isinstance(found, list) and len(found) == 1:
-        found = found[0]
-    rows = _rows(found)
-    if not isinstance(rows, list) or not 0 < len(rows) <= MAX_RESIDUES:
-        what = "has no square matrix called predicted_aligned_error or pae"
-        raise InputError(what, _ADVICE, where=path)
-    pae = np.empty((len(rows), len(rows)), np.float32)
-    for number, row in enumerate(rows):
-        pae[number] = _row(row, len(rows), f"{path}, row {number + 1}")
-    return TokenPae(pae, _places(found, len(pae), path))
+    data = read_bytes(path, max_unpacked=_MAX_UNPACKED)
+    if data.startswith(_ARRAYS):
+        return TokenPae(_of_array(_array(data, path), path))
+    if data.startswith(_PICKLES):
+        what = "is a pickle file, which can contain code"
+        raise InputError(what, "give the predicted aligned errors as JSON or .npz", where=path)
+    return _of_json(data, path)
 
 
-def _array(path: Path, start: bytes) -> np.ndarray:
+def _array(data: bytes, path: Path) -> np.ndarray:
     """Return the matrix of a NumPy file, perhaps below axes of length 1."""
     try:
-        if start.startswith(b"PK"):
-            arrays = read_arrays(path, _MAX_ARRAYS)
-        else:
-            arrays = {"pae": np.load(path, mmap_mode="r", allow_pickle=False)}
+        found, names = find_array(data, _NAMES, _MAX_UNPACKED)
     except ValueError as error:
-        raise InputError(f"is a damaged file ({error})", _ADVICE, where=path) from None
-    found = next((arrays[name] for name in _NAMES if name in arrays), None)
+        raise InputError(f"cannot be read ({error})", _ADVICE, where=path) from None
     if found is None:
-        what = f"has the arrays {quoted(', '.join(arrays))}, none of which is called pae"
-        raise InputError(what, _ADVICE, where=path)
-    return found.reshape(found.shape[-2:]) if set(found.shape[:-2]) == {1} else found
+        raise _unnamed(names, path)
+    if found.ndim > 2 and found.shape[:-2] != (1,) * (found.ndim - 2):
+        what = f"has the errors of several predictions, an array of shape {found.shape}"
+        raise InputError(what, "save those of one prediction", where=path)
+    return found.reshape(found.shape[-2:]) if found.ndim > 2 else found
 
 
 def _of_array(array: np.ndarray, path: Path) -> Float[np.ndarray, "N N"]:
     square = array.ndim == 2 and 0 < array.shape[0] == array.shape[1] <= MAX_RESIDUES
     if not square or array.dtype.kind not in "fiu":
-        what = f"has an array of shape {array.shape}, which is not a square matrix of numbers"
+        what = f"has an array of {array.dtype} and shape {array.shape}, "
+        what += f"which is not a square matrix of numbers with at most {MAX_RESIDUES} rows"
         raise InputError(what, _ADVICE, where=path)
-    errors = np.array(array, np.float32)
+    with np.errstate(over="ignore"):  # infinity is refused below
+        errors = array.astype(np.float32)
     wrong = np.argwhere(~((errors >= 0) & (errors <= _MAX_ERROR)))
     if len(wrong):
         row, column = wrong[0].tolist()
@@ -109,59 +101,153 @@ def _of_array(array: np.ndarray, path: Path) -> Float[np.ndarray, "N N"]:
     return errors
 
 
-def _places(found: Any, num_tokens: int, path: Path) -> list[tuple[str, int]] | None:
-    """Return chain and residue number of each token; None if the file has neither."""
-    lists = [found.get(name) for name in _TOKENS]
-    if None in lists:
-        return None
-    chains, numbers = lists
-    if not all(isinstance(each, list) and len(each) == num_tokens for each in lists):
-        what = f"has {_TOKENS[0]} and {_TOKENS[1]} that are not lists of one entry for each row"
+def _of_json(data: bytes, path: Path) -> TokenPae:
+    lists = _Lists(data, path)
+    found = lists.content
+    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict):
+        found = found[0]
+    if isinstance(found, dict):
+        name = next((name for name in _NAMES if name in found), None)
+        if name is None:
+            if set(_PAIRS) <= found.keys():
+                return TokenPae(_of_pairs([found[each] for each in _PAIRS], lists))
+            raise _unnamed(found, path)
+        rows, places = found[name], [found.get(each) for each in _TOKENS]
+    else:
+        rows, places = found, [None]
+    if not isinstance(rows, list) or lists.is_flat(rows):
+        raise InputError(f"has no square matrix called {' or '.join(_NAMES)}", _ADVICE, where=path)
+    if len(rows) > MAX_RESIDUES:
+        what = f"has a matrix of {len(rows)} rows, more than {MAX_RESIDUES}"
+        raise InputError(what, "give a smaller prediction", where=path)
+    errors = np.empty((len(rows), len(rows)), np.float32)
+    for number, row in enumerate(rows, start=1):
+        where = f"{path}, row {number}"
+        length = lists.length(row)
+        if length != len(rows):
+            size = quoted(row) if length is None else counted(length, "value")
+            what = f"has {size} where the matrix has {counted(len(rows), 'row')}"
+            raise InputError(what, _ADVICE, where=where)
+        errors[number - 1] = _numbers(lists.values(row, where), where)
+    return TokenPae(errors, None if None in places else _places(places, len(rows), lists))
+
+
+class _Lists:
+    """A JSON text whose lists of numbers are read one at a time.
+
+    As objects, numbers take several times the memory of their text.
+
+    Attributes:
+        path: The file.
+        content: The content, with a list of one number for each list without texts and lists.
+    """
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        if data.startswith(_UTF_16):
+            data = data.decode("utf-16", "replace").encode()
+        self._data, self.path = data, path
+        self._spans: list[tuple[int, int]] = []
+        limits = {b"[": _MAX_LISTS, b"{": _MAX_OBJECTS, b'"': _MAX_QUOTES}
+        if any(data.count(sign) > most for sign, most in limits.items()):
+            raise self._too_much()
+        rest = _PART.sub(self._set_aside, data)
+        if len(rest) > _MAX_UNPACKED:
+            raise self._too_much()
+        self.content = self._parse(decode(rest, str(path)), path)
+
+    def _set_aside(self, part: re.Match[bytes]) -> bytes:
+        if part[0].startswith(b'"'):
+            return part[0]
+        self._spans.append(part.span())
+        return b"[%d]" % (len(self._spans) - 1)
+
+    def is_flat(self, value: Any) -> bool:
+        """Return whether a value of the content stands for a list without texts and lists."""
+        return isinstance(value, list) and len(value) == 1 and type(value[0]) is int
+
+    def length(self, value: Any) -> int | None:
+        """Return the length of a list, or None if the value is not a list."""
+        if not self.is_flat(value):
+            return len(value) if isinstance(value, list) else None
+        start, end = self._spans[value[0]]
+        commas = self._data.count(b",", start, end)
+        return commas + 1 if commas or self._data[start + 1 : end - 1].strip() else 0
+
+    def values(self, value: Any, where: object) -> Any:
+        """Return a list of the content, or the value itself if it is not a list."""
+        if not self.is_flat(value):
+            return value
+        start, end = self._spans[value[0]]
+        return self._parse(self._data[start:end], where)
+
+    def _parse(self, text: str | bytes, where: object) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            raise InputError("is not valid JSON", _ADVICE, where=where) from None
+
+    def _too_much(self) -> InputError:
+        what = "has more lists or texts than a PAE file"
+        return InputError(what, _ADVICE, where=self.path)
+
+
+def _of_pairs(columns: list[Any], lists: _Lists) -> Float[np.ndarray, "N N"]:
+    """Return the matrix of AlphaFold DB's first version, which lists pairs of residues."""
+    path = lists.path
+    lengths = [lists.length(each) for each in columns]
+    total = lengths[0] or 0
+    num = math.isqrt(total)
+    if {*lengths} != {total} or not 0 < total <= _MAX_PAIRS:
+        what = f"has the lists {', '.join(_PAIRS)} that are not of one length up to {_MAX_PAIRS}"
         raise InputError(what, _ADVICE, where=path)
+    places = []
+    for name, column in zip(_PAIRS[:2], columns, strict=False):
+        values = lists.values(column, path)
+        if {*map(type, values)} != {int} or min(values) < 1 or max(values) > num:
+            what = f"has {name} that are not numbers of residues from 1 to {num}"
+            raise InputError(what, _ADVICE, where=path)
+        places.append(np.array(values) - 1)
+    errors = np.full((num, num), np.nan, np.float32)
+    errors[places[0], places[1]] = _numbers(lists.values(columns[2], path), f"{path}, distance")
+    missing = np.argwhere(np.isnan(errors))
+    if len(missing):
+        one, other = (missing[0] + 1).tolist()
+        raise InputError(f"has no error for residues {one} and {other}", _ADVICE, where=path)
+    return errors
+
+
+def _places(columns: list[Any], num_tokens: int, lists: _Lists) -> list[tuple[str, int]] | None:
+    """Return chain and residue number of each token; None if the numbers only count the tokens."""
+    if {*map(lists.length, columns)} != {num_tokens}:
+        what = f"has {_TOKENS[0]} and {_TOKENS[1]} that are not lists of one entry for each row"
+        raise InputError(what, _ADVICE, where=lists.path)
+    chains, numbers = (lists.values(each, lists.path) for each in columns)
     if {*map(type, chains)} != {str} or {*map(type, numbers)} != {int}:
         what = f"has {_TOKENS[0]} or {_TOKENS[1]} that are not names and whole numbers"
-        raise InputError(what, _ADVICE, where=path)
+        raise InputError(what, _ADVICE, where=lists.path)
+    if numbers == list(range(num_tokens)):  # as in RoseTTAFold3, with chains such as A_1
+        return None
     return list(zip(chains, numbers, strict=True))
 
 
-def _rows(found: Any) -> Any:
-    """Return the rows of the matrix, with None for missing pairs, or None without a matrix."""
-    if not isinstance(found, dict):
-        return None
-    name = next((name for name in _NAMES if name in found), None)
-    if name is not None:
-        return found[name]
-    lists: list[Any] = [found.get(name) for name in _LISTS]
-    if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
-        return None
-    first, second, distance = lists
-    num = math.isqrt(len(distance))
-    if {*map(type, first), *map(type, second)} != {int} or num > MAX_RESIDUES:
-        return None
-    if min(*first, *second) < 1 or max(*first, *second) > num:
-        return None
-    rows: list[list[Any]] = [[None] * num for _ in range(num)]
-    for one, other, error in zip(first, second, distance, strict=True):
-        rows[one - 1][other - 1] = error
-    return rows
-
-
-def _row(row: Any, length: int, where: str) -> Float[np.ndarray, " N"]:
-    if not isinstance(row, list) or len(row) != length:
-        size = counted(len(row), "value") if isinstance(row, list) else quoted(row)
-        what = f"has {size} where the matrix has {counted(length, 'row')}"
-        raise InputError(what, _ADVICE, where=where)
-    for column, value in enumerate(row, start=1) if set(map(type, row)) - {int, float} else ():
+def _numbers(values: list[Any], where: str) -> Float[np.ndarray, " N"]:
+    for column, value in enumerate(values, 1) if {*map(type, values)} - {int, float} else ():
         if type(value) not in (int, float):
-            _refuse(value, f"{where}, column {column}")
+            shown = "a list" if isinstance(value, list) else value
+            _refuse(shown, f"{where}, column {column}")
     try:
-        values = np.array(row, float)
+        numbers = np.array(values, float)
     except OverflowError:
-        _refuse(max(row, key=abs), where)
-    wrong = np.flatnonzero(~((values >= 0) & (values <= _MAX_ERROR)))
+        _refuse(max(values, key=abs), where)
+    wrong = np.flatnonzero(~((numbers >= 0) & (numbers <= _MAX_ERROR)))
     if len(wrong):
-        _refuse(row[wrong[0]], f"{where}, column {wrong[0] + 1}")
-    return values
+        _refuse(values[wrong[0]], f"{where}, column {wrong[0] + 1}")
+    return numbers
+
+
+def _unnamed(names: Iterable[str], path: Path) -> InputError:
+    what = f"has {quoted(', '.join(names), 200)}, none of which is called "
+    return InputError(f"{what}{', '.join(_NAMES[:-1])} or {_NAMES[-1]}", _ADVICE, where=path)
 
 
 def _refuse(value: object, where: str) -> NoReturn:
