@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from pathlib import Path
 
 import pytest
+from Bio import SeqIO
+from Bio.Seq import Seq
+from Bio.SeqRecord import SeqRecord
 
 from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m, parse_complex_a3m, split_entries
@@ -138,10 +142,9 @@ def test_nul_follows_a_stockholm_alignment() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"PK\3\4\0\0>q\nMKT\n",
+        b"\x7fELF\0\0>q\nMKT\n",
         b">q\nM\0KT\n",
         ">q\nMKT\n".encode("utf-16-le"),
-        ">q\nMKT\n".encode("utf-16"),
         b">\0q\0\n\0M\0K\0T\0",
         b'{"name": "q"}\0',
     ],
@@ -227,6 +230,51 @@ def test_comments_precede_the_lengths_of_a_complex() -> None:
     assert parse_complex_a3m(">q\nMKTWC\n#3,2\t1,1\n") == []
 
 
+# PIR
+
+
+@pytest.mark.parametrize("title", ["ALPHA CRYSTALLIN B CHAIN (ALPHA(B)-CRYSTALLIN).", "TITLE", ""])
+def test_titles_of_pir_are_not_residues(title: str) -> None:
+    """Biopython writes and reads the same records."""
+    rows = [
+        SeqRecord(Seq(each * 3), id=f"a{len(each)}", description=title) for each in (KUNITZ, "MK")
+    ]
+    for each in rows:
+        each.annotations["molecule_type"] = "protein"
+    written = io.StringIO()
+    SeqIO.write(rows, written, "pir")
+    text = written.getvalue().replace(f"\n{rows[0].id} {title}\n", f"\n{title}\n")
+    theirs = list(SeqIO.parse(io.StringIO(text), "pir"))
+    ours = parse_fasta(text)
+    assert [(each.name, each.sequence) for each in ours] == [
+        (each.id, str(each.seq)) for each in theirs
+    ]
+
+
+def test_comments_and_lines_of_pir() -> None:
+    text = "C; from Modeller\nR; x\n>P1;one\nsequence:one:1 :A:9 :A::: 1.90: 0.19\nMK T\n"
+    text += "V/WC*\nC;end\n>F1; two\n\nMK*"
+    one, two = parse_fasta(text, "x.pir")
+    assert (one.name, one.line, one.text) == ("one", 3, "\n\nMK T\nV/WC")
+    assert (two.name, two.line, two.text) == ("two", 8, "\n\nMK")
+    with pytest.raises(
+        InputError, match=r"x\.pir, line 8, begins a record of PIR without a final '\*'"
+    ):
+        parse_fasta(text.removesuffix("*"), "x.pir")
+
+
+def test_an_error_in_pir_names_its_line(tmp_path: Path) -> None:
+    (tmp_path / "q.pir").write_text(">P1;q\ntitle: x/y\nMKT\nM7*\n")
+    with pytest.raises(InputError, match=r"q\.pir, line 4, has '7' at residue 5"):
+        read_queries([tmp_path / "q.pir"])
+
+
+@pytest.mark.parametrize("header", ["P53;mutant", "P1", "XP1;a", "P1 ;a", "Q9;b", "a;P1;b"])
+def test_a_semicolon_alone_makes_no_pir(header: str) -> None:
+    [record] = parse_fasta(f">{header}\nMKT\nMKV\n")
+    assert (record.sequence, record.name) == ("MKTMKV", header.split(maxsplit=1)[0])
+
+
 # Stop codons, other gaps and white space
 
 
@@ -307,6 +355,38 @@ def test_an_alignment_without_rows_counts_for_nothing(empty: str) -> None:
         parse_stockholm_all(empty)
 
 
+@pytest.mark.parametrize("name", ["q.sth", "q.stk", "q.pfam", "q.alignment.full", "q", "q.a3m"])
+def test_stockholm_is_known_by_its_suffix_or_its_first_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("\n# STOCKHOLM 1.0\n#=GF ID x\nseq/1-3 M-KT\nr MAK-\n//\n")
+    [query] = read_queries([tmp_path / name])
+    assert query.chains[0].alignment is not None
+    assert query.chains[0].alignment.texts == ("MKT", "MaK-")
+
+
+def test_stockholm_without_its_first_line_is_known_by_its_suffix(tmp_path: Path) -> None:
+    for name in ("q.sth", "q.pfam"):
+        (tmp_path / name).write_text("seq/1-3 M-KT\nr MAK-\n")
+        assert read_queries([tmp_path / name])[0].name == "seq_1-3"
+
+
+def test_a_line_of_stockholm_has_two_words() -> None:
+    for row in ("r M K", "r M- K", "r MK #", "r"):
+        with pytest.raises(
+            InputError, match="x, line 2, is not a name and an aligned sequence: use"
+        ):
+            parse_stockholm(f"q MK\n{row}\n", "x")
+    assert parse_stockholm("q\t MK \nr \tM-\r\n").sequences == ("MK", "M-")
+    with pytest.raises(InputError, match="give a file of FASTA or a3m the suffix of its format"):
+        parse_stockholm(">q\nMK\n", "x")
+
+
+def test_a2m_is_read_as_a3m(tmp_path: Path) -> None:
+    (tmp_path / "q.a2m").write_text(">q\nMK..T\n>r\nM-aaT\n>s\nMKa.-\n")
+    [query] = read_queries([tmp_path / "q.a2m"])
+    assert query.chains[0].alignment is not None
+    assert query.chains[0].alignment.texts == ("MKT", "M-aaT", "MKa-")
+
+
 def test_errors_name_the_alignment() -> None:
     with pytest.raises(InputError, match=r"x, alignment 2, has a row 's' of 2 columns"):
         parse_stockholm_all("q MKT\n//\nr MKT\ns MK\n", "x")
@@ -327,6 +407,61 @@ def test_rows_of_gaps_are_equal_whatever_the_symbol() -> None:
     text = "q MKT\na M-~\nb M*.\nc M__\n//\n"
     assert parse_stockholm(deduplicate_stockholm(text)).headers == ("q", "a")
     assert parse_stockholm(remove_empty_columns("q M~T\nr M*A\n#=GC RF x-x\n")).query == "MT"
+
+
+# The query of an alignment
+
+
+@pytest.mark.parametrize(
+    "name", ["Consensus", "prot_consensus", "cons", "P1_cons", "consensus/1-3"]
+)
+def test_the_query_follows_a_consensus(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "f.a3m").write_text(f">{name}\nMKV\n>q\nMKT\n>r\nM-T\n")
+    (tmp_path / "f.sto").write_text(f"# STOCKHOLM 1.0\n{name} MKV\nq MKT\nr M-T\n//\n")
+    for path in tmp_path.iterdir():
+        [query] = read_queries([path])
+        assert (query.name, query.chains[0].sequence) == ("q", "MKT")
+        assert "the query is the second row, 'q'" in caplog.records[-1].getMessage()
+    (tmp_path / "g.a3m").write_text(">conserved_1\nMKV\n>q\nMKT\n")
+    assert read_queries([tmp_path / "g.a3m"])[0].name == "conserved_1"
+
+
+@pytest.mark.parametrize(
+    ("file", "first", "other", "is_named"),
+    [
+        ("P00974", "tr|A0|X", "sp|P00974|BPT1_BOVIN aprotinin", True),
+        ("BPT1_BOVIN", "x", "sp|P00974|BPT1_BOVIN", True),
+        ("h1", "x", "h1/1-3", True),
+        ("H1", "x", "h1", True),
+        ("P00974", "sp|P00974|BPT1_BOVIN", "P00974", False),
+        ("P00974", "query", "P00974", False),
+        ("h1", "x", "h11", False),
+        ("h1", "x", "y h1", False),
+    ],
+)
+def test_a_file_named_after_another_row_is_a_reason_to_doubt(
+    tmp_path: Path,
+    file: str,
+    first: str,
+    other: str,
+    is_named: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / f"{file}.a3m").write_text(f">{first}\nMKV\n>{other}\nMKT\n")
+    assert read_queries([tmp_path / f"{file}.a3m"])[0].chains[0].sequence == "MKV"
+    assert ("put it first if it is meant" in caplog.text) == is_named
+
+
+@pytest.mark.parametrize("name", ["101", "Query", "query_2", "Query_10001", "QUERY-1"])
+def test_a_generic_name_gives_way_to_that_of_the_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "EGFR.a3m").write_text(f">{name} x\nMKV\n>r\nMKT\n")
+    (tmp_path / "CD47.sto").write_text(f"# STOCKHOLM 1.0\n{name} MKT\n//\n")
+    for path in sorted(tmp_path.iterdir()):
+        assert read_queries([path])[0].name == path.stem
+    (tmp_path / "EGFR.fasta").write_text(f">{name}\nMKV\n")
+    assert read_queries([tmp_path / "EGFR.fasta"])[0].name.casefold() == name.casefold()
 
 
 # Names and separators

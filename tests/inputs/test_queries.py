@@ -252,7 +252,7 @@ def test_a_screen_of_jobs_may_read_other_folders(tmp_path: Path) -> None:
     [
         (">a\nMKT\n\nMK7\n", r"q\.fasta, line 4, has '7' at residue 6"),
         (">a\nMKT\n>b\nMKT:\nMK-\n", r"q\.fasta, line 5, has a gap at residue 3"),
-        (">a\nMKT:\nXX\n", r"q\.fasta, line 2, contains only X"),
+        (">a\nMKT\n>b\nMKT:\nMK9\n", r"q\.fasta, line 5, has '9' at residue 3"),
         (">a\nMK*\nT\n", r"q\.fasta, line 2, has a stop codon at residue 3"),
         (">a\n\n>b\nMK\n", r"q\.fasta, line 1, has no sequence"),
     ],

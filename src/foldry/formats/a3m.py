@@ -67,7 +67,7 @@ def parse_a3m(text: str, source: str = "the a3m text", first: int = 1) -> Alignm
     lengths: list[int] = []
     codes = bytearray()
     is_mixed, skipped, width, is_stopped = _OTHER_ROWS.search(text) is not None, "", 0, False
-    for header, letters, number in fasta_records(text, source, first, "#;"):
+    for header, letters, number, *_ in fasta_records(text, source, first, "#;"):
         if is_mixed and header.startswith(_ANNOTATION):
             skipped = skipped or header
             continue

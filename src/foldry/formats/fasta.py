@@ -1,4 +1,4 @@
-"""FASTA: named sequences."""
+"""FASTA and PIR: named sequences, of proteins or of what their headers say."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from typing import Final, NamedTuple
 
 from foldry.errors import InputError
 from foldry.formats.lines import lines
+from foldry.formats.sequence import MOLECULES
 from foldry.query import MAX_LETTERS, MAX_ROWS
 
 ANNOTATION: Final = r"(?:ss|sa|aa)_(?:dssp|pred|conf)\b"
 """Names of the rows in which HH-suite keeps secondary structure and accessibility."""
 _END: Final = "\0"
+_PIR: Final = re.compile(r"(P1|F1|XX|[DR][1CL]|N[13]);(.*)")
+"""Headers of PIR, with a code of two letters."""
+_NUCLEIC_CODES: Final = {"D": "DNA", "R": "RNA", "N": "RNA"}
+_NUCLEIC: Final = re.compile(r"mol:na\b|\|(?:DNA|RNA) \((?:5'|3'|\d+-MER)", re.IGNORECASE)
+"""Headers of nucleic acids in files of the PDB."""
 
 
 class FastaRecord(NamedTuple):
@@ -24,11 +30,15 @@ class FastaRecord(NamedTuple):
         text: The lines of the sequence, each after a newline, so that the number of newlines
             before a letter is its distance from the header in lines.
         line: Line of the header, counted from 1.
+        name: The name in the header: its first word, unless the header states the molecule too.
+        molecule: What the header says it is, e.g. `RNA`; "" for a protein, or if it does not say.
     """
 
     header: str
     text: str
     line: int
+    name: str = ""
+    molecule: str = ""
 
     @property
     def sequence(self) -> str:
@@ -39,10 +49,10 @@ class FastaRecord(NamedTuple):
 def parse_fasta(
     text: str, source: str = "the FASTA text", first: int = 1, comments: str = ";"
 ) -> list[FastaRecord]:
-    """Return the records of a FASTA text, letters unchanged.
+    """Return the records of a FASTA or PIR text, letters unchanged.
 
     Empty lines, comments and HH-suite's annotation are skipped. NUL, which ends an entry of
-    MMseqs2, ends a record.
+    MMseqs2, ends a record. Titles of PIR, and what follows its final `*`, are left out.
 
     Args:
         text: The text.
@@ -51,10 +61,28 @@ def parse_fasta(
         comments: The characters with which a comment line begins.
 
     Raises:
-        InputError: There is a sequence before the first header, or there are more than `MAX_ROWS`
-            records or `MAX_LETTERS` letters.
+        InputError: There is a sequence before the first header, a record of PIR without `*`, or
+            there are more than `MAX_ROWS` records or `MAX_LETTERS` letters.
     """
-    return list(fasta_records(text, source, first, comments))
+    return [_described(record, source) for record in fasta_records(text, source, first, comments)]
+
+
+def _described(record: FastaRecord, source: str) -> FastaRecord:
+    """Return a record with its name and molecule, as PIR, Chai, Boltz and the PDB write them."""
+    if pir := _PIR.match(record.header):
+        text, stop, _ = re.sub(r"^\n.*", "\n", record.text).partition("*")  # without the title
+        if not stop:
+            what = "begins a record of PIR without a final '*'"
+            advice, place = f"add it, or remove {pir[1]};", f"{source}, line {record.line}"
+            raise InputError(what, advice, where=place)
+        name, molecule = pir[2].strip(), _NUCLEIC_CODES.get(pir[1][0], "")
+        return record._replace(text=text, name=name, molecule=molecule)
+    fields = [each.strip() for each in record.header.split("|")]
+    for kind, name in (fields[:2], fields[1::-1]) if fields[1:] else ():
+        if (found := MOLECULES.get(kind.casefold())) is not None:
+            return record._replace(name=name.removeprefix("name="), molecule=found)
+    molecule = "a nucleic acid" if _NUCLEIC.search(record.header) else ""
+    return record._replace(name=next(iter(record.header.split()), ""), molecule=molecule)
 
 
 def fasta_records(
@@ -80,7 +108,7 @@ def fasta_records(
             if num_records == MAX_ROWS and begin:
                 what, place = f"exceeds the limit of {MAX_ROWS} records", f"{source}, line {number}"
                 raise InputError(what, "give fewer records", where=place)
-        elif stripped and not begin:
+        elif stripped and not begin and stripped[:2] not in ("C;", "R;"):  # of PIR
             advice, place = "start with a line such as '>name'", f"{source}, line {number}"
             raise InputError("is not a FASTA header", advice, where=place)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count, islice, product
 from string import ascii_uppercase
 from typing import Final
@@ -15,6 +15,18 @@ from foldry.query import MAX_NAME, MAX_RESIDUES
 
 MAX_FILE_CHAINS: Final = 100_000
 """Maximum number of chains of a file, over all its queries, copies included."""
+
+MOLECULES: Final = {
+    "protein": "",
+    "rna": "RNA",
+    "dna": "DNA",
+    "ligand": "a ligand",
+    "ccd": "a ligand",
+    "smiles": "a ligand",
+    "glycan": "a glycan",
+    "ion": "an ion",
+}
+"""What is no protein, by the words for it in jobs of AlphaFold, Boltz, Chai and ColabFold."""
 
 GAPS: Final = "._~*-"
 """Characters of an alignment's rows that are not residues. `~` (missing data) and `*` (a stop
@@ -39,6 +51,11 @@ def check_num_chains(number: int, source: str) -> None:
     if number > MAX_FILE_CHAINS:
         what, advice = f"has more than {MAX_FILE_CHAINS} chains", "split it into several files"
         raise InputError(what, advice, where=source)
+
+
+def no_protein(molecule: str, where: str) -> InputError:
+    """Return the error for a molecule that is not a protein, such as `RNA`."""
+    return InputError(f"is {molecule}, but Foldry folds only proteins", "remove it", where=where)
 
 
 def check_width(row: str, inserted: str, source: str) -> None:
@@ -99,6 +116,9 @@ def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
             advice = "give a sequence with at least one known amino acid"
             raise InputError("contains only X", advice, where=where)
         return known
+    before = letters[: strange.start()]
+    if strange[0] == "|" and (molecule := MOLECULES.get(before.strip().lower())):
+        raise no_protein(molecule, where)  # as ColabFold writes it, e.g. `ccd|ATP`
     what, advice = quoted(strange[0]), "use one-letter codes of amino acids"
     if strange[0] in "-._~":
         what = "a gap"
@@ -107,7 +127,6 @@ def clean_sequence(sequence: str, place: str, line: int = 0) -> str:
         what, advice = "a stop codon", "cut the sequence there"
     elif strange[0] in "/:":
         advice = "give each chain a sequence of its own"
-    before = letters[: strange.start()]
     if line:
         where = f"{place.rstrip(',')}, line {line + before.count(chr(10))}"
     what = f"has {what} at residue {len(''.join(before.split())) + 1}"
@@ -132,6 +151,23 @@ def safe_name(name: str, source: str) -> str:
         what = f"has the name {quoted(name)}, which cannot name a file"
         raise InputError(what, "use letters and digits", where=source)
     return safe
+
+
+def file_name(name: str, other: str) -> str:
+    """Return a name as the safe name of a file, or the other name if no character is safe."""
+    with suppress(InputError):
+        return safe_name(name, "")
+    with suppress(InputError):
+        return safe_name(other, "")
+    return "query"
+
+
+def numbered(name: str, number: int) -> list[str]:
+    """Return the name for each of several queries of a file, with its number."""
+    if number == 1:
+        return [name]
+    ends = (f"_{each}" for each in range(1, number + 1))
+    return [name.encode()[: MAX_NAME - len(end)].decode(errors="ignore") + end for end in ends]
 
 
 def chain_names(number: int) -> list[str]:

@@ -160,12 +160,14 @@ def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
             in_block.clear()
         if not _is_row(line):
             continue
-        name, *words = line.split(maxsplit=2)
+        name, *row = line.split(maxsplit=1)
         if re.match(ANNOTATION, name):
             continue
         place = f"{source}, line {number}"
-        if len(words) != 1 or not _ROW.fullmatch(words[0]):
+        if not row or not _ROW.fullmatch(row[0]):
             advice = "use letters, and '-' or '.' for gaps"
+            if name.startswith(">"):
+                advice = "give a file of FASTA or a3m the suffix of its format"
             raise InputError("is not a name and an aligned sequence", advice, where=place)
         if name in in_block:
             what = f"has the name {quoted(name)} for the second time in one block"
@@ -177,7 +179,7 @@ def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
             check_num_chains(len(found), source)
         in_block.add(name)
         num_rows += name not in parts
-        parts.setdefault(name, bytearray()).extend(words[0].encode())
+        parts.setdefault(name, bytearray()).extend(row[0].encode())
         if num_rows > MAX_ROWS:
             raise InputError(f"exceeds the limit of {MAX_ROWS} rows", "keep fewer", where=place)
     if not found:

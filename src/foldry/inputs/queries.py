@@ -9,7 +9,6 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -19,8 +18,16 @@ from foldry.errors import InputError, quoted
 from foldry.formats.a3m import parse_a3m, parse_complex_a3m, split_entries
 from foldry.formats.fasta import FastaRecord, parse_fasta
 from foldry.formats.job import parse_jobs
+from foldry.formats.kinds import ALIGNMENT, QUERY, check_kind
 from foldry.formats.lines import read_bounded_text
-from foldry.formats.sequence import at, chain_names, check_num_chains, clean_sequence, safe_name
+from foldry.formats.sequence import (
+    at,
+    chain_names,
+    check_num_chains,
+    clean_sequence,
+    file_name,
+    numbered,
+)
 from foldry.formats.stockholm import parse_stockholm_all
 from foldry.formats.table import is_table
 from foldry.inputs.folders import (
@@ -31,18 +38,27 @@ from foldry.inputs.folders import (
     sources,
     suffix,
 )
+from foldry.inputs.multimer import read_complex
+from foldry.inputs.records import check_amino_acids, is_unknown, proteins
 from foldry.inputs.same import Entry, settle
-from foldry.query import GAP_LETTER, MAX_CHAINS, MAX_NAME, Alignment, Chain, Query
+from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain, Query
 from foldry.store.files import named_path, stem
 
-_GENERIC: Final = re.compile(r"query|1\d\d|", re.IGNORECASE)
-"""Names that programs give to every query, such as ColabFold's 101."""
+_GENERIC: Final = re.compile(r"query(?:[_-]?\d+)?|1\d\d|", re.IGNORECASE)
+"""Names that programs give to every query, such as ColabFold's 101 or BLAST's Query_1."""
+_CONSENSUS: Final = re.compile(r"consensus|(?:^|[_-])cons$", re.IGNORECASE)
+
+_KIND_ADVICE: Final = {
+    ALIGNMENT: "convert it to Stockholm or a3m, with the query as the first row",
+    "profile": "give the alignment behind it",
+    "text": "save its sequences as plain text",
+}
 
 logger = logging.getLogger(__name__)
 
 
 def read_queries(
-    paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
+    paths: Sequence[str | Path], *, together: bool = False, allow_outside_paths: bool = False
 ) -> list[Query]:
     """Return the queries of files in the given order, and those of a folder in the order of names.
 
@@ -61,7 +77,7 @@ def read_queries(
             two queries have the same name.
 
     Example:
-        >>> [query.name for query in read_queries([Path("examples/kunitz/1adz.fasta")])]
+        >>> [query.name for query in read_queries(["examples/kunitz/1adz.fasta"])]
         ['1adz']
     """
     located = locate_queries(paths, together=together, allow_outside_paths=allow_outside_paths)
@@ -83,19 +99,19 @@ def read_query(path: str | Path, *, allow_outside_paths: bool = False) -> Query:
         >>> read_query("examples/kunitz/1adz.fasta").num_residues
         63
     """
-    queries = read_queries([named_path(path)], allow_outside_paths=allow_outside_paths)
+    queries = read_queries([path], allow_outside_paths=allow_outside_paths)
     if queries[1:]:
         raise InputError(f"has {len(queries)} queries", "give a file with one", where=path)
     return queries[0]
 
 
 def locate_queries(
-    paths: Sequence[Path], *, together: bool = False, allow_outside_paths: bool = False
+    paths: Sequence[str | Path], *, together: bool = False, allow_outside_paths: bool = False
 ) -> list[tuple[Query, Path]]:
     """Return the queries that `read_queries` returns, each with its file."""
     found = [
         entry
-        for source in chain.from_iterable(map(sources, paths))
+        for source in chain.from_iterable(sources(named_path(path)) for path in paths)
         for entry in _entries(source, together, allow_outside_paths)
     ]
     if not found:
@@ -132,6 +148,9 @@ def stoichiometry(query: Query) -> str:
 
 def _entries(source: Source, together: bool, allow_outside_paths: bool) -> list[Entry]:
     """Return the queries of files that are read together, alignments of one chain as one query."""
+    if source.is_complex:
+        query = read_complex(source.files, file_name(source.folder, ""))
+        return [Entry(query, source.files[0], "")]
     found: list[Entry] = []
     for path in source.files:
         other = source.folder or stem(path)
@@ -150,31 +169,32 @@ def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> 
     """Return the queries of one file; those without a name are named `other`."""
     text = read_bounded_text(path)
     source = str(path)
-    if is_table(path):
-        raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
     # A large text is not copied.
     start = text[:1000].lstrip() or text.lstrip()[:1000]
     if not start:
         advice = "give a FASTA, a3m, Stockholm or JSON file"
         raise InputError("is empty", advice, where=source)
+    check_kind(start, QUERY, _KIND_ADVICE, "give its sequence as FASTA", source)
+    if is_table(path):
+        raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
     kind = suffix(path)
     if kind in JSON_SUFFIXES or (not kind and start.startswith(("{", "["))):
         return parse_jobs(text, path, allow_outside_paths=allow_outside_paths)
+    if kind in STOCKHOLM_SUFFIXES or start.startswith("# STOCKHOLM"):
+        alignments = parse_stockholm_all(text, source)
+        names = numbered(other, len(alignments))
+        return [_aligned(rows, path, name) for rows, name in zip(alignments, names, strict=True)]
     if kind in A3M_SUFFIXES:
         entries = split_entries(text, source)
-        names = _numbered(other, len(entries))
+        names = numbered(other, len(entries))
         return [_read_a3m(e, path, k, name) for (k, e), name in zip(entries, names, strict=True)]
-    if kind in STOCKHOLM_SUFFIXES:
-        alignments = parse_stockholm_all(text, source)
-        names = _numbered(other, len(alignments))
-        return [_aligned(rows, path, name) for rows, name in zip(alignments, names, strict=True)]
-    if not start.startswith((">", ";", "\0")):
+    if not re.match(r"[>;\0]|[CR];", start):
         advice = (
             "start with a line such as '>name', or use the suffix .a3m, .sto or .json for a file "
             "of another format"
         )
         raise InputError("is not a FASTA header", advice, where=f"{source}, line 1")
-    records = parse_fasta(text, source)
+    records = proteins(_named(parse_fasta(text, source), other), source)
     separators = sum(record.text.count(each) for record in records for each in ":/")
     check_num_chains(len(records) + separators, source)
     if together and len(records) > 1:
@@ -183,52 +203,35 @@ def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> 
         ]
         with at(source):
             return [Query(file_name("", other), named_chains(chains))]
-    names = _record_names(records, other)
-    return [_record(record, name, path) for record, name in zip(records, names, strict=True)]
+    return [_record(record, path) for record in records]
 
 
-def _numbered(name: str, number: int) -> list[str]:
-    """Return the name for each of several queries of a file, with its number."""
-    if number == 1:
-        return [name]
-    ends = (f"_{each}" for each in range(1, number + 1))
-    return [name.encode()[: MAX_NAME - len(end)].decode(errors="ignore") + end for end in ends]
+def _named(records: Sequence[FastaRecord], other: str) -> list[FastaRecord]:
+    """Return the records with safe names: their own, or another one and the number of the record.
 
-
-def _record_names(records: Sequence[FastaRecord], other: str) -> list[str]:
-    """Return the name of each record: its first word, or another name and its number.
-
-    The latter is for records whose first word cannot name a file, or is that of another record with
+    The latter is for records whose name cannot name a file, or is that of another record with
     another header, as in the files of ProteinMPNN.
     """
-    headers = {record.header for record in records}
-    frequent = Counter(next(iter(header.split()), "") for header in headers)
-    words = [next(iter(record.header.split()), "") for record in records]
-    others = _numbered(other, len(records))
+    headers = {(record.name, record.header) for record in records}
+    frequent = Counter(name for name, _ in headers)
+    others = numbered(other, len(records))
     return [
-        file_name(word if frequent[word] < 2 else "", name)
-        for word, name in zip(words, others, strict=True)
+        record._replace(name=file_name(record.name if frequent[record.name] < 2 else "", name))
+        for record, name in zip(records, others, strict=True)
     ]
 
 
-def file_name(name: str, other: str) -> str:
-    """Return a name as the safe name of a file, or the other name if no character is safe."""
-    with suppress(InputError):
-        return safe_name(name, "")
-    with suppress(InputError):
-        return safe_name(other, "")
-    return "query"
-
-
-def _record(record: FastaRecord, name: str, path: Path) -> Query:
+def _record(record: FastaRecord, path: Path) -> Query:
     """Return the query of one FASTA record; `:` or `/` separates chains."""
     chains = named_chains(split_chains(record.text, str(path), record.line))
     with at(f"{path}, line {record.line}"):
-        return Query(name, chains)
+        return Query(record.name, chains)
 
 
 def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
     """Return the sequences of a complex, which are separated by `:` or, as by ProteinMPNN, `/`.
+
+    Chains of X alone are left out, unless there is no other.
 
     Args:
         sequences: The text.
@@ -236,20 +239,28 @@ def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
         line: The same as for `clean_sequence`.
 
     Raises:
-        InputError: As for `clean_sequence`, a chain is empty, or there are more than `MAX_CHAINS`.
+        InputError: As for `clean_sequence`, a chain is empty or fails `check_amino_acids`, or there
+            are more than `MAX_CHAINS`.
     """
     number = sequences.count(":") + sequences.count("/") + 1
     if number > MAX_CHAINS:
         where = f"{place}, line {line}" if line else place
         raise InputError(f"has {number} chains", f"fold at most {MAX_CHAINS}", where=where)
     found: list[str] = []
-    for part in re.split("[:/]", sequences):
+    is_known = not is_unknown(sequences)
+    for index, part in enumerate(re.split("[:/]", sequences), start=1):
+        begin = line + len(part) - len(part.lstrip("\n"))
+        where = f"{place}, line {begin}" if line else place
         if number > 1 and not part.strip():
-            where = f"{place}, line {line + part.count(chr(10))}" if line else place
             separator = ":" if ":" in sequences else "/"
             advice = f"write its amino acids, or remove the {separator!r} beside it"
-            raise InputError(f"has an empty chain {len(found) + 1}", advice, where=where)
-        found.append(clean_sequence(part, place, line))
+            raise InputError(f"has an empty chain {index}", advice, where=where)
+        if is_known and is_unknown(part):
+            says = "%s: chain %d has only unknown residues (X) and is left out"
+            logger.warning(says, where, index)
+        else:
+            found.append(clean_sequence(part, place, line))
+            check_amino_acids(part, where)
         line += part.count("\n")
     return found
 
@@ -278,12 +289,17 @@ def _aligned(alignment: Alignment, path: Path, other: str) -> Query:
     """Return the query of an alignment, which is its first row."""
     alignment = _without_consensus(alignment, path)
     name = next(iter(alignment.headers[0].split()), "")
-    if name.casefold() != other.casefold() and not _GENERIC.fullmatch(name):
-        rest = (header.partition(" ")[0].casefold() for header in alignment.headers[1:])
-        if stem(path).casefold() in rest:
-            says = "%s: the query is the first row, %s, not the row %s: put it first if it is meant"
-            logger.warning(says, path, quoted(name), stem(path))
+    meant = stem(path).casefold()
+    words = (header.partition(" ")[0].casefold() for header in alignment.headers)
+    are_meant = (meant in word and meant in re.split("[|/]", word) for word in words)
+    if not next(are_meant) and not _GENERIC.fullmatch(name) and any(are_meant):
+        says = "%s: the query is the first row, %s, not the row %s: put it first if it is meant"
+        logger.warning(says, path, quoted(name), stem(path))
     place = f"{path}, first row,"
+    if GAP_LETTER in alignment.letters[0]:
+        advice = "put the query first, without gaps, as HH-suite's reformat.pl -M first does"
+        raise InputError("has gaps", advice, where=place)
+    check_amino_acids(alignment.query, place)
     sequence = clean_sequence(alignment.query, place)
     name = "" if _GENERIC.fullmatch(name) else name
     with at(path):
@@ -293,7 +309,7 @@ def _aligned(alignment: Alignment, path: Path, other: str) -> Query:
 def _without_consensus(alignment: Alignment, path: Path) -> Alignment:
     """Return an alignment whose first row is not a consensus, if the second can be the query."""
     names = [next(iter(header.split()), "") for header in alignment.headers[:2]]
-    if "consensus" not in names[0].casefold():
+    if not _CONSENSUS.search(names[0]):
         return alignment
     second = alignment.rows(slice(1, 2))
     is_whole = second.num_rows and GAP_LETTER not in second.letters
