@@ -109,6 +109,7 @@ def test_a_quoted_value_is_one_short_printable_line(value: object) -> None:
 
 def test_a_reason_is_one_line_without_full_stop() -> None:
     assert foldry.errors.reason(OSError("a\n  b~. ")) == "a b~"
+    assert foldry.errors.reason(ValueError("a . : ")) == "a"
     assert foldry.errors.reason(ValueError(" \n")) == "ValueError"
     assert len(foldry.errors.reason(ValueError("x" * 200))) == 200
     assert foldry.errors.reason(ValueError("x" * 201)) == "x" * 199 + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from foldry.cli.main import main
 from foldry.formats.coordinates import read_structure, to_pdb
+from foldry.formats.plain_mmcif import to_mmcif
 from foldry.score.stereochemistry import find_violations
 
 pytest.importorskip("openmm", reason="needs pip install openmm pdbfixer")
@@ -70,7 +72,8 @@ def test_the_time_limit_names_the_flag_of_the_command(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["-o", "b.cif"], "ends in .pdb"),
+        (["-o", "b.txt"], "b.txt is not a PDB or mmCIF file: give it a name that ends in .pdb or"),
+        (["-o", "b.cif.gz"], "ends in .pdb or .cif."),
         (["-o", "b.pdb", "--rounds", "0"], "--rounds is '0': give a whole number from 1 to 100."),
         (["-o", "no/where/b.pdb"], "the folder no/where does not exist: create it first."),
         (
@@ -90,6 +93,64 @@ def test_wrong_arguments(
     assert main(["relax", str(EXAMPLE), *arguments]) == 2
     assert said in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_energy_that_is_not_finite_is_no_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = read_structure(EXAMPLE).select(np.arange(20, 30))
+    part.atom_positions[3] = part.atom_positions[7]  # two residues in one place
+    (tmp_path / "a.pdb").write_text(to_pdb(part))
+    command = ["-o", str(tmp_path / "b.pdb"), "--platform", "reference", "--rounds", "1"]
+    main(["relax", str(tmp_path / "a.pdb"), *command])
+    assert "energy, kcal/mol not finite " in " ".join(capsys.readouterr().out.split())
+
+
+PART = read_structure(EXAMPLE).select(np.arange(20, 26))
+TOO_LARGE = {
+    "two letters": replace(PART, chain_id=np.full(6, "AA")),
+    "numbers above 9999": replace(PART, residue_number=PART.residue_number + 9990),
+    "far away": replace(
+        PART, atom_positions=PART.atom_positions - 2000 * PART.atom_mask[..., None]
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TOO_LARGE)
+def test_what_pdb_cannot_hold_is_written_as_mmcif(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = TOO_LARGE[kind]
+    Path("big.cif").write_text(to_mmcif(given))
+    Path("x.cif").write_text("of an earlier run")
+    settings = ["--platform", "reference", "--rounds", "1"]
+    assert main(["relax", "big.cif", "-o", "x.pdb", *settings]) == 0
+    output = capsys.readouterr()
+    assert "big does not fit into the PDB format (" in output.err
+    assert "): it is written as mmCIF to x.cif." in output.err and "is in x.cif" in output.out
+    relaxed = read_structure("x.cif")
+    for name in ("sequence", "chains"):
+        assert getattr(relaxed, name) == getattr(given, name)
+    assert relaxed.residue_number.tolist() == given.residue_number.tolist()
+    move = np.linalg.norm(relaxed.atom_positions - given.atom_positions, axis=-1)[given.atom_mask]
+    assert 0 < move.max() < 2
+    assert sorted(each.name for each in Path().iterdir()) == ["big.cif", "x.cif"]
+    # The model is never lost.
+    before = Path("big.cif").read_bytes()
+    assert main(["relax", "big.cif", "-o", "big.pdb", *settings]) == 2
+    assert "--out big.cif is the model itself" in capsys.readouterr().err
+    assert Path("big.cif").read_bytes() == before
+
+
+def test_mmcif_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.pdb").write_text(to_pdb(PART))
+    for name in ("b.cif", "c.mmCIF"):
+        out = tmp_path / name
+        assert main(["relax", str(tmp_path / "a.pdb"), "-o", str(out), "--rounds", "1"]) == 0
+        assert out.read_text().startswith("data_")
+        assert read_structure(out).sequence == PART.sequence
+    assert "WARNING" not in capsys.readouterr().err
 
 
 def test_obstacles_are_found_before_anything_runs(

@@ -36,6 +36,14 @@ TABLES = {
     "more columns": "score,b,a,my note,id\n0.3,P2,P1,,x\n",
     "columns without a name": "id,a,b,,\nx,P1,P2,,\n\n,,,,\n",
     "more cells than columns, all empty": "id,a,b\nx,P1,P2,,,\n",
+    "bars": "id|a|b\nx|P1|P2\n",
+    "commas in the name of a column of tabs": "note (a, b)\tid\ta\tb\n1\tx\tP1\tP2\n",
+    "decimal commas": "id;a;b;score\nx;P1;P2;0,75\n",
+    "a decimal comma in quotes": 'score,id,a,b\n"0,75",x,P1,P2\n',
+    "line ends of old Macs": "id,a,b\rx,P1,P2\r",
+    "a column of numbers": ",id,a,b\n0,x,P1,P2\n",
+    "a hint in quotes": '"sep=;"\nid;a;b\nx;P1;P2\n',
+    "a hint for tabs in words": "sep=\\t\nid\ta\tb\nx\tP1\tP2\n",
     "a hint for spreadsheets": "sep=;\nid;a;b\nx;P1;P2\n",
     "a hint for tabs": "SEP=\t\nid\ta\tb\nx\tP1\tP2\n",
     "a spreadsheet's first bytes": "\ufeffid;a;b\r\nx;P1;P2\r\n",
@@ -50,6 +58,23 @@ def test_tables_are_read_as_people_write_them(tmp_path: Path, kind: str) -> None
     assert {"id", "a", "b"} <= set(columns)
     [row] = [row.cells for row in rows]
     assert {name: row[name] for name in ("id", "a", "b")} == {"id": "x", "a": "P1", "b": "P2"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_unicode_text_of_excel(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.tsv"
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    path.write_bytes(f"{mark}ID\ta\tb\tnote\r\nx\tP1\tP2\tGröße\r\n".encode(encoding))
+    columns, rows = read_table(path, ("id", "a", "b"))
+    assert columns == ["id", "a", "b", "note"]
+    assert [list(row.cells.values()) for row in rows] == [["x", "P1", "P2", "Größe"]]
+
+
+def test_a_long_first_line_is_not_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("x" * 200_000 + "\n1\n")
+    with pytest.raises(InputError, match="is not a valid table"):
+        read_table(path, ("id",))
 
 
 def test_a_known_column_occurs_once(tmp_path: Path) -> None:

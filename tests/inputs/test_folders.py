@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from foldry.errors import InputError
+from foldry.features.pairing import align_complex
+from foldry.inputs.folders import sources
 from foldry.inputs.pairs import read_screen
 from foldry.inputs.queries import read_queries, read_query
-from foldry.query import Query
+from foldry.query import Alignment, Query
 
 Log = pytest.LogCaptureFixture
 
@@ -24,6 +27,10 @@ def write(folder: Path, **files: str) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
+
+
+def texts(alignment: Alignment | None) -> list[str]:
+    return list(alignment.texts) if alignment else []
 
 
 def rows(query: Query) -> list[str]:
@@ -120,9 +127,6 @@ def test_the_alignments_of_alphafold_are_joined(
     for path in ("T1", "T1/msas"):
         query = read_query(tmp_path / path)
         assert (query.name, rows(query)) == ("T1", ["MKT", "MWT", "M-aaT", "MVT"])
-    (tmp_path / "T1/msas/chain_id_map.json").write_text("{}")
-    with pytest.raises(InputError, match="holds AlphaFold's alignments of a complex: fold each"):
-        read_queries([tmp_path / "T1"])
 
 
 @pytest.mark.parametrize("inner", ["", "a3m__", "alignments__"])
@@ -162,3 +166,190 @@ def test_a_complex_with_one_alignment_is_taken_before_its_sequences(tmp_path: Pa
 def test_joined_rows_keep_their_insertions(tmp_path: Path) -> None:
     write(tmp_path, q_a3m=">q\nMKT\n>r\nMaK-bb\n", q_sto=sto("q MK.T", "s MVWT"))
     assert rows(read_query(tmp_path)) == ["MKT", "MaK-bb", "MVwT"]
+
+
+MULTIMER = {
+    "T2__ranking_debug_json": "{}",
+    "T2__msas__A__uniref90_hits_sto": sto("A MKT", "u MWT"),
+    "T2__msas__A__bfd_uniref_hits_a3m": ">A\nMKT\n>b\nM-aaT\n",
+    "T2__msas__A__mgnify_hits_sto": sto("A MKT", "m MVT"),
+    "T2__msas__A__pdb_hits_sto": sto("A MKT", "1abc_A MAT"),
+    "T2__msas__A__uniprot_hits_sto": sto("A MKT", "tr|A0A146SKV9|A0A146SKV9_FUNHE/1-3 MRT"),
+    "T2__msas__B__small_bfd_hits_sto": sto("B GSHM", "s GTHM"),
+    "T2__msas__B__uniprot_hits_sto": sto("B GSHM", "tr|A0A146SKW0|A0A146SKW0_FUNHE/1-4 GAHM"),
+}
+
+
+def chain_map(**sequences: str) -> str:
+    listed = {name: {"description": "x", "sequence": each} for name, each in sequences.items()}
+    return json.dumps(listed, indent=4, sort_keys=True)
+
+
+def test_the_alignments_of_a_complex(tmp_path: Path) -> None:
+    """AlphaFold-Multimer searches once for equal chains, and pairs the rows from UniProt."""
+    listed = chain_map(A="MKT", B="GSHM", C="MKT")
+    run = write(tmp_path, **MULTIMER, T2__msas__chain_id_map_json=listed) / "T2"
+    for path in (run, run / "msas", run / "msas" / "chain_id_map.json", tmp_path):
+        query = read_query(path)
+        assert query.name == "T2"
+        assert [(chain.ids, chain.sequence) for chain in query.chains] == [
+            (("A", "C"), "MKT"),
+            (("B",), "GSHM"),
+        ]
+        first, second = query.chains
+        assert texts(first.alignment) == ["MKT", "MWT", "M-aaT", "MVT"]
+        assert texts(first.paired) == ["MKT", "MRT"]
+        assert (texts(second.alignment), texts(second.paired)) == (
+            ["GSHM", "GTHM"],
+            ["GSHM", "GAHM"],
+        )
+    report = align_complex(query).report
+    assert [(each.species, each.num_paired) for each in report.species] == [("FUNHE", 1)]
+    # One chain by itself, and the next protein of a run with several.
+    assert rows(read_query(run / "msas" / "A")) == ["MKT", "MWT", "M-aaT", "MVT"]
+    write(tmp_path, T3__msas__uniref90_hits_sto=sto("q MKV"))
+    assert [each.name for each in read_queries([tmp_path])] == ["T2", "T3"]
+
+
+def test_chains_in_the_order_of_alphafold(tmp_path: Path) -> None:
+    letters = {"A": "MKT", "Z": "MKV", "a": "MKA", "b": "MKC", "0": "MKD", "9": "MKE"}
+    files = {f"x__{name}__uniref90_hits_sto": sto(f"q {each}") for name, each in letters.items()}
+    write(tmp_path, **files, x__chain_id_map_json=chain_map(**letters))
+    chains = read_query(tmp_path / "x").chains
+    assert [(chain.ids[0], chain.sequence) for chain in chains] == list(letters.items())
+    assert all(chain.paired is None for chain in chains)
+
+
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ("{}", r"chain_id_map.json has no chain"),
+        ("[1]", r"chain_id_map.json is not AlphaFold's list of chains: give the folder"),
+        ("{", r"chain_id_map.json is not AlphaFold's list of chains"),
+        ('{"A": {"description": "x"}}', r"is not AlphaFold's list of chains"),
+        (chain_map(A="MKT", D="MKV"), r"lists chain D, but the folder D beside it has no align"),
+        (chain_map(A="MK7"), r"chain_id_map.json, chain A, has '7' at residue 3"),
+        (chain_map(A="MKV"), r"A/uniref90_hits.sto has unpaired rows, the first of which is anoth"),
+        (json.dumps({"../T4": {"sequence": "MKT"}}), r"lists the chain '../T4': name chains by"),
+    ],
+)
+def test_a_list_that_does_not_fit_its_folders(tmp_path: Path, listed: str, said: str) -> None:
+    write(tmp_path, **MULTIMER, T2__msas__chain_id_map_json=listed)
+    write(tmp_path, T4__uniref90_hits_sto=sto("q MKT"))
+    with pytest.raises(InputError, match=said):
+        read_queries([tmp_path / "T2"])
+
+
+def test_every_alignment_of_a_chain_begins_with_it(tmp_path: Path) -> None:
+    files = MULTIMER | {"T2__msas__B__small_bfd_hits_sto": sto("B GSHV", "s GTHM")}
+    write(tmp_path, **files, T2__msas__chain_id_map_json=chain_map(A="MKT", B="GSHM"))
+    with pytest.raises(InputError, match=r"B/small_bfd_hits\.sto has unpaired rows, the first"):
+        read_queries([tmp_path])
+
+
+def test_the_alignments_of_alphafold_server(tmp_path: Path) -> None:
+    """Its results have the alignments of each chain, with the copies in the names of the files."""
+    run = write(
+        tmp_path,
+        fold_x__fold_x_job_request_json=json.dumps([{"name": "x", "sequences": []}]),
+        fold_x__fold_x_full_data_0_json="{}",
+        fold_x__msas__fold_x_unpaired_msa_chains_a_c_a3m=">query\nMKT\n>u\nMVT\n",
+        fold_x__msas__fold_x_paired_msa_chains_a_c_a3m=">query\nMKT\n>p\nMRT\n",
+        fold_x__msas__fold_x_unpaired_msa_chains_b_a3m=">query\nGSHM\n",
+    )
+    for path in (run, run / "fold_x", run / "fold_x" / "msas"):
+        query = read_query(path)
+        assert query.name == "fold_x"
+        assert [(chain.ids, chain.sequence) for chain in query.chains] == [
+            (("A", "C"), "MKT"),
+            (("B",), "GSHM"),
+        ]
+        assert texts(query.chains[0].alignment) == ["MKT", "MVT"]
+        assert texts(query.chains[0].paired) == ["MKT", "MRT"]
+    write(run, fold_x__msas__fold_y_unpaired_msa_chains_a_a3m=">query\nMKT\n")
+    with pytest.raises(InputError, match="msas holds the alignments of several jobs: give each"):
+        read_queries([run])
+
+
+def test_folders_of_folders(tmp_path: Path) -> None:
+    """The output folder of OpenFold, and the whole of OpenProteinSet."""
+    write(
+        tmp_path,
+        of__alignments__7abc_A__uniref90_hits_sto=sto("query MKT", "u MWT"),
+        of__alignments__7abc_A__hhsearch_output_hhr="x",
+        of__predictions__x_pdb="x",
+        of__timings_json="{}",
+        ops__pdb__7abc_A__a3m__uniclust30_a3m=">7abc_A\nMKT\n>h\nMVT\n",
+        ops__pdb__7abc_A__hhr__pdb70_hits_hhr="x",
+        ops__uniclust30__Q9__a3m__uniclust30_a3m=">Q9\nMKV\n",
+        deep__a__b__c__d__x_a3m=">x\nMKT\n",
+    )
+    assert rows(read_query(tmp_path / "of")) == ["MKT", "MWT"]
+    assert read_query(tmp_path / "of").name == "7abc_A"
+    assert [each.name for each in read_queries([tmp_path / "ops"])] == ["7abc_A", "Q9"]
+    with pytest.raises(InputError, match="deep is a folder without a FASTA, a3m, Stockholm"):
+        read_queries([tmp_path / "deep"])
+
+
+def test_the_folders_of_colabfold(tmp_path: Path, caplog: Log) -> None:
+    caplog.set_level("INFO")
+    write(
+        tmp_path,
+        EGFR_a3m="#3\t1\n>101\nMKT\n>h\nMVT\n",
+        CD47_a3m="#3\t1\n>101\nMKV\n",
+        **{"._EGFR_a3m": "\0\5", ".DS_Store": "\0\1", "EGFR_a3m_lock": "", "EGFR_done_txt": ""},
+        config_json='{"num_queries": 2}',
+        EGFR_scores_rank_001_x_json='{"plddt": [90]}',
+        EGFR_unrelaxed_rank_001_pdb="ATOM",
+        EGFR_coverage_png="\0",
+        EGFR_env__uniref_a3m=">101\nMKT\n>h\nMVT\n\0",
+        **{"EGFR_env__bfd.mgnify30.metaeuk30.smag30_a3m": ">101\nMKT\n>i\nMWT\n\0"},
+        EGFR_env__pdb70_m8="101\tx",
+    )
+    assert [each.name for each in read_queries([tmp_path])] == ["CD47", "EGFR"]
+    assert "not read: 2 JSON files without sequences, e.g. EGFR_scores" in caplog.text
+    query = read_query(tmp_path / "EGFR_env")
+    assert (query.name, rows(query)) == ("EGFR", ["MKT", "MVT", "MWT"])
+
+
+def test_the_job_among_the_results_of_alphafold_3(tmp_path: Path) -> None:
+    job = {"name": "x", "sequences": [{"protein": {"id": "A", "sequence": "MKT"}}]}
+    write(
+        tmp_path,
+        x_data_json=json.dumps(job),
+        x_confidences_json='{"pae": [[1]]}',
+        x_summary_confidences_json='{"ptm": 1}',
+        x_model_cif="data_x",
+        ranking_scores_csv="seed,sample\n",
+    )
+    assert read_query(tmp_path).name == "x"
+    (tmp_path / "x_data.json").write_text('{"name": "x", "sequences": []}')
+    with pytest.raises(InputError, match=r"x_data\.json has no sequences"):
+        read_queries([tmp_path])
+
+
+def test_a_folder_without_queries_names_what_it_has(tmp_path: Path) -> None:
+    write(tmp_path, a__x_json="{}", b__x_csv="id\n", c__x_cif="data_", d__notes_txt="x")
+    for name, said in {
+        "a": "JSON file: check the path; x.json is not a job, as it has no sequences.",
+        "b": "check the path; x.csv is a table.",
+        "c": "check the path; x.cif is a structure, for `templates`.",
+        "d": "check the path.",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            read_queries([tmp_path / name])
+        assert str(caught.value).endswith(said)
+
+
+def test_an_empty_folder_of_alignments_hides_nothing(tmp_path: Path) -> None:
+    (write(tmp_path, q_fasta=">q\nMKT\n") / "msas").mkdir()
+    assert read_query(tmp_path).name == "q"
+
+
+def test_many_files_of_a_folder_are_sorted_out_quickly(tmp_path: Path) -> None:
+    for number in range(1500):
+        (tmp_path / f"{number}.fasta").write_text(f">q{number}\nMKT\n")
+        (tmp_path / f"{number}.json").write_text("{}")
+    before = time.process_time()
+    assert len(sources(tmp_path)) == 1500
+    assert time.process_time() - before < 5

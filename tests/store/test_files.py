@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import errno
 import gzip
+import io
 import lzma
 import os
 import shutil
 import stat
+import tarfile
 import tempfile
 import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,10 +23,12 @@ import zstandard
 from foldry.errors import DiskFullError, InputError
 from foldry.store.files import (
     append_line,
+    check_exist,
     check_file,
     check_folder,
     keep_log,
     last_line,
+    named_path,
     names,
     new_file,
     new_folder,
@@ -44,6 +50,44 @@ def test_line_ends_and_byte_order_mark(tmp_path: Path) -> None:
     assert read_text(file) == "one\ntwo\nthree\n"
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    """As PowerShell and Excel write it; also packed, and broken within a letter."""
+    file = tmp_path / "a"
+    text = "\ufeff>q Å 😀\r\nMKT\r\n".encode(encoding)
+    for data in (text, gzip.compress(text)):
+        file.write_bytes(data)
+        assert read_text(file) == ">q Å 😀\nMKT\n"
+    file.write_bytes(text + b"\0")
+    assert read_text(file).endswith("MKT\n\ufffd")
+
+
+def archives() -> dict[str, bytes]:
+    """Return what a person may take for text, packed by other programs."""
+    zipped, archive = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as file:
+        file.writestr("q.a3m", ">q\nMKT\n")
+    with tarfile.open(fileobj=archive, mode="w") as folder:
+        folder.addfile(tarfile.TarInfo("msas/q.a3m"))
+    return {
+        "zip": zipped.getvalue(),
+        "tar": archive.getvalue(),
+        "tar.gz": gzip.compress(archive.getvalue()),
+        "bz2": bz2.compress(b">q\nMKT\n" * 100),
+        "empty bz2 block": bz2.compress(b">"),
+        "7z": b"7z\xbc\xaf\x27\x1c\0\4",
+        "lz4": b"\x04\x22\x4d\x18\x64\x40\xa7",
+    }
+
+
+@pytest.mark.parametrize("kind", archives())
+def test_what_is_packed_otherwise_is_refused_for_that_reason(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(archives()[kind])
+    with pytest.raises(InputError, match="a is an archive, a spreadsheet or packed by another pro"):
+        read_text(file)
+
+
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "xz": lzma.compress,
@@ -57,6 +101,25 @@ def test_packed_files_are_recognised_by_their_content(tmp_path: Path, packing: s
     for padding in (b"", bytes(4), bytes(5000)):
         file.write_bytes(pack(b"one" * 10_000) + padding + pack(b"two") + padding)
         assert read_bytes(file) == b"one" * 10_000 + b"two"
+
+
+def test_other_ways_to_pack(tmp_path: Path) -> None:
+    """As pzstd, zstd for a stream and for long distances, and xz with its options."""
+    text, file = os.urandom(3000) * 20, tmp_path / "a"
+    plain = zstandard.ZstdCompressor(write_content_size=False).compress
+    long = zstandard.ZstdCompressionParameters.from_level(19, window_log=27, enable_ldm=True)
+    skipped = b"\x50\x2a\x4d\x18\4\0\0\0size"
+    filters = [{"id": lzma.FILTER_X86}, {"id": lzma.FILTER_LZMA2, "preset": 9}]
+    for data in (
+        plain(text),
+        skipped + plain(text[:100]) + skipped + plain(text[100:]),
+        plain(text) + b"\x5e\x2a\x4d\x18\0\0\0\0",
+        zstandard.ZstdCompressor(compression_params=long).compress(text),
+        lzma.compress(text, check=lzma.CHECK_SHA256),
+        lzma.compress(text, filters=filters),
+    ):
+        file.write_bytes(data)
+        assert read_bytes(file) == text
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
@@ -99,6 +162,58 @@ def test_no_more_memory_is_taken_than_the_bound(tmp_path: Path, packing: str) ->
     finally:
         tracemalloc.stop()
     assert most < size / 8
+
+
+def test_a_packed_file_that_grows_too_much_says_by_how_much(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    data = bytes(1 << 20) + os.urandom(1 << 15)
+    file.write_bytes(gzip.compress(data))
+    for ratio, fits in ((32, True), (2, False)):
+        if fits:
+            assert read_bytes(file, max_unpacked=1000, max_ratio=ratio) == data
+        else:
+            with pytest.raises(InputError) as caught:
+                read_bytes(file, max_unpacked=1000, max_ratio=ratio)
+            says = "holds more than 0 MiB after decompression, over 2 times its size"
+            assert str(caught.value) == f"{file} {says}: give it uncompressed."
+
+
+def test_a_large_text_has_only_latin_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldry.store.files.MAX_WIDE", 1 << 20)
+    file = tmp_path / "a"
+    for letter, fits in (("é", True), ("é½", True), ("Ж", False)):
+        text = f"line\n{letter}" + "x" * (1 << 20)
+        file.write_text(text, "utf-8")
+        if fits:
+            assert read_text(file) == text
+        else:
+            with pytest.raises(InputError) as caught:
+                read_text(file)
+            what = "but a text of more than 1 MiB can have only ASCII and Latin-1 characters"
+            assert f"line 2, has 'Ж', {what}: " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["q", " q", Path("in/q")])
+def test_a_name_is_a_path(name: str | Path) -> None:
+    assert named_path(name) == Path(name)
+
+
+@pytest.mark.parametrize("name", ["", "  ", None, 3, b"q"])
+def test_other_things_are_no_names(name: object) -> None:
+    with pytest.raises(InputError, match="is not the name of a file or folder: give its path"):
+        named_path(name)
+
+
+@pytest.mark.parametrize("number", [2, 8, 9, 30])
+def test_all_missing_files_are_named_at_once_but_not_too_many(tmp_path: Path, number: int) -> None:
+    files = [tmp_path / f"{index:02}" for index in range(number)]
+    with pytest.raises(InputError) as caught:
+        check_exist([tmp_path, *files])
+    shown = ", ".join(map(str, files[:8])) + (f" and {number - 8} more" if number > 8 else "")
+    assert str(caught.value) == f"{number} files do not exist: check the paths {shown}."
+    check_exist([tmp_path, files[0]])  # its reader says it better
 
 
 def with_text_file(path: Path) -> None:

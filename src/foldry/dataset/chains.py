@@ -24,7 +24,6 @@ from foldry.results.folder import RANKING
 from foldry.store.files import plain_name, read_text, stem
 from foldry.structure import Structure
 
-STRUCTURE_SUFFIXES: Final = (".cif", ".mmcif", ".bcif", ".pdb", ".ent")
 MAX_BOND: Final = 2.5
 """Å: maximum distance from C to the next N of two joined residues."""
 TRANS: Final = (3.5, 4.1)

@@ -1,4 +1,4 @@
-"""Tables, separated by commas, semicolons or tabs: the cells of each row by column name."""
+"""Tables, separated by `,`, `;`, tab or `|`: the cells of each row by column name."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from foldry.formats.lines import lines, read_bounded_text
 from foldry.store.files import plain_name
 
 SUFFIXES: Final = (".csv", ".tsv", ".tab")
+_SEPARATORS: Final = ",;\t|"
+_STATED: Final = re.compile(r'"?sep=([,;\t|]|\\t)"?\s*', re.IGNORECASE)
+_MAX_HEADER: Final = 100_000
+"""Letters of the first line that are searched for the separator; `csv` refuses longer cells."""
 
 
 class TableRow(NamedTuple):
@@ -35,9 +39,8 @@ def is_table(path: Path) -> bool:
 def read_table(path: Path, needed: Collection[str] = ()) -> tuple[list[str], Iterator[TableRow]]:
     """Return the column names in the first row of a table, and an iterator over its other rows.
 
-    The separator is the comma, semicolon or tab that follows the first column's name; a line such
-    as `sep=;` before it, which spreadsheets understand, is skipped. Rows are read one at a time;
-    empty rows are skipped.
+    The separator is that of a first line such as `sep=;`, which spreadsheets understand, or follows
+    from the column names. Rows are read one at a time; empty rows are skipped.
 
     Args:
         path: The file.
@@ -52,12 +55,12 @@ def read_table(path: Path, needed: Collection[str] = ()) -> tuple[list[str], Ite
     text = read_bounded_text(path)
     rows = csv.reader(
         (f"{line}\n" for _, line in lines(text, str(path))),
-        delimiter=_separator(text),
+        delimiter=_separator(text, needed),
         skipinitialspace=True,
         strict=True,
     )
     cells = _cells(path, rows)
-    columns = next((row for row in cells if any(row) and row[0].casefold() != "sep="), [])
+    columns = next((row for row in cells if any(row) and not row[0].lower().startswith("sep=")), [])
     if not columns:
         raise InputError("is an empty table", "name its columns in the first line", where=path)
     known = {name.casefold(): name for name in needed}
@@ -81,13 +84,21 @@ def read_table(path: Path, needed: Collection[str] = ()) -> tuple[list[str], Ite
     return columns, named()
 
 
-def _separator(text: str) -> str:
-    """Return the separator: that of a line `sep=;`, or the first one outside quotes."""
-    line = text.lstrip().partition("\n")[0]
-    if stated := re.fullmatch(r"sep=([,;\t])\s*", line, re.IGNORECASE):
-        return stated[1]
-    names = re.sub(r'"[^"]*"', "", line)
-    return next((letter for letter in names if letter in ",;\t"), ",")
+def _separator(text: str, needed: Collection[str]) -> str:
+    """Return the separator: that of a line `sep=;`, or the one that fits the first line best.
+
+    That is the one with the most of the needed columns, and of several the one with most columns.
+    """
+    line = text.lstrip()[:_MAX_HEADER].partition("\n")[0]
+    if stated := _STATED.fullmatch(line):
+        return stated[1].replace("\\t", "\t")
+
+    def fit(separator: str) -> tuple[int, int]:
+        cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        names = {cell.strip().casefold() for cell in cells}
+        return len(names.intersection(needed)), len(cells)
+
+    return max(_SEPARATORS, key=fit)
 
 
 def _cells(path: Path, rows: Iterator[list[str]]) -> Iterator[list[str]]:

@@ -44,7 +44,15 @@ _WIDE: Final = re.compile(
 )
 PACKED_SUFFIXES: Final = (".gz", ".xz", ".zst")
 """Suffixes of the names of packed files, which are recognised by their first bytes alone."""
-_MAGIC: Final = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_MAGIC: Final = {
+    b"\x1f\x8b": "gzip",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x50\x2a\x4d\x18": "zstd",  # pzstd's frame before the first one with data
+}
+_UNREAD: Final = re.compile(rb"PK\x03\x04|BZh[1-9]1AY|7z\xbc\xaf|\x04\x22\x4d\x18|(?s:.{257})ustar")
+"""How zip and thus spreadsheets, bzip2, 7-Zip, lz4 and tar begin."""
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _MAX_WINDOW: Final = 128 * 1024**2
 """Memory for unpacking: `xz -9` needs 65 MiB, `zstd --ultra -22` 128 MiB."""
 _PIECE: Final = 1024
@@ -62,6 +70,11 @@ def plain_name(path: Path) -> str:
     """Return a file's name without folder and without the suffix of packed files."""
     packed = path.suffix.lower() in PACKED_SUFFIXES
     return path.stem if packed else path.name
+
+
+def is_hidden(path: Path) -> bool:
+    """Return whether a file or folder is hidden, like the `._x.cif` that macOS adds to `x.cif`."""
+    return path.name.startswith(".")
 
 
 def stem(path: Path) -> str:
@@ -205,12 +218,18 @@ def read_text(path: Path) -> str:
 def decode(data: bytes, source: str) -> str:
     """Return the text of UTF-8 bytes, without byte-order mark and with Unix line ends.
 
-    NUL is kept where MMseqs2 ends an entry with it, in texts of `>` records.
+    With a byte-order mark, UTF-16 is read too, which Excel calls Unicode text. NUL is kept where
+    MMseqs2 ends an entry with it, in texts of `>` records.
 
     Raises:
         InputError: The bytes are binary or not UTF-8, or more than `MAX_WIDE` with a character
             that needs more than one byte in memory.
     """
+    if data.startswith(_UTF_16):
+        data = data.decode("utf-16", "replace").encode()
+    if _UNREAD.match(data):
+        what = "is an archive, a spreadsheet or packed by another program than gzip, xz or zstd"
+        raise InputError(what, "unpack it, or save it as text", where=source)
     if b"\0" in data and (not _RECORDS.match(data) or _NO_ENTRY.search(data)):
         raise InputError("is a binary file", "give a text file", where=source)
     data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
