@@ -7,6 +7,8 @@ import logging
 import re
 import shlex
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,38 @@ def test_an_interrupted_command_says_whether_it_resumes(
     assert said in capsys.readouterr().err
 
 
+def test_python_runs_the_package() -> None:
+    for module in ("foldry", "foldry.cli.main"):
+        command = [sys.executable, "-m", module, "--version"]
+        shown = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert shown.stdout == f"foldry {foldry.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("saved", "said"),
+    [
+        ((), "start anew; nothing was saved"),
+        (("log.jsonl", ".lock", "workers"), "start anew; nothing was saved"),
+        (("log.jsonl", "checkpoint.safetensors"), "continue from what was saved"),
+        (("q/.unranked/mini_pred_0.npz",), "continue from what was saved"),
+    ],
+)
+def test_an_interrupted_command_says_whether_something_was_saved(
+    tmp_path: Path,
+    capsys: Capture,
+    monkeypatch: pytest.MonkeyPatch,
+    saved: tuple[str, ...],
+    said: str,
+) -> None:
+    for path in (tmp_path / name for name in saved):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    monkeypatch.setattr("foldry.cli.main._command", lambda: lambda *_, **__: 130)
+    for words in (["train", "--data", "d", "-o"], ["fold", "q", "--out"]):
+        assert main([*words, str(tmp_path)]) == 130
+        assert said in capsys.readouterr().err
+
+
 def test_interrupted(query: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -203,6 +237,11 @@ def test_wrong_arguments_are_one_line(
         ("fold '' -o out", "fold is followed by an empty name: give one."),
         ("fold --weigths x", "No such option: --weigths (did you mean --weights?): see `foldry "),
         ("fold --foo x", "No such option: --foo: see `foldry fold --help`."),
+        ("score a b --plot", "Option '--plot' requires an argument: see `foldry score --help`."),
+        (
+            "train run --data",
+            "Option '--data' requires an argument: see `foldry train run --help`.",
+        ),
         ("flod x", "No such command 'flod' (did you mean 'fold'?): see `foldry --help`."),
         ("relax folder -o b.pdb", "folder is not a folder of one query's results: give "),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -78,19 +79,68 @@ def test_unpack_prints_the_command_that_continues_training(
     assert said.endswith(f"\nfoldry train --data {out} --start {start} -o RUN\n")
 
 
-def test_every_twentieth_step_is_shown(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def lines_of(
+    monkeypatch: pytest.MonkeyPatch, steps: Iterable[tuple[str, int]], done: bool, pause: float = 0
 ) -> None:
+    """Let training write lines for these steps, and end there."""
+    clock = [0.0]
+
     def train(_config: object, _stages: object, _data: object, run: loop.Run) -> bool:
-        for step in range(1, 41):
+        for stage, step in steps:
+            clock[0] += pause
             numbers = {"num_samples": 8 * step, "loss": 2.5, "lddt": 0.25, "seconds": 1.0}
-            run.watch({"stage": "main", "step": step, **numbers})
-        return True
+            run.watch({"stage": stage, "step": step, **numbers})
+        return done
 
     monkeypatch.setattr(loop, "train_stages", train)
+    monkeypatch.setattr("foldry.cli.train.time.monotonic", lambda: clock[0])
+
+
+@pytest.mark.parametrize(
+    ("steps", "pause", "shown"),
+    [
+        ([("main", step) for step in range(1, 42)], 0.0, ["main 20", "main 40"]),
+        ([("main", step) for step in range(1, 6)], 25.0, ["main 3"]),
+        ([("fold", 499), ("fold", 500), ("main", 1)], 0.0, ["fold 500"]),
+        ([("confidence", 320)], 100.0, ["confidence 320"]),
+        ([("main", 7)], 61.0, ["main 7"]),
+    ],
+)
+def test_every_twentieth_step_one_per_minute_and_the_last_are_shown(
+    steps: list[tuple[str, int]],
+    pause: float,
+    shown: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines_of(monkeypatch, steps, True, pause)
     data = write_world(tmp_path).folder
     assert main(["train", "--data", str(data), "-o", str(tmp_path / "run")]) == 0
-    first, second, last = capsys.readouterr().err.splitlines()
-    assert first == "stage main  step 20  num_samples 160  loss 2.5  lddt 0.25  seconds 1.0"
-    assert second.startswith("stage main  step 40  ")
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert [" ".join(line.split()[1:4:2]) for line in lines] == shown
+    stage, number = shown[0].split()
+    numbers = f"num_samples {8 * int(number)}  loss 2.5  lddt 0.25  seconds 1.0"
+    assert lines[0] == f"stage {stage}  step {number}  {numbers}"
     assert last.startswith("averaged weights: ")
+
+
+@pytest.mark.parametrize(("step", "minutes"), [(1, "0.05"), (20, "10")])
+def test_a_run_whose_time_is_up_says_how_far_it_got(
+    step: int,
+    minutes: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines_of(monkeypatch, [("main", step)], False)
+    data = write_world(tmp_path).folder
+    words = ["train", "--data", str(data), "-o", str(tmp_path / "run"), "--steps", "70"]
+    assert main([*words, "--minutes", minutes]) == 0
+    shown, stopped, weights = capsys.readouterr().err.splitlines()
+    assert shown.startswith(f"stage main  step {step}  ")
+    assert stopped == (
+        f"stopped after {minutes} min at step {step} of 70 of stage main: "
+        "run the same command to continue"
+    )
+    assert weights.startswith("averaged weights: ")

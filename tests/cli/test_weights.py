@@ -97,7 +97,10 @@ def test_a_broken_download_exits_with_5_and_resumes(foldry: Typed, tmp_path: Pat
         (("get", "--tar", "/nowhere/a.tar"), "is not a file"),
         (("verify", "/nowhere/a.npz"), "is not a file"),
         (("verify", __file__), "ends in .py"),
-        (("verify", "FILE", "--model", "model_9"), "no model is called 'model_9'"),
+        (
+            ("verify", "FILE", "--model", "model_9"),
+            "is called 'model_9': choose model_1 to model_5, alone or with _ptm, _mu",
+        ),
         (("get", "--models", "model_1_multimer"), "no model 'model_1_multimer'"),
         (("verify", "FILE", "--model", "model_1_multimer_v3"), "relative_encoding"),
         (("convert", "FILE", "a.pt"), "must end in .safetensors"),

@@ -19,6 +19,7 @@ from foldry.dataset.prepare import run_all
 from foldry.dataset.samples import TrainingSet
 from foldry.errors import DiskFullError, InputError, MissingError, OutsideError
 from foldry.formats.coordinates import to_pdb
+from foldry.formats.sequence import file_name
 from foldry.residues import CA, CB, GAP, RESNAMES, RESTYPE_ORDER, C, N, O
 from foldry.structure import Structure
 from tests.train.abrupt import end_abruptly
@@ -507,6 +508,30 @@ def test_prepare_with_mmseqs(folders: tuple[Path, Path, Path]) -> None:
     assert 0.7 < hit.identity < 0.9
     assert set((hit.pairs[:40, 0] - hit.pairs[:40, 1]).tolist()) == {1}
     assert library.hits("c_A") == []
+
+
+@pytest.mark.parametrize("header", ["1adz", "1adz some domain", "my/1adz"])
+def test_alignments_of_results_are_found_by_the_name_of_the_query(
+    folders: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    structures, alignments, out = folders
+    safe = file_name(header.partition(" ")[0], "")
+    for number, name in enumerate(("1adz", "two")):
+        folder = structures / (safe if name == "1adz" else name)
+        folder.mkdir()
+        (folder / "ranking_debug.json").touch()
+        (folder / "ranked_0.pdb").write_text(to_pdb(helix(letters(number))))
+    rows = f"{letters(0)}\n>a\n{letters(0)[:20]}{letters(9)[20:]}\n"
+    (alignments / "kun.a3m").write_text(f">{header}\n{rows}")
+    (alignments / "two.a3m").write_text(f">x\n{letters(1)}\n>a\n{letters(2)}\n")
+    (alignments / "stray.a3m").write_text(f">stray\n{letters(3)}\n")
+    (alignments / "not.a3m").write_text("no alignment")
+    names = [f"{safe}_A", "two_A"]
+    table = prepare.prepare(structures, alignments, out, split=own_clusters(out.parent, names))
+    assert {row.id: row.rows for row in table} == dict.fromkeys(names, 2)
+    [said] = caplog.messages
+    assert said.startswith("2 of 4 alignments are named after no chain or structure, e.g.")
+    assert said.endswith("not.a3m.")
 
 
 def test_only_structure_files_are_taken_from_a_folder(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from foldry.results.folder import (
     read_results,
     write_query,
 )
-from foldry.results.prediction import Prediction
+from foldry.results.prediction import Confidence, Prediction
 from foldry.results.render import modelcif_text, prediction_files, ranking_json
 from foldry.score.confidence import interface_confidence
 from tests.predict.fake import MAX_PAE, fake_complex, fake_prediction
@@ -410,6 +410,29 @@ def test_a_folder_without_results_gets_one_sentence(tmp_path: Path, name: str, t
         read_results(tmp_path)
 
 
+@pytest.mark.parametrize("plddt", ["null", "[null]", "[90, null]", "{}", '"9"'])
+def test_a_damaged_plddt_is_refused(tmp_path: Path, plddt: str) -> None:
+    write_query([fake_prediction()], tmp_path)
+    [path] = tmp_path.glob("scores_*.json")
+    scores = json.loads(path.read_text()) | {"plddt": json.loads(plddt)}
+    path.write_text(json.dumps(scores))
+    with pytest.raises(InputError, match=r"scores_.+\.json is damaged: predict it again"):
+        read_results(tmp_path)
+
+
+def test_the_names_of_a_ranking_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foldry.results.folder._MAX_NAMES", 2)
+    for number, fits in ((2, True), (3, False), (4, False)):
+        write_query([fake_prediction(seed=seed) for seed in range(number)], tmp_path)
+        if fits:
+            assert len(read_results(tmp_path)) == number
+        else:
+            with pytest.raises(InputError, match="is not a folder of one query's results"):
+                read_results(tmp_path)
+
+
 def test_damage_to_another_prediction_does_not_matter(tmp_path: Path) -> None:
     write_query([fake_prediction(seed=0), fake_prediction(seed=1)], tmp_path)
     (tmp_path / "scores_model_1_ptm_pred_1.json").write_text("{")
@@ -427,5 +450,7 @@ def test_the_label_of_a_ranking_is_that_of_the_official_program() -> None:
 
 
 @pytest.mark.parametrize("name", ["chain_ptm", "chain_pair_iptm", "actifptm"])
-def test_a_prediction_is_printed_without_the_matrices_of_its_chains(name: str) -> None:
-    assert f"{name}=" not in repr(fake_complex())
+def test_a_confidence_is_printed_without_the_matrices_of_its_chains(name: str) -> None:
+    confidence = Confidence(plddt=np.ones(2), ranking_confidence=1.0)
+    text = repr(replace(confidence, **{name: np.ones((2,) if name == "chain_ptm" else (2, 2))}))
+    assert "ranking_confidence=1.0" in text and f"{name}=" not in text

@@ -137,6 +137,26 @@ def test_names_from_files_do_not_change_the_direction_of_the_page() -> None:
     assert made["model_name"] == made["weights"] == r"\u202eevil"
 
 
+@pytest.mark.parametrize(
+    ("model_name", "licence", "said", "not_said"),
+    [
+        ("mini", "not stated", "their own licence (not stated)", "CC BY"),
+        ("model_1_ptm", "MIT\N{RIGHT-TO-LEFT OVERRIDE}", r"own licence (MIT\u202e)", "CC BY"),
+        ("model_1_ptm", "", "available under CC BY 4.0", "Evans"),
+        ("model_1_multimer_v3", "", "Evans et al. 2021", "own licence"),
+    ],
+)
+def test_the_report_states_the_licence_of_the_modelcif_file(
+    model_name: str, licence: str, said: str, not_said: str
+) -> None:
+    prediction = fake_prediction(model_name=model_name)
+    provenance = replace(prediction.provenance, licence=licence)
+    text = page([replace(prediction, provenance=provenance)])
+    [shown] = embedded(text)["predictions"]  # type: ignore[misc]
+    assert said in shown["terms"] and not_said not in shown["terms"]
+    assert "CC BY" not in text[text.index("<footer>") : text.index("</footer>")]
+
+
 def test_a_report_that_shares_the_viewer_is_small_and_admits_one_more_script() -> None:
     text = page([fake_prediction()], viewer="../../viewer.js")
     assert len(text) < 100_000
@@ -348,6 +368,7 @@ def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> N
         assert opened.evaluate("document.querySelector('h1').textContent") == EVIL
         assert texts(opened, "#notice") == [NOTICE.replace("`", "")]
         assert texts(opened, "#notice code") == ["foldry <i>"]
+        assert "CC BY 4.0" in texts(opened, "#terms")[0]
         assert opened.evaluate("document.querySelector('#pae-panel').hidden")
         text = opened.evaluate("document.querySelector('#coverage').textContent")
         assert "from a single sequence" in text

@@ -157,29 +157,29 @@ def test_a_checkpoint_that_cannot_be_read_now_is_left_in_place(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"seed": 1}, "seed 0, not 1"),
-        ({"stage": {"batch_size": 4}}, "batch_size 2, not 4"),
+        ({"seed": 1}, r"seed=0 \(now 1\)"),
+        ({"stage": {"batch_size": 4}}, r"batch_size=2 \(now 4\)"),
         (
             {"stage": {"losses": LossConfig()}},
-            r"losses\.distogram 1\.0, not 0\.3, .* and \d more",
+            r"losses\.distogram=1\.0 \(now 0\.3\), .* and \d more",
         ),
-        ({"network": {"num_recycles": 3}}, r"network\.num_recycles 0, not 3"),
+        ({"network": {"num_recycles": 3}}, r"network\.num_recycles=0 \(now 3\)"),
         ({"stage": {"num_steps": 3, "micro_batch": 1}}, None),
         ({"stage": {"name": "long", "batch_size": 4, "num_steps": 1}, "seed": 1}, None),
         (
             {"stage": {"name": "long"}, "network": {"num_recycles": 3}},
-            r"network\.num_recycles 0, not 3",
+            r"network\.num_recycles=0 \(now 3\)",
         ),
         *(
             ({"stage": {"name": "long"}, "network": {"heads": heads}}, said)
             for heads, said in (
                 (
                     replace(tiny_config().heads, distogram_last_break=20.0),
-                    r"network\.heads\.distogram_last_break 21\.6875, not 20\.0",
+                    r"network\.heads\.distogram_last_break=21\.6875 \(now 20\.0\)",
                 ),
                 (
                     replace(tiny_config().heads, max_pae_break=15.0),
-                    r"network\.heads\.max_pae_break 31\.0, not 15\.0",
+                    r"network\.heads\.max_pae_break=31\.0 \(now 15\.0\)",
                 ),
             )
         ),

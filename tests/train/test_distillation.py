@@ -58,7 +58,10 @@ def test_only_confident_residues_of_predictions_count(
     clusters.write_text("".join(f"{name}\t{name}_A\n" for name in NAMES))
     prepare = ["train", "prepare", str(folded), str(queries), "-o", str(packs), "--workers", "1"]
     assert main([*prepare, "--clusters", str(clusters), "--min-steps", "0"]) == 0
-    assert "4 chains kept, 0 of them without an alignment, 0 dropped" in capsys.readouterr().out
+    assert (
+        "4 chains kept, 0 of them without an alignment, 1 for validation; 0 dropped"
+        in capsys.readouterr().out
+    )
     report = {row["id"]: row for row in read_table(packs / "report.tsv")}
     plddt = []
     for name in NAMES:

@@ -176,6 +176,46 @@ def test_signals_pause_and_resume(tmp_path: Path) -> None:
     assert (paused_line["kwh"], paused_line["watts_from"]) == (0.0, "paused")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_supervisor_is_interrupted(tmp_path: Path, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        meanwhile(seen(tmp_path, "0 of 1"), lambda: os.kill(os.getpid(), number)),
+    ):
+        supervisor(tmp_path, workers=1).run()
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(("workers", "times"), [(0, 1), (1, 1), (2, 1)])
+def test_a_pause_is_reported_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, workers: int, times: int
+) -> None:
+    started = [f"{rank} of {workers}" for rank in range(workers)]
+
+    def wait() -> None:
+        deadline = time.monotonic() + PATIENCE
+        while "Paused" not in caplog.text:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1.5)
+
+    begun = [seen(tmp_path, *started)] if workers else []
+    with (
+        caplog.at_level("INFO"),
+        meanwhile(
+            *begun,
+            lambda: write_wanted(tmp_path, 0),
+            wait,
+            lambda: write_wanted(tmp_path, 1),
+            seen(tmp_path, *started, "0 of 1"),
+        ),
+    ):
+        assert supervisor(tmp_path, workers=workers, steps=40).run()
+    said = f"Paused: write a number of workers into {tmp_path / 'workers'} to continue."
+    assert caplog.messages.count(said) == times
+
+
 def test_a_signal_while_a_number_is_written_counts_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -428,6 +428,11 @@ def test_a_run_does_not_return_to_an_earlier_stage(
     assert (tmp_path / loop.LOG).read_bytes() == before
     with caplog.at_level("INFO"):
         loop.train_stages(tiny, [replace(main, num_steps=3), tiny_stage("long", 1)], data, asked)
+    size = {part: len(names) for part, names in data.parts.items()}
+    back = f"{size['confidence']} kept back for confidence"
+    if size["selection"]:
+        back += f", {size['selection']} kept back for validation"
+    assert f" {size['train']} chains ({back}): resuming" in caplog.text
     assert [record.message.partition(":")[2] for record in caplog.records[-2:]] == [
         " resuming at step 3 of 3.",
         " starting at step 1 of 1.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from foldry.train import loop
 from foldry.train.distributed import Workers
 from foldry.train.validate import SCORES, radius_of_gyration, right_handed, validate
 from tests.checked import stand_in
+from tests.conftest import ROOT
 from tests.train.synthetic import write_world
 from tests.train.tiny import read_log, tiny_config, tiny_stage
 
@@ -159,6 +161,10 @@ def test_training_does_not_depend_on_validation(tmp_path: Path) -> None:
     for line in lines:
         assert 0 < line["lddt_ca"] < 1 and line["radius_ratio"] > 0
         assert set(SCORES) < set(line)
+    page = (ROOT / "docs" / "train.md").read_text("utf-8")
+    table = page.partition("<!-- validation -->")[2].partition("<!-- end of validation -->")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(lines[0])
     again = loop.Run(tmp_path / "again", validate_every=4, validation_chains=3)
     loop.train(tiny_config(), stage, data, again)
     assert read_log(again.folder, loop.VALIDATION)[0] == lines[1]

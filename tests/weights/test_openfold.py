@@ -15,13 +15,14 @@ import torch
 
 from foldry.errors import InputError
 from foldry.model.config import preset
+from foldry.store.hashes import file_sha256
 from foldry.weights.bundled import MINI
 from foldry.weights.convert import convert
 from foldry.weights.networks import MINI_NOTICE, OWN_NOTICE, find_networks
 from foldry.weights.official import from_official, official_shapes, read_params, to_official
 from foldry.weights.openfold import from_openfold, read_checkpoint, table
 from foldry.weights.read import load_weights
-from foldry.weights.state_file import save
+from foldry.weights.state_file import load_config, save
 from tests.weights.archive import parameters, small, small_models
 
 __all__ = ["small_models"]
@@ -337,11 +338,25 @@ def test_number_types_are_named_as_numpy_names_them() -> None:
     assert load_weights(MINI).dtypes == ("float32",)
 
 
+def test_notes_of_a_converted_file_name_it_unless_it_names_a_first_source(tmp_path: Path) -> None:
+    weights = load_weights(MINI)
+    for name, notes, source in (
+        ("first", {"licence": "CC0 1.0"}, "first.safetensors"),
+        ("second", {"source": "params_x.pt", "source_sha256": "0"}, "params_x.pt"),
+    ):
+        path, copy = tmp_path / f"{name}.safetensors", tmp_path / f"{name}_copy.safetensors"
+        save(path, weights.state, weights.config, notes)
+        convert(path, copy)
+        found = load_config(copy)[1]
+        assert found == {"source": source, "source_sha256": file_sha256(path), **notes}
+
+
 def test_a_network_trained_from_mini_has_another_notice(tmp_path: Path) -> None:
     [mini] = find_networks(str(MINI))
     weights = load_weights(MINI)
     own = tmp_path / "own.safetensors"
-    save(own, {name: tensor + 1 for name, tensor in weights.state.items()}, weights.config)
+    first = next(iter(weights.state))
+    save(own, {**weights.state, first: weights.state[first] + 1}, weights.config)
     convert(MINI, tmp_path / "copy.safetensors")
     [other], [copy] = (find_networks(str(path)) for path in (own, tmp_path / "copy.safetensors"))
     assert (mini.notice, other.notice) == (MINI_NOTICE, OWN_NOTICE)

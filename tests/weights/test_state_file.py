@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from foldry.errors import DiskFullError, InputError
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
 from foldry.weights.bundled import MINI
+from foldry.weights.networks import find_networks
 from foldry.weights.read import load_weights
-from foldry.weights.state_file import load, load_config, save
+from foldry.weights.state_file import load, load_config, safetensors_bytes, save
 
 
 def test_saved_weights_are_loaded(tmp_path: Path) -> None:
@@ -61,6 +63,13 @@ def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
     kept, same, known = load(tmp_path / "0")
     assert (same, known) == (config, notes)
     assert all(torch.equal(kept[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("note", range(9))
+def test_numbers_are_aligned_to_8_bytes(note: int) -> None:
+    data = safetensors_bytes({"w": torch.ones(1)}, {"note": "x" * note})
+    assert int.from_bytes(data[:8], "little") % 8 == 0
+    assert len(data) - int.from_bytes(data[:8], "little") == 8 + 4
 
 
 def changed(source: Path, target: Path, header: dict[str, object], **notes: str) -> Path:
@@ -114,6 +123,14 @@ def test_notes_that_are_not_a_configuration_are_refused(tmp_path: Path, config: 
     assert str(caught.value).isprintable() and len(str(caught.value)) < 400
     with pytest.raises(InputError, match="is not a weights file of Foldry"):
         load_config(changed(MINI, path, {"__metadata__": {"config": config, "other": 3}}))
+
+
+@pytest.mark.parametrize("read", [load_config, load, load_weights, find_networks])
+def test_a_checkpoint_is_known_as_such(tmp_path: Path, read: Callable[[Any], object]) -> None:
+    path = changed(MINI, tmp_path / "checkpoint.safetensors", {}, progress="{}", settings="{}")
+    with pytest.raises(InputError, match=r"of a training run: give ema\.safetensors") as caught:
+        read(str(path) if read is find_networks else path)
+    assert caught.value.code == "input"  # no hint to convert it
 
 
 def test_arrays_that_are_not_floats_are_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Final
@@ -38,6 +39,8 @@ from foldry.errors import (
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """The error that Typer raises on wrong arguments; it has no public name."""
+SAVED: Final = (".npz", ".json", ".cif", ".safetensors")
+"""Suffixes of the files from which an interrupted command continues."""
 
 app = typer.Typer(
     name="foldry",
@@ -119,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if "\n" in message:  # without arguments the message is the help
             typer.echo(message)
         else:
-            _say(_usage(error, message.rstrip(".?")))
+            _say(_usage(message.rstrip(".?"), words))
         return InputError.exit_code
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
@@ -130,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(error)
         code = INTERRUPTED  # a library turned the interruption into an error of its own
     if code == INTERRUPTED:  # Typer may return it too
-        _say(_interrupted([word for word in words if not word.startswith("-")]))
+        _say(_interrupted(words))
     return _code(code)
 
 
@@ -173,7 +176,7 @@ def _check_words(words: Sequence[str]) -> None:
             raise InputError("Foldry does not read standard input", "give a file")
 
 
-def _usage(error: Any, message: str) -> str:
+def _usage(message: str, words: Sequence[str]) -> str:
     """Return the sentence for wrong arguments from Typer's message."""
     if value := re.fullmatch(r"Invalid value for .*?'([^']+)': (is .*)", message, re.DOTALL):
         return f"{value[1]} {value[2]}."
@@ -181,15 +184,23 @@ def _usage(error: Any, message: str) -> str:
     if near := get_close_matches(message.split()[-1], options.strip(")").split(", "), cutoff=0.8):
         message += f". Did you mean {near[0]}"
     message = re.sub(r"\. Did you mean (.*)", r" (did you mean \1?)", message)
-    command = error.ctx.command_path if error.ctx else "foldry"
-    return f"{message}: see `{command} --help`."
+    path, command = "foldry", _command()
+    for word in (word for word in words if not word.startswith("-")):
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        path += f" {word}"
+    return f"{message}: see `{path} --help`."
 
 
 def _interrupted(words: Sequence[str]) -> str:
     """Return the sentence for an interrupted command; only some commands resume."""
-    group, command = (*words, "", "")[:2]
+    group, command = (*(word for word in words if not word.startswith("-")), "", "")[:2]
     resumes = group in ("fold", "screen", "train") or command == "get"
     if resumes and command not in ("pack", "unpack"):
+        outs = [Path(out) for flag, out in pairwise(words) if flag in ("-o", "--out")]
+        if outs and not any(path.suffix in SAVED for path in outs[0].rglob("*")):
+            return "Interrupted: run the same command again to start anew; nothing was saved yet."
         return "Interrupted: run the same command again to continue from what was saved."
     return "Interrupted: nothing was written." if group != "train" else "Interrupted."
 

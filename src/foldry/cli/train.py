@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
     from foldry.model.config import ModelConfig
     from foldry.model.runtime import Runtime
+    from foldry.train.config import StageConfig
     from foldry.train.elastic import Supervisor
+
+SHOWN_SECONDS: Final = 60.0
+"""Time after which the terminal shows the next step."""
 
 
 class _RunByDefault(TyperGroup):
@@ -138,19 +144,9 @@ def run(
     if not elastic.is_supervised() and (workers is not None or power_plan):
         most = min(len(stage.micro_batches()) for stage in stages)
         done = replace(_supervisor(out, workers, power_plan, watts, most), minutes=minutes).run()
-        show_line("done" if done else "stopped: run the same command to resume", err=True)
+        show_line("done" if done else _stopped(minutes), err=True)
         return
-    steps_taken = 0
-
-    def watch(line: dict[str, object]) -> None:
-        nonlocal steps_taken
-        steps_taken += 1
-        if int(str(line["step"])) % 20 == 0:
-            names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
-            known = [(each, line[each]) for each in names]
-            shown = [f"{name} {round(v, 3) if isinstance(v, float) else v}" for name, v in known]
-            show_line("  ".join(shown), wrap=False, err=True)
-
+    log = _ShownLog(stages)
     with join_workers(runtime.device, shard=shard) as crew:
         training = TrainingSet(data, features=config.features)
         kept = loop.Run(
@@ -163,16 +159,51 @@ def run(
             tensorboard=tensorboard,
             runtime=runtime,
             workers=crew,
-            watch=watch,
+            watch=log.watch,
             asked_to_stop=lambda: elastic.asked_to_stop(out, crew.size),
         )
         done = loop.train_stages(config, stages, training, kept)
     if elastic.is_supervised() and not done:
         raise typer.Exit(elastic.STOPPED)
     if crew.rank == 0:
-        if not steps_taken:
+        if not log.line:
             show_line("all steps are done already: nothing was trained", err=True)
+        elif not done:
+            log.show()
+            step, name = log.line["step"], log.line["stage"]
+            place = f" at step {step} of {log.num_steps[name]} of stage {name}"
+            show_line(_stopped(minutes, place), err=True)
         show_line(f"averaged weights: {out / loop.WEIGHTS}", wrap=False, err=True)
+
+
+class _ShownLog:
+    """Shows every 20th line of the log, one per minute, and the last line of each stage."""
+
+    def __init__(self, stages: Sequence[StageConfig]) -> None:
+        self.num_steps = {stage.name: stage.num_steps for stage in stages}
+        self.line: dict[str, Any] = {}
+        self.is_shown, self.time = False, time.monotonic()
+
+    def watch(self, line: dict[str, Any]) -> None:
+        """Receive a line."""
+        self.line, self.is_shown, step = line, False, line["step"]
+        is_due = step % 20 == 0 or time.monotonic() - self.time > SHOWN_SECONDS
+        if is_due or step == self.num_steps[line["stage"]]:
+            self.show()
+
+    def show(self) -> None:
+        """Show the latest line, once."""
+        if self.is_shown:
+            return
+        names = ("stage", "step", "num_samples", "loss", "lddt", "seconds")
+        known = [(each, self.line[each]) for each in names]
+        shown = [f"{name} {round(v, 3) if isinstance(v, float) else v}" for name, v in known]
+        show_line("  ".join(shown), wrap=False, err=True)
+        self.is_shown, self.time = True, time.monotonic()
+
+
+def _stopped(minutes: float | None, place: str = "") -> str:
+    return f"stopped after {minutes:g} min{place}: run the same command to continue"
 
 
 def _network(name: str | None, start: Path | None) -> tuple[dict[str, Tensor] | None, ModelConfig]:
@@ -226,7 +257,7 @@ def _supervisor(
         what = f"The micro-batches of a step allow at most {counted(most, 'worker')}"
         raise InputError(what, advice)
     return Supervisor(
-        command=(sys.executable, "-m", "foldry.cli.main", *sys.argv[1:]),
+        command=(sys.executable, "-m", "foldry", *sys.argv[1:]),
         folder=out,
         workers=wanted,
         max_workers=most,

@@ -63,9 +63,10 @@ def prepare(
         table = preparing.prepare(structures, alignments, out, settings, split, processes, watch)
     kept = [row for row in table if not row.reason]
     alone = sum(row.rows == 1 for row in kept)
+    held_out, dropped = sum(row.split == "val" for row in kept), len(table) - len(kept)
     show_line(
         f"{counted(len(kept), 'chain')} kept, {alone} of them without an alignment, "
-        f"{len(table) - len(kept)} dropped: {out / preparing.REPORT}.tsv",
+        f"{held_out} for validation; {dropped} dropped: {out / preparing.REPORT}.tsv",
         wrap=False,
     )
 

@@ -9,11 +9,13 @@ a run; the report lists what was dropped and why.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,6 @@ import numpy as np
 
 from foldry.dataset import mmseqs, packs
 from foldry.dataset.chains import (
-    STRUCTURE_SUFFIXES,
     Candidate,
     Dropped,
     has_suffix,
@@ -34,6 +35,8 @@ from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.errors import FoldryError, InputError, MissingError, OutsideError, as_foldry_error
 from foldry.formats.npz import read_arrays
 from foldry.inputs.folders import A3M_SUFFIXES, STOCKHOLM_SUFFIXES
+from foldry.inputs.queries import read_query
+from foldry.inputs.structures import STRUCTURE_SUFFIXES
 from foldry.processes.pool import worker_pool
 from foldry.query import Hit
 from foldry.store.files import check_folder, names, read_text, remove, stem, write_json
@@ -53,6 +56,8 @@ _FOLDERS: Final = (WORK, "structures", "msas", "templates", "splits")
 _VERSION: Final = 3
 _NUMBER_OR_NAME: Final = re.compile(r"\S*[\d./]\S*")
 _REPORTS: Final = ("tsv", "json")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,8 @@ def prepare(
     Args:
         structures: Folder of mmCIF, BinaryCIF and PDB files, of any depth. The results of a query
             count as their best prediction, named after their folder.
-        alignments: Folder of a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure.
+        alignments: Folder of a3m and Stockholm files, named by chain (`1abc_A.a3m`) or structure;
+            those of results may also have the name of the query in the first row.
         out: The folder of packs; an earlier run in it is continued.
         config: Criteria that chains must meet.
         split: How chains are clustered and divided.
@@ -234,13 +240,18 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
     for folder in (structures, alignments):
         if not folder.is_dir():
             raise InputError("is not a folder", "check the path", where=folder)
+    files, models = _files(alignments, A3M_SUFFIXES + STOCKHOLM_SUFFIXES), _structures(structures)
     known: dict[str, dict[str, Path]] = {}
-    for path in _files(alignments, A3M_SUFFIXES + STOCKHOLM_SUFFIXES):
+    for path in files:
         name = stem(path)
         for structure in (name, name.rpartition("_")[0]):
             known.setdefault(structure, {})[name] = path
+    missing = {structure_name(path) for path in models if is_result(path)} - known.keys()
+    for path in files if missing else ():
+        if (name := _query_name(path)) in missing:
+            known[name] = {name: path}
     tasks = []
-    for path in _structures(structures):
+    for path in models:
         own = known.get(structure_name(path), {})
         found = [(each, each.stat()) for each in (path, *own.values())]
         stamps = [(str(each), status.st_size, status.st_mtime_ns) for each, status in found]
@@ -250,7 +261,18 @@ def _tasks(structures: Path, alignments: Path, work: Path, config: PrepareConfig
         tasks.append(_Task(path, file, own, config, record))
     if not tasks:
         raise InputError("has no mmCIF, BinaryCIF or PDB file", "check the path", where=structures)
+    unused = set(files).difference(*(task.alignments.values() for task in tasks))
+    if unused:
+        says = "%d of %d alignments are named after no chain or structure, e.g. %s."
+        logger.warning(says, len(unused), len(files), min(unused))
     return tasks
+
+
+def _query_name(path: Path) -> str:
+    """Return the name of the results of an alignment's query; "" if it cannot be a query."""
+    with suppress(FoldryError):
+        return read_query(path).name
+    return ""
 
 
 def _structures(folder: Path) -> list[Path]:

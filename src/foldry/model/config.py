@@ -338,6 +338,8 @@ MULTIMER_MODELS = tuple(
 )
 """The official networks for complexes."""
 MODELS = OFFICIAL_MODELS + MULTIMER_MODELS
+MODEL_NAMES = "model_1 to model_5, alone or with _ptm, _multimer, _multimer_v2 or _multimer_v3"
+"""What messages say of `MODELS`."""
 
 
 def preset(name: str) -> ModelConfig:
@@ -352,7 +354,7 @@ def preset(name: str) -> ModelConfig:
         return multimer(name)
     if name in OFFICIAL_MODELS:
         return official(int(name[6]), ptm=name.endswith("_ptm"))
-    raise ValueError(f"no model is called {name!r}: choose mini or one of {', '.join(MODELS)}")
+    raise ValueError(f"no model is called {name!r}: choose mini, or {MODEL_NAMES}")
 
 
 def official(number: int, *, ptm: bool) -> ModelConfig:

@@ -81,6 +81,7 @@ function showProvenance() {
     ["Versions", versions],
     ["Made", timeText(provenance.created)],
   ]);
+  byId("terms").textContent = shown.terms;
   byId("config").textContent = JSON.stringify(provenance.config, null, 1);
 }
 

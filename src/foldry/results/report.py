@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from foldry.errors import printable
+from foldry.formats.modelcif import usage_terms
 from foldry.measures import MEASURES, rounded
 from foldry.query import GAP_LETTER, Query
 from foldry.results.chain_confidence import ChainConfidence
@@ -34,7 +35,7 @@ MAX_CONTACTS: Final = 200
 """Maximum number of contacts between chains that the page lists, lowest aligned error first."""
 MAX_COVERAGE_ROWS: Final = 400
 """Maximum rows of the coverage plot; of a deeper alignment, rows evenly spaced by identity."""
-_FOREIGN: Final = ("model_name", "weights")
+_FOREIGN: Final = ("model_name", "weights", "licence")
 """Fields of the provenance that a file of parameters names."""
 
 _VIEWER: Final = files("foldry") / "results" / "viewer"
@@ -114,6 +115,7 @@ def _prediction(
             for key in ("mean_plddt", "ptm", "iptm")
         ],
         "provenance": {**provenance, **{key: printable(provenance[key]) for key in _FOREIGN}},
+        "terms": printable(usage_terms(provenance["model_name"], provenance["licence"])),
     }
     if not is_shown:
         return found

@@ -151,14 +151,14 @@ def load_checkpoint(
     same_stage = progress.stage == fixed["name"]
     # Settings that an earlier version of Foldry did not write are not compared.
     changed = [
-        f"{name} {printable(str(before[name]))[:60]}, not {value}"
+        f"{name}={printable(str(before[name]))[:60]} (now {value})"
         for name, value in fixed.items()
         if (same_stage or name.startswith(f"{_NETWORK}.")) and before.get(name, value) != value
     ]
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         what = f"contains a run that was started with {', '.join(changed[:3])}{more}"
-        if changed[0].startswith(f"{_DATA} "):
+        if changed[0].startswith(f"{_DATA}="):
             what = "contains a run that was started on other data"
         raise InputError(what, "give the same settings, or another `out`", where=folder)
     try:

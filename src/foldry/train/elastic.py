@@ -21,7 +21,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -146,7 +145,7 @@ class Supervisor:
         """
         started = last = time.monotonic()
         crew: list[subprocess.Popen[bytes]] = []
-        slot = None
+        slot, paused = None, False
         with hold(self.folder) as lock, _signals() as changes:
             write_wanted(self.folder, self.workers)
             try:
@@ -163,6 +162,10 @@ class Supervisor:
                     crew, done = self._look_after(crew, lock)
                     if done or (over and not crew):
                         return done
+                    if not (crew or paused):
+                        path = self.folder / CONTROL
+                        logger.info("Paused: write a number of workers into %s to continue.", path)
+                    paused = not crew
                     time.sleep(POLL_SECONDS)
                     elapsed, last = time.monotonic() - last, time.monotonic()
                     self.meter.add(now, elapsed, len(crew), slot)
@@ -222,7 +225,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Let SIGTERM end the supervisor, and yield a list of changes by SIGUSR1 (-1), SIGUSR2 (1).
+    """Let SIGTERM interrupt the supervisor; yield a list of changes by SIGUSR1 (-1), SIGUSR2 (1).
 
     A handler only appends to the list, because a signal may arrive while the number is written.
     """
@@ -231,7 +234,7 @@ def _signals() -> Iterator[list[int]]:
     actions: dict[int, Any] = {
         signal.SIGUSR1: lambda *_: changes.append(-1),
         signal.SIGUSR2: lambda *_: changes.append(1),
-        signal.SIGTERM: lambda number, _: sys.exit(128 + number),
+        signal.SIGTERM: signal.default_int_handler,
     }
     before = {number: signal.signal(number, action) for number, action in actions.items()}
     try:

@@ -41,7 +41,7 @@ from foldry.train.gradient import Gradient
 from foldry.train.losses import Losses, total_loss, well_resolved
 from foldry.train.optimizer import Muon
 from foldry.train.targets import Batch
-from foldry.train.validate import validate
+from foldry.train.validate import PART, validate
 from foldry.weights.state_file import save
 
 logger = logging.getLogger(__name__)
@@ -233,6 +233,13 @@ def _announce(
     if run.workers.rank or step >= stage.num_steps:
         return
     chains = counted(len(data.chains(stage)[0]), "chain")
+    uses = {"confidence": "confidence", PART: "validation"}
+    kept = [
+        f"{len(data.parts[part])} kept back for {use}"
+        for part, use in uses.items()
+        if part != stage.chains and data.parts[part]
+    ]
+    chains += f" ({', '.join(kept)})" if kept else ""
     about = f"{stage.name} of {config.name} on {run.runtime.device} with {chains}"
     begins = f"{'resuming' if step else 'starting'} at step {step + 1} of {stage.num_steps}"
     logger.info("Stage %s: %s.", about, begins)

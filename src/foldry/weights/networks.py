@@ -91,8 +91,9 @@ def find_networks(
     Args:
         weights: `mini`, a file, or a folder of files such as `params_model_1_ptm.npz`.
         models: Names such as `model_1_ptm`, or numbers. A number selects a network of the first
-            kind that is found: pTM, then others for single chains; multimer v3, v2, then v1 for
-            complexes. None selects all networks of the first kind found, otherwise all networks.
+            kind that is found: for complexes multimer v3, v2, then v1; for single chains pTM, then
+            without pTM, then these. None selects all networks of the first kind found, otherwise
+            all networks.
         of_complexes: Whether queries have several chains.
 
     Raises:
@@ -117,12 +118,13 @@ def find_networks(
     if not found:
         advice = f"give a folder with {_NAMES}, or with .safetensors files of Foldry"
         raise InputError("holds no parameters that Foldry reads", advice, where=weights)
-    kinds = ("_multimer_v3", "_multimer_v2", "_multimer") if of_complexes else ("_ptm", "")
+    multimer = ("_multimer_v3", "_multimer_v2", "_multimer")
+    kinds = multimer if of_complexes else ("_ptm", "", *multimer)
     if models is not None:
         return [_pick(found, model, kinds, weights) for model in models]
     names = sorted(found)
     for kind in kinds:
-        alike = [n for n in names if n.endswith(kind) and ("multimer" in n) == of_complexes]
+        alike = [n for n in names if n.endswith(kind) and ("multimer" in n) == ("multimer" in kind)]
         if alike:
             return [found[name] for name in alike]
     return [found[name] for name in names]

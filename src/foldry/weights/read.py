@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from foldry.errors import InputError, quoted
-from foldry.model.config import MODELS, MULTIMER_MODELS, ModelConfig, preset
+from foldry.model.config import MODEL_NAMES, MODELS, MULTIMER_MODELS, ModelConfig, preset
 from foldry.store.files import named_path
 from foldry.weights import official, openfold
 from foldry.weights.bundled import MINI
@@ -71,7 +71,7 @@ def load_weights(path: str | Path = "mini", model: str | None = None) -> Weights
     if not path.is_file():
         raise InputError("is not a file", "give the path of a weights file", where=path)
     if model is not None and model not in MODELS:
-        raise InputError(f"no model is called {quoted(model)}", f"choose from {', '.join(MODELS)}")
+        raise InputError(f"no model is called {quoted(model)}", f"choose {MODEL_NAMES}")
     if path.suffix == ".npz":
         return read_official(path, model)
     if path.suffix in OPENFOLD:

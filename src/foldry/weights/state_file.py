@@ -99,6 +99,9 @@ def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
             notes = dict(file.metadata() or {})
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
             shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
+        if "progress" in notes:
+            what = "is the checkpoint of a training run"
+            raise InputError(what, "give ema.safetensors, the weights beside it", where=path)
         if "config" not in notes:
             raise ValueError("it has no configuration")
         config = ModelConfig.from_dict(json.loads(notes.pop("config")))
@@ -108,6 +111,8 @@ def load_config(path: Path) -> tuple[ModelConfig, dict[str, str]]:
         if num_blocks * _MIN_ARRAYS > len(shapes):
             arrays = counted(len(shapes), "array")
             raise ValueError(f"it has {arrays}, too few for its number of blocks")
+    except InputError:
+        raise
     except Exception as error:
         what = f"is not a weights file of Foldry ({reason(error)})"
         raise InputError(what, "give another", where=path, code="foreign_weights") from error
