@@ -24,7 +24,7 @@ from foldry.measures import MEASURES, SHARE, YES, rounded
         ("lddt", 0.87654, "0.8765"),
         ("rmsd", 1.23456, "1.2346"),
         ("plddt_error", 12.345, "12.3"),
-        ("seconds", 12.345, "12"),
+        ("seconds", 0.345, "0.3"),
         ("iptm", None, "–"),
         ("rmsd", math.nan, "–"),
     ],

@@ -239,7 +239,7 @@ for call, said in (
     ("wrong", "said"),
     [
         ({"models": ()}, "at least one network"),
-        ({"models": 1}, "such as"),
+        ({"models": 1.0}, "such as"),
         ({"max_msa": 8}, "512"),
         ({"weights": None}, "write mini"),
         ({"num_recycles": 101}, "from 0 to 100"),

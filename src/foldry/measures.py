@@ -138,7 +138,7 @@ _ALL: Final = (
     Measure("fnat", "Fnat", "Share of the reference's contacts that the model has", SHARE),
     Measure("irmsd", "iRMSD", "RMSD of the backbone of an interface", "Å", "lower"),
     Measure("lrmsd", "LRMSD", "RMSD of the backbone of the smaller chain", "Å", "lower"),
-    _count("dockq_clashes", "Below 2 Å", "Residue pairs of two chains below 2 Å apart"),
+    _count("dockq_clashes", "Pairs below 2 Å", "Residue pairs of two chains below 2 Å apart"),
     Measure("qs_global", "QS-score", "Contacts of all interfaces", SHARE),
     Measure("qs_best", "QS-score, best", "Contacts of residues that both have", SHARE),
     Measure("ics", "ICS", "F1 of contacts between chains", SHARE),
@@ -163,7 +163,7 @@ _ALL: Final = (
     _count("rama_outliers", "Outliers", "Residues in disallowed regions"),
     # The query.
     _count("residues", "Residues", "Residues of all chains", ""),
-    Measure("seconds", "Seconds", "Time that the prediction took", "s", "lower", 0),
+    Measure("seconds", "Seconds", "Time that the prediction took", "s", "lower", 1),
 )
 MEASURES: Final = {each.key: each for each in _ALL}
 """Every measure by its key."""

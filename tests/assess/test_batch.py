@@ -17,6 +17,7 @@ import pytest
 from foldry.assess import batch
 from foldry.assess.assess import ScoreSettings
 from foldry.assess.batch import Pair, Row, read_pairs, save_rows, score_pairs, write_rows
+from foldry.assess.table import NUMBERS
 from foldry.errors import DiskFullError, InputError
 from foldry.formats.coordinates import to_pdb
 from foldry.formats.table import safe_cell
@@ -145,7 +146,7 @@ def test_a_killed_process_fails_only_its_pair(folder: Path) -> None:
 
 
 def rows_then(error: BaseException) -> Iterator[Row]:
-    yield Row(Pair("a", "a", "b"), (None,) * (len(batch.COLUMNS) - 4))
+    yield Row(Pair("a", "a", "b"), (None,) * len(NUMBERS))
     raise error
 
 
@@ -182,8 +183,8 @@ def test_the_file(folder: Path) -> None:
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "a\x1b[2J"])
 def test_text_is_not_a_formula_and_numbers_stay_numbers(text: str) -> None:
     file = io.StringIO(newline="")
-    values = (-0.5, *(None,) * (len(batch.COLUMNS) - 5))
-    write_rows([Row(Pair(text, text, text), values, text)], file)
+    values = (-0.5, *(None,) * (len(NUMBERS) - 1))
+    write_rows([Row(Pair(text, text, text), values, error=text)], file)
     [row] = csv.DictReader(io.StringIO(file.getvalue(), newline=""))
     assert {row[each] for each in ("name", "model", "reference", "error")} == {safe_cell(text)}
     assert all(each.isprintable() for each in row.values())

@@ -25,7 +25,7 @@ def test_two_records_become_a_report(
     command += ["--device", "cpu"]
     assert main(command) == 0
     said = capsys.readouterr()
-    assert "pair (A1B1): no rows are paired, because no chain has an alignment;" in said.err
+    assert "pair (A, B): no rows are paired, because no chain has an alignment;" in said.err
     assert "done" in said.out
 
     folder = out / "pair"
@@ -42,7 +42,9 @@ def test_two_records_become_a_report(
     assert main(command) == 0
     assert "already done" in capsys.readouterr().out
     assert main([*command, "--pairing", "none"]) == 0
-    assert "done" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "--pairing has no effect" in said.err
+    assert "already done" in said.out
 
 
 def test_an_unused_pairing_gives_a_warning(
@@ -51,8 +53,11 @@ def test_an_unused_pairing_gives_a_warning(
     a3m = tmp_path / "pair.a3m"
     a3m.write_text(f"#{len(A)},{len(B)}\t1,1\n>101\t102\n{A}{B}\n")
     command = ["fold", str(a3m), "--weights", str(weights), "-o", str(tmp_path / "out")]
-    assert main([*command, "--pairing", "greedy", "--device", "cpu", "--num-recycles", "0"]) == 0
-    assert "--pairing greedy has no effect on pair: the file" in capsys.readouterr().err
+    command += ["--device", "cpu", "--num-recycles", "0"]
+    assert main([*command, "--pairing", "greedy"]) == 0
+    assert "--pairing greedy has no effect on 'pair': the file" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "already done" in capsys.readouterr().out
 
 
 def test_an_example_is_folded_with_its_alignments(
@@ -60,8 +65,20 @@ def test_an_example_is_folded_with_its_alignments(
 ) -> None:
     job, out = EXAMPLES / "trypsin_kunitz.json", tmp_path / "out"
     command = ["fold", str(job), "--weights", str(weights), "-o", str(out), "--device", "cpu"]
-    assert main([*command, "--num-recycles", "0"]) == 0
-    assert "1 paired row of 1 species" in capsys.readouterr().err
+    command += ["--num-recycles", "0"]
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert "1 paired row of 1 species" in said.err
+    assert [line.split() for line in said.out.splitlines()[:3]] == [
+        ["species", "rows", "of", "A", "rows", "of", "B", "paired"],
+        ["BOVIN", "1", "1", "1"],
+        ["query", "status", "pLDDT", "pTM", "ipTM", "results,", "or", "reason"],
+    ]
+    assert main([*command, "--pairing", "none"]) == 0
+    said = capsys.readouterr()
+    assert "species" not in said.out
+    assert "already done" not in said.out
+    assert "not paired: pairing is off." in said.err
     assert read_structure(out / "trypsin_kunitz" / "ranked_0.cif").chains == ("A", "B")
 
 
@@ -75,3 +92,16 @@ def test_records_apart_are_single_chains(weights: Path, tmp_path: Path) -> None:
     assert dimer.chains == ("A", "B")
     first, second = (dimer.chain(name).atom_positions for name in dimer.chains)
     assert np.abs(first - second).max() > 0.1
+
+
+def test_a_remark_on_together_comes_before_the_weights_are_chosen(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    single, pair = tmp_path / "single.fasta", tmp_path / "pair.fasta"
+    single.write_text(f">s\n{A}\n")
+    pair.write_text(f">a\n{A}\n>b\n{B}\n")
+    command = ["fold", str(single), str(pair), "--together", "--weights", str(weights)]
+    assert main([*command, "--models", "model_9", "-o", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert "--together changes nothing for 's': it has one chain." in said
+    assert "has no model_9" in said

@@ -359,7 +359,7 @@ def test_a_complex_for_a_network_of_one_chain(capsys: pytest.CaptureFixture[str]
     np.savez("params_model_1.npz", a=np.zeros(1))
     for name in ("q.fasta", "q.json"):
         assert_refused(
-            ["good.fasta", name], "has 2 chains, but the model is for single chains", capsys
+            ["good.fasta", name], "has 2 chains, but the network is for single chains", capsys
         )
     assert_refused(["q.fasta", "--weights", "."], "multimer parameters", capsys)
     assert_refused(["q.fasta", "q.json", "--together", "--max-length", "9"], "limit is 9", capsys)

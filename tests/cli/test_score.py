@@ -182,6 +182,25 @@ def test_different_proteins_are_named(capsys: Capture) -> None:
     assert said not in shown(capsys, "model.pdb", "reference.pdb", "--align")
 
 
+def test_tables_say_where_plddt_is_from(capsys: Capture) -> None:
+    predicted = full("ACDEFGHIKL", "A", 0)
+    predicted.b_factor[:] = np.linspace(50, 90, 10)[:, None]
+    Path("predicted.pdb").write_text(to_pdb(predicted))
+    Path("pairs.csv").write_text(
+        "model,reference\npredicted.pdb,reference.pdb\nmodel.pdb,reference.pdb\n"
+    )
+    assert main(["score", "--batch", "pairs.csv", "-o", "scores.csv", "--jobs", "1"]) == 0
+    capsys.readouterr()
+    rows = list(csv.DictReader(Path("scores.csv").read_text().splitlines()))
+    assert [row["plddt_from"] for row in rows] == ["b_factors", ""]
+    [row] = csv.DictReader(shown(capsys, "predicted.pdb", "--csv").splitlines())
+    assert row["plddt_from"] == "b_factors"
+    assert json.loads(shown(capsys, "predicted.pdb", "--json"))["plddt_from"] == "b_factors"
+    write_query([fake_complex()], Path("out"))
+    [row] = csv.DictReader(shown(capsys, "out", "--csv").splitlines())
+    assert row["plddt_from"] == "statement"
+
+
 def test_files_in_the_wrong_order_are_noticed(capsys: Capture) -> None:
     predicted = full("ACDEFGHIKL", "A", 0)
     predicted.b_factor[:] = np.linspace(50, 90, 10)[:, None]
@@ -189,6 +208,10 @@ def test_files_in_the_wrong_order_are_noticed(capsys: Capture) -> None:
     said = "give MODEL before REFERENCE"
     assert said in shown(capsys, "reference.pdb", "predicted.pdb")
     assert said not in shown(capsys, "predicted.pdb", "reference.pdb")
+    assert said in shown(capsys, "reference.pdb", "predicted.pdb:A")
+    for stated in ("EXPDTA    X-RAY DIFFRACTION\n", "REMARK   2 RESOLUTION.    1.90 ANGSTROMS.\n"):
+        Path("experiment.pdb").write_text(stated + to_pdb(predicted))
+        assert said not in shown(capsys, "reference.pdb", "experiment.pdb")
 
 
 def test_atoms_without_stereochemistry_are_counted(capsys: Capture) -> None:

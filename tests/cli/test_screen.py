@@ -77,7 +77,11 @@ def test_a_bait_against_the_others(
     assert main([*command, "--all"]) == 0
     assert computed[2:] == ["a_and_b"], "the others were finished"
     assert table(Path("out"))["bait_and_b"] == row
-    assert "another screen" not in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "another screen" not in said.err
+    assert "3 of 3, 2 already done\n" in said.out
+    for name, state in (("a_and_b", "done"), ("bait_and_a", "already done")):
+        assert re.search(rf"{name} +{state} +0\.\d", said.out)
     assert main([*command, "--bait", "bait"]) == 0
     said = "The table of another screen in out is replaced. Pairs that are not in this screen: 1,"
     assert said in capsys.readouterr().err
@@ -195,7 +199,11 @@ def test_obstacles_are_found_first(
 
 WRONG: dict[str, tuple[str, list[str], str]] = {
     # fault: (table, further arguments, part of the message)
-    "no table of pairs": ("id,sequence\nx,MKT\n", [], "q.csv, line 2, is one chain"),
+    "no table of pairs": (
+        "id,sequence\nx,MKT\n",
+        [],
+        "line 2, has only one chain: write A:B for a pair; --bait NAME and --all choose pairs.",
+    ),
     "a bad letter": ("id,sequence\nx,MKT:MK1\n", [], "q.csv, line 2, has '1' at residue 3"),
     "a binary file": ("\0\1\2", [], "q.csv is a binary file"),
     "a table of another kind": ("model,reference\na,b\n", [], "q.csv has the columns"),
@@ -203,7 +211,7 @@ WRONG: dict[str, tuple[str, list[str], str]] = {
     "too long": (
         "id,sequence\nx,MKTA:MKTA\n",
         ["--max-length", "7"],
-        "q.csv, line 2, pair x, has 8",
+        "q.csv, line 2, pair x, has 8 residues and the limit is 7: cut its chains",
     ),
     "weights of one chain": (
         "id,sequence\nx,MKT:MKT\n",
@@ -237,7 +245,9 @@ def test_fold_mentions_screen(
 
 def test_only_the_best_pairs_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
-        ScreenRow(f"pair{n}", "a", f"b{n}", "done", numbers={"ranking_confidence": n / 100})
+        ScreenRow(
+            f"pair{n}", "a", f"b{n}", "done", numbers={"ranking_confidence": n / 100}, is_new=True
+        )
         for n in range(SHOWN + 3)
     ]
     _show(rows, Path("out"))
@@ -245,3 +255,11 @@ def test_only_the_best_pairs_are_shown(capsys: pytest.CaptureFixture[str]) -> No
     best = [f"pair{n}" for n in reversed(range(3, SHOWN + 3))]
     assert re.findall(r"pair\d+", printed) == best
     assert f": {SHOWN + 3} of {SHOWN + 3}\n" in printed
+
+
+def test_help_has_the_defaults_of_complexes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["screen", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "all for every one. Default: the newest multimer networks." in said
+    assert "Number of recycles. Default: 20." in said
+    assert "pTM networks" not in said

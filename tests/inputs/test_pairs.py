@@ -136,8 +136,28 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "an id that climbs out": ("id,sequence\n/,MKT:MKT\n", {}, "line 2, has the name '/'"),
     "a digit": ("id,sequence\nx,MKT:MKV\ny,MK7:MKT\n", {}, "line 3, has '7' at residue 3"),
     "an empty chain": ("id,sequence\nx,MKT:\n", {}, "line 2, has an empty chain 2: "),
-    "one chain": ("id,sequence\nx,MKT\n", {}, "t.csv, line 2, is one chain: write A:B"),
-    "pairs of one name": ("a,b\na,b\nA,b\n", {}, "line 3, gives a second pair the name 'a_and_b'"),
+    "one chain": ("id,sequence\nx,MKT\n", {}, "t.csv, line 2, has only one chain: write A:B"),
+    "a pair twice": ("a,b\na,b\na,c\nA,b\n", {}, "t.csv, line 4, repeats line 2: remove it."),
+    "a complex twice": (
+        "id,sequence\nx,MKT:MKV\nx,MKT:MKV\n",
+        {},
+        "line 3, repeats line 2: remove",
+    ),
+    "pairs of one name": (
+        "id,a,b\nx,a,b\nx,a,c\n",
+        {},
+        "line 3, gives a second pair the name 'x': rename it",
+    ),
+    "complexes of one name": (
+        "id,sequence\nx,MKT:MKV\nx,MKT:MKA\n",
+        {},
+        "line 3, gives a second pair the name 'x': rename it",
+    ),
+    "a name with a slip": (
+        "id,sequence\nEGFR,MKT\nGRB2,MKV\n",
+        {"baits": ["EGRF"]},
+        "`baits` names 'EGRF', which is in no file (did you mean 'EGFR'?): add its",
+    ),
     "ids equal but for case": (
         "id,a,b\nx,a,b\nX,a,c\n",
         {},
@@ -145,7 +165,11 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     ),
     "pairs and a bait": ("a,b\na,b\n", {"baits": ["a"]}, "already lists pairs"),
     "pairs and all": ("a,b\na,b\n", {"every": True}, "already lists pairs"),
-    "an unknown bait": ("id\na\nb\n", {"baits": ["q"]}, "The bait names 'q'"),
+    "an unknown bait": (
+        "id\na\nb\n",
+        {"baits": ["q"]},
+        "`baits` names 'q', which is in no file: add",
+    ),
     "a bait alone": ("id\na\n", {"baits": ["a"]}, "no pair"),
     "one protein": ("id\na\n", {"every": True}, "no pair"),
     "a protein twice": ("id\na\nb\nA\n", {"every": True}, "the protein 'a' twice"),
@@ -182,7 +206,7 @@ def test_the_chains_of_all_rows_are_counted(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("folder")
 def test_invalid_files_are_refused() -> None:
-    with pytest.raises(InputError, match="There are no pairs"):
+    with pytest.raises(InputError, match="No pairs are given"):
         read_screen([Path("msas")])
     with pytest.raises(InputError, match=r"two\.csv is a second table"):
         read_screen([table("a,b\n"), Path("two.csv")])
@@ -191,6 +215,31 @@ def test_invalid_files_are_refused() -> None:
     Path("two.a3m").write_text("#5,5\t1,1\n>101\t102\nMKTAYMKVLA\n")
     with pytest.raises(InputError, match="pairs the rows of its chains"):
         read_screen([Path("two.a3m"), Path("msas")], ["b"])
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a,b\na,b\nb,a\na,c\n", "1, e.g. a_and_b and b_and_a."),
+        ("id,a,b\nx,a,c\ny,a,c\nz,C,A\n", "2, e.g. x and y."),
+        ("a,b\na,a\na,b\n", ""),
+        ("id,sequence\nx,MKT:MKV\ny,MKT:MKV\n", ""),
+    ],
+)
+def test_pairs_of_the_same_proteins_are_a_warning(
+    text: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    read_screen([table(text), Path("msas")])
+    expected = f"Pairs of the same proteins as another pair, folded too: {said}"
+    assert caplog.messages == ([expected] if said else [])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_slip_in_a_name_of_a_file() -> None:
+    Path("msas/kinase.fasta").write_text(">Kinase_1\nMKTAY\n")
+    with pytest.raises(InputError, match=r"names 'kinase-1', .* \(did you mean 'Kinase_1'\?\)"):
+        read_screen([table("a,b\na,kinase-1\n"), Path("msas")])
 
 
 ENTRY = ROOT / "examples" / "kunitz" / "1adz.cif"
@@ -212,3 +261,14 @@ def test_names_of_chains_are_split_at_commas(tmp_path: Path) -> None:
     for name in ("x.cif:A,", "x.cif:,A", "x.cif:,"):
         with pytest.raises(InputError, match="no chain beside a comma"):
             split_name(name)
+
+
+def test_a_text_of_excel_is_a_table_if_it_has_the_columns_of_one(tmp_path: Path) -> None:
+    fasta = tmp_path / "p.txt"
+    fasta.write_text(">P1, id, a, b\nMKT\n>P2\nMKV\n")
+    for name, text in (("pairs.txt", "A\tB\tnote\r\nP1\tP2\t0,5\r\n"), ("l.TXT", "ID\nP2\nP1\n")):
+        table = tmp_path / name
+        table.write_bytes(text.encode("utf-16"))
+        baits = () if name == "pairs.txt" else ("P1",)
+        [pair] = read_screen([table, fasta], baits)
+        assert (pair.a, pair.b) == ("P1", "P2")

@@ -60,12 +60,19 @@ CASES = {
 }
 
 
+def test_copies_are_named_by_their_first_chain(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "foldry"):
+        say_pairing(COPIES, align_complex(COPIES).report)
+    expected = "q (2 × A, 2 × B): 1 paired row of 1 species; unpaired rows: A 0, B 0."
+    assert caplog.messages[0] == expected
+
+
 @pytest.mark.parametrize("said", CASES)
 def test_the_pairing_is_reported(said: str, caplog: pytest.LogCaptureFixture) -> None:
     query = CASES[said]
     with caplog.at_level("INFO", "foldry"):
         say_pairing(query, align_complex(query).report)
-    kind = "A2" if query.num_chains > len(query.chains) else "A1B1"
+    kind = "2 × A" if query.num_chains > len(query.chains) else "A, B"
     assert caplog.messages[0] == f"q ({kind}): {said}."
 
 
@@ -77,7 +84,9 @@ def test_a_chain_without_an_alignment_shares_that_of_an_equal_one(
     assert caplog.messages == []
     warn_of_single_sequences([Query("q", (aligned, chain("B", B))), Query("r", (alone,))])
     [said] = caplog.messages
-    assert said.startswith("q and 1 more have no alignment")
+    assert said.startswith("'q' and 1 more have no alignment")
+    warn_of_single_sequences([Query("chains", (alone,))])
+    assert caplog.messages[1].startswith("'chains' has no alignment")
 
 
 def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -87,12 +96,14 @@ def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture)
     assert caplog.messages == []
     warn_of_unused_pairing([TWO, replace(paired, name="c"), paired], "greedy")
     assert caplog.messages == [
-        "`pairing` greedy has no effect on c and 1 more: the file pairs the rows."
+        "`pairing` greedy has no effect on 'c' and 1 more: the file pairs the rows."
     ]
 
 
 ALONE = Query("alone", (chain("A", A, HUMAN),))
 SINGLE = Query("single", (chain("A", A), chain("B", A)))
+APART = Query("apart", (chain("A", A, HUMAN), chain("B", B)))
+COPIES = Query("q", (replace(chain("A", A, HUMAN), ids=("A", "C")), chain("B", B), chain("D", B)))
 NO_RECYCLES = replace(preset("model_1_ptm"), num_recycles=0)
 
 
@@ -100,6 +111,10 @@ NO_RECYCLES = replace(preset("model_1_ptm"), num_recycles=0)
     ("query", "settings", "said"),
     [
         (ALONE, Settings(pairing="greedy"), "`pairing` has no effect: no query has different"),
+        (SINGLE, Settings(pairing="none"), "`pairing` has no effect: no query has different"),
+        (APART, Settings(pairing="greedy"), "`pairing` has no effect: no query has different"),
+        (by_file(TWO, paired=False), Settings(pairing="greedy"), ""),
+        (COPIES, Settings(pairing="none"), ""),
         (TWO, Settings(pairing="greedy"), ""),
         (SINGLE, Settings(max_msa=(8, 8)), "`max_msa` has no effect: no query has an alignment."),
         (ALONE, Settings(max_msa=(8, 8)), ""),
@@ -133,6 +148,6 @@ def test_templates_that_no_network_reads_are_a_warning(caplog: pytest.LogCapture
     warn_of_unused_templates([many, few], [preset("model_1_ptm")])
     warn_of_unused_templates([many, few, ALONE], [preset("model_3_ptm")])
     assert caplog.messages == [
-        "The networks read 4 templates per chain: others of alone have no effect.",
-        "The networks read no templates: those of alone and 1 more have no effect.",
+        "The networks read 4 templates per chain: others of 'alone' have no effect.",
+        "The networks read no templates: those of 'alone' and 1 more have no effect.",
     ]

@@ -281,8 +281,11 @@ def test_complexes_use_multimer_networks(tmp_path: Path) -> None:
 
     (tmp_path / "params_model_1_multimer.npz").touch()
     assert names(of_complexes=False) == ["model_1_multimer"]  # nothing else is there
-    for name in ("model_1_multimer_v3", "model_2_multimer_v3", "model_3_multimer_v2", "model_4"):
+    for name in ("model_1_multimer_v3", "model_2_multimer_v3", "model_3_multimer_v2"):
         (tmp_path / f"params_{name}.npz").touch()
+    assert names(of_complexes=False) == ["model_1_multimer_v3", "model_2_multimer_v3"]
+    assert names("2", "3", of_complexes=False) == ["model_2_multimer_v3", "model_3_multimer_v2"]
+    (tmp_path / "params_model_4.npz").touch()
     assert names(of_complexes=True) == ["model_1_multimer_v3", "model_2_multimer_v3"]
     assert names("1", "3", of_complexes=True) == ["model_1_multimer_v3", "model_3_multimer_v2"]
     assert names(of_complexes=False) == names("4", of_complexes=False) == ["model_4"]
@@ -301,7 +304,7 @@ def test_complexes_use_multimer_networks(tmp_path: Path) -> None:
         {"max_msa": (float("inf"), 5)},
         {"max_msa": (0, 5)},
         {"max_msa": (5, -1)},
-        {"seeds": 3},
+        {"seeds": 3.0},
         {"device": "abacus"},
         {"dtype": "int4"},
     ],
@@ -358,6 +361,7 @@ def test_comparing_the_output_of_a_network_changes_nothing(weights: str) -> None
 
 def test_networks_are_named_by_numbers_ranges_and_names() -> None:
     assert read_models("all") is None
+    assert read_models(1) == read_models([1]) == ("1",)
     assert read_models("1,3-5,model_1_ptm,3") == ("1", "3", "4", "5", "model_1_ptm")
     for wrong in ("", "0", "6", "3-1", "1-6", "1,,2", "a b"):
         with pytest.raises(ValueError):
@@ -367,12 +371,14 @@ def test_networks_are_named_by_numbers_ranges_and_names() -> None:
 def test_seeds_reach_to_the_largest() -> None:
     assert read_seeds(f"{MAX_SEED}") == (MAX_SEED,)
     assert read_seeds("7,1-3") == (7, 1, 2, 3)
+    assert read_seeds(7) == read_seeds([7]) == (7,)
     with pytest.raises(ValueError, match=f"from 0 to {MAX_SEED}"):
         read_seeds(f"{MAX_SEED + 1}")
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"num_recycles": 1.5}, {"num_recycles": True}, {"weights": 3}, {"weights": None}]
+    "wrong",
+    [{"num_recycles": 1.5}, {"seeds": True}, {"models": 1.0}, {"weights": 3}, {"weights": None}],
 )
 def test_a_setting_of_another_type_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError):

@@ -151,7 +151,7 @@ def test_messages_are_only_text() -> None:
     assert "bait_and_p4/report.html" not in page, "there is none"
 
 
-@pytest.fixture(scope="module", params=[1440, 390])
+@pytest.fixture(scope="module", params=[1500, 1280, 390])
 def page(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Page]:
@@ -218,6 +218,13 @@ def test_pairs_are_found_by_name_and_state(page: Page) -> None:
     assert shown(page) == ["p3"]
     page.evaluate(f"{find}('')")
     assert len(shown(page)) == 5
+
+
+@pytest.mark.browser
+def test_a_wide_window_shows_every_column(page: Page) -> None:
+    wide = page.evaluate("innerWidth") > 1000
+    state = "document.querySelector('#pairs thead th:last-child').getBoundingClientRect().right"
+    assert page.evaluate(f"{state} <= innerWidth") == wide
 
 
 @pytest.mark.browser

@@ -13,14 +13,14 @@ from io import TextIOBase
 from pathlib import Path
 from typing import Final, TextIO
 
-from foldry.assess.assess import ScoreSettings, assess_files
-from foldry.assess.table import NUMBERS, numbers
+from foldry.assess.assess import Assessment, ScoreSettings, assess_files
+from foldry.assess.table import NUMBERS, numbers, plddt_from
 from foldry.errors import InputError, as_foldry_error, quoted
 from foldry.formats.table import read_table, safe_cell
 from foldry.processes.pool import worker_pool
 from foldry.store.files import new_text_file
 
-COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "error")
+COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "plddt_from", "error")
 """Columns of the table of scores."""
 MAX_PAIRS: Final = 500_000
 """Pairs of one table."""
@@ -47,12 +47,19 @@ class Row:
     Attributes:
         pair: The pair.
         values: The values of `NUMBERS`, None if a score does not apply; all None after an error.
+        plddt_from: Source of the pLDDT, as from `foldry.assess.table.plddt_from`.
         error: The reason why there are no scores, in one sentence, or "".
     """
 
     pair: Pair
     values: tuple[float | None, ...]
+    plddt_from: str = ""
     error: str = ""
+
+    @classmethod
+    def of(cls, pair: Pair, assessment: Assessment) -> Row:
+        """Return the row of an assessment."""
+        return cls(pair, numbers(assessment), plddt_from(assessment))
 
 
 def read_pairs(path: Path) -> list[Pair]:
@@ -115,7 +122,7 @@ def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
         return _failed(pair, "This row lacks its model or its reference: give both.")
     model, reference = (str(pair.folder / each) for each in (pair.model, pair.reference))
     try:
-        return Row(pair, numbers(assess_files(model, reference, settings)))
+        return Row.of(pair, assess_files(model, reference, settings))
     except Exception as error:  # no failure may end the batch
         return _failed(pair, str(as_foldry_error(error)))
 
@@ -134,12 +141,12 @@ def write_rows(rows: Iterable[Row], file: TextIO | TextIOBase) -> int:
     for row in rows:
         failed += bool(row.error)
         names = row.pair.name, row.pair.model, row.pair.reference
-        writer.writerow([*map(safe_cell, names), *row.values, safe_cell(row.error)])
+        writer.writerow([*map(safe_cell, names), *row.values, row.plddt_from, safe_cell(row.error)])
     return failed
 
 
 def _failed(pair: Pair, error: str) -> Row:
-    return Row(pair, (None,) * len(NUMBERS), error)
+    return Row(pair, (None,) * len(NUMBERS), error=error)
 
 
 def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Iterator[Row]:

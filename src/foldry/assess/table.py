@@ -95,6 +95,13 @@ def numbers(assessment: Assessment) -> tuple[float | None, ...]:
     return tuple(rounded(value(assessment, key)) for key in NUMBERS)
 
 
+def plddt_from(assessment: Assessment) -> str:
+    """Return `statement` if the file states its pLDDT, `b_factors` if not, or "" without pLDDT."""
+    if assessment.model.plddt is None:
+        return ""
+    return "statement" if assessment.model.is_stated else "b_factors"
+
+
 def to_json(assessment: Assessment, model: str, reference: str | None = None) -> dict[str, object]:
     """Return the assessment as JSON values, with OpenStructure's names if the meaning is the same.
 
@@ -115,8 +122,8 @@ def to_json(assessment: Assessment, model: str, reference: str | None = None) ->
     for key, field in _FAULTS.items():
         residues = np.flatnonzero(getattr(assessment.violations, field))
         found[f"residues_with_{key}"] = [residue_label(structure, n) for n in residues.tolist()]
-    if assessment.model.plddt is not None:
-        found["plddt_from"] = "statement" if assessment.model.is_stated else "b_factors"
+    if source := plddt_from(assessment):
+        found["plddt_from"] = source
     if agreement is not None:
         found |= _agreement(agreement, structure)
     if assessment.confidence.chains is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 
 SHOWN_SPECIES: Final = 5
 
-STRUCTURE: Final = re.compile(
-    r".+\.(cif|mmcif|bcif|pdb|ent)(\.(gz|xz|zst))?(:[^/:]+)?", re.IGNORECASE
-)
-
 _MINI: Final = (
     "mini is far less accurate than AlphaFold; "
     f"{HINTS['official_weights']}, and --weights FOLDER selects them."
@@ -46,7 +41,8 @@ Queries = Annotated[
 ]
 Out = Annotated[Path, out_option("FOLDER", "Where the results go.")]
 Templates = Annotated[
-    list[str] | None, valued("FILE...", "Known structures: a.cif b.pdb:C (chain C).")
+    list[str] | None,
+    valued("FILE...", "Known structures, or folders of them: a.cif b.pdb:C (chain C)."),
 ]
 Together = Annotated[
     bool, typer.Option("--together", help="Fold all records of a FASTA file as one complex.")
@@ -80,18 +76,20 @@ def fold(
     files, structures = split_inputs(queries, templates or [])
     check_exist([*map(Path, files), *(split_name(name)[0] for name in structures)])
     asked = read_input(files, max_length, together, allow_outside_paths)
+    if together:
+        _check_joined(asked)
 
-    from foldry.inputs.structures import read_named
+    from foldry.inputs.structures import read_templates
     from foldry.predict import runner
     from foldry.predict.network import networks_for, runtime
     from foldry.predict.stages import with_templates
     from foldry.results.folder import ResultsFolder
 
-    known = [read_named(name) for name in structures]
+    known = [each for name in structures for each in read_templates(name)]
     runtime(settings)
     asked = [with_templates(query, known) for query in asked]
     networks = dict.fromkeys(each for query in asked for each in networks_for(query, settings))
-    _remark(asked, settings, list(networks), together)
+    _remark(asked, settings, list(networks))
     for query in asked:
         check_folder(out / query.name)
     folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
@@ -121,9 +119,7 @@ def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
     return replace(outcome, **numbers, num_predictions=len(stored), relaxations=relaxations)
 
 
-def _remark(
-    queries: Sequence[Query], settings: Settings, networks: Sequence[NetworkFile], together: bool
-) -> None:
+def _remark(queries: Sequence[Query], settings: Settings, networks: Sequence[NetworkFile]) -> None:
     """Log warnings and the pairing of rows before the queries are folded."""
     from foldry.features.pairing import align_complex
     from foldry.predict import remarks
@@ -131,8 +127,6 @@ def _remark(
     complexes = [query for query in queries if query.num_chains > 1]
     reports = [align_complex(query, settings.pairing).report for query in complexes]
     remarks.warn(queries, settings, networks)
-    if together:
-        _check_joined(queries)
     for query, report in zip(complexes, reports, strict=True):
         remarks.say_pairing(query, report)
         _show_species(query, report)
@@ -175,16 +169,20 @@ def check_lengths(queries: Iterable[tuple[Query, str]], max_length: int) -> None
     """
     for query, place in queries:
         if query.num_residues > max_length:
+            pieces = "cut it into overlapping pieces, at domain borders if known"
+            if query.num_chains > 1:
+                pieces = "cut its chains at domain borders, leave some out"
             raise InputError(
                 f"has {query.num_residues} residues and the limit is {max_length}",
-                "cut it into overlapping pieces, at domain borders if known, or raise "
-                "--max-length if the memory allows",
+                f"{pieces}, or raise --max-length if the memory allows",
                 where=place,
             )
 
 
 def _check_joined(queries: Sequence[Query]) -> None:
     """Check that --together joins any records; warn about queries with a single chain."""
+    from foldry.predict.remarks import first_of
+
     alone = [query.name for query in queries if query.num_chains == 1]
     if len(alone) == len(queries):
         raise InputError(
@@ -192,10 +190,8 @@ def _check_joined(queries: Sequence[Query]) -> None:
             "put the chains into one file, or into a JSON file with their alignments",
         )
     if alone:
-        more = f" and {len(alone) - 1} more have" if alone[1:] else " has"
-        logger.warning(
-            "--together changes nothing for some queries: %s one chain.", alone[0] + more
-        )
+        has = "they have one chain each" if alone[1:] else "it has one chain"
+        logger.warning("--together changes nothing for %s: %s.", first_of(alone), has)
 
 
 def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -204,7 +200,9 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
     Raises:
         InputError: A structure is given as a query, or there is no query.
     """
-    structures = [name for name in queries if STRUCTURE.fullmatch(name)]
+    from foldry.inputs.structures import names_structure
+
+    structures = [name for name in queries if names_structure(name)]
     files = [name for name in queries if name not in structures]
     if structures and not templates:
         raise InputError(
@@ -221,18 +219,19 @@ def _show_species(query: Query, report: PairingReport) -> None:
     """Print the species with the most paired rows; copies of a chain share a column."""
     from foldry.predict.remarks import distinct_chains
 
-    if not report.species:
+    paired = [each for each in report.species if each.num_paired]
+    if not paired:
         return
     distinct = distinct_chains(query)
-    most = sorted(report.species, key=lambda each: (-each.num_paired, -sum(each.counts)))
-    titles = ["species", *(f"rows of {report.chains[k]}" for k in distinct), "paired", "why not"]
+    paired.sort(key=lambda each: (-each.num_paired, -sum(each.counts)))
+    titles = ["species", *(f"rows of {report.chains[k]}" for k in distinct), "paired"]
     rows = [
-        [each.species, *(str(each.counts[k]) for k in distinct), str(each.num_paired), each.reason]
-        for each in most[:SHOWN_SPECIES]
+        [each.species, *(str(each.counts[k]) for k in distinct), str(each.num_paired)]
+        for each in paired[:SHOWN_SPECIES]
     ]
     show_table(titles, rows)
-    if most[SHOWN_SPECIES:]:
-        show_line(f"… and {len(most) - SHOWN_SPECIES} more species")
+    if paired[SHOWN_SPECIES:]:
+        show_line(f"… and {len(paired) - SHOWN_SPECIES} more species with paired rows")
 
 
 def _show(outcomes: Sequence[Outcome], out: Path) -> None:

@@ -25,6 +25,7 @@ HINTS: Final = {
 """Hints by error code."""
 
 _FLAGS: Final = {
+    "baits": "--bait",
     "num_ensemble": "--ensemble",
     "max_rows": "--rows",
     "max_rounds": "--rounds",

@@ -64,16 +64,20 @@ def option(name: str, flag: str = "") -> Any:
 
 
 def takes_settings(
-    leave_out: Container[str] = (), required: Mapping[str, str] | None = None, kind: type = Settings
+    leave_out: Container[str] = (),
+    required: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str] | None = None,
+    kind: type = Settings,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option per setting and collect them in its parameter `settings`.
 
     Args:
         leave_out: Settings without an option.
         required: Settings that must be given, with their help.
+        defaults: Defaults in words that differ from those of the settings.
         kind: The dataclass that declares the settings.
     """
-    needed = required or {}
+    needed, words = required or {}, defaults or {}
     chosen = [each for each in fields(kind) if each.name not in leave_out]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -88,7 +92,10 @@ def takes_settings(
                 each.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=inspect.Parameter.empty if each.name in needed else _default(each),
-                annotation=Annotated[_type(each), _option(each, help=needed.get(each.name))],
+                annotation=Annotated[
+                    _type(each),
+                    _option(each, help=needed.get(each.name), default=words.get(each.name)),
+                ],
             )
             for each in chosen
         ]
@@ -105,14 +112,17 @@ def takes_settings(
     return decorate
 
 
-def _option(setting: Field[Any], flag: str = "", help: str | None = None) -> Any:
+def _option(
+    setting: Field[Any], flag: str = "", help: str | None = None, default: str | None = None
+) -> Any:
     about = setting.metadata["setting"]
     name = flag or about.flag or setting.name
     flag = f"--{name.replace('_', '-')}"
     if isinstance(setting.default, bool):
         return typer.Option(flag, help=about.help)
-    default = f" Default: {about.in_words.replace('`', '')}." if about.in_words else ""
-    return valued(about.metavar or "N", help or about.help + default, flag, read=about.read)
+    words = default or about.in_words.replace("`", "")
+    text = help or about.help + (f" Default: {words}." if words else "")
+    return valued(about.metavar or "N", text, flag, read=about.read)
 
 
 def _type(setting: Field[Any]) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -16,6 +17,11 @@ from foldry.relax.result import MAX_ROUNDS, MAX_SECONDS, number_text
 if TYPE_CHECKING:
     from foldry.relax.result import Relaxation
 
+PDB_SUFFIXES: Final = (".pdb", ".ent")
+CIF_SUFFIXES: Final = (".cif", ".mmcif")
+
+logger = logging.getLogger(__name__)
+
 
 def relax(
     model: Annotated[
@@ -25,7 +31,7 @@ def relax(
             help="Structure file, FILE:A,B for its chains, or a query's folder of `foldry fold`.",
         ),
     ],
-    out: Annotated[Path, out_option("FILE", "The PDB file to write.")],
+    out: Annotated[Path, out_option("FILE", "The PDB or mmCIF file to write.")],
     platform: Annotated[str, option("relax_platform", "platform")] = "auto",
     rounds: Annotated[int, option("relax_rounds", "rounds")] = MAX_ROUNDS,
     seconds: Annotated[float, option("relax_seconds", "seconds")] = int(MAX_SECONDS),
@@ -36,31 +42,37 @@ def relax(
     code is 1. Example: foldry relax out/1adz/ranked_0.cif -o relaxed.pdb
     """
     from foldry.formats.coordinates import to_pdb
+    from foldry.formats.plain_mmcif import to_mmcif
     from foldry.inputs.structures import read_named, split_name
     from foldry.relax.relax import relax_structure
     from foldry.results.folder import read_results
     from foldry.store.files import check_file, new_file
     from foldry.store.locks import hold_file
 
-    if out.suffix.lower() not in (".pdb", ".ent"):
-        raise InputError(
-            "is not a PDB file", "give it a name that ends in .pdb", where=f"--out {out}"
-        )
+    if out.suffix.lower() not in PDB_SUFFIXES + CIF_SUFFIXES:
+        advice = "give it a name that ends in .pdb or .cif"
+        raise InputError("is not a PDB or mmCIF file", advice, where=f"--out {out}")
     check_file(out)
     if Path(model).is_dir():
         [best] = read_results(Path(model), most=1)
         model = str(best.structure)
     structure = read_named(model)
+    write = to_pdb if out.suffix.lower() in PDB_SUFFIXES else to_mmcif
+    try:
+        text = write(structure)
+    except InputError as error:  # chain names, numbers or coordinates are too long for PDB
+        out, write, text = out.with_suffix(".cif"), to_mmcif, to_mmcif(structure)
+        logger.warning("%s: it is written as mmCIF to %s.", error.what, out)
+        check_file(out)
     if out.exists() and out.samefile(split_name(model)[0]):
         raise InputError(
             f"--out {out} is the model itself", "name another file, or it would be lost"
         )
-    text = to_pdb(structure)  # refuse now what does not fit into the format
     # Relaxation may add atoms, and a full disk must not lose its result.
     with progress_bar() as show, hold_file(out), new_file(out, reserve=2 * len(text)) as file:
         show(f"relaxing {model}", 0, 1)
         relaxed, result = relax_structure(structure, platform, rounds, seconds)
-        file.write(to_pdb(relaxed).encode())
+        file.write(write(relaxed).encode())
     _show(result, rounds, out)
     if not result.relaxed:
         raise typer.Exit(SOME_FAILED)
@@ -78,7 +90,7 @@ def _show(result: Relaxation, rounds: int, out: Path) -> None:
         "residues with violations": (result.violations_before, result.violations_after),
     }
     rows = [
-        [name, *("–" if each is None else number_text(each) for each in pair)]
+        [name, *("not finite" if each is None else number_text(each) for each in pair)]
         for name, pair in numbers.items()
     ]
     show_table(["", "before", "after"], rows)

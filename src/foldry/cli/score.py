@@ -131,12 +131,11 @@ def score(
         typer.echo(dumps(to_json(assessment, model, reference), indent=1))
     elif csv:
         from foldry.assess.batch import Pair, Row, write_rows
-        from foldry.assess.table import numbers
 
         pair = Pair(model, model, reference or "")
-        write_rows([Row(pair, numbers(assessment))], sys.stdout)
+        write_rows([Row.of(pair, assessment)], sys.stdout)
     else:
-        _show_tables(assessment, settings)
+        _show_tables(assessment, settings, reference or "")
 
 
 def _first(options: Mapping[str, object]) -> str | None:
@@ -193,13 +192,13 @@ def _score_batch(batch: Path, out: Path, settings: ScoreSettings, jobs: int | No
         raise typer.Exit(SOME_FAILED)
 
 
-def _show_tables(assessment: Assessment, settings: ScoreSettings) -> None:
+def _show_tables(assessment: Assessment, settings: ScoreSettings, reference: str) -> None:
     from foldry.assess.table import NUMBERS, value
     from foldry.measures import MEASURES
 
     agreement, chains = assessment.agreement, assessment.confidence.chains
     if agreement is not None:
-        for line in _hints(assessment, agreement, settings):
+        for line in _hints(assessment, agreement, settings, reference):
             show_line(line, wrap=False)
     found = {key: value(assessment, key) for key in NUMBERS if key not in _IN_FILES_ONLY}
     shown = [(MEASURES[key], number) for key, number in found.items() if number is not None]
@@ -296,9 +295,11 @@ def _matching(agreement: Agreement) -> list[str]:
     return lines
 
 
-def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings) -> Iterator[str]:
+def _hints(
+    assessment: Assessment, agreement: Agreement, settings: ScoreSettings, reference: str
+) -> Iterator[str]:
     """Yield hints on what may be wrong with the comparison."""
-    from foldry.assess.inputs import plddt_of
+    from foldry.assess.inputs import read_model
     from foldry.score.stereochemistry import keep_mask
 
     model = assessment.model
@@ -311,7 +312,7 @@ def _hints(assessment: Assessment, agreement: Agreement, settings: ScoreSettings
         yield "The residue numbers of the two files seem to differ: try --align."
     elif not settings.align and strangers:
         yield "Both have chains without a partner: try --align if their numbers differ."
-    if model.plddt is None and plddt_of(agreement.reference) is not None:
+    if model.plddt is None and read_model(reference).plddt is not None:
         yield "The reference has pLDDT, but the model has none: give MODEL before REFERENCE."
     if settings.stereochemistry:
         mask = model.structure.atom_mask

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.fold import STRUCTURE, MaxLength, Out, OutsidePaths, check_lengths
+from foldry.cli.fold import MaxLength, Out, OutsidePaths, check_lengths
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
@@ -40,7 +40,13 @@ All = Annotated[bool, typer.Option("--all", help="Fold every protein with every 
 
 
 @takes_settings(
-    leave_out=NOT_HERE, required={"weights": "File or folder of AlphaFold-Multimer parameters."}
+    leave_out=NOT_HERE,
+    required={"weights": "File or folder of AlphaFold-Multimer parameters."},
+    defaults={
+        "models": "the newest multimer networks",
+        "num_recycles": "20",
+        "recycle_tolerance": "0.5",
+    },
 )
 def screen(
     inputs: Inputs,
@@ -57,6 +63,7 @@ def screen(
     Example: foldry screen pairs.csv --weights weights -o out
     """
     from foldry.inputs.pairs import read_screen
+    from foldry.inputs.structures import names_structure
     from foldry.predict import remarks
     from foldry.predict.network import networks_for, runtime
     from foldry.predict.screen import run_screen
@@ -64,7 +71,7 @@ def screen(
 
     if bait and every:
         raise InputError("--bait and --all exclude each other", "give one of them")
-    for path in filter(STRUCTURE.fullmatch, map(str, inputs)):
+    for path in filter(names_structure, map(str, inputs)):
         raise InputError("is a structure, not a query", "give its sequence as FASTA", where=path)
     check_folder(out)
     check_exist(inputs)
@@ -107,15 +114,21 @@ def _show(rows: Sequence[ScreenRow], out: Path) -> None:
     from foldry.measures import MEASURES
     from foldry.results.screen import PAGE, TABLE, best_first
 
-    keys = ("iptm", "ptm", "ipsae", "pdockq2", "lis", "has_clash")
+    keys = ("iptm", "ptm", "ipsae", "pdockq2", "lis", "has_clash", "paired_rows")
     done = [row for row in best_first(rows) if row.state == "done"]
+    again = sum(not row.is_new for row in done)
     if done:
         cells = [
-            [row.name, *(MEASURES[key].text(row.numbers.get(key)) for key in keys)]
+            [
+                row.name,
+                "done" if row.is_new else "already done",
+                *(MEASURES[key].text(row.numbers.get(key)) for key in keys),
+            ]
             for row in done[:SHOWN]
         ]
-        show_table(["pair", *(MEASURES[key].name for key in keys)], cells)
+        show_table(["pair", "state", *(MEASURES[key].name for key in keys)], cells)
     for row in rows:
         if row.state == "failed":
             show_line(f"{row.name} failed: {row.reason}")
-    show_line(f"Pairs in {out / TABLE} and {out / PAGE}: {len(done)} of {len(rows)}")
+    count = f"{len(done)} of {len(rows)}" + (f", {again} already done" if again else "")
+    show_line(f"Pairs in {out / TABLE} and {out / PAGE}: {count}")

@@ -54,7 +54,7 @@ def check_chains(query: Query, config: FeatureConfig) -> None:
     """Check that a model with this config can fold the chains of a query.
 
     Raises:
-        InputError: There are several chains but the model is for single chains, or a chain
+        InputError: There are several chains but the network is for single chains, or a chain
             contains only X.
     """
     for chain in query.chains:
@@ -63,7 +63,7 @@ def check_chains(query: Query, config: FeatureConfig) -> None:
             raise InputError(what, advice, where=f"Chain {chain.ids[0]} of {query.name}")
     if query.num_chains > 1 and not config.pad_templates:
         raise InputError(
-            f"{query.name!r} has {query.num_chains} chains, but the model is for single chains",
+            f"{query.name!r} has {query.num_chains} chains, but the network is for single chains",
             "set `weights` to multimer parameters, or fold each chain as a query",
             code="multimer_weights",
         )

@@ -5,9 +5,12 @@ Every protein is read once; all its pairs share its alignments.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import combinations, islice, product
 from math import comb
 from pathlib import Path
@@ -18,6 +21,7 @@ from foldry.formats.sequence import at, chain_names, check_num_chains, safe_name
 from foldry.formats.table import is_table, read_table
 from foldry.inputs.queries import locate_queries, named_chains, split_chains
 from foldry.query import MAX_NAME, Chain, Query
+from foldry.store.files import plain_name
 from foldry.store.hashes import sha256
 
 MAX_PAIRS: Final = 10_000
@@ -26,6 +30,9 @@ COLUMNS: Final = ("id", "sequence", "a", "b")
 """Columns that are read: `a` and `b` for pairs of names, else `id` and perhaps `sequence`."""
 _CHOSEN: Final = "The screen"
 """Subject of error messages about pairs that are not from a table."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class Pair(NamedTuple):
@@ -61,8 +68,10 @@ class _Proteins:
         """Return the protein with this name."""
         found = self.by_name.get(safe_name(name, place).casefold())
         if found is None:
-            advice = "add its FASTA or a3m file, or its sequence"
-            raise InputError(f"names {quoted(name)}, which is in no file", advice, where=place)
+            what = f"names {quoted(name)}, which is in no file"
+            if near := get_close_matches(name.casefold(), self.by_name, 1):
+                what += f" (did you mean {self.by_name[near[0]].name!r}?)"
+            raise InputError(what, "add its FASTA or a3m file, or its sequence", where=place)
         return found
 
     def of_row(self, cells: dict[str, str], place: str) -> Query:
@@ -88,8 +97,8 @@ def read_screen(
     """Return the pairs of a screen in the order of its table, or of the proteins.
 
     Args:
-        paths: At most one CSV file, and files or folders of proteins. With a CSV file, the
-            proteins that it names are screened, otherwise all.
+        paths: At most one table, and files or folders of proteins. With a table, the proteins
+            that it names are screened, otherwise all.
         baits: Proteins that are each folded with every other one.
         every: Whether each protein is folded with every other one.
         allow_outside_paths: Whether the `…Path` keys of a JSON file may name files outside its
@@ -99,7 +108,7 @@ def read_screen(
         InputError: A file is wrong, a name is unknown, there are no pairs or too many, or the
             columns of the table do not fit the choice of pairs.
     """
-    tables = [path for path in paths if is_table(path)]
+    tables = [path for path in paths if is_table(path) or _is_text_of_table(path)]
     files = [path for path in paths if path not in tables]
     if tables[1:]:
         advice = "give one table, and files of proteins"
@@ -130,8 +139,8 @@ def read_screen(
         what, advice = "already lists pairs", "do not choose others"
         raise InputError(what, advice, where=source, code="listed_pairs")
     if not tables and not choosing:
-        advice = "choose some, or give a CSV file of pairs"
-        raise InputError("There are no pairs", advice, code="pairs_of_screen")
+        advice = "give a CSV file of pairs"
+        raise InputError("No pairs are given", advice, code="pairs_of_screen")
     if listed:
         pairs = _checked(_listed_pair(cells, proteins, place) for cells, place in lines)
     elif choosing:
@@ -142,6 +151,16 @@ def read_screen(
     if not pairs:
         raise InputError("has no pair", "give two proteins or more", where=source)
     return pairs
+
+
+def _is_text_of_table(path: Path) -> bool:
+    """Return whether a `.txt`, as Excel calls a table with tabs, names the columns of a screen."""
+    columns: list[str] = []
+    if plain_name(path).lower().endswith(".txt"):
+        with suppress(InputError):
+            columns, _ = read_table(path, COLUMNS)
+    is_fasta = any(name.startswith(">") for name in columns[:1])
+    return not is_fasta and ("id" in columns or {"a", "b"} <= set(columns))
 
 
 def joined(name: str, parts: Sequence[Query], place: str) -> Query:
@@ -167,8 +186,8 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
 def _complex(query: Query, place: str) -> Pair:
     """Return the complex of one row, as in ColabFold's tables."""
     if query.num_chains < 2:
-        advice = "write A:B for a pair, or choose pairs"
-        raise InputError("is one chain", advice, where=place, code="pairs_of_screen")
+        advice = "write A:B for a pair"
+        raise InputError("has only one chain", advice, where=place, code="pairs_of_screen")
     return Pair(query, "", "", place)
 
 
@@ -190,7 +209,7 @@ def _chosen_pairs(
         what = f"has the protein {twice!r} twice (names that differ only by case count as equal)"
         raise InputError(what, "name it once", where=_CHOSEN)
     everything = replace(proteins, by_name={**proteins.by_name, **by_name})
-    chosen = {bait.name: bait for bait in (everything.named(name, "The bait") for name in baits)}
+    chosen = {bait.name: bait for bait in (everything.named(name, "`baits`") for name in baits)}
     others = [member for member in members if member.name not in chosen]
     among, beside = (list(chosen.values()), others) if baits else (others, [])
     number = comb(len(among), 2) + len(among) * len(beside)
@@ -218,12 +237,27 @@ def pair_name(a: str, b: str) -> str:
 
 
 def _checked(pairs: Iterable[Pair]) -> list[Pair]:
-    """Return all pairs. Names must differ by more than case, because folders have these names."""
+    """Return all pairs; warn of two pairs of the same proteins, e.g. in another order.
+
+    Names must differ by more than case, because folders have these names.
+    """
     found: dict[str, Pair] = {}
+    proteins: dict[frozenset[str], Pair] = {}
+    again: list[tuple[str, str]] = []
     for pair in pairs:
-        if found.setdefault(pair.query.name.casefold(), pair) is not pair:
+        other = found.setdefault(pair.query.name.casefold(), pair)
+        if other is not pair:
             what = f"gives a second pair the name {pair.query.name!r}"
-            if pair.query.name != found[pair.query.name.casefold()].query.name:
+            if pair.query.name != other.query.name:
                 what += " (names that differ only by case count as equal)"
+            elif (pair.a, pair.b) == (other.a, other.b) and pair.query == other.query:
+                line = other.place.rstrip(",").rpartition(", ")[2]
+                raise InputError(f"repeats {line}", "remove it", where=pair.place)
             raise InputError(what, "rename it or one of its proteins", where=pair.place)
+        first = proteins.setdefault(frozenset((pair.a, pair.b)), pair)
+        if pair.a and first is not pair:
+            again.append((first.query.name, pair.query.name))
+    if again:
+        says = "Pairs of the same proteins as another pair, folded too: %d, e.g. %s and %s."
+        logger.warning(says, len(again), *again[0])
     return list(found.values())

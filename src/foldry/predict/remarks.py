@@ -10,10 +10,10 @@ from typing import Final
 from foldry.errors import counted
 from foldry.features.config import DEFAULT_PAIRING, Pairing
 from foldry.features.pairing import PairingReport
-from foldry.inputs.queries import stoichiometry
 from foldry.model.config import ModelConfig
 from foldry.predict.network import configured
 from foldry.predict.settings import Settings
+from foldry.predict.stages import pairs_rows
 from foldry.query import Query
 from foldry.weights.networks import NetworkFile
 
@@ -42,8 +42,8 @@ def warn_of_unused_settings(
         unused |= dict.fromkeys(names, "nothing is relaxed (`relax`)")
     if configs and max(each.num_recycles for each in configs) < 2:
         unused["recycle_tolerance"] = "it needs 2 recycles or more (`num_recycles`)"
-    if all(len(distinct_chains(query)) == 1 for query in queries):
-        unused["pairing"] = "no query has different chains"
+    if not any(pairs_rows(query) or query.paired_by_row for query in queries):
+        unused["pairing"] = "no query has different chains with alignments"
     rows = [each for query in queries for chain in query.chains for each in chain.alignments]
     if all(each.num_rows == 1 for each in rows):
         unused["max_msa"] = "no query has an alignment"
@@ -59,16 +59,16 @@ def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelCo
     more = [q.name for q in queries if any(len(chain.templates) > most for chain in q.chains)]
     if configs and more:
         read = f"{counted(most, 'template')} per chain: others" if most else "no templates: those"
-        name = more[0] + (f" and {len(more) - 1} more" if more[1:] else "")
-        logger.warning("The networks read %s of %s have no effect.", read, name)
+        logger.warning("The networks read %s of %s have no effect.", read, first_of(more))
 
 
 def warn_of_single_sequences(queries: Sequence[Query]) -> None:
     """Warn of queries with a chain without an alignment: name the first, count the others."""
     single = [query.name for query in queries if _has_single_sequence(query)]
     if single:
-        more = f" and {len(single) - 1} more have" if single[1:] else " has"
-        logger.warning("%s no alignment; a single sequence gives low confidence.", single[0] + more)
+        has = "have" if single[1:] else "has"
+        says = "%s %s no alignment; a single sequence gives low confidence."
+        logger.warning(says, first_of(single), has)
 
 
 def _has_single_sequence(query: Query) -> bool:
@@ -81,12 +81,8 @@ def warn_of_unused_pairing(queries: Sequence[Query], pairing: Pairing) -> None:
     """Warn of queries whose files pair the rows, so that `pairing` has no effect."""
     by_file = [query.name for query in queries if query.paired_by_row]
     if by_file and pairing != DEFAULT_PAIRING:
-        more = f" and {len(by_file) - 1} more" if by_file[1:] else ""
-        logger.warning(
-            "`pairing` %s has no effect on %s: the file pairs the rows.",
-            pairing,
-            by_file[0] + more,
-        )
+        says = "`pairing` %s has no effect on %s: the file pairs the rows."
+        logger.warning(says, pairing, first_of(by_file))
 
 
 def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
@@ -98,6 +94,11 @@ def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
                     "%s looks like DNA or RNA and is folded as a protein: give the amino acids.",
                     query.name,
                 )
+
+
+def first_of(names: Sequence[str]) -> str:
+    """Return the first name, and the number of the others."""
+    return f"{names[0]!r}" + (f" and {len(names) - 1} more" if names[1:] else "")
 
 
 def distinct_chains(query: Query) -> list[int]:
@@ -117,13 +118,21 @@ def say_pairing(query: Query, report: PairingReport) -> None:
     logger.info(
         "%s (%s): %s; unpaired rows: %s.",
         query.name,
-        stoichiometry(query),
+        _copies(query),
         _paired(query, report),
         unpaired,
     )
     others = Counter(each.reason for each in report.species if each.reason)
     for reason, number in others.most_common():
         logger.info("%s: %d species not paired: %s.", query.name, number, reason)
+
+
+def _copies(query: Query) -> str:
+    """Return the first chain of each sequence with the number of its copies: `2 × A, C`."""
+    sequences = Counter(chain.sequence for chain in query.chains for _ in chain.ids)
+    names = {chain.sequence: chain.ids[0] for chain in reversed(query.chains)}
+    copies = ((names[each], number) for each, number in sequences.items())
+    return ", ".join(f"{number} × {name}" if number > 1 else name for name, number in copies)
 
 
 def _paired(query: Query, report: PairingReport) -> str:

@@ -25,7 +25,7 @@ from foldry.errors import (
     quoted,
 )
 from foldry.inputs.queries import read_query
-from foldry.inputs.structures import read_named
+from foldry.inputs.structures import read_templates
 from foldry.model.alphafold import AlphaFold
 from foldry.predict import remarks, stages
 from foldry.predict.kept import Kept
@@ -110,8 +110,8 @@ def fold(
     Args:
         query: A `Query`, or the path of a FASTA, a3m, Stockholm or JSON file with one query.
         weights: `mini`, or a file or a folder of parameters.
-        templates: One or several known structures, or their files (`FILE:A` for a chain); they
-            are aligned to the query.
+        templates: One or several known structures, their files (`FILE:A` for a chain) or folders
+            of such files; they are aligned to the query.
         out: Folder in which the query gets a folder of files. Files of an earlier call that this
             call does not write are removed. None writes nothing.
         **settings: The settings listed below, e.g. `num_recycles=3`. Predictions that an
@@ -144,8 +144,11 @@ def fold(
         raise InputError("is not a file", advice, where=quoted(query))
     asked = query if isinstance(query, Query) else read_query(query)
     known = [
-        each if isinstance(each, Structure) else read_named(str(named_path(each)))
+        structure
         for each in members(templates)
+        for structure in (
+            [each] if isinstance(each, Structure) else read_templates(str(named_path(each)))
+        )
     ]
     work = Work(stages.with_templates(asked, known), chosen)
     remarks.warn([work.query], chosen, work.networks)

@@ -109,7 +109,8 @@ def _run_screen(
             notice = outcome.notice or notice
             if outcome.error is None:
                 rows[name] = _with_rows(rows[name], pair, settings, before)
-            rows[name] = _ended(rows[name], pair, outcome, took, folder.out, say)
+            row = replace(rows[name], is_new=computed)
+            rows[name] = _ended(row, pair, outcome, took, folder.out, say)
             is_new = True
             if computed and time.monotonic() - written >= WRITE_EVERY:
                 write_screen(list(rows.values()), out, notice)

@@ -166,9 +166,9 @@ def read_max_msa(value: Any) -> tuple[int, int]:
 
 
 def _parts(value: Any, example: str) -> list[str]:
-    """Return the parts of text separated by commas, or the members of a list as text."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",")]
+    """Return the parts of text at commas, a number, or the members of a list, all as text."""
+    if type(value) in (str, int):
+        return [part.strip() for part in str(value).split(",")]
     if not isinstance(value, Sequence):
         raise ValueError(f"give a list, such as {example}")
     return [str(part) for part in value]

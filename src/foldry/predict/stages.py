@@ -17,9 +17,10 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from foldry.errors import InputError
+from foldry.features.config import DEFAULT_PAIRING
 from foldry.features.features import Features
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
@@ -40,6 +41,8 @@ from foldry.store.hashes import content_key
 from foldry.structure import Structure
 from foldry.weights.networks import NetworkFile
 
+MAX_TEMPLATES: Final = 20
+"""Number of given structures that become templates of a chain; AlphaFold keeps as many hits."""
 _COMPUTES: Final = ("foldry", "torch", "numpy")
 _RELAXES: Final = ("openmm", "pdbfixer")
 
@@ -65,40 +68,58 @@ class RawPrediction(Confidence):
 def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     """Return the query with known structures as additional templates, before those it has.
 
-    In a complex, each structure becomes a template of all chains to which it can be aligned. A
-    warning names a chain that is similar although the structure cannot be used, and a template
-    whose identity is too low for its aligned length (Sander & Schneider 1991).
+    In a complex, each structure becomes a template of all chains to which it can be aligned. Those
+    with the most identical residues come first, and at most `MAX_TEMPLATES` of them are kept. A
+    warning names a structure that no chain can use, a chain that is similar although the structure
+    cannot be used, and a template whose identity is too low for its aligned length (Sander &
+    Schneider 1991).
 
     Raises:
-        InputError: A template cannot be aligned to any chain.
+        InputError: A template is not usable, or none can be aligned to any chain.
     """
     if not templates:
         return query
     hits: list[list[Hit]] = [[] for _ in query.chains]
+    unlike: list[InputError] = []
     for template in templates:
         refusals: dict[str, InputError] = {}
         for chain, of_chain in zip(query.chains, hits, strict=True):
             try:
                 of_chain.append(align_template(chain.sequence, template))
-                _remark(of_chain[-1], chain, query)
             except InputError as error:
                 refusals[chain.ids[0]] = error
         faults = {name: e for name, e in refusals.items() if not isinstance(e, UnlikeError)}
         if len(refusals) == len(query.chains):
-            raise next(iter((faults or refusals).values()))
+            if faults:
+                raise next(iter(faults.values()))
+            unlike.append(next(iter(refusals.values())))
+            continue
         for name, fault in faults.items():
             logger.warning("Chain %s of %s has no template: %s", name, query.name, fault)
-    chains = zip(query.chains, hits, strict=True)
-    return replace(
-        query,
-        chains=tuple(replace(each, templates=(*new, *each.templates)) for each, new in chains),
-    )
+    if len(unlike) == len(templates):
+        raise unlike[0]
+    if unlike:
+        says = "%d of %d templates are not used for %s. %s"
+        logger.warning(says, len(unlike), len(templates), query.name, unlike[0])
+    chains = []
+    for chain, of_chain in zip(query.chains, hits, strict=True):
+        of_chain.sort(key=lambda hit: -_identical(hit, chain).sum())
+        for hit in of_chain[:MAX_TEMPLATES]:
+            _remark(hit, chain, query)
+        chains.append(replace(chain, templates=(*of_chain[:MAX_TEMPLATES], *chain.templates)))
+    return replace(query, chains=tuple(chains))
+
+
+def _identical(hit: Hit, chain: Chain) -> Bool[np.ndarray, " P"]:
+    """Return which of the aligned residues are identical."""
+    here, there = hit.pairs.T
+    found = encode_sequence(chain.sequence)[here] == hit.known_structure().aatype[there]
+    return np.asarray(found)
 
 
 def _remark(hit: Hit, chain: Chain, query: Query) -> None:
     """Log how well a template fits; warn if it may be unrelated."""
-    here, there = hit.pairs.T
-    equal = encode_sequence(chain.sequence)[here] == hit.known_structure().aatype[there]
+    equal = _identical(hit, chain)
     # The identity above which two aligned sequences have the same fold; the curve ends at 80.
     related = equal.mean() >= 2.9015 * min(len(equal), 80) ** -0.562
     logger.log(
@@ -123,9 +144,20 @@ def featurise(query: Query, config: ModelConfig, seed: int, settings: Settings) 
     return make_features(query, configured(config, settings).features, seed, settings.pairing)
 
 
+def pairs_rows(query: Query) -> bool:
+    """Return whether rows may be paired by species: those of two chains, not all equal."""
+    aligned = {c.sequence for c in query.chains for each in c.alignments if each.num_rows > 1}
+    sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
+    several = len(set(sequences)) > 1 and sum(each in aligned for each in sequences) > 1
+    return several and not query.paired_by_row
+
+
 def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
     """Return the content key of `featurise`."""
-    parts = query.inputs_key, network.name, network.sha256(), seed, settings.of_stage("featurise")
+    how = settings.of_stage("featurise")
+    if not pairs_rows(query):
+        how["pairing"] = DEFAULT_PAIRING  # results of another value need not be computed again
+    parts = query.inputs_key, network.name, network.sha256(), seed, how
     return content_key(["features", version("foldry"), *parts])
 
 

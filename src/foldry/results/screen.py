@@ -55,6 +55,7 @@ class ScreenRow:
         error: Why the pair failed; None if the row was read from a file.
         numbers: Measures by key, of the pair and of its best prediction if there is one.
         depths: Number of different rows in the alignment of each distinct chain, query included.
+        is_new: Whether this run predicted the pair; not in the files.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ScreenRow:
     error: FoldryError | None = None
     numbers: dict[str, float | None] = field(default_factory=dict)
     depths: tuple[int, ...] = ()
+    is_new: bool = False
 
 
 def best_first(rows: Sequence[ScreenRow]) -> list[ScreenRow]:
