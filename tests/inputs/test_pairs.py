@@ -52,6 +52,17 @@ def names(pairs: list[Pair]) -> list[str]:
     return [pair.query.name for pair in pairs]
 
 
+@pytest.mark.parametrize("case", ["112-tsv/p.tsv", "117-csv-extra-column/p.csv"])
+def test_tables_of_cases(case: str, cases_dir: Path) -> None:
+    path = cases_dir / case
+    [pair] = read_screen([path, path.with_suffix(".fasta")])
+    assert [(each.ids, len(each.sequence)) for each in pair.query.chains] == [
+        (("A",), 30),
+        (("B",), 28),
+    ]
+    assert pair.query.name == "EGFR_and_CD47"
+
+
 @pytest.mark.usefixtures("folder")
 def test_all_against_all() -> None:
     pairs = read_screen([Path("msas")], every=True)
