@@ -48,8 +48,8 @@ def test_every_angle_consists_of_two_bonds() -> None:
     ("standard", "names"),
     {
         "HIS": "HID HIE HIP HSD HSE HSP HISD HISE HISH NHID CHIE NHIS",
-        "CYS": "CYX CYM CYS2 CYSH NCYX CCYS",
-        "ASP": "ASH ASPH NASP CASP",
+        "CYS": "CYX CYM CYS2 CYSH CYSS NCYX CCYS",
+        "ASP": "ASH ASPH ASP- NASP CASP",
         "GLU": "GLH GLUH CGLU",
         "LYS": "LYN LYSH NLYN CLYS",
         "GLN": "QLN NGLN",

@@ -32,23 +32,23 @@ RESNAMES: Final = (*_RESIDUES, "UNK")
 RESNAME_TO_CODE: Final = {name: code for code, name in enumerate(RESNAMES)}
 
 _VARIANTS: Final = {
-    "ARG": "AR0 ARGN ARN",
+    "ARG": "AR0 ARG+ ARGN ARN",
     "ASN": "ASN1",
-    "ASP": "AS4 ASH ASP1 ASPH ASPP",
-    "CYS": "CYD CYM CYN CYS1 CYS2 CYSH CYT CYX CYZ DISU",
+    "ASP": "AS4 ASH ASP- ASP1 ASPH ASPP",
+    "CYS": "CYD CYF CYM CYN CYS1 CYS2 CYSH CYSS CYT CYX CYZ DISU",
     "GLN": "QLN",
-    "GLU": "GL4 GLH GLUH GLUP PGLU",
-    "HIS": "H1D H1E H2D H2E HID HIE HIP HIS1 HIS2 HISA HISB HISD HISE HISH HISP HSC HSD HSE HSN"
-    " HSP",
-    "LYS": "LSN LYD LYN LYP LYSH",
+    "GLU": "GL4 GLH GLU- GLUH GLUP PGLU",
+    "HIS": "H1D H1E H2D H2E HID HIE HIP HIS+ HIS1 HIS2 HISA HISB HISD HISE HISH HISP HIST HSC HSD"
+    " HSE HSN HSP",
+    "LYS": "LSN LYD LYN LYP LYS+ LYSH",
     "PHE": "PHEH PHEU",
-    "SER": "S1P SRO",
-    "THR": "T1P THO",
+    "SER": "S1P SP1 SP2 SRO",
+    "THR": "T1P THO THP1 THP2 TOP",
     "TRP": "TRPH TRPU",
-    "TYR": "TYD TYM TYO TYRH TYRU Y1P",
+    "TYR": "TP1 TP2 TYD TYM TYO TYP TYRH TYRU Y1P",
 }
-"""Names of protonation states, disulphides and phosphates in Amber, CHARMM, GROMOS, OPLS, PDB2PQR,
-Tinker and Maestro."""
+"""Names of protonation states, disulphides and phosphates in Amber, CHARMM, CYANA, ECEPP, GROMOS,
+HADDOCK, OPLS, PDB2PQR, Tinker and Maestro."""
 SYNONYMS: Final = {each: name for name, variants in _VARIANTS.items() for each in variants.split()}
 """Standard name of each residue name of a force field; Amber marks ends of a chain by N and C."""
 SYNONYMS.update(

@@ -55,7 +55,7 @@ def test_a_folder_stands_for_its_structures(
     # Those with the most residues first, as the network reads only some.
     scores = json.loads(next(Path("out/q").glob("scores_*.json")).read_text())
     assert scores["templates"]["A"] == ["a_A", "c_A", "b_A", "e_A", "d_A"]
-    assert "The networks read 1 template per chain: others of q have no effect." in (
+    assert "The networks read 1 template per chain: others of 'q' have no effect." in (
         " ".join(capsys.readouterr().err.split())
     )
 

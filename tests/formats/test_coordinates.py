@@ -470,7 +470,6 @@ def test_a_value_of_mmcif_that_is_not_a_number_is_named(column: str, value: str)
         ("pdbx_PDB_model_num", "?", "which is not a model number"),
         ("pdbx_PDB_ins_code", "1.5", "atom 1, has '1.5' in pdbx_PDB_ins_code, which is not one"),
         ("label_alt_id", "abc", "atom 1, has 'abc' in label_alt_id, which is not one letter"),
-        ("pdbx_formal_charge", "1.5", "atom 1, has '1.5' in pdbx_formal_charge, which is not"),
         ("label_atom_id", "9" * 5000, "is a damaged structure file"),
         ("pdbx_PDB_ins_code", "\u200b" * 3, "is a damaged structure file"),
     ],

@@ -97,8 +97,34 @@ def test_queries_of_one_file(tmp_path: Path, name: str, text: str) -> None:
 
 def test_errors_in_a_later_entry_name_the_line_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "q.a3m").write_text(">a\nMKT\n\0>b\nMKV\n>c\nMK\n\0")
-    with pytest.raises(InputError, match=r"q\.a3m, line 5, has 2 aligned letters"):
+    with pytest.raises(InputError, match=r"q\.a3m, alignment 2, line 5, has 2 aligned letters"):
         read_queries([tmp_path / "q.a3m"])
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("MK-", "has gaps"),
+        ("M*K", "has a stop codon at residue 2"),
+        ("mkv", "has only lower-case letters"),
+        ("", "has no sequence"),
+        ("ACGT" * 9, "looks like DNA"),
+    ],
+)
+def test_an_error_of_a_later_query_names_its_alignment(tmp_path: Path, row: str, says: str) -> None:
+    (tmp_path / "q.a3m").write_text(f">a\nMKT\n\0>b\n{row}\n\0")
+    with pytest.raises(InputError, match=rf"q\.a3m, alignment 2, first row, {says}"):
+        read_queries([tmp_path / "q.a3m"])
+    if row.isupper() and row.isalpha():
+        (tmp_path / "q.sto").write_text(
+            f"# STOCKHOLM 1.0\na MKT\n//\n# STOCKHOLM 1.0\nb {row}\n//\n"
+        )
+        with pytest.raises(InputError, match=rf"q\.sto, alignment 2, first row, {says}"):
+            read_queries([tmp_path / "q.sto"])
+
+
+def test_a_stop_before_gaps_is_no_reason_to_refuse_its_letter() -> None:
+    assert parse_a3m(">q\nMKT*-\n>h\nMKT*A\n").sequences == ("MKT--", "MKT-A")
 
 
 # NUL bytes
@@ -188,6 +214,15 @@ def test_annotation_is_skipped_in_every_format_of_records(
     assert not caplog.records
     with pytest.raises(InputError, match="has no rows"):
         parse_a3m(annotation)
+
+
+@pytest.mark.parametrize("name", ["SS_PRED", "Ss_Dssp x"])
+def test_annotation_in_other_letters(tmp_path: Path, name: str) -> None:
+    (tmp_path / "p.a3m").write_text(f">{name}\nHEC\n>p\nMKT\n")
+    (tmp_path / "q.sto").write_text(f"# STOCKHOLM 1.0\n{name[:7]} HEC\nq MKT\n//\n")
+    for path in sorted(tmp_path.iterdir()):
+        query = read_queries([path])[0]
+        assert (query.name, query.chains[0].sequence) == (path.stem, "MKT")
 
 
 def test_other_names_that_hh_suite_skips_are_named(caplog: pytest.LogCaptureFixture) -> None:
@@ -365,8 +400,18 @@ def test_stockholm_is_known_by_its_suffix_or_its_first_line(tmp_path: Path, name
 
 def test_stockholm_without_its_first_line_is_known_by_its_suffix(tmp_path: Path) -> None:
     for name in ("q.sth", "q.pfam"):
-        (tmp_path / name).write_text("seq/1-3 M-KT\nr MAK-\n")
-        assert read_queries([tmp_path / name])[0].name == "seq_1-3"
+        (tmp_path / name).write_text("seq/2-4 M-KT\nr MAK-\n")
+        assert read_queries([tmp_path / name])[0].name == "seq_2-4"
+
+
+@pytest.mark.parametrize(
+    ("row", "name"), [("seq/1-3", "seq"), ("query/1-3", "q"), ("a/1-4", "a_1-4")]
+)
+def test_a_range_of_the_whole_query_is_no_part_of_its_name(
+    tmp_path: Path, row: str, name: str
+) -> None:
+    (tmp_path / "q.sto").write_text(f"# STOCKHOLM 1.0\n{row} M-KT\nr/8-10 MAK-\n//\n")
+    assert read_queries([tmp_path / "q.sto"])[0].name == name
 
 
 def test_a_line_of_stockholm_has_two_words() -> None:
@@ -437,6 +482,8 @@ def test_the_query_follows_a_consensus(
         ("H1", "x", "h1", True),
         ("P00974", "sp|P00974|BPT1_BOVIN", "P00974", False),
         ("P00974", "query", "P00974", False),
+        ("P00974", "x", "UniRef90_P00974 n=1", True),
+        ("p00974", "x", "UniRef100_P00974/1-3", True),
         ("h1", "x", "h11", False),
         ("h1", "x", "y h1", False),
     ],

@@ -58,7 +58,12 @@ def test_every_format_is_read(tmp_path: Path, text: str) -> None:
         ("[]", "no square matrix"),
         ("7", "no square matrix"),
         ('{"plddt": [1], "ptm": 1}', "has 'plddt, ptm', none of which is called"),
-        ("[{}, {}]", "row 1, has {} where the matrix has 2 rows"),
+        ("[{}, {}]", "has a list of 2 objects, as of several predictions"),
+        ('[{"pae": [[1]]}, 5]', "has a list of 2 objects, as of several predictions"),
+        ('{"pae": [[1, 2], {"a": [3]}]}', "row 2, has an object where the matrix has 2 rows"),
+        ('{"pae": [{"a": [3]}, [1, 2]]}', "row 1, has an object where the matrix has 2 rows"),
+        ("<!DOCTYPE html><html></html>", "is a web page: download the file itself"),
+        ("data_1abc\nloop_\n", "is a structure in mmCIF: give the JSON"),
         ("[7]", "no square matrix"),
         ('{"pae": [1, 2]}', "no square matrix"),
         ('{"pae": "[[1]]"}', "no square matrix"),
@@ -158,13 +163,32 @@ def test_names_of_tokens(tmp_path: Path) -> None:
     for wrong, says in (
         ({"token_res_ids": [1, 2]}, "one entry for each row"),
         ({"token_res_ids": 3}, "one entry for each row"),
-        ({"token_chain_ids": [1, 2, 3]}, "not names and whole numbers"),
-        ({"token_res_ids": ["1", "2", "3"]}, "not names and whole numbers"),
-        ({"token_res_ids": [1, 2.0, 3]}, "not names and whole numbers"),
+        ({"token_chain_ids": ["A", None, "B"]}, "not names and whole numbers"),
+        ({"token_chain_ids": [["A"], ["A"], ["B"]]}, "not names and whole numbers"),
+        ({"token_res_ids": ["1", "2", "1A"]}, "not names and whole numbers"),
+        ({"token_res_ids": [1, 2.5, 3]}, "not names and whole numbers"),
+        ({"token_res_ids": [True, 2, 3]}, "not names and whole numbers"),
     ):
         path.write_text(json.dumps({"pae": PAE.tolist(), **names, **wrong}))
         with pytest.raises(InputError, match=says):
             read_pae(path)
+
+
+@pytest.mark.parametrize(
+    ("chains", "numbers"),
+    [
+        (["A", "A", "B"], ["1", "2", "1"]),
+        (["A", "A", "B"], [1.0, 2.0, 1.0]),
+        ([0, 0, 1], [1, 2, 1]),
+    ],
+)
+def test_names_of_tokens_of_any_type(chains: list[Any], numbers: list[Any], tmp_path: Path) -> None:
+    names = {"token_chain_ids": chains, "token_res_ids": numbers}
+    text, arrays = tmp_path / "pae.json", tmp_path / "pae.npz"
+    text.write_text(json.dumps({"pae": PAE.tolist(), **names}))
+    np.savez_compressed(arrays, pae=PAE[None], **{key: np.array(names[key]) for key in names})
+    expected = [(str(chain), int(n)) for chain, n in zip(chains, numbers, strict=True)]
+    assert read_pae(text).places == read_pae(arrays).places == expected
 
 
 def test_a_json_file_is_read_row_by_row(tmp_path: Path) -> None:
@@ -192,7 +216,7 @@ def test_what_follows_an_open_text_takes_linear_time(tmp_path: Path) -> None:
 def test_files_that_can_contain_code_are_refused(tmp_path: Path) -> None:
     """AlphaFold 2 writes pickle files, and RoseTTAFold-All-Atom PyTorch files."""
     path = tmp_path / "result_model_1.pkl"
-    for protocol in (2, 4, 5):
+    for protocol in (0, 2, 4, 5):
         path.write_bytes(pickle.dumps({"predicted_aligned_error": PAE}, protocol))
         with pytest.raises(InputError, match="is a pickle file, which can contain code"):
             read_pae(path)
@@ -208,7 +232,7 @@ def test_arrays_beside_the_errors_are_not_read(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_pae(path).errors, PAE, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["pae", "predicted_aligned_error"])
+@pytest.mark.parametrize("name", ["pae", "predicted_aligned_error", "arr_0"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_numpy_archives_are_read(name: str, save: Any, cases_dir: Path, tmp_path: Path) -> None:
     case = read_pae(cases_dir / "84-pae-boltz-npz" / "pae.npz").errors

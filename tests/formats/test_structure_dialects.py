@@ -268,6 +268,45 @@ def test_other_molecules_of_a_chain_are_left_out(name: str, where: str) -> None:
     same(parse_structure(parse_pdb_as_cif(lines).encode(), "x.cif"))
 
 
+@pytest.mark.parametrize("name", ["SOL ", "TIP3", "POPC", " CL "])
+@pytest.mark.parametrize("number", ["****", "271a", "ffff"])
+def test_numbers_of_solvent_above_9999(name: str, number: str) -> None:
+    lines = [
+        f"{line[:17]}{name}{line[21]}{number}{line[26:]}"
+        for line in (other("SOL", place) for place in range(9))
+    ]
+    same(parsed([*ATOMS, *lines]))
+    odd = f"{ATOMS[40][:22]}2.1g{ATOMS[40][26:]}"
+    for wrong in (odd, f"{lines[0][:22]}    {lines[0][26:]}"):
+        with pytest.raises(InputError, match=r"line 515, has .* is not a residue number"):
+            parsed([*ATOMS, wrong])
+
+
+@pytest.mark.parametrize("record", ["ATOM", "HETATM"])
+@pytest.mark.parametrize("name", ["HOH", "LIG"])
+@pytest.mark.parametrize("number", ["?", "9", "301"])
+def test_an_entity_under_the_label_of_a_protein_is_left_out(
+    record: str, name: str, number: str
+) -> None:
+    document = gemmi.cif.read(str(CIF))
+    block = document.sole_block()
+    kind = "water" if name == "HOH" else "non-polymer"
+    block.init_loop("_entity.", ["id", "type"]).set_all_values([["1", "9"], ["polymer", kind]])
+    loop = block.find_loop("_atom_site.id").get_loop()
+    tags = [tag.removeprefix("_atom_site.") for tag in loop.tags]
+    atom = dict(zip(tags, loop.values[: len(tags)], strict=True)) | {
+        "group_PDB": record,
+        "label_entity_id": "9",
+        "label_seq_id": ".",
+        "auth_seq_id": number,
+        "Cartn_x": "99.0",
+    }
+    atom |= {f"{kind}_comp_id": name for kind in ("label", "auth")}
+    atom |= {f"{kind}_atom_id": "O1" for kind in ("label", "auth")}
+    loop.add_row([atom[tag] for tag in tags])
+    same(parse_structure(document.as_string().encode(), "x.cif"))
+
+
 def test_hetatm_amid_a_chain_does_not_end_it() -> None:
     lines = [line.replace("ATOM  ", "HETATM") if " 30 " in line[20:27] else line for line in ATOMS]
     assert lines != ATOMS
@@ -351,10 +390,26 @@ def test_columns_after_72_are_ignored(end: str) -> None:
     same(parsed([f"{line[:72]}{end}" for line in ATOMS]))
 
 
+@pytest.mark.parametrize("charge", ["1+", "2-", "-0.5", "'.'", "null"])
+def test_charges_are_ignored(charge: str) -> None:
+    document = gemmi.cif.read(str(CIF))
+    column = document.sole_block().find_values("_atom_site.pdbx_formal_charge")
+    column[7] = charge
+    same(parse_structure(document.as_string().encode(), "x.cif"))
+
+
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8", "utf-8-sig", "utf-16", "cp932"])
 def test_remarks_of_any_encoding(encoding: str) -> None:
     remark = "REMARK 99 温度" if encoding == "cp932" else "REMARK 99 Å"
     same(parse_structure("\n".join([remark, *ATOMS]).encode(encoding), "x.pdb"))
+
+
+@pytest.mark.parametrize(
+    ("line", "encoding"),
+    [("Énergie minimale", "latin-1"), ("éàü", "utf-8"), ("日本語", "cp932"), ("단백질", "euc_kr")],
+)
+def test_a_first_letter_beyond_ascii_is_not_binarycif(line: str, encoding: str) -> None:
+    same(parse_structure("\n".join([line, *ATOMS]).encode(encoding), "x.pdb"))
 
 
 @pytest.mark.parametrize("change", [str.lower, lambda line: line[:12] + line[12:20].lower()])
@@ -398,6 +453,20 @@ def test_alternates_of_another_name_far_away(kept: str) -> None:
         assert (got.sequence, got.chains) == (expected, ("A",))
 
 
+@pytest.mark.parametrize("residues", [("  30",), ("  20", "  40", "  41")])
+@pytest.mark.parametrize("begin", [True, False])
+def test_alternates_in_a_block_before_or_after_the_chain(
+    residues: tuple[str, ...], begin: bool
+) -> None:
+    def alternate(line: str, letter: str, occupancy: float) -> str:
+        return f"{line[:16]}{letter}{line[17:54]}{occupancy:>6.2f}{line[60:]}"
+
+    chain = [alternate(each, "A", 0.6) if each[22:26] in residues else each for each in ATOMS]
+    block = [alternate(each, "B", 0.4) for each in ATOMS if each[22:26] in residues]
+    block = [f"{line[:30]}{float(line[30:38]) + 0.5:>8.3f}{line[38:]}" for line in block]
+    same(parsed([*block, *chain] if begin else [*chain, *block]))
+
+
 def test_alternates_without_letters_share_an_occupancy() -> None:
     line = ATOMS[1]
     lines = [*ATOMS, f"{line[:30]}{9:>8.3f}{9:>8.3f}{9:>8.3f}  0.70{line[60:]}"]
@@ -430,7 +499,16 @@ def turned(lines: list[str]) -> list[str]:
     return [*lines[300:], *named(lines, "B", 50), *lines[:300]]
 
 
-@pytest.mark.parametrize("order", [cut, interleaved, turned])
+def reversed_pieces(lines: list[str]) -> list[str]:
+    return [*lines[400:], *lines[200:400], *named(lines, "B", 50), *lines[:200]]
+
+
+def shuffled(lines: list[str]) -> list[str]:
+    every = [*lines, *named(lines, "B", 50)]
+    return [every[0], *np.random.default_rng(1).permutation(every[1:]).tolist()]
+
+
+@pytest.mark.parametrize("order", [cut, interleaved, turned, reversed_pieces, shuffled])
 @pytest.mark.parametrize("cif", [False, True])
 def test_pieces_of_a_chain_are_joined(order: Callable[[list[str]], list[str]], cif: bool) -> None:
     lines = order(ATOMS)

@@ -129,6 +129,34 @@ def test_the_alignments_of_alphafold_are_joined(
         assert (query.name, rows(query)) == ("T1", ["MKT", "MWT", "M-aaT", "MVT"])
 
 
+def test_searches_of_one_protein_are_joined_whatever_they_call_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        T1__msas__uniref90_hits_sto=sto("q/7-9 MKT", "u MWT"),
+        T1__msas__bfd_uniref_hits_a3m=">q x\nMKT\n>b\nM-T\n",
+        T2__uniref90_hits_a3m=">chain_B\nWCY\n>u\nW-Y\n",
+        T2__mgnify_hits_sto=sto("B WCY", "m WYY"),
+    )
+    for folder, name, found in (
+        ("T1", "q_7-9", ["MKT", "MWT", "M-T"]),
+        ("T2", "chain_B", ["WCY", "W-Y", "WYY"]),
+    ):
+        query = read_query(tmp_path / folder)
+        assert (query.name, rows(query)) == (name, found)
+
+
+def test_files_named_as_searches_of_different_proteins(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a__uniref90_X_a3m=">101\nMKT\n",
+        a__uniref90_Y_a3m=">101\nWCY\n",
+        b__bfd_X_a3m=">query\nMKT\n",
+        b__mgnify_Y_sto=sto("query WCY"),
+    )
+    for folder, names in (("a", ["uniref90_X", "uniref90_Y"]), ("b", ["bfd_X", "mgnify_Y"])):
+        assert [query.name for query in read_queries([tmp_path / folder])] == names
+
+
 @pytest.mark.parametrize("inner", ["", "a3m__", "alignments__"])
 def test_a_folder_for_each_chain(tmp_path: Path, inner: str) -> None:
     """OpenFold's layout, and OpenProteinSet's."""

@@ -52,6 +52,15 @@ def names(pairs: list[Pair]) -> list[str]:
     return [pair.query.name for pair in pairs]
 
 
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("name", ["🧬", "///"])
+def test_an_id_that_cannot_name_a_file(name: str) -> None:
+    [pair] = read_screen([table(f"id,a,b\n{name},a,b\n"), Path("msas")])
+    assert pair.query.name == "a_and_b"
+    pairs = read_screen([table(f"id,sequence\n{name},MKT:GGS\nc2,MK:GG\n")])
+    assert [pair.query.name for pair in pairs] == ["t.csv_line_2", "c2"]
+
+
 @pytest.mark.parametrize("case", ["112-tsv/p.tsv", "117-csv-extra-column/p.csv"])
 def test_tables_of_cases(case: str, cases_dir: Path) -> None:
     path = cases_dir / case
@@ -144,7 +153,6 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
     "a name left out": ("a,b\na\n", {}, "t.csv, line 2, has no protein in column b: name one"),
     "a name that climbs out": ("a,b\na,../..\n", {}, "line 2, has the name '../..'"),
     "an id left out": ("id,sequence\n,MKT:MKT\n", {}, "line 2, has no id"),
-    "an id that climbs out": ("id,sequence\n/,MKT:MKT\n", {}, "line 2, has the name '/'"),
     "a digit": ("id,sequence\nx,MKT:MKV\ny,MK7:MKT\n", {}, "line 3, has '7' at residue 3"),
     "an empty chain": ("id,sequence\nx,MKT:\n", {}, "line 2, has an empty chain 2: "),
     "one chain": ("id,sequence\nx,MKT\n", {}, "t.csv, line 2, has only one chain: write A:B"),

@@ -153,6 +153,20 @@ def test_a_folder_is_read_file_by_file(tmp_path: Path) -> None:
     assert [query.name for query in read_queries([tmp_path])] == ["a", "b"]
 
 
+def test_paths_may_be_text(tmp_path: Path) -> None:
+    (tmp_path / "pair.fasta").write_text(">a\nMKV\n>b\nMAV\n")
+    path = tmp_path / "pair.fasta"
+    assert read_queries([str(path)]) == read_queries([path])
+    [pair] = read_queries([str(path)], together=True)
+    assert (pair.name, pair.num_chains) == ("pair", 2)
+    assert [
+        q.name for q in read_queries([str(tmp_path), str(ROOT / "examples/kunitz/1adz.fasta")])
+    ] == ["a", "b", "1adz"]
+    for wrong in ("", 3):
+        with pytest.raises(InputError, match="is not the name of a file or folder"):
+            read_queries([wrong])  # type: ignore[list-item]
+
+
 def test_json_job(tmp_path: Path) -> None:
     (tmp_path / "msa").mkdir()
     (tmp_path / "msa" / "m.a3m").write_text(f">q\n{SEQUENCE}\n>r\nMK-AYIAKQR\n")
@@ -264,12 +278,34 @@ def test_an_error_of_a_sequence_names_its_line(tmp_path: Path, text: str, says: 
 
 def test_names_that_differ_by_case_are_equal(tmp_path: Path) -> None:
     says = "has the query name 'AB', equal except for case to 'ab' in"
+    jobs = [
+        {"name": name, "sequences": [{"protein": {"id": "A", "sequence": "MK"}}]}
+        for name in ("ab", "AB")
+    ]
     with pytest.raises(InputError, match=says):
-        read(tmp_path, "q.fasta", ">ab\nMK\n>AB\nMK\n")
-    with pytest.raises(
-        InputError, match=r"q.fasta has two queries named 'ab': give every query its own name\.$"
-    ):
-        read(tmp_path, "q.fasta", ">ab\nMK\n>ab\nMK\n")
+        read(tmp_path, "q.json", json.dumps(jobs))
+    says = r"q.json has two queries named 'ab': give every query its own name\.$"
+    with pytest.raises(InputError, match=says):
+        read(tmp_path, "q.json", json.dumps(jobs[:1] * 2))
+
+
+def test_designs_of_several_files_are_named_after_them(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """ProteinMPNN writes the native sequence and, by default, one design."""
+    for name in ("a", "b"):
+        text = f">{name}, score=1\nMK\n>T=0.1, sample=1\nM{name.upper()}\n".replace("MB", "MD")
+        (tmp_path / f"{name}.fa").write_text(text)
+    (tmp_path / "c.fa").write_text(">ab\nMK\n>z\nMV\n>ab\nMW\n")
+    names = ["a", "a_2", "b", "b_2", "c_1", "z", "c_3"]
+    caplog.set_level("INFO")
+    assert [query.name for query in read_queries([tmp_path])] == names
+    says = "Queries named like another are named after their files: 4, e.g. a_2 for T_0.1."
+    assert [each.getMessage() for each in caplog.records] == [says]
+    # Records with one sequence keep their names beside the alignment of one of them.
+    (tmp_path / "d.fa").write_text(">d\nMKK\n>e\nMKK\n")
+    (tmp_path / "d.a3m").write_text(">d\nMKK\n>h\nMK-\n")
+    assert [query.name for query in read_queries([tmp_path])] == [*names, "d", "e"]
 
 
 def test_proteinmpnn_separates_chains_by_a_slash(cases_dir: Path) -> None:
@@ -285,6 +321,26 @@ def test_designs_with_one_first_word_are_named_after_the_file(tmp_path: Path) ->
     found = read(tmp_path, "d.fa", text)
     assert [query.name for query in found] == ["3htn", "d_2", "d_3"]
     assert [query.num_chains for query in found] == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("headers", "names"),
+    [
+        (("x", "x, id=1", "y"), ["d_1", "d_2", "y"]),  # LigandMPNN: equal as names of files
+        (("a/b", "a_b"), ["d_1", "d_2"]),
+        (("1abc_A", "1abc_a", "1abc_B"), ["d_1", "d_2", "1abc_B"]),
+        (("\u00e9", "e\u0301"), ["d_1", "d_2"]),
+        (("名" * 40, "名" * 41), ["d_1", "d_2"]),
+        (("d_2", "??"), ["d_1", "d_2"]),  # a name that would be made is taken
+        (("D_3", "x", "🧬"), ["d_1", "x", "d_3"]),
+        (("d_2", "d_1"), ["d_2", "d_1"]),
+    ],
+)
+def test_equal_names_give_way_to_that_of_the_file(
+    tmp_path: Path, headers: tuple[str, ...], names: list[str]
+) -> None:
+    text = "".join(f">{each}\nMK{'V' * i}\n" for i, each in enumerate(headers))
+    assert [query.name for query in read(tmp_path, "d.fa", text)] == names
 
 
 def test_names_in_other_scripts(cases_dir: Path, tmp_path: Path) -> None:
@@ -305,6 +361,8 @@ def test_names_in_other_scripts(cases_dir: Path, tmp_path: Path) -> None:
             "line 3, has an empty chain 3: write its amino acids, or remove the ':' beside",
         ),
         (":MK", "line 2, has an empty chain 1: "),
+        ("MK*:*", "line 2, has an empty chain 2: "),
+        ("*/MK", "line 2, has an empty chain 1: "),
         ("MK\n::MV", "line 3, has an empty chain 2: "),
         ("MK/MV/", "line 2, has an empty chain 3: write its amino acids, or remove the '/' beside"),
     ],
@@ -382,6 +440,13 @@ def test_alignments_and_templates_of_server_jobs_mean_what_they_mean_in_alphafol
     assert theirs.chains[0].alignment is not None
     assert theirs.chains[0].alignment.num_rows == 2
     assert theirs.chains[0].templates[0].pairs.tolist() == [[k, k] for k in indices]
+
+
+def test_a_job_of_the_server_with_an_alignment(cases_dir: Path) -> None:
+    [query] = read_queries([cases_dir / "25c-server-custom-msa/q.json"])
+    [alignment] = [chain.alignment for chain in query.chains]
+    assert alignment is not None and alignment.headers == ("query", "h")
+    assert query.num_residues == 58
 
 
 @pytest.mark.parametrize("suffix", ["gz", "xz", "zst"])

@@ -195,6 +195,16 @@ def test_a_large_text_has_only_latin_characters(
             assert f"line 2, has 'Ж', {what}: " in str(caught.value)
 
 
+@pytest.mark.parametrize("text", [">protéine\nMKT\n", "#=GF AU Müller\r\nMKT\n", "½"])
+def test_other_encodings_are_read_as_latin_with_a_warning(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(f"MKT\n{text}".encode("latin-1"))
+    assert read_text(file) == f"MKT\n{text}".replace("\r", "")
+    assert caplog.messages == [f"{file}, line 2, is not UTF-8: the file is read as Latin-1."]
+
+
 @pytest.mark.parametrize("name", ["q", " q", Path("in/q")])
 def test_a_name_is_a_path(name: str | Path) -> None:
     assert named_path(name) == Path(name)

@@ -74,7 +74,8 @@ def parse_a3m(text: str, source: str = "the a3m text", first: int = 1) -> Alignm
         row = letters.translate(_LETTERS)
         if not headers:
             check_first_row(row, source)
-            row, is_stopped = row.removesuffix("*"), row.endswith("*")
+            is_stopped = row.endswith("*")
+            row = row.removesuffix("*").replace("*", "-")
             width = len(row.translate(_COLUMNS))
         elif is_stopped or "*" in row:
             row = _without_stop(row, width, is_stopped)

@@ -26,8 +26,9 @@ from foldry.residues import ATOM14, ATOM_SYNONYMS, RESNAME_TO_CODE, SYNONYMS
 MAX_CHAINS: Final = 10_000
 """Limit on chains, models and data blocks; gemmi compares each with all others."""
 FEWER: Final = "give a smaller part of it"
-GIVE: Final = "give a PDB, mmCIF or BinaryCIF file with the atoms of a protein"
 """Advice on files that are too large."""
+GIVE: Final = "give a PDB, mmCIF or BinaryCIF file with the atoms of a protein"
+"""Advice on other files."""
 _BACKBONE: Final = {"N", "CA", "C"}
 _BOND: Final = 2.0
 """Longest peptide bond, Å."""
@@ -291,17 +292,25 @@ class _Chain:
     def rows(self) -> Iterator[int]:
         """Yield the rows by residue, and within a residue by residue name.
 
-        Later pieces are moved to their place by number, e.g. modified residues after TER.
+        Later pieces are moved to their place by number, e.g. modified residues after TER. Numbers
+        that decrease without an interruption, as in fusion proteins, are left in the order of the
+        file unless the order of numbers has more peptide bonds.
         """
         yield from self._start
-        numbers: Iterable[str] = self._residues
-        if self.backward and not self.mixed:
-            numbers = sorted(self._residues, key=_value)
+        numbers = list(self._residues)
+        if self.backward:
+            ordered = sorted(numbers, key=_value)
+            if not self.mixed or self._num_bonds(ordered) > self._num_bonds(numbers):
+                numbers = ordered
         for number in numbers:
             by_name: dict[str, list[int]] = {}
             for row in self._residues[number]:
                 by_name.setdefault(self._atoms.monomer[row], []).append(row)
             yield from chained.from_iterable(by_name.values())
+
+    def _num_bonds(self, numbers: Iterable[str]) -> int:
+        residues = (list(self._residues[number]) for number in numbers)
+        return sum(_is_bonded(self._atoms, *pair) for pair in pairwise(residues))
 
 
 def _pieces(atoms: Atoms, rows: Sequence[int]) -> Iterator[tuple[bool, list[_Run]]]:

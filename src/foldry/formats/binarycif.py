@@ -23,6 +23,8 @@ MAX_WORK: Final = 110_000_000
 its length. It allows for 350,000 atoms and keeps the memory below 1 GB."""
 MAX_ITEMS: Final = 1_000_000
 """Limit on the number of lists, maps and their items; packed numbers do not count."""
+_START: Final = 4096
+"""Number of bytes in which the key of the data blocks is expected."""
 _MAX_LENGTH: Final = 10_000
 """Limit on the length of one list or map."""
 
@@ -32,6 +34,11 @@ _TEXT_COST: Final = 10
 _DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 """Exceptions that decoding of damaged bytes may raise."""
 _Items = TypeVar("_Items", list[Any], dict[Any, Any])
+
+
+def is_binarycif(data: bytes) -> bool:
+    """Return whether a file begins as BinaryCIF: with a map that has data blocks."""
+    return data[:1] >= b"\x80" and b"dataBlocks" in data[:_START]
 
 
 def read_binarycif(data: bytes, categories: Collection[str], source: str) -> gemmi.cif.Block:

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 
 from foldry.errors import InputError, check_type, counted, printable, quoted, reason
 from foldry.formats.atoms import GIVE, MAX_CHAINS, too_many, unused
-from foldry.formats.binarycif import read_binarycif
+from foldry.formats.binarycif import is_binarycif, read_binarycif
 from foldry.formats.kinds import STRUCTURE, check_kind
 from foldry.formats.mmcif import (
     arrange_atoms,
@@ -355,35 +355,44 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | None]:
-    block = None
+    found = text_or_block(data, source)
+    if isinstance(found, str):
+        if re.search(r"^(ATOM  |ATOM \d{6}|HETATM)", found, re.MULTILINE | re.IGNORECASE):
+            return _read_pdb(found, source), None
+        raise not_pdb(found, source)
+    complete_atoms(found, source)
+    check_columns(found, source)
+    write_plddt(found)
+    number_sequences(found)
+    if has_atoms(found) and arrange_atoms(found):
+        check_search(found, source)
+    parsed = gemmi.make_structure_from_block(found)
+    found.find_mmcif_category("_atom_site.").erase()  # to free its memory
+    return parsed, found
+
+
+def text_or_block(data: bytes, source: str) -> str | gemmi.cif.Block:
+    """Return the text of a PDB file, or the first data block with atoms of mmCIF or BinaryCIF.
+
+    Raises:
+        InputError: The file is empty or damaged, or begins as one of another format.
+    """
     check_kind(data[:_START].decode("latin-1"), STRUCTURE, _ADVICE, GIVE, source)
-    if data[:1] >= b"\x80" and not data.startswith(_BYTE_ORDER_MARKS):
-        block = read_binarycif(data, _CATEGORIES, source)
-    else:
-        text = _text(data, source)
-        if not text.strip():
-            raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
-        if re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
-            few = text.lower().count("data_") <= MAX_CHAINS
-            if not few and len(_BLOCK.findall(text)) > MAX_CHAINS:
-                raise too_many(MAX_CHAINS, "data blocks", source)
-            blocks = gemmi.cif.read_string(text)
-            block = next(filter(has_atoms, blocks), None)
-            if block is None:
-                raise no_atoms(blocks, source)
-    if block is not None:
-        complete_atoms(block, source)
-        check_columns(block, source)
-        write_plddt(block)
-        number_sequences(block)
-        if has_atoms(block) and arrange_atoms(block):
-            check_search(block, source)
-        parsed = gemmi.make_structure_from_block(block)
-        block.find_mmcif_category("_atom_site.").erase()  # to free its memory
-        return parsed, block
-    if re.search(r"^(ATOM  |ATOM \d{6}|HETATM)", text, re.MULTILINE | re.IGNORECASE):
-        return _read_pdb(text, source), None
-    raise not_pdb(text, source)
+    if is_binarycif(data):
+        return read_binarycif(data, _CATEGORIES, source)
+    text = _text(data, source)
+    if not text.strip():
+        raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
+    if not re.match(r"(?:\s+|#.*\n)*+data_", text, re.IGNORECASE):
+        return text
+    few = text.lower().count("data_") <= MAX_CHAINS
+    if not few and len(_BLOCK.findall(text)) > MAX_CHAINS:
+        raise too_many(MAX_CHAINS, "data blocks", source)
+    blocks = gemmi.cif.read_string(text)
+    block = next(filter(has_atoms, blocks), None)
+    if block is None:
+        raise no_atoms(blocks, source)
+    return block
 
 
 def _text(data: bytes, source: str) -> str:

@@ -12,7 +12,7 @@ from foldry.formats.lines import lines
 from foldry.formats.sequence import MOLECULES
 from foldry.query import MAX_LETTERS, MAX_ROWS
 
-ANNOTATION: Final = r"(?:ss|sa|aa)_(?:dssp|pred|conf)\b"
+ANNOTATION: Final = r"(?i:(?:ss|sa|aa)_(?:dssp|pred|conf))\b"
 """Names of the rows in which HH-suite keeps secondary structure and accessibility."""
 _END: Final = "\0"
 _PIR: Final = re.compile(r"(P1|F1|XX|[DR][1CL]|N[13]);(.*)")

@@ -74,7 +74,6 @@ _CIF_FIELDS: Final = {
     "label_comp_id": (_NAME, "a residue name"),
     "label_alt_id": (_LETTER, "one letter"),
     "pdbx_PDB_ins_code": (_LETTER, "one letter"),
-    "pdbx_formal_charge": (re.compile(r"[+-]?[0-9]{1,9}|[.?]"), "a charge"),
     "_entity_poly_seq.num": (re.compile(r"-?[0-9]{1,9}|[.?]"), "a residue number"),
     "_entity_poly_seq.mon_id": (_NAME, "a residue name"),
     _MODEL: (re.compile(r"[0-9]{1,9}"), "a model number"),
@@ -151,6 +150,10 @@ def check_columns(block: gemmi.cif.Block, source: str) -> None:
         if tag == "B_iso_or_equiv" and values & _NULL:  # gemmi would read 20
             for index, text in enumerate(column):
                 column[index] = "0" if text in _NULL else text
+    charges = block.find_values("_atom_site.pdbx_formal_charge")
+    if not _NULL.issuperset(charges):  # not used, and gemmi refuses some
+        for row in range(len(charges)):
+            charges[row] = "?"
     # gemmi reads an atom without `auth_seq_id` as a residue numbered by its `label_seq_id`.
     columns = [block.find_values(f"_atom_site.{each}_seq_id") for each in ("auth", "label")]
     pairs = zip(*columns, strict=False)
@@ -238,9 +241,12 @@ def arrange_atoms(block: gemmi.cif.Block) -> bool:
     )
     given = monomers.copy(), atoms.atom.copy()
     rows, synonyms = amino_acids(atoms, sequence)
-    used = set(rows)
-    stray = any(kind not in _OTHERS and row not in used for row, kind in enumerate(entities))
     rows = [row for row in rows if entities[row] not in _OTHERS or group[row][:1] in "Aa"]
+    used, with_protein = set(rows), {labels[row] for row in rows}
+    stray = any(  # gemmi leaves out the other entities, unless their label is that of a protein
+        row not in used and (entities[row] not in _OTHERS or labels[row] in with_protein)
+        for row in range(size)
+    )
     _rename_sequences(block, synonyms)
     chains = arrange(atoms, rows, labelled=True)
     order = [row for chain in chains for row in chain.rows]

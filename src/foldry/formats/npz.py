@@ -84,14 +84,15 @@ def check_headers(path: Path, max_bytes: int | None = None) -> None:
 def find_array(
     data: bytes, names: Sequence[str], max_unpacked: int
 ) -> tuple[np.ndarray | None, list[str]]:
-    """Return the array of an .npy file, or the first of the names in an .npz file, and all names.
-
-    Other arrays are not read.
+    """Return the array of an .npy file, or that of the first of the names in an .npz file.
 
     Args:
         data: Content of the file.
         names: Names of arrays, best first.
         max_unpacked: Limit on an array that is more than `MAX_RATIO` times its compressed size.
+
+    Returns:
+        The array, or None; and the names of all arrays of an .npz file. Others are not read.
 
     Raises:
         ValueError: The file is damaged, the array is too large, or the file has anything but plain
@@ -103,17 +104,17 @@ def find_array(
         if data.count(b"PK\1\2") > _MAX_MEMBERS:
             raise ValueError(f"it has more than {_MAX_MEMBERS} members")
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            found = archive.namelist()
+            found = [each.removesuffix(".npy") for each in archive.namelist()]
             if any(each.endswith("data.pkl") for each in found):
                 raise ValueError("it is a PyTorch file, which can contain code")
-            member = next((f"{name}.npy" for name in names if f"{name}.npy" in found), None)
-            if member is None:
-                return None, [each.removesuffix(".npy") for each in found]
-            info = archive.getinfo(member)
+            name = next(filter(found.__contains__, names), None)
+            if name is None:
+                return None, found
+            info = archive.infolist()[found.index(name)]
             if info.file_size > max(max_unpacked, MAX_RATIO * info.compress_size):
-                raise ValueError(f"{quoted(member)} unpacks to over {MAX_RATIO} times its size")
+                raise ValueError(f"{quoted(name)} unpacks to over {MAX_RATIO} times its size")
             with archive.open(info) as file:
-                return _read_array(file, info.file_size, member), []
+                return _read_array(file, info.file_size, info.filename), found
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from foldry.errors import InputError, counted, quoted
+from foldry.formats.kinds import QUERY, check_kind
 from foldry.formats.npz import find_array
 from foldry.store.files import decode, read_bytes
 
@@ -31,10 +32,13 @@ _MAX_UNPACKED: Final = 64 * 1024**2
 """Limit on what a JSON file has besides lists of numbers, and on files of high compression."""
 _MAX_ERROR: Final = float(np.finfo(np.float32).max)
 _ARRAYS: Final = (b"PK\3\4", b"\x93NUMPY")
-_PICKLES: Final = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+_PICKLES: Final = (b"(dp", *(b"\x80" + bytes([protocol]) for protocol in range(2, 6)))
 _UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 # A text, perhaps without an end, or a list without texts and lists in it.
 _PART: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|\[[^][{}"]*+\]', re.DOTALL)
+_WHOLE: Final = re.compile(r"-?[0-9]{1,9}")
+_START: Final = 4096
+"""Number of bytes that show the format."""
 _ADVICE: Final = "give the JSON, .npz or .npy file of predicted aligned errors"
 
 
@@ -65,17 +69,19 @@ def read_pae(path: Path) -> TokenPae:
     """
     data = read_bytes(path, max_unpacked=_MAX_UNPACKED)
     if data.startswith(_ARRAYS):
-        return TokenPae(_of_array(_array(data, path), path))
+        return _of_numpy(data, path)
     if data.startswith(_PICKLES):
         what = "is a pickle file, which can contain code"
         raise InputError(what, "give the predicted aligned errors as JSON or .npz", where=path)
+    check_kind(data[:_START].decode("latin-1"), QUERY, {}, _ADVICE, str(path))
     return _of_json(data, path)
 
 
-def _array(data: bytes, path: Path) -> np.ndarray:
-    """Return the matrix of a NumPy file, perhaps below axes of length 1."""
+def _of_numpy(data: bytes, path: Path) -> TokenPae:
+    """Return the errors of a NumPy file, whose matrix may be below axes of length 1."""
     try:
-        found, names = find_array(data, _NAMES, _MAX_UNPACKED)
+        found, names = find_array(data, (*_NAMES, "arr_0"), _MAX_UNPACKED)
+        tokens = [find_array(data, [each], _MAX_UNPACKED)[0] for each in _TOKENS if names]
     except ValueError as error:
         raise InputError(f"cannot be read ({error})", _ADVICE, where=path) from None
     if found is None:
@@ -83,7 +89,9 @@ def _array(data: bytes, path: Path) -> np.ndarray:
     if found.ndim > 2 and found.shape[:-2] != (1,) * (found.ndim - 2):
         what = f"has the errors of several predictions, an array of shape {found.shape}"
         raise InputError(what, "save those of one prediction", where=path)
-    return found.reshape(found.shape[-2:]) if found.ndim > 2 else found
+    errors = _of_array(found.reshape(found.shape[-2:]) if found.ndim > 2 else found, path)
+    columns = [each.ravel()[: len(errors) + 1].tolist() for each in tokens if each is not None]
+    return TokenPae(errors, _places(columns, len(errors), path) if len(columns) == 2 else None)
 
 
 def _of_array(array: np.ndarray, path: Path) -> Float[np.ndarray, "N N"]:
@@ -104,7 +112,10 @@ def _of_array(array: np.ndarray, path: Path) -> Float[np.ndarray, "N N"]:
 def _of_json(data: bytes, path: Path) -> TokenPae:
     lists = _Lists(data, path)
     found = lists.content
-    if isinstance(found, list) and len(found) == 1 and isinstance(found[0], dict):
+    if isinstance(found, list) and found and isinstance(found[0], dict):
+        if len(found) > 1:
+            what = f"has a list of {len(found)} objects, as of several predictions"
+            raise InputError(what, "save that of one prediction", where=path)
         found = found[0]
     if isinstance(found, dict):
         name = next((name for name in _NAMES if name in found), None)
@@ -125,11 +136,17 @@ def _of_json(data: bytes, path: Path) -> TokenPae:
         where = f"{path}, row {number}"
         length = lists.length(row)
         if length != len(rows):
-            size = quoted(row) if length is None else counted(length, "value")
+            shown = "an object" if isinstance(row, dict) else quoted(row)
+            size = shown if length is None else counted(length, "value")
             what = f"has {size} where the matrix has {counted(len(rows), 'row')}"
             raise InputError(what, _ADVICE, where=where)
         errors[number - 1] = _numbers(lists.values(row, where), where)
-    return TokenPae(errors, None if None in places else _places(places, len(rows), lists))
+    if None in places:
+        return TokenPae(errors)
+    columns = [  # lists of another length may be too long to be parsed
+        lists.values(each, path) if lists.length(each) == len(rows) else None for each in places
+    ]
+    return TokenPae(errors, _places(columns, len(rows), path))
 
 
 class _Lists:
@@ -216,18 +233,22 @@ def _of_pairs(columns: list[Any], lists: _Lists) -> Float[np.ndarray, "N N"]:
     return errors
 
 
-def _places(columns: list[Any], num_tokens: int, lists: _Lists) -> list[tuple[str, int]] | None:
-    """Return chain and residue number of each token; None if the numbers only count the tokens."""
-    if {*map(lists.length, columns)} != {num_tokens}:
+def _places(columns: list[Any], num_tokens: int, path: Path) -> list[tuple[str, int]] | None:
+    """Return chain and residue number of each token; None if the numbers only count the tokens.
+
+    Names may be numbers, and numbers may be texts or floats.
+    """
+    if any(not isinstance(each, list) or len(each) != num_tokens for each in columns):
         what = f"has {_TOKENS[0]} and {_TOKENS[1]} that are not lists of one entry for each row"
-        raise InputError(what, _ADVICE, where=lists.path)
-    chains, numbers = (lists.values(each, lists.path) for each in columns)
-    if {*map(type, chains)} != {str} or {*map(type, numbers)} != {int}:
+        raise InputError(what, _ADVICE, where=path)
+    chains, numbers = ([str(each).removesuffix(".0") for each in column] for column in columns)
+    plain = {type(each) for column in columns for each in column} <= {str, int, float}
+    if not plain or not all(map(_WHOLE.fullmatch, numbers)):
         what = f"has {_TOKENS[0]} or {_TOKENS[1]} that are not names and whole numbers"
-        raise InputError(what, _ADVICE, where=lists.path)
-    if numbers == list(range(num_tokens)):  # as in RoseTTAFold3, with chains such as A_1
-        return None
-    return list(zip(chains, numbers, strict=True))
+        raise InputError(what, _ADVICE, where=path)
+    if (whole := list(map(int, numbers))) == list(range(num_tokens)):
+        return None  # as in RoseTTAFold3, with chains such as A_1
+    return list(zip(chains, whole, strict=True))
 
 
 def _numbers(values: list[Any], where: str) -> Float[np.ndarray, " N"]:

@@ -31,12 +31,16 @@ _PDB_NUMBERS: Final = 66
 DECIMAL: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 _PQR: Final = re.compile(r"\s-?\d+\.\d{4}\s+\d+\.\d{3,4}\s*$")
 """The last two columns of a PQR file."""
+_NUMBER: Final = 22
+"""Column of the residue number."""
+_OVERFLOW: Final = re.compile(r"\*{4}|[0-9a-f]{4}")
+"""Numbers above 9999 of solvent in files of VMD and Amber."""
 _ATOM_FIELDS: Final = (
     *((start, start + 8, DECIMAL, "a coordinate") for start in (30, 38, 46)),
     # Numbers above 9999 are hybrid-36: four letters and digits.
     (12, 16, re.compile(r".+"), "an atom name"),
     (17, 20, re.compile(r".+"), "a residue name"),
-    (22, 26, re.compile(r"-?[0-9]+|[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}"), "a residue number"),
+    (_NUMBER, 26, re.compile(r"-?[0-9]+|[A-Z][0-9A-Z]{3}|[a-z][0-9a-z]{3}"), "a residue number"),
     (54, 60, re.compile(rf"{DECIMAL.pattern}|"), "an occupancy"),
     (60, 66, re.compile(rf"{DECIMAL.pattern}|"), "a B factor"),
 )
@@ -64,20 +68,29 @@ def check_lines(text: str, source: str) -> list[str]:
             raise InputError(what, "fix the line", where=where)
         for start, end, pattern, kind in fields:
             field = line[start:end].strip()
-            if not pattern.fullmatch(field) and _PQR.search(line):
+            if pattern.fullmatch(field):
+                continue
+            if start == _NUMBER and _OVERFLOW.fullmatch(field) and not _is_residue(line):
+                continue
+            if _PQR.search(line):
                 what = (
                     "has a charge and a radius instead of occupancy and B factor, as in PQR files"
                 )
                 raise InputError(what, "give a PDB file", where=where)
-            if not pattern.fullmatch(field):
-                what = f"has {quoted(field)} in columns {start + 1} to {end}, which is not {kind}"
-                raise InputError(what, "fix the line", where=where)
+            what = f"has {quoted(field)} in columns {start + 1} to {end}, which is not {kind}"
+            raise InputError(what, "fix the line", where=where)
         if fields is _ATOM_FIELDS:
             occupancy, b_factor = line[54:60].strip(), line[60:_PDB_NUMBERS].strip()
             if not occupancy or not b_factor or len(line) < _PDB_NUMBERS:
                 numbers = f"{occupancy or 1:>6}{b_factor or 0:>6}"
                 lines[number - 1] = f"{line[:54].rstrip():<54}{numbers}{line[_PDB_NUMBERS:]}"
     return lines
+
+
+def _is_residue(line: str) -> bool:
+    """Return whether the name in a line is an amino acid's."""
+    name = line[17:20].strip().upper()
+    return is_amino_acid(name) or name in SYNONYMS
 
 
 def prepare_pdb(lines: list[str], source: str) -> tuple[str, list[str]]:

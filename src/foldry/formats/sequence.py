@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count, islice, product
 from string import ascii_uppercase
 from typing import Final
@@ -145,21 +145,20 @@ def safe_name(name: str, source: str) -> str:
         >>> safe_name("sp|P00974|BPT1_BOVIN", "q.fasta"), safe_name("α-toxin (β)", "q.fasta")
         ('sp_P00974_BPT1_BOVIN', 'α-toxin_β')
     """
-    safe = re.sub(r"[^\w.-]+", "_", normalize("NFKC", name)).lstrip("._-")
-    safe = safe.encode()[:MAX_NAME].decode(errors="ignore").rstrip("._-")
-    if not safe:
-        what = f"has the name {quoted(name)}, which cannot name a file"
-        raise InputError(what, "use letters and digits", where=source)
-    return safe
+    if safe := _safe(name):
+        return safe
+    what = f"has the name {quoted(name)}, which cannot name a file"
+    raise InputError(what, "use letters and digits", where=source)
 
 
-def file_name(name: str, other: str) -> str:
+def file_name(name: str, other: str = "") -> str:
     """Return a name as the safe name of a file, or the other name if no character is safe."""
-    with suppress(InputError):
-        return safe_name(name, "")
-    with suppress(InputError):
-        return safe_name(other, "")
-    return "query"
+    return _safe(name) or _safe(other) or "query"
+
+
+def _safe(name: str) -> str:
+    safe = re.sub(r"[^\w.-]+", "_", normalize("NFKC", name)).lstrip("._-")
+    return safe.encode()[:MAX_NAME].decode(errors="ignore").rstrip("._-")
 
 
 def numbered(name: str, number: int) -> list[str]:
@@ -168,6 +167,11 @@ def numbered(name: str, number: int) -> list[str]:
         return [name]
     ends = (f"_{each}" for each in range(1, number + 1))
     return [name.encode()[: MAX_NAME - len(end)].decode(errors="ignore") + end for end in ends]
+
+
+def places(source: str, number: int) -> list[str]:
+    """Return the place of each of several alignments of a file, e.g. `q.sto, alignment 2`."""
+    return [f"{source}, alignment {each + 1}" for each in range(number)] if number > 1 else [source]
 
 
 def chain_names(number: int) -> list[str]:

@@ -15,7 +15,7 @@ from foldry.errors import InputError, counted, quoted
 from foldry.formats.a3m import to_a3m
 from foldry.formats.fasta import ANNOTATION
 from foldry.formats.lines import lines
-from foldry.formats.sequence import GAPS, check_num_chains, check_stop, check_width
+from foldry.formats.sequence import GAPS, check_num_chains, check_stop, check_width, places
 from foldry.query import GAP_LETTER, MAX_ROWS, Alignment
 
 _AS_ALIGNED: Final = bytes.maketrans(
@@ -184,11 +184,9 @@ def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
             raise InputError(f"exceeds the limit of {MAX_ROWS} rows", "keep fewer", where=place)
     if not found:
         raise InputError("has no rows", "give the query, then rows aligned to it", where=source)
-    places = [f"{source}, alignment {number}" for number in range(1, len(found) + 1)]
-    places = places if found[1:] else [source]
     return [
         (number, place, _joined(parts, place))
-        for place, (number, parts) in zip(places, found, strict=True)
+        for place, (number, parts) in zip(places(source, len(found)), found, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Tables, separated by `,`, `;`, tab or `|`: the cells of each row by column name."""
+"""Tables, separated by `,`, `;`, tab, `|` or spaces: the cells of each row by column name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foldry.formats.lines import lines, read_bounded_text
 from foldry.store.files import plain_name
 
 SUFFIXES: Final = (".csv", ".tsv", ".tab")
-_SEPARATORS: Final = ",;\t|"
+_SEPARATORS: Final = ",;\t| "
 _STATED: Final = re.compile(r'"?sep=([,;\t|]|\\t)"?\s*', re.IGNORECASE)
 _MAX_HEADER: Final = 100_000
 """Letters of the first line that are searched for the separator; `csv` refuses longer cells."""
@@ -87,7 +87,8 @@ def read_table(path: Path, needed: Collection[str] = ()) -> tuple[list[str], Ite
 def _separator(text: str, needed: Collection[str]) -> str:
     """Return the separator: that of a line `sep=;`, or the one that fits the first line best.
 
-    That is the one with the most of the needed columns, and of several the one with most columns.
+    That is the one with the most of the needed columns, and of several the one with most columns;
+    spaces, which may stand around other separators, are the last resort.
     """
     line = text.lstrip()[:_MAX_HEADER].partition("\n")[0]
     if stated := _STATED.fullmatch(line):
@@ -96,7 +97,7 @@ def _separator(text: str, needed: Collection[str]) -> str:
     def fit(separator: str) -> tuple[int, int]:
         cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
         names = {cell.strip().casefold() for cell in cells}
-        return len(names.intersection(needed)), len(cells)
+        return len(names.intersection(needed)), len(cells) if separator != " " else 0
 
     return max(_SEPARATORS, key=fit)
 

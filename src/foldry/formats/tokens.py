@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby, repeat
 from pathlib import Path
@@ -12,8 +10,8 @@ from typing import Final, NamedTuple
 import gemmi
 from gemmi.cif import as_string
 
-from foldry.formats.binarycif import read_binarycif
-from foldry.formats.mmcif import complete_atoms, has_atoms
+from foldry.formats.coordinates import text_or_block
+from foldry.formats.mmcif import complete_atoms
 from foldry.residues import RESNAMES, SYNONYMS
 from foldry.store.files import read_bytes
 
@@ -24,8 +22,6 @@ _COLUMNS: Final = (
 )
 _STANDARD: Final = {*RESNAMES, *SYNONYMS, *"ACGUN", "DA", "DC", "DG", "DT", "DN"}
 _HYDROGEN: Final = {"H", "D"}
-_CIF: Final = re.compile(r"(?:\s+|#.*\n)*+data_", re.IGNORECASE)
-_UTF_16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Molecule(NamedTuple):
@@ -58,19 +54,10 @@ def read_molecules(path: Path) -> list[Molecule]:
     """Return all residues and molecules of the first model, in the order of the file.
 
     Args:
-        path: A PDB, mmCIF or BinaryCIF file that `read_structure` reads, perhaps packed.
+        path: A structure file that `read_structure` reads, perhaps packed.
     """
-    data = read_bytes(path)
-    if data[:1] >= b"\x80" and not data.startswith((codecs.BOM_UTF8, *_UTF_16)):
-        atoms = _of_block(read_binarycif(data, {_SITE}, str(path)), path)
-    else:
-        # Only the ASCII characters of other encodings matter.
-        text = data.decode("utf-16" if data.startswith(_UTF_16) else "latin-1", "replace")
-        text = text.removeprefix(codecs.BOM_UTF8.decode("latin-1"))
-        if _CIF.match(text):
-            atoms = _of_block(next(filter(has_atoms, gemmi.cif.read_string(text))), path)
-        else:
-            atoms = _of_pdb(text.splitlines())
+    found = text_or_block(read_bytes(path), str(path))
+    atoms = _of_pdb(found.split("\n")) if isinstance(found, str) else _of_block(found, path)
     residues = groupby(atoms, key=lambda atom: (atom.chain, atom.part, atom.number, atom.monomer))
     return [_molecule(list(group)) for _, group in residues]
 

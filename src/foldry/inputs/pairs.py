@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from foldry.errors import InputError, quoted
-from foldry.formats.sequence import at, chain_names, check_num_chains, safe_name
+from foldry.formats.sequence import at, chain_names, check_num_chains, file_name, safe_name
 from foldry.formats.table import is_table, read_table
 from foldry.inputs.queries import locate_queries, named_chains, split_chains
 from foldry.query import MAX_NAME, Chain, Query
@@ -84,7 +84,7 @@ class _Proteins:
         chains = named_chains(split_chains(sequences, place))
         known = [replace(self.chains.get(each.sequence, each), ids=each.ids) for each in chains]
         with at(place):
-            return Query(safe_name(name, place), tuple(known))
+            return Query(file_name(name, place), tuple(known))
 
 
 def read_screen(
@@ -221,7 +221,7 @@ def _chosen_pairs(
 
 
 def _pair(a: Query, b: Query, place: str, name: str = "") -> Pair:
-    name = safe_name(name, place) if name else pair_name(a.name, b.name)
+    name = file_name(name, pair_name(a.name, b.name)) if name else pair_name(a.name, b.name)
     return Pair(joined(name, (a, b), place), a.name, b.name, place, a.num_chains)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from foldry.errors import InputError, quoted
 from foldry.formats.a3m import parse_a3m, parse_complex_a3m, split_entries
@@ -27,6 +27,7 @@ from foldry.formats.sequence import (
     clean_sequence,
     file_name,
     numbered,
+    places,
 )
 from foldry.formats.stockholm import parse_stockholm_all
 from foldry.formats.table import is_table
@@ -47,6 +48,8 @@ from foldry.store.files import named_path, stem
 _GENERIC: Final = re.compile(r"query(?:[_-]?\d+)?|1\d\d|", re.IGNORECASE)
 """Names that programs give to every query, such as ColabFold's 101 or BLAST's Query_1."""
 _CONSENSUS: Final = re.compile(r"consensus|(?:^|[_-])cons$", re.IGNORECASE)
+_SEPARATORS: Final = re.compile(r"[|/]|^uniref\d+_")
+"""What separates the entry of a protein from its database and range, in lower case."""
 
 _KIND_ADVICE: Final = {
     ALIGNMENT: "convert it to Stockholm or a3m, with the query as the first row",
@@ -149,24 +152,23 @@ def stoichiometry(query: Query) -> str:
 def _entries(source: Source, together: bool, allow_outside_paths: bool) -> list[Entry]:
     """Return the queries of files that are read together, alignments of one chain as one query."""
     if source.is_complex:
-        query = read_complex(source.files, file_name(source.folder, ""))
+        query = read_complex(source.files, file_name(source.folder))
         return [Entry(query, source.files[0], "")]
     found: list[Entry] = []
     for path in source.files:
-        other = source.folder or stem(path)
-        queries = _read(path, other, together, allow_outside_paths)
-        alone = len(queries) == 1 and suffix(path) not in JSON_SUFFIXES
-        found += [Entry(query, path, file_name(other, "") if alone else "") for query in queries]
-    if source.always and len({each.query.chains[0].sequence for each in found}) == 1:
-        name = file_name(source.folder, "")
-        found = [each._replace(query=replace(each.query, name=name)) for each in found]
-    elif source.always:  # different proteins, each named by its own file
-        found = [each._replace(other=file_name(stem(each.path), "")) for each in found]
-    return found
+        other = file_name(source.folder or stem(path))
+        found += _read(path, other, together, allow_outside_paths)
+    if not (source.folder and found):
+        return found
+    if len({tuple(each.sequence for each in entry.query.chains) for entry in found}) > 1:
+        # different proteins, each named by its own file
+        return [entry._replace(other=file_name(stem(entry.path))) for entry in found]
+    name = file_name(source.folder) if source.always else found[0].query.name
+    return [entry._replace(query=replace(entry.query, name=name)) for entry in found]
 
 
-def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> list[Query]:
-    """Return the queries of one file; those without a name are named `other`."""
+def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> list[Entry]:
+    """Return the queries of one file; those without a name are named `other`, and numbered."""
     text = read_bounded_text(path)
     source = str(path)
     # A large text is not copied.
@@ -179,22 +181,26 @@ def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> 
         raise InputError("is a table", "give sequences", where=source, code="table_of_queries")
     kind = suffix(path)
     if kind in JSON_SUFFIXES or (not kind and start.startswith(("{", "["))):
-        return parse_jobs(text, path, allow_outside_paths=allow_outside_paths)
+        jobs = parse_jobs(text, path, allow_outside_paths=allow_outside_paths)
+        return [Entry(query, path, "") for query in jobs]
     if kind in STOCKHOLM_SUFFIXES or start.startswith("# STOCKHOLM"):
-        alignments = parse_stockholm_all(text, source)
-        names = numbered(other, len(alignments))
-        return [_aligned(rows, path, name) for rows, name in zip(alignments, names, strict=True)]
+        parts = _parts(parse_stockholm_all(text, source), source, other)
+        return [Entry(_aligned(rows, path, place, name), path, name) for rows, place, name in parts]
     if kind in A3M_SUFFIXES:
-        entries = split_entries(text, source)
-        names = numbered(other, len(entries))
-        return [_read_a3m(e, path, k, name) for (k, e), name in zip(entries, names, strict=True)]
+        parts = _parts(split_entries(text, source), source, other)
+        return [
+            Entry(_read_a3m(each, path, place, name), path, name) for each, place, name in parts
+        ]
     if not re.match(r"[>;\0]|[CR];", start):
         advice = (
             "start with a line such as '>name', or use the suffix .a3m, .sto or .json for a file "
             "of another format"
         )
         raise InputError("is not a FASTA header", advice, where=f"{source}, line 1")
-    records = proteins(_named(parse_fasta(text, source), other), source)
+    records = parse_fasta(text, source)
+    numbers = numbered(other, len(records))
+    names = {record.line: name for record, name in zip(records, numbers, strict=True)}
+    records = proteins(records, source)
     separators = sum(record.text.count(each) for record in records for each in ":/")
     check_num_chains(len(records) + separators, source)
     if together and len(records) > 1:
@@ -202,30 +208,22 @@ def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> 
             part for record in records for part in split_chains(record.text, source, record.line)
         ]
         with at(source):
-            return [Query(file_name("", other), named_chains(chains))]
-    return [_record(record, path) for record in records]
+            return [Entry(Query(other, named_chains(chains)), path, other)]
+    named = [(record, names[record.line]) for record in records]
+    return [Entry(_record(record, path, name), path, name) for record, name in named]
 
 
-def _named(records: Sequence[FastaRecord], other: str) -> list[FastaRecord]:
-    """Return the records with safe names: their own, or another one and the number of the record.
-
-    The latter is for records whose name cannot name a file, or is that of another record with
-    another header, as in the files of ProteinMPNN.
-    """
-    headers = {(record.name, record.header) for record in records}
-    frequent = Counter(name for name, _ in headers)
-    others = numbered(other, len(records))
-    return [
-        record._replace(name=file_name(record.name if frequent[record.name] < 2 else "", name))
-        for record, name in zip(records, others, strict=True)
-    ]
+def _parts(parts: Sequence[Any], source: str, other: str) -> Iterable[tuple[Any, str, str]]:
+    """Return each alignment of a file with its place and another name."""
+    number = len(parts)
+    return zip(parts, places(source, number), numbered(other, number), strict=True)
 
 
-def _record(record: FastaRecord, path: Path) -> Query:
+def _record(record: FastaRecord, path: Path, other: str) -> Query:
     """Return the query of one FASTA record; `:` or `/` separates chains."""
     chains = named_chains(split_chains(record.text, str(path), record.line))
     with at(f"{path}, line {record.line}"):
-        return Query(record.name, chains)
+        return Query(file_name(record.name, other), chains)
 
 
 def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
@@ -251,7 +249,7 @@ def split_chains(sequences: str, place: str, line: int = 0) -> list[str]:
     for index, part in enumerate(re.split("[:/]", sequences), start=1):
         begin = line + len(part) - len(part.lstrip("\n"))
         where = f"{place}, line {begin}" if line else place
-        if number > 1 and not part.strip():
+        if number > 1 and not part.replace("*", "").strip():
             separator = ":" if ":" in sequences else "/"
             advice = f"write its amino acids, or remove the {separator!r} beside it"
             raise InputError(f"has an empty chain {index}", advice, where=where)
@@ -273,10 +271,12 @@ def named_chains(sequences: Sequence[str]) -> tuple[Chain, ...]:
     return tuple(Chain(tuple(names), sequence) for sequence, names in found.items())
 
 
-def _read_a3m(text: str, path: Path, line: int, other: str) -> Query:
-    chains = parse_complex_a3m(text, str(path), line)
+def _read_a3m(entry: tuple[int, str], path: Path, place: str, other: str) -> Query:
+    """Return the query of an entry of `split_entries`."""
+    line, text = entry
+    chains = parse_complex_a3m(text, place, line)
     if not chains:
-        return _aligned(parse_a3m(text, str(path), line), path, other)
+        return _aligned(parse_a3m(text, place, line), path, place, other)
     first = chains[0].alignment
     name = next(iter(first.headers[0].split()), "") if first else ""
     # ColabFold numbers the chains from 101 and names the file after the query.
@@ -285,28 +285,28 @@ def _read_a3m(text: str, path: Path, line: int, other: str) -> Query:
     return Query(file_name(name, other), tuple(chains), paired_by_row=len(chains) > 1)
 
 
-def _aligned(alignment: Alignment, path: Path, other: str) -> Query:
+def _aligned(alignment: Alignment, path: Path, place: str, other: str) -> Query:
     """Return the query of an alignment, which is its first row."""
-    alignment = _without_consensus(alignment, path)
-    name = next(iter(alignment.headers[0].split()), "")
+    alignment = _without_consensus(alignment, place)
+    name = next(iter(alignment.headers[0].split()), "").removesuffix(f"/1-{len(alignment.query)}")
+    name = "" if _GENERIC.fullmatch(name) else name
     meant = stem(path).casefold()
     words = (header.partition(" ")[0].casefold() for header in alignment.headers)
-    are_meant = (meant in word and meant in re.split("[|/]", word) for word in words)
-    if not next(are_meant) and not _GENERIC.fullmatch(name) and any(are_meant):
+    are_meant = (meant in word and meant in _SEPARATORS.split(word) for word in words)
+    if not next(are_meant) and name and not _CONSENSUS.search(name) and any(are_meant):
         says = "%s: the query is the first row, %s, not the row %s: put it first if it is meant"
-        logger.warning(says, path, quoted(name), stem(path))
-    place = f"{path}, first row,"
+        logger.warning(says, place, quoted(name), stem(path))
+    row = f"{place}, first row,"
     if GAP_LETTER in alignment.letters[0]:
         advice = "put the query first, without gaps, as HH-suite's reformat.pl -M first does"
-        raise InputError("has gaps", advice, where=place)
-    check_amino_acids(alignment.query, place)
-    sequence = clean_sequence(alignment.query, place)
-    name = "" if _GENERIC.fullmatch(name) else name
-    with at(path):
+        raise InputError("has gaps", advice, where=row)
+    check_amino_acids(alignment.query, row)
+    sequence = clean_sequence(alignment.query, row)
+    with at(place):
         return Query(file_name(name, other), (Chain(("A",), sequence, alignment),))
 
 
-def _without_consensus(alignment: Alignment, path: Path) -> Alignment:
+def _without_consensus(alignment: Alignment, place: str) -> Alignment:
     """Return an alignment whose first row is not a consensus, if the second can be the query."""
     names = [next(iter(header.split()), "") for header in alignment.headers[:2]]
     if not _CONSENSUS.search(names[0]):
@@ -315,8 +315,8 @@ def _without_consensus(alignment: Alignment, path: Path) -> Alignment:
     is_whole = second.num_rows and GAP_LETTER not in second.letters
     if is_whole and not len(second.insertions.place):
         says = "%s: the query is the second row, %s, because the first, %s, is a consensus"
-        logger.warning(says, path, quoted(names[1]), quoted(names[0]))
+        logger.warning(says, place, quoted(names[1]), quoted(names[0]))
         return alignment.rows(slice(1, None))
     says = "%s: the query is the first row, %s, a consensus: put the protein first if it is meant"
-    logger.warning(says, path, quoted(names[0]))
+    logger.warning(says, place, quoted(names[0]))
     return alignment

@@ -21,7 +21,7 @@ class Entry(NamedTuple):
     Attributes:
         query: The query.
         path: The file.
-        other: Name of the file or folder; "" for one of several queries of a file.
+        other: Name of the file or folder, with the number of one of several queries; "" for a job.
     """
 
     query: Query
@@ -34,14 +34,15 @@ def settle(entries: Sequence[Entry]) -> list[Entry]:
 
     Queries of equal name and sequences are one protein, as are those of files with one name in one
     folder. The rows of its alignments are joined, and files without an alignment count for nothing.
-    If different proteins have one name, they are named after their files.
+    Queries that have one name otherwise, as designs of ProteinMPNN do, are named after their files.
     """
+    num_queries = Counter(entry.path for entry in entries)
     groups: list[list[Entry]] = []
     known: dict[tuple[object, ...], list[Entry]] = {}
     for entry in entries:
         sequences = tuple((each.ids, each.sequence) for each in entry.query.chains)
         keys: list[tuple[object, ...]] = [(entry.query.name.casefold(), sequences)]
-        if entry.other:
+        if entry.other and num_queries[entry.path] == 1:
             keys.append((entry.path.parent, stem(entry.path), sequences))
         group = next((known[key] for key in keys if key in known), [])
         if not group:
@@ -51,12 +52,17 @@ def settle(entries: Sequence[Entry]) -> list[Entry]:
     merged = [entry for group in groups for entry in _merged(group)]
     count = Counter(entry.query.name.casefold() for entry in merged)
     others = Counter(entry.other.casefold() for entry in merged)
-    return [
+    settled = [
         entry._replace(query=replace(entry.query, name=entry.other))
         if entry.other and others[entry.other.casefold()] == 1 < count[entry.query.name.casefold()]
         else entry
         for entry in merged
     ]
+    renamed = [each for each in zip(merged, settled, strict=True) if each[0] is not each[1]]
+    for before, after in renamed[:1]:
+        says = "Queries named like another are named after their files: %d, e.g. %s for %s."
+        logger.info(says, len(renamed), after.query.name, before.query.name)
+    return settled
 
 
 def _merged(group: list[Entry]) -> list[Entry]:
@@ -80,7 +86,7 @@ def _merged(group: list[Entry]) -> list[Entry]:
         paired=_joined([each.paired for each in chains]),
         templates=tuple(hit for each in chains for hit in each.templates),
     )
-    files = ", ".join(str(each.path) for each in aligned)
+    files = ", ".join(dict.fromkeys(str(each.path) for each in aligned))
     logger.info("The rows of the alignments of %s are joined: %s.", first.query.name, files)
     return [first._replace(query=replace(first.query, chains=(chain,)))]
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import lzma
 import os
 import re
@@ -28,6 +29,8 @@ from typing import Any, BinaryIO, Final
 
 from foldry.errors import FoldryError, InputError, quoted, write_error
 from foldry.store import flock
+
+logger = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 512 * 1024**2
 """Maximum number of bytes read from one file, after decompression."""
@@ -57,7 +60,7 @@ _MAX_WINDOW: Final = 128 * 1024**2
 """Memory for unpacking: `xz -9` needs 65 MiB, `zstd --ultra -22` 128 MiB."""
 _PIECE: Final = 1024
 """Bytes that are unpacked at a time: zstd may expand each four bytes to 128 KiB."""
-_RECORDS: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]*[>#;]")
+_RECORDS: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]*(?:[>#;]|\Z)")
 _NO_ENTRY: Final = re.compile(rb"\0\s*[^\0\s>#;]")
 _PARTIAL: Final = ".partial"
 _CHUNK: Final = 1 << 20
@@ -210,7 +213,7 @@ def read_text(path: Path) -> str:
     """Return the content of a text file, without byte-order mark and with Unix line ends.
 
     Raises:
-        InputError: The file cannot be read (see `read_bytes`), is binary or not UTF-8.
+        InputError: The file cannot be read (see `read_bytes`) or is binary.
     """
     return decode(read_bytes(path), str(path))
 
@@ -218,11 +221,11 @@ def read_text(path: Path) -> str:
 def decode(data: bytes, source: str) -> str:
     """Return the text of UTF-8 bytes, without byte-order mark and with Unix line ends.
 
-    With a byte-order mark, UTF-16 is read too, which Excel calls Unicode text. NUL is kept where
-    MMseqs2 ends an entry with it, in texts of `>` records.
+    With a byte-order mark, UTF-16 is read too, which Excel calls Unicode text; bytes that are
+    neither are Latin-1. NUL is kept where MMseqs2 ends an entry with it, in texts of `>` records.
 
     Raises:
-        InputError: The bytes are binary or not UTF-8, or more than `MAX_WIDE` with a character
+        InputError: The bytes are binary, or more than `MAX_WIDE` with a character
             that needs more than one byte in memory.
     """
     if data.startswith(_UTF_16):
@@ -240,7 +243,8 @@ def decode(data: bytes, source: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         where = f"{source}, line {data.count(10, 0, error.start) + 1}"
-        raise InputError("is not UTF-8", "save the file as UTF-8", where=where) from None
+        logger.warning("%s, is not UTF-8: the file is read as Latin-1.", where)
+        return data.decode("latin-1")
 
 
 def too_wide(letter: str, where: str) -> InputError:
