@@ -58,7 +58,7 @@ ENOUGH: Final = 90
 """Minimum percentage of the mutants that the tests must notice."""
 ELSEWHERE: Final = {
     "kernels": ["tests/model"],
-    "predict": ["tests/cli/test_screen.py"],
+    "predict": ["tests/cli/test_screen.py", "tests/cli/test_fold_templates.py"],
     "results": ["tests/predict/test_screen.py"],
     "store": ["tests/weights/test_download.py"],
 }

@@ -127,6 +127,7 @@ def test_the_csv_file_names_proteins_if_there_are_any(
     for row, read_back in zip(given, read_screen_table(tmp_path), strict=True):
         numbers = {each.key: row.numbers.get(each.key) for each in NUMBERS}
         assert read_back == replace(row, numbers=numbers)
+        assert not read_back.is_new
 
 
 def test_no_text_of_the_csv_file_is_a_formula(tmp_path: Path) -> None:
