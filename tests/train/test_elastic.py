@@ -176,6 +176,15 @@ def test_signals_pause_and_resume(tmp_path: Path) -> None:
     assert (paused_line["kwh"], paused_line["watts_from"]) == (0.0, "paused")
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, even if the tests were started with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_supervisor_is_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     before = signal.getsignal(number)
