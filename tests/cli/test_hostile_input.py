@@ -75,7 +75,7 @@ FILES: dict[str, tuple[str, str | bytes, str]] = {
     "structure as a query": ("q.pdb", PDB, "--templates"),
     "a3m: rows of unequal length": ("q.a3m", ">q\nMKTAY\n>r\nMKT\n", "line 3"),
     "a3m: gap in the first row": ("q.a3m", ">q\nMK-AY\n>r\nMKTAY\n", "first row"),
-    "a3m: insertion in the first row": ("q.a3m", ">q\nMKtAY\n>r\nMKAY\n", "has insertions"),
+    "a3m: insertion in the first row": ("q.a3m", ">q\nMKtAY\n>r\nMKAY\n", "are insertions"),
     "a3m: strange letter": ("q.a3m", ">q\nMKTAY\n>r\nMK?AY\n", "line 3"),
     "a3m: no rows": ("q.a3m", "#5\t1\n", "no rows"),
     "a3m: nothing but gaps": ("q.a3m", ">q\n>r\n", "no sequence"),

@@ -162,3 +162,18 @@ def test_obstacles_are_found_before_anything_runs(
     assert main(["relax", f"{model}:A", "-o", str(model)]) == 2
     assert "is the model itself" in capsys.readouterr().err
     assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize(("names", "number"), [(["ATP"], 1), (["ZN", "HOH", "HOH"], 3), ([], 0)])
+def test_what_is_left_out_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], names: list[str], number: int
+) -> None:
+    text = to_pdb(read_structure(EXAMPLE).select(np.arange(1)))
+    atoms = [
+        f"HETATM{900 + k:5}  C1  {name:>3} B{k + 1:4}    {9.0 * k:8.3f}{0:8.3f}{0:8.3f}  1.00  0.00"
+        for k, name in enumerate(names)
+    ]
+    (tmp_path / "a.pdb").write_text(text.replace("ENDMDL", "\n".join([*atoms, "ENDMDL"])))
+    main(["relax", str(tmp_path / "a.pdb"), "-o", str(tmp_path / "b.pdb")])
+    said = f"has {number} ligands, ions, waters and modified residues: the result has"
+    assert (said in " ".join(capsys.readouterr().err.split())) == bool(names)

@@ -223,3 +223,13 @@ def test_columns_of_a_table_need_no_name(tmp_path: Path) -> None:
     columns, rows = read_table(table)
     assert columns == ["id", "", "sequence"]
     assert list(rows) == [(4, {"id": "a", "": "", "sequence": "MK"})]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"plddt": [90.0], "ptm": 0.8}', '{"order": ["model_1_ptm"]}', "{}"]
+)
+def test_scores_are_no_job(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "q.json"
+    path.write_text(text)
+    with pytest.raises(InputError, match="q.json has no job: give sequences, not the scores"):
+        parse_jobs(text, path)

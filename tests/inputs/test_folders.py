@@ -381,3 +381,30 @@ def test_many_files_of_a_folder_are_sorted_out_quickly(tmp_path: Path) -> None:
     before = time.process_time()
     assert len(sources(tmp_path)) == 1500
     assert time.process_time() - before < 5
+
+
+def test_the_jobs_of_a_folder_of_results_of_alphafold_3(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        job = {"name": name, "sequences": [{"protein": {"id": "A", "sequence": "MKTAY"}}]}
+        write(tmp_path, **{f"{name}__{name}_data_json": json.dumps(job)})
+        write(tmp_path, **{f"{name}__{name}_confidences_json": '{"pae": [[0]]}'})
+    assert [query.name for query in read_queries([tmp_path])] == ["one", "two"]
+
+
+def test_equal_proteins_of_two_files_are_one(tmp_path: Path, caplog: Log) -> None:
+    write(tmp_path, a_fasta=">q\nMKTAY\n", b_fasta=">q x\nMKTAY\n", c_fasta=">q\nMKTAV\n")
+    with caplog.at_level("INFO"):
+        found = read_queries([tmp_path])
+    assert [(each.name, each.chains[0].sequence) for each in found] == [
+        ("a", "MKTAY"),
+        ("c", "MKTAV"),
+    ]
+    assert f"{tmp_path / 'b.fasta'}, which has the same sequence, is not." in caplog.text
+
+
+@pytest.mark.parametrize("row", ["mkTAY", "MKtAY", "MKTa"])
+def test_the_query_of_an_alignment_has_no_insertions(tmp_path: Path, row: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_queries([write(tmp_path, q_a3m=f">q\n{row}\n") / "q.a3m"])
+    says = "first row, has lower-case letters, which are insertions: write its residues in upper"
+    assert says in str(caught.value)

@@ -379,7 +379,7 @@ def test_an_empty_chain_of_a_case_is_named(cases_dir: Path) -> None:
 
 def test_two_files_of_one_query_advise_giving_one(tmp_path: Path) -> None:
     (tmp_path / "q.fasta").write_text(">q_1\nMK\n")
-    (tmp_path / "q.fa").write_text(">q_1\nMK\n")
+    (tmp_path / "q.fa").write_text(">q_1\nMV\n")
     says = r"its own name \(unsafe characters count as _\), or give only one of the two files"
     with pytest.raises(InputError, match=says):
         read_queries([tmp_path])

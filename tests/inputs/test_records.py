@@ -202,3 +202,14 @@ def test_a_first_row_with_gaps_says_what_removes_them(tmp_path: Path) -> None:
     says = r"q\.a3m, first row, has gaps: put the query first, without gaps, as HH-suite's reformat"
     with pytest.raises(InputError, match=says):
         read(tmp_path, ">a\nMK-TAY\n>b\nMKVTAY\n", "q.a3m")
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [("4HHB_1|Chains A, C|Hemoglobin", "4HHB_1"), ("1ADZ_1|Chain A|TFPI|Homo", "1ADZ_1")],
+)
+def test_sequences_of_the_pdb_are_named_after_their_entity(
+    tmp_path: Path, header: str, name: str
+) -> None:
+    [query] = read(tmp_path, f">{header}\nMKTAY\n")
+    assert query.name == name

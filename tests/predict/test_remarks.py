@@ -12,6 +12,7 @@ from foldry.formats.a3m import parse_a3m
 from foldry.model.config import preset
 from foldry.predict.remarks import (
     say_pairing,
+    warn_of_nucleic_acids,
     warn_of_single_sequences,
     warn_of_unused_pairing,
     warn_of_unused_settings,
@@ -151,3 +152,11 @@ def test_templates_that_no_network_reads_are_a_warning(caplog: pytest.LogCapture
         "The networks read 4 templates per chain: others of 'alone' have no effect.",
         "The networks read no templates: those of 'alone' and 1 more have no effect.",
     ]
+
+
+@pytest.mark.parametrize(("letters", "is_nucleic"), [("ACGT", 1), ("GA", 1), ("A", 0), ("GX", 0)])
+def test_repeats_of_one_residue_are_no_nucleic_acid(
+    letters: str, is_nucleic: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_nucleic_acids([Query("q", (chain("A", letters * 30),))])
+    assert len(caplog.messages) == is_nucleic

@@ -43,6 +43,7 @@ def relax(
     """
     from foldry.formats.coordinates import to_pdb
     from foldry.formats.plain_mmcif import to_mmcif
+    from foldry.formats.tokens import read_molecules
     from foldry.inputs.structures import read_named, split_name
     from foldry.relax.relax import relax_structure
     from foldry.results.folder import read_results
@@ -57,6 +58,9 @@ def relax(
         [best] = read_results(Path(model), most=1)
         model = str(best.structure)
     structure = read_named(model)
+    if others := sum(not each.is_standard for each in read_molecules(split_name(model)[0])):
+        says = "%s has %d ligands, ions, waters and modified residues: %s."
+        logger.warning(says, model, others, "the result has standard amino acids alone")
     write = to_pdb if out.suffix.lower() in PDB_SUFFIXES else to_mmcif
     try:
         text = write(structure)

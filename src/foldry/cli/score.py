@@ -60,7 +60,7 @@ def score(
         typer.Option("--stereochemistry", help="Count atoms with bad geometry as missing in lDDT."),
     ] = False,
     pae: Annotated[
-        Path | None, valued("FILE", "JSON with the model's predicted aligned errors.")
+        Path | None, valued("FILE", "JSON, .npz or .npy with the model's predicted aligned errors.")
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON with OpenStructure's names.")
@@ -92,7 +92,7 @@ def score(
     """Compare a model with an experiment.
 
     Scores are lDDT, TM-score, GDT, RMSD, DockQ, confidence and stereochemistry. Structures are
-    PDB, mmCIF or BinaryCIF, gzipped or not. With --batch, the exit code is 1 if a pair could not
+    PDB, mmCIF or BinaryCIF, packed or not. With --batch, the exit code is 1 if a pair could not
     be scored. Example: foldry score out/1adz examples/kunitz/1adz.cif
     """
     from foldry.assess.assess import ScoreSettings, assess_files
@@ -220,7 +220,7 @@ def _show_tables(assessment: Assessment, settings: ScoreSettings, reference: str
         show_line(
             f"The network's own values, from its whole distribution of errors: {', '.join(texts)}."
             if texts
-            else "`foldry fold` writes the network's own pTM and ipTM to scores_….json.",
+            else "pTM and ipTM are estimates from the PAE; the network's own values may differ.",
             wrap=False,
         )
     if agreement is not None:
@@ -306,9 +306,11 @@ def _hints(
     match = agreement.scores.match
     differing = len(match.mismatched) / len(match.pairs)
     strangers = match.unmatched_model_chains and match.unmatched_reference_chains
+    # Backbones, e.g. of RFdiffusion, have one kind of residue in place of a sequence.
+    is_placeholder = len(set(model.structure.sequence)) == 1
     if settings.align and differing > _UNRELATED:
         yield "Most matched residues differ: these may be different proteins."
-    elif not settings.align and differing > _SUSPICIOUS:
+    elif not settings.align and differing > _SUSPICIOUS and not is_placeholder:
         yield "The residue numbers of the two files seem to differ: try --align."
     elif not settings.align and strangers:
         yield "Both have chains without a partner: try --align if their numbers differ."

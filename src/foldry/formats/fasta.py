@@ -82,7 +82,10 @@ def _described(record: FastaRecord, source: str) -> FastaRecord:
         if (found := MOLECULES.get(kind.casefold())) is not None:
             return record._replace(name=name.removeprefix("name="), molecule=found)
     molecule = "a nucleic acid" if _NUCLEIC.search(record.header) else ""
-    return record._replace(name=next(iter(record.header.split()), ""), molecule=molecule)
+    name = next(iter(record.header.split()), "")
+    if re.match(r"Chains? ", "".join(fields[1:2])):  # 4HHB_1|Chains A, C|…
+        name = fields[0]
+    return record._replace(name=name, molecule=molecule)
 
 
 def fasta_records(

@@ -178,6 +178,10 @@ def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _job(job: Any, files: _Files, place: str, other: str) -> Query:
     """Return the query of a job, named `other` if its name cannot name a file."""
+    if isinstance(job, dict) and job.keys().isdisjoint(_JOB):
+        raise InputError(
+            "has no job", "give sequences, not the scores of a prediction", where=place
+        )
     _check_keys(job, _JOB, place, refused=("bondedAtomPairs", "userCCD", "userCCDPath"))
     dialect, version = job.get("dialect", "alphafold3"), job.get("version", 1)
     if version not in _VERSIONS.get(str(dialect), ()):

@@ -28,6 +28,8 @@ _KINDS: Final = (
     (STRUCTURE, r"(#.*\n|\s+)*+data_\S", "a structure in mmCIF"),
     (STRUCTURE, _PDB, "a structure in PDB format"),
     (OTHER, r"@.*\n[A-Za-z.]+\n\+", "a FASTQ file of reads"),
+    (OTHER, r"Query +\S.*\nMatch_columns|T?BLAST[NPX] \d|PSIBLAST \d", "a list of hits"),
+    ("profile", r"Last position-specific scoring matrix", "a profile"),
     (OTHER, r"LOCUS\s", "a GenBank file"),
     (OTHER, r"ID {3}\S", "an entry of UniProt or EMBL"),
     (OTHER, r"(---\s+)?(version|sequences):\s", "a YAML file"),

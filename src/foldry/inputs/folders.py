@@ -89,7 +89,7 @@ def _other_kind(path: Path) -> str:
     """Return what a file is that holds no query; "" if unknown."""
     if is_structure(path):
         return "a structure, for `templates`"
-    if suffix(path) in JSON_SUFFIXES:
+    if _is_json(path):
         return "not a job, as it has no sequences"
     return "a table" if is_table(path) else ""
 
@@ -120,7 +120,7 @@ def _own(folder: Path) -> list[Source]:
     files = [each for each in _files(folder) if suffix(each)]
     if found := _complex(folder, files):
         return found
-    scores = {each for each in files if suffix(each) in JSON_SUFFIXES and not _is_job(each)}
+    scores = {each for each in files if _is_json(each) and not _is_job(each)}
     if scores:
         says = "%s: not read: %s without sequences, e.g. %s."
         logger.info(says, folder, counted(len(scores), "JSON file"), min(scores).name)
@@ -143,13 +143,17 @@ def _complex(folder: Path, files: Sequence[Path]) -> list[Source]:
     return [Source(tuple(found), owner(folder), is_complex=True)] if found else []
 
 
+def _is_json(path: Path) -> bool:
+    return suffix(path) in JSON_SUFFIXES
+
+
 def _is_job(path: Path) -> bool:
     """Return whether a JSON file may be a job, not the scores or settings of a prediction."""
     return b'"sequences"' in read_bytes(path)
 
 
 def _below(folder: Path, depth: int = _MAX_DEPTH) -> list[Source]:
-    """Return the alignments in subfolders, those of a folder as one chain named after it."""
+    """Return the jobs or alignments in subfolders, those of a folder as one chain of its name."""
     found: list[Source] = []
     for each in sorted(folder.iterdir()):
         if not each.is_dir() or is_hidden(each):
@@ -160,6 +164,8 @@ def _below(folder: Path, depth: int = _MAX_DEPTH) -> list[Source]:
             found += of_complex
         elif files:
             found.append(Source(tuple(files), owner(inner), always=True))
+        elif jobs := [path for path in _files(inner) if _is_json(path) and _is_job(path)]:
+            found += [Source((path,)) for path in jobs]
         elif depth > 1:
             found += _below(each, depth - 1)
     return found

@@ -300,6 +300,9 @@ def _aligned(alignment: Alignment, path: Path, place: str, other: str) -> Query:
     if GAP_LETTER in alignment.letters[0]:
         advice = "put the query first, without gaps, as HH-suite's reformat.pl -M first does"
         raise InputError("has gaps", advice, where=row)
+    if (alignment.insertions.place <= len(alignment.query)).any():
+        what = "has lower-case letters, which are insertions"
+        raise InputError(what, "write its residues in upper case", where=row)
     check_amino_acids(alignment.query, row)
     sequence = clean_sequence(alignment.query, row)
     with at(place):

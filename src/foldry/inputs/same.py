@@ -66,10 +66,14 @@ def settle(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _merged(group: list[Entry]) -> list[Entry]:
-    """Return the entries of one protein as one, or all of them if none has an alignment."""
+    """Return the entries of one protein as one; without alignments, those of the first file."""
     aligned = [each for each in group if _has_rows(each.query)]
-    if not aligned or not group[1:]:
-        return group
+    if not aligned:
+        for each in group:
+            if each.path != group[0].path:
+                says = "%s is used for %s, and %s, which has the same sequence, is not."
+                logger.info(says, group[0].path, group[0].query.name, each.path)
+        return [each for each in group if each.path == group[0].path]
     for each in group:
         if not _has_rows(each.query):
             says = "%s is used for %s, because it has an alignment, and %s is not."

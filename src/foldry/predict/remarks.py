@@ -89,7 +89,10 @@ def warn_of_nucleic_acids(queries: Sequence[Query]) -> None:
     """Warn of queries that look like DNA or RNA."""
     for query in queries:
         for chain in query.chains:
-            if len(chain.sequence) >= MIN_NUCLEOTIDES and set(chain.sequence) <= set("ACGTNX"):
+            letters = set(chain.sequence)
+            # Poly-Ala and poly-Gly are peptides.
+            is_nucleic = letters <= set("ACGTNX") and len(letters & set("ACGT")) > 1
+            if is_nucleic and len(chain.sequence) >= MIN_NUCLEOTIDES:
                 logger.warning(
                     "%s looks like DNA or RNA and is folded as a protein: give the amino acids.",
                     query.name,

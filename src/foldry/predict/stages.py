@@ -35,7 +35,7 @@ from foldry.predict.settings import Settings
 from foldry.query import Chain, Hit, Query
 from foldry.relax.relax import relax_structure
 from foldry.relax.result import Relaxation
-from foldry.residues import ATOM37_MASK, encode_sequence
+from foldry.residues import ATOM37_MASK, C, N, encode_sequence
 from foldry.results.prediction import Confidence, Prediction, Provenance
 from foldry.store.hashes import content_key
 from foldry.structure import Structure
@@ -132,6 +132,10 @@ def _remark(hit: Hit, chain: Chain, query: Query) -> None:
         equal.sum(),
         len(equal),
     )
+    there = hit.pairs[:, 1]
+    if not hit.known_structure().atom_mask[there][:, [N, C]].any():
+        says = "Template %s has hardly any effect, because it has Cα atoms alone."
+        logger.warning(says, hit.name)
 
 
 def featurise(query: Query, config: ModelConfig, seed: int, settings: Settings) -> Features:
