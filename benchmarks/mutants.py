@@ -57,6 +57,7 @@ ACCEPTED: Final = Path(__file__).with_name("mutants_accepted.toml")
 ENOUGH: Final = 90
 """Minimum percentage of the mutants that the tests must notice."""
 ELSEWHERE: Final = {
+    "inputs": ["tests/cli/test_fold_templates.py"],
     "kernels": ["tests/model"],
     "predict": ["tests/cli/test_screen.py", "tests/cli/test_fold_templates.py"],
     "results": ["tests/predict/test_screen.py"],

@@ -197,6 +197,12 @@ def test_atoms_in_one_place_are_refused() -> None:
     inputs._check_size(heap)
 
 
+def test_a_stated_plddt_is_not_negative() -> None:
+    assert plddt_of(model_of([50, 60, 70]), stated=True) is not None
+    for values in ([50, -1, 70], [-3, 60, 70], [50, 60, 101]):
+        assert plddt_of(model_of(values), stated=True) is None
+
+
 def test_few_atoms_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many as would be allowed in one place."""
     structure = model_of([50, 60, 70])

@@ -84,6 +84,7 @@ KINDS: dict[str, tuple[Callable[[], bytes] | bytes, str]] = {
     "tar": (lambda: packed("tar"), "is an archive"),
     "zip": (lambda: packed("zip"), "is an archive"),
     "structure factors": (cif("_refln.index_h", "_refln.index_k"), "has structure factors"),
+    "a block more": (b"data_1\n_entry.id 1\n" + cif("_refln.index_h"), "has structure factors"),
     "component": (cif("_chem_comp_atom.atom_id", "_chem_comp_atom.x"), "describes chemical comp"),
     "small molecule": (cif("_atom_site_label", "_atom_site_fract_x"), "fractional coordinates"),
     "metadata": (cif("_entry.id"), "has no atoms"),

@@ -62,6 +62,12 @@ def test_a_file_named_after_another_row_is_a_reason_to_doubt(tmp_path: Path, cap
     assert "EGFR.a3m: the query is the first row, 'P1', not the row EGFR" in record.getMessage()
 
 
+@pytest.mark.parametrize("other", ["EGFRX", "XEGFR|Y", "a/EGFR2"])
+def test_other_names_are_no_reason_to_doubt(tmp_path: Path, caplog: Log, other: str) -> None:
+    read_queries([write(tmp_path, EGFR_a3m=f">P1\nMKT\n>{other}\nMVT\n")])
+    assert not caplog.records
+
+
 def test_of_a_sequence_and_its_alignment_the_alignment_is_taken(
     cases_dir: Path, tmp_path: Path, caplog: Log
 ) -> None:
@@ -297,6 +303,17 @@ def test_the_alignments_of_alphafold_server(tmp_path: Path) -> None:
     write(run, fold_x__msas__fold_y_unpaired_msa_chains_a_a3m=">query\nMKT\n")
     with pytest.raises(InputError, match="msas holds the alignments of several jobs: give each"):
         read_queries([run])
+
+
+def test_a_complex_beside_proteins(tmp_path: Path) -> None:
+    listed = json.dumps({"A": {"sequence": "MKTAY"}})
+    write(
+        tmp_path,
+        one__uniref90_hits_a3m=">query\nMKV\n>u\nMVV\n",
+        two__msas__chain_id_map_json=listed,
+        two__msas__A__bfd_hits_a3m=">query\nMKTAY\n",
+    )
+    assert [query.name for query in read_queries([tmp_path])] == ["one", "two"]
 
 
 def test_folders_of_folders(tmp_path: Path) -> None:

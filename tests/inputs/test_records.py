@@ -32,6 +32,7 @@ def sequences(queries: list[Query]) -> dict[str, list[str]]:
     ("header", "sequence", "molecule"),
     [
         ("C|ccd", "SAH", "a ligand"),
+        ("ligand|name=x", "CCO", "a ligand"),
         ("D|smiles", "N[C@@H](Cc1ccc(O)cc1)C(=O)O", "a ligand"),
         ("B|RNA", "ACGU", "RNA"),
         ("B|dna|", "ACGT", "DNA"),

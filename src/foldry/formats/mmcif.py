@@ -241,7 +241,7 @@ def arrange_atoms(block: gemmi.cif.Block) -> bool:
     )
     given = monomers.copy(), atoms.atom.copy()
     rows, synonyms = amino_acids(atoms, sequence)
-    rows = [row for row in rows if entities[row] not in _OTHERS or group[row][:1] in "Aa"]
+    rows = [row for row in rows if entities[row] not in _OTHERS]
     used, with_protein = set(rows), {labels[row] for row in rows}
     stray = any(  # gemmi leaves out the other entities, unless their label is that of a protein
         row not in used and (entities[row] not in _OTHERS or labels[row] in with_protein)
