@@ -214,3 +214,25 @@ def test_sequences_of_the_pdb_are_named_after_their_entity(
 ) -> None:
     [query] = read(tmp_path, f">{header}\nMKTAY\n")
     assert query.name == name
+
+
+@pytest.mark.parametrize(
+    ("headers", "are_chains"),
+    [
+        (("A|protein", "B|protein|b.a3m"), True),
+        (("protein|name=x", "protein|name=y"), True),
+        (("A|protein",), False),
+        (("sp|P1|A", "sp|P2|B"), False),
+        (("A|protein", "x"), False),
+    ],
+)
+def test_chains_of_a_complex_are_not_folded_one_by_one_silently(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, headers: tuple[str, ...], are_chains: bool
+) -> None:
+    letters = ("MKTAY", "MKVLA")
+    text = "".join(f">{each}\n{row}\n" for each, row in zip(headers, letters, strict=False))
+    assert len(read(tmp_path, text)) == len(headers)
+    assert ("folded one by one unless `together` is set" in caplog.text) == are_chains
+    caplog.clear()
+    read_queries([tmp_path / "q.fasta"], together=True)
+    assert not caplog.records

@@ -32,6 +32,7 @@ class FastaRecord(NamedTuple):
         line: Line of the header, counted from 1.
         name: The name in the header: its first word, unless the header states the molecule too.
         molecule: What the header says it is, e.g. `RNA`; "" for a protein, or if it does not say.
+        is_chain: Whether the header is that of Boltz or Chai, whose files are one complex.
     """
 
     header: str
@@ -39,6 +40,7 @@ class FastaRecord(NamedTuple):
     line: int
     name: str = ""
     molecule: str = ""
+    is_chain: bool = False
 
     @property
     def sequence(self) -> str:
@@ -80,7 +82,8 @@ def _described(record: FastaRecord, source: str) -> FastaRecord:
     fields = [each.strip() for each in record.header.split("|")]
     for kind, name in (fields[:2], fields[1::-1]) if fields[1:] else ():
         if (found := MOLECULES.get(kind.casefold())) is not None:
-            return record._replace(name=name.removeprefix("name="), molecule=found)
+            given = name.removeprefix("name=")
+            return record._replace(name=given, molecule=found, is_chain=True)
     molecule = "a nucleic acid" if _NUCLEIC.search(record.header) else ""
     name = next(iter(record.header.split()), "")
     if re.match(r"Chains? ", "".join(fields[1:2])):  # 4HHB_1|Chains A, C|…

@@ -209,6 +209,9 @@ def _read(path: Path, other: str, together: bool, allow_outside_paths: bool) -> 
         ]
         with at(source):
             return [Entry(Query(other, named_chains(chains)), path, other)]
+    if records[1:] and all(record.is_chain for record in records):
+        says = "%s has the chains of a complex, folded one by one unless `together` is set"
+        logger.warning(says, source)
     named = [(record, names[record.line]) for record in records]
     return [Entry(_record(record, path, name), path, name) for record, name in named]
 
