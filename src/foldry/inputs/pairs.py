@@ -186,7 +186,7 @@ def joined(name: str, parts: Sequence[Query], place: str) -> Query:
 def _complex(query: Query, place: str) -> Pair:
     """Return the complex of one row, as in ColabFold's tables."""
     if query.num_chains < 2:
-        advice = "write A:B in the column sequence, or fold it with a bait or with all others"
+        advice = "write A:B in the column sequence"
         raise InputError("has only one chain", advice, where=place, code="pairs_of_screen")
     return Pair(query, "", "", place)
 
