@@ -202,7 +202,7 @@ WRONG: dict[str, tuple[str, list[str], str]] = {
     "no table of pairs": (
         "id,sequence\nx,MKT\n",
         [],
-        "line 2, has only one chain: write A:B in the column sequence; --bait NAME and --all choose pairs.",
+        "has only one chain: write A:B in the column sequence; --bait NAME and --all choose pairs.",
     ),
     "a bad letter": ("id,sequence\nx,MKT:MK1\n", [], "q.csv, line 2, has '1' at residue 3"),
     "a binary file": ("\0\1\2", [], "q.csv is a binary file"),
