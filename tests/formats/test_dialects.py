@@ -545,3 +545,10 @@ def test_letters_of_all_scripts_name_files(name: str, safe: str) -> None:
 def test_what_is_not_a_residue_is_named(letter: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         clean_sequence(f"MK{letter}TA", "x")
+
+
+@pytest.mark.parametrize("kind", ["ccd", "smiles", "ligand", "glycan", "rna", "dna"])
+def test_headers_name_what_is_no_protein(kind: str) -> None:
+    for header in (f"C|{kind}", f"{kind.upper()}|name=C", f"{kind}|C"):
+        [record] = parse_fasta(f">{header}\nAC\n")
+        assert record.name == "C" and record.molecule and record.is_chain

@@ -81,7 +81,7 @@ def check_lines(text: str, source: str) -> list[str]:
             raise InputError(what, "fix the line", where=where)
         if fields is _ATOM_FIELDS:
             occupancy, b_factor = line[54:60].strip(), line[60:_PDB_NUMBERS].strip()
-            if not occupancy or not b_factor or len(line) < _PDB_NUMBERS:
+            if not occupancy or len(line) < _PDB_NUMBERS:
                 numbers = f"{occupancy or 1:>6}{b_factor or 0:>6}"
                 lines[number - 1] = f"{line[:54].rstrip():<54}{numbers}{line[_PDB_NUMBERS:]}"
     return lines
