@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foldry.cli.fold import _show_species
 from foldry.cli.main import main
+from foldry.features.pairing import PairingReport, SpeciesPairing
 from foldry.formats.coordinates import read_structure
+from foldry.query import Chain, Query
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 A, B = "MKTAYIAKQRQISF", "MKVLAAGIVG"
@@ -105,3 +108,14 @@ def test_a_remark_on_together_comes_before_the_weights_are_chosen(
     said = capsys.readouterr().err
     assert "--together changes nothing for 's': it has one chain." in said
     assert "has no model_9" in said
+
+
+def test_the_species_with_the_most_paired_rows_come_first(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = [("HUMAN", (3, 4), 3), ("MOUSE", (9, 5), 3), ("YEAST", (2, 9), 2), ("BOVIN", (8, 0), 0)]
+    species = tuple(SpeciesPairing(name, counts, paired, "") for name, counts, paired in found)
+    query = Query("q", (Chain(("A",), A), Chain(("B",), B)))
+    _show_species(query, PairingReport(chains=("A", "B"), species=species))
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [["MOUSE", "9", "5", "3"], ["HUMAN", "3", "4", "3"], ["YEAST", "2", "9", "2"]]

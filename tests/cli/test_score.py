@@ -220,3 +220,15 @@ def test_atoms_without_stereochemistry_are_counted(capsys: Capture) -> None:
     out = shown(capsys, "model.pdb", "reference.pdb", "--stereochemistry")
     assert "because of bad geometry: 49 of 49, in 10 of 10 residues" in out
     assert "bad geometry" not in shown(capsys, "model.pdb", "reference.pdb")
+
+
+@pytest.mark.parametrize("lost", [1, 8, 9, 20])
+def test_few_of_many_missing_residues_are_named(lost: int, capsys: Capture) -> None:
+    sequence = "ACDEFGHIKLMNPQRSTVWY" * 2
+    Path("reference.pdb").write_text(to_pdb(chain(sequence)))
+    Path("model.pdb").write_text(to_pdb(chain(sequence[: len(sequence) - lost])))
+    out = shown(capsys, "model.pdb", "reference.pdb")
+    [line] = [each for each in out.splitlines() if each.startswith("Not in the model: ")]
+    names, _, more = line.removeprefix("Not in the model: ").removesuffix(".").partition(" and ")
+    assert len(names.split(", ")) == min(lost, 8)
+    assert more == (f"{lost - 8} more" if lost > 8 else "")
