@@ -504,3 +504,20 @@ def test_wrong_arguments_are_one_sentence(
     assert main(arguments) == 2
     assert "Network mini has no stage 'last'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("part", ["confidence", "train"])
+def test_chains_that_a_stage_uses_are_not_kept_back(
+    part: str,
+    tiny: ModelConfig,
+    data: TrainingSet,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    stage = replace(tiny_stage("main", 1), chains=part)
+    with caplog.at_level("INFO"):
+        loop._announce(tiny, stage, data, loop.Run(tmp_path), 0)
+    assert ("kept back for confidence" in caplog.text) == (part == "train")
+    assert " 0 kept back" not in caplog.text
+    number = len(data.chains(stage)[0])
+    assert f" {number} chain" in caplog.text
