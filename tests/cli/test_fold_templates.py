@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from foldry.inputs.structures import MAX_FILES, read_templates
 from foldry.predict import stages
 from foldry.predict.stages import MAX_TEMPLATES, with_templates
 from foldry.query import Chain, Query
+from foldry.residues import CA, CB, C, N
 from foldry.structure import Structure
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
@@ -136,3 +138,16 @@ def test_the_memory_of_a_folder_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("foldry.inputs.structures.MAX_RESIDUES", 150)
     with pytest.raises(InputError, match="known holds structures of more than 150 residues: keep"):
         read_templates("known")
+
+
+@pytest.mark.parametrize(
+    ("atoms", "is_said"), [((CA,), True), ((CA, CB), True), ((N, CA, C), False)]
+)
+def test_a_template_of_ca_alone_hardly_counts(
+    atoms: tuple[int, ...], is_said: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    mask = np.zeros_like(KUNITZ.atom_mask)
+    mask[:, atoms] = KUNITZ.atom_mask[:, atoms]
+    template = replace(KUNITZ, atom_mask=mask)
+    with_templates(Query("q", (Chain(("A",), KUNITZ.sequence),)), [template])
+    assert ("hardly any effect, because it has Cα atoms alone" in caplog.text) == is_said

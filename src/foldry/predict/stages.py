@@ -104,9 +104,10 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
     chains = []
     for chain, of_chain in zip(query.chains, hits, strict=True):
         of_chain.sort(key=lambda hit: -_identical(hit, chain).sum())
-        for hit in of_chain[:MAX_TEMPLATES]:
+        kept = of_chain[:MAX_TEMPLATES]
+        for hit in kept:
             _remark(hit, chain, query)
-        chains.append(replace(chain, templates=(*of_chain[:MAX_TEMPLATES], *chain.templates)))
+        chains.append(replace(chain, templates=(*kept, *chain.templates)))
     return replace(query, chains=tuple(chains))
 
 
