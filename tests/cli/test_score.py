@@ -232,3 +232,12 @@ def test_few_of_many_missing_residues_are_named(lost: int, capsys: Capture) -> N
     names, _, more = line.removeprefix("Not in the model: ").removesuffix(".").partition(" and ")
     assert len(names.split(", ")) == min(lost, 8)
     assert more == (f"{lost - 8} more" if lost > 8 else "")
+
+
+def test_chains_without_a_name_are_said_to_have_none(capsys: Capture) -> None:
+    lines = Path("model.pdb").read_text().splitlines()
+    atoms = [f"{x[:21]} {x[22:]}" for x in lines if x.startswith("ATOM")]
+    Path("model.pdb").write_text("\n".join([*atoms, "END", ""]))
+    assert "Chains (reference–model): A–without a name." in shown(
+        capsys, "model.pdb", "reference.pdb"
+    )

@@ -560,3 +560,12 @@ def test_many_pieces_are_joined_quickly() -> None:
                 "  1.00  0.00"
             )
     assert len(parsed(lines)) == 2 * 8999
+
+
+@pytest.mark.parametrize(("length", "end"), [(35, ""), (26, "\n"), (45, "\n\n"), (20, "")])
+def test_a_file_that_is_cut_off_is_said_to_be(length: int, end: str) -> None:
+    cut = "\n".join([*ATOMS[:20], ATOMS[20][:length]]) + end
+    with pytest.raises(InputError, match="x, line 21, is cut off: give the whole file"):
+        parse_structure(cut.encode(), "x")
+    with pytest.raises(InputError, match="x, line 21, has "):
+        parse_structure("\n".join([cut, ATOMS[21]]).encode(), "x")

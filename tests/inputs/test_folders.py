@@ -425,3 +425,16 @@ def test_the_query_of_an_alignment_has_no_insertions(tmp_path: Path, row: str) -
         read_queries([write(tmp_path, q_a3m=f">q\n{row}\n") / "q.a3m"])
     says = "first row, has lower-case letters, which are insertions: write its residues in upper"
     assert says in str(caught.value)
+
+
+def test_searches_that_are_left_out_below_a_folder_are_named(tmp_path: Path, caplog: Log) -> None:
+    caplog.set_level("INFO")
+    write(
+        tmp_path,
+        q__msas__bfd_hits_a3m=">q\nMKT\n>u\nMVT\n",
+        q__msas__pdb_hits_sto=sto("q MKT", "t MWT"),
+        q__msas__uniprot_hits_sto=sto("q MKT", "t MWT"),
+    )
+    assert rows(read_query(tmp_path)) == ["MKT", "MVT"]
+    for name in ("pdb_hits", "uniprot_hits"):
+        assert f"{name}.sto is not read: it is for templates or complexes." in caplog.text

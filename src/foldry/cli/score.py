@@ -279,7 +279,8 @@ def _matching(agreement: Agreement) -> list[str]:
             f"{counted(agreement.num_atoms, 'atom')}, counted as wrong in lDDT."
         )
     if len(match.chains) > 1 or match.chains[0][0] != match.chains[0][1]:
-        pairs = ", ".join(f"{there}–{here}" for here, there in match.chains)
+        named = [[name or "without a name" for name in pair] for pair in match.chains]
+        pairs = ", ".join(f"{there}–{here}" for here, there in named)
         lines.append(f"Chains (reference–model): {pairs}.")
     for what, names in (
         ("Chains that are not in the model", match.unmatched_reference_chains),

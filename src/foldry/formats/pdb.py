@@ -60,6 +60,7 @@ def check_lines(text: str, source: str) -> list[str]:
         in long lines and as 1 and 20 in short ones, even if a short line has a B factor.
     """
     lines = text.split("\n")
+    last = text.rstrip().count("\n") + 1
     for number, line in enumerate(lines, start=1):
         fields = _PDB_FIELDS.get(line[:4].upper(), ())
         where = f"{source}, line {number}"
@@ -72,6 +73,8 @@ def check_lines(text: str, source: str) -> list[str]:
                 continue
             if start == _NUMBER and _OVERFLOW.fullmatch(field) and not _is_residue(line):
                 continue
+            if number == last and len(line) < end:
+                raise InputError("is cut off", "give the whole file", where=where)
             if _PQR.search(line):
                 what = (
                     "has a charge and a radius instead of occupancy and B factor, as in PQR files"

@@ -31,6 +31,7 @@ _OTHERS: Final = ("pdb_hits", "pdb70_hits", "hmm_output", "hmmsearch_output", "u
 """Searches for templates, and for rows that only complexes need."""
 _INNER: Final = ("msas", "a3m", "alignments", "msa")
 """Folders that are not named after a protein."""
+_NOT_READ: Final = "%s is not read: it is for templates or complexes."
 _MAX_DEPTH: Final = 3
 """Levels of subfolders in which alignments are looked for."""
 
@@ -128,7 +129,7 @@ def _own(folder: Path) -> list[Source]:
     found = [Source(tuple(searches), owner(folder))] if searches else []
     for each in sorted({*files} - {*searches} - scores):
         if searches and stem(each) in _OTHERS:
-            logger.info("%s is not read: it is for templates or complexes.", each)
+            logger.info(_NOT_READ, each)
         else:
             found.append(Source((each,)))
     return found
@@ -164,6 +165,9 @@ def _below(folder: Path, depth: int = _MAX_DEPTH) -> list[Source]:
             found += of_complex
         elif files:
             found.append(Source(tuple(files), owner(inner), always=True))
+            for other in _files(inner):
+                if _is_alignment(other) and other not in files:
+                    logger.info(_NOT_READ, other)
         elif jobs := [path for path in _files(inner) if _is_json(path) and _is_job(path)]:
             found += [Source((path,)) for path in jobs]
         elif depth > 1:
