@@ -80,7 +80,7 @@ def test_the_folder_in_python(known: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ("name", "content", "said"),
     [
         ("known/bad.cif", "data_x\nloop_\n_atom_site.id\n1\n", "known/bad.cif has no"),
-        ("known/bad.pdb", "ATOM      1  CA  ALA A   1       x\n", "known/bad.pdb, line 1, is cut off"),
+        ("known/bad.pdb", "ATOM      1  CA  ALA A   1       x\n", "bad.pdb, line 1, is cut off"),
         ("known/bad.cif.gz", "hello\n", "known/bad.cif.gz is not a PDB, mmCIF or BinaryCIF file"),
     ],
 )
