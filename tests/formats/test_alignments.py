@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
+from foldry.formats import a3m, fasta
+from foldry.formats import stockholm as stockholm_module
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.fasta import parse_fasta
 from foldry.formats.stockholm import (
@@ -21,6 +24,7 @@ from foldry.formats.stockholm import (
     stockholm_to_a3m,
     truncate_stockholm,
 )
+from foldry.query import Alignment
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 
@@ -141,3 +145,127 @@ def test_any_text_is_an_alignment_or_bad_input(rows: list[str]) -> None:
 def test_a3m_errors_name_the_line() -> None:
     with pytest.raises(InputError, match=r"x\.a3m, line 4, has 3 .* has 2"):
         parse_a3m(">q\nMK\n\n>r\nM-K\n", "x.a3m")
+
+
+# Plain texts, which are read in large pieces
+
+
+def outcome(read: Callable[[str, str], Alignment], text: str) -> object:
+    """The alignment, or what is wrong."""
+    try:
+        alignment = read(text, "x")
+    except InputError as error:
+        return str(error)
+    return alignment.headers, alignment.texts
+
+
+def both_ways(read: Callable[[str, str], Alignment], text: str, piece: int) -> list[object]:
+    """The outcomes for a text, read with and without large pieces."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (fasta, stockholm_module):
+            patch.setattr(module, "PIECE", piece)
+        found.append(outcome(read, text))
+        patch.setattr(a3m, "_parse_plain", lambda _text, _source: None)
+        patch.setattr(stockholm_module, "_plain_rows", lambda _text: {})
+        found.append(outcome(read, text))
+    return found
+
+
+ODD = [
+    " ",
+    "\t",
+    "\n",
+    "\n\n",
+    ">",
+    "\n>",
+    "#",
+    "\n#",
+    ";",
+    "\0",
+    "*",
+    ".",
+    "_",
+    "~",
+    "a",
+    "A",
+    "-",
+]
+ODD += ["/", "\n/", "//", "\n//\n", "\n# STOCKHOLM 1.0\n", "\n>ss_pred\nC\n", "\n>aa_x\nC\n", "ss_"]
+ODD += ["\r", "\x1c", "\x85", "\xa0", "é", "α", "ſ", "?", "1", "\ud800", "q", "\nq A\n", "\n>q\nA"]
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    rows=stockholm_rows(),
+    is_stockholm=st.booleans(),
+    piece=st.integers(1, 40),
+    odd=st.lists(
+        st.tuples(st.sampled_from(ODD), st.integers(0, 150), st.integers(0, 2)), max_size=2
+    ),
+)
+def test_large_pieces_change_nothing(
+    rows: list[str], is_stockholm: bool, piece: int, odd: list[tuple[str, int, int]]
+) -> None:
+    text = stockholm(rows) if is_stockholm else stockholm_to_a3m(stockholm(rows))
+    for added, place, removed in odd:
+        text = text[:place] + added + text[place + removed :]
+    one, other = both_ways(parse_stockholm if is_stockholm else parse_a3m, text, piece)
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("text", "is_plain"),
+    [
+        (">q x\nMKT\n>r\nM-aT\n", True),
+        ("#3\t1\n; c\n> q \nMK\nT\n\n>NP_1\n\nM--", True),
+        (">q\nMKT\n#\n>r\nM-T\n", False),
+        (">q\nMKT\n>r\nM.-T\n", False),
+        (">q\nMKT\n>ss_pred\nCCC\n", False),
+        (">q\nMKT\n>r\nM-T\n\0", False),
+        (">q\nMKT\n>r\nM-\n", False),
+        ("MKT\n", False),
+        ("", False),
+    ],
+)
+def test_plain_a3m_is_read_in_large_pieces(text: str, is_plain: bool) -> None:
+    assert (a3m._parse_plain(text, "x") is not None) == is_plain
+
+
+@pytest.mark.parametrize(
+    ("text", "is_plain"),
+    [
+        ("# STOCKHOLM 1.0\n\nq  MK.T*\nr m-A~_\n#=GR r PP 99\n\nq M\nr -\n//\n\n", True),
+        ("q MKT\n", True),
+        ("q MKT\nq MKT\n", False),
+        ("q MKT\n\nq MKT\nr M-T\nr M-T", False),
+        ("q\tMKT\n", False),
+        ("q MKT \n", False),
+        ("q MK1\n", False),
+        (" q MKT\n", False),
+        ("ss_pred CCC\nq MKT\n", False),
+        ("q MKT\n//\nr MKT\n", False),
+        ("q MKT\n# STOCKHOLM 1.0\nr MKT\n", False),
+        ("q MKT\n/x MKT\n", False),
+        ("q MKT\0\n", False),
+        ("q\n", False),
+        ("", False),
+    ],
+)
+def test_plain_stockholm_is_read_in_large_pieces(text: str, is_plain: bool) -> None:
+    assert bool(stockholm_module._plain_rows(text)) == is_plain
+
+
+def test_bounds_hold_for_large_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, text = ">q\nMKT\n>r\nM-T\n", "q MKT\nr M-T\n"
+    for name in ("MAX_LINE", "MAX_LINES", "MAX_ROWS", "MAX_LETTERS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(a3m, name, 1)
+            assert a3m._parse_plain(rows, "x") is None, name
+    for name in ("MAX_LINE", "MAX_LINES", "MAX_ROWS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(stockholm_module, name, 1)
+            assert not stockholm_module._plain_rows(text), name
+    monkeypatch.setattr(a3m, "MAX_LINE", 17)
+    assert a3m._parse_plain(rows, "x") is not None
+    assert a3m._parse_plain(f"# {'c' * 20}\n{rows}", "x") is None, "a comment is a line too"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate, islice
 from string import ascii_lowercase
@@ -16,8 +17,8 @@ from typing import Final
 import numpy as np
 
 from foldry.errors import InputError, counted, quoted
-from foldry.formats.fasta import fasta_records
-from foldry.formats.lines import lines
+from foldry.formats.fasta import fasta_records, pieces
+from foldry.formats.lines import MAX_LINE, MAX_LINES, lines
 from foldry.formats.sequence import (
     at,
     chain_names,
@@ -26,7 +27,15 @@ from foldry.formats.sequence import (
     check_width,
     clean_sequence,
 )
-from foldry.query import GAP_LETTER, MAX_CHAINS, Alignment, Chain, row_codes
+from foldry.query import (
+    GAP_LETTER,
+    MAX_CHAINS,
+    MAX_LETTERS,
+    MAX_ROWS,
+    Alignment,
+    Chain,
+    row_codes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +44,8 @@ _COLUMNS: Final = str.maketrans("", "", ascii_lowercase)
 _ANNOTATION: Final = ("ss_", "sa_", "aa_")
 """How names of HH-suite's annotation begin, beyond those that every reader of records skips."""
 _OTHER_ROWS: Final = re.compile(r"^[ \t]*>(?!\s*(?:ss|sa|aa)_)", re.MULTILINE)
+_COMMENTS: Final = re.compile(r"(?:[#;].*\n)*")
+"""Comments before the first row."""
 _MAX_PARTS: Final = 5_000_000
 """Limit on rows plus insertions of a complex, times its distinct chains: each chain reads all."""
 
@@ -59,6 +70,8 @@ def parse_a3m(text: str, source: str = "the a3m text", first: int = 1) -> Alignm
         >>> parse_a3m(">q\\nMKT\\n>r\\nM-aaT\\n").deletions.tolist()
         [[0, 0, 0], [0, 0, 2]]
     """
+    if plain := _parse_plain(text, source):
+        return plain
     if "\0" in text and (more := split_entries(text, source)[1:]):
         place = f"{source}, line {first - 1 + more[0][0]}"
         raise InputError("begins a second alignment", "put it into another file", where=place)
@@ -95,6 +108,41 @@ def parse_a3m(text: str, source: str = "the a3m text", first: int = 1) -> Alignm
         np.array(lengths),
         lambda row: f"{source}, line {numbers[row - 1]}",
     )
+
+
+def _parse_plain(text: str, source: str) -> Alignment | None:
+    """Return the alignment of a plain text, read in large pieces; None if the text is not plain.
+
+    The rows of a plain text consist of letters and `-`, its comments precede the first row, and it
+    has no error: `parse_a3m` reads all other texts line by line and reports errors.
+    """
+    comments = _COMMENTS.match(text)
+    begin = comments.end() if comments else 0
+    if "\0" in text or begin > MAX_LINE or text.count("\n") > MAX_LINES:
+        return None
+    headers: list[str] = []
+    lengths: list[int] = []
+    codes = bytearray()
+    with suppress(InputError):
+        for piece in pieces(text, "\n>", begin):
+            if not piece.startswith(">") or len(piece) > MAX_LINE:
+                return None
+            records = [record.partition("\n") for record in piece[1:].split("\n>")]
+            names = [header.strip() for header, _, _ in records]
+            rows = [row.replace("\n", "") for _, _, row in records]
+            if not {name[:3].casefold() for name in names}.isdisjoint(_ANNOTATION):
+                return None
+            if not headers:
+                check_first_row(rows[0], source)
+            headers += names
+            lengths += map(len, rows)
+            codes += row_codes("".join(rows), source)
+            if len(headers) > MAX_ROWS or len(codes) > MAX_LETTERS:
+                return None
+        if headers:
+            letters = np.frombuffer(codes, np.uint8)
+            return Alignment.of_text(headers, letters, np.array(lengths), str)
+    return None
 
 
 def check_first_row(row: str, source: str) -> None:

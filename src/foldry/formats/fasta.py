@@ -14,6 +14,8 @@ from foldry.query import MAX_LETTERS, MAX_ROWS
 
 ANNOTATION: Final = r"(?i:(?:ss|sa|aa)_(?:dssp|pred|conf))\b"
 """Names of the rows in which HH-suite keeps secondary structure and accessibility."""
+PIECE: Final = 1 << 18
+"""Characters of a text that are read at once, few enough for the cache."""
 _END: Final = "\0"
 _PIR: Final = re.compile(r"(P1|F1|XX|[DR][1CL]|N[13]);(.*)")
 """Headers of PIR, with a code of two letters."""
@@ -123,6 +125,20 @@ def fasta_records(
             if num_letters > MAX_LETTERS:
                 what = f"exceeds the limit of {MAX_LETTERS} letters"
                 raise InputError(what, "give fewer records", where=f"{source}, line {number}")
+
+
+def pieces(text: str, separator: str, begin: int = 0) -> Iterator[str]:
+    """Yield parts of about `PIECE` characters that end with the newline of a separator.
+
+    Args:
+        text: The text.
+        separator: A newline and what begins the next part.
+        begin: Where to begin.
+    """
+    while begin < len(text):
+        end = text.find(separator, begin + PIECE) + 1 or len(text)
+        yield text[begin:end]
+        begin = end
 
 
 def _pieces(numbered: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:

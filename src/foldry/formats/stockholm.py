@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import replace
 from itertools import compress
-from string import ascii_lowercase, ascii_uppercase
+from string import ascii_letters, ascii_lowercase, ascii_uppercase
 from typing import Final
 
 import numpy as np
 
 from foldry.errors import InputError, counted, quoted
 from foldry.formats.a3m import to_a3m
-from foldry.formats.fasta import ANNOTATION
-from foldry.formats.lines import lines
+from foldry.formats.fasta import ANNOTATION, PIECE, pieces
+from foldry.formats.lines import MAX_LINE, MAX_LINES, lines
 from foldry.formats.sequence import GAPS, check_num_chains, check_stop, check_width, places
 from foldry.query import GAP_LETTER, MAX_ROWS, Alignment
 
 _AS_ALIGNED: Final = bytes.maketrans(
     f"._~*{ascii_lowercase}".encode(), f"----{ascii_uppercase}".encode()
 )
-_ROW: Final = re.compile(f"[A-Za-z{GAPS}]+")
+_LETTERS: Final = f"{ascii_letters}{GAPS}"
+_ROW: Final = re.compile(f"[{_LETTERS}]+")
+_ANNOTATION: Final = re.compile(f"^{ANNOTATION}", re.MULTILINE)
 _AS_GAP: Final = str.maketrans(GAPS, "-" * len(GAPS))
 _BLANK: Final = " \t\r\f\v\0"
 
@@ -65,13 +68,15 @@ def _alignment(rows: dict[str, str], source: str) -> Alignment:
     # As in a3m, letters in other columns are lower case, and gaps there are left out.
     case = np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
     lengths, codes = [], bytearray()
-    for name in names:  # each row is freed before the next is copied
-        row = np.frombuffer(rows.pop(name).encode().translate(_AS_ALIGNED), np.uint8) | case
-        part = row[kept | (row != GAP_LETTER)]
-        lengths.append(len(part))
-        codes += part.tobytes()
+    step = max(1, PIECE // len(kept))
+    for start in range(0, len(names), step):  # rows are freed before the next are copied
+        some = "".join([rows.pop(name) for name in names[start : start + step]]).encode()
+        letters = np.frombuffer(some.translate(_AS_ALIGNED), np.uint8).reshape(-1, len(kept)) | case
+        is_kept = kept | (letters != GAP_LETTER)
+        lengths.append(np.count_nonzero(is_kept, axis=1))
+        codes += np.compress(is_kept.ravel(), letters).tobytes()
     letters = np.frombuffer(codes, np.uint8)
-    return Alignment.of_text(names, letters, np.array(lengths), f"{source}, row {{}}".format)
+    return Alignment.of_text(names, letters, np.concatenate(lengths), f"{source}, row {{}}".format)
 
 
 def deduplicate_stockholm(text: str, source: str = "the Stockholm text") -> str:
@@ -148,6 +153,8 @@ def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
     A blank line ends a block, in which a name occurs once, and `//` an alignment (Easel's
     definition). A header ends an alignment too, because some programs leave out the last `//`.
     """
+    if plain := _plain_rows(text):
+        return [(1, source, _joined(plain, source))]
     found: list[tuple[int, dict[str, bytearray]]] = []
     parts: dict[str, bytearray] = {}
     in_block: set[str] = set()
@@ -161,7 +168,7 @@ def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
         if not _is_row(line):
             continue
         name, *row = line.split(maxsplit=1)
-        if re.match(ANNOTATION, name):
+        if _ANNOTATION.match(name):
             continue
         place = f"{source}, line {number}"
         if not row or not _ROW.fullmatch(row[0]):
@@ -188,6 +195,43 @@ def _all_rows(text: str, source: str) -> list[tuple[int, str, dict[str, str]]]:
         (number, place, _joined(parts, place))
         for place, (number, parts) in zip(places(source, len(found)), found, strict=True)
     ]
+
+
+def _plain_rows(text: str) -> dict[str, bytearray]:
+    """Return the letters of the rows of a plain text by their names; empty if it is not plain.
+
+    A plain text has one alignment, its rows consist of a name, spaces and letters, and it has no
+    error: `_all_rows` reads all other texts with more care and reports errors.
+    """
+    if "\0" in text or text.count("\n") > MAX_LINES:
+        return {}
+    rows: dict[str, bytearray] = defaultdict(bytearray)
+    block: list[str] = []  # the names in it
+    is_over, is_sound = False, True
+    for piece in pieces(text, "\n"):
+        if len(piece) > MAX_LINE or len(rows) > MAX_ROWS:
+            return {}
+        for line in piece.removesuffix("\n").split("\n"):
+            if line[:1] in "#/":  # or an empty line
+                if line.startswith("//"):
+                    is_over = True
+                elif not line:
+                    is_sound &= len(set(block)) == len(block)
+                    block.clear()
+                elif line[0] == "/" or (rows and line.startswith("# STOCKHOLM")):
+                    return {}
+                continue
+            name, _, row = line.partition(" ")
+            codes = row.lstrip(" ").encode("ascii", "replace")
+            if is_over or not codes:
+                return {}
+            block.append(name)
+            rows[name] += codes
+    names = "\n".join(rows)
+    is_sound &= len(set(block)) == len(block) and len(rows) <= MAX_ROWS
+    is_sound &= names.split() == list(rows) and not _ANNOTATION.search(names)
+    is_sound &= not any(row.translate(None, _LETTERS.encode()) for row in rows.values())
+    return rows if is_sound else {}
 
 
 def _joined(parts: dict[str, bytearray], source: str) -> dict[str, str]:
