@@ -178,19 +178,20 @@ def test_draws_depend_only_on_seed_recycle_and_member(seed: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_clusters_agree_with_their_definition(seed: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), length=st.sampled_from([1, 9, 63, 64, 65, 130]))
+def test_clusters_agree_with_their_definition(seed: int, length: int) -> None:
     rng = np.random.default_rng(seed)
-    msa, extra = rng.integers(0, 23, (5, 9)), rng.integers(0, 22, (12, 9))
-    deletions = rng.integers(0, 3, (5, 9)).astype(float)
-    extra_deletions = rng.integers(0, 3, (12, 9)).astype(float)
+    letters = rng.permutation(22)[:3]
+    msa, extra = rng.choice([*letters, 22], (5, length)), rng.choice(letters, (12, length))
+    deletions = rng.integers(0, 3, (5, length)).astype(float)
+    extra_deletions = rng.integers(0, 3, (12, length)).astype(float)
     one_hot = np.eye(23)
     agreement = np.einsum("enc,snc->es", one_hot[extra][..., :21], one_hot[msa][..., :21])
     nearest = cluster_members(msa, extra, share=False)
     np.testing.assert_array_equal(nearest.cluster, agreement.argmax(1))
-    # As in the multimer program, in double precision; 9 is the number of residues.
+    # As in the multimer program, in double precision.
     softmax = np.exp(1e3 * (agreement - agreement.max(1, keepdims=True)))
-    shares = 9 * softmax / softmax.sum(1, keepdims=True)
+    shares = length * softmax / softmax.sum(1, keepdims=True)
     for share, weights in ((False, np.eye(5)[nearest.cluster]), (True, shares)):
         members = cluster_members(msa, extra, share=share)
         profile, mean = summarize_clusters(msa, deletions, extra, extra_deletions, members)
@@ -199,6 +200,35 @@ def test_clusters_agree_with_their_definition(seed: int) -> None:
         lost = deletions + np.einsum("es,en->sn", weights, extra_deletions)
         np.testing.assert_allclose(profile, letters / count[:, None, None], rtol=0, atol=2e-6)
         np.testing.assert_allclose(mean, lost / count[:, None], rtol=0, atol=6e-6)
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_clusters_do_not_depend_on_the_blocks_in_which_they_are_found(
+    share: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    msa, extra = rng.integers(0, 4, (7, 70)), rng.integers(0, 4, (50, 70))
+    deletions, extra_deletions = rng.random(msa.shape), rng.random(extra.shape)
+
+    def found() -> list[bytes]:
+        members = cluster_members(msa, extra, share=share)
+        sums = summarize_clusters(msa, deletions, extra, extra_deletions, members)
+        return [each.tobytes() for each in (members.row, members.cluster, members.weight, *sums)]
+
+    whole = found()
+    for rows, centres, counted_rows in ((1, 1, 1), (7, 3, 2), (49, 7, 5), (50, 6, 50)):
+        monkeypatch.setattr("foldry.features.msa._ROW_BLOCK", rows)
+        monkeypatch.setattr("foldry.features.msa._CENTRE_BLOCK", centres)
+        monkeypatch.setattr("foldry.features.msa._MEMBER_BLOCK", counted_rows)
+        assert found() == whole
+
+
+def test_every_letter_agrees_with_itself_alone() -> None:
+    codes = np.arange(MASKED + 1)[:, None]
+    members = cluster_members(codes, codes, share=True)
+    agreeing = [members.cluster[members.row == code].tolist() for code in codes[:, 0]]
+    everywhere = codes[:, 0].tolist()  # no centre is better than any other
+    assert agreeing == [[code] for code in range(GAP)] + [everywhere, everywhere]
 
 
 def test_equally_similar_clusters_share_a_row() -> None:

@@ -23,7 +23,7 @@ MAX_SCORE: Final = 8.0
 """Limit on the absolute score, in standard deviations."""
 LEAST_DEVIATION: Final = 1e-4
 """A smaller standard deviation is a rounding error: no column varies."""
-_ROW_BLOCK: Final = 64
+_ROW_BLOCK: Final = 16
 """Residues whose couplings are in memory at the same time."""
 
 
@@ -80,10 +80,13 @@ def coevolution(
     rows = varied.reshape(num_rows, -1).astype(np.float32)
     solved = np.linalg.solve(rows @ rows.T + RIDGE * np.eye(num_rows, dtype=np.float32), rows)
     strength = np.empty((length, length), np.float32)
+    # All blocks use the same memory, because new memory costs time.
+    blocks = np.empty((_ROW_BLOCK * UNKNOWN, length * UNKNOWN), np.float32)
     for start in range(0, length, _ROW_BLOCK):
         block = slice(start, min(start + _ROW_BLOCK, length))
         some = rows[:, block.start * UNKNOWN : block.stop * UNKNOWN]
-        couplings = (some.T @ solved).reshape(-1, UNKNOWN, length, UNKNOWN)
+        couplings = np.matmul(some.T, solved, out=blocks[: some.shape[1]])
+        couplings = couplings.reshape(-1, UNKNOWN, length, UNKNOWN)
         strength[block] = np.sqrt(np.einsum("ichd,ichd->ih", couplings, couplings))
     np.fill_diagonal(strength, 0.0)
     column_mean = strength.sum(axis=0) / max(length - 1, 1)

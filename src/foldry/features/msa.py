@@ -6,11 +6,11 @@ Axes: M alignment rows, S clusters, E extra rows, N residues.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-from jaxtyping import Float, Int, Integer, UInt8
+from jaxtyping import Float, Int, Integer, UInt, UInt8, UInt64
 
 from foldry.errors import InputError
 from foldry.features.config import FeatureConfig
@@ -22,8 +22,12 @@ NUM_LETTERS: Final = MASKED + 1
 """Number of codes: 20 amino acids, X, gap and mask."""
 
 _NO_LETTER: Final = -1
-_ROW_BLOCK: Final = 512
-"""Rows compared with the clusters at once, few enough for their counts to fit into the cache."""
+_ROW_BLOCK: Final = 5000
+_CENTRE_BLOCK: Final = 6
+"""Rows and centres that are compared at once: few enough for the cache, and more rows than half of
+NumPy's buffer of 8,192 numbers, because it copies the rows if they fit into the buffer twice."""
+_MEMBER_BLOCK: Final = 128
+"""Rows of a cluster that are counted at once."""
 _CODES: Final = np.full(256, _NO_LETTER, np.int8)
 _CODES[list(f"{RESTYPES_WITH_X}-".encode())] = range(GAP + 1)
 # As in HHblits: selenocysteine, Asx, Glx, Leu or Ile, pyrrolysine.
@@ -54,11 +58,14 @@ def merge_alignments(alignments: Sequence[Alignment]) -> Rows:
         InputError: A letter is not an amino acid.
     """
     seen: set[bytes] = set()
-    parts = [alignment.rows(new_rows(alignment.letters, seen)) for alignment in alignments]
+    parts = []
+    for alignment in alignments:
+        new = new_rows(alignment.letters, seen)
+        parts.append(alignment if len(new) == alignment.num_rows else alignment.rows(new))
     return Rows(
         headers=tuple(header for part in parts for header in part.headers),
         codes=encode_letters(np.concatenate([part.letters for part in parts])),
-        deletions=np.concatenate([part.deletions for part in parts]).astype(np.float32),
+        deletions=np.concatenate([part.deletions for part in parts], dtype=np.float32),
     )
 
 
@@ -127,12 +134,10 @@ def read_rows(
     deletions = features.deletion_matrix[clusters]
     # Clusters summarize all other rows, also those that the network does not read (SI 1.2.7).
     others = rest[: config.cluster_extra_rows]
+    members = cluster_members(msa, features.msa[others], share=config.share_rows)
+    members = replace(members, row=others[members.row])
     profile, deletion_mean = summarize_clusters(
-        msa,
-        deletions,
-        features.msa[others],
-        features.deletion_matrix[others],
-        cluster_members(msa, features.msa[others], share=config.share_rows),
+        msa, deletions, features.msa, features.deletion_matrix, members
     )
     extra = rest[: config.num_extra_msa]
     extra_msa = features.msa[extra].astype(np.int64)
@@ -200,26 +205,53 @@ def cluster_members(
     first gets the row. With `share`, all of them share it, and each row counts once for each
     residue: the limit of the multimer program's softmax of 1,000 times the agreement.
     """
-    length = msa.shape[1]
-    columns = np.where(msa <= UNKNOWN, msa, 254).astype(np.uint8).T.copy()
+    centres = _letter_bits(msa, never=30)[..., None]
     found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))]
-    # Comparing bytes is exact, and takes a quarter of the time of multiplying one-hot rows.
     for start in range(0, len(extra_msa), _ROW_BLOCK):
-        block = extra_msa[start : start + _ROW_BLOCK]
-        rows = np.where(block <= UNKNOWN, block, 255).astype(np.uint8).T.copy()
-        agreement = np.zeros((len(block), len(msa)), np.min_scalar_type(length))
-        for row_letters, cluster_letters in zip(rows, columns, strict=True):
-            agreement += row_letters[:, None] == cluster_letters
+        differences = _differences(centres, extra_msa[start : start + _ROW_BLOCK])
         if share:
-            best = agreement == agreement.max(axis=1, keepdims=True)
-            row, cluster = np.nonzero(best)
-            weight = (length / best.sum(axis=1))[row]
+            row, cluster = np.nonzero((differences == differences.min(axis=0)).T)
+            weight = (msa.shape[1] / np.bincount(row))[row]
         else:
-            row, cluster = np.arange(len(block)), agreement.argmax(axis=1)
-            weight = np.ones(len(block))
+            cluster = differences.argmin(axis=0)
+            row, weight = np.arange(len(cluster)), np.ones(len(cluster))
         found.append((start + row, cluster, weight))
     row, cluster, weight = map(np.concatenate, zip(*found, strict=True))
     return Members(row, cluster, weight, epsilon=0.0 if share else 1e-6)
+
+
+def _differences(
+    centres: UInt64[np.ndarray, "W 5 S 1"], rows: Integer[np.ndarray, "R N"]
+) -> UInt[np.ndarray, "S R"]:
+    """Return the number of residues at which each centre, as `_letter_bits`, differs from each row.
+
+    Two letters differ if any of their five bits does, which is found for 64 residues at once.
+    """
+    bits = _letter_bits(rows, never=31)
+    counts = np.zeros((centres.shape[2], len(rows)), np.min_scalar_type(rows.shape[1]))
+    either, differs = np.empty((2, _CENTRE_BLOCK, len(rows)), np.uint64)
+    for start in range(0, len(counts), _CENTRE_BLOCK):
+        block = counts[start : start + _CENTRE_BLOCK]
+        either, differs = either[: len(block)], differs[: len(block)]
+        some = centres[:, :, start : start + _CENTRE_BLOCK]
+        for row_word, centre_word in zip(bits, some, strict=True):
+            np.bitwise_xor(row_word[0], centre_word[0], out=either)
+            for row_bit, centre_bit in zip(row_word[1:], centre_word[1:], strict=True):
+                np.bitwise_xor(row_bit, centre_bit, out=differs)
+                np.bitwise_or(either, differs, out=either)
+            block += np.bitwise_count(either)
+    return counts
+
+
+def _letter_bits(codes: Integer[np.ndarray, "R N"], never: int) -> UInt64[np.ndarray, "W 5 R"]:
+    """Return the codes as five bits; each word W has one bit of 64 residues.
+
+    Gaps and masks become `never`, a code that no other row has.
+    """
+    padded = np.zeros((len(codes), -(-codes.shape[1] // 64) * 64), np.uint8)
+    padded[:, : codes.shape[1]] = np.where(codes <= UNKNOWN, codes, never)
+    bits = [np.packbits(padded & (1 << bit), axis=1).view(np.uint64) for bit in range(5)]
+    return np.ascontiguousarray(np.transpose(bits, (2, 0, 1)))
 
 
 def summarize_clusters(
@@ -230,18 +262,30 @@ def summarize_clusters(
     members: Members,
 ) -> tuple[Float[np.ndarray, "S N 23"], Float[np.ndarray, "S N"]]:
     """Return letter frequencies and mean deletions of each cluster with its centre (SI 1.2.7)."""
-    num_clusters, length = msa.shape
-    cells = members.cluster[:, None] * length + np.arange(length)
-    weight = np.broadcast_to(members.weight[:, None], cells.shape)
-    codes = cells * NUM_LETTERS + extra_msa[members.row]
-    letters = np.bincount(codes.ravel(), weight.ravel(), msa.size * NUM_LETTERS)
-    letters = letters.reshape(*msa.shape, NUM_LETTERS) + np.eye(NUM_LETTERS)[msa]
-    lost = weight * extra_deletions[members.row]
-    deleted = np.bincount(cells.ravel(), lost.ravel(), msa.size).reshape(msa.shape) + deletions
-    count = np.bincount(members.cluster, members.weight, minlength=num_clusters)
-    rows = count + np.float32(members.epsilon) + np.float32(1)
+    cells = np.arange(msa.shape[1]) * NUM_LETTERS
+    letters = np.empty((*msa.shape, NUM_LETTERS), np.float32)
+    deleted = np.empty(msa.shape, np.float32)
+    order = np.argsort(members.cluster, kind="stable")
+    ends = np.cumsum(np.bincount(members.cluster, minlength=len(msa)))
+    # The counts of one cluster and of a few of its rows fit into the cache.
+    for cluster, picked in enumerate(np.split(order, ends[:-1])):
+        lost: np.ndarray
+        counts, lost = np.zeros(cells.size * NUM_LETTERS), np.zeros(cells.size)
+        for start in range(0, len(picked), _MEMBER_BLOCK):
+            some = picked[start : start + _MEMBER_BLOCK]
+            row, weight = members.row[some], members.weight[some]
+            codes = cells + extra_msa[row]
+            np.add.at(counts, codes.ravel(), np.repeat(weight, cells.size))
+            lost = np.vstack([lost, weight[:, None] * extra_deletions[row]]).sum(axis=0)
+        counts[cells + msa[cluster]] += 1
+        letters[cluster] = counts.reshape(-1, NUM_LETTERS)
+        deleted[cluster] = lost + deletions[cluster]
+    total = np.bincount(members.cluster, members.weight, minlength=len(msa))
+    rows = total + np.float32(members.epsilon) + np.float32(1)
     rows = rows.astype(np.float32)[:, None]
-    return letters.astype(np.float32) / rows[..., None], deleted.astype(np.float32) / rows
+    letters /= rows[..., None]
+    deleted /= rows
+    return letters, deleted
 
 
 def deletion_features(
@@ -259,10 +303,12 @@ def msa_feat(
     deletion_mean: Float[np.ndarray, "S N"],
 ) -> Float[np.ndarray, "S N 49"]:
     """Return letters and deletions of the cluster centres and their clusters (SI Table 1)."""
-    letters = np.eye(NUM_LETTERS, dtype=np.float32)[msa]
-    deleted = np.stack(deletion_features(deletions), axis=-1)
-    mean_value = deletion_features(deletion_mean)[1][..., None]
-    return np.concatenate([letters, deleted, profile, mean_value], axis=-1)
+    feat = np.zeros((*msa.shape, 2 * NUM_LETTERS + 3), np.float32)
+    np.put_along_axis(feat, msa[..., None], 1, axis=-1)
+    feat[..., NUM_LETTERS], feat[..., NUM_LETTERS + 1] = deletion_features(deletions)
+    feat[..., NUM_LETTERS + 2 : -1] = profile
+    feat[..., -1] = deletion_features(deletion_mean)[1]
+    return feat
 
 
 def block_deletion(

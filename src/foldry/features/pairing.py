@@ -201,9 +201,16 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
         place = np.concatenate(own)
         first = np.flatnonzero(place >= 0)[: len(sequence)]
         rows = _unpaired(chains, paired.codes[:, first], query.num_chains > 1)
-        codes.append(np.pad(rows.codes, ((0, 0), (0, 1)), constant_values=GAP)[:, place])
-        deletions.append(np.pad(rows.deletions, ((0, 0), (0, 1)))[:, place])
-        covered.append(np.broadcast_to(place >= 0, codes[-1].shape).astype(np.float32))
+        if query.num_chains > 1:
+            wider = (0, 0), (0, 1)
+            rows = Rows(
+                (),
+                np.pad(rows.codes, wider, constant_values=GAP)[:, place],
+                np.pad(rows.deletions, wider)[:, place],
+            )
+        codes.append(rows.codes)
+        deletions.append(rows.deletions)
+        covered.append(np.broadcast_to(np.float32(place >= 0), codes[-1].shape))
         depth[sequence] = len(rows.codes)
     report = replace(
         report,
@@ -215,8 +222,13 @@ def align_complex(query: Query, pairing: Pairing = DEFAULT_PAIRING) -> ComplexAl
             for sequence, chains in sharing.items()
         ),
     )
-    msa, deletion_matrix = np.concatenate(codes), np.concatenate(deletions)
-    return ComplexAlignment(msa, deletion_matrix, np.concatenate(covered), report)
+    return ComplexAlignment(_stacked(codes), _stacked(deletions), _stacked(covered), report)
+
+
+def _stacked(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the rows of all parts; a single part with rows is not copied."""
+    parts = [part for part in parts if len(part)]
+    return np.concatenate(parts) if parts[1:] else parts[0]
 
 
 def _by_species(species: Sequence[str], identity: Int[np.ndarray, " R"]) -> dict[str, list[int]]:
@@ -307,6 +319,8 @@ def _unpaired(chains: Sequence[Chain], paired: Int[np.ndarray, "P L"], of_comple
         if rows is not None
     )
     rows = _distinct(alignments, chains[0].sequence)
+    if not of_complex and not len(paired):
+        return rows
     seen = {row.tobytes() for row in paired}
     kept = [number for number, row in enumerate(rows.codes) if row.tobytes() not in seen]
     if of_complex:
