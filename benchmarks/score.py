@@ -1,14 +1,17 @@
 """Pairs scored per second, beside TMscore, tmtools and DockQ; and one large complex.
 
     python benchmarks/score.py [--data ../shared/data] [--pairs 1000] [--dockq PYTHON]
+        [--before FOLDER]
 
 Models are experimental chains of 150–250 residues, smoothly bent and shaken, as PDB files. The
 programs take turns on two halves of the pairs, so that all run under the same conditions, each in
 `--cores` processes; start-up and reading are included. TMscore computes TM-score, GDT and RMSD of
 Cα; tmtools computes TM-score for a given pairing. `compare` computes all of these and lDDT of Cα,
 backbone and all atoms; `foldry score` adds FoldScore, torsion angles and stereochemistry. DockQ and
-`foldry score` then score a tenth as many pairs of two touching chains, and finally `foldry score`
-scores a complex with renamed chains. PYTHON is a Python with DockQ: `benchmarks/oracles/dockq.sh
+`foldry score` then score a tenth as many pairs of two touching chains, and `foldry score` scores a
+complex with renamed chains. Finally, single commands score a model of 1adz, with Foldry's modules
+compiled before, as after an installation. FOLDER is another checkout of Foldry, whose commands
+take turns with those of this one. PYTHON is a Python with DockQ: `benchmarks/oracles/dockq.sh
 FOLDER` creates FOLDER/venv/bin/python.
 """
 
@@ -22,24 +25,29 @@ import itertools
 import os
 import platform
 import shutil
+import statistics
 import string
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from foldry.dataset.packs import Library
-from foldry.formats.coordinates import to_pdb
+from foldry.formats.coordinates import read_structure, to_pdb
 from foldry.residues import CA
 from foldry.structure import Structure
 from script import run_script
 
 ROUNDS = 2
+COMMANDS = 7
+"""Runs of the command for one pair."""
+CHECKOUT = Path(__file__).resolve().parents[1]
+FOLDRY = (sys.executable, "-m", "foldry.cli.main", "score")
 LETTERS = string.ascii_uppercase + string.ascii_lowercase
 WORKER = """
 import sys
@@ -92,12 +100,14 @@ class Usage:
 Runner = Callable[[Sequence[tuple[str, str]]], Usage]
 
 
-def measure(command: Sequence[str], given: str = "") -> Usage:
+def measure(
+    command: Sequence[str], given: str = "", environment: Mapping[str, str] | None = None
+) -> Usage:
     """Run a program to its end and return its usage.
 
     The peak memory is measured for its largest process, or for this process if that is larger.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**(environment or os.environ), "OMP_NUM_THREADS": "1"}
     started = time.monotonic()
     with tempfile.TemporaryFile("w+") as lines, tempfile.TemporaryFile("w+") as errors:
         lines.write(given)
@@ -189,7 +199,12 @@ def write_pairs(
     return pairs
 
 
-def foldry_batch(folder: Path, cores: int) -> Runner:
+def of_checkout(checkout: Path) -> dict[str, str]:
+    """Return an environment in which Foldry is imported from a checkout."""
+    return {**os.environ, "PYTHONPATH": str(checkout.resolve() / "src")}
+
+
+def foldry_batch(folder: Path, cores: int, checkout: Path) -> Runner:
     """Return a function that runs `foldry score --batch` as a user does."""
 
     def run(pairs: Sequence[tuple[str, str]]) -> Usage:
@@ -197,7 +212,7 @@ def foldry_batch(folder: Path, cores: int) -> Runner:
             csv.writer(file).writerows([("model", "reference"), *pairs])
         table, out = str(folder / "pairs.csv"), str(folder / "scores.csv")
         jobs = ["--jobs", str(cores), "-o", out]
-        return measure([sys.executable, "-m", "foldry.cli.main", "score", "--batch", table, *jobs])
+        return measure([*FOLDRY, "--batch", table, *jobs], environment=of_checkout(checkout))
 
     return run
 
@@ -223,7 +238,7 @@ def table(
         seconds, cpu = (sum(getattr(u, key) for u in parts) for key in ("seconds", "cpu_seconds"))
         peak = max(usage.peak_gb for usage in parts)
         rate, each = len(pairs) / seconds, 1000 * cpu / len(pairs)
-        print(f"{name:28s} {len(pairs):7d} {rate:9.1f} {each:14.1f} {peak:9.2f}")
+        print(f"{name:32s} {len(pairs):7d} {rate:9.1f} {each:14.1f} {peak:9.2f}")
 
 
 def machine() -> str:
@@ -244,12 +259,34 @@ def score_complex(folder: Path, rng: np.random.Generator, reference: Structure) 
     for name, structure in (("model", model), ("reference", reference)):
         (folder / f"{name}.pdb").write_text(to_pdb(structure))
     paths = str(folder / "model.pdb"), str(folder / "reference.pdb")
-    used = measure([sys.executable, "-m", "foldry.cli.main", "score", *paths, "--json"])
+    used = measure([*FOLDRY, *paths, "--json"])
     return (
         f"complex of {len(reference)} residues, {int(reference.atom_mask.sum())} atoms, "
         f"{len(letters)} chains: {used.seconds:.1f} s, {used.cpu_seconds:.1f} s of all cores, "
         f"{used.peak_gb:.2f} GB"
     )
+
+
+def score_one(folder: Path, checkouts: Mapping[str, Path]) -> None:
+    """Print the seconds of one `foldry score` from its start to its end, checkouts in turn."""
+    experiment, model = CHECKOUT / "examples/kunitz/1adz.cif", folder / "one.pdb"
+    model.write_text(to_pdb(bent(np.random.default_rng(0), read_structure(experiment))))
+    usages: dict[str, list[Usage]] = {name: [] for name in checkouts}
+    for _ in range(COMMANDS + 1):
+        for name, checkout in checkouts.items():
+            environment = of_checkout(checkout) | {"PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
+            command = [*FOLDRY, str(model), str(experiment)]
+            usages[name].append(measure(command, environment=environment))
+    print(
+        f"{'one pair':28s} {'CPU s: median':>14} {'least':>7} {'wall s: median':>15} {'least':>7}"
+    )
+    for name, (_, *runs) in usages.items():  # the first run compiles the modules
+        cpu, wall = ([getattr(u, key) for u in runs] for key in ("cpu_seconds", "seconds"))
+        print(
+            f"{name:28s} {statistics.median(cpu):14.3f} {min(cpu):7.3f} "
+            f"{statistics.median(wall):15.3f} {min(wall):7.3f}"
+        )
 
 
 def main() -> None:
@@ -259,6 +296,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--residues", type=int, default=5000, help="residues of the complex")
     parser.add_argument("--dockq", help="the Python that has DockQ")
+    parser.add_argument("--before", type=Path, help="another checkout of Foldry")
     arguments = parser.parse_args()
 
     print(machine())
@@ -268,12 +306,18 @@ def main() -> None:
     chains = [chain for chain in chains_of(library, names) if 150 <= len(chain) <= 250]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        foldry = foldry_batch(folder, arguments.cores)
+        checkouts = {"foldry score": CHECKOUT}
+        if arguments.before:
+            checkouts["foldry score, before"] = arguments.before
+        foldry = {
+            name: foldry_batch(folder, arguments.cores, checkout)
+            for name, checkout in checkouts.items()
+        }
 
         def pool(title: str, program: str, python: str = sys.executable) -> Runner:
             return worker(folder / f"{title}.py", python, program, arguments.cores)
 
-        programs = {"foldry score": foldry, "foldry compare": pool("compare", COMPARE)}
+        programs = {**foldry, "foldry compare": pool("compare", COMPARE)}
         program = shutil.which("TMscore")
         if program:
             programs["TMscore"] = pool("tmscore", TMSCORE.format(program=program))
@@ -283,13 +327,13 @@ def main() -> None:
         print(
             f"{len(chains)} chains of {residues:.0f} residues on average, {arguments.cores} cores"
         )
-        print(f"{'':28s} {'pairs':>7} {'pairs/s':>9} {'CPU ms a pair':>14} {'peak GB':>9}")
+        print(f"{'':32s} {'pairs':>7} {'pairs/s':>9} {'CPU ms a pair':>14} {'peak GB':>9}")
         table(programs, write_pairs(folder, rng, chains, arguments.pairs))
         absent = {"TMscore", "tmtools"} - programs.keys()
         dimers = [
             joined([placed(one, 0), placed(other, 1)]) for one, other in itertools.pairwise(chains)
         ]
-        of_two: dict[str, Runner] = {"foldry score, two chains": foldry}
+        of_two = {f"{name}, two chains": run for name, run in foldry.items()}
         if arguments.dockq:
             of_two["DockQ, two chains"] = pool("dock_q", DOCKQ, arguments.dockq)
         else:
@@ -298,6 +342,7 @@ def main() -> None:
         if absent:
             print(f"not installed: {', '.join(sorted(absent))}")
         print(score_complex(folder, rng, assembly(chains, arguments.residues)))
+        score_one(folder, checkouts)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from foldry.assess.table import NUMBERS, numbers, plddt_from
 from foldry.errors import InputError, as_foldry_error, quoted
 from foldry.formats.table import read_table, safe_cell
 from foldry.processes.pool import worker_pool
+from foldry.processes.tuning import num_cores
 from foldry.store.files import new_text_file
 
 COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "plddt_from", "error")
@@ -108,12 +109,6 @@ def score_pairs(
     if num_processes == 1:
         return (score_pair(pair, settings) for pair in pairs)
     return _in_processes(deque(pairs), settings, num_processes)
-
-
-def num_cores() -> int:
-    """Return the number of cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux only
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def score_pair(pair: Pair, settings: ScoreSettings) -> Row:

@@ -1,4 +1,7 @@
-"""Reading of models and references from files, chains of files, and folders of results."""
+"""Reading of models and references from files, chains of files, and folders of results.
+
+What only folders and PAE need is imported with the first of them: most models are single files.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,11 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float
 
-from foldry.assess.pae_rows import pae_rows
 from foldry.errors import InputError
 from foldry.formats.coordinates import read_both
-from foldry.formats.pae import read_pae
 from foldry.formats.qa_metric import OTHER, PLDDT
 from foldry.inputs.structures import read_named, select_chains, split_name
 from foldry.residues import CA
-from foldry.results.folder import read_results
 from foldry.structure import Structure
 
 MAX_RESIDUES: Final = 50_000
@@ -63,6 +63,8 @@ def read_model(name: str, pae: Path | None = None) -> Model:
     """
     reported: Mapping[str, float | None] = {}
     if Path(name).is_dir():
+        from foldry.results.folder import read_results  # noqa: PLC0415  (slow)
+
         [best] = read_results(Path(name), most=1)
         name, pae, reported = str(best.structure), pae or best.pae, best.numbers
     path, chains = split_name(name)
@@ -71,6 +73,9 @@ def read_model(name: str, pae: Path | None = None) -> Model:
     _check_size(structure)
     errors = None
     if pae is not None:
+        from foldry.assess.pae_rows import pae_rows  # noqa: PLC0415  (rarely needed)
+        from foldry.formats.pae import read_pae  # noqa: PLC0415
+
         tokens = read_pae(pae)
         rows = pae_rows(tokens, structure, whole, deposition, pae, path)
         errors = np.asarray(tokens.errors[np.ix_(rows, rows)])

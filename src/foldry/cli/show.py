@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+import typer
 
 from foldry.errors import printable
 
 if TYPE_CHECKING:
     from foldry.predict.runner import Progress
-
-_UNWRAPPED: Final = 10_000
-"""Width of a table that is not printed on a terminal."""
 
 
 @contextmanager
@@ -38,22 +38,41 @@ def progress_bar() -> Iterator[Progress]:
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table of plain text; only a terminal wraps its cells."""
+    lines = [[printable(cell) for cell in row] for row in (titles, *rows)]
+    if not sys.stdout.isatty():  # Rich takes a while to load
+        _print_columns(lines)
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None)
-    for title in titles:
-        table.add_column(Text(printable(title)), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else _UNWRAPPED).print(table)
+    for title in lines[0]:
+        table.add_column(Text(title), overflow="fold")
+    for row in lines[1:]:
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _print_columns(lines: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells as Rich prints a table that is not wrapped."""
+    from rich.cells import cell_len
+
+    columns = list(zip_longest(*lines, fillvalue=""))
+    widths = [max(map(cell_len, column)) for column in columns]
+    for cells in zip(*columns, strict=True):
+        padded = (
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(cells, widths, strict=True)
+        )
+        typer.echo(" " + "  ".join(padded) + " ")
 
 
 def show_line(text: str, *, wrap: bool = True, err: bool = False) -> None:
     """Print a line of plain text; a terminal wraps it at words if `wrap` is set."""
+    if not (wrap and (sys.stderr if err else sys.stdout).isatty()):
+        typer.echo(printable(text), err=err)
+        return
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(stderr=err)
-    console.print(Text(printable(text)), soft_wrap=not (wrap and console.is_terminal))
+    Console(stderr=err).print(Text(printable(text)))

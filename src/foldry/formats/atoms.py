@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain as chained
-from itertools import groupby, pairwise
+from itertools import compress, groupby, pairwise
 from typing import Final, NamedTuple, TypeAlias
 
 import gemmi
@@ -168,7 +168,11 @@ def arrange(atoms: Atoms, rows: Sequence[int], labelled: bool = False) -> list[C
         part = atoms.part[first]
         other = part not in ("", chain.part)
         earlier = _value(atoms.number[first]) < chain.last
-        if (earlier or other) and any(chain.has(row, other) for run in piece for row in run):
+        if (
+            known
+            and (earlier or other)
+            and any(chain.has(row, other) for run in piece for row in run)
+        ):
             chain = begin(place)
         elif earlier:
             chain.backward = True
@@ -202,7 +206,7 @@ def _bound(atoms: Atoms, rows: list[int]) -> list[int]:
 
     These stand behind its last fixed atom in the file, and have no peptide bond.
     """
-    last = max((row for row in rows if atoms.fixed[row]), default=-1)
+    last = max(compress(rows, map(atoms.fixed.__getitem__, rows)), default=-1)
     if max(rows) <= last:
         return rows
     runs: list[list[_Run]] = []
@@ -320,11 +324,9 @@ def _pieces(atoms: Atoms, rows: Sequence[int]) -> Iterator[tuple[bool, list[_Run
     decreases.
     """
 
-    def place(row: int) -> tuple[str, str, str]:
-        return atoms.model[row], atoms.chain[row], atoms.part[row]
-
+    places = list(zip(atoms.model, atoms.chain, atoms.part, strict=True))
     before: tuple[str, str, str] | None = None
-    for here, group in groupby(rows, key=place):
+    for here, group in groupby(rows, key=places.__getitem__):
         runs = [list(run) for _, run in groupby(group, key=atoms.number.__getitem__)]
         values = [_value(atoms.number[run[0]]) for run in runs]
         cuts = [at for at, (one, next_) in enumerate(pairwise(values), start=1) if next_ < one]
@@ -336,11 +338,14 @@ def _pieces(atoms: Atoms, rows: Sequence[int]) -> Iterator[tuple[bool, list[_Run
 
 def _is_plain(atoms: Atoms, piece: list[_Run]) -> bool:
     """Return whether no residue, and in a residue no atom, occurs twice."""
+    rows = list(chained.from_iterable(piece))
+
+    def count(*columns: Sequence[str]) -> int:
+        return len(set(zip(*(map(each.__getitem__, rows) for each in columns), strict=True)))
+
     numbers = {atoms.number[run[0]] for run in piece}
-    return len(numbers) == len(piece) and all(
-        len({(atoms.atom[row], atoms.altloc[row]) for row in run}) == len(run)
-        and len({atoms.monomer[row] for row in run}) == 1
-        for run in piece
+    return len(numbers) == count(atoms.number, atoms.monomer) == len(piece) and (
+        count(atoms.number, atoms.atom, atoms.altloc) == len(rows)
     )
 
 

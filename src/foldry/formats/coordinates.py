@@ -438,7 +438,8 @@ def _check_numbers(rows: list[_Row], source: str) -> None:
         if residue is None:
             continue
         place = name, str(residue.seqid)
-        twice = "CA" in residue and [atom.altloc for atom in residue["CA"]].count("\0") > 1
+        alphas = list(residue["CA"]) if "CA" in residue else []
+        twice = len(alphas) > 1 and [atom.altloc for atom in alphas].count("\0") > 1
         if place in seen or twice:
             what = f"has residue {printable(place[1])} of chain {quoted(name)} twice"
             raise InputError(what, "give each chain another name", where=source)

@@ -7,7 +7,9 @@ contents in older versions of the format and in other programs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Final
 
 from foldry.errors import InputError, quoted
@@ -18,7 +20,6 @@ from foldry.formats.atoms import (
     amino_acids,
     arrange,
     is_amino_acid,
-    shared,
     too_many,
 )
 from foldry.residues import RESNAME_TO_CODE, SYNONYMS
@@ -50,6 +51,14 @@ _PDB_FIELDS: Final = {
     "MODE": ((5, 14, re.compile(r"[0-9]*"), "a model number"),),
 }
 """Columns of a PDB line and their content, by the first four letters of the line."""
+_THREE: Final = r"(?:  | [-\d]|[-\d]\d)\d"
+_FOUR: Final = r"(?: (?:  | [-\d]|[-\d]\d)|[-\d]\d\d)\d"
+_PLAIN: Final = re.compile(
+    r"(?:ATOM|HETA)[ -~]{8}(?! {4})[ -~]{5}(?! {3})[ -~]{5}"
+    rf"{_FOUR}[ -~]{{4}}(?:{_FOUR}\.\d{{3}}){{3}}(?:{_THREE}\.\d\d){{2}}",
+    re.ASCII,
+)
+"""Atoms whose fields are as most programs write them, so that they need no further check."""
 
 
 def check_lines(text: str, source: str) -> list[str]:
@@ -62,6 +71,8 @@ def check_lines(text: str, source: str) -> list[str]:
     lines = text.split("\n")
     last = text.rstrip().count("\n") + 1
     for number, line in enumerate(lines, start=1):
+        if _PLAIN.match(line):
+            continue
         fields = _PDB_FIELDS.get(line[:4].upper(), ())
         where = f"{source}, line {number}"
         if fields and not line[:_PDB_NUMBERS].isascii():  # gemmi counts bytes, not letters
@@ -119,14 +130,14 @@ def prepare_pdb(lines: list[str], source: str) -> tuple[str, list[str]]:
         else line
         for line in header
     ]
+    # Serial numbers may be too long, and names in column 13 would be metals.
+    fields = {name: name if len(name) == 4 else f" {name:<3}" for name in set(atoms.atom)}
+    residues = {name: f"{name[:3]:>3}" for name in set(atoms.monomer)}
     models: dict[str, list[str]] = {str(number): [] for number in range(1, num_models + 1)}
     for model, _, chain in chains:
         for row in chain:
-            line, name = lines[row], atoms.atom[row]
-            # Serial numbers may be too long, and names in column 13 would be metals.
-            field = name if len(name) == 4 else f" {name:<3}"
-            residue = atoms.monomer[row][:3]
-            models[model].append(f"ATOM        {field}{line[16]}{residue:>3}{line[20:_END]}")
+            line, field, residue = lines[row], fields[atoms.atom[row]], residues[atoms.monomer[row]]
+            models[model].append(f"ATOM        {field}{line[16]}{residue}{line[20:_END]}")
         models[model].append("TER")
     body = [
         line
@@ -138,53 +149,62 @@ def prepare_pdb(lines: list[str], source: str) -> tuple[str, list[str]]:
 
 def _columns(text: list[str]) -> tuple[Atoms, list[str], list[str], int]:
     """Return columns and lines of all atoms, the header, and the number of models."""
-    lines, header = [], []
-    models, parts = [], []
+    lines, header = list[str](), list[str]()
+    models, parts = list[str](), list[str]()
     ended: set[int] = set()
     model = ter = begun = 0
     inside = False
-    for line in text:
-        record = line[:6].upper()
+    for start, group in groupby(text, key=itemgetter(slice(6))):
+        record = start.upper()
         if record[:4] in ("ATOM", "HETA"):
             if not inside:
                 model, inside = model + 1, True
-            lines.append(line)
-            models.append(str(model))
-            parts.append(str(ter) if record[:4] == "ATOM" else "")
+            lines += group
+            num = len(lines) - len(parts)
+            models += [str(model)] * num
+            parts += [str(ter) if record[:4] == "ATOM" else ""] * num
         elif record[:3] == "TER":
             if any(parts[begun:]):  # HETATM before TER is in the chain
                 ended.update(row for row in range(begun, len(parts)) if not parts[row])
-            ter, begun = ter + 1, len(parts)
+            ter, begun = ter + len(list(group)), len(parts)
         elif record[:4] == "MODE":
-            model, inside, begun = model + 1, True, len(parts)
+            model, inside, begun = model + len(list(group)), True, len(parts)
         elif record[:4] == "ENDM":
             inside, begun = False, len(parts)
         elif record.split()[:1] == ["END"]:  # ENDBRANCH of PDBQT ends nothing
             break
-        elif line.upper().startswith(_HEADER):
-            header.append(line[:_END])
+        else:
+            header += (line[:_END] for line in group if line.upper().startswith(_HEADER))
     wide = _wide(lines)
-    monomers = shared(
-        line[17 : 21 if line[20:22] in wide else 20].strip().upper() for line in lines
-    )
-    lines = [f"{line[:20]} {line[21:]}" if line[20:22] in wide else line for line in lines]
+    monomers = _column(lines, 17, 22, lambda name: name[: 4 if name[3:] in wide else 3].upper())
+    if wide:
+        lines = [f"{line[:20]} {line[21:]}" if line[20:22] in wide else line for line in lines]
     listed = set(_sequence_names(header))
     atoms = Atoms(
-        model=shared(models),
-        chain=shared(line[20:22].strip() for line in lines),
-        part=shared(parts),
+        model=models,
+        chain=_column(lines, 20, 22),
+        part=parts,
         fixed=[
             part != "" or (name not in RESNAME_TO_CODE and (row in ended or name in listed))
             for row, (name, part) in enumerate(zip(monomers, parts, strict=True))
         ],
-        number=shared(line[22:27].strip() for line in lines),
+        number=_column(lines, 22, 27),
         monomer=monomers,
-        atom=shared(line[12:16].strip().upper() for line in lines),
-        altloc=shared(line[16] for line in lines),
-        occupancy=shared(line[54:60] for line in lines),
+        atom=_column(lines, 12, 16, str.upper),
+        altloc=list(map(itemgetter(16), lines)),
+        occupancy=_column(lines, 54, 60),
         position=lambda row: tuple(lines[row][start : start + 8] for start in (30, 38, 46)),
     )
     return atoms, lines, header, model
+
+
+def _column(
+    lines: Sequence[str], start: int, end: int, change: Callable[[str], str] = str
+) -> list[str]:
+    """Return columns of all lines, changed and without blanks; equal texts are one object."""
+    fields = list(map(itemgetter(slice(start, end)), lines))
+    known = {field: change(field).strip() for field in set(fields)}
+    return list(map(known.__getitem__, fields))
 
 
 def _wide(lines: list[str]) -> set[str]:
@@ -193,11 +213,11 @@ def _wide(lines: list[str]) -> set[str]:
     They are chain names of two letters if other residues have them, too.
     """
     wide: dict[str, bool] = {}
-    for line in lines:
-        if line[20] != " ":
-            name = line[17:21].strip().upper()
-            fits = name in SYNONYMS or (line[17] == " " and is_amino_acid(name))
-            wide[line[20:22]] = fits and wide.get(line[20:22], True)
+    for field in set(map(itemgetter(slice(17, 22)), lines)):
+        if field[3] != " ":
+            name = field[:4].strip().upper()
+            fits = name in SYNONYMS or (field[0] == " " and is_amino_acid(name))
+            wide[field[3:]] = fits and wide.get(field[3:], True)
     return {field for field, fits in wide.items() if fits}
 
 

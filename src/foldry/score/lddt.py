@@ -128,23 +128,24 @@ def kept_distances(
     group, members = group[order], sets[order].astype(np.float32)
     here = _terms(model[order], known[order])
     there = _terms(reference[order], np.ones(len(order), bool))
+    factors = _factors(here), _factors(there)
     counts = np.zeros((2, *sets.shape))
     for start in range(0, len(order), _BLOCK):
         rows = slice(start, start + _BLOCK)
         end = int(np.searchsorted(group, group[rows][-1], side="right"))
         first = end if group[start] == group[rows][-1] else start
         columns = first + _near(there[:, rows], there[:, first:])
-        before = _distances(there[:, rows], there[:, columns])
+        before = _distances(factors[1][rows], there[:, columns])
         judged = before < CUTOFF
         same = int(np.searchsorted(columns, end))
         judged[:, :same] &= group[rows, None] != group[columns[:same]]
-        kept = _kept(before, _distances(here[:, rows], here[:, columns]), judged)
+        kept = _kept(before, _distances(factors[0][rows], here[:, columns]), judged)
         ahead = int(np.searchsorted(columns, start + _BLOCK))
+        here_in, there_in, later = members[rows], members[columns], columns[ahead:]
         for count, table in zip(counts, (kept, judged), strict=True):
             numbers = table.astype(np.float32)
-            count[rows] += members[rows] * (numbers @ members[columns])
-            later = columns[ahead:]
-            count[later] += members[later] * (numbers[:, ahead:].T @ members[rows])
+            count[rows] += here_in * (numbers @ there_in)
+            count[later] += there_in[ahead:] * (numbers[:, ahead:].T @ here_in)
     result = np.empty_like(counts)
     result[:, order] = counts
     return result
@@ -197,8 +198,10 @@ def name_symmetric_atoms(model: Atoms, reference: Atoms, aatype: Int[np.ndarray,
         rows, one = paired[start : start + _BLOCK // 2], first[start : start + _BLOCK // 2]
         pair = (rows, one), (rows, swap[rows, one])
         columns = _near(np.hstack([there[:, *atoms] for atoms in pair]), fixed_there)
-        before = [_distances(there[:, *atoms], fixed_there[:, columns]) for atoms in pair]
-        after = [_distances(here[:, *atoms], fixed_here[:, columns]) for atoms in pair]
+        before, after = (
+            [_distances(_factors(points[:, *atoms]), fixed[:, columns]) for atoms in pair]
+            for points, fixed in ((there, fixed_there), (here, fixed_here))
+        )
         apart = rows[:, None] != residue[columns]
         more = np.zeros(apart.shape, np.int8)
         for known, as_named, exchanged in zip(before, after, after[::-1], strict=True):
@@ -232,13 +235,17 @@ def _near(
     return np.flatnonzero(inside.all(axis=0))
 
 
+def _factors(points: Float[np.ndarray, "5 R"]) -> Float[np.ndarray, "R 5"]:
+    """Return the factors of the terms of another point in the squared distance between both."""
+    x, y, z, square, one = points
+    return np.stack([-2 * x, -2 * y, -2 * z, one, square], axis=1)
+
+
 def _distances(
-    rows: Float[np.ndarray, "5 R"], columns: Float[np.ndarray, "5 K"]
+    factors: Float[np.ndarray, "R 5"], columns: Float[np.ndarray, "5 K"]
 ) -> Float[np.ndarray, "R K"]:
     """Return |a − b| from |a|² + |b|² − 2 a·b, a matrix product of the two atoms' terms."""
-    x, y, z, square, one = rows
-    squared = np.stack([-2 * x, -2 * y, -2 * z, one, square], axis=1) @ columns
-    distances = np.asarray(squared.astype(np.float32))
+    distances = np.asarray((factors @ columns).astype(np.float32))
     np.abs(distances, out=distances)  # an atom's distance from itself may be a little below 0
     np.sqrt(distances, out=distances)
     return distances

@@ -104,17 +104,20 @@ def nearest_rotation(
     a = np.moveaxis(covariance, (-2, -1), (0, 1)).copy()
     size = np.sqrt((a * a).sum(axis=(0, 1)))
     a /= np.where(size > 0, size, 1)
-    one, other = a[[1, 2, 0]], a[[2, 0, 1]]
-    cofactor = one[:, [1, 2, 0]] * other[:, [2, 0, 1]] - one[:, [2, 0, 1]] * other[:, [1, 2, 0]]
+    cyclic = np.concatenate([a, a[:2]])
+    cyclic = np.concatenate([cyclic, cyclic[:, :2]], axis=1)
+    one, other = cyclic[1:4], cyclic[2:]
+    cofactor = one[:, 1:4] * other[:, 2:] - one[:, 2:] * other[:, 1:4]
     det = (a[0] * cofactor[0]).sum(axis=0)
     minors = (cofactor * cofactor).sum(axis=(0, 1))
     i1 = np.sqrt(3.0)
     for _ in range(2):  # i₂² = |cof A|² + 2 i₁ i₃ gives a start above every root,
         i1 = np.sqrt(1 + 2 * np.sqrt(np.maximum(minors + 2 * i1 * det, 0)))
+    linear, constant = 8 * det, 1 - 4 * minors
     for _ in range(_NEWTON_STEPS):  # from which Newton's method descends to the largest
         square = i1 * i1
-        slope = 4 * i1 * (square - 1) - 8 * det
-        value = square * (square - 2) - 8 * det * i1 + (1 - 4 * minors)
+        slope = 4 * i1 * (square - 1) - linear
+        value = square * (square - 2) - linear * i1 + constant
         i1 = i1 - value / np.maximum(slope, 1e-12)
     i2 = (i1 * i1 - 1) / 2
     divisor = i1 * i2 - det
