@@ -34,7 +34,7 @@ from chart import Series, svg
 from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, mini
-from foldry.model.runtime import Runtime, find_device
+from foldry.model.runtime import Runtime, fastest, find_device
 from foldry.train import loop
 from foldry.train.config import StageConfig, mini_stages
 from foldry.train.distributed import Workers
@@ -272,8 +272,8 @@ def main() -> None:
     device = find_device(arguments.device)
     data = TrainingSet(arguments.data)
     half = arguments.dtype == "bfloat16"
-    runtime = Runtime(
-        device=device,
+    runtime = fastest(
+        device,
         dtype=torch.bfloat16 if half else torch.float32,
         autocast=half,
     )

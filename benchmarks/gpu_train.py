@@ -24,7 +24,7 @@ import torch
 
 from foldry.dataset.samples import TrainingSet
 from foldry.model.alphafold import AlphaFold
-from foldry.model.runtime import Runtime, find_device
+from foldry.model.runtime import Runtime, fastest, find_device
 from foldry.store.files import write_bytes
 from foldry.train import bundle, loop
 from foldry.train.checkpoint import NAME
@@ -150,7 +150,7 @@ def main() -> None:
         return
     half = device.type == "cuda"
     dtype = torch.bfloat16 if half else torch.float32
-    runtime = Runtime(device=device, dtype=dtype, autocast=half)
+    runtime = fastest(device, dtype=dtype, autocast=half)
     began = time.monotonic()
     stages = train(given, runtime)
     given.out.mkdir(parents=True, exist_ok=True)

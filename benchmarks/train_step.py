@@ -70,14 +70,14 @@ def measure(row: Row, data: Path, device: str, num_steps: int) -> None:
     from foldry.dataset.samples import TrainingSet  # noqa: PLC0415
     from foldry.model.alphafold import AlphaFold  # noqa: PLC0415
     from foldry.model.config import preset  # noqa: PLC0415
-    from foldry.model.runtime import Runtime  # noqa: PLC0415
+    from foldry.model.runtime import fastest  # noqa: PLC0415
     from foldry.train import loop  # noqa: PLC0415
     from foldry.train.config import choose_stages  # noqa: PLC0415
 
     on_gpu = device != "cpu"
     half = row.dtype == "bfloat16"
-    runtime = Runtime(
-        device=torch.device(device),
+    runtime = fastest(
+        torch.device(device),
         dtype=torch.bfloat16 if half else torch.float32,
         autocast=half,
         checkpoint=row.recompute,

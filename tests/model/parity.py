@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,10 @@ class Case:
             features = FeatureConfig(0, 0, 0, num_ensemble=members)
         return config_from_official(self.config["model"], self.config["model_config"], features)
 
-    def model(self) -> AlphaFold:
+    def model(self, **runtime: Any) -> AlphaFold:
         config = self.model_config()
         params = arrays(self.folder / self.config["params"])
-        model = AlphaFold(config, Runtime(dtype=self.dtype))
+        model = AlphaFold(config, Runtime(dtype=self.dtype, **runtime))
         model.load_state_dict(from_official(params, config))
         return model.eval()
 
@@ -258,12 +258,12 @@ class Recorder:
             self.attach_residual(f"{scope}/{official}", module)
 
     def attach_residual(self, name: str, module: nn.Module) -> None:
-        """Record a module's input plus its update, in the first call of each name."""
+        """Record a representation with a module's update, in the first call of each name."""
 
-        def hook(_module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        def hook(_module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
             key = f"c{self.call}/sub/{name}/b0"
             if key not in self.numbers:
-                self.keep(key, (inputs[0] + output)[0])
+                self.keep(key, output[0])
 
         module.register_forward_hook(hook)
 
@@ -327,9 +327,39 @@ class Recorder:
         self.keep(f"{base}/frames_3x4", matrices[:, 0])
 
 
-def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return Foldry's intermediates, and its outputs after `outputs/`, under the recorded names."""
-    model = case.model()
+def with_companion(batch: Any) -> Any:
+    """Return inputs of one protein and, as a second member, half of it with padding."""
+    members = {}
+    for each in fields(batch):
+        value = getattr(batch, each.name)
+        if isinstance(value, torch.Tensor):
+            padded = value.clone()
+            if each.name.endswith("mask"):
+                axis = (
+                    str(each.type).split("'")[1].split().index("N")
+                    if "N" in str(each.type).split("'")[1].split()
+                    else 1
+                )
+                padded.narrow(axis, 0, value.shape[axis] // 2 + 1).zero_()
+            value = torch.cat([value, padded])
+        elif value is not None:
+            value = with_companion(value)
+        members[each.name] = value
+    return type(batch)(**members)
+
+
+def run(
+    case: Case, torsions: dict[str, np.ndarray], *, batched: bool = False, **runtime: Any
+) -> dict[str, np.ndarray]:
+    """Return Foldry's intermediates, and its outputs after `outputs/`, under the recorded names.
+
+    Args:
+        case: The recorded run.
+        torsions: As in `Case.inputs`.
+        batched: Whether another, padded protein passes the network in the same batch.
+        runtime: Attributes of the network's `Runtime`.
+    """
+    model = case.model(**runtime)
     recorder = Recorder(model)
     recorder.attach()
     represent = model.represent
@@ -342,6 +372,10 @@ def run(case: Case, torsions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     model.represent = recorded_represent
     inputs, draw = case.inputs(torsions)
+    if batched:
+        alone = draw
+        inputs = with_companion(inputs)
+        draw = lambda cycle: [with_companion(each) for each in alone(cycle)]  # noqa: E731
     config = model.config
     with torch.no_grad():
         result, num_recycles = recycle(

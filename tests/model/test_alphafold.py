@@ -11,7 +11,7 @@ import torch
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.features.templates import template_features_of_atoms
-from foldry.model import structure_module
+from foldry.kernels.choose import Kernels
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.config import ModelConfig, preset
 from foldry.model.inputs import (
@@ -24,6 +24,7 @@ from foldry.model.inputs import (
 from foldry.model.runtime import Runtime
 from foldry.query import Alignment, Chain, Query
 from foldry.residues import GAP
+from tests.kernels.cases import both_kernels
 
 LENGTH = 19
 NUM_ROWS = 9
@@ -84,23 +85,39 @@ def assert_same(ours: Pass, theirs: Pass) -> None:
     torch.testing.assert_close(ours.atom37, theirs.atom37, rtol=0, atol=1e-3)
 
 
-@pytest.mark.parametrize("chunk_size", [1, 2, 7, 18])
+@both_kernels
+@pytest.mark.parametrize("chunk_size", [1, 150, 2000])
 def test_chunks_change_nothing(
-    fed: tuple[Inputs, MSAInputs], chunk_size: int, monkeypatch: pytest.MonkeyPatch
+    fed: tuple[Inputs, MSAInputs], kernels: Kernels, chunk_size: int
 ) -> None:
-    whole = two_passes(network(Runtime(chunk_size=1000)), *fed)
-    monkeypatch.setattr(structure_module, "QUERY_ROWS", chunk_size)
-    assert_same(two_passes(network(Runtime(chunk_size=chunk_size)), *fed), whole)
+    whole = two_passes(network(Runtime(chunk_size=10**9)), *fed)
+    chunked = two_passes(network(Runtime(kernels=kernels, chunk_size=chunk_size)), *fed)
+    assert_same(chunked, whole)
 
 
-def test_masked_rows_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
+@both_kernels
+def test_a_pass_changes_none_of_its_inputs(fed: tuple[Inputs, MSAInputs], kernels: Kernels) -> None:
+    """Kernels write into their first argument; the next draw and the next pass read the inputs."""
+    inputs, draw = fed
+    model = network(Runtime(kernels=kernels))
+    with torch.inference_mode():
+        recycled = model(inputs, [draw], model.first_recycled(inputs)).recycled()
+        given = (inputs, inputs.templates, draw, recycled)
+        arrays = [each for part in given for each in vars(part).values() if torch.is_tensor(each)]
+        before = [array.clone() for array in arrays]
+        model(inputs, [draw, draw], recycled)
+    assert all(map(torch.equal, arrays, before))
+
+
+@both_kernels
+def test_masked_rows_change_nothing(fed: tuple[Inputs, MSAInputs], kernels: Kernels) -> None:
     """The official program pads alignments with masked rows; Foldry does not."""
     inputs, draw = fed
 
     def padded(array: torch.Tensor) -> torch.Tensor:
         return torch.cat([array, torch.zeros_like(array)], dim=1)
 
-    model = network(Runtime())
+    model = network(Runtime(kernels=kernels))
     longer = MSAInputs(**{name: padded(array) for name, array in vars(draw).items()})
     assert_same(two_passes(model, inputs, longer), two_passes(model, inputs, draw))
 
@@ -114,7 +131,8 @@ def longer(array: torch.Tensor) -> torch.Tensor:
     return array
 
 
-def test_padding_residues_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
+@both_kernels
+def test_padding_residues_change_nothing(fed: tuple[Inputs, MSAInputs], kernels: Kernels) -> None:
     inputs, draw = fed
     arrays = {name: array for name, array in vars(inputs).items() if array is not None}
     templates = vars(arrays.pop("templates"))
@@ -123,25 +141,31 @@ def test_padding_residues_change_nothing(fed: tuple[Inputs, MSAInputs]) -> None:
         templates=TemplateInputs(**{name: longer(array) for name, array in templates.items()}),
     )
     padded_draw = MSAInputs(**{name: longer(array) for name, array in vars(draw).items()})
-    model = network(Runtime())
+    model = network(Runtime(kernels=kernels))
     plain, other = two_passes(model, inputs, draw), two_passes(model, padded, padded_draw)
     pair = other.representations.pair[:, :LENGTH, :LENGTH]
     torch.testing.assert_close(pair, plain.representations.pair, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(other.atom37[:, :LENGTH], plain.atom37, rtol=0, atol=1e-3)
 
 
-def test_absent_extra_rows_equal_masked_extra_rows(fed: tuple[Inputs, MSAInputs]) -> None:
+@both_kernels
+def test_absent_extra_rows_equal_masked_extra_rows(
+    fed: tuple[Inputs, MSAInputs], kernels: Kernels
+) -> None:
     inputs, draw = fed
     extra = {name: array for name, array in vars(draw).items() if name.startswith("extra")}
     none = replace(draw, **{name: array[:, :0] for name, array in extra.items()})
     masked = replace(draw, **{name: torch.zeros_like(array) for name, array in extra.items()})
-    model = network(Runtime())
+    model = network(Runtime(kernels=kernels))
     assert_same(two_passes(model, inputs, none), two_passes(model, inputs, masked))
 
 
-def test_only_embedders_and_evoformer_run_in_bfloat16(fed: tuple[Inputs, MSAInputs]) -> None:
+@both_kernels
+def test_only_embedders_and_evoformer_run_in_bfloat16(
+    fed: tuple[Inputs, MSAInputs], kernels: Kernels
+) -> None:
     exact = two_passes(network(Runtime()), *fed)
-    model = network(Runtime(dtype=torch.bfloat16))
+    model = network(Runtime(dtype=torch.bfloat16, kernels=kernels))
     rough = two_passes(model, *fed)
     for name, array in vars(rough.representations).items():
         assert array.dtype == torch.bfloat16, name
@@ -153,7 +177,8 @@ def test_only_embedders_and_evoformer_run_in_bfloat16(fed: tuple[Inputs, MSAInpu
     assert (rough.representations.pair - true).norm() < 0.05 * true.norm()
 
 
-def test_order_and_numbering_of_chains_change_nothing() -> None:
+@both_kernels
+def test_order_and_numbering_of_chains_change_nothing(kernels: Kernels) -> None:
     """The order of two different chains, and shifted residue numbers in one, have no effect."""
     config = tiny("model_1_multimer_v3")
     chains = (Chain(("A",), "MKTAYIAKQR"), Chain(("B",), "GSHEDLLNWC"))
@@ -164,7 +189,7 @@ def test_order_and_numbering_of_chains_change_nothing() -> None:
     templates = template_features_of_atoms(rng.integers(0, 20, (4, 20)), atoms, mask)
     inputs = stack_features([replace(features, templates=templates)])
     draw = stack_draws([draw_msa(features, 0)])
-    model = network(Runtime(), config)
+    model = network(Runtime(kernels=kernels), config)
     plain = two_passes(model, inputs, draw)
 
     moved = inputs.residue_index + 50 * (inputs.asym_id == 2)

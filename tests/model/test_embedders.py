@@ -17,6 +17,7 @@ from foldry.model.embedders import (
     InputEmbedder,
     SummedLinear,
     TemplateEmbedder,
+    TemplatePointwiseAttention,
     TemplateTorsionEmbedder,
     distance_bins,
     pseudo_beta,
@@ -159,6 +160,29 @@ def test_absent_templates_have_no_effect(template: TemplateInputs) -> None:
         absent = replace(template, mask=torch.zeros_like(template.mask))
         assert not embedder(*arguments, absent, same_chain).any()
         assert embedder(*arguments, template, same_chain).any()
+
+
+@pytest.mark.parametrize("chunk_size", [1, 10**9])
+def test_pointwise_attention_by_its_definition(chunk_size: int) -> None:
+    """Algorithm 17, one pair and one head at a time, over the templates that exist."""
+    length, num_templates, heads = 3, 4, 2
+    config = TemplateConfig(c_template=6, c_pointwise=8, num_heads_pointwise=heads)
+    torch.manual_seed(0)
+    module = TemplatePointwiseAttention(config, 5, Runtime(chunk_size=chunk_size))
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape)
+    pair = torch.randn(2, length, length, 5)
+    templates = torch.randn(2, num_templates, length, length, 6)
+    mask = torch.tensor([[1.0, 0, 1, 1], [0, 0, 1, 0]])
+    with torch.no_grad():
+        ours = module(pair, list(templates.unbind(1)), mask)
+        for b, i, j in np.ndindex(2, length, length):
+            at_pair = templates[b, mask[b] == 1, i, j]
+            query = module.query(pair[b, i, j]).chunk(heads)
+            key, value = (maps(at_pair).chunk(heads, -1) for maps in (module.key, module.value))
+            shares = [(k @ q / 2).softmax(0) for q, k in zip(query, key, strict=True)]
+            outs = [share @ v for share, v in zip(shares, value, strict=True)]
+            torch.testing.assert_close(ours[b, i, j], module.output(torch.cat(outs)))
 
 
 @pytest.mark.parametrize(("chi_only", "deciding"), [(False, 2), (True, 3)])

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from foldry.geometry import rotation_from_quaternion
+from foldry.kernels.choose import CPU
 from tests.conftest import parity_root
 from tests.model.parity import Case, arrays, cases, limit, relative_error, run
 
 pytestmark = pytest.mark.parity
 
 CASES = cases(parity_root())
+PATHS: dict[str, dict[str, Any]] = {
+    "reference": {},
+    "cpu": {"kernels": CPU},
+    "chunked": {"kernels": CPU, "chunk_size": 4000},
+    "batched": {"kernels": CPU, "batched": True},
+}
 ROUNDED = {f"outputs/representations/{name}" for name in ("pair", "msa", "msa_first_row")}
 
 
@@ -42,18 +50,19 @@ def affine(name: str, recorded: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{name}/rotation": rotation, f"{name}/translation": 10 * recorded[..., 4:]}
 
 
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("folder", CASES, ids=lambda folder: folder.name)
-def test_case(folder: Path, record_property: Callable[[str, object], None]) -> None:
+def test_case(folder: Path, path: str, record_property: Callable[[str, object], None]) -> None:
     case = Case(folder)
-    for path in case.needed:
-        if not path.is_file():
-            pytest.skip(f"not among the recorded numbers: {path}")
+    for file in case.needed:
+        if not file.is_file():
+            pytest.skip(f"not among the recorded numbers: {file}")
     recorded = {f"outputs/{name}": array for name, array in arrays(folder / "outputs.npz").items()}
     for name, array in arrays(folder / "intermediates.npz").items():
         recorded.update(affine(name, array) if name.endswith("sm/affine") else {name: array})
     if not recorded:
         pytest.skip(f"{folder} has neither outputs.npz nor intermediates.npz")
-    ours = run(case, recorded_torsions(case))
+    ours = run(case, recorded_torsions(case), **PATHS[path])
     real = case.residues
     length = len(real)
 
@@ -84,7 +93,8 @@ def test_case(folder: Path, record_property: Callable[[str, object], None]) -> N
         if half and name in ROUNDED and not is_bfloat16(ours[name]):
             faults.append(f"{name} holds numbers that are not bfloat16")
     record_property(
-        "worst error", f"{folder.name:32s} {worst[0]:7.2%} of the tolerance, in {worst[1]}"
+        "worst error",
+        f"{folder.name:32s} {path:9s} {worst[0]:7.2%} of the tolerance, in {worst[1]}",
     )
     assert worst[0] <= 1, f"{worst[1]}: {worst[0]:.3g} times the tolerance"
     assert not faults, "; ".join(faults)

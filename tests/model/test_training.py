@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from foldry.geometry import Rigid
-from foldry.kernels.choose import choose
+from foldry.kernels.choose import CPU, REFERENCE, Kernels
+from foldry.kernels.chunks import by_rows
+from foldry.kernels.transition import reference
 from foldry.model.config import StackConfig, StructureConfig
 from foldry.model.distance_geometry import frames_from_distogram, lay_out, right_handed
 from foldry.model.evoformer import EvoformerBlock, EvoformerStack
 from foldry.model.inputs import Inputs, MSAInputs
-from foldry.model.layers import Init, Linear, SharedDropout, by_rows
+from foldry.model.layers import Init, Linear, SharedDropout
 from foldry.model.runtime import Runtime
 from foldry.model.structure_module import StructureModule
+from tests.kernels.cases import both_kernels
 from tests.model.test_alphafold import fed, network
 
 __all__ = ["fed"]  # a fixture
@@ -56,14 +60,15 @@ def test_residual_branches_start_without_effect_and_gates_open(init: Init, bias:
 
 @pytest.mark.parametrize("axis", [1, 2])
 def test_dropout_is_shared_along_its_axis(axis: int) -> None:
+    shape = [2, 40, 40, 30]
     torch.manual_seed(0)
     dropout = SharedDropout(0.2, axis)
-    ones = torch.ones(2, 40, 40, 30)
-    dropped = dropout(ones)
-    assert torch.equal(dropped, dropped.narrow(axis, 0, 1).expand_as(dropped))
-    assert set(dropped.unique().tolist()) == {0.0, 1.25}
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.2, abs=0.03)
-    assert torch.equal(dropout.eval()(ones), ones)
+    factor = dropout(torch.ones(shape))
+    shape[axis] = 1
+    assert list(factor.shape) == shape
+    assert set(factor.unique().tolist()) == {0.0, 1.25}
+    assert (factor == 0).float().mean().item() == pytest.approx(0.2, abs=0.03)
+    assert dropout.eval()(factor) is None
 
 
 def calls(module: nn.Module, kind: type[nn.Module]) -> Counter[str]:
@@ -75,19 +80,43 @@ def calls(module: nn.Module, kind: type[nn.Module]) -> Counter[str]:
     return counted
 
 
+DROPPED_ALONG = {
+    "msa_row_attention": 1,
+    "triangle_multiplication_outgoing": 1,
+    "triangle_multiplication_incoming": 1,
+    "triangle_attention_starting": 1,
+    "triangle_attention_ending": 2,
+}
+"""The modules of Algorithm 6 whose updates are dropped, and the axis that shares a mask."""
+
+
 def test_a_block_drops_the_updates_of_algorithm_6() -> None:
     block = stack(Runtime()).blocks[0]
     counted = calls(block, SharedDropout)
-    dropped = {"msa": [], "columns": []}
-    block.dropout_msa.register_forward_hook(lambda _m, x, _o: dropped["msa"].append(x[0]))
-    block.dropout_columns.register_forward_hook(lambda _m, x, _o: dropped["columns"].append(x[0]))
-    attention: list[Tensor] = []
-    for part in (block.msa_row_attention, block.triangle_attention_ending):
-        part.register_forward_hook(lambda _m, _x, out: attention.append(out))
     block(MSA, PAIR, *MASKS)
-    assert counted == {"dropout_msa": 1, "dropout_rows": 3, "dropout_columns": 1}
-    assert torch.equal(dropped["msa"][0], attention[0])
-    assert torch.equal(dropped["columns"][0], attention[1])
+    assert counted == {f"{name}.dropout": 1 for name in DROPPED_ALONG}
+    rates = {name: block.get_submodule(f"{name}.dropout").rate for name in DROPPED_ALONG}
+    assert rates.pop("msa_row_attention") == 0.15
+    assert set(rates.values()) == {0.25}
+
+
+@both_kernels
+@pytest.mark.parametrize("name", DROPPED_ALONG)
+def test_an_update_is_dropped_whole_along_its_axis(name: str, kernels: Kernels) -> None:
+    """A prediction with dropout runs the kernels without gradients."""
+    module = stack(Runtime(kernels=kernels)).blocks[0].get_submodule(name)
+    rows = name.startswith("msa")
+    x = MSA if rows else PAIR
+    others = (PAIR, MASKS[0]) if rows else MASKS[1:]
+    axis = DROPPED_ALONG[name]
+    with torch.no_grad():
+        whole = module.eval()(x.clone(), *others) - x
+        dropped = module.train()(x.clone(), *others) - x
+        factor = (dropped * whole).sum(axis, keepdim=True) / whole.square().sum(axis, keepdim=True)
+        kept = (factor > 0.5).float()
+    assert 0.5 < kept.mean() < 1
+    expected = whole * kept / (1 - module.dropout.rate)
+    torch.testing.assert_close(dropped, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_depth_limits_the_blocks_that_run() -> None:
@@ -117,23 +146,23 @@ def test_rows_are_sliced_only_without_gradients() -> None:
         return 2 * rows
 
     rows = torch.randn(1, 7, 2)
-    assert torch.equal(by_rows(doubled, 3, rows), 2 * rows)
+    assert torch.equal(by_rows(doubled, 2, 6, rows), 2 * rows)
     with torch.no_grad():
-        assert torch.equal(by_rows(doubled, 3, rows), 2 * rows)
+        assert torch.equal(by_rows(doubled, 2, 6, rows), 2 * rows)
     assert sizes == [7, 3, 3, 1]
 
 
 def test_rotations_pass_no_gradient_between_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     config = StructureConfig(num_layers=3, c=8, num_heads=2, c_sidechain=8)
-    module = StructureModule(config, 8, 8)
+    module = StructureModule(config, 8, 8, Runtime())
     counted = calls(module, nn.Dropout)
     started: list[Rigid] = []
     layer = module.layer
 
-    def recorded(single: Tensor, pair: Tensor, mask: Tensor, frames: Rigid) -> Tensor:
-        started.append(frames)
-        return layer(single, pair, mask, frames)
+    def recorded(*arguments: Tensor | Rigid) -> Tensor:
+        started.append(arguments[-1])
+        return layer(*arguments)
 
     monkeypatch.setattr(module, "layer", recorded)
     mask = torch.ones(1, 5)
@@ -153,17 +182,32 @@ def test_the_next_pass_gets_no_gradients(fed: tuple[Inputs, MSAInputs]) -> None:
     assert not any(array.requires_grad for array in vars(result.recycled()).values())
 
 
-def test_mixed_precision_keeps_parameters_in_float32(fed: tuple[Inputs, MSAInputs]) -> None:
+def test_mixed_precision_keeps_parameters_in_float32(
+    fed: tuple[Inputs, MSAInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
     inputs, draw = fed
     model = network(Runtime(dtype=torch.bfloat16, autocast=True))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     products: set[torch.dtype] = set()
-    model.evoformer.blocks[0].pair_transition.widen.register_forward_hook(
-        lambda _m, _x, out: products.add(out.dtype)
-    )
+
+    def recorded(*arguments: Any) -> Tensor:
+        product = linear(*arguments)
+        products.add(product.dtype)
+        return product
+
+    linear = reference.linear
+    monkeypatch.setattr(reference, "linear", recorded)
     result = model(inputs, [draw], model.first_recycled(inputs))
     assert products == {torch.bfloat16}
     assert result.atom37.dtype == torch.float32
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("gradients", [False, True])
+def test_gradients_and_autocast_need_the_references(autocast: bool, gradients: bool) -> None:
+    runtime = Runtime(kernels=CPU, autocast=autocast)
+    with torch.set_grad_enabled(gradients):
+        assert runtime.now() is (REFERENCE if gradients or autocast else CPU)
 
 
 def test_initial_frames_have_no_gradient_and_padding_is_at_the_origin() -> None:
@@ -184,8 +228,3 @@ def test_padding_does_not_vote_on_handedness() -> None:
     points = torch.cat([helix[:, :8], -helix[:, 8:]], dim=1)
     assert torch.equal(right_handed(points, mask), points)
     assert torch.equal(right_handed(points, torch.ones(1, 30)), -points)
-
-
-def test_unknown_kernels_are_refused() -> None:
-    with pytest.raises(ValueError, match="no kernels 'fast': choose reference"):
-        choose("fast")

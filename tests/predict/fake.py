@@ -10,6 +10,7 @@ import numpy as np
 
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import read_structure
+from foldry.kernels.matmul import fast_matmul
 from foldry.predict import runner
 from foldry.predict.runner import Outcome
 from foldry.predict.settings import Settings
@@ -26,7 +27,8 @@ MAX_PAE = 31.75
 def run(queries: Iterable[Query], out: Path, settings: Settings) -> list[Outcome]:
     """Fold queries into a folder as the command line does."""
     folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
-    return list(runner.run(queries, settings, [folder]))
+    with fast_matmul():
+        return list(runner.run(queries, settings, [folder]))
 
 
 def fake_prediction(
@@ -109,7 +111,7 @@ def _provenance(model_name: str, seed: int) -> Provenance:
         num_recycles=3,
         config={"evoformer": {"num_blocks": 48, "dropout": 0.15}, "name": model_name},
         settings={"max_msa": None, "dtype": "float32", "dropout": False},
-        kernels="reference",
+        kernels={"attention": "cpu", "point_attention": "reference"},
         device="cpu",
         dtype="float32",
         versions={"foldry": "0.1.0", "torch": "2.13.0", "numpy": "2.4.6"},

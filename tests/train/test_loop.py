@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -17,8 +18,10 @@ from safetensors.torch import load_file
 from foldry.cli.main import main
 from foldry.dataset.samples import TrainingSet
 from foldry.errors import InputError, MissingError
+from foldry.kernels.choose import CPU
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig, preset
+from foldry.model.evoformer import Transition
 from foldry.model.runtime import Runtime
 from foldry.predict.recycle import recycle
 from foldry.train import loop
@@ -166,6 +169,26 @@ def test_training_runs_the_passes_of_a_prediction(data: TrainingSet, tiny: Model
     assert losses.total == expected.total != loop.run_passes(model, batch, 1, chosen).total
 
 
+def test_passes_without_gradients_run_the_fast_kernels(
+    data: TrainingSet, tiny: ModelConfig
+) -> None:
+    chosen = replace(tiny_stage("main", 1), max_passes=3)
+    batch = make_batch(data, chosen, tiny.heads, 0, 0)
+    with_gradients: set[bool] = set()
+
+    def noted(*arguments: Any) -> torch.Tensor:
+        with_gradients.add(torch.is_grad_enabled())
+        return CPU.transition(*arguments)
+
+    models = [
+        new_model(tiny, kernels=replace(CPU, transition=noted)).eval(),
+        new_model(tiny).eval(),
+    ]
+    ours, theirs = (loop.run_passes(model, batch, 3, chosen).total for model in models)
+    assert with_gradients == {False}
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)
+
+
 def test_a_sample_can_count_by_the_root_of_its_length(data: TrainingSet, tiny: ModelConfig) -> None:
     chosen = replace(tiny_stage("main", 1), crop_size=96)
     batch = make_batch(data, chosen, tiny.heads, 0, 0)
@@ -258,7 +281,7 @@ def test_bfloat16_leaves_structure_and_losses_in_float32(
 
     for name in seen:
         for module in getattr(half, name).modules():
-            if isinstance(module, torch.nn.Linear):
+            if isinstance(module, torch.nn.Linear | Transition):
                 module.register_forward_hook(note(name))
     line, rough = run_step(data, half, chosen)
     assert seen["structure"] == seen["heads"] == {torch.float32}

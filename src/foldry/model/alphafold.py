@@ -27,7 +27,7 @@ from foldry.model.embedders import (
 from foldry.model.evoformer import EvoformerStack
 from foldry.model.heads import HeadLogits, Heads
 from foldry.model.inputs import Inputs, MSAInputs
-from foldry.model.layers import LayerNorm, Linear
+from foldry.model.layers import LayerNorm, Linear, added
 from foldry.model.runtime import Runtime
 from foldry.model.structure_module import StructureModule, StructureOutput
 
@@ -112,7 +112,7 @@ class AlphaFold(nn.Module):
             self.extra_stack = EvoformerStack(config.extra, c_pair, runtime)
         self.evoformer = EvoformerStack(config.evoformer, c_pair, runtime)
         self.single = Linear(c_msa, config.c_single)
-        self.structure = StructureModule(config.structure, config.c_single, c_pair)
+        self.structure = StructureModule(config.structure, config.c_single, c_pair, runtime)
         self.heads = Heads(config)
         self.to(runtime.device)
         for name, module in self.named_children():
@@ -146,15 +146,17 @@ class AlphaFold(nn.Module):
             pseudo_beta(recycled.atom37, inputs.aatype),
         )
         msa = torch.cat([msa[:, :1] + first_row[:, None].to(dtype), msa[:, 1:]], dim=1)
-        pair = pair + recycled_pair.to(dtype)
+        pair = added(pair, recycled_pair.to(dtype))
+        del recycled_pair  # as large as the pair representation
         config = self.config.template
         templates = inputs.templates
         if templates is not None and config is not None:
             same_chain = inputs.asym_id[:, :, None] == inputs.asym_id[:, None]
-            pair = pair + self.template(pair, pair_mask, templates, same_chain)
+            pair = added(pair, self.template(pair, pair_mask, templates, same_chain))
         if self.config.extra is not None:
             extra = self.extra_msa(draw).to(dtype)
             _, pair = self.extra_stack(extra, pair, draw.extra_msa_mask.to(dtype), pair_mask)
+            del extra
         if templates is not None and config is not None and config.embed_torsions:
             rows, rows_mask = self.template_torsions(templates)
             msa = torch.cat([msa, rows], dim=1)
@@ -164,7 +166,7 @@ class AlphaFold(nn.Module):
             single=self.single(msa[:, 0]),
             pair=pair,
             msa=msa[:, :num_rows],
-            msa_first_row=msa[:, 0],
+            msa_first_row=msa[:, 0].clone(),  # a view would keep all rows for the next pass
         )
 
     def forward(self, inputs: Inputs, draws: Sequence[MSAInputs], recycled: Recycled) -> Pass:

@@ -56,7 +56,8 @@ def frames_from_distogram(
         return Rigid.identity(*mask.shape, like=mask)
     # The solvers raise an error at NaN; the caller finds and reports NaN in the result.
     distance, weight = median_distances(logits.nan_to_num(), first_break, last_break)
-    points = lay_out(distance, weight, mask)
+    # The structure module magnifies rounding errors of the points tenfold.
+    points = lay_out(distance.double(), weight.double(), mask.double()).to(mask.dtype)
     return frames_along(right_handed(points, mask), mask)
 
 

@@ -16,10 +16,12 @@ from torch.nn import functional as F
 
 from foldry import residues
 from foldry.geometry import frames_from_three_points
+from foldry.kernels.attention.reference import MASKED_LOGIT
+from foldry.kernels.chunks import by_rows, split_heads
 from foldry.model.config import ModelConfig, TemplateConfig
-from foldry.model.evoformer import Attention, PairBlock
+from foldry.model.evoformer import PairBlock, Transition
 from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
-from foldry.model.layers import Layer, LayerNorm, Linear, by_rows
+from foldry.model.layers import Layer, LayerNorm, Linear, added
 from foldry.model.runtime import Runtime
 
 
@@ -92,7 +94,7 @@ class InputEmbedder(nn.Module):
         target = inputs.target_feat[..., -self.target_channels :].to(msa_feat.dtype)
         msa = self.target_msa(target)[:, None] + self.msa(msa_feat)
         pair = self.target_left(target)[:, :, None] + self.target_right(target)[:, None]
-        return msa, pair + self.relative_positions(inputs)
+        return msa, added(pair, self.relative_positions(inputs))
 
     def relative_positions(self, inputs: Inputs) -> Float[Tensor, "B N N D"]:
         """Return p_ij, the embedded offsets of residues and, for complexes, of chains."""
@@ -185,7 +187,7 @@ class RecyclingEmbedder(nn.Module):
         positions: Float[Tensor, "B N 3"],
     ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, "B N N D"]]:
         bins = distance_bins(positions, *self.bins).to(self.distance.weight.dtype)
-        return self.norm_msa(msa_first_row), self.norm_pair(pair) + self.distance(bins)
+        return self.norm_msa(msa_first_row), added(self.norm_pair(pair), self.distance(bins))
 
 
 class ExtraMSAEmbedder(Layer):
@@ -211,13 +213,13 @@ class ExtraMSAEmbedder(Layer):
 class TemplatePairBlock(PairBlock):
     """Algorithm 16, one block of the template pair stack (SI 1.7.1).
 
-    ::
+    Every module adds its update to the representation::
 
-        t += dropout_rows(TriangleAttention(t, starting))
-        t += dropout_columns(TriangleAttention(t, ending))
-        t += dropout_rows(TriangleMultiplication(t, outgoing))
-        t += dropout_rows(TriangleMultiplication(t, incoming))
-        t += Transition(t)
+        t = TriangleAttention(t, starting)
+        t = TriangleAttention(t, ending)
+        t = TriangleMultiplication(t, outgoing)
+        t = TriangleMultiplication(t, incoming)
+        t = Transition(t)
 
     Shapes: t [B, N, N, C], mask [B, N, N] → t.
 
@@ -227,12 +229,12 @@ class TemplatePairBlock(PairBlock):
 
     def __init__(self, config: TemplateConfig, runtime: Runtime) -> None:
         super().__init__()
-        c = config.c_template
+        c, dropout = config.c_template, config.dropout
         self.multiplication_first = config.multiplication_first
         if config.triangle_attention:
-            self.add_attentions(c, config.c_attention, config.num_heads, runtime)
-        self.add_multiplications(c, config.c_triangle, runtime)
-        self.add_transition(c, config.transition_factor, config.dropout, runtime)
+            self.add_attentions(c, config.c_attention, config.num_heads, dropout, runtime)
+        self.add_multiplications(c, config.c_triangle, dropout, runtime)
+        self.pair_transition = Transition(c, config.transition_factor, runtime)
 
     def forward(
         self, pair: Float[Tensor, "B N N C"], mask: Float[Tensor, "B N N"]
@@ -241,7 +243,7 @@ class TemplatePairBlock(PairBlock):
             pair = self.attend(self.multiply(pair, mask), mask)
         else:
             pair = self.multiply(self.attend(pair, mask), mask)
-        return pair + self.pair_transition(pair)
+        return self.pair_transition(pair)
 
 
 class SummedLinear(Layer):
@@ -269,15 +271,59 @@ def template_groups(config: TemplateConfig, c_pair: int) -> tuple[int, ...]:
     return (config.num_bins, 1, 22, 22, 1, 1, 1, 1, c_pair)
 
 
+class TemplatePointwiseAttention(Layer):
+    """Algorithm 17: each pair of residues attends to the templates at that pair (SI 1.7.1).
+
+    ::
+
+        q_ij^h = LinearNoBias(z_ij);  k_τij^h, v_τij^h = LinearNoBias(t_τij)
+        a_τij^h = softmax_τ(q_ij^h · k_τij^h / √c)
+        update_ij = Linear(concat_h(Σ_τ a_τij^h v_τij^h)), or 0 without templates
+
+    Shapes: z [B, N, N, D], T arrays [B, N, N, C], template_mask [B, T] → [B, N, N, D].
+    """
+
+    def __init__(self, config: TemplateConfig, c_pair: int, runtime: Runtime) -> None:
+        super().__init__()
+        c, width = config.c_template, config.c_pointwise
+        self.num_heads = config.num_heads_pointwise
+        self.query = Linear(c_pair, width, bias=False, init="glorot")
+        self.key = Linear(c, width, bias=False, init="glorot")
+        self.value = Linear(c, width, bias=False, init="glorot")
+        self.output = Linear(width, c_pair, init="zero")
+        self.chunk_size = runtime.chunk_size
+
+    def forward(
+        self,
+        pair: Float[Tensor, "B N N D"],
+        embedded: Sequence[Float[Tensor, "B N N C"]],
+        template_mask: Float[Tensor, "B T"],
+    ) -> Float[Tensor, "B N N D"]:
+        any_template = (template_mask.sum(-1) > 0).to(pair.dtype)[:, None, None, None]
+        absent = (template_mask == 0)[:, None, None, :, None]
+
+        def rows(pair: Tensor, *embedded: Tensor) -> Tensor:
+            templates = torch.stack(embedded, dim=-2)
+            query = split_heads(self.query(pair), self.num_heads)[..., None, :, :]
+            key, value = (
+                split_heads(maps(templates), self.num_heads) for maps in (self.key, self.value)
+            )
+            # An element-wise product: as matrices the few templates of a pair are too small.
+            logits = (query * key).sum(-1).float() * query.shape[-1] ** -0.5
+            shares = logits.masked_fill(absent, MASKED_LOGIT).softmax(-2).to(value.dtype)
+            return self.output((shares[..., None] * value).sum(-3).flatten(-2)) * any_template
+
+        per_row = len(pair) * pair.shape[2] * len(embedded) * len(self.key.weight)
+        return by_rows(rows, per_row, self.chunk_size, pair, *embedded)
+
+
 class TemplateEmbedder(Layer):
     """Algorithms 16 and 17: template pair stack and template pointwise attention (SI 1.7.1).
 
     For features f_τij of template τ, in monomer networks (Algorithm 2, lines 9 to 13)::
 
         t_τij = LayerNorm(TemplatePairStack(Linear(f_τij)))
-        q_ij^h = LinearNoBias(z_ij);  k_τij^h, v_τij^h = LinearNoBias(t_τij)
-        a_τij^h = softmax_τ(q_ij^h · k_τij^h / √c)
-        update_ij = Linear(concat_h(Σ_τ a_τij^h v_τij^h)), or 0 without templates
+        update = TemplatePointwiseAttention(z, t)
 
     With `average` (AlphaFold-Multimer, Evans 2021) there is no attention::
 
@@ -287,7 +333,7 @@ class TemplateEmbedder(Layer):
     Shapes: z [B, N, N, D], pair_mask [B, N, N], T templates → [B, N, N, D].
 
     The mean counts templates without atoms, as the official implementation does. Memory: the
-    features of one template are made at a time, and the attention runs on `chunk_size` rows.
+    features of one template are made at a time.
     """
 
     def __init__(self, config: TemplateConfig, c_pair: int, runtime: Runtime) -> None:
@@ -301,12 +347,10 @@ class TemplateEmbedder(Layer):
             self.output = Linear(c, c_pair, init="relu")
         else:
             self.input = Linear(config.num_bins + 49, c, init="relu")
-            width, heads = config.c_pointwise, config.num_heads_pointwise
-            self.attention = Attention(c_pair, c, width, heads, c_pair, runtime, gating=False)
+            self.attention = TemplatePointwiseAttention(config, c_pair, runtime)
         blocks = (TemplatePairBlock(config, runtime) for _ in range(config.num_blocks))
         self.blocks = nn.ModuleList(blocks)
         self.norm = LayerNorm(c)
-        self.chunk_size = runtime.chunk_size
 
     def pair_features(
         self, templates: TemplateInputs, index: int, same_chain: Bool[Tensor, "B N N"]
@@ -371,26 +415,8 @@ class TemplateEmbedder(Layer):
             for features in of_template:
                 total = total + self.embed(torch.cat([features, seen], dim=-1), pair_mask)
             return self.output(torch.relu(total / num_templates))
-        embedded = (self.embed(features, pair_mask) for features in of_template)
-        return self.attend(pair, torch.stack(list(embedded), dim=-2), templates.mask)
-
-    def attend(
-        self,
-        pair: Float[Tensor, "B N N D"],
-        embedded: Float[Tensor, "B N N T C"],
-        template_mask: Float[Tensor, "B T"],
-    ) -> Float[Tensor, "B N N D"]:
-        """Return Algorithm 17: each pair of residues attends to the templates at that pair."""
-        any_template = (template_mask.sum(-1) > 0).to(pair.dtype)[:, None, None, None]
-        mask = template_mask[:, None].to(pair.dtype)
-
-        def rows(pair: Tensor, embedded: Tensor) -> Tensor:
-            query = pair.flatten(1, 2)[:, :, None]
-            keys = embedded.flatten(1, 2)
-            update = self.attention(query, keys, mask.expand(-1, keys.shape[1], -1))
-            return update.reshape(pair.shape)
-
-        return by_rows(rows, self.chunk_size, pair, embedded) * any_template
+        embedded = [self.embed(features, pair_mask) for features in of_template]
+        return self.attention(pair, embedded, templates.mask)
 
 
 class TemplateTorsionEmbedder(nn.Module):

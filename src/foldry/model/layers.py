@@ -12,6 +12,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from foldry.kernels.chunks import layer_norm
+from foldry.kernels.interface import Affine
+
 Init = Literal["default", "relu", "zero", "gate", "glorot"]
 
 
@@ -39,6 +42,11 @@ class Linear(Layer, nn.Linear):
         self.init_kind = init
         super().__init__(c_in, c_out, bias=bias)
 
+    @property
+    def affine(self) -> Affine:
+        """The parameters."""
+        return Affine(self.weight, self.bias)
+
     def reset_parameters(self) -> None:
         if self.bias is not None:
             nn.init.constant_(self.bias, 1.0 if self.init_kind == "gate" else 0.0)
@@ -56,52 +64,43 @@ class Linear(Layer, nn.Linear):
 class LayerNorm(Layer, nn.LayerNorm):
     """Layer norm over the channels: y = γ ⊙ (x − mean(x)) / √(var(x) + 1e-5) + β.
 
-    Shapes: [..., C] → the same. Mean and variance lose too much in bfloat16, so the norm is always
-    computed in float32; the result has the input's dtype.
+    Shapes: [..., C] → the same. See `foldry.kernels.chunks.layer_norm`.
     """
+
+    @property
+    def affine(self) -> Affine:
+        """The parameters."""
+        return Affine(self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
-        return super().forward(input.float()).to(input.dtype)
+        return layer_norm(input, self.affine)
 
 
-class SharedDropout(Layer):
-    """Dropout whose mask is shared along one axis (SI 1.11.6)::
+class SharedDropout(nn.Module):
+    """The factor of an update by dropout whose mask is shared along one axis (SI 1.11.6)::
 
-        y = x ⊙ keep / (1 − rate),  keep ~ Bernoulli(1 − rate), the same along `axis`
+        factor = keep / (1 − rate),  keep ~ Bernoulli(1 − rate), the same along `axis`
 
-    Shapes: any → the same. It is the identity outside training. The supplement's DropoutRowwise is
-    axis 1, DropoutColumnwise axis 2, of [B, S, N, C] or [B, N, N, C].
+    Shapes: [B, X, Y, C] → the same with length 1 along `axis`. Outside training it is None, which
+    stands for 1. The supplement's DropoutRowwise is axis 1, DropoutColumnwise axis 2.
     """
+
+    __call__: Callable[..., Tensor | None]
 
     def __init__(self, rate: float, axis: int) -> None:
         super().__init__()
         self.rate = rate
         self.axis = axis
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | None:
         if not self.training or self.rate == 0:
-            return x
+            return None
         shape = list(x.shape)
         shape[self.axis] = 1
         keep = torch.rand(shape, device=x.device) >= self.rate
-        return x * (keep / (1 - self.rate)).to(x.dtype)
+        return (keep / (1 - self.rate)).to(x.dtype)
 
 
-def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Return x with its last axis split in two, heads and channels of a head: [..., H, C/H]."""
-    return x.reshape(*x.shape[:-1], num_heads, x.shape[-1] // num_heads)
-
-
-def by_rows(function: Callable[..., Tensor], size: int, *arrays: Tensor) -> Tensor:
-    """Return `function(*arrays)`, computed on slices of `size` along axis 1.
-
-    The rows of axis 1 must not depend on each other. A module's temporary arrays (logits, outer
-    products, widened channels) are far larger than its input and output. With slices, only those of
-    one slice exist at a time, which bounds the memory, and a slice that fits a processor's cache is
-    several times as fast. When gradients are recorded, every temporary array is kept anyway, so
-    slicing would save nothing and the function is called once.
-    """
-    if torch.is_grad_enabled() or arrays[0].shape[1] <= size:
-        return function(*arrays)
-    slices = zip(*(torch.split(array, size, dim=1) for array in arrays), strict=True)
-    return torch.cat([function(*each) for each in slices], dim=1)
+def added(x: Tensor, update: Tensor) -> Tensor:
+    """Return x + update, written into x when no gradients are recorded."""
+    return x + update if torch.is_grad_enabled() else x.add_(update)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from foldry.errors import MissingError
+from foldry.kernels.choose import CPU, REFERENCE, Kernels
 
 
 @dataclass(frozen=True)
@@ -20,10 +22,9 @@ class Runtime:
             softmax, layer norms and the embedder of the extra MSA always compute in float32.
         autocast: Whether the parameters stay float32 and each operation of the embedders and the
             Evoformer casts its inputs to `dtype`, for training in mixed precision.
-        kernels: Name of the implementation of the operations in `foldry.kernels`.
-        chunk_size: Rows that transitions and outer products compute at a time when no gradients
-            are recorded; attention computes as many rows as have `chunk_size`³ logits per head. A
-            smaller value needs less memory.
+        kernels: The implementation of each operation when no gradients are recorded.
+        chunk_size: Numbers in the largest temporary array of an operation when no gradients are
+            recorded: as many as fit a processor's cache, or as keep a GPU busy.
         checkpoint: Whether each block runs a second time in the backward pass instead of keeping
             its temporary arrays (SI 1.11.8), which saves memory and costs time.
     """
@@ -31,9 +32,27 @@ class Runtime:
     device: torch.device = torch.device("cpu")  # noqa: RUF009
     dtype: torch.dtype = torch.float32
     autocast: bool = False
-    kernels: str = "reference"
-    chunk_size: int = 64
+    kernels: Kernels = REFERENCE
+    chunk_size: int = 2**19
     checkpoint: bool = False
+
+    def now(self) -> Kernels:
+        """Return the kernels for a call: the references where gradients or autocast need them."""
+        plain = torch.is_grad_enabled() or self.autocast
+        return REFERENCE if plain else self.kernels
+
+
+def fastest(device: torch.device, **options: Any) -> Runtime:
+    """Return a runtime with the fastest kernels of a device.
+
+    Args:
+        device: Device of the network.
+        options: Other attributes of the runtime.
+    """
+    # Large chunks keep a GPU busy; small chunks stay in a processor's cache.
+    on_cpu = device.type == "cpu"
+    kernels, chunk_size = (CPU, 2**19) if on_cpu else (REFERENCE, 2**27)
+    return Runtime(device=device, kernels=kernels, chunk_size=chunk_size, **options)
 
 
 def find_device(name: str) -> torch.device:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 from jaxtyping import Float, Int
@@ -20,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from foldry.geometry import Rigid, atom14_from_frames, backbone_update, frames_from_torsions
+from foldry.kernels.chunks import split_heads
+from foldry.kernels.interface import Points
 from foldry.model.config import StructureConfig
-from foldry.model.layers import Layer, LayerNorm, Linear, by_rows, split_heads
-
-QUERY_ROWS: Final = 64
-"""Residues whose point distances to all others are computed at a time without gradients."""
+from foldry.model.layers import Layer, LayerNorm, Linear
+from foldry.model.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -64,20 +63,18 @@ class InvariantPointAttention(Layer):
         õ_i^h  = Σ_j a_ij^h z_ij
         update_i = Linear(concat_h,p(o_i^h, o_i^hp, ‖o_i^hp‖, õ_i^h))
 
-    Shapes: s [B, N, C], z [B, N, N, D], mask [B, N], T [B, N] → [B, N, C].
+    Shapes: s [B, N, C], z [B, N, N, D], w_L b [B, H, N, N], mask [B, N], T [B, N] → [B, N, C].
 
     The result does not change when all frames are moved together. w_L and w_C give each of the
     three terms of the logits the same variance at the start of training. As in the official
     implementation, the maps have biases where the supplement has none, and the order of `concat`
     is the official one.
-
-    Memory: the differences of the points take H · P · 3 numbers per pair of residues, so without
-    gradients they are computed for `QUERY_ROWS` residues i at a time.
     """
 
-    def __init__(self, config: StructureConfig, c_pair: int) -> None:
+    def __init__(self, config: StructureConfig, c_pair: int, runtime: Runtime) -> None:
         super().__init__()
         self.config = config
+        self.runtime = runtime
         heads, c = config.num_heads, config.c
         num_key_value, bias = config.num_scalar_qk + config.num_scalar_v, config.scalar_bias
         self.scalar_query = Linear(c, heads * config.num_scalar_qk, bias=bias)
@@ -88,6 +85,10 @@ class InvariantPointAttention(Layer):
         self.point_weights = nn.Parameter(torch.full((heads,), math.log(math.e - 1)))
         width = config.num_scalar_v + 4 * config.num_point_v + c_pair
         self.output = Linear(heads * width, c, init="zero")
+
+    def bias(self, pair: Float[Tensor, "B N N D"]) -> Float[Tensor, "B H N N"]:
+        """Return w_L b_ij^h, which is the same in every layer."""
+        return math.sqrt(1 / 3) * self.pair_bias(pair).permute(0, 3, 1, 2)
 
     def points(self, flat: Tensor, frames: Rigid) -> Float[Tensor, "B N H P 3"]:
         """Return the points of every head in global coordinates.
@@ -102,6 +103,7 @@ class InvariantPointAttention(Layer):
         self,
         single: Float[Tensor, "B N C"],
         pair: Float[Tensor, "B N N D"],
+        bias: Float[Tensor, "B H N N"],
         mask: Float[Tensor, "B N"],
         frames: Rigid,
     ) -> Float[Tensor, "B N C"]:
@@ -119,23 +121,15 @@ class InvariantPointAttention(Layer):
         # w_L / √c, and w_L w_C
         scalar_scale = math.sqrt(1 / (3 * config.num_scalar_qk))
         point_scale = math.sqrt(1 / (3 * config.num_point_qk * 9 / 2))
-        logits = torch.einsum("bqhc,bkhc->bhqk", query * scalar_scale, key)
-
-        def squared_distances(queries: Tensor) -> Tensor:
-            return (queries[:, :, None] - key_points[:, None]).square().sum((-1, -2))
-
-        squared = by_rows(squared_distances, QUERY_ROWS, query_points)
-        weights = F.softplus(self.point_weights) * point_scale
-        logits = logits - 0.5 * (weights * squared).permute(0, 3, 1, 2)
-        logits = logits + math.sqrt(1 / 3) * self.pair_bias(pair).permute(0, 3, 1, 2)
-        mask_2d = (mask[:, :, None] * mask[:, None])[:, None]
-        attention = (logits - 1e5 * (1 - mask_2d)).softmax(-1)
-
-        scalars = torch.einsum("bhqk,bkhc->bqhc", attention, value)
-        points = torch.einsum("bhqk,bkhpx->bqhpx", attention, value_points)
+        weights = 0.5 * F.softplus(self.point_weights) * point_scale
+        terms = Points(
+            *(query * scalar_scale, key, value),
+            *(query_points, key_points, value_points, weights, bias),
+        )
+        kernels, size = self.runtime.now(), self.runtime.chunk_size
+        scalars, points, pairs = kernels.point_attention(terms, pair, mask, size)
         points = frames.unsqueeze(-1).unsqueeze(-1).invert_apply(points)
         norms = (points.square().sum(-1) + 1e-8).sqrt()
-        pairs = torch.einsum("bhqk,bqkd->bqhd", attention, pair)
         x, y, z = (axis.flatten(-2) for axis in points.unbind(-1))
         features = [scalars.flatten(-2), x, y, z, norms.flatten(-2), pairs.flatten(-2)]
         return self.output(torch.cat(features, dim=-1))
@@ -198,14 +192,16 @@ class StructureModule(nn.Module):
     arms of composed rotations do not make training unstable (SI 1.8).
     """
 
-    def __init__(self, config: StructureConfig, c_single: int, c_pair: int) -> None:
+    def __init__(
+        self, config: StructureConfig, c_single: int, c_pair: int, runtime: Runtime
+    ) -> None:
         super().__init__()
         self.config = config
         c = config.c
         self.norm_single = LayerNorm(c_single)
         self.norm_pair = LayerNorm(c_pair)
         self.input = Linear(c_single, c)
-        self.attention = InvariantPointAttention(config, c_pair)
+        self.attention = InvariantPointAttention(config, c_pair, runtime)
         self.norm_attention = LayerNorm(c)
         last = config.num_transition_layers - 1
         self.transition = nn.ModuleList(
@@ -217,10 +213,10 @@ class StructureModule(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def layer(
-        self, single: Tensor, pair: Tensor, mask: Tensor, frames: Rigid
+        self, single: Tensor, pair: Tensor, bias: Tensor, mask: Tensor, frames: Rigid
     ) -> Float[Tensor, "B N C"]:
         """Return s after lines 6 to 9: attention and transition, each a residual, then norm."""
-        single = single + self.attention(single, pair, mask, frames)
+        single = single + self.attention(single, pair, bias, mask, frames)
         single = self.norm_attention(self.dropout(single))
         x = single
         for linear in self.transition[:-1]:
@@ -240,11 +236,12 @@ class StructureModule(nn.Module):
         scale = self.config.position_scale
         initial = self.norm_single(single)
         pair = self.norm_pair(pair)
+        bias = self.attention.bias(pair)
         single = self.input(initial)
         frames = frames.scale(1 / scale)
         backbones, groups, atoms, angles, raw_angles = [], [], [], [], []
         for _ in range(self.config.num_layers):
-            single = self.layer(single, pair, mask, frames)
+            single = self.layer(single, pair, bias, mask, frames)
             frames = frames.compose(backbone_update(self.backbone_update(single)))
             unit, raw = self.torsion_angles(single, initial)
             backbones.append(frames.scale(scale))

@@ -317,6 +317,7 @@ def _numbers(value: Any) -> Any:
 
 def _provenance(record: dict[str, Any]) -> Provenance:
     """Return the fields that this version knows; a later version may have written more."""
-    return Provenance(
-        **{each.name: record[each.name] for each in fields(Provenance) if each.name in record}
-    )
+    known = {each.name: record[each.name] for each in fields(Provenance) if each.name in record}
+    if isinstance(known["kernels"], str):  # of a version that chose all of them at once
+        known["kernels"] = {"all": known["kernels"]}
+    return Provenance(**known)

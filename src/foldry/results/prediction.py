@@ -26,13 +26,14 @@ class Provenance(Content):
         num_recycles: Number of recycles that ran.
         config: Configuration of the network, as plain values.
         settings: Settings that change numbers, as plain values.
-        kernels: Name of the kernels that ran.
+        kernels: The implementation of each operation that ran (`foldry.kernels`).
         device: Device, such as `cpu` or `cuda`.
         dtype: Data type, such as `float32`.
         versions: Versions of Foldry and of the packages that computed.
         created: Time in ISO 8601, UTC.
         notice: A warning about these weights for all readers, or "".
         licence: Licence of the parameters; "" for CC BY 4.0, that of AlphaFold's and mini's.
+        process: Settings of the process (`foldry.processes.tuning`); they change speed alone.
     """
 
     model_name: str
@@ -42,13 +43,14 @@ class Provenance(Content):
     num_recycles: int
     config: dict[str, object]
     settings: dict[str, object]
-    kernels: str
+    kernels: dict[str, str]
     device: str
     dtype: str
     versions: dict[str, str]
     created: str
     notice: str = ""
     licence: str = ""
+    process: dict[str, str | int] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Provenance({self.model_name!r}, seed {self.seed}, {self.weights!r})"

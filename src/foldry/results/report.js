@@ -66,7 +66,7 @@ function showFacts() {
 function showProvenance() {
   const { provenance } = shown;
   const versions = Object.entries(provenance.versions).map(pair => pair.join(" ")).join(", ");
-  const settings = Object.entries(provenance.settings)
+  const words = settings => Object.entries(settings)
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name} ${value}`).join(", ");
   pairs("provenance", [
@@ -75,8 +75,9 @@ function showProvenance() {
     ["SHA-256 of the parameters", provenance.weights_sha256],
     ["Seed", provenance.seed],
     ["Recycles", provenance.num_recycles],
-    ["Settings", settings || "defaults of the model"],
-    ["Kernels", provenance.kernels],
+    ["Settings", words(provenance.settings) || "defaults of the model"],
+    ["Kernels", words(provenance.kernels)],
+    ["Process", words(provenance.process) || "not changed"],
     ["Device and precision", `${provenance.device}, ${provenance.dtype}`],
     ["Versions", versions],
     ["Made", timeText(provenance.created)],

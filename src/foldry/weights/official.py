@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from foldry.errors import InputError, quoted, reason
 from foldry.formats.npz import check_headers, read_arrays
 from foldry.model.config import MODELS, ModelConfig, StructureConfig
-from foldry.model.evoformer import Attention, MSAColumnGlobalAttention, OuterProductMean
+from foldry.model.embedders import TemplatePointwiseAttention
+from foldry.model.evoformer import AttentionMaps, MSAColumnGlobalAttention, OuterProductMean
 from foldry.model.layers import LayerNorm
 from foldry.model.structure_module import InvariantPointAttention
 from foldry.weights.layout import check_shapes, network, num_blocks, state_shapes
@@ -102,9 +103,9 @@ def _num_groups(parent: nn.Module, name: str) -> int | None:
     """Return the size of the official array's separate axis of heads or channels, if any."""
     if isinstance(parent, OuterProductMean):
         return parent.left.out_features if name == "output" else None
-    if isinstance(parent, Attention):
-        return parent.num_heads
-    if isinstance(parent, MSAColumnGlobalAttention) and name in ("query", "gate", "output"):
+    if isinstance(parent, MSAColumnGlobalAttention):
+        return parent.num_heads if name in ("query", "gate", "output") else None
+    if isinstance(parent, AttentionMaps | TemplatePointwiseAttention):
         return parent.num_heads
     return None
 

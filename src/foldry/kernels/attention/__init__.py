@@ -1,1 +1,1 @@
-"""Attention within rows, with a pair bias."""
+"""Gated self-attention within rows, with a pair bias."""

@@ -1,6 +1,6 @@
-"""The specification of attention: plain torch, any device, any dtype.
+"""The specification of gated attention: plain torch, any device, any dtype.
 
-Axes: B batch, R rows, Q queries, K keys, H heads, C channels, V channels of a value.
+Axes: B batch, R rows, Q queries, K keys, H heads, C channels, V channels of a value, N residues.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foldry.kernels.chunks import by_rows, layer_norm, linear, split_heads
+from foldry.kernels.interface import AttentionWeights
+
 MASKED_LOGIT = -1e9
 
 
-def attention(
+def attend(
     query: Float[Tensor, "B R Q H C"],
     key: Float[Tensor, "B R K H C"],
     value: Float[Tensor, "B R K H V"],
@@ -38,3 +41,32 @@ def attention(
         logits = logits + bias[:, None].float()
     logits = logits.masked_fill(mask[:, :, None, None, :] == 0, MASKED_LOGIT)
     return torch.einsum("brhqk,brkhc->brqhc", logits.softmax(-1).to(value.dtype), value)
+
+
+def attention(
+    x: Float[Tensor, "B R N C"],
+    mask: Float[Tensor, "B R N"],
+    bias: Float[Tensor, "B H N N"] | None,
+    weights: AttentionWeights,
+    keep: Float[Tensor, " B #R #N C"] | None,
+    chunk_size: int,
+) -> Float[Tensor, "B R N C"]:
+    """Return x with the update of gated self-attention within each row::
+
+    y = LayerNorm(x);  q, k, v = LinearNoBias(y);  g = sigmoid(Linear(y))
+    x + keep ⊙ Linear(concat_h(g^h ⊙ attend(q, k, v)^h))
+    """
+    heads = weights.num_heads
+
+    def rows(x: Tensor, mask: Tensor) -> Tensor:
+        y = layer_norm(x, weights.norm)
+        query, key, value = (
+            split_heads(linear(y, each), heads)
+            for each in (weights.query, weights.key, weights.value)
+        )
+        out = attend(query, key, value, mask, bias).flatten(-2)
+        return linear(out * torch.sigmoid(linear(y, weights.gate)), weights.output)
+
+    per_row = len(x) * heads * x.shape[2] ** 2
+    update = by_rows(rows, per_row, chunk_size, x, mask)
+    return x + (update if keep is None else update * keep)

@@ -1,1 +1,1 @@
-"""The sum of outer products over the sequences."""
+"""Outer product mean over the sequences."""

@@ -1,7 +1,6 @@
 """The specification of the outer product mean: plain torch, any device, any dtype.
 
-Axes: B batch, S sequences, N and M residues, C channels, CC channels of the outer product, Z
-channels of the result.
+Axes: B batch, S sequences, N residues, C channels, D channels of the pair representation.
 """
 
 from __future__ import annotations
@@ -10,19 +9,33 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from foldry.kernels.chunks import by_rows, layer_norm, linear
+from foldry.kernels.interface import OuterProductWeights
 
-def outer_product(
-    left: Float[Tensor, "B S N C"],
-    right: Float[Tensor, "B S M C"],
-    weight: Float[Tensor, "Z CC"],
-) -> Float[Tensor, "B N M Z"]:
-    """Return the projected sum of outer products (Algorithm 10, lines 3 and 4, without the mean)::
+EPSILON = 1e-3
 
-        product_ij = W flatten(Σ_s left_si ⊗ right_sj)
 
-    Args:
-        left, right: The masked projections.
-        weight: W; its input axis is the flattened (channel of left, channel of right).
+def outer_product_mean(
+    pair: Float[Tensor, "B N N D"],
+    msa: Float[Tensor, "B S N C"],
+    mask: Float[Tensor, "B S N"],
+    weights: OuterProductWeights,
+    chunk_size: int,
+) -> Float[Tensor, "B N N D"]:
+    """Return z with the outer product mean of m (Algorithm 10)::
+
+    y = LayerNorm(m);  a_si, b_si = mask_si Linear(y_si)
+    z_ij + Linear(flatten(Σ_s a_si ⊗ b_sj)) / (ε + Σ_s mask_si mask_sj)
     """
-    outer = torch.einsum("bsic,bsjd->bijcd", left, right)
-    return outer.flatten(-2) @ weight.T
+    y = layer_norm(msa, weights.norm)
+    weight = mask[..., None]
+    right = weight * linear(y, weights.right)
+
+    def rows(left: Tensor, rows_mask: Tensor) -> Tensor:
+        outer = torch.einsum("bisc,bsjd->bijcd", left, right).flatten(-2)
+        count = torch.einsum("bis,bsj->bij", rows_mask, mask)
+        return linear(outer, weights.output) / (EPSILON + count[..., None])
+
+    left = (weight * linear(y, weights.left)).transpose(1, 2)
+    per_row = len(pair) * pair.shape[2] * weights.output.weight.shape[1]
+    return pair + by_rows(rows, per_row, chunk_size, left, mask.transpose(1, 2))

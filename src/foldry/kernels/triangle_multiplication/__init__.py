@@ -1,1 +1,1 @@
-"""The sum over the third residue in triangle multiplication."""
+"""Triangle multiplicative update."""

@@ -1,0 +1,1 @@
+"""Attention within columns with one query per column."""

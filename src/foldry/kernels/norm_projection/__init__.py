@@ -1,0 +1,1 @@
+"""Layer norm and a map to few channels."""

@@ -1,0 +1,1 @@
+"""Attention of the structure module, over scalars, points and pairs."""

@@ -1,0 +1,1 @@
+"""Two linear maps with a relu between them, at every place."""
