@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from foldry.cli.main import app
+from foldry.cli.main import application
 from foldry.cli.messages import as_flags
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80  # without the signature, which in commands contains the help of the flags
 MAX_PARAMETERS = 8
 MAX_REPEATED_LINES = 11
-MAX_CODE_LINES = 18_600
+MAX_CODE_LINES = 19_900
 
 
 def module_name(path: Path) -> str:
@@ -478,7 +478,7 @@ def test_writing_is_recognised(code: str, expected: bool) -> None:
 
 def our_commands() -> Iterator[Any]:
     """Return every command, groups included."""
-    waiting: list[Any] = [typer.main.get_command(app)]
+    waiting: list[Any] = [typer.main.get_command(application())]
     while waiting:
         command = waiting.pop()
         yield command

@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import foldry
-from foldry.cli.main import app
+from foldry.cli.main import application
 from tests.docs_tables import TABLES, marked
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from commands(command.get_command(context, name), f"{path} {name}")
 
 
-COMMANDS = dict(commands(typer.main.get_command(app), "foldry"))
+COMMANDS = dict(commands(typer.main.get_command(application()), "foldry"))
 
 
 def mentions(text: str, words: str) -> bool:

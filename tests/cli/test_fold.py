@@ -14,8 +14,10 @@ from foldry.cli.main import main
 from foldry.errors import InputError, MissingError
 from foldry.features.pairing import PairingReport, SpeciesPairing
 from foldry.inputs.structures import read_named
-from foldry.predict import network, runner, stages
+from foldry.predict import network, parallel, runner, stages
 from foldry.predict.settings import Settings
+from foldry.predict.workers import PER_JOB, Worker
+from foldry.processes import tuning
 from foldry.query import Chain, Query
 from foldry.relax.result import Relaxation
 from foldry.residues import RESNAMES, encode_sequence
@@ -43,6 +45,7 @@ class Call:
     queries: Any = None
     out: Any = None
     settings: Any = None
+    num_workers: int = -1
 
 
 @pytest.fixture
@@ -50,9 +53,14 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     seen = Call()
 
     def run(
-        queries: Any, settings: Settings, folders: list[ResultsFolder], progress: runner.Progress
+        queries: Any,
+        settings: Settings,
+        folders: list[ResultsFolder],
+        workers: list[Worker],
+        progress: runner.Progress,
     ) -> list[runner.Outcome]:
         seen.queries, seen.out, seen.settings = queries, folders[0].out, settings
+        seen.num_workers = len(workers)
         progress("working", 0, 1)
         error = MissingError("it is [cursed]") if seen.status == "failed" else None
         return [
@@ -65,7 +73,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
             for q in queries
         ]
 
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(parallel, "run_parallel", run)
     monkeypatch.setattr(network, "networks_for", lambda *_: [])
     monkeypatch.chdir(tmp_path)
     Path("q.fasta").write_text(">q\nMKTAYIAKQR\n")
@@ -81,7 +89,26 @@ def test_defaults(call: Call) -> None:
     assert [query.name for query in call.queries] == ["q"]
 
 
-def test_every_flag(call: Call) -> None:
+def test_processes_are_as_many_as_asked_for_and_needed(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    many = "".join(f">{n}\n{SEQUENCE}\n" for n in range(2 * PER_JOB))
+    Path("many.fasta").write_text(many)
+    for words, number in (
+        ("q.fasta", 0),
+        ("q.fasta --jobs 4", 0),
+        ("q.fasta m.a3m --jobs 4", 2),
+        ("many.fasta --device cpu", 2),
+        ("many.fasta --device cpu --jobs 1", 0),
+    ):
+        assert main(["fold", *words.split(), "-o", "out"]) == 0
+        assert call.num_workers == number, words
+    assert main(["fold", "q.fasta", "-o", "out", "--jobs", "0"]) == 2
+
+
+def test_every_flag(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "has_bfloat16", lambda: True)
     flags = "--weights . --models 2-3,model_5_ptm --seeds 3,0-1 --max-msa 64:0 --num-recycles 0"
     flags += " --recycle-tolerance 0.5 --ensemble 2 --dropout --save-representations --force"
     flags += " --pairing greedy --device cpu --dtype bfloat16 --max-length 10"

@@ -18,7 +18,7 @@ import typer
 
 import foldry
 from foldry.cli import fold
-from foldry.cli.main import app, main
+from foldry.cli.main import application, main
 from foldry.cli.messages import as_flags
 from foldry.cli.show import show_line, show_table
 from foldry.errors import BROKEN_PIPE, InputError
@@ -48,7 +48,7 @@ def every_command() -> list[list[str]]:
         for name, each in getattr(command, "commands", {}).items():
             yield from below(each, [*words, name])
 
-    return list(below(typer.main.get_command(app), []))
+    return list(below(typer.main.get_command(application()), []))
 
 
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
@@ -117,7 +117,7 @@ def test_debug_shows_the_traceback(
 def test_an_interrupted_command_says_whether_it_resumes(
     words: list[str], said: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foldry.cli.main._command", lambda: lambda *_, **__: 130)
+    monkeypatch.setattr("foldry.cli.main._command", lambda _: lambda *_, **__: 130)
     assert main(words) == 130
     assert said in capsys.readouterr().err
 
@@ -148,7 +148,7 @@ def test_an_interrupted_command_says_whether_something_was_saved(
     for path in (tmp_path / name for name in saved):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    monkeypatch.setattr("foldry.cli.main._command", lambda: lambda *_, **__: 130)
+    monkeypatch.setattr("foldry.cli.main._command", lambda _: lambda *_, **__: 130)
     for words in (["train", "--data", "d", "-o"], ["fold", "q", "--out"]):
         assert main([*words, str(tmp_path)]) == 130
         assert said in capsys.readouterr().err

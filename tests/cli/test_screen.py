@@ -90,6 +90,22 @@ def test_a_bait_against_the_others(
     assert len(computed) == 6
 
 
+def test_pairs_in_several_processes_give_the_same_table(
+    command: list[str], computed: list[str]
+) -> None:
+    assert main([*command, "--all"]) == 0
+    assert len(computed) == 3
+    alone = table(Path("out"))
+    command[command.index("out")] = "together"
+    assert main([*command, "--all", "--jobs", "2"]) == 0
+    assert len(computed) == 3, "this process computes none"
+    together = table(Path("together"))
+    assert list(together) == list(alone)
+    for name, row in together.items():
+        assert float(row["seconds"]) > 0
+        assert {**row, "seconds": ""} == {**alone[name], "seconds": ""}
+
+
 def test_the_table_has_the_depth_of_each_alignment_and_the_paired_rows(command: list[str]) -> None:
     rows = {"a": (A, ["HUMAN", "RAT", "YEAST"]), "b": (B, ["YEAST", "HUMAN"])}
     for name, (sequence, species) in rows.items():

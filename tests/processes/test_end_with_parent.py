@@ -204,3 +204,30 @@ def test_workers_end_silently_on_ctrl_c(tmp_path: Path) -> None:
     )
     assert ended.stderr.rstrip().endswith("KeyboardInterrupt")
     assert "SpawnProcess" not in ended.stderr, "a worker printed its traceback"
+
+
+IGNORED = """
+import os, signal
+from foldry.processes.pool import worker_pool
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with worker_pool(1) as pool:
+        before = pool.submit(os.getpid).result()
+        os.killpg(0, signal.SIGINT)
+        print(pool.submit(os.getpid).result() == before)
+"""
+
+
+def test_workers_ignore_ctrl_c_if_their_parent_does(tmp_path: Path) -> None:
+    program = tmp_path / "ignored.py"
+    program.write_text(IGNORED)
+    ended = subprocess.run(
+        [sys.executable, str(program)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        start_new_session=True,
+    )
+    assert ended.stdout == "True\n", ended.stderr

@@ -15,10 +15,12 @@ from foldry.cli.options import out_option, takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
 from foldry.errors import SOME_FAILED, FoldryError, InputError
 from foldry.predict.settings import Settings
+from foldry.processes.tuning import quick_imports
 
 if TYPE_CHECKING:
     from foldry.features.pairing import PairingReport
     from foldry.predict.runner import Outcome
+    from foldry.predict.workers import Worker
     from foldry.query import Query
     from foldry.weights.networks import NetworkFile
 
@@ -52,6 +54,15 @@ OutsidePaths = Annotated[
     typer.Option("--allow-outside-paths", help="JSON jobs may name files outside their folder."),
 ]
 MaxLength = Annotated[int, valued("N", "Refuse longer queries.", min=1)]
+Jobs = Annotated[
+    int | None,
+    valued(
+        "N",
+        "Fold N queries at once, each in its own process. Default: 1, or one per core for many "
+        "short queries with mini on a CPU.",
+        min=1,
+    ),
+]
 
 
 @takes_settings()
@@ -62,6 +73,7 @@ def fold(
     templates: Templates = None,
     together: Together = False,
     max_length: MaxLength = 5000,
+    jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
 ) -> None:
     """Predict protein structures.
@@ -79,11 +91,35 @@ def fold(
     if together:
         _check_joined(asked)
 
-    from foldry.inputs.structures import read_templates
-    from foldry.predict import runner
-    from foldry.predict.network import networks_for, runtime
-    from foldry.predict.stages import with_templates
-    from foldry.results.folder import ResultsFolder
+    from foldry.predict.workers import automatic_jobs, worker_processes
+
+    jobs = min(jobs or automatic_jobs(asked, settings), len(asked))
+    with worker_processes(jobs) as workers:
+        outcomes = _fold(asked, out, settings, structures, workers)
+    _show(outcomes, out)
+    code = exit_code(outcome.error for outcome in outcomes)
+    if not all(each.relaxed for outcome in outcomes for each in outcome.relaxations):
+        code = code or SOME_FAILED
+    if code:
+        raise typer.Exit(code)
+
+
+def _fold(
+    asked: list[Query],
+    out: Path,
+    settings: Settings,
+    structures: Sequence[str],
+    workers: Sequence[Worker],
+) -> list[Outcome]:
+    """Check the settings, the templates and the places of the results, and fold the queries."""
+    with quick_imports():
+        from foldry.inputs.structures import read_templates
+        from foldry.kernels.matmul import tuned_process
+        from foldry.predict.network import networks_for, runtime
+        from foldry.predict.parallel import run_parallel
+        from foldry.predict.stages import with_templates
+        from foldry.results.folder import ResultsFolder
+        from foldry.store.files import check_folder
 
     known = [each for name in structures for each in read_templates(name)]
     runtime(settings)
@@ -93,15 +129,9 @@ def fold(
     for query in asked:
         check_folder(out / query.name)
     folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
-    with progress_bar() as progress:
-        found = runner.run(asked, settings, [folder], progress=progress)
-        outcomes = [_with_numbers(outcome, out) for outcome in found]
-    _show(outcomes, out)
-    code = exit_code(outcome.error for outcome in outcomes)
-    if not all(each.relaxed for outcome in outcomes for each in outcome.relaxations):
-        code = code or SOME_FAILED
-    if code:
-        raise typer.Exit(code)
+    with progress_bar() as progress, tuned_process():
+        ended = run_parallel(asked, settings, [folder], workers, progress)
+        return [_with_numbers(outcome, out) for outcome in ended]
 
 
 def _with_numbers(outcome: Outcome, out: Path) -> Outcome:

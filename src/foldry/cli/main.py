@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from types import FrameType
@@ -24,7 +25,6 @@ from typing import Annotated, Any, Final
 import typer
 
 import foldry
-from foldry.cli import fold, relax, score, screen, train, weights
 from foldry.cli.messages import as_flags, sentence
 from foldry.errors import (
     BROKEN_PIPE,
@@ -36,25 +36,15 @@ from foldry.errors import (
     printable,
     write_error,
 )
+from foldry.processes import tuning
 
 USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 """The error that Typer raises on wrong arguments; it has no public name."""
 SAVED: Final = (".npz", ".json", ".cif", ".safetensors")
 """Suffixes of the files from which an interrupted command continues."""
 
-app = typer.Typer(
-    name="foldry",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(fold.fold)
-app.command()(screen.screen)
-app.command()(relax.relax)
-app.add_typer(weights.app, name="weights")
-app.command()(score.score)
-app.add_typer(train.app, name="train")
+COMMANDS: Final = ("fold", "screen", "relax", "weights", "score", "train")
+"""The commands in the order of the help; each is in the file of its name."""
 
 logger = logging.getLogger("foldry")
 
@@ -75,7 +65,25 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+def application(names: Sequence[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with some commands; each takes milliseconds to import and build."""
+    app = typer.Typer(
+        name="foldry",
+        add_completion=False,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    for name in names:
+        module = import_module(f"foldry.cli.{name}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command()(getattr(module, name))
+    return app
+
+
 def options(
     version: Annotated[
         bool,
@@ -103,19 +111,23 @@ def options(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line and return its exit code; docs/predict.md lists the codes."""
+    """Run a command line and return its exit code; docs/predict.md lists the codes.
+
+    Args:
+        arguments: Its words; None takes those of this process, which is then the command's own.
+    """
+    words = _own_words() if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show Å shows ?
             stream.reconfigure(errors="replace")
     stopped = _note_stops()
-    words = list(sys.argv[1:] if arguments is None else arguments)
     if "--debug" in words:  # it may also come after the command
         words = ["--debug", *(word for word in words if word != "--debug")]
     try:
         if sys.stdout is None:
             raise InputError("Standard output is closed", "send it to a file or to /dev/null")
         _check_words(words)
-        code = _command()(words, prog_name="foldry", standalone_mode=False)
+        code = _command(words)(words, prog_name="foldry", standalone_mode=False)
         sys.stdout.flush()
     except USAGE_ERROR as error:
         message = error.format_message()
@@ -137,6 +149,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _code(code)
 
 
+def _own_words() -> list[str]:
+    """Return the words after this process's name, and set the process up for a command."""
+    tuning.begin()
+    return sys.argv[1:]
+
+
 def _note_stops() -> list[int]:
     """Let SIGTERM, which schedulers send, end a command as Ctrl-C does; return a list for both."""
     stopped: list[int] = []
@@ -152,9 +170,14 @@ def _note_stops() -> list[int]:
     return stopped
 
 
-def _command() -> Any:
-    """Return the command without the Python types that Typer shows beside arguments."""
-    command: Any = typer.main.get_command(app)
+def _command(words: Sequence[str]) -> Any:
+    """Return the command without the Python types that Typer shows beside arguments.
+
+    It has the one subcommand that the words call, or all if they call none.
+    """
+    called = [word for word in words if not word.startswith("-")][:1]
+    names = called if called and called[0] in COMMANDS else COMMANDS
+    command: Any = typer.main.get_command(application(names))
     waiting = [command]
     while waiting:
         each = waiting.pop()
@@ -184,7 +207,7 @@ def _usage(message: str, words: Sequence[str]) -> str:
     if near := get_close_matches(message.split()[-1], options.strip(")").split(", "), cutoff=0.8):
         message += f". Did you mean {near[0]}"
     message = re.sub(r"\. Did you mean (.*)", r" (did you mean \1?)", message)
-    path, command = "foldry", _command()
+    path, command = "foldry", _command(words)
     for word in (word for word in words if not word.startswith("-")):
         command = getattr(command, "commands", {}).get(word)
         if command is None:

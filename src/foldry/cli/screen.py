@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.fold import MaxLength, Out, OutsidePaths, check_lengths
+from foldry.cli.fold import Jobs, MaxLength, Out, OutsidePaths, check_lengths
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
 from foldry.errors import InputError
 from foldry.predict.settings import Settings
+from foldry.processes.tuning import quick_imports
 
 if TYPE_CHECKING:
     from foldry.inputs.pairs import Pair
@@ -55,6 +56,7 @@ def screen(
     bait: Bait = None,
     every: All = False,
     max_length: MaxLength = 5000,
+    jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
 ) -> None:
     """Predict many pairs of proteins and rank them in a table.
@@ -62,12 +64,15 @@ def screen(
     All input is checked before anything is computed. Running the same command again resumes.
     Example: foldry screen pairs.csv --weights weights -o out
     """
-    from foldry.inputs.pairs import read_screen
-    from foldry.inputs.structures import names_structure
-    from foldry.predict import remarks
-    from foldry.predict.network import networks_for, runtime
-    from foldry.predict.screen import run_screen
-    from foldry.store.files import check_exist, check_folder
+    with quick_imports():
+        from foldry.inputs.pairs import read_screen
+        from foldry.inputs.structures import names_structure
+        from foldry.kernels.matmul import tuned_process
+        from foldry.predict import remarks
+        from foldry.predict.network import networks_for, runtime
+        from foldry.predict.screen import run_screen
+        from foldry.predict.workers import automatic_jobs, worker_processes
+        from foldry.store.files import check_exist, check_folder
 
     if bait and every:
         raise InputError("--bait and --all exclude each other", "give one of them")
@@ -87,9 +92,11 @@ def screen(
             raise
         what, advice = "is for single chains, but a screen folds pairs", "choose other `weights`"
         raise InputError(what, advice, where=settings.weights, code=error.code) from None
-    remarks.warn([pair.query for pair in pairs], settings, networks)
-    with progress_bar() as progress:
-        rows = run_screen(pairs, out, settings, progress, sentence)
+    queries = [pair.query for pair in pairs]
+    remarks.warn(queries, settings, networks)
+    jobs = min(jobs or automatic_jobs(queries, settings), len(queries))
+    with worker_processes(jobs) as workers, progress_bar() as progress, tuned_process():
+        rows = run_screen(pairs, out, settings, progress, sentence, workers)
     _show(rows, out)
     if code := exit_code(row.error for row in rows):
         raise typer.Exit(code)

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from foldry.cli import train_data
 from foldry.cli.options import out_option, valued
 from foldry.cli.show import show_line
+from foldry.processes.tuning import quick_imports
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,12 +124,14 @@ def run(
     """
     from dataclasses import replace
 
-    from foldry.dataset.samples import TrainingSet
-    from foldry.errors import InputError
-    from foldry.store.files import check_folder
-    from foldry.train import elastic, loop
-    from foldry.train.config import choose_stages
-    from foldry.train.distributed import join_workers
+    with quick_imports():
+        from foldry.dataset.samples import TrainingSet
+        from foldry.errors import InputError
+        from foldry.kernels.matmul import tuned_process
+        from foldry.store.files import check_folder
+        from foldry.train import elastic, loop
+        from foldry.train.config import choose_stages
+        from foldry.train.distributed import join_workers
 
     check_folder(out)
     runtime = _runtime(device, dtype, recompute)
@@ -147,7 +150,7 @@ def run(
         show_line("done" if done else _stopped(minutes), err=True)
         return
     log = _ShownLog(stages)
-    with join_workers(runtime.device, shard=shard) as crew:
+    with tuned_process(), join_workers(runtime.device, shard=shard) as crew:
         training = TrainingSet(data, features=config.features)
         kept = loop.Run(
             folder=out,
@@ -229,7 +232,7 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
     import torch
 
     from foldry.errors import InputError
-    from foldry.model.runtime import Runtime, find_device
+    from foldry.model.runtime import fastest, find_device
     from foldry.train.distributed import device_of_worker
 
     place = device_of_worker(find_device(device))
@@ -237,7 +240,7 @@ def _runtime(device: str, dtype: str | None, recompute: bool) -> Runtime:
     if name not in ("float32", "bfloat16"):
         raise InputError(f"--dtype {name} is unknown", "choose float32 or bfloat16")
     kind = getattr(torch, name)
-    return Runtime(place, kind, autocast=name == "bfloat16", checkpoint=recompute)
+    return fastest(place, dtype=kind, autocast=name == "bfloat16", checkpoint=recompute)
 
 
 def _supervisor(

@@ -25,6 +25,19 @@ def of_complex(iptm: float, ptm: float) -> float:
     return 0.8 * iptm + 0.2 * ptm
 
 
+def of_member(logits: HeadLogits, member: int, length: int) -> HeadLogits:
+    """Return the logits of one member of a batch, a batch of one, without padding residues."""
+    rows, residues = slice(member, member + 1), slice(length)
+    pae = logits.pae
+    return HeadLogits(
+        distogram=logits.distogram[rows, residues, residues],
+        masked_msa=logits.masked_msa[rows, :, residues],
+        plddt=logits.plddt[rows, residues],
+        resolved=logits.resolved[rows, residues],
+        pae=None if pae is None else pae[rows, residues, residues],
+    )
+
+
 def confidence(
     logits: HeadLogits, asym_id: Int[np.ndarray, " N"], config: ModelConfig
 ) -> Confidence:

@@ -9,12 +9,14 @@ from typing import Any, Final
 import torch
 from torch import nn
 
+from foldry.errors import MissingError
 from foldry.features.pipeline import check_chains
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.layers import SharedDropout
-from foldry.model.runtime import Runtime, find_device
+from foldry.model.runtime import Runtime, fastest, find_device
 from foldry.predict.settings import Settings
+from foldry.processes import tuning
 from foldry.query import Query
 from foldry.relax.platforms import find_platform
 from foldry.weights.networks import NetworkFile, find_networks
@@ -35,22 +37,29 @@ def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
     several = query.num_chains > 1
     networks = find_networks(settings.weights, settings.models, of_complexes=several)
     for network in networks:
-        config = network.config()  # refuses a damaged file now instead of for every query
+        config = _config(network, network.sha256())  # refuses a damaged file
         if several:
             check_chains(query, config.features)
     return networks
+
+
+@lru_cache
+def _config(network: NetworkFile, _sha256: str) -> ModelConfig:
+    """Check a file and return its configuration, once for all queries."""
+    return network.config()
 
 
 def runtime(settings: Settings) -> Runtime:
     """Return the device and data type of the settings.
 
     Raises:
-        MissingError: This machine has no such device.
+        MissingError: This machine has no such device, or its processor cannot multiply bfloat16.
     """
     device = find_device(settings.device)
-    # Large chunks keep a GPU busy; small chunks stay in a processor's cache.
-    chunk_size = 256 if device.type == "cuda" else 64
-    return Runtime(device=device, dtype=getattr(torch, settings.dtype), chunk_size=chunk_size)
+    if settings.dtype == "bfloat16" and device.type == "cpu" and not tuning.has_bfloat16():
+        what = "This processor imitates bfloat16, which is slower and less exact than float32"
+        raise MissingError(what, "set `dtype` to float32, or `device` to a GPU")
+    return fastest(device, dtype=getattr(torch, settings.dtype))
 
 
 def load_model(network: NetworkFile, settings: Settings) -> AlphaFold:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -33,7 +33,20 @@ def recycle(
     tolerance: float | None = None,
     begin: Begin = lambda number, most: None,
 ) -> Recycling:
-    """Run the network `num_recycles` + 1 times, or until its structure stops changing.
+    """Return the last of the passes of a batch; see `recycle_members`."""
+    ended = recycle_members(model, inputs, draw, num_recycles, tolerance, begin)
+    return [last for last, _ in ended][-1]
+
+
+def recycle_members(
+    model: AlphaFold,
+    inputs: Inputs,
+    draw: Callable[[int], Sequence[MSAInputs]],
+    num_recycles: int,
+    tolerance: float | None = None,
+    begin: Begin = lambda number, most: None,
+) -> Iterator[tuple[Recycling, list[int]]]:
+    """Run the network `num_recycles` + 1 times, or until all structures stop changing.
 
     Args:
         model: The network.
@@ -44,31 +57,42 @@ def recycle(
         tolerance: Stop when Cα distances change by at most this between passes, Å; as in
             AlphaFold-Multimer, one more pass follows. None never stops early.
         begin: Called before each pass.
+
+    Yields:
+        The last pass of some members of the batch, and their numbers from 0.
     """
     recycled = model.first_recycled(inputs)
-    done = 0
+    going = list(range(len(inputs.aatype)))
+    ending: list[int] = []  # the next pass is their last
     with ThreadPoolExecutor(1) as ahead:  # NumPy draws while the network runs
         drawn = ahead.submit(draw, 0)
-        while done < num_recycles:
+        for done in range(num_recycles + 1):
             begin(done + 1, num_recycles + 1)
-            members, drawn = drawn.result(), ahead.submit(draw, done + 1)
-            result: Pass = model(inputs, members, recycled)
-            before, recycled = recycled, result.recycled()
-            done += 1
-            if tolerance is None:
-                continue
-            if distance_change(before.atom37, recycled.atom37, inputs.seq_mask) <= tolerance:
-                break
-        begin(done + 1, num_recycles + 1)
-        return Recycling(model(inputs, drawn.result(), recycled), done)
+            draws = drawn.result()
+            if done == num_recycles:
+                ending = going
+            if ending != going:
+                drawn = ahead.submit(draw, done + 1)
+            result: Pass = model(inputs, draws, recycled)
+            before, recycled = recycled.atom37, result.recycled()
+            if ending:
+                yield Recycling(result, done), ending
+            del result  # only `recycled` stays in memory during the next pass
+            going = [member for member in going if member not in ending]
+            if not going:
+                return
+            ending = []
+            if tolerance is not None:
+                change = distance_change(before, recycled.atom37, inputs.seq_mask).tolist()
+                ending = [member for member in going if change[member] <= tolerance]
 
 
 def distance_change(
     before: Float[Tensor, "B N 37 3"],
     now: Float[Tensor, "B N 37 3"],
     seq_mask: Float[Tensor, "B N"],
-) -> float:
-    """Return the root mean square change of all Cα–Cα distances, Å, the largest of the batch."""
+) -> Float[Tensor, " B"]:
+    """Return the root mean square change of all Cα–Cα distances, Å."""
 
     def distances(atom37: Tensor) -> Tensor:
         ca = atom37[..., residues.CA, :]
@@ -77,4 +101,4 @@ def distance_change(
     mask = seq_mask[:, :, None] * seq_mask[:, None]
     squared = (distances(before) - distances(now)).square()
     mean = (squared * mask).sum((1, 2)) / mask.sum((1, 2))
-    return float(torch.sqrt(mean + 1e-8).max())
+    return torch.sqrt(mean + 1e-8)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from foldry.errors import (
 )
 from foldry.inputs.queries import read_query
 from foldry.inputs.structures import read_templates
+from foldry.kernels.matmul import fast_matmul
 from foldry.model.alphafold import AlphaFold
 from foldry.predict import remarks, stages
 from foldry.predict.kept import Kept
@@ -84,6 +86,7 @@ class Outcome:
         num_predictions: Number of predictions; 0 unless the status is `done`.
         relaxations: Relaxations of the best predictions, ranked_0 first; empty unless the status
             is `done`.
+        seconds: Duration.
     """
 
     name: str
@@ -95,6 +98,7 @@ class Outcome:
     notice: str = ""
     num_predictions: int = 0
     relaxations: tuple[Relaxation, ...] = ()
+    seconds: float = 0.0
 
 
 def fold(
@@ -152,11 +156,12 @@ def fold(
     ]
     work = Work(stages.with_templates(asked, known), chosen)
     remarks.warn([work.query], chosen, work.networks)
-    if out is not None:
-        folder = ResultsFolder(named_path(out), force=True, keep_work=chosen.relax != "none")
-        folder.publish(work.query, work.key, work.predict)
-    with work.predict(None) as predictions:
-        return list(predictions)
+    with fast_matmul():
+        if out is not None:
+            folder = ResultsFolder(named_path(out), force=True, keep_work=chosen.relax != "none")
+            folder.publish(work.query, work.key, work.predict)
+        with work.predict(None) as predictions:
+            return list(predictions)
 
 
 def _spell_out(function: Callable[..., Any]) -> None:
@@ -200,15 +205,17 @@ def run(
         DiskFullError: No space is left for the results.
     """
     for query in queries:
+        start = time.monotonic()
         try:
-            yield _run_one(query, settings, publishers, progress)
+            outcome = _run_one(query, settings, publishers, progress)
         except Exception as error:  # no failure of one query may stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
             if isinstance(known, DiskFullError):  # no further result could be stored
                 raise known from (None if known is error else error)
             status = "busy" if isinstance(known, BusyError) else "failed"
-            yield Outcome(query.name, status, error=known)
+            outcome = Outcome(query.name, status, error=known)
+        yield replace(outcome, seconds=time.monotonic() - start)
 
 
 def _run_one(

@@ -16,8 +16,10 @@ from foldry.formats.sequence import chain_names
 from foldry.inputs.pairs import Pair
 from foldry.predict.confidence import of_complex
 from foldry.predict.network import networks_for
-from foldry.predict.runner import Outcome, Progress, run
+from foldry.predict.parallel import run_parallel
+from foldry.predict.runner import Outcome, Progress
 from foldry.predict.settings import Settings
+from foldry.predict.workers import Worker
 from foldry.results.folder import ResultsFolder, StoredInterface, is_published, read_results
 from foldry.results.report import viewer_js
 from foldry.results.screen import FOLDER, VIEWER, ScreenRow, read_screen_table, write_screen
@@ -37,6 +39,7 @@ def run_screen(
     settings: Settings,
     progress: Progress | None = None,
     say: Callable[[FoldryError], str] = str,
+    workers: Sequence[Worker] = (),
 ) -> list[ScreenRow]:
     """Predict every pair; a failed pair is a row with the reason and does not stop the screen.
 
@@ -49,6 +52,7 @@ def run_screen(
         settings: Settings of all pairs.
         progress: Called with the current pair, the number of finished pairs and their total.
         say: Returns the text of an error in the table.
+        workers: Processes that predict the pairs; without any, this process does.
 
     Returns:
         A row for each pair, in the order of `pairs`.
@@ -60,7 +64,7 @@ def run_screen(
     """
     networks_for(pairs[0].query, settings)
     with hold(out):
-        return _run_screen(pairs, out, settings, progress, say)
+        return _run_screen(pairs, out, settings, progress, say, workers)
 
 
 def _run_screen(
@@ -69,6 +73,7 @@ def _run_screen(
     settings: Settings,
     progress: Progress | None,
     say: Callable[[FoldryError], str],
+    workers: Sequence[Worker],
 ) -> list[ScreenRow]:
     """Do the work of `run_screen` in a folder that is held."""
     earlier = _earlier(out)
@@ -95,15 +100,16 @@ def _run_screen(
 
     write_bytes(out / VIEWER, viewer_js())
     folder = ResultsFolder(out / FOLDER, force=settings.force, viewer=f"../../{VIEWER}")
-    outcomes = run((pair.query for pair in waiting), settings, [folder], progress=in_pairs)
+    queries = [pair.query for pair in waiting]
+    outcomes = run_parallel(queries, settings, [folder], workers, in_pairs)
     notice, written, is_new = "", -math.inf, True
     try:
         for number, pair in enumerate(waiting):  # noqa: B007  (in_pairs reads it)
-            name, start = pair.query.name, time.monotonic()
+            name = pair.query.name
             outcome = next(outcomes)
             computed = outcome.status != "already done"
             before = None if computed else earlier.get(name)
-            took: float | None = time.monotonic() - start
+            took: float | None = outcome.seconds
             if not computed:
                 took = before.numbers["seconds"] if before else None
             notice = outcome.notice or notice

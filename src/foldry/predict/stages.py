@@ -12,7 +12,8 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from typing import Any, Final
 
 import numpy as np
@@ -25,12 +26,13 @@ from foldry.features.features import Features
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.features.templates import UnlikeError, align_template
+from foldry.kernels.matmul import process_settings
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
-from foldry.predict.confidence import confidence
+from foldry.predict.confidence import confidence, of_member
 from foldry.predict.network import configured, set_dropout
-from foldry.predict.recycle import Begin, recycle
+from foldry.predict.recycle import Begin, Recycling, recycle_members
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Hit, Query
 from foldry.relax.relax import relax_structure
@@ -47,6 +49,8 @@ _COMPUTES: Final = ("foldry", "torch", "numpy")
 _RELAXES: Final = ("openmm", "pdbfixer")
 
 logger = logging.getLogger(__name__)
+
+version = cache(metadata.version)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -172,36 +176,80 @@ def infer(features: Features, model: AlphaFold, settings: Settings, begin: Begin
     Raises:
         ArithmeticError: The network returned numbers that are not finite.
     """
+    [raw] = infer_batch([features], model, settings, begin)
+    if isinstance(raw, ArithmeticError):
+        raise raw
+    return raw
+
+
+def infer_batch(
+    batch: Sequence[Features], model: AlphaFold, settings: Settings, begin: Begin
+) -> list[RawPrediction | ArithmeticError]:
+    """Return one network's predictions for several features that pass it together.
+
+    Shorter ones are padded. Except for rounding, the results are those of `infer`, unless dropout
+    is on. A batch hardly saves time on a CPU, and none above 40 residues.
+
+    Args:
+        batch: Features; an optional field is None in all of them or in none.
+        model: The network.
+        settings: The settings.
+        begin: Called before each pass, as by `recycle`.
+
+    Returns:
+        The prediction of each member, or an error if its numbers are not finite.
+    """
     config, device = configured(model.config, settings), model.runtime.device
-    inputs = stack_features([features], device)
+    inputs = stack_features(batch, device)
 
     def draw(cycle: int) -> list[MSAInputs]:
-        members = range(config.features.num_ensemble)
-        return [stack_draws([draw_msa(features, cycle, member)], device) for member in members]
+        return [
+            stack_draws([draw_msa(features, cycle, number) for features in batch], device)
+            for number in range(config.features.num_ensemble)
+        ]
 
+    once = cache(draw)
     set_dropout(model, settings.dropout)
     on_gpu = device.type == "cuda"
     with torch.random.fork_rng([device] if on_gpu else []), torch.inference_mode():
-        torch.default_generator.manual_seed(
-            features.seed
-        )  # `torch.manual_seed` would seed all devices
+        seed = batch[0].seed
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed all devices
         if on_gpu:
             with torch.cuda.device(device):
-                torch.cuda.manual_seed(features.seed)
-        result, num_recycles = recycle(
-            model, inputs, draw, config.num_recycles, config.recycle_tolerance, begin
+                torch.cuda.manual_seed(seed)
+        found: dict[int, RawPrediction | ArithmeticError] = {}
+        passes = recycle_members(
+            model,
+            inputs,
+            draw if config.features.resample_msa else lambda _: once(0),
+            config.num_recycles,
+            config.recycle_tolerance,
+            begin,
         )
-        sure = confidence(model.predict_heads(result), features.asym_id, config)
-        atoms = result.atom37[0].double().cpu().numpy()
+        for ended, members in passes:
+            logits = model.predict_heads(ended.result)
+            for member in members:
+                asym_id = batch[member].asym_id
+                sure = confidence(of_member(logits, member, len(asym_id)), asym_id, config)
+                found[member] = _raw(ended, member, sure, settings.save_representations)
+    return [found[member] for member in range(len(batch))]
+
+
+def _raw(
+    ended: Recycling, member: int, sure: Confidence, with_representations: bool
+) -> RawPrediction | ArithmeticError:
+    """Return one member of a batch without its padding."""
+    length = len(sure.plddt)
+    atoms = ended.result.atom37[member, :length].double().cpu().numpy()
     if not np.isfinite(atoms).all() or not np.isfinite(sure.plddt).all():
-        raise ArithmeticError("The network returned numbers that are not finite")
+        return ArithmeticError("The network returned numbers that are not finite")
     kept: dict[str, Any] = {}
-    if settings.save_representations:
-        final = result.representations
-        kept["single"] = final.single[0].float().cpu().numpy()
-        kept["pair"] = final.pair[0].float().cpu().numpy()
+    if with_representations:
+        final = ended.result.representations
+        kept["single"] = final.single[member, :length].float().cpu().numpy()
+        kept["pair"] = final.pair[member, :length, :length].float().cpu().numpy()
     found = {each.name: getattr(sure, each.name) for each in fields(sure)}
-    return RawPrediction(**found, atom_positions=atoms, num_recycles=num_recycles, **kept)
+    return RawPrediction(**found, atom_positions=atoms, num_recycles=ended.num_recycles, **kept)
 
 
 def prediction_key(features: str, settings: Settings) -> str:
@@ -241,13 +289,14 @@ def provenance(
         num_recycles=raw.num_recycles,
         config=configured(model.config, settings).to_dict(),
         settings=settings.of_stage("featurise", "infer"),
-        kernels=model.runtime.kernels,
+        kernels=model.runtime.kernels.names(),
         device=str(model.runtime.device),
         dtype=settings.dtype,
         versions=_versions(_COMPUTES),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         notice=network.notice,
         licence=network.licence,
+        process=process_settings(),
     )
 
 

@@ -10,9 +10,12 @@ from concurrent.futures import ProcessPoolExecutor
 
 
 class _Pool(ProcessPoolExecutor):
-    """A pool that cancels waiting tasks when an exception leaves its `with` block."""
+    """A pool that ends its tasks at once when an exception leaves its `with` block."""
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            for process in list((self._processes or {}).values()):
+                process.kill()
         try:
             self.shutdown(cancel_futures=kind is not None)
         except RuntimeError:  # its thread did not start, which the exception already reports
@@ -22,18 +25,26 @@ class _Pool(ProcessPoolExecutor):
                 raise
 
 
-def worker_pool(num_workers: int) -> ProcessPoolExecutor:
+def worker_pool(num_workers: int, num_threads: int | None = None) -> ProcessPoolExecutor:
     """Return a pool of new processes.
 
     They are spawned, not forked: a fork of a process with threads may deadlock. A program that
     calls this needs the `if __name__ == "__main__"` of multiprocessing.
+
+    Args:
+        num_workers: Number of processes.
+        num_threads: Number of threads of each; as in this process if left out.
     """
-    return _Pool(num_workers, multiprocessing.get_context("spawn"), _begin)
+    context = multiprocessing.get_context("spawn")
+    return _Pool(num_workers, context, _begin, (num_threads,))
 
 
-def _begin() -> None:
+def _begin(num_threads: int | None) -> None:
     """Let Ctrl-C, and the end of the parent, end this worker at once and silently."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if num_threads is not None:  # libraries read it when a task imports them
+        os.environ["OMP_NUM_THREADS"] = str(num_threads)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # ignored in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

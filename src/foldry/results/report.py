@@ -12,6 +12,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Final
@@ -72,7 +73,7 @@ def report_html(
         ],
     }
     if viewer is None:
-        source = script_source(viewer_js())
+        source = _viewer_source()
     else:
         # The nonce is a hash of the data, so that no text in the data can contain it.
         nonce = sha256(_json(data).encode())
@@ -80,7 +81,7 @@ def report_html(
         data["viewer"] = {"address": viewer, "nonce": nonce}
     body = Template(resource("report.html")).substitute(
         data=_json(data),
-        viewer="" if viewer else _base64(_packed_viewer()),
+        viewer="" if viewer else _viewer_base64(),
         viewer_version=(_VIEWER / "VERSION").read_text("utf-8").split()[1],
     )
     return page_html(
@@ -99,6 +100,16 @@ def report_html(
 def viewer_js() -> bytes:
     """Return the 3D viewer that several reports may share: Mol*, its style and its licence."""
     return gzip.decompress(_packed_viewer())
+
+
+@cache
+def _viewer_source() -> str:
+    return script_source(viewer_js())
+
+
+@cache
+def _viewer_base64() -> str:
+    return _base64(_packed_viewer())
 
 
 def _packed_viewer() -> bytes:

@@ -1,0 +1,173 @@
+"""The library that multiplies float32 matrices on a CPU, chosen by a measurement on this machine.
+
+PyTorch multiplies with MKL. On AMD processors oneDNN is up to twice as fast, and PyTorch uses it if
+oneDNN may round to bfloat16. Only some processors then do so: both speed and error decide.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from foldry.errors import FoldryError
+from foldry.processes import tuning
+from foldry.store.files import make_folder, read_bytes, write_text
+from foldry.store.hashes import content_key
+
+DEFAULT: Final = "none"
+ONEDNN: Final = "bf16"
+"""Values of PyTorch's setting: its default, and the one with which it uses oneDNN."""
+GAIN: Final = 1.1
+"""oneDNN must be faster by this factor …"""
+MAX_ERROR: Final = 2.0
+"""… with at most this many times the error."""
+_REPEATS: Final = 9
+
+_setting: Final[Any] = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+
+class _Switch:
+    """Turns oneDNN on while any thread needs it."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = threading.Lock(), 0
+
+    def on(self) -> bool:
+        """Return whether oneDNN is on now and `off` must be called."""
+        with self.lock:
+            if not self.users:
+                if _setting.fp32_precision != DEFAULT:  # the user's choice
+                    return False
+                if chosen(torch.get_num_threads()) != ONEDNN:
+                    return False
+                _setting.fp32_precision = ONEDNN
+            self.users += 1
+            return True
+
+    def off(self) -> None:
+        with self.lock:
+            self.users -= 1
+            if not self.users:
+                _setting.fp32_precision = DEFAULT
+
+
+_switch: Final = _Switch()
+
+
+@contextmanager
+def fast_matmul() -> Iterator[None]:
+    """Multiply float32 matrices on the CPU with the faster library in the `with` block.
+
+    All threads share the setting, which the last of their blocks restores. A precision that the
+    user chose is kept. `torch.get_float32_matmul_precision` raises an error meanwhile: it belongs
+    to PyTorch's older setting, which would change results on a GPU too.
+    """
+    is_on = _switch.on()
+    try:
+        yield
+    finally:
+        if is_on:
+            _switch.off()
+
+
+@contextmanager
+def tuned_process() -> Iterator[None]:
+    """Run networks with all settings that a command makes for its process."""
+    tuning.keep_memory()
+    num_threads, before = tuning.num_threads(), torch.get_num_threads()
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    try:
+        with fast_matmul():
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def process_settings() -> dict[str, str | int]:
+    """Return the settings of this process that change its speed, for the provenance."""
+    precision = _setting.fp32_precision
+    matmul = {DEFAULT: "default", ONEDNN: "onednn"}.get(precision, precision)
+    return {**tuning.record(), "threads": torch.get_num_threads(), "matmul": matmul}
+
+
+@cache
+def chosen(num_threads: int) -> str:
+    """Return the value of the setting for this machine, which is measured once.
+
+    The result is kept in `~/.cache/foldry/matmul`; a damaged file is replaced.
+    """
+    known = tuning.processor()
+    names = ("model name", "flags", "CPU implementer", "CPU part", "Features")
+    machine = [[known.get(name) for name in names], torch.__version__, num_threads]
+    try:
+        folder = Path.home() / ".cache" / "foldry" / "matmul"
+    except RuntimeError:  # this user has no home folder
+        return measure()
+    file = folder / content_key(machine)[:16]
+    with suppress(FoldryError):
+        kept = read_bytes(file, max_bytes=100).decode(errors="replace").strip()
+        if kept in (DEFAULT, ONEDNN):
+            return kept
+    value = measure()
+    with suppress(FoldryError):  # it is measured again next time
+        make_folder(folder)
+        write_text(file, f"{value}\n")
+    return value
+
+
+def measure() -> str:
+    """Return the faster value of the setting on this machine, from some milliseconds of work.
+
+    It is `ONEDNN` only if that is faster by `GAIN` with at most `MAX_ERROR` times the error.
+    """
+    random = torch.Generator().manual_seed(0)
+    shapes = ((1024, 128), (512, 128), (512,), (16, 256, 32), (16, 32, 256))
+    arrays = [
+        torch.randn(shape, generator=random, dtype=torch.float32, device="cpu") for shape in shapes
+    ]
+    works: list[tuple[Callable[..., Tensor], list[Tensor]]] = [
+        (functional.linear, arrays[:3]),  # of a transition
+        (torch.bmm, arrays[3:]),  # of attention with heads of 32 channels
+    ]
+    gain = 1.0
+    before = _setting.fp32_precision
+    try:
+        with torch.inference_mode():
+            for function, inputs in works:
+                seconds, errors = _compare(function, inputs)
+                if errors[ONEDNN] > MAX_ERROR * errors[DEFAULT]:
+                    return DEFAULT
+                gain *= seconds[DEFAULT] / seconds[ONEDNN]
+    finally:
+        _setting.fp32_precision = before
+    return ONEDNN if math.sqrt(gain) >= GAIN else DEFAULT
+
+
+def _compare(
+    function: Callable[..., Tensor], inputs: list[Tensor]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the shortest time in seconds and the largest error of each value of the setting."""
+    exact = function(*(each.double() for each in inputs))
+    seconds: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    for repeat, value in product(range(_REPEATS), (DEFAULT, ONEDNN)):
+        _setting.fp32_precision = value
+        start = time.perf_counter()
+        found = function(*inputs)
+        elapsed = time.perf_counter() - start
+        seconds[value] = min(seconds.get(value, elapsed), elapsed)
+        if repeat == 0:
+            errors[value] = float((found - exact).abs().max())
+    return seconds, errors
