@@ -235,6 +235,7 @@ class Recorder:
         if model.config.extra is not None:
             self.attach_stack("extra_msa_stack", model.extra_stack)
         if model.config.template is not None:
+            model.template.register_forward_pre_hook(self.on_template_start)
             model.template.register_forward_hook(self.on_template)
             model.template.norm.register_forward_hook(
                 lambda _m, _i, out: self.embedded.append(out[0])
@@ -297,10 +298,13 @@ class Recorder:
         )
         self.attach_pair_modules(sub, first)
 
-    def on_template(self, _module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def on_template_start(self, _module: nn.Module, inputs: tuple) -> None:
+        self.keep(f"c{self.call}/call/template_embedding/in_query", inputs[0][0])
+
+    def on_template(self, _module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
         base = f"c{self.call}/call"
-        self.keep(f"{base}/template_embedding/in_query", inputs[0][0])
-        self.keep(f"{base}/template_embedding/out", output[0])
+        query = torch.from_numpy(self.numbers[f"{base}/template_embedding/in_query"])
+        self.keep(f"{base}/template_embedding/out", output[0] - query)
         self.keep(f"{base}/single_template_embedding/out", torch.stack(self.embedded))
         self.embedded.clear()
 

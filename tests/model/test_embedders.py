@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -54,8 +55,8 @@ def test_relative_positions_by_their_definition(seed: int) -> None:
     """Evans 2021, relative positional encoding, one pair at a time."""
     torch.manual_seed(seed)
     inputs = complex_inputs(np.random.default_rng(seed), 6)
-    embedder = InputEmbedder(MULTIMER)
-    ours = embedder.relative_positions(inputs)[0]
+    embedder = InputEmbedder(MULTIMER, Runtime())
+    ours = embedder.relative_positions(inputs, torch.arange(6))[0]
     index, asym, entity, sym = (
         getattr(inputs, name)[0].tolist()
         for name in ("residue_index", "asym_id", "entity_id", "sym_id")
@@ -73,9 +74,9 @@ def test_relative_positions_by_their_definition(seed: int) -> None:
 
 
 def test_networks_of_single_chains_read_residue_offsets_only() -> None:
-    embedder = InputEmbedder(preset("model_1"))
+    embedder = InputEmbedder(preset("model_1"), Runtime())
     inputs = complex_inputs(np.random.default_rng(0), 6)
-    ours = embedder.relative_positions(inputs)[0]
+    ours = embedder.relative_positions(inputs, torch.arange(6))[0]
     index = inputs.residue_index[0]
     one_hot = torch.eye(65)[(index[:, None] - index).clamp(-32, 32) + 32]
     torch.testing.assert_close(ours, embedder.relative_position(one_hot), rtol=0, atol=1e-6)
@@ -106,8 +107,8 @@ def test_a_template_has_no_geometry_between_chains(template: TemplateInputs) -> 
     embedder = TemplateEmbedder(config, 16, Runtime())
     chain = torch.tensor([[1, 1, 1, 1, 2, 2, 2]])
     same_chain = chain[:, :, None] == chain[:, None]
-    together = embedder.pair_features(template, 0, torch.ones_like(same_chain))
-    apart = embedder.pair_features(template, 0, same_chain)
+    together = embedder.pair_features(template, 0, torch.ones_like(same_chain), torch.arange(7))
+    apart = embedder.pair_features(template, 0, same_chain, torch.arange(7))
     torch.testing.assert_close(apart[same_chain], together[same_chain], rtol=0, atol=0)
     letters = torch.zeros(apart.shape[-1], dtype=torch.bool)
     letters[config.num_bins + 1 : config.num_bins + 1 + 44] = True
@@ -128,19 +129,17 @@ def test_the_mean_counts_templates_without_atoms(template: TemplateInputs) -> No
 
     def embedded(*templates: dict[str, torch.Tensor]) -> torch.Tensor:
         joined = {name: torch.cat([each[name] for each in templates], 1) for name in empty}
-        seen = embedder.norm_pair(pair)
         total = [
             embedder.embed(
-                torch.cat(
-                    [embedder.pair_features(TemplateInputs(**each), 0, same_chain), seen], -1
-                ),
+                pair,
                 mask,
+                partial(embedder.pair_features, TemplateInputs(**each), 0, same_chain),
             )
             for each in templates
         ]
         mean = torch.stack(total).mean(0)
-        ours: torch.Tensor = embedder(pair, mask, TemplateInputs(**joined), same_chain)
-        torch.testing.assert_close(ours, embedder.output(torch.relu(mean)))
+        ours: torch.Tensor = embedder(pair.clone(), mask, TemplateInputs(**joined), same_chain)
+        torch.testing.assert_close(ours, pair + embedder.output(torch.relu(mean)))
         return ours
 
     with torch.no_grad():
@@ -155,11 +154,11 @@ def test_absent_templates_have_no_effect(template: TemplateInputs) -> None:
     for parameter in embedder.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape)
     same_chain = torch.ones(1, 7, 7, dtype=torch.bool)
-    arguments = (torch.randn(1, 7, 7, 16), torch.ones(1, 7, 7))
+    pair, mask = torch.randn(1, 7, 7, 16), torch.ones(1, 7, 7)
     with torch.no_grad():
         absent = replace(template, mask=torch.zeros_like(template.mask))
-        assert not embedder(*arguments, absent, same_chain).any()
-        assert embedder(*arguments, template, same_chain).any()
+        assert torch.equal(embedder(pair.clone(), mask, absent, same_chain), pair)
+        assert not torch.equal(embedder(pair.clone(), mask, template, same_chain), pair)
 
 
 @pytest.mark.parametrize("chunk_size", [1, 10**9])
@@ -175,14 +174,16 @@ def test_pointwise_attention_by_its_definition(chunk_size: int) -> None:
     templates = torch.randn(2, num_templates, length, length, 6)
     mask = torch.tensor([[1.0, 0, 1, 1], [0, 0, 1, 0]])
     with torch.no_grad():
-        ours = module(pair, list(templates.unbind(1)), mask)
+        ours = module(pair.clone(), list(templates.unbind(1)), mask) - pair
         for b, i, j in np.ndindex(2, length, length):
             at_pair = templates[b, mask[b] == 1, i, j]
             query = module.query(pair[b, i, j]).chunk(heads)
             key, value = (maps(at_pair).chunk(heads, -1) for maps in (module.key, module.value))
             shares = [(k @ q / 2).softmax(0) for q, k in zip(query, key, strict=True)]
             outs = [share @ v for share, v in zip(shares, value, strict=True)]
-            torch.testing.assert_close(ours[b, i, j], module.output(torch.cat(outs)))
+            torch.testing.assert_close(
+                ours[b, i, j], module.output(torch.cat(outs)), rtol=1e-5, atol=1e-5
+            )
 
 
 @pytest.mark.parametrize(("chi_only", "deciding"), [(False, 2), (True, 3)])
@@ -198,7 +199,7 @@ def test_psi_or_chi1_decides_which_residues_have_torsions(
 
 def test_distance_bins_are_open_above_and_empty_below() -> None:
     positions = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0], [900, 0, 0]])
-    bins = distance_bins(positions, 2.0, 6.0, 3)
+    bins = distance_bins(positions, positions, 2.0, 6.0, 3)
     assert bins[0].tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 

@@ -205,8 +205,8 @@ def test_mixed_precision_keeps_parameters_in_float32(
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("gradients", [False, True])
 def test_gradients_and_autocast_need_the_references(autocast: bool, gradients: bool) -> None:
-    runtime = Runtime(kernels=CPU, autocast=autocast)
-    with torch.set_grad_enabled(gradients):
+    runtime = Runtime(kernels=CPU)
+    with torch.set_grad_enabled(gradients), torch.autocast("cpu", enabled=autocast):
         assert runtime.now() is (REFERENCE if gradients or autocast else CPU)
 
 

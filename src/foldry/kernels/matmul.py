@@ -6,7 +6,6 @@ oneDNN may round to bfloat16. Only some processors then do so: both speed and er
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,15 +22,18 @@ from torch.nn import functional
 from foldry.errors import FoldryError
 from foldry.processes import tuning
 from foldry.store.files import make_folder, read_bytes, write_text
+from foldry.store.flock import locked
 from foldry.store.hashes import content_key
 
 DEFAULT: Final = "none"
 ONEDNN: Final = "bf16"
 """Values of PyTorch's setting: its default, and the one with which it uses oneDNN."""
-GAIN: Final = 1.1
-"""oneDNN must be faster by this factor …"""
 MAX_ERROR: Final = 2.0
-"""… with at most this many times the error."""
+"""oneDNN may have at most this many times the error of the default."""
+CLEAR: Final = 1.2
+"""If oneDNN is faster, but by less than this factor, another measurement may find it slower."""
+UNCLEAR_SECONDS: Final = 600
+"""How long an unclear choice holds: the processes of one command should make the same one."""
 _REPEATS: Final = 9
 
 _setting: Final[Any] = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -58,7 +60,7 @@ class _Switch:
     def off(self) -> None:
         with self.lock:
             self.users -= 1
-            if not self.users:
+            if not self.users and _setting.fp32_precision == ONEDNN:  # not the user's by now
                 _setting.fp32_precision = DEFAULT
 
 
@@ -82,9 +84,16 @@ def fast_matmul() -> Iterator[None]:
 
 
 @contextmanager
-def tuned_process() -> Iterator[None]:
-    """Run networks with all settings that a command makes for its process."""
-    tuning.keep_memory()
+def tuned_process(kept: int = tuning.KEPT) -> Iterator[None]:
+    """Run networks with all settings that a command makes for its process.
+
+    In another program's process, malloc is left alone.
+
+    Args:
+        kept: Size of the largest blocks that malloc keeps, bytes.
+    """
+    if tuning.is_command():
+        tuning.keep_memory(kept)
     num_threads, before = tuning.num_threads(), torch.get_num_threads()
     if num_threads is not None:
         torch.set_num_threads(num_threads)
@@ -106,7 +115,8 @@ def process_settings() -> dict[str, str | int]:
 def chosen(num_threads: int) -> str:
     """Return the value of the setting for this machine, which is measured once.
 
-    The result is kept in `~/.cache/foldry/matmul`; a damaged file is replaced.
+    The result is kept in `~/.cache/foldry/matmul`, for `UNCLEAR_SECONDS` if it is not clear; a
+    damaged file is replaced. Other processes wait for the measurement and use its result.
     """
     known = tuning.processor()
     names = ("model name", "flags", "CPU implementer", "CPU part", "Features")
@@ -114,32 +124,55 @@ def chosen(num_threads: int) -> str:
     try:
         folder = Path.home() / ".cache" / "foldry" / "matmul"
     except RuntimeError:  # this user has no home folder
-        return measure()
+        return measure()[0]
     file = folder / content_key(machine)[:16]
+    if kept := _kept(file):
+        return kept
     with suppress(FoldryError):
-        kept = read_bytes(file, max_bytes=100).decode(errors="replace").strip()
-        if kept in (DEFAULT, ONEDNN):
-            return kept
-    value = measure()
-    with suppress(FoldryError):  # it is measured again next time
         make_folder(folder)
-        write_text(file, f"{value}\n")
+    with suppress(OSError), locked(folder, wait=True):
+        return _kept(file) or _measured(file)
+    return measure()[0]  # there is no folder
+
+
+def _kept(file: Path) -> str | None:
+    """Return the choice that a file holds, or None."""
+    with suppress(FoldryError, OSError):
+        text = read_bytes(file, max_bytes=100).decode(errors="replace").strip()
+        value, unclear, _ = text.partition(" ")
+        is_old = time.time() - file.stat().st_mtime > UNCLEAR_SECONDS
+        if value in (DEFAULT, ONEDNN) and not (unclear and is_old):
+            return value
+    return None
+
+
+def _measured(file: Path) -> str:
+    """Measure, and keep the choice in a file."""
+    value, is_clear = measure()
+    with suppress(FoldryError):  # it is measured again next time
+        write_text(file, f"{value}\n" if is_clear else f"{value} unclear\n")
     return value
 
 
-def measure() -> str:
-    """Return the faster value of the setting on this machine, from some milliseconds of work.
+def measure() -> tuple[str, bool]:
+    """Return the faster value of the setting on this machine, and whether the choice is clear.
 
-    It is `ONEDNN` only if that is faster by `GAIN` with at most `MAX_ERROR` times the error.
+    It is `ONEDNN` only if that is faster with at most `MAX_ERROR` times the error. The choice is
+    not clear if oneDNN is faster by less than `CLEAR`.
     """
     random = torch.Generator().manual_seed(0)
-    shapes = ((1024, 128), (512, 128), (512,), (16, 256, 32), (16, 32, 256))
+    shapes: tuple[tuple[int, ...], ...] = (
+        *((1024, 128), (512, 128), (512,)),
+        *((512, 256), (1024, 256), (1024,)),
+        *((8, 256, 32), (8, 32, 256)),
+    )
     arrays = [
         torch.randn(shape, generator=random, dtype=torch.float32, device="cpu") for shape in shapes
     ]
     works: list[tuple[Callable[..., Tensor], list[Tensor]]] = [
-        (functional.linear, arrays[:3]),  # of a transition
-        (torch.bmm, arrays[3:]),  # of attention with heads of 32 channels
+        (functional.linear, arrays[:3]),  # of a transition of pairs
+        (functional.linear, arrays[3:6]),  # of a transition of the MSA
+        (torch.bmm, arrays[6:]),  # of attention with heads of 32 channels
     ]
     gain = 1.0
     before = _setting.fp32_precision
@@ -148,11 +181,12 @@ def measure() -> str:
             for function, inputs in works:
                 seconds, errors = _compare(function, inputs)
                 if errors[ONEDNN] > MAX_ERROR * errors[DEFAULT]:
-                    return DEFAULT
+                    return DEFAULT, True
                 gain *= seconds[DEFAULT] / seconds[ONEDNN]
     finally:
         _setting.fp32_precision = before
-    return ONEDNN if math.sqrt(gain) >= GAIN else DEFAULT
+    gain **= 1 / len(works)  # the geometric mean
+    return ONEDNN if gain > 1 else DEFAULT, not 1 < gain < CLEAR
 
 
 def _compare(

@@ -27,7 +27,7 @@ from foldry.model.embedders import (
 from foldry.model.evoformer import EvoformerStack
 from foldry.model.heads import HeadLogits, Heads
 from foldry.model.inputs import Inputs, MSAInputs
-from foldry.model.layers import LayerNorm, Linear, added
+from foldry.model.layers import LayerNorm, Linear
 from foldry.model.runtime import Runtime
 from foldry.model.structure_module import StructureModule, StructureOutput
 
@@ -100,15 +100,15 @@ class AlphaFold(nn.Module):
         self.config = config
         self.runtime = runtime
         c_msa, c_pair = config.evoformer.c_msa, config.c_pair
-        self.input = InputEmbedder(config)
+        self.input = InputEmbedder(config, runtime)
         self.alignment = AlignmentEmbedder(config)
-        self.recycling = RecyclingEmbedder(config)
+        self.recycling = RecyclingEmbedder(config, runtime)
         if config.template is not None:
             self.template = TemplateEmbedder(config.template, c_pair, runtime)
             if config.template.embed_torsions:
                 self.template_torsions = TemplateTorsionEmbedder(config.template, c_msa)
         if config.extra is not None:
-            self.extra_msa = ExtraMSAEmbedder(config.extra.c_msa)
+            self.extra_msa = ExtraMSAEmbedder(config.extra.c_msa, runtime)
             self.extra_stack = EvoformerStack(config.extra, c_pair, runtime)
         self.evoformer = EvoformerStack(config.evoformer, c_pair, runtime)
         self.single = Linear(c_msa, config.c_single)
@@ -140,22 +140,17 @@ class AlphaFold(nn.Module):
         pair_mask = seq_mask[:, :, None] * seq_mask[:, None]
         msa, pair = self.alignment(*self.input(inputs, draw.msa_feat.to(dtype)), inputs)
         num_rows = msa.shape[1]
-        first_row, recycled_pair = self.recycling(
-            recycled.msa_first_row.float(),
-            recycled.pair.float(),
-            pseudo_beta(recycled.atom37, inputs.aatype),
-        )
-        msa = torch.cat([msa[:, :1] + first_row[:, None].to(dtype), msa[:, 1:]], dim=1)
-        pair = added(pair, recycled_pair.to(dtype))
-        del recycled_pair  # as large as the pair representation
+        beta = pseudo_beta(recycled.atom37, inputs.aatype)
+        msa, pair = self.recycling(msa, pair, recycled.msa_first_row, recycled.pair, beta)
         config = self.config.template
         templates = inputs.templates
         if templates is not None and config is not None:
             same_chain = inputs.asym_id[:, :, None] == inputs.asym_id[:, None]
-            pair = added(pair, self.template(pair, pair_mask, templates, same_chain))
+            pair = self.template(pair, pair_mask, templates, same_chain)
         if self.config.extra is not None:
             extra = self.extra_msa(draw).to(dtype)
-            _, pair = self.extra_stack(extra, pair, draw.extra_msa_mask.to(dtype), pair_mask)
+            extra_mask = draw.extra_msa_mask.to(dtype)
+            pair = self.extra_stack(extra, pair, extra_mask, pair_mask)[1]
             del extra
         if templates is not None and config is not None and config.embed_torsions:
             rows, rows_mask = self.template_torsions(templates)

@@ -7,7 +7,8 @@ are written as in `foldry.model.evoformer`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,30 +18,34 @@ from torch.nn import functional as F
 from foldry import residues
 from foldry.geometry import frames_from_three_points
 from foldry.kernels.attention.reference import MASKED_LOGIT
-from foldry.kernels.chunks import by_rows, split_heads
+from foldry.kernels.chunks import add_by_rows, by_rows, split_heads
 from foldry.model.config import ModelConfig, TemplateConfig
 from foldry.model.evoformer import PairBlock, Transition
 from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
-from foldry.model.layers import Layer, LayerNorm, Linear, added
+from foldry.model.layers import Layer, LayerNorm, Linear, add_to_first_row
 from foldry.model.runtime import Runtime
 
 
 def distance_bins(
-    positions: Float[Tensor, "*B N 3"], min_bin: float, max_bin: float, num_bins: int
-) -> Float[Tensor, "*B N N K"]:
-    """Return one-hot distances between all positions (Algorithm 32, lines 1 and 2).
+    rows: Float[Tensor, "*B M 3"],
+    positions: Float[Tensor, "*B N 3"],
+    min_bin: float,
+    max_bin: float,
+    num_bins: int,
+) -> Float[Tensor, "*B M N K"]:
+    """Return one-hot distances from some positions to all (Algorithm 32, lines 1 and 2).
 
     A bin holds the distances above its lower edge and below the next one's, as in the official
     implementation; a distance below `min_bin` is in no bin.
 
     Args:
-        positions: Å.
+        rows, positions: Å.
         min_bin, max_bin: Lower edges of the first and the last bin, Å; the last bin is open.
         num_bins: Number of bins; all but the last are equally wide.
     """
     lower = torch.linspace(min_bin, max_bin, num_bins, device=positions.device).square()
     upper = torch.cat([lower[1:], lower.new_tensor([1e8])])
-    squared = (positions[..., :, None, :] - positions[..., None, :, :]).square().sum(-1)[..., None]
+    squared = (rows[..., :, None, :] - positions[..., None, :, :]).square().sum(-1)[..., None]
     return ((squared > lower) & (squared < upper)).to(positions.dtype)
 
 
@@ -73,8 +78,9 @@ class InputEmbedder(nn.Module):
         c_ij = one_hot(clip(sym_i − sym_j, −2, 2)) within an entity, one more class between entities
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, runtime: Runtime) -> None:
         super().__init__()
+        self.chunk_size = runtime.chunk_size
         self.max_relative_position = config.max_relative_position
         self.max_relative_chain = config.max_relative_chain
         self.target_channels = config.target_channels
@@ -92,33 +98,48 @@ class InputEmbedder(nn.Module):
         self, inputs: Inputs, msa_feat: Float[Tensor, "B S N 49"]
     ) -> tuple[Float[Tensor, "B S N C"], Float[Tensor, "B N N D"]]:
         target = inputs.target_feat[..., -self.target_channels :].to(msa_feat.dtype)
-        msa = self.target_msa(target)[:, None] + self.msa(msa_feat)
-        pair = self.target_left(target)[:, :, None] + self.target_right(target)[:, None]
-        return msa, added(pair, self.relative_positions(inputs))
+        per_row = target.shape[1] * self.msa.out_features * len(target)
+        msa = by_rows(
+            lambda feat: self.msa(feat) + self.target_msa(target)[:, None],
+            per_row,
+            self.chunk_size,
+            msa_feat,
+        )
+        left, right = self.target_left(target), self.target_right(target)
 
-    def relative_positions(self, inputs: Inputs) -> Float[Tensor, "B N N D"]:
-        """Return p_ij, the embedded offsets of residues and, for complexes, of chains."""
+        def rows(number: Tensor, left: Tensor) -> Tensor:
+            return left[:, :, None] + right[:, None] + self.relative_positions(inputs, number[0])
+
+        number = torch.arange(target.shape[1], device=target.device)[None]
+        return msa, by_rows(rows, right.numel(), self.chunk_size, number, left)
+
+    def relative_positions(
+        self, inputs: Inputs, rows: Int[Tensor, " M"]
+    ) -> Float[Tensor, "B M N D"]:
+        """Return p_ij for some i: embedded offsets of residues and, for complexes, of chains."""
         # Row k of the table is the linear map of the one-hot of class k.
         table, bias = self.relative_position.weight.T, self.relative_position.bias
         reach = self.max_relative_position
-        offset = _offsets(inputs.residue_index, reach)
+        offset = _offsets(inputs.residue_index, reach, rows)
         if self.max_relative_chain is None:
             return F.embedding(offset, table) + bias
-        same_chain, same_entity = _equal(inputs.asym_id), _equal(inputs.entity_id)
+        same_chain, same_entity = _equal(inputs.asym_id, rows), _equal(inputs.entity_id, rows)
         num_offsets, copies = 2 * reach + 2, self.max_relative_chain
         offset = offset.where(same_chain, num_offsets - 1)
-        copy = _offsets(inputs.sym_id, copies).where(same_entity, 2 * copies + 1)
+        copy = _offsets(inputs.sym_id, copies, rows).where(same_entity, 2 * copies + 1)
         embedded: Tensor = F.embedding(offset, table) + table[num_offsets] * same_entity[..., None]
         return embedded + F.embedding(copy + num_offsets + 1, table) + bias
 
 
-def _equal(of_residue: Int[Tensor, "B N"]) -> Bool[Tensor, "B N N"]:
-    return of_residue[:, :, None] == of_residue[:, None]
+def _equal(of_residue: Int[Tensor, "B N"], rows: Int[Tensor, " M"]) -> Bool[Tensor, "B M N"]:
+    return of_residue[:, rows, None] == of_residue[:, None]
 
 
-def _offsets(of_residue: Int[Tensor, "B N"], reach: int) -> Int[Tensor, "B N N"]:
+def _offsets(
+    of_residue: Int[Tensor, "B N"], reach: int, rows: Int[Tensor, " M"]
+) -> Int[Tensor, "B M N"]:
     """Return the differences of i and j, clipped to ±reach, as classes from 0 to 2 · reach."""
-    return (of_residue[:, :, None] - of_residue[:, None]).clamp(-reach, reach) + reach
+    return (of_residue[:, rows, None] - of_residue[:, None]).clamp(-reach, reach) + reach
 
 
 class AlignmentEmbedder(nn.Module):
@@ -152,8 +173,7 @@ class AlignmentEmbedder(nn.Module):
         inputs: Inputs,
     ) -> tuple[Float[Tensor, "B S N C"], Float[Tensor, "B N N D"]]:
         if inputs.profile is not None:
-            first = msa[:, :1] + self.profile(inputs.profile.to(msa.dtype))[:, None]
-            msa = torch.cat([first, msa[:, 1:]], dim=1)
+            msa = add_to_first_row(msa, self.profile(inputs.profile.to(msa.dtype)))
         if inputs.coevolution is not None:
             pair = pair + self.coevolution(inputs.coevolution.to(pair.dtype))
         return msa, pair
@@ -162,19 +182,20 @@ class AlignmentEmbedder(nn.Module):
 class RecyclingEmbedder(nn.Module):
     """Algorithm 32: recycling embedder (SI 1.10).
 
-    From the first MSA row m', the pair representation z' and the Cβ positions x' (Cα for glycine)
-    of the previous pass, the updates that this pass adds to m_1i and z_ij::
+    With the first MSA row m', the pair representation z' and the Cβ positions x' (Cα for glycine)
+    of the previous pass::
 
-        update_i  = LayerNorm(m'_1i)
-        update_ij = LayerNorm(z'_ij) + Linear(one_hot(‖x'_i − x'_j‖))
+        m_1i += LayerNorm(m'_1i)
+        z_ij += LayerNorm(z'_ij) + Linear(one_hot(‖x'_i − x'_j‖))
 
-    Shapes: m' [B, N, C], z' [B, N, N, D], x' [B, N, 3] in Å → [B, N, C], [B, N, N, D].
+    Shapes: m [B, S, N, C], z [B, N, N, D], m' [B, N, C], z' [B, N, N, D], x' [B, N, 3] in Å → m, z.
 
     The first pass reads zeros: all distances are 0, below the first bin, so `one_hot` is zero.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, runtime: Runtime) -> None:
         super().__init__()
+        self.chunk_size = runtime.chunk_size
         self.bins = (config.recycle_min_bin, config.recycle_max_bin, config.recycle_bins)
         self.norm_msa = LayerNorm(config.evoformer.c_msa)
         self.norm_pair = LayerNorm(config.c_pair)
@@ -182,12 +203,20 @@ class RecyclingEmbedder(nn.Module):
 
     def forward(
         self,
-        msa_first_row: Float[Tensor, "B N C"],
+        msa: Float[Tensor, "B S N C"],
         pair: Float[Tensor, "B N N D"],
+        previous_row: Float[Tensor, "B N C"],
+        previous_pair: Float[Tensor, "B N N D"],
         positions: Float[Tensor, "B N 3"],
-    ) -> tuple[Float[Tensor, "B N C"], Float[Tensor, "B N N D"]]:
-        bins = distance_bins(positions, *self.bins).to(self.distance.weight.dtype)
-        return self.norm_msa(msa_first_row), added(self.norm_pair(pair), self.distance(bins))
+    ) -> tuple[Float[Tensor, "B S N C"], Float[Tensor, "B N N D"]]:
+        def rows(pair: Tensor, previous: Tensor, beta: Tensor) -> Tensor:
+            bins = distance_bins(beta, positions, *self.bins).to(self.distance.weight.dtype)
+            return (self.norm_pair(previous.float()) + self.distance(bins)).to(pair.dtype)
+
+        msa = add_to_first_row(msa, self.norm_msa(previous_row.float()).to(msa.dtype))
+        per_row = pair[:, 0].numel()
+        arrays = previous_pair, positions
+        return msa, add_by_rows(rows, per_row, self.chunk_size, pair, *arrays)
 
 
 class ExtraMSAEmbedder(Layer):
@@ -200,14 +229,19 @@ class ExtraMSAEmbedder(Layer):
     Shapes: three arrays [B, E, N], of 23 classes, 1 channel and 1 channel → [B, E, N, C].
     """
 
-    def __init__(self, c_msa: int) -> None:
+    def __init__(self, c_msa: int, runtime: Runtime) -> None:
         super().__init__()
         self.linear = Linear(25, c_msa)
+        self.chunk_size = runtime.chunk_size
 
     def forward(self, draw: MSAInputs) -> Float[Tensor, "B E N C"]:
-        deletions = torch.stack([draw.extra_has_deletion, draw.extra_deletion_value], dim=-1)
-        letters = F.one_hot(draw.extra_msa, 23).to(deletions.dtype)
-        return self.linear(torch.cat([letters, deletions], dim=-1))
+        def rows(letters: Tensor, *deletions: Tensor) -> Tensor:
+            one_hot = F.one_hot(letters, 23).to(deletions[0].dtype)
+            return self.linear(torch.cat([one_hot, torch.stack(deletions, dim=-1)], dim=-1))
+
+        extra = draw.extra_msa, draw.extra_has_deletion, draw.extra_deletion_value
+        per_row = len(draw.extra_msa) * draw.extra_msa.shape[2] * 25
+        return by_rows(rows, per_row, self.chunk_size, *extra)
 
 
 class TemplatePairBlock(PairBlock):
@@ -278,9 +312,9 @@ class TemplatePointwiseAttention(Layer):
 
         q_ij^h = LinearNoBias(z_ij);  k_τij^h, v_τij^h = LinearNoBias(t_τij)
         a_τij^h = softmax_τ(q_ij^h · k_τij^h / √c)
-        update_ij = Linear(concat_h(Σ_τ a_τij^h v_τij^h)), or 0 without templates
+        z_ij + Linear(concat_h(Σ_τ a_τij^h v_τij^h)), or z_ij without templates
 
-    Shapes: z [B, N, N, D], T arrays [B, N, N, C], template_mask [B, T] → [B, N, N, D].
+    Shapes: z [B, N, N, D], T arrays [B, N, N, C], template_mask [B, T] → z [B, N, N, D].
     """
 
     def __init__(self, config: TemplateConfig, c_pair: int, runtime: Runtime) -> None:
@@ -314,7 +348,7 @@ class TemplatePointwiseAttention(Layer):
             return self.output((shares[..., None] * value).sum(-3).flatten(-2)) * any_template
 
         per_row = len(pair) * pair.shape[2] * len(embedded) * len(self.key.weight)
-        return by_rows(rows, per_row, self.chunk_size, pair, *embedded)
+        return add_by_rows(rows, per_row, self.chunk_size, pair, *embedded)
 
 
 class TemplateEmbedder(Layer):
@@ -323,17 +357,17 @@ class TemplateEmbedder(Layer):
     For features f_τij of template τ, in monomer networks (Algorithm 2, lines 9 to 13)::
 
         t_τij = LayerNorm(TemplatePairStack(Linear(f_τij)))
-        update = TemplatePointwiseAttention(z, t)
+        z = TemplatePointwiseAttention(z, t)
 
     With `average` (AlphaFold-Multimer, Evans 2021) there is no attention::
 
         t_τij = LayerNorm(TemplatePairStack(Linear(concat(f_τij, LayerNorm(z_ij)))))
-        update_ij = Linear(relu(mean_τ t_τij))
+        z_ij + Linear(relu(mean_τ t_τij))
 
-    Shapes: z [B, N, N, D], pair_mask [B, N, N], T templates → [B, N, N, D].
+    Shapes: z [B, N, N, D], pair_mask [B, N, N], T templates → z [B, N, N, D].
 
     The mean counts templates without atoms, as the official implementation does. Memory: the
-    features of one template are made at a time.
+    features are made for a few residues i of one template at a time.
     """
 
     def __init__(self, config: TemplateConfig, c_pair: int, runtime: Runtime) -> None:
@@ -351,38 +385,43 @@ class TemplateEmbedder(Layer):
         blocks = (TemplatePairBlock(config, runtime) for _ in range(config.num_blocks))
         self.blocks = nn.ModuleList(blocks)
         self.norm = LayerNorm(c)
+        self.chunk_size = runtime.chunk_size
 
     def pair_features(
-        self, templates: TemplateInputs, index: int, same_chain: Bool[Tensor, "B N N"]
-    ) -> Float[Tensor, "B N N K"]:
+        self,
+        templates: TemplateInputs,
+        index: int,
+        same_chain: Bool[Tensor, "B N N"],
+        rows: Int[Tensor, " M"],
+    ) -> Float[Tensor, "B M N K"]:
         """Return distances, amino acids and, with `use_unit_vector`, unit vectors (SI Table 1).
 
-        The unit vector is the direction of residue j's Cα in residue i's frame. A template covers
-        one chain, so pairs of residues of different chains have no geometry.
+        They are those of some residues i and all residues j in template `index`. The unit vector is
+        the direction of residue j's Cα in residue i's frame. A template covers one chain, so pairs
+        of residues of different chains have no geometry.
         """
         config = self.config
-        beta_mask = templates.pseudo_beta_mask[:, index]
-        beta_mask_2d = beta_mask[:, :, None] * beta_mask[:, None] * same_chain
+        same_chain = same_chain[:, rows]
+        beta_mask, beta = templates.pseudo_beta_mask[:, index], templates.pseudo_beta[:, index]
+        beta_mask_2d = beta_mask[:, rows, None] * beta_mask[:, None] * same_chain
         backbone = [residues.N, residues.CA, residues.C]
         backbone_mask = templates.atom_mask[:, index][..., backbone].prod(-1)
-        mask_2d = backbone_mask[:, :, None] * backbone_mask[:, None] * same_chain
-        bins = distance_bins(
-            templates.pseudo_beta[:, index], config.min_bin, config.max_bin, config.num_bins
-        )
+        mask_2d = backbone_mask[:, rows, None] * backbone_mask[:, None] * same_chain
+        bins = distance_bins(beta[:, rows], beta, config.min_bin, config.max_bin, config.num_bins)
         letters = F.one_hot(templates.aatype[:, index], 22).to(bins.dtype)
-        num_residues = letters.shape[1]
         vectors = bins.new_zeros(*bins.shape[:3], 3)
         if config.use_unit_vector:
             n, ca, c = templates.atom_positions[:, index][..., backbone, :].unbind(-2)
-            local = frames_from_three_points(c, ca, n).unsqueeze(-1).invert_apply(ca[:, None])
+            frames = frames_from_three_points(c[:, rows], ca[:, rows], n[:, rows])
+            local = frames.unsqueeze(-1).invert_apply(ca[:, None])
             vectors = local * torch.rsqrt(1e-6 + local.square().sum(-1, keepdim=True))
             vectors = vectors * mask_2d[..., None]
         features = torch.cat(
             [
                 bins * beta_mask_2d[..., None] if config.average else bins,
                 beta_mask_2d[..., None],
-                letters[:, None].expand(-1, num_residues, -1, -1),
-                letters[:, :, None].expand(-1, -1, num_residues, -1),
+                letters[:, None].expand(-1, len(rows), -1, -1),
+                letters[:, rows, None].expand(-1, -1, letters.shape[1], -1),
                 vectors,
                 mask_2d[..., None],
             ],
@@ -390,12 +429,28 @@ class TemplateEmbedder(Layer):
         )
         return features if config.average else features * mask_2d[..., None]
 
-    def embed(self, features: Tensor, pair_mask: Tensor) -> Float[Tensor, "B N N C"]:
-        """Return the pair representation t of one template."""
-        pair = self.input(features)
+    def embed(
+        self,
+        pair: Float[Tensor, "B N N D"],
+        pair_mask: Float[Tensor, "B N N"],
+        features: Callable[[Int[Tensor, " M"]], Float[Tensor, "B M N K"]],
+    ) -> Float[Tensor, "B N N C"]:
+        """Return the pair representation t of one template; `features` returns those of rows."""
+
+        def rows(number: Tensor, pair: Tensor) -> Tensor:
+            seen = [self.norm_pair(pair)] if self.config.average else []
+            made: Tensor = self.input(
+                torch.cat([features(number[0]).to(pair.dtype), *seen], dim=-1)
+            )
+            return made
+
+        number = torch.arange(pair.shape[1], device=pair.device)[None]
+        channels = self.config.num_bins + 49 + pair.shape[-1]
+        per_row = len(pair) * pair.shape[2] * channels
+        template = by_rows(rows, per_row, self.chunk_size, number, pair)
         for block in self.blocks:
-            pair = block(pair, pair_mask)
-        return self.norm(pair)
+            template = block(template, pair_mask)
+        return self.norm(template)
 
     def forward(
         self,
@@ -405,18 +460,20 @@ class TemplateEmbedder(Layer):
         same_chain: Bool[Tensor, "B N N"],
     ) -> Float[Tensor, "B N N D"]:
         num_templates = templates.mask.shape[1]
-        of_template = (
-            self.pair_features(templates, index, same_chain).to(pair.dtype)
+        embedded = (
+            self.embed(pair, pair_mask, partial(self.pair_features, templates, index, same_chain))
             for index in range(num_templates)
         )
-        if self.config.average:
-            seen = self.norm_pair(pair)
-            total = pair.new_zeros(())
-            for features in of_template:
-                total = total + self.embed(torch.cat([features, seen], dim=-1), pair_mask)
+        if not self.config.average:
+            return self.attention(pair, list(embedded), templates.mask)
+        total = pair.new_zeros(())
+        for each in embedded:
+            total = total + each
+
+        def rows(pair: Tensor, total: Tensor) -> Tensor:
             return self.output(torch.relu(total / num_templates))
-        embedded = [self.embed(features, pair_mask) for features in of_template]
-        return self.attention(pair, embedded, templates.mask)
+
+        return add_by_rows(rows, pair[:, 0].numel(), self.chunk_size, pair, total)
 
 
 class TemplateTorsionEmbedder(nn.Module):

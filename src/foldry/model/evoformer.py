@@ -296,7 +296,7 @@ class TriangleAttention(Layer):
         self.norm = LayerNorm(c_pair)
         self.bias = Linear(c_pair, num_heads, bias=False)
         self.attention = AttentionMaps(c_pair, c_hidden, c_hidden, num_heads)
-        # Of the representation that attends, which is transposed for the ending node.
+        # Along the rows that attend, which are columns of z for the ending node.
         self.dropout = SharedDropout(dropout, axis=1)
         self.runtime = runtime
 

@@ -101,6 +101,9 @@ class SharedDropout(nn.Module):
         return (keep / (1 - self.rate)).to(x.dtype)
 
 
-def added(x: Tensor, update: Tensor) -> Tensor:
-    """Return x + update, written into x when no gradients are recorded."""
-    return x + update if torch.is_grad_enabled() else x.add_(update)
+def add_to_first_row(x: Tensor, update: Tensor) -> Tensor:
+    """Return x with an update of the first row of axis 1; written into x without gradients."""
+    if torch.is_grad_enabled():
+        return torch.cat([x[:, :1] + update[:, None], x[:, 1:]], dim=1)
+    x[:, 0] += update
+    return x

@@ -38,7 +38,7 @@ class Runtime:
 
     def now(self) -> Kernels:
         """Return the kernels for a call: the references where gradients or autocast need them."""
-        plain = torch.is_grad_enabled() or self.autocast
+        plain = torch.is_grad_enabled() or torch.is_autocast_enabled(self.device.type)
         return REFERENCE if plain else self.kernels
 
 

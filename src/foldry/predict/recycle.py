@@ -13,6 +13,7 @@ from torch import Tensor
 from foldry import residues
 from foldry.model.alphafold import AlphaFold, Pass
 from foldry.model.inputs import Inputs, MSAInputs
+from foldry.processes import tuning
 
 Begin = Callable[[int, int], object]
 """Called with the number of a pass, from 1, and the largest possible number of passes."""
@@ -68,6 +69,7 @@ def recycle_members(
         drawn = ahead.submit(draw, 0)
         for done in range(num_recycles + 1):
             begin(done + 1, num_recycles + 1)
+            tuning.release_memory()  # of features, or of the last pass
             draws = drawn.result()
             if done == num_recycles:
                 ending = going

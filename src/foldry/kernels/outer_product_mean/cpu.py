@@ -34,16 +34,15 @@ def _update(
     num_rows, length, _ = msa.shape
     maps = packed(weights.left, weights.right)
     width = len(weights.left.weight)
-    both = msa.new_empty(num_rows, length, 2 * width)
+    left = msa.new_empty(length, width, num_rows)
+    right = msa.new_empty(num_rows, length, width)
     for part in slices(num_rows, msa.shape[1] * msa.shape[2], chunk_size):
-        y = linear(layer_norm(msa[part], weights.norm), maps)
-        torch.mul(y, mask[part, :, None], out=both[part])
-    left = both[..., :width].permute(1, 2, 0).contiguous()  # [N, C, S]
-    right = both[..., width:].flatten(1)  # [S, N · C]
-    del both
+        y = linear(layer_norm(msa[part], weights.norm), maps).mul_(mask[part, :, None])
+        left[:, :, part] = y[..., :width].permute(1, 2, 0)
+        right[part] = y[..., width:]
     count = mask.t() @ mask + EPSILON
     for part in slices(length, length * width**2, chunk_size):
-        outer = torch.mm(left[part].flatten(0, 1), right)
+        outer = torch.mm(left[part].flatten(0, 1), right.flatten(1))
         outer = outer.view(-1, width, length, width)
         update = linear(outer.transpose(1, 2).flatten(2), weights.output)
         pair[part].addcdiv_(update, count[part, :, None])

@@ -17,7 +17,7 @@ from torch import Tensor
 from foldry.kernels.chunks import layer_norm, linear, packed, row_slice, slices
 from foldry.kernels.interface import Affine, TriangleWeights
 
-BLOCK: Final = 64
+BLOCK: Final = 48
 """Rows of one batched product: with fewer, it waits for the factor that is kept whole."""
 
 
@@ -60,15 +60,15 @@ def _update(
         of_block = slice(start, start + BLOCK)
         rows, rows_mask = pair[of_block], mask[of_block]
         parts = list(slices(len(rows), 2 * length * width, chunk_size))
-        normed = [layer_norm(rows[part], weights.norm) for part in parts]
         left = pair.new_empty(width, len(rows), length)
-        for part, y in zip(parts, normed, strict=True):
-            _gated(y, rows_mask[part], left_maps, left[:, part])
+        for part in parts:
+            _gated(layer_norm(rows[part], weights.norm), rows_mask[part], left_maps, left[:, part])
         product = torch.bmm(left, right)
-        for part, y in zip(parts, normed, strict=True):
+        for part in parts:
             of_rows = product[:, part].permute(1, 2, 0).contiguous()
             update = linear(layer_norm(of_rows, weights.norm_product), weights.output)
-            update.mul_(linear(y, weights.gate).sigmoid_())
+            gate = linear(layer_norm(rows[part], weights.norm), weights.gate)
+            update.mul_(gate.sigmoid_())
             if keep is not None:
                 update.mul_(row_slice(row_slice(keep, of_block), part)[0])
             rows[part].add_(update)

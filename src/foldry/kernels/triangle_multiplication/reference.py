@@ -40,7 +40,7 @@ def triangle_multiplication(
             (weights.right, weights.right_gate),
         )
     )
-    # Of contiguous factors, the product of all channels is a single call, and so is its gradient.
+    # For contiguous factors, the product of all channels is one call, and so is its gradient.
     left, right = (each.permute(0, 3, 1, 2).contiguous() for each in (left, right))
     product = left @ right.transpose(-1, -2) if outgoing else right.transpose(-1, -2) @ left
     product = layer_norm(product.permute(0, 2, 3, 1), weights.norm_product)
