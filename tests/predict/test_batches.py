@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from foldry.cli.main import main
+from foldry.errors import InputError
 from foldry.features.features import Features
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
-from foldry.predict import stages
+from foldry.predict import runner, stages
+from foldry.predict.batches import MAX_MEMBERS, MAX_PADDING, MAX_PAIRS, MAX_SEEDS, grouped
 from foldry.predict.network import load_model
+from foldry.predict.parallel import run_parallel
+from foldry.predict.runner import Outcome, Predict
 from foldry.predict.settings import Settings
 from foldry.predict.stages import RawPrediction
 from foldry.query import Alignment, Chain, Query
+from foldry.results.folder import ResultsFolder
+from foldry.results.prediction import Prediction
 from foldry.weights.networks import find_networks
 from tests.predict.fake import EXAMPLE
 from tests.weights.archive import small
@@ -147,3 +158,240 @@ def test_a_member_that_is_not_finite_fails_alone(monkeypatch: pytest.MonkeyPatch
     assert isinstance(second, ArithmeticError)
     assert_alike(first, expected[0], within=1e-2)
     assert_alike(third, expected[2], within=1e-2)
+
+
+CPU = Settings(device="cpu")
+
+
+def peptide(name: str, length: int, depth: int = 1, **more: object) -> Query:
+    chain = piece(0, length, depth) if depth > 1 else Chain(("A",), ROWS[0][:length])
+    return Query(name, (chain,), **more)  # type: ignore[arg-type]
+
+
+@given(
+    shapes=st.lists(
+        st.tuples(st.integers(1, 40), st.integers(1, 5), st.booleans(), st.sampled_from([(), (7,)]))
+    ),
+    most=st.integers(1, 20),
+)
+def test_every_query_is_in_one_group_within_the_limits(
+    shapes: list[tuple[int, int, bool, tuple[int, ...]]], most: int
+) -> None:
+    asked = []
+    for length, depth, is_dimer, seeds in shapes:
+        query = peptide("q", length, depth, seeds=seeds)
+        [chain] = query.chains
+        asked.append(replace(query, chains=(replace(chain, ids=("A", "B")[: 1 + is_dimer]),)))
+    groups = grouped(asked, CPU, most)
+    assert sorted(number for group in groups for number in group) == list(range(len(asked)))
+    assert groups == sorted(sorted(group) for group in groups)
+    for group in groups:
+        if len(group) == 1:
+            continue
+        members = [asked[number] for number in group]
+        assert len(group) <= min(MAX_MEMBERS, most)
+        assert {query.num_chains for query in members} == {1}
+        assert len({query.seeds for query in members}) == 1
+        for sizes in (
+            [query.num_residues for query in members],
+            [sum(each.num_rows for each in query.chains[0].alignments) or 1 for query in members],
+        ):
+            assert max(sizes) * len(sizes) / sum(sizes) - 1 <= MAX_PADDING + 1e-9
+        assert max(query.num_residues for query in members) <= 32
+
+
+def test_queries_form_groups_where_a_batch_gains(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sizes(asked: Sequence[Query], settings: Settings = CPU) -> list[int]:
+        return [len(group) for group in grouped(asked, settings, len(asked))]
+
+    short = [peptide(f"q{n}", 30 - n % 3) for n in range(10)]
+    assert sorted(sizes(short)) == [2, 8]
+    assert grouped([short[0], peptide("l", 60), short[1]], CPU, 3) == [[0, 2], [1]]
+    assert sizes(short, replace(CPU, dropout=True)) == [1] * 10
+    assert sizes(short, replace(CPU, relax="best")) == [1] * 10
+    assert sizes(short[:2], replace(CPU, seeds=range(MAX_SEEDS))) == [2]
+    assert sizes(short[:2], replace(CPU, seeds=range(MAX_SEEDS + 1))) == [1, 1]
+    deep = [peptide(f"d{n}", 29 + n, 9) for n in range(2)]
+    assert grouped([short[0], *deep, short[1]], CPU, 4) == [[0, 3], [1, 2]]
+    longer = [Query(f"l{n}", (Chain(("A",), "A" * 250),)) for n in range(4)]
+    for gpu, found in ((False, [1] * 4), (True, [2, 2])):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        assert sizes(longer, Settings()) == found
+        assert sizes(longer) == [1] * 4
+    assert MAX_PAIRS < 3 * 250**2
+    too_long = [Query(f"l{n}", (Chain(("A",), "A" * 257),)) for n in range(2)]
+    assert sizes(too_long, Settings()) == [1, 1]
+
+
+class Collected:
+    """Keeps the predictions of each query by its name."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[Prediction]] = {}
+
+    def publish(self, query: Query, key: str, predict: Predict) -> bool:
+        with predict(None) as predictions:
+            self.found[query.name] = list(predictions)
+        return True
+
+
+@pytest.fixture
+def passed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of queries in each call of the network."""
+    found: list[int] = []
+    real = stages.infer_batch
+
+    def counted(batch: Sequence[Features], *rest: object) -> object:
+        found.append(len(batch))
+        return real(batch, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages, "infer_batch", counted)
+    return found
+
+
+def predicted(
+    asked: Sequence[Query], settings: Settings = CPU, *, batched: bool = True
+) -> tuple[list[Outcome], dict[str, list[Prediction]]]:
+    """Return the outcomes and predictions of queries."""
+    kept = Collected()
+    how: Iterator[Outcome] = (
+        run_parallel(asked, settings, [kept], [])
+        if batched
+        else runner.run(asked, settings, [kept])
+    )
+    return list(how), kept.found
+
+
+def assert_same_predictions(found: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.query, ours.name) == (theirs.query, theirs.name)
+        made = [replace(each.provenance, created="") for each in (ours, theirs)]
+        assert made[0] == made[1]
+        assert ours.structure.sequence == theirs.structure.sequence
+        for name in ("plddt", "pae"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-2)
+        atoms = ours.structure.atom_positions, theirs.structure.atom_positions
+        np.testing.assert_allclose(*atoms, atol=1e-2)
+
+
+@pytest.mark.parametrize("seeds", [(), (5, 3)])
+def test_queries_in_a_batch_get_the_predictions_of_single_ones(
+    passed: list[int], seeds: tuple[int, ...]
+) -> None:
+    asked = [peptide(f"q{n}", 27 + n % 4) for n in range(4)]
+    asked += [peptide(f"d{n}", 30 - n, 9) for n in range(3)]
+    asked.insert(2, peptide("long", 40))
+    known = read_structure(EXAMPLE / "1adz.cif")
+    asked[-1] = stages.with_templates(asked[-1], [known])
+    settings = replace(CPU, seeds=seeds)
+    outcomes, found = predicted(asked, settings)
+    times = len(seeds) or 1
+    assert sorted(passed) == sorted([4, 1, 2, 1] * times), "a template needs a pass of its own"
+    expected_outcomes, expected = predicted(asked, settings, batched=False)
+    assert [each.name for each in outcomes] == [query.name for query in asked]
+    assert {each.status for each in outcomes} == {"done"}
+    for ours, theirs in zip(outcomes, expected_outcomes, strict=True):
+        assert ours.num_predictions == times
+        assert ours.mean_plddt == pytest.approx(theirs.mean_plddt, abs=1e-2)
+        assert_same_predictions(found[ours.name], expected[ours.name])
+    assert len({each.seconds for each in outcomes if each.name[0] == "q"}) == 1, "their mean"
+
+
+def test_a_member_that_fails_does_not_fail_the_others(
+    passed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [peptide(name, 28 + n) for n, name in enumerate(("one", "bad", "endless", "two"))]
+    _, expected = predicted(asked, batched=False)
+    del passed[:]
+    featurise, confidence = stages.featurise, stages.confidence
+
+    def refused(query: Query, *rest: object) -> Features:
+        if query.name == "bad":
+            raise InputError("is not usable", "give another", where="Its template")
+        return featurise(query, *rest)  # type: ignore[arg-type]
+
+    def broken(logits: object, asym_id: np.ndarray, config: ModelConfig) -> object:
+        sure = confidence(logits, asym_id, config)  # type: ignore[arg-type]
+        return replace(sure, plddt=sure.plddt * np.nan) if len(asym_id) == 30 else sure
+
+    monkeypatch.setattr(stages, "featurise", refused)
+    monkeypatch.setattr(stages, "confidence", broken)
+    outcomes, found = predicted(asked)
+    assert passed == [3, 1], "one pass for all, and another for the member that is not finite"
+    assert [each.status for each in outcomes] == ["done", "failed", "failed", "done"]
+    assert str(outcomes[1].error) == "Its template is not usable: give another."
+    assert "not finite" in str(outcomes[2].error)
+    for name in ("one", "two"):
+        assert_same_predictions(found[name], expected[name])
+
+
+def test_members_of_a_batch_that_needs_too_much_memory_are_predicted_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = [peptide(f"q{n}", 28) for n in range(3)]
+    _, expected = predicted(asked, batched=False)
+    real, tried = stages.infer_batch, []
+
+    def limited(batch: Sequence[Features], *rest: object) -> object:
+        tried.append(len(batch))
+        if len(batch) > 1:
+            raise torch.OutOfMemoryError
+        return real(batch, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages, "infer_batch", limited)
+    outcomes, found = predicted(asked)
+    assert {each.status for each in outcomes} == {"done"}
+    assert tried == [3, 1, 1, 1], "the batch is not tried again"
+    for name, each in expected.items():
+        atoms = found[name][0].structure.atom_positions
+        np.testing.assert_array_equal(atoms, each[0].structure.atom_positions)
+
+
+def test_a_resumed_batch_begins_with_the_first_query_that_is_not_finished(
+    passed: list[int], tmp_path: Path
+) -> None:
+    asked = [peptide(f"q{n}", 28) for n in range(5)]
+    folder = ResultsFolder(tmp_path)
+    list(run_parallel(asked[:2], CPU, [folder], []))
+    before = (tmp_path / "q0" / "ranked_0.pdb").read_bytes()
+    outcomes = list(run_parallel(asked, CPU, [folder], []))
+    assert [each.status for each in outcomes] == ["already done"] * 2 + ["done"] * 3
+    assert (tmp_path / "q0" / "ranked_0.pdb").read_bytes() == before
+    assert {each.status for each in run_parallel(asked, CPU, [folder], [])} == {"already done"}
+    alone = runner.run(asked, CPU, [folder])
+    assert {each.status for each in alone} == {"already done"}, "a batch does not change the key"
+    assert passed == [2, 3]
+
+
+def test_the_command_writes_the_files_of_single_runs(
+    passed: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"p{n}" for n in range(5)]
+    fasta = [f">{name}\n{ROWS[0][n : n + 26 - n % 3]}\n" for n, name in enumerate(names)]
+    for name, records in {"all": fasta, **dict(zip(names, zip(fasta), strict=True))}.items():
+        path = tmp_path / f"{name}.fasta"
+        path.write_text("".join(records))
+        out = tmp_path / ("all" if name == "all" else "alone")
+        assert main(["fold", str(path), "-o", str(out), "--device", "cpu"]) == 0
+    table = capsys.readouterr().out.splitlines()[1:6]
+    assert [line.split()[:2] for line in table] == [[name, "done"] for name in names]
+    assert passed == [5, 1, 1, 1, 1, 1]
+    for name in names:
+        ours, theirs = tmp_path / "all" / name, tmp_path / "alone" / name
+        files = [sorted(each.name for each in folder.iterdir()) for folder in (ours, theirs)]
+        assert files[0] == files[1]
+        for path in (each for each in files[0] if each.endswith((".pdb", ".cif", ".json"))):
+            if path == "fold.json":  # hashes
+                continue
+            texts = [(folder / path).read_text() for folder in (ours, theirs)]
+            assert_same_text(*texts)
+
+
+def assert_same_text(ours: str, theirs: str) -> None:
+    """Check that two files differ in nothing but rounding and dates."""
+    number = re.compile(r"-?\d+\.\d+|\d{4}-\d\d-\d\d(?:T[\d:+]+)?")
+    assert number.sub("", ours).split() == number.sub("", theirs).split()
+    pairs = zip(number.findall(ours), number.findall(theirs), strict=True)
+    for one, other in pairs:
+        if one != other and "-" not in one[1:]:
+            assert abs(float(one) - float(other)) <= 0.02, (one, other)

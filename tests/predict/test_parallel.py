@@ -86,12 +86,12 @@ def test_a_process_that_is_killed_takes_only_its_query_with_it(
     assert sorted(caplog.messages) == [
         f"{name}\x1b is published" for name in ("one", "three", "two")
     ]
-    assert shown[0] == ("'one' and 1 more", 0, 5)
+    assert shown[0] == ("'one' and 4 more", 0, 5)
     assert [finished for _, finished, _ in shown] == sorted(n for _, n, _ in shown)
 
 
 def test_a_full_disk_ends_all_processes_at_once(tmp_path: Path) -> None:
-    queries = [query("long"), query("full"), query("later")]
+    queries = [query(name, SEQUENCE * 2) for name in ("long", "full", "later")]
     with pytest.raises(DiskFullError, match="The disk is full"), worker_processes(2) as two:
         list(run_parallel(queries, Settings(device="cpu"), [Troubled(tmp_path)], two))
     assert not (tmp_path / "later").exists()
@@ -116,6 +116,23 @@ def test_the_command_folds_several_queries_at_once_with_the_same_results(
         for path in (tmp_path / "alone" / name).glob("*.[pj][ds][bo]*"):
             if path.name not in ("fold.json", "scores_mini_pred_0.json"):  # dates, hashes
                 assert path.read_bytes() == (tmp_path / "out" / name / path.name).read_bytes()
+
+
+def test_a_process_folds_a_batch_of_short_queries(weights: str, tmp_path: Path) -> None:
+    asked = [query(f"q{n}", SEQUENCE[n % 2 :]) for n in range(5)]
+    settings = Settings(weights=weights, device="cpu", num_recycles=1)
+    with tuned_process():
+        alone = list(run(asked, settings, [ResultsFolder(tmp_path / "alone")]))
+    shown: list[tuple[str, int, int]] = []
+    folders = [ResultsFolder(tmp_path / "out")]
+    with worker_processes(2) as two:
+        found = run_parallel(asked, settings, folders, two, lambda *what: shown.append(what))
+        outcomes = list(found)
+    assert shown[0] == ("'q0' and 4 more", 0, 5), "one batch for each process"
+    assert {finished for _, finished, _ in shown} <= {0, 2, 3}
+    for ours, theirs in zip(outcomes, alone, strict=True):
+        assert (ours.name, ours.status) == (theirs.name, "done")
+        assert ours.mean_plddt == pytest.approx(theirs.mean_plddt, abs=1e-2)
 
 
 def test_a_process_that_cannot_start_fails_its_query(

@@ -1,22 +1,25 @@
-"""Several queries at once, each in a worker process."""
+"""Several queries at once: short ones in a batch, several batches in worker processes."""
 
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from typing import TypeAlias
 
 from foldry.errors import DiskFullError, MemoryShortError, printable
 from foldry.kernels.matmul import tuned_process
+from foldry.predict.batches import Batch, grouped
 from foldry.predict.remarks import first_of
 from foldry.predict.runner import Outcome, Progress, Publisher, explain, run
 from foldry.predict.settings import Settings
 from foldry.predict.workers import Worker
 from foldry.query import Query
 
-_Ended: TypeAlias = tuple[Outcome, list[logging.LogRecord]]
+_Ended: TypeAlias = tuple[list[Outcome], list[logging.LogRecord]]
 
 logger = logging.getLogger("foldry")
 
@@ -30,10 +33,11 @@ def run_parallel(
 ) -> Iterator[Outcome]:
     """Predict and publish queries, several at a time; a failure does not stop the others.
 
-    The results are those of `run`. If a process is killed, its query fails and the others continue.
+    The results are those of `run`, except for rounding where short queries form a batch. If a
+    process is killed, its query fails and the others continue.
 
     Args:
-        queries: The queries, which begin in this order.
+        queries: The queries, which begin in this order, except for members of a batch.
         settings: Settings of all queries.
         publishers: Each gets every query, as a copy in its process.
         workers: The processes. Without any, everything runs in this process, as in `run`.
@@ -46,59 +50,95 @@ def run_parallel(
     Raises:
         DiskFullError: No space is left for the results.
     """
-    if not workers:
-        yield from run(queries, settings, publishers, progress)
-        return
-    idle, waiting = list(workers), iter(enumerate(queries))
-    running: dict[Future[_Ended], tuple[int, Worker]] = {}
+    most = -(-len(queries) // max(len(workers), 1))
+    waiting = deque(grouped(queries, settings, most))
     outcomes: dict[int, Outcome] = {}
+    idle, running = list(workers), dict[Future[_Ended], tuple[list[int], Worker]]()
+
+    def keep_busy() -> None:
+        while idle and waiting:
+            group, worker = waiting.popleft(), idle.pop()
+            members = [queries[number] for number in group]
+            future = worker.submit(_fold, members, settings, publishers, logger.level)
+            running[future] = group, worker
+
     for place in range(len(queries)):
         while place not in outcomes:
-            while idle and (begun := next(waiting, None)):
-                worker = idle.pop()
-                number, query = begun
-                future = worker.submit(_fold, query, settings, publishers, logger.level)
-                running[future] = number, worker
+            if not workers:
+                group = waiting.popleft()
+                members = [queries[number] for number in group]
+                outcomes |= zip(group, _run(members, settings, publishers, progress), strict=True)
+                continue
+            keep_busy()
             if progress is not None:
-                names = [queries[number].name for number, _ in running.values()]
-                progress(first_of(names), len(outcomes), len(queries))
+                names = [queries[number].name for group, _ in running.values() for number in group]
+                progress(first_of(names), place + len(outcomes), len(queries))
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                number, worker = running.pop(future)
-                outcomes[number] = _outcome(future, queries[number], worker)
+                group, worker = running.pop(future)
                 idle.append(worker)
-        yield outcomes[place]
+                ended = _outcomes(future, [queries[number] for number in group], worker)
+                if ended:
+                    outcomes |= zip(group, ended, strict=True)
+                else:
+                    waiting.extendleft([number] for number in reversed(group))
+        keep_busy()  # also while the caller uses the outcome
+        yield outcomes.pop(place)
 
 
-def _fold(query: Query, settings: Settings, publishers: Sequence[Publisher], level: int) -> _Ended:
-    """Return the outcome of a query and the messages that were logged; runs in a worker."""
+def _run(
+    queries: Sequence[Query],
+    settings: Settings,
+    publishers: Sequence[Publisher],
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Return the outcomes of a group of queries, which are predicted together.
+
+    Raises:
+        DiskFullError: No space is left for the results.
+    """
+    outcomes = list(run(queries, settings, publishers, progress, Batch(queries, settings)))
+    mean = sum(each.seconds for each in outcomes) / len(outcomes)
+    return [replace(each, seconds=mean) for each in outcomes]
+
+
+def _fold(
+    queries: Sequence[Query], settings: Settings, publishers: Sequence[Publisher], level: int
+) -> _Ended:
+    """Return the outcomes of a group and the messages that were logged; runs in a worker."""
     messages = _Messages()
     logger.handlers = [messages]
     logger.setLevel(level)
     with tuned_process():
-        [outcome] = run([query], settings, publishers)
-    return outcome, messages.records
+        outcomes = _run(queries, settings, publishers)
+    return outcomes, messages.records
 
 
-def _outcome(future: Future[_Ended], query: Query, worker: Worker) -> Outcome:
-    """Return the outcome of a query, and log its messages.
+def _outcomes(
+    future: Future[_Ended], queries: Sequence[Query], worker: Worker
+) -> list[Outcome] | None:
+    """Return the outcomes of a group, and log its messages; None if it must run one by one.
 
     Raises:
         DiskFullError: No space is left for the results.
     """
     try:
-        outcome, records = future.result()
+        outcomes, records = future.result()
     except DiskFullError:
         raise
     except Exception as error:
-        known = explain(error, query)
-        if isinstance(error, BrokenProcessPool):
+        is_killed = isinstance(error, BrokenProcessPool)
+        if is_killed:
+            worker.start()
+        if len(queries) > 1:
+            return None
+        known = explain(error, queries[0])
+        if is_killed:
             what = "Its process was killed, probably for lack of memory"
             known = MemoryShortError(what, "lower `jobs`, or use a machine with more memory")
-        worker.start()
-        return Outcome(query.name, "failed", error=known)
+        return [Outcome(queries[0].name, "failed", error=known)]
     for record in records:
         logging.getLogger(record.name).handle(record)
-    return outcome
+    return outcomes
 
 
 class _Messages(logging.Handler):

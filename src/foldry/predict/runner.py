@@ -30,10 +30,12 @@ from foldry.inputs.structures import read_templates
 from foldry.kernels.matmul import fast_matmul
 from foldry.model.alphafold import AlphaFold
 from foldry.predict import remarks, stages
+from foldry.predict.batches import Batch
 from foldry.predict.kept import Kept
 from foldry.predict.network import load_model, networks_for
 from foldry.predict.recycle import Begin
 from foldry.predict.settings import Settings, help_lines
+from foldry.predict.stages import RawPrediction
 from foldry.query import Query, members
 from foldry.relax.result import Relaxation
 from foldry.results.folder import ResultsFolder
@@ -86,7 +88,7 @@ class Outcome:
         num_predictions: Number of predictions; 0 unless the status is `done`.
         relaxations: Relaxations of the best predictions, ranked_0 first; empty unless the status
             is `done`.
-        seconds: Duration.
+        seconds: Duration; in a group of queries that may form a batch, their mean.
     """
 
     name: str
@@ -189,6 +191,7 @@ def run(
     settings: Settings,
     publishers: Sequence[Publisher],
     progress: Progress | None = None,
+    batch: Batch | None = None,
 ) -> Iterator[Outcome]:
     """Predict and publish one query after the other; a failure does not stop the others.
 
@@ -197,6 +200,7 @@ def run(
         settings: Settings of all queries.
         publishers: Each gets every query; the predictions are computed once.
         progress: Called during the prediction of a query.
+        batch: The batch of the queries, if they are to be predicted together.
 
     Yields:
         The outcome of each query.
@@ -207,7 +211,7 @@ def run(
     for query in queries:
         start = time.monotonic()
         try:
-            outcome = _run_one(query, settings, publishers, progress)
+            outcome = _publish(Work(query, settings, progress, batch), publishers)
         except Exception as error:  # no failure of one query may stop the batch
             logger.debug("%s failed", query.name, exc_info=True)
             known = explain(error, query)
@@ -218,13 +222,8 @@ def run(
         yield replace(outcome, seconds=time.monotonic() - start)
 
 
-def _run_one(
-    query: Query,
-    settings: Settings,
-    publishers: Sequence[Publisher],
-    progress: Progress | None,
-) -> Outcome:
-    work = Work(query, settings, progress)
+def _publish(work: Work, publishers: Sequence[Publisher]) -> Outcome:
+    query = work.query
     notice = work.networks[0].notice
     published, errors = [], []
     for each in publishers:
@@ -257,12 +256,19 @@ class Work:
         InputError: The networks are not usable, or not for this number of chains.
     """
 
-    def __init__(self, query: Query, settings: Settings, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        query: Query,
+        settings: Settings,
+        progress: Progress | None = None,
+        batch: Batch | None = None,
+    ) -> None:
         self.query = query
         self.settings = settings
         self.networks = networks_for(query, settings)
-        self.seeds = tuple(dict.fromkeys(settings.seeds or query.seeds or (0,)))
+        self.seeds = stages.seeds_of(query, settings)
         self.progress = progress or (lambda *_: None)
+        self._batch = batch or Batch([query], settings)
         self._predictions: list[Prediction] | None = None
 
     @property
@@ -311,7 +317,8 @@ class Work:
                 known = kept.load(key, self.query) if kept and not self.settings.force else None
                 if known is None:
                     model = model or load_model(network, self.settings)
-                    known = predict_one(self.query, model, network, seed, self.settings, show)
+                    raw = self._batch.take(self.query, model, network, seed, show)
+                    known = predict_one(self.query, model, network, seed, self.settings, show, raw)
                     if kept:
                         kept.save(key, known)
                 yield known
@@ -338,10 +345,15 @@ def predict_one(
     seed: int,
     settings: Settings,
     begin: Begin = lambda number, most: None,
+    raw: RawPrediction | None = None,
 ) -> Prediction:
-    """Return one network's prediction with one seed; `begin` is as in `recycle`."""
-    features = stages.featurise(query, model.config, seed, settings)
-    raw = stages.infer(features, model, settings, begin)
+    """Return one network's prediction with one seed; `begin` is as in `recycle`.
+
+    `raw` is the output of the network, if it is known.
+    """
+    if raw is None:
+        features = stages.featurise(query, model.config, seed, settings)
+        raw = stages.infer(features, model, settings, begin)
     made = stages.provenance(network, model, seed, raw, settings)
     return stages.assemble(query, raw, made)
 

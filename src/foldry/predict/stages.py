@@ -161,6 +161,11 @@ def pairs_rows(query: Query) -> bool:
     return several and not query.paired_by_row
 
 
+def seeds_of(query: Query, settings: Settings) -> tuple[int, ...]:
+    """Return the seeds with which a query is predicted."""
+    return tuple(dict.fromkeys(settings.seeds or query.seeds or (0,)))
+
+
 def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
     """Return the content key of `featurise`."""
     how = settings.of_stage("featurise")
@@ -188,7 +193,7 @@ def infer_batch(
     """Return one network's predictions for several features that pass it together.
 
     Shorter ones are padded. Except for rounding, the results are those of `infer`, unless dropout
-    is on. A batch hardly saves time on a CPU, and none above 40 residues.
+    is on. `foldry.predict.batches` says where a batch saves time.
 
     Args:
         batch: Features; an optional field is None in all of them or in none.

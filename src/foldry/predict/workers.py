@@ -46,18 +46,23 @@ def automatic_jobs(queries: Sequence[Query], settings: Settings) -> int:
 
 def _num_threads() -> int:
     """Return the number of threads that the user set, or that are the fastest."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    return (given.isdecimal() and int(given)) or tuning.num_threads() or os.cpu_count() or 1
+    # A list has a number for each level of nested parallel code.
+    given = [os.environ.get(name, "").partition(",")[0].strip() for name in tuning.NUM_THREADS]
+    numbers = [int(text) for text in given if text.isdecimal() and int(text)]
+    return numbers[0] if numbers else tuning.num_cores()
 
 
 def _free_memory() -> int:
-    """Return the bytes that are free for new processes; enough if the system does not say."""
+    """Return the bytes that are free for new processes; enough if the system does not say.
+
+    The control groups of this process may get less than what is free.
+    """
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         [free] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError):
         return MEMORY * _num_threads()
-    return int(free) * 1024
+    return min([int(free) * 1024, *tuning.memory_limits()])
 
 
 class Worker:
@@ -87,7 +92,9 @@ class Worker:
 
 
 def _prepare() -> None:
-    """Import what the first query would have to wait for."""
+    """Set up the process and import what the first query would have to wait for."""
+    tuning.begin()
+    os.environ.pop("MKL_NUM_THREADS", None)  # it would override the pool's number of threads
     with tuning.quick_imports():
         import_module("foldry.predict.parallel")
 
