@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which oneDNN is the better choice."""
-    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
 
 
 @pytest.mark.usefixtures("onednn")
@@ -48,7 +50,7 @@ def test_results_on_a_gpu_do_not_change() -> None:
 
 
 def test_mkl_stays_where_onednn_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: DEFAULT)
+    monkeypatch.setattr(matmul, "measure", lambda: (DEFAULT, True))
     with fast_matmul():
         assert process_settings()["matmul"] == "default"
 
@@ -61,6 +63,16 @@ def test_a_precision_of_the_user_is_kept(precision: str) -> None:
         with fast_matmul():
             assert SETTING.fp32_precision == precision
         assert SETTING.fp32_precision == precision
+    finally:
+        SETTING.fp32_precision = DEFAULT
+
+
+@pytest.mark.usefixtures("onednn")
+def test_a_precision_that_the_user_sets_meanwhile_is_kept() -> None:
+    try:
+        with fast_matmul():
+            SETTING.fp32_precision = "tf32"
+        assert SETTING.fp32_precision == "tf32"
     finally:
         SETTING.fp32_precision = DEFAULT
 
@@ -84,7 +96,7 @@ def test_the_last_of_several_threads_restores_the_setting() -> None:
     assert SETTING.fp32_precision == DEFAULT
 
 
-def compared(monkeypatch: pytest.MonkeyPatch, faster: float, error: float) -> str:
+def compared(monkeypatch: pytest.MonkeyPatch, faster: float, error: float) -> tuple[str, bool]:
     """Return the choice if oneDNN is faster by one factor and less exact by another."""
 
     def compare(*_: object) -> tuple[dict[str, float], dict[str, float]]:
@@ -95,20 +107,22 @@ def compared(monkeypatch: pytest.MonkeyPatch, faster: float, error: float) -> st
 
 
 @pytest.mark.parametrize(
-    ("faster", "error", "choice"),
+    ("faster", "error", "choice", "clear"),
     [
-        (2.3, 1.0, ONEDNN),
-        (1.11, 1.9, ONEDNN),
-        (1.09, 1.0, DEFAULT),
-        (0.5, 1.0, DEFAULT),
-        (9.0, 2.1, DEFAULT),
-        (9.0, 1000.0, DEFAULT),
+        (2.3, 1.0, ONEDNN, True),
+        (1.21, 1.9, ONEDNN, True),
+        (1.19, 1.0, ONEDNN, False),
+        (1.01, 1.0, ONEDNN, False),
+        (1.0, 1.0, DEFAULT, True),
+        (0.5, 1.0, DEFAULT, True),
+        (1.1, 2.1, DEFAULT, True),
+        (9.0, 1000.0, DEFAULT, True),
     ],
 )
 def test_speed_and_error_decide(
-    faster: float, error: float, choice: str, monkeypatch: pytest.MonkeyPatch
+    faster: float, error: float, choice: str, clear: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert compared(monkeypatch, faster, error) == choice
+    assert compared(monkeypatch, faster, error) == (choice, clear)
 
 
 def test_bfloat16_is_seen_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +142,7 @@ def test_bfloat16_is_seen_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_measurement_changes_nothing_else() -> None:
     state = torch.random.get_rng_state()
-    assert matmul.measure() in (DEFAULT, ONEDNN)
+    assert matmul.measure()[0] in (DEFAULT, ONEDNN)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -137,17 +151,63 @@ def kept_files(home: Path) -> list[Path]:
 
 
 def test_a_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
     assert matmul.chosen(1) == ONEDNN
-    monkeypatch.setattr(matmul, "measure", lambda: DEFAULT)
+    monkeypatch.setattr(matmul, "measure", lambda: (DEFAULT, True))
     matmul.chosen.cache_clear()
     assert matmul.chosen(1) == ONEDNN
     assert matmul.chosen(2) == DEFAULT, "another number of threads is another measurement"
     assert len(kept_files(tmp_path)) == 2
 
 
+def test_an_unclear_choice_holds_for_some_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, False))
+    assert matmul.chosen(1) == ONEDNN
+    monkeypatch.setattr(matmul, "measure", lambda: (DEFAULT, False))
+    matmul.chosen.cache_clear()
+    assert matmul.chosen(1) == ONEDNN
+    [file] = kept_files(tmp_path)
+    before = file.stat().st_mtime - matmul.UNCLEAR_SECONDS
+    os.utime(file, (before, before))
+    matmul.chosen.cache_clear()
+    assert matmul.chosen(1) == DEFAULT
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
+    os.utime(file, (before, before))
+    matmul.chosen.cache_clear()
+    assert matmul.chosen(1) == ONEDNN
+    assert file.read_text() == f"{ONEDNN}\n"
+    os.utime(file, (before, before))
+    assert matmul._kept(file) == ONEDNN
+
+
+def test_one_of_several_measures_and_the_others_use_its_choice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lock belongs to an open file, so that threads stand for processes here."""
+    begun, go_on, calls = threading.Event(), threading.Event(), []
+
+    def measure() -> tuple[str, bool]:
+        calls.append(1)
+        begun.set()
+        go_on.wait(60)
+        return ONEDNN, False
+
+    monkeypatch.setattr(matmul, "measure", measure)
+    with ThreadPoolExecutor(3) as threads:
+        found = [threads.submit(matmul.chosen.__wrapped__, 1) for _ in range(3)]
+        assert begun.wait(60)
+        begun.clear()
+        again = begun.wait(0.3)
+        go_on.set()
+        assert not again
+        assert [each.result() for each in found] == [ONEDNN] * 3
+    assert len(calls) == 1
+
+
 def test_a_damaged_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
     matmul.chosen(1)
     [file] = kept_files(tmp_path)
     for damage in (b"", b"fast\n", b"\xff\x00" * 20, b"bf16" * 1000, b"\x1f\x8b\x08bad"):
@@ -160,7 +220,7 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_cannot_be_written_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
     (tmp_path / ".cache").write_text("a file")
     assert matmul.chosen(1) == ONEDNN
 
@@ -172,17 +232,22 @@ def test_a_user_without_a_home_folder_is_measured_each_time(
         raise RuntimeError
 
     monkeypatch.setattr(Path, "home", no_home)
-    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
+    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
     assert matmul.chosen(1) == ONEDNN
 
 
 @pytest.mark.usefixtures("onednn")
 def test_a_command_runs_with_its_threads_and_records_them(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr(tuning, "keep_memory", lambda: None)
+    kept: list[int] = []
+    monkeypatch.setattr(tuning, "keep_memory", kept.append)
     monkeypatch.setattr(tuning, "num_threads", lambda: before + 1)
     monkeypatch.setattr(tuning, "record", lambda: {"malloc": "keeps blocks"})
     with tuned_process():
         settings = {"malloc": "keeps blocks", "threads": before + 1, "matmul": "onednn"}
         assert process_settings() == settings
+    assert kept == [], "malloc belongs to the program that calls Foldry"
+    monkeypatch.setattr(tuning, "is_command", lambda: True)
+    with tuned_process(), tuned_process(tuning.KEPT_FOR_GRADIENTS):
+        assert kept == [2**22, 2**25]
     assert torch.get_num_threads() == before

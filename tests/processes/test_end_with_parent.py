@@ -231,3 +231,18 @@ def test_workers_ignore_ctrl_c_if_their_parent_does(tmp_path: Path) -> None:
         start_new_session=True,
     )
     assert ended.stdout == "True\n", ended.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads processes from /proc")
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.05, 0.1])
+def test_ctrl_c_ends_a_worker_that_starts_silently(tmp_path: Path, after: float) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(PARENT)
+    command = [sys.executable, str(program), str(tmp_path), "pool"]
+    parent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    wait_until(lambda: len(children.read_text().split()) > 1, 60)  # one is the resource tracker
+    time.sleep(after)
+    os.killpg(parent.pid, signal.SIGINT)
+    said = parent.communicate(timeout=60)[1]
+    assert said.count("Traceback") == said.count("KeyboardInterrupt") == 1  # the parent's own

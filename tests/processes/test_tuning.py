@@ -43,6 +43,7 @@ def test_settings_are_made_and_recorded() -> None:
         ("GOMP_SPINCOUNT", "1000", "OMP_WAIT_POLICY"),
         ("KMP_BLOCKTIME", "0", "OMP_WAIT_POLICY"),
         ("GOTO_NUM_THREADS", "2", "OPENBLAS_NUM_THREADS"),
+        ("OMP_NUM_THREADS", "2", "OPENBLAS_NUM_THREADS"),
         ("MALLOC_ARENA_MAX", "2", "malloc"),
         ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2", "malloc"),
         ("LD_PRELOAD", "libm.so.6", "malloc"),
@@ -60,40 +61,45 @@ def test_a_variable_of_the_user_is_kept_and_recorded(variable: str, text: str) -
 
 
 def test_nothing_is_set_before_a_command_starts() -> None:
-    program = "import foldry.cli.main as cli; cli.main(['--version'])\n"
-    program += "print(tuning.record())"
-    assert run(program).endswith("{}")
+    program = "import foldry.cli.main as cli, gc; cli.main(['--version'])\n"
+    program += "with tuning.quick_imports():\n    import foldry.formats.mmcif\n"
+    program += "print(tuning.is_command(), gc.get_freeze_count(), tuning.record())"
+    assert run(program).endswith("False 0 {}")
 
 
 def test_a_command_sets_up_its_own_process() -> None:
     program = "import foldry.cli.main as cli, sys; sys.argv = ['foldry', '--version']\n"
-    program += "cli.main(); print(tuning.record()['OMP_WAIT_POLICY'])"
-    assert run(program).endswith("PASSIVE")
+    program += "cli.main(); print(tuning.is_command(), tuning.record()['OMP_WAIT_POLICY'])"
+    assert run(program).endswith("True PASSIVE")
 
 
 FAULTS = """
 import resource
-def faults():
+def faults(size):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        blocks = [bytearray(24 * 2**20) for _ in range(4)]
+    for _ in range(10):
+        blocks = [bytearray(size) for _ in range(4)]
         del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def kept(*sizes):
+    for size in sizes:
+        faults(size)
+        print(faults(size) < 20)
 """
 
 
 @needs_glibc
-def test_kept_blocks_are_used_again() -> None:
-    """Each of the 80 blocks has 6,144 pages, which fault again if they were returned."""
-    print_both = f"{FAULTS}print(faults()); tuning.keep_memory(); faults(); print(faults())"
-    before, after = map(int, run(print_both).split())
-    assert after < 100
-    assert before >= 20
+@pytest.mark.parametrize(("largest", "size"), [("", 3), ("tuning.KEPT_FOR_GRADIENTS", 24)])
+def test_kept_blocks_are_used_again(largest: str, size: int) -> None:
+    """40 blocks of some MiB have thousands of pages, which fault again if they were returned."""
+    sizes = f"{size} * 2**20, {size + 10} * 2**20"
+    assert run(f"{FAULTS}tuning.keep_memory({largest}); kept({sizes})").split() == ["True", "False"]
+    assert run(f"{FAULTS}kept({sizes})").split() == ["False", "False"]
 
 
 def test_modules_imported_quickly_are_left_out_of_collections() -> None:
     program = (
-        "import gc; before = gc.get_freeze_count()\n"
+        "import gc; tuning.begin(); before = gc.get_freeze_count()\n"
         "with tuning.quick_imports():\n"
         "    print(gc.isenabled()); import foldry.formats.mmcif\n"
         "print(gc.isenabled(), gc.get_freeze_count() > before)"
@@ -105,10 +111,9 @@ def test_an_interrupted_import_leaves_collections_as_they_were() -> None:
     with pytest.raises(ImportError), tuning.quick_imports():
         raise ImportError
     assert gc.isenabled()
-    gc.unfreeze()
 
 
-# Processors
+# Processors and memory
 
 
 @pytest.fixture
@@ -165,6 +170,58 @@ def test_limits_of_control_groups(
     files: dict[str, str], limits: list[float], machine: Callable[[dict[str, str]], Path]
 ) -> None:
     assert list(tuning._cpu_limits(machine(files))) == limits
+
+
+V1 = "sys/fs/cgroup/memory/memory."
+
+
+@pytest.mark.parametrize(
+    ("files", "limits"),
+    [
+        ({}, []),
+        ({GROUP: "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, []),
+        (
+            {
+                GROUP: "0::/job/step\n",
+                "sys/fs/cgroup/job/step/memory.max": "4000\n",
+                "sys/fs/cgroup/job/step/memory.current": "1000\n",
+                "sys/fs/cgroup/job/step/memory.stat": "anon 300\ninactive_file 500\n",
+                "sys/fs/cgroup/job/memory.max": "2000\n",
+                "sys/fs/cgroup/job/memory.current": "2100\n",
+            },
+            [3500, 0],
+        ),
+        (
+            {
+                GROUP: "4:memory:/docker/a\n3:cpu:/\n",
+                f"{V1}limit_in_bytes": "4000\n",
+                f"{V1}usage_in_bytes": "1000\n",
+                f"{V1}stat": "inactive_file 0\ntotal_inactive_file 500\n",
+            },
+            [3500],
+        ),
+    ],
+)
+def test_memory_that_control_groups_leave(
+    files: dict[str, str], limits: list[int], machine: Callable[[dict[str, str]], Path]
+) -> None:
+    assert list(tuning.memory_limits(machine(files))) == limits
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("", {}),
+        ("model name : A\nflags\t: x y", {"model name": "A", "flags": "x y"}),
+        ("model name : A\n\nmodel name : B\n", {"model name": "A"}),
+    ],
+)
+def test_only_the_first_processor_is_read(
+    text: str, known: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(tuning, "Path", lambda _: tmp_path / "cpuinfo")
+    assert tuning.processor.__wrapped__() == known
 
 
 @needs_linux

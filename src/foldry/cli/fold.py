@@ -93,6 +93,8 @@ def fold(
 
     from foldry.predict.workers import automatic_jobs, worker_processes
 
+    if len(asked) == 1 and (jobs or 1) > 1:
+        logger.warning("`jobs` has no effect: there is one query.")
     jobs = min(jobs or automatic_jobs(asked, settings), len(asked))
     with worker_processes(jobs) as workers:
         outcomes = _fold(asked, out, settings, structures, workers)

@@ -116,13 +116,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Its words; None takes those of this process, which is then the command's own.
     """
-    words = _own_words() if arguments is None else list(arguments)
+    if arguments is None:
+        tuning.begin()
+    words = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show Å shows ?
             stream.reconfigure(errors="replace")
     stopped = _note_stops()
-    if "--debug" in words:  # it may also come after the command
-        words = ["--debug", *(word for word in words if word != "--debug")]
+    words.sort(key=lambda word: word != "--debug")  # it may also come after the command
     try:
         if sys.stdout is None:
             raise InputError("Standard output is closed", "send it to a file or to /dev/null")
@@ -147,12 +148,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # Typer may return it too
         _say(_interrupted(words))
     return _code(code)
-
-
-def _own_words() -> list[str]:
-    """Return the words after this process's name, and set the process up for a command."""
-    tuning.begin()
-    return sys.argv[1:]
 
 
 def _note_stops() -> list[int]:

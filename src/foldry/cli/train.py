@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from foldry.cli import train_data
 from foldry.cli.options import out_option, valued
 from foldry.cli.show import show_line
-from foldry.processes.tuning import quick_imports
+from foldry.processes.tuning import KEPT_FOR_GRADIENTS, quick_imports
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -150,7 +150,7 @@ def run(
         show_line("done" if done else _stopped(minutes), err=True)
         return
     log = _ShownLog(stages)
-    with tuned_process(), join_workers(runtime.device, shard=shard) as crew:
+    with tuned_process(KEPT_FOR_GRADIENTS), join_workers(runtime.device, shard=shard) as crew:
         training = TrainingSet(data, features=config.features)
         kept = loop.Run(
             folder=out,

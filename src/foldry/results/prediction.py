@@ -33,7 +33,7 @@ class Provenance(Content):
         created: Time in ISO 8601, UTC.
         notice: A warning about these weights for all readers, or "".
         licence: Licence of the parameters; "" for CC BY 4.0, that of AlphaFold's and mini's.
-        process: Settings of the process (`foldry.processes.tuning`); they change speed alone.
+        process: Settings of the process (`foldry.processes.tuning`), for speed.
     """
 
     model_name: str

@@ -77,7 +77,7 @@ function showProvenance() {
     ["Recycles", provenance.num_recycles],
     ["Settings", words(provenance.settings) || "defaults of the model"],
     ["Kernels", words(provenance.kernels)],
-    ["Process", words(provenance.process) || "not changed"],
+    ["Process", words(provenance.process) || "not recorded"],
     ["Device and precision", `${provenance.device}, ${provenance.dtype}`],
     ["Versions", versions],
     ["Made", timeText(provenance.created)],

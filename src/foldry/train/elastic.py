@@ -37,6 +37,7 @@ from foldry.errors import (
     counted,
     quoted,
 )
+from foldry.processes import tuning
 from foldry.store.files import write_text
 from foldry.store.locks import hold
 from foldry.train.power import Meter, Slot, slot_at
@@ -203,7 +204,7 @@ class Supervisor:
 
     def _start(self, size: int, lock: tuple[int, ...]) -> list[subprocess.Popen[bytes]]:
         logger.info("Running %s.", counted(size, "worker"))
-        threads = max(1, (os.cpu_count() or 1) // size)
+        threads = max(1, tuning.num_cores() // size)
         shared = {"OMP_NUM_THREADS": str(threads), **os.environ, SUPERVISOR: str(os.getpid())}
         shared["WORLD_SIZE"] = str(size)
         shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
