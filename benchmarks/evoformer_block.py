@@ -205,7 +205,7 @@ def gemm_rates() -> dict[str, float]:
 def work(arguments: argparse.Namespace) -> None:
     """Answer the questions of the parent."""
     if arguments.child == SETTINGS[1]:
-        apply_settings()
+        apply_settings(2**31 - 1)  # OpenFold makes many large arrays
     programs = Programs(arguments.length, arguments.rows, arguments.openfold)
 
     def answer(what: str, **question: Any) -> dict[str, Any]:
@@ -280,7 +280,7 @@ class Table:
             self.print_ratios()
         columns = [(program, setting) for program in programs for setting in SETTINGS[::-1]]
         print(f"\n{'CPU-s (median)':26s}{'GFLOP':>7s}", end="")
-        print("".join(f" {programs[program][:9]:>9s}" for program, _ in columns))
+        print("".join(f" {programs[program].split()[-1]:>9s}" for program, _ in columns))
         print(f"{'':33s}" + "".join(f" {setting.split()[0]:>9s}" for _, setting in columns))
         for operation, count in self.counts.items():
             row = [median(each["parts"][operation] for each in self.results[c]) for c in columns]

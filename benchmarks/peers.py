@@ -95,10 +95,10 @@ def release_memory() -> None:
         trim(0)
 
 
-def apply_settings() -> None:
-    """Make the process settings of Foldry's command line."""
+def apply_settings(kept: int = tuning.KEPT) -> None:
+    """Make the process settings of Foldry's command line; malloc keeps blocks of up to `kept`."""
     tuning.begin()
-    tuning.keep_memory()
+    tuning.keep_memory(kept)
     import torch  # noqa: PLC0415
 
     from foldry.kernels import matmul  # noqa: PLC0415

@@ -18,7 +18,8 @@ from pathlib import Path
 from script import run_script
 
 _IMPORTS = """
-from foldry.processes.tuning import quick_imports
+from foldry.processes.tuning import begin, quick_imports
+begin()
 with quick_imports():
     import foldry.predict.runner
 """
