@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def onednn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which oneDNN is the better choice."""
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
+    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
 
 
 @pytest.mark.usefixtures("onednn")
@@ -50,7 +49,7 @@ def test_results_on_a_gpu_do_not_change() -> None:
 
 
 def test_mkl_stays_where_onednn_does_not_pay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: (DEFAULT, True))
+    monkeypatch.setattr(matmul, "measure", lambda: DEFAULT)
     with fast_matmul():
         assert process_settings()["matmul"] == "default"
 
@@ -96,7 +95,7 @@ def test_the_last_of_several_threads_restores_the_setting() -> None:
     assert SETTING.fp32_precision == DEFAULT
 
 
-def compared(monkeypatch: pytest.MonkeyPatch, faster: float, error: float) -> tuple[str, bool]:
+def compared(monkeypatch: pytest.MonkeyPatch, faster: float, error: float) -> str:
     """Return the choice if oneDNN is faster by one factor and less exact by another."""
 
     def compare(*_: object) -> tuple[dict[str, float], dict[str, float]]:
@@ -107,22 +106,21 @@ def compared(monkeypatch: pytest.MonkeyPatch, faster: float, error: float) -> tu
 
 
 @pytest.mark.parametrize(
-    ("faster", "error", "choice", "clear"),
+    ("faster", "error", "choice"),
     [
-        (2.3, 1.0, ONEDNN, True),
-        (1.21, 1.9, ONEDNN, True),
-        (1.19, 1.0, ONEDNN, False),
-        (1.01, 1.0, ONEDNN, False),
-        (1.0, 1.0, DEFAULT, True),
-        (0.5, 1.0, DEFAULT, True),
-        (1.1, 2.1, DEFAULT, True),
-        (9.0, 1000.0, DEFAULT, True),
+        (2.3, 1.0, ONEDNN),
+        (1.21, 1.9, ONEDNN),
+        (1.01, 1.0, ONEDNN),
+        (1.0, 1.0, DEFAULT),
+        (0.5, 1.0, DEFAULT),
+        (1.1, 2.1, DEFAULT),
+        (9.0, 1000.0, DEFAULT),
     ],
 )
 def test_speed_and_error_decide(
-    faster: float, error: float, choice: str, clear: bool, monkeypatch: pytest.MonkeyPatch
+    faster: float, error: float, choice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert compared(monkeypatch, faster, error) == (choice, clear)
+    assert compared(monkeypatch, faster, error) == choice
 
 
 def test_bfloat16_is_seen_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +140,7 @@ def test_bfloat16_is_seen_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_measurement_changes_nothing_else() -> None:
     state = torch.random.get_rng_state()
-    assert matmul.measure()[0] in (DEFAULT, ONEDNN)
+    assert matmul.measure() in (DEFAULT, ONEDNN)
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
@@ -151,35 +149,13 @@ def kept_files(home: Path) -> list[Path]:
 
 
 def test_a_machine_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
+    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
     assert matmul.chosen(1) == ONEDNN
-    monkeypatch.setattr(matmul, "measure", lambda: (DEFAULT, True))
+    monkeypatch.setattr(matmul, "measure", lambda: DEFAULT)
     matmul.chosen.cache_clear()
     assert matmul.chosen(1) == ONEDNN
     assert matmul.chosen(2) == DEFAULT, "another number of threads is another measurement"
     assert len(kept_files(tmp_path)) == 2
-
-
-def test_an_unclear_choice_holds_for_some_minutes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, False))
-    assert matmul.chosen(1) == ONEDNN
-    monkeypatch.setattr(matmul, "measure", lambda: (DEFAULT, False))
-    matmul.chosen.cache_clear()
-    assert matmul.chosen(1) == ONEDNN
-    [file] = kept_files(tmp_path)
-    before = file.stat().st_mtime - matmul.UNCLEAR_SECONDS
-    os.utime(file, (before, before))
-    matmul.chosen.cache_clear()
-    assert matmul.chosen(1) == DEFAULT
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
-    os.utime(file, (before, before))
-    matmul.chosen.cache_clear()
-    assert matmul.chosen(1) == ONEDNN
-    assert file.read_text() == f"{ONEDNN}\n"
-    os.utime(file, (before, before))
-    assert matmul._kept(file) == ONEDNN
 
 
 def test_one_of_several_measures_and_the_others_use_its_choice(
@@ -188,11 +164,11 @@ def test_one_of_several_measures_and_the_others_use_its_choice(
     """The lock belongs to an open file, so that threads stand for processes here."""
     begun, go_on, calls = threading.Event(), threading.Event(), []
 
-    def measure() -> tuple[str, bool]:
+    def measure() -> str:
         calls.append(1)
         begun.set()
         go_on.wait(60)
-        return ONEDNN, False
+        return ONEDNN
 
     monkeypatch.setattr(matmul, "measure", measure)
     with ThreadPoolExecutor(3) as threads:
@@ -207,7 +183,7 @@ def test_one_of_several_measures_and_the_others_use_its_choice(
 
 
 def test_a_damaged_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
+    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
     matmul.chosen(1)
     [file] = kept_files(tmp_path)
     for damage in (b"", b"fast\n", b"\xff\x00" * 20, b"bf16" * 1000, b"\x1f\x8b\x08bad"):
@@ -220,7 +196,7 @@ def test_a_damaged_file_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_folder_that_cannot_be_written_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
+    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
     (tmp_path / ".cache").write_text("a file")
     assert matmul.chosen(1) == ONEDNN
 
@@ -232,7 +208,7 @@ def test_a_user_without_a_home_folder_is_measured_each_time(
         raise RuntimeError
 
     monkeypatch.setattr(Path, "home", no_home)
-    monkeypatch.setattr(matmul, "measure", lambda: (ONEDNN, True))
+    monkeypatch.setattr(matmul, "measure", lambda: ONEDNN)
     assert matmul.chosen(1) == ONEDNN
 
 

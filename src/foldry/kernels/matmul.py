@@ -30,10 +30,6 @@ ONEDNN: Final = "bf16"
 """Values of PyTorch's setting: its default, and the one with which it uses oneDNN."""
 MAX_ERROR: Final = 2.0
 """oneDNN may have at most this many times the error of the default."""
-CLEAR: Final = 1.2
-"""If oneDNN is faster, but by less than this factor, another measurement may find it slower."""
-UNCLEAR_SECONDS: Final = 600
-"""How long an unclear choice holds: the processes of one command should make the same one."""
 _REPEATS: Final = 9
 
 _setting: Final[Any] = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -115,8 +111,8 @@ def process_settings() -> dict[str, str | int]:
 def chosen(num_threads: int) -> str:
     """Return the value of the setting for this machine, which is measured once.
 
-    The result is kept in `~/.cache/foldry/matmul`, for `UNCLEAR_SECONDS` if it is not clear; a
-    damaged file is replaced. Other processes wait for the measurement and use its result.
+    The result is kept in `~/.cache/foldry/matmul`, because another choice would change the rounding
+    of results; a damaged file is replaced. Other processes wait for the measurement and use it.
     """
     known = tuning.processor()
     names = ("model name", "flags", "CPU implementer", "CPU part", "Features")
@@ -124,7 +120,7 @@ def chosen(num_threads: int) -> str:
     try:
         folder = Path.home() / ".cache" / "foldry" / "matmul"
     except RuntimeError:  # this user has no home folder
-        return measure()[0]
+        return measure()
     file = folder / content_key(machine)[:16]
     if kept := _kept(file):
         return kept
@@ -132,33 +128,30 @@ def chosen(num_threads: int) -> str:
         make_folder(folder)
     with suppress(OSError), locked(folder, wait=True):
         return _kept(file) or _measured(file)
-    return measure()[0]  # there is no folder
+    return measure()  # there is no folder
 
 
 def _kept(file: Path) -> str | None:
     """Return the choice that a file holds, or None."""
     with suppress(FoldryError, OSError):
-        text = read_bytes(file, max_bytes=100).decode(errors="replace").strip()
-        value, unclear, _ = text.partition(" ")
-        is_old = time.time() - file.stat().st_mtime > UNCLEAR_SECONDS
-        if value in (DEFAULT, ONEDNN) and not (unclear and is_old):
+        value = read_bytes(file, max_bytes=100).decode(errors="replace").strip()
+        if value in (DEFAULT, ONEDNN):
             return value
     return None
 
 
 def _measured(file: Path) -> str:
     """Measure, and keep the choice in a file."""
-    value, is_clear = measure()
+    value = measure()
     with suppress(FoldryError):  # it is measured again next time
-        write_text(file, f"{value}\n" if is_clear else f"{value} unclear\n")
+        write_text(file, f"{value}\n")
     return value
 
 
-def measure() -> tuple[str, bool]:
-    """Return the faster value of the setting on this machine, and whether the choice is clear.
+def measure() -> str:
+    """Return the faster value of the setting on this machine.
 
-    It is `ONEDNN` only if that is faster with at most `MAX_ERROR` times the error. The choice is
-    not clear if oneDNN is faster by less than `CLEAR`.
+    It is `ONEDNN` only if that is faster with at most `MAX_ERROR` times the error.
     """
     random = torch.Generator().manual_seed(0)
     shapes: tuple[tuple[int, ...], ...] = (
@@ -181,12 +174,11 @@ def measure() -> tuple[str, bool]:
             for function, inputs in works:
                 seconds, errors = _compare(function, inputs)
                 if errors[ONEDNN] > MAX_ERROR * errors[DEFAULT]:
-                    return DEFAULT, True
+                    return DEFAULT
                 gain *= seconds[DEFAULT] / seconds[ONEDNN]
     finally:
         _setting.fp32_precision = before
-    gain **= 1 / len(works)  # the geometric mean
-    return ONEDNN if gain > 1 else DEFAULT, not 1 < gain < CLEAR
+    return ONEDNN if gain > 1 else DEFAULT
 
 
 def _compare(
