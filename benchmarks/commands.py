@@ -51,7 +51,7 @@ SOURCE: Final = Path(foldry.__file__).resolve().parent.parent
 PRESET: Final = configs.preset
 MONOMERS: Final = ("model_1_ptm", "model_2_ptm")
 COMPLEXES: Final = ("model_1_multimer_v3", "model_2_multimer_v3")
-PROTEINS: Final = {"alpha": (0, 24), "beta": (18, 42), "gamma": (38, 60)}
+PROTEINS: Final = {"alpha": (0, 24), "beta": (18, 54), "gamma": (38, 56)}
 """First and last residue of the example in each query."""
 PIECE: Final = 36
 """Residues of a structure to train on; `train prepare` needs at least 30."""
