@@ -103,8 +103,10 @@ def with_little(foldry: Shell, words: str, out: Path, modules: str, room: int) -
     """Type a command that has so many MiB beside those modules."""
     size = imported(f"foldry.cli.main, {modules}") + room * MIB
     ended = foldry(typed(words, out), before=limited(size))
-    if "OpenBLAS error" in ended.err or ended.code == -signal.SIGSEGV:
-        pytest.skip("a library ended the process itself, which no program can keep it from")
+    if "OpenBLAS error" in ended.err:
+        pytest.skip("OpenBLAS ended the process itself, which no program can keep it from")
+    if ended.code == -signal.SIGSEGV:
+        pytest.xfail("known fault of this version: the process crashes in little memory (NOTES.md)")
     return ended
 
 
