@@ -267,3 +267,22 @@ def test_bfloat16_by_the_flags_of_a_processor(
 ) -> None:
     monkeypatch.setattr(tuning, "processor", lambda: known)
     assert tuning.has_bfloat16() is has
+
+
+@needs_linux
+def test_room_is_checked_before_libraries_need_it() -> None:
+    program = """
+import resource
+from pathlib import Path
+from foldry.processes import tuning
+tuning.check_room(2**26)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**25,) * 2)
+tuning.check_room(2**23)
+for check in (lambda: tuning.check_room(2**26), tuning.quick_imports().__enter__):
+    try:
+        check()
+    except MemoryError:
+        print("too little")
+"""
+    assert run(program).split("\n") == ["too little"] * 2

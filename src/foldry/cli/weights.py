@@ -11,6 +11,7 @@ import typer
 
 from foldry.cli.options import valued
 from foldry.cli.show import show_line
+from foldry.processes.tuning import quick_imports
 
 if TYPE_CHECKING:
     from foldry.weights.read import Weights
@@ -44,8 +45,9 @@ def get(
     The archive is 5.3 GB, licensed under CC BY 4.0. Running the same command again resumes.
     Example: foldry weights get --models multimer
     """
-    from foldry.errors import InputError
-    from foldry.weights import download
+    with quick_imports():
+        from foldry.errors import InputError
+        from foldry.weights import download
 
     if mirror is not None and tar is not None:
         raise InputError("--mirror and --tar exclude each other", "give one of them")
@@ -101,9 +103,10 @@ def list_weights(
 
     Example: foldry weights list params
     """
-    from foldry.errors import InputError
-    from foldry.weights.download import default_folder
-    from foldry.weights.networks import find_networks, networks_in
+    with quick_imports():
+        from foldry.errors import InputError
+        from foldry.weights.download import default_folder
+        from foldry.weights.networks import find_networks, networks_in
 
     if folder is not None and not folder.is_dir():
         raise InputError("is not a folder", "give a folder of parameters", where=folder)
@@ -132,7 +135,8 @@ def convert(
 
     Example: foldry weights convert params_model_1.npz model_1.safetensors
     """
-    from foldry.weights.convert import convert as convert_file
+    with quick_imports():
+        from foldry.weights.convert import convert as convert_file
 
     _describe(source, convert_file(source, target, model))
     _show(f"{target}: written")
@@ -147,8 +151,9 @@ def verify(
 
     Example: foldry weights verify params_model_1.npz
     """
-    from foldry.store.hashes import file_sha256
-    from foldry.weights.read import load_weights
+    with quick_imports():
+        from foldry.store.hashes import file_sha256
+        from foldry.weights.read import load_weights
 
     _describe(file, load_weights(file, model))
     _show(f"sha256 {file_sha256(file)}")

@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -31,6 +32,8 @@ ONEDNN: Final = "bf16"
 MAX_ERROR: Final = 2.0
 """oneDNN may have at most this many times the error of the default."""
 _REPEATS: Final = 9
+_BUFFER: Final = 32 * 2**20
+"""Bytes that OpenBLAS takes for one thread."""
 
 _setting: Final[Any] = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
@@ -87,9 +90,13 @@ def tuned_process(kept: int = tuning.KEPT) -> Iterator[None]:
 
     Args:
         kept: Size of the largest blocks that malloc keeps, bytes.
+
+    Raises:
+        MemoryError: There is too little for the libraries.
     """
     if tuning.is_command():
         tuning.keep_memory(kept)
+        _reserve_memory()
     num_threads, before = tuning.num_threads(), torch.get_num_threads()
     if num_threads is not None:
         torch.set_num_threads(num_threads)
@@ -98,6 +105,13 @@ def tuned_process(kept: int = tuning.KEPT) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before)
+
+
+def _reserve_memory() -> None:
+    """Let OpenBLAS allocate its buffer while there is room; later it might end the process."""
+    tuning.check_room(2 * _BUFFER)
+    matrix = np.ones((256, 256))  # smaller ones are multiplied without a buffer
+    np.matmul(matrix, matrix)
 
 
 def process_settings() -> dict[str, str | int]:

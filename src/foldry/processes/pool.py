@@ -9,9 +9,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import resource_tracker
-from typing import Any, TypeVar
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, Final, TypeVar
+
+from foldry.processes.tuning import check_room
 
 T = TypeVar("T")
+_THREADS: Final = 64 * 2**20
+"""Bytes of address space; tasks would wait forever for a thread that did not start."""
 
 
 class _Pool(ProcessPoolExecutor):
@@ -20,9 +25,10 @@ class _Pool(ProcessPoolExecutor):
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Run a task, perhaps in a new process, which Ctrl-C reaches when it can end silently."""
         resource_tracker.ensure_running()  # its start would unblock the signal
+        task = bytes(ForkingPickler.dumps((fn, args, kwargs)))
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return super().submit(fn, *args, **kwargs)
+            return super().submit(_run, task)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -48,9 +54,19 @@ def worker_pool(num_workers: int, num_threads: int | None = None) -> ProcessPool
     Args:
         num_workers: Number of processes.
         num_threads: Number of threads of each; as in this process if left out.
+
+    Raises:
+        MemoryError: There is no room for the threads that exchange tasks and results.
     """
+    check_room(_THREADS)
     context = multiprocessing.get_context("spawn")
     return _Pool(num_workers, context, _begin, (num_threads,))
+
+
+def _run(task: bytes) -> Any:
+    """Run a task, whose modules may be imported only now, so that the caller gets their errors."""
+    fn, args, kwargs = ForkingPickler.loads(task)
+    return fn(*args, **kwargs)
 
 
 def _begin(num_threads: int | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,11 @@ NUM_THREADS: Final = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Variables with the number of PyTorch's threads; the first one takes precedence."""
 _WAITING: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+TORCH: Final = 580 * 2**20
+"""Bytes of address space that the import of torch takes."""
+OPTIMIZERS: Final = 100 * 2**20
+"""The same for torch's first optimizer, which imports a compiler."""
+_PRIVATE: Final = {"flags": mmap.MAP_PRIVATE} if hasattr(mmap, "MAP_PRIVATE") else {}
 _BFLOAT16: Final = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 
 _made: dict[str, str | int] = {}
@@ -89,6 +95,18 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def check_room(num_bytes: int) -> None:
+    """Check that so much address space is free: libraries may crash where they find none.
+
+    Raises:
+        MemoryError: It is not free.
+    """
+    try:
+        mmap.mmap(-1, num_bytes, **_PRIVATE).close()
+    except (OSError, ValueError) as error:
+        raise MemoryError from error
+
+
 def _is_glibc() -> bool:
     name = "CS_GNU_LIBC_VERSION"
     return name in getattr(os, "confstr_names", {}) and "glibc" in (os.confstr(name) or "")
@@ -96,11 +114,16 @@ def _is_glibc() -> bool:
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import large packages without garbage collection, which finds nothing in modules.
+    """Import torch and what uses it without garbage collection, which finds nothing in modules.
 
     In a command's process, the modules are also left out of later collections, and of the one when
     the process ends.
+
+    Raises:
+        MemoryError: There is no room for torch.
     """
+    if "torch" not in sys.modules:
+        check_room(TORCH)
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -28,6 +28,7 @@ from foldry.errors import InputError, MissingError, counted
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import HeadsConfig, ModelConfig
 from foldry.model.runtime import Runtime
+from foldry.processes import tuning
 from foldry.store.files import append_line, check_file, make_folder, set_aside
 from foldry.store.locks import hold
 from foldry.train import checkpoint
@@ -319,6 +320,7 @@ def whole_network(stage: StageConfig) -> bool:
 def make_optimizer(model: nn.Module, stage: StageConfig) -> torch.optim.Adam:
     """Return Muon or Adam (SI 1.11.3), with separate groups of divided and whole parameters."""
     betas = (0.9, stage.adam_beta2)
+    tuning.check_room(tuning.OPTIMIZERS)
     if stage.optimizer == "muon":
         return Muon(model, betas)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -1,0 +1,38 @@
+"""Tasks in worker processes, and what reaches the caller when one cannot begin."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from foldry.errors import MemoryShortError, as_foldry_error
+from foldry.processes.pool import worker_pool
+
+MODULE = """
+import multiprocessing
+
+if multiprocessing.parent_process() is not None:
+    raise ImportError("library.so: failed to map segment from shared object")
+
+
+def task() -> None:
+    pass
+"""
+
+
+def test_a_module_that_a_worker_cannot_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller gets the error, and the worker goes on."""
+    (tmp_path / "without_room.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    task = import_module("without_room").task
+    with worker_pool(1) as pool:
+        error = pool.submit(task).exception(60)
+        assert pool.submit(abs, -3).result(60) == 3
+    sys.modules.pop("without_room")
+    assert error is not None
+    assert isinstance(as_foldry_error(error), MemoryShortError)
