@@ -135,7 +135,7 @@ def _varies(values: Float[np.ndarray, " N"], plddt: Float[np.ndarray, " N"]) -> 
     domains or of chains: one or two, or integers that ten residues have in common on average.
     """
     whole = (values == np.round(values)).all()
-    few = len(np.unique(values)) <= (max(2, len(values) / 10) if whole else 2)
+    few = len(set(values.tolist())) <= (max(2, len(values) / 10) if whole else 2)
     return bool(not few and np.ptp(plddt) >= 1 and np.median(plddt) >= LEAST_PLDDT)
 
 

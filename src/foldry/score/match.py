@@ -87,8 +87,8 @@ def residue_label(structure: Structure, index: int) -> str:
 
 
 def _others(structure: Structure, matched: Int[np.ndarray, " M"]) -> tuple[str, ...]:
-    rest = np.setdiff1d(np.arange(len(structure)), matched)
-    return tuple(residue_label(structure, index) for index in rest.tolist())
+    rest = sorted(set(range(len(structure))).difference(matched.tolist()))
+    return tuple(residue_label(structure, index) for index in rest)
 
 
 def _name_with_type(structure: Structure, index: int) -> str:

@@ -106,7 +106,7 @@ def _expand(
     for begin, end in zip(starts, ends, strict=True):
         total = np.cumsum(end - begin)
         cuts = np.searchsorted(total, np.arange(_BLOCK, total[-1:].sum(), _BLOCK))
-        bounds = np.unique([0, *cuts, len(total)])
+        bounds = sorted({0, *cuts.tolist(), len(total)})
         for low, high in pairwise(bounds):
             counts = (end - begin)[low:high]
             first = np.repeat(np.arange(low, high), counts)
