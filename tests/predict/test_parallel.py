@@ -90,6 +90,21 @@ def test_a_process_that_is_killed_takes_only_its_query_with_it(
     assert [finished for _, finished, _ in shown] == sorted(n for _, n, _ in shown)
 
 
+def test_one_process_shows_how_many_queries_are_done(weights: str, tmp_path: Path) -> None:
+    """A query alone shows its own predictions."""
+    chosen = Settings(weights=weights, device="cpu", num_recycles=0, dropout=True)  # no batch
+    folder = ResultsFolder(tmp_path)
+    shown: list[tuple[str, int, int]] = []
+
+    def fold(*queries: Query) -> set[tuple[str, int, int]]:
+        shown.clear()
+        list(run_parallel(queries, chosen, [folder], [], lambda *what: shown.append(what)))
+        return {(what.partition(":")[0], done, number) for what, done, number in shown}
+
+    assert fold(query("one"), query("two")) == {("one", 0, 2), ("two", 1, 2)}
+    assert fold(query("three")) == {("three", 0, 1), ("three", 1, 1)}
+
+
 def test_a_full_disk_ends_all_processes_at_once(tmp_path: Path) -> None:
     queries = [query(name, SEQUENCE * 2) for name in ("long", "full", "later")]
     with pytest.raises(DiskFullError, match="The disk is full"), worker_processes(2) as two:

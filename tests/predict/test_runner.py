@@ -21,7 +21,7 @@ from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.formats.afdb import pae_json
 from foldry.formats.coordinates import read_structure
-from foldry.model.alphafold import AlphaFold, Pass
+from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.predict import runner, stages
@@ -236,11 +236,12 @@ def test_recycling_stops_when_nothing_changes(weights: str) -> None:
         return [stack_draws([draw_msa(features, 0)])]
 
     with torch.inference_mode():
-        result, num_recycles = recycle(model, inputs, draw, 10, tolerance=1e6)
+        [((result, num_recycles), _)] = recycle(model, inputs, draw, 10, tolerance=1e6)
         assert (num_recycles, asked) == (1, [0, 1])
-        last: Pass = recycle(model, inputs, draw, 1).result
+        [((last, _), _)] = recycle(model, inputs, draw, 1)
         assert distance_change(result.atom37, last.atom37, inputs.seq_mask) < 1e-3
-        assert recycle(model, inputs, draw, 2, tolerance=-1).num_recycles == 2
+        [((_, num_recycles), _)] = recycle(model, inputs, draw, 2, tolerance=-1)
+        assert num_recycles == 2
 
 
 def test_one_copy_of_a_network_serves_all_settings(weights: str) -> None:

@@ -161,7 +161,7 @@ def test_training_runs_the_passes_of_a_prediction(data: TrainingSet, tiny: Model
     batch = make_batch(data, chosen, tiny.heads, 0, 0)
     assert not torch.equal(batch.draws[1].msa_feat, batch.draws[2].msa_feat)
     model = new_model(tiny).eval()
-    predicted = recycle(model, batch.inputs, lambda number: [batch.draws[number]], 2)
+    [(predicted, _)] = recycle(model, batch.inputs, lambda number: [batch.draws[number]], 2)
     heads = model.predict_heads(predicted.result)
     expected = total_loss(predicted.result, heads, batch, 2, chosen.losses, tiny.heads)
     losses = loop.run_passes(model, batch, 3, chosen)

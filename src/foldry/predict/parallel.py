@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 from foldry.errors import DiskFullError, MemoryShortError, printable
@@ -67,7 +68,8 @@ def run_parallel(
             if not workers:
                 group = waiting.popleft()
                 members = [queries[number] for number in group]
-                outcomes |= zip(group, _run(members, settings, publishers, progress), strict=True)
+                show = progress and partial(_show, progress, place + len(outcomes), len(queries))
+                outcomes |= zip(group, _run(members, settings, publishers, show), strict=True)
                 continue
             keep_busy()
             if progress is not None:
@@ -83,6 +85,11 @@ def run_parallel(
                     waiting.extendleft([number] for number in reversed(group))
         keep_busy()  # also while the caller uses the outcome
         yield outcomes.pop(place)
+
+
+def _show(progress: Progress, done: int, number: int, what: str, finished: int, total: int) -> None:
+    """Show the progress of a query: with others, only how many of them are done."""
+    progress(what, *((finished, total) if number == 1 else (done, number)))
 
 
 def _run(

@@ -33,19 +33,6 @@ def recycle(
     num_recycles: int,
     tolerance: float | None = None,
     begin: Begin = lambda number, most: None,
-) -> Recycling:
-    """Return the last of the passes of a batch; see `recycle_members`."""
-    ended = recycle_members(model, inputs, draw, num_recycles, tolerance, begin)
-    return [last for last, _ in ended][-1]
-
-
-def recycle_members(
-    model: AlphaFold,
-    inputs: Inputs,
-    draw: Callable[[int], Sequence[MSAInputs]],
-    num_recycles: int,
-    tolerance: float | None = None,
-    begin: Begin = lambda number, most: None,
 ) -> Iterator[tuple[Recycling, list[int]]]:
     """Run the network `num_recycles` + 1 times, or until all structures stop changing.
 

@@ -32,7 +32,7 @@ from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.predict.confidence import confidence, of_member
 from foldry.predict.network import configured, set_dropout
-from foldry.predict.recycle import Begin, Recycling, recycle_members
+from foldry.predict.recycle import Begin, Recycling, recycle
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Hit, Query
 from foldry.relax.relax import relax_structure
@@ -223,7 +223,7 @@ def infer_batch(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         found: dict[int, RawPrediction | ArithmeticError] = {}
-        passes = recycle_members(
+        passes = recycle(
             model,
             inputs,
             draw if config.features.resample_msa else lambda _: once(0),
