@@ -227,3 +227,17 @@ def test_a_command_runs_with_its_threads_and_records_them(monkeypatch: pytest.Mo
     with tuned_process(), tuned_process(tuning.KEPT_FOR_GRADIENTS):
         assert kept == [2**22, 2**25]
     assert torch.get_num_threads() == before
+
+
+def test_a_command_begins_only_if_its_libraries_find_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(num_bytes: int) -> None:
+        assert num_bytes >= 2**25, "OpenBLAS takes so many"
+        raise MemoryError
+
+    monkeypatch.setattr(tuning, "check_room", none_left)
+    with tuned_process():
+        pass
+    monkeypatch.setattr(tuning, "is_command", lambda: True)
+    monkeypatch.setattr(tuning, "keep_memory", lambda _: None)
+    with pytest.raises(MemoryError), tuned_process():
+        pass

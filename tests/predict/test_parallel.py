@@ -49,7 +49,7 @@ class Troubled:
         if query.name == "long":
             (self.folder / "long").touch()
             time.sleep(600)
-        logging.getLogger("foldry.test").warning("%s\x1b is published", query.name)
+        logging.getLogger("foldry.test").info("%s\x1b is published", query.name)
         threads = f"{torch.get_num_threads()} {os.environ['OMP_NUM_THREADS']}"
         (self.folder / query.name).write_text(threads)
         return False
@@ -65,7 +65,7 @@ def test_a_process_that_is_killed_takes_only_its_query_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    caplog.set_level(logging.WARNING, "foldry")
+    caplog.set_level(logging.INFO, "foldry")
     names = ["one", "killed", "two", "wrong", "three"]
     shown: list[tuple[str, int, int]] = []
     settings, troubled = Settings(device="cpu"), [Troubled(tmp_path)]

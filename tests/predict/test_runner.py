@@ -224,7 +224,9 @@ def test_the_progress_names_every_pass(weights: str, tmp_path: Path) -> None:
     assert passes == ["pass 1 of 3", "pass 2 of 3", "pass 3 of 3"]
 
 
-def test_recycling_stops_when_nothing_changes(weights: str) -> None:
+def test_recycling_stops_when_nothing_changes(
+    weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     [network] = find_networks(weights)
     model = load_model(network, Settings(weights=weights, device="cpu"))
     features = make_features(query("q"), model.config.features, 0)
@@ -242,6 +244,12 @@ def test_recycling_stops_when_nothing_changes(weights: str) -> None:
         assert distance_change(result.atom37, last.atom37, inputs.seq_mask) < 1e-3
         [((_, num_recycles), _)] = recycle(model, inputs, draw, 2, tolerance=-1)
         assert num_recycles == 2
+        monkeypatch.setattr(
+            "foldry.predict.recycle.distance_change", lambda *_: torch.tensor([0.5])
+        )
+        for tolerance, expected in ((0.5, 1), (0.499, 3)):
+            [((_, num_recycles), _)] = recycle(model, inputs, draw, 3, tolerance)
+            assert num_recycles == expected
 
 
 def test_one_copy_of_a_network_serves_all_settings(weights: str) -> None:
