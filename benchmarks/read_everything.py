@@ -277,8 +277,10 @@ def fasta_of_gemmi(name: str) -> dict[Residue, Seen]:
 
 
 def fasta_of_biopython(name: str) -> dict[Residue, Seen]:
-    """Return the letters of all records."""
-    return _letters([str(record.seq) for record in SeqIO.parse(name, "fasta-pearson")])
+    """Return the letters of all records; of an alignment as a2m, those of the query."""
+    kind = "pir" if name.endswith(".pir") else "fasta-pearson"
+    texts = [str(record.seq) for record in SeqIO.parse(name, kind)]
+    return _letters(texts[:1] if any("." in text for text in texts) else texts)
 
 
 def a3m_of_biopython(name: str) -> dict[Residue, Seen]:
