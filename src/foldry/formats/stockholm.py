@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import compress
 from string import ascii_letters, ascii_lowercase, ascii_uppercase
@@ -62,15 +62,30 @@ def parse_stockholm_all(text: str, source: str = "the Stockholm text") -> list[A
 
 def _alignment(rows: dict[str, str], source: str) -> Alignment:
     """Return the alignment of rows to the first one; the rows are taken out of their mapping."""
-    check_width(next(iter(rows.values())), GAPS, source)
     names = tuple(rows)
-    kept = np.array([letter not in GAPS for letter in rows[names[0]]])
+    return align_to_first(names, [rows.pop(name) for name in names], source)
+
+
+def align_to_first(names: Sequence[str], rows: list[str], source: str) -> Alignment:
+    """Return the alignment of equally long rows to the first one.
+
+    Args:
+        names: The headers of the rows.
+        rows: Letters and gaps as in Stockholm; the list is emptied to save memory.
+        source: Name of the rows in errors.
+
+    Raises:
+        InputError: The first row has too few or too many residues.
+    """
+    check_width(rows[0], GAPS, source)
+    kept = np.array([letter not in GAPS for letter in rows[0]])
     # As in a3m, letters in other columns are lower case, and gaps there are left out.
     case = np.where(kept, 0, ord("a") - ord("A")).astype(np.uint8)
     lengths, codes = [], bytearray()
     step = max(1, PIECE // len(kept))
-    for start in range(0, len(names), step):  # rows are freed before the next are copied
-        some = "".join([rows.pop(name) for name in names[start : start + step]]).encode()
+    while rows:  # some are freed before the next are copied
+        some = "".join(rows[:step]).encode()
+        del rows[:step]
         letters = np.frombuffer(some.translate(_AS_ALIGNED), np.uint8).reshape(-1, len(kept)) | case
         is_kept = kept | (letters != GAP_LETTER)
         lengths.append(np.count_nonzero(is_kept, axis=1))

@@ -13,14 +13,11 @@ import contextlib
 import io
 import json
 import logging
-import lzma
 import os
 import re
 import secrets
 import shutil
-import sys
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -29,6 +26,7 @@ from typing import Any, BinaryIO, Final
 
 from foldry.errors import FoldryError, InputError, quoted, write_error
 from foldry.store import flock
+from foldry.store.packing import PACKED_SUFFIXES, packing_of, unpacked, unpacking_errors
 
 logger = logging.getLogger(__name__)
 
@@ -45,21 +43,9 @@ MAX_WIDE: Final = 64 * 1024**2
 _WIDE: Final = re.compile(
     rb"[\xc4-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}"
 )
-PACKED_SUFFIXES: Final = (".gz", ".xz", ".zst")
-"""Suffixes of the names of packed files, which are recognised by their first bytes alone."""
-_MAGIC: Final = {
-    b"\x1f\x8b": "gzip",
-    b"\xfd7zXZ\0": "xz",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\x50\x2a\x4d\x18": "zstd",  # pzstd's frame before the first one with data
-}
 _UNREAD: Final = re.compile(rb"PK\x03\x04|BZh[1-9]1AY|7z\xbc\xaf|\x04\x22\x4d\x18|(?s:.{257})ustar")
 """How zip and thus spreadsheets, bzip2, 7-Zip, lz4 and tar begin."""
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
-_MAX_WINDOW: Final = 128 * 1024**2
-"""Memory for unpacking: `xz -9` needs 65 MiB, `zstd --ultra -22` 128 MiB."""
-_PIECE: Final = 1024
-"""Bytes that are unpacked at a time: zstd may expand each four bytes to 128 KiB."""
 _RECORDS: Final = re.compile(rb"(?:\xef\xbb\xbf)?[\0\s]*(?:[>#;]|\Z)")
 _NO_ENTRY: Final = re.compile(rb"\0\s*[^\0\s>#;]")
 _PARTIAL: Final = ".partial"
@@ -133,19 +119,16 @@ def read_bytes(
     packing = ""
     try:
         with path.open("rb") as file:
-            start = file.read(6)
-            packing = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), "")
-            if packing:
+            if packing := packing_of(file):
                 size = os.fstat(file.fileno()).st_size
                 limit = min(max_bytes, max(max_unpacked, max_ratio * size))
-            file.seek(0)
-            chunks = _unpacked(file, packing) if packing else iter(partial(file.read, _CHUNK), b"")
+            chunks = unpacked(file, packing) if packing else iter(partial(file.read, _CHUNK), b"")
             data = _read(chunks, limit)
     except FileNotFoundError:
         raise InputError("does not exist", "check the path", where=path) from None
     except IsADirectoryError:
         raise InputError("is a folder", "give a file", where=path) from None
-    except _unpacking_errors() as error:
+    except unpacking_errors() as error:
         needs_memory = "emory" in str(error)
         what = "needs too much memory to unpack" if needs_memory else f"is a damaged {packing} file"
         raise InputError(what, "compress it again", where=path) from None
@@ -170,43 +153,6 @@ def _read(chunks: Iterator[bytes], max_bytes: int) -> bytes:
         if found.tell() > max_bytes:
             break
     return found.getvalue()
-
-
-def _unpacked(file: BinaryIO, packing: str) -> Iterator[bytes]:
-    """Yield the content of a packed file, which may consist of several streams.
-
-    Raises:
-        EOFError: The file is cut off.
-        Exception: The file is damaged; one of `_unpacking_errors`.
-    """
-    packed = file.read(_PIECE)
-    while packed:
-        decoder = _decoder(packing)
-        while not decoder.eof:
-            if not packed:
-                raise EOFError
-            yield decoder.decompress(packed)
-            packed = b"" if decoder.eof else file.read(_PIECE)
-        packed = decoder.unused_data.lstrip(b"\0")
-        while not packed and (piece := file.read(_PIECE)):
-            packed = piece.lstrip(b"\0")  # zeros may pad the end of a stream
-
-
-def _decoder(packing: str) -> Any:
-    """Return a new decoder of one stream, with `decompress`, `eof` and `unused_data`."""
-    if packing == "gzip":
-        return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    if packing == "xz":
-        return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MAX_WINDOW)
-    import zstandard  # noqa: PLC0415  (rarely needed)
-
-    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
-
-
-def _unpacking_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of a damaged packed file; zstandard is imported only if it was needed."""
-    zstd = sys.modules.get("zstandard")
-    return (EOFError, zlib.error, lzma.LZMAError, *((zstd.ZstdError,) if zstd else ()))
 
 
 def read_text(path: Path) -> str:

@@ -1,0 +1,1 @@
+"""Sequences → alignments: engines that search databases for homologues."""

@@ -1,0 +1,24 @@
+"""What every engine does: one pass over a database for many sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from foldry.query import Alignment
+
+
+class Engine(Protocol):
+    """A program or a library that finds the homologues of sequences in one database."""
+
+    def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
+        """Yield the alignment of each sequence, in order, with the sequence itself as row 0.
+
+        Args:
+            sequences: Proteins as one-letter codes; they share one pass over the database.
+
+        Raises:
+            InputError: The database is damaged, or changes while it is read.
+            MissingError: The database or the program is missing.
+        """
+        ...
