@@ -12,6 +12,7 @@ import pytest
 from biotite.structure import info
 
 from foldry.errors import InputError
+from foldry.formats.atoms import Atoms, _pieces
 from foldry.formats.coordinates import parse_deposition, parse_structure, read_structure, to_pdb
 from foldry.inputs.queries import read_queries
 from foldry.residues import (
@@ -23,6 +24,7 @@ from foldry.residues import (
     SYNONYMS,
 )
 from foldry.structure import Structure
+from tests.checked import stand_in
 
 CIF = Path(__file__).resolve().parents[2] / "examples" / "kunitz" / "1adz.cif"
 WHOLE = read_structure(CIF)
@@ -569,3 +571,13 @@ def test_a_file_that_is_cut_off_is_said_to_be(length: int, end: str) -> None:
         parse_structure(cut.encode(), "x")
     with pytest.raises(InputError, match="x, line 21, has "):
         parse_structure("\n".join([cut, ATOMS[21]]).encode(), "x")
+
+
+def test_numbers_that_decrease_cut_a_chain() -> None:
+    columns = {"model": "111111", "chain": "AAAAAB", "part": [""] * 6}
+    atoms = stand_in(Atoms, **columns, number=["4", "4", "5", "2", "3", "9"])
+    assert list(_pieces(atoms, range(6))) == [
+        (True, [[0, 1], [2]]),
+        (False, [[3], [4]]),
+        (True, [[5]]),
+    ]
