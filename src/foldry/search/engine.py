@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from foldry.query import Alignment
+from foldry.query import Alignment, Source
 
 
 class Engine(Protocol):
-    """A program or a library that finds the homologues of sequences in one database."""
+    """A program or a library that finds the homologues of sequences in its databases."""
+
+    @property
+    def identity(self) -> str:
+        """What the results depend on: the engine, its parameters and the databases' content."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """The engine and the databases, for people."""
+        ...
 
     def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
         """Yield the alignment of each sequence, in order, with the sequence itself as row 0.

@@ -19,6 +19,8 @@ from pyhmmer import easel, plan7
 from foldry.errors import InputError, MissingError, reason
 from foldry.formats.stockholm import align_to_first
 from foldry.query import Alignment, Source
+from foldry.search.databases import Database
+from foldry.store.hashes import content_key
 from foldry.store.packing import open_unpacked
 
 BLOCK: Final = 20_000
@@ -52,25 +54,35 @@ class Hmmer:
     """An engine for one FASTA file, which may be compressed with gzip or zstd.
 
     Attributes:
-        path: The file.
+        database: The file, as it was recorded.
         settings: The thresholds.
         num_threads: Number of threads.
         block: Number of sequences that are in memory at a time, for each of a few blocks.
 
     Example:
-        >>> from foldry.search.hmmer import Hmmer
-        >>> [found] = Hmmer(Path("proteins.fasta")).query(["MKTAYIAKQR"])  # doctest: +SKIP
-        >>> found.num_rows  # doctest: +SKIP
-        12
+        >>> from foldry.search.databases import inspect
+        >>> engine = Hmmer(inspect(Path("proteins.fasta")))  # doctest: +SKIP
+        >>> [found] = engine.query(["MKTAYIAKQR"])  # doctest: +SKIP
     """
 
-    path: Path
+    database: Database
     settings: HmmerSettings = HmmerSettings()
     num_threads: int = 1
     block: int = BLOCK
 
+    @property
+    def identity(self) -> str:
+        """What the results depend on besides the sequence; see `Engine`."""
+        return content_key(["jackhmmer", 1, self.settings, self.database.version])
+
+    @property
+    def source(self) -> Source:
+        """The engine and the database, for people."""
+        return Source("jackhmmer", self.database.name)
+
     def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
         """Yield the alignment of each sequence; see `Engine`."""
+        self.database.check()
         background = plan7.Background(_AMINO)
         builder = plan7.Builder(_AMINO)
         queries = [
@@ -88,13 +100,13 @@ class Hmmer:
                 hits[number] = future.result() if before is None else before.merge(future.result())
 
         with ThreadPoolExecutor(self.num_threads) as pool:
-            for block in blocks(self.path, self.block):
+            for block in blocks(Path(self.database.path), self.block):
                 for number, model in enumerate(models):
                     running.append((number, pool.submit(self._search, model, block)))
                 collect(AHEAD * len(queries))
             collect(0)
         for query, found in zip(queries, hits, strict=True):
-            yield _alignment(query, found, self.path)
+            yield replace(_alignment(query, found), source=self.source)
 
     def _search(
         self, model: plan7.HMM[Any], block: easel.DigitalSequenceBlock[Any]
@@ -102,23 +114,17 @@ class Hmmer:
         return plan7.Pipeline(_AMINO, **asdict(self.settings)).search_hmm(model, block)
 
 
-def _alignment(
-    query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any] | None, path: Path
-) -> Alignment:
+def _alignment(query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any] | None) -> Alignment:
     """Return the alignment of the hits to the query, row for row as jackhmmer writes it."""
-    source = f"the alignment by {path.name}"
-    if hits is None:  # an empty file
-        return align_to_first([query.name], [query.textize().sequence], source)
+    if hits is None:
+        raise AssertionError("a database has at least one block")
     hits.sort(by="key")
     trace = plan7.Trace.from_sequence(query)
     digital: Any = hits.to_msa(  # as letters, insertions would be lower case
         _AMINO, sequences=[query], traces=[trace], all_consensus_cols=True, digitize=True
     )
     found = digital.textize()
-    return replace(
-        align_to_first(found.names, list(found.alignment), source),
-        source=Source("jackhmmer", path.name),
-    )
+    return align_to_first(found.names, list(found.alignment), "the hits of a search")
 
 
 def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock[Any]]:

@@ -57,25 +57,29 @@ def hold(folder: Path, inner: Sequence[str] = ()) -> Iterator[tuple[int, ...]]:
 
 
 @contextmanager
-def hold_file(path: Path) -> Iterator[None]:
+def hold_file(path: Path, *, wait: bool = False) -> Iterator[None]:
     """Hold the name of a file or folder that will be written, within the `with` block.
 
     Its folder must exist. Temporary files of killed processes are removed.
 
+    Args:
+        path: The name.
+        wait: Whether to wait while another process holds it.
+
     Raises:
-        BusyError: Another process holds the name.
+        BusyError: Another process holds the name, and this one does not wait.
         InputError: The folder cannot be written.
         DiskFullError: No space is left.
     """
     target = Path(os.path.realpath(path))
-    with _hold(target.with_name(f".{target.name}{NAME}"), path, make=False):
+    with _hold(target.with_name(f".{target.name}{NAME}"), path, make=False, wait=wait):
         sweep(target.parent, target.name)
         yield
 
 
 @contextmanager
-def _hold(lock: Path, place: Path, *, make: bool) -> Iterator[tuple[int, ...]]:
-    handle = _acquire(lock, place, make)
+def _hold(lock: Path, place: Path, *, make: bool, wait: bool = False) -> Iterator[tuple[int, ...]]:
+    handle = _acquire(lock, place, make, wait)
     try:
         yield (handle,)
     finally:
@@ -85,7 +89,7 @@ def _hold(lock: Path, place: Path, *, make: bool) -> Iterator[tuple[int, ...]]:
         os.close(handle)
 
 
-def _acquire(lock: Path, place: Path, make: bool) -> int:
+def _acquire(lock: Path, place: Path, make: bool, wait: bool) -> int:
     """Open and lock a file of this name, in a folder that is made if needed."""
     for attempt in count():
         try:
@@ -97,7 +101,7 @@ def _acquire(lock: Path, place: Path, make: bool) -> int:
             if make and isinstance(error, FileNotFoundError) and attempt < _ATTEMPTS:
                 continue
             raise write_error(error, place) from error
-        held = flock.lock(handle)
+        held = flock.lock(handle, wait=wait)
         if held is False:
             os.close(handle)
             what = "is in use by another process"
