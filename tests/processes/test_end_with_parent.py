@@ -155,7 +155,8 @@ def test_a_pool_left_by_an_exception_cancels_waiting_tasks(tmp_path: Path) -> No
     assert 1 <= len(list(notes.iterdir())) < 10
 
 
-def test_a_missing_program_is_named_with_advice() -> None:
+def test_a_missing_program_is_named_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
     with pytest.raises(MissingError, match="hhblits is not installed: install HH-suite"):
         find_program("hhblits", "install HH-suite")
 
