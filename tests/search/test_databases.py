@@ -58,8 +58,14 @@ def test_files_that_change_or_go(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.fasta is not the database .* its files changed"):
         before.check()
     assert registry.add(path).version == before.version, "the content is the same"
-    write(path, PROTEINS.replace("MKV", "MKA"))
-    assert registry.add(path).version != before.version
+    for text in (
+        PROTEINS.replace("MKV", "MKA"),
+        PROTEINS * 99,
+        PROTEINS * 50 + ">d" + PROTEINS * 49,
+    ):
+        write(path, text)
+        old, before = before, registry.add(path)
+        assert before.version != old.version
     path.unlink()
     with pytest.raises(MissingError, match=r"a\.fasta does not exist"):
         before.check()
@@ -87,6 +93,9 @@ def test_databases_of_programs(tmp_path: Path) -> None:
         write(tmp_path / f"bfd_{part}.ffdata", "data")
     found = [inspect(tmp_path / name) for name in ("uniref30", "bfd")]
     assert [(each.kind, each.num_sequences) for each in found] == [(MMSEQS, 3), (HHSUITE, 1)]
+    os.utime(tmp_path / "uniref30.index", ns=(2 * 10**18, 2 * 10**18))
+    with pytest.raises(InputError, match="its files changed"):
+        found[0].check()
     (tmp_path / "bfd_cs219.ffdata").unlink()
     with pytest.raises(MissingError, match=r"bfd_cs219\.ffdata does not exist"):
         inspect(tmp_path / "bfd")

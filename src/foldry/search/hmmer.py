@@ -118,7 +118,7 @@ def _alignment(query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any] | Non
     """Return the alignment of the hits to the query, row for row as jackhmmer writes it."""
     if hits is None:
         raise AssertionError("a database has at least one block")
-    hits.sort(by="key")
+    hits.sort()
     trace = plan7.Trace.from_sequence(query)
     digital: Any = hits.to_msa(  # as letters, insertions would be lower case
         _AMINO, sequences=[query], traces=[trace], all_consensus_cols=True, digitize=True
