@@ -382,7 +382,7 @@ def run(
         draw = lambda cycle: [with_companion(each) for each in alone(cycle)]  # noqa: E731
     config = model.config
     with torch.no_grad():
-        [((result, num_recycles), _)] = recycle(
+        *_, ((result, num_recycles), _) = recycle(  # the last member to end
             model, inputs, draw, config.num_recycles, config.recycle_tolerance
         )
         logits = model.predict_heads(result)
