@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,9 +13,9 @@ from foldry.errors import MemoryShortError, as_foldry_error
 from foldry.processes.pool import worker_pool
 
 MODULE = """
-import multiprocessing
+import os
 
-if multiprocessing.parent_process() is not None:
+if os.getpid() != {here}:
     raise ImportError("library.so: failed to map segment from shared object")
 
 
@@ -27,7 +28,7 @@ def test_a_module_that_a_worker_cannot_import(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller gets the error, and the worker goes on."""
-    (tmp_path / "without_room.py").write_text(MODULE)
+    (tmp_path / "without_room.py").write_text(MODULE.format(here=os.getpid()))
     monkeypatch.syspath_prepend(str(tmp_path))
     task = import_module("without_room").task
     with worker_pool(1) as pool:
