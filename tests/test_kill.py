@@ -46,12 +46,18 @@ def test_a_killed_command_resumes_as_if_undisturbed(command: str, tmp_path: Path
 
 def test_a_process_in_another_session_is_found_and_ended(kill: ModuleType) -> None:
     mark = uuid.uuid4().hex
-    sleeper = subprocess.Popen(
+    with subprocess.Popen(
         ["sleep", "60"], env=os.environ | {kill.MARK: mark}, start_new_session=True
-    )
-    assert kill.end_all(mark, grace=0.1) == ["sleep 60"]
-    assert sleeper.wait(10) == -9
-    assert kill.end_all(mark, grace=0.1) == []
+    ) as sleeper:
+        try:
+            variables = Path(f"/proc/{sleeper.pid}/environ")
+            while mark not in variables.read_text():  # readable only shortly after Popen returns
+                assert sleeper.poll() is None
+            assert kill.end_all(mark, grace=0.1) == ["sleep 60"]
+            assert sleeper.wait(10) == -9
+            assert kill.end_all(mark, grace=0.1) == []
+        finally:
+            sleeper.kill()
 
 
 def test_leftovers_of_a_killed_run_are_noticed(kill: ModuleType, tmp_path: Path) -> None:
