@@ -19,6 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from pathlib import Path
@@ -37,6 +38,8 @@ NO_ADDRESS: Final = "download_address"
 _AGAIN: Final = "check the network connection and run the same command again to resume"
 _ANOTHER: Final = "check the address, or give another"
 
+_HEADERS: Final = {"User-Agent": "foldry", "Accept-Encoding": "identity"}
+
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -48,13 +51,21 @@ class _BrokenError(Exception):
 
 
 @dataclass(frozen=True)
-class _Remote:
+class Remote:
     """A server's description of a file; only Google's servers send hashes, in base64."""
 
     url: str
     size: int
     etag: str
     hashes: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def md5(self) -> str | None:
+        """The MD5 in hexadecimal, if the server states a usable one."""
+        with suppress(ValueError):
+            digest = base64.b64decode(self.hashes.get("md5", ""), validate=True)
+            return digest.hex() if len(digest) == 16 else None
+        return None
 
 
 def check_address(url: str) -> None:
@@ -116,6 +127,7 @@ def fetch(
     *,
     max_bytes: int,
     sha256: str | None = None,
+    md5: str | None = None,
     spare: int = 0,
     progress: Progress | None = None,
 ) -> str:
@@ -129,7 +141,8 @@ def fetch(
         url: An http or https address.
         path: The file to write.
         max_bytes: Maximum size; a larger file is refused.
-        sha256: The file's hash, if known.
+        sha256: The file's hash, if known; a wrong one keeps the bytes, as it may be mistyped.
+        md5: The hash that the file's publisher states, in hexadecimal, if known.
         spare: Bytes that must remain free on the disk.
         progress: Called after every megabyte.
 
@@ -151,27 +164,62 @@ def fetch(
         except _BrokenError as error:
             # If nothing has arrived yet, waiting will not help.
             if pause is None or not part.exists():
-                what = f"could not be fetched ({error})"
-                raise OutsideError(what, _AGAIN, where=url, code=NO_ADDRESS) from error
+                raise _not_fetched(url, error) from error
             logger.info("Download failed (%s): attempt %d of %d.", error, attempt, len(PAUSES) + 1)
             time.sleep(pause)
-    checksum = check_sha256(part, sha256) or _check_stated(remote, part)
+    checksum = check_sha256(part, sha256) or _check_stated(remote, part, md5)
     part.replace(path)
     remove(_notes(part))
     return checksum
+
+
+def ask(url: str, max_bytes: int) -> Remote:
+    """Return a server's description of a file, without fetching it.
+
+    Raises:
+        InputError: The address is wrong.
+        OutsideError: The network or the server failed, or the file is larger than `max_bytes`.
+    """
+    check_address(url)
+    try:
+        with _open(url, _HEADERS, "HEAD") as response:
+            return _read_headers(url, response, 0, max_bytes)
+    except _BrokenError as error:
+        raise _not_fetched(url, error) from error
+
+
+def read_address(url: str, max_bytes: int) -> bytes:
+    """Return the content of a small file, cut off at `max_bytes`.
+
+    Raises:
+        InputError: The address is wrong.
+        OutsideError: The network or the server failed.
+    """
+    check_address(url)
+    try:
+        data = b""
+        with _open(url, _HEADERS) as response:
+            for chunk in _chunks(response):
+                data += chunk
+                if len(data) >= max_bytes:
+                    break
+        return data[:max_bytes]
+    except _BrokenError as error:
+        raise _not_fetched(url, error) from error
+
+
+def _not_fetched(url: str, error: _BrokenError) -> OutsideError:
+    return OutsideError(f"could not be fetched ({error})", _AGAIN, where=url, code=NO_ADDRESS)
 
 
 def _notes(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _receive(
-    url: str, part: Path, max_bytes: int, spare: int, progress: Progress | None
-) -> _Remote:
+def _receive(url: str, part: Path, max_bytes: int, spare: int, progress: Progress | None) -> Remote:
     """Make one attempt; afterwards `part` holds the whole file, or what has arrived."""
     begun = _begun(url, part)
-    headers = {"User-Agent": "foldry", "Accept-Encoding": "identity"}
-    offset = 0
+    headers, offset = dict(_HEADERS), 0
     if begun is not None:
         # The last byte is fetched again, because a complete file has no rest to send.
         offset = max(part.stat().st_size - 1, 0)
@@ -208,18 +256,18 @@ def _chunks(response: HTTPResponse) -> Iterator[bytes]:
         raise _BrokenError(f"it broke off: {error}") from error
 
 
-def _begun(url: str, part: Path) -> _Remote | None:
+def _begun(url: str, part: Path) -> Remote | None:
     """Return the notes of an earlier attempt, or None if it cannot be resumed."""
     try:
         notes = json.loads(_notes(part).read_text())
-        begun = _Remote(notes["url"], int(notes["size"]), notes["etag"])
+        begun = Remote(notes["url"], int(notes["size"]), notes["etag"])
         resumable = begun.url == url and begun.etag and 0 < part.stat().st_size <= begun.size
         return begun if resumable else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
+def _open(url: str, headers: dict[str, str], method: str = "GET") -> HTTPResponse:
     """Return the server's answer.
 
     Raises:
@@ -227,7 +275,7 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
         OutsideError: The server refuses, or redirects to an address that is not encrypted.
     """
     try:
-        request = urllib.request.Request(url, headers=headers)
+        request = urllib.request.Request(url, headers=headers, method=method)
         response = cast(HTTPResponse, urllib.request.urlopen(request, timeout=TIMEOUT))
     except urllib.error.HTTPError as error:
         with error:
@@ -251,7 +299,7 @@ def _open(url: str, headers: dict[str, str]) -> HTTPResponse:
     return response
 
 
-def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int) -> _Remote:
+def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int) -> Remote:
     headers = response.headers
     if headers.get_content_type() == "text/html":
         raise OutsideError("is a web page, not the file", _ANOTHER, where=url, code=NO_ADDRESS)
@@ -263,20 +311,20 @@ def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int)
     if not etag.startswith('"'):
         etag = ""  # a weak tag does not guarantee the same bytes
     hashes = re.findall(r"(\w+)=([^,\s]+)", ",".join(headers.get_all("x-goog-hash", [])))
-    return _Remote(url, int(length) + offset, etag, dict(hashes))
+    return Remote(url, int(length) + offset, etag, dict(hashes))
 
 
-def _check_stated(remote: _Remote, part: Path) -> str:
-    """Compare a file with the server's hash, if any, and return a description of the hash."""
-    expected = remote.hashes.get("md5")
+def _check_stated(remote: Remote, part: Path, md5: str | None) -> str:
+    """Compare a file with the publisher's or the server's hash, and return a description of it."""
+    expected, publisher = (md5, "publisher") if md5 else (remote.md5, "server")
     if expected is None:
         other = "only a CRC-32C, which is not checked" if "crc32c" in remote.hashes else "none"
         return f"unknown: the server states {other}"
-    digest = file_digest(part, "md5")
-    if base64.b64encode(digest).decode() != expected:
+    found = file_digest(part, "md5").hex()
+    if found != expected.lower():
         remove(part)
         remove(_notes(part))
-        what = f"does not have the MD5 that its server states ({expected}) and was removed"
+        what = f"does not have the MD5 that its {publisher} states ({expected}) and was removed"
         advice = "run the command again, or give another address"
         raise OutsideError(what, advice, where=remote.url, code=NO_ADDRESS)
-    return f"md5 {digest.hex()}, as the server states it"
+    return f"md5 {found}, as the {publisher} states it"
