@@ -15,12 +15,14 @@ import tempfile
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from foldry.errors import DiskFullError, InputError
+from foldry.store import flock
 from foldry.store.files import (
     append_line,
     check_exist,
@@ -37,6 +39,7 @@ from foldry.store.files import (
     read_bytes,
     read_text,
     remove,
+    scratch_folder,
     stem,
     write_bytes,
     write_json,
@@ -428,3 +431,35 @@ def test_a_log_is_a_new_file_that_only_this_user_can_read(
     assert sorted(paths) == sorted(tmp_path.glob("foldry-*.log"))
     assert [path.read_text() for path in paths] == ["Traceback", "Traceback"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
+
+
+def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may take it for that of a killed one."""
+    locked, seen = flock.locked, list[Path]()
+
+    def swept_first(path: Path, **how: bool) -> AbstractContextManager[bool | None]:
+        seen.append(path)
+        if len(seen) == 1:
+            path.rmdir()
+        return locked(path, **how)
+
+    monkeypatch.setattr(flock, "locked", swept_first)
+    with scratch_folder(tmp_path) as folder:
+        assert folder.is_dir()
+        assert [folder] == list(tmp_path.iterdir()) == seen[1:]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_in_the_systems_folder_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = tmp_path / ".scratch.0123abcd.partial"
+    left.mkdir()
+    (left / "large").touch()
+    (tmp_path / "scratch.txt").touch()
+    with scratch_folder() as used, scratch_folder() as other:
+        assert {*tmp_path.iterdir()} == {used, other, tmp_path / "scratch.txt"}
+    assert [path.name for path in tmp_path.iterdir()] == ["scratch.txt"]

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -325,25 +325,33 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise
 
 
-def scratch_folder(parent: Path) -> AbstractContextManager[Path]:
+def scratch_folder(parent: Path | None = None) -> AbstractContextManager[Path]:
     """Make a folder for temporary files, removed when the `with` block ends.
 
     Args:
-        parent: A folder; if this process is killed, the next process to hold it cleans up.
+        parent: A folder; if this process is killed, the next process to hold it cleans up. None is
+            the system's folder for temporary files, where the next process to come here does.
     """
+    if parent is None:
+        parent = Path(tempfile.gettempdir())
+        sweep(parent, "scratch")
     return _temporary_folder(parent / "scratch")
 
 
 @contextmanager
 def _temporary_folder(target: Path) -> Iterator[Path]:
-    folder = _partial(target)
-    with writing(target):
-        folder.mkdir()
-    try:
-        with flock.locked(folder, shared=True):  # against `sweep`
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with ExitStack() as held:
+        while True:
+            folder = _partial(target)
+            with writing(target):
+                folder.mkdir()
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+            # `sweep` in another process may be faster than the lock.
+            with contextlib.suppress(FileNotFoundError):
+                is_held = held.enter_context(flock.locked(folder, shared=True))
+                if is_held is not False and folder.is_dir():
+                    break
+        yield folder
 
 
 def keep_log(text: str) -> Path:
