@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,18 +51,30 @@ def recorded_recipe(record: Record) -> Recipe:
     return replace(recipe, steps=steps, pairing=cut(recipe.pairing))
 
 
-def chain(record: Record, name: str, sequence: str, folder: str = "") -> Chain:
+def chain(record: Record, names: Sequence[str], sequence: str, folder: str = "") -> Chain:
     recipe = recorded_recipe(record)
     rows = recipe.joined([read(record, folder + step.file) for step in recipe.steps])
     pairing = recipe.pairing
-    paired = None
+    paired = None  # copies of one sequence are not paired
     if pairing is not None and f"file/{folder}{pairing.file}" in record:
         paired = pairing.kept(read(record, folder + pairing.file))
-    return Chain((name,), sequence, rows, paired)
+    return Chain(tuple(names), sequence, rows, paired)
+
+
+def complex_of(record: Record) -> Query:
+    """The complex of a run, whose chains are named A to Z, a to z, 0 to 9 in the input's order."""
+    listed = json.loads(record["file/chain_id_map.json"].tobytes())
+    copies: dict[str, list[str]] = {}
+    for name in sorted(listed, key=lambda name: (name.isdigit(), name)):
+        copies.setdefault(listed[name]["sequence"], []).append(name)
+    chains = [chain(record, names, sequence, f"{names[0]}/") for sequence, names in copies.items()]
+    return Query("q", tuple(chains))
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("path", paths("reduced_", "full_"), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", paths("reduced_", "full_", "template_"), ids=lambda path: path.stem
+)
 def test_the_alignment_of_a_protein(path: Path) -> None:
     with np.load(path) as record:
         rows = merge_alignments([chain(record, "A", str(record["query"].astype(str))).alignment])
@@ -75,19 +87,14 @@ def test_the_alignment_of_a_protein(path: Path) -> None:
 @pytest.mark.parametrize("path", paths("multimer_"), ids=lambda path: path.stem)
 def test_the_alignment_of_a_complex(path: Path) -> None:
     with np.load(path) as record:
-        listed = json.loads(record["file/chain_id_map.json"].tobytes())
-        copies: dict[str, list[str]] = {}
-        for name, entry in listed.items():
-            copies.setdefault(entry["sequence"], []).append(name)
-        chains = [
-            replace(chain(record, names[0], sequence, f"{names[0]}/"), ids=tuple(names))
-            for sequence, names in copies.items()
-        ]
-        found = align_complex(Query("q", tuple(chains)))
+        query = complex_of(record)
+        assert query.num_residues == len(record["aatype"])
+        found = align_complex(query)
         number = int(record["num_alignments"])
         assert len(found.msa) == number
         assert np.array_equal(found.msa, record["msa"][:number])
         assert np.array_equal(found.deletion_matrix, record["deletion_matrix"][:number])
+        assert np.array_equal(found.covered, record["bert_mask"][:number])
 
 
 def test_a_cap_counts_the_query_and_nothing_else_is_left_out() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import compress
@@ -27,6 +27,10 @@ _ROW: Final = re.compile(f"[{_LETTERS}]+")
 _ANNOTATION: Final = re.compile(f"^{ANNOTATION}", re.MULTILINE)
 _AS_GAP: Final = str.maketrans(GAPS, "-" * len(GAPS))
 _BLANK: Final = " \t\r\f\v\0"
+_TO_UPPER: Final = ord("a") - ord("A")
+_REFERENCE: Final = "#=GC RF"
+_MAX_PADDED: Final = 60
+"""Characters to which names are padded."""
 
 
 def parse_stockholm(text: str, source: str = "the Stockholm text") -> Alignment:
@@ -147,6 +151,71 @@ def stockholm_to_a3m(
     rows = parse_stockholm(text, source).rows(slice(max_rows))
     headers = tuple(f"{name} {descriptions.get(name, '')}" for name in rows.headers)
     return to_a3m(replace(rows, headers=headers))
+
+
+def to_stockholm(alignment: Alignment) -> str:
+    """Return the Stockholm text of an alignment, as jackhmmer writes it but in one block.
+
+    A name is the first word of a header; a copy of an earlier name gets a number after `/`, which
+    pairing by species ignores. Inserted letters have columns of their own, which `#=GC RF` marks by
+    dots. All letters are in upper case and all gaps are `-`, because AlphaFold reads no others.
+    Insertions of the first row are left out: they would be residues.
+
+    Example:
+        >>> print(to_stockholm(parse_stockholm("q MK-T\\nr MVAT\\n")), end="")
+        # STOCKHOLM 1.0
+        <BLANKLINE>
+        q       MK-T
+        r       MVAT
+        #=GC RF xx.x
+        //
+    """
+    num_rows, length = alignment.letters.shape
+    insertions = alignment.insertions
+    row, before = np.divmod(insertions.place.astype(np.int64), length + 1)
+    count = np.where(row > 0, insertions.count, 0).astype(np.int64)
+    widths = np.zeros(length + 1, np.int64)
+    np.maximum.at(widths, before, count)
+    residues = np.arange(length) + np.cumsum(widths[:length])
+    columns = np.full((num_rows, length + widths.sum()), GAP_LETTER, np.uint8)
+    columns[:, residues] = alignment.letters
+    # As by HMMER, half of an insertion's letters stand at the left of its columns, the others at
+    # the right; before the first residue all are at the right, after the last all at the left.
+    left = np.select([before == 0, before == length], [0, count], count // 2)
+    begins, free = np.append(0, residues + 1)[before], widths[before] - count
+    within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    within += np.where(within < np.repeat(left, count), 0, np.repeat(free, count))
+    inserted = insertions.letters[np.repeat(row, insertions.count) > 0]
+    columns[np.repeat(row, count), np.repeat(begins, count) + within] = inserted - _TO_UPPER
+    reference = np.full(columns.shape[1], ord("."), np.uint8)
+    reference[residues] = ord("x")
+
+    names = _unique_names(alignment.headers)
+    described = zip(names, (header.split()[1:] for header in alignment.headers), strict=True)
+    lines = ["# STOCKHOLM 1.0", ""]
+    lines += [f"#=GS {name} DE {' '.join(words)}" for name, words in described if words]
+    width = min(max(len(_REFERENCE), *map(len, names)), _MAX_PADDED)
+    lines += [
+        f"{name:{width}} {letters.tobytes().decode()}"
+        for name, letters in zip(names, columns, strict=True)
+    ]
+    lines += [f"{_REFERENCE:{width}} {reference.tobytes().decode()}", "//", ""]
+    return "\n".join(lines)
+
+
+def _unique_names(headers: Sequence[str]) -> list[str]:
+    """Return a different name for each header, which no reader takes for anything else."""
+    names: dict[str, None] = {}
+    copies: Counter[str] = Counter()
+    for number, header in enumerate(headers, start=1):
+        name = unique = next(iter(header.replace("\0", " ").split()), "")
+        if not name or not _is_row(name) or _ANNOTATION.match(name):
+            name = unique = f"{number}|{name}"
+        while unique in names:
+            copies[name] += 1
+            unique = f"{name}/{copies[name] + 1}"
+        names[unique] = None
+    return list(names)
 
 
 def _is_row(line: str) -> bool:

@@ -29,6 +29,8 @@ _SEARCHES: Final = ("uniref90", "uniref", "bfd", "small_bfd", "uniclust30", "mgn
 """How files of searches for an alignment are named, in the order in which AlphaFold joins them."""
 _OTHERS: Final = ("pdb_hits", "pdb70_hits", "hmm_output", "hmmsearch_output", "uniprot_hits")
 """Searches for templates, and for rows that only complexes need."""
+_HITS: Final = "_hits"
+"""End of the names of other searches' files; they are joined last."""
 _INNER: Final = ("msas", "a3m", "alignments", "msa")
 """Folders that are not named after a protein."""
 _NOT_READ: Final = "%s is not read: it is for templates or complexes."
@@ -179,4 +181,5 @@ def _rank(path: Path) -> int:
     """Return the place of a search's file in AlphaFold's order; the last for other files."""
     name = stem(path) if _is_alignment(path) else ""
     ranks = (rank for rank, each in enumerate(_SEARCHES) if name.startswith(each))
-    return next(ranks, len(_SEARCHES))
+    is_search = name.endswith(_HITS) and name not in _OTHERS
+    return next(ranks, len(_SEARCHES) - is_search)
