@@ -111,6 +111,18 @@ def test_compressed_files(queries: list[str], database: Path, tmp_path: Path) ->
                 list(blocks(path))
 
 
+def test_sequences_that_hmmer_refuses_are_left_out(
+    queries: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.fasta"
+    longest, longer = queries[0] + "A" * (100_000 - 90), queries[0] + "A" * 100_000
+    path.write_text(f">a\n{longer}\n>b\n{longest}\n>c\n\n>d\n{queries[0][5:]}\n")
+    [alignment] = found(path, queries[:1])
+    assert {name.partition("/")[0] for name in alignment.headers} == {"query", "b", "d"}
+    says = f"{path}: sequences of more than 100000 residues are not searched: 1"
+    assert caplog.messages == [says]
+
+
 @pytest.mark.parametrize("text", ["", "no FASTA\n", ">a\nMK1T\n", ">a\nMKT\n\0\0\n"])
 def test_what_is_not_fasta(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.fasta"

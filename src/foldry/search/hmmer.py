@@ -6,6 +6,7 @@ is read. E-values count all sequences, so the hits do not depend on the size of 
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,11 +26,15 @@ from foldry.store.packing import open_unpacked
 
 BLOCK: Final = 20_000
 """Sequences of a block."""
+LONGEST: Final = 100_000
+"""Residues of the longest sequence that HMMER searches."""
 AHEAD: Final = 2
 """Blocks that are read while others are searched."""
 _AMINO: Final = easel.Alphabet.amino()
 _PIECE: Final = 2**16
 """Bytes that are read from a packed file at a time."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class HmmerSettings:
         F1, F2, F3: Share of unrelated sequences that pass each filter.
         E: Maximum E-value of a hit.
         incE: Maximum E-value of a hit in the alignment.
+        incdomE: Maximum E-value of a domain in the alignment, among the hits alone.
     """
 
     F1: float = 5e-4
@@ -47,6 +53,7 @@ class HmmerSettings:
     F3: float = 5e-7
     E: float = 1e-4
     incE: float = 1e-4  # noqa: N815  (HMMER's name)
+    incdomE: float = 1e-3  # noqa: N815
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Hmmer:
         settings: The thresholds.
         num_threads: Number of threads.
         block: Number of sequences that are in memory at a time, for each of a few blocks.
+        described: Whether headers include the descriptions of the file, which may name species.
 
     Example:
         >>> from foldry.search.databases import inspect
@@ -69,11 +77,12 @@ class Hmmer:
     settings: HmmerSettings = HmmerSettings()
     num_threads: int = 1
     block: int = BLOCK
+    described: bool = False
 
     @property
     def identity(self) -> str:
         """What the results depend on besides the sequence; see `Engine`."""
-        return content_key(["jackhmmer", 1, self.settings, self.database.version])
+        return content_key(["jackhmmer", 1, self.settings, self.described, self.database.version])
 
     @property
     def source(self) -> Source:
@@ -106,7 +115,10 @@ class Hmmer:
                 collect(AHEAD * len(queries))
             collect(0)
         for query, found in zip(queries, hits, strict=True):
-            yield replace(_alignment(query, found), source=self.source)
+            alignment = _alignment(query, found)
+            if self.described:
+                alignment = replace(alignment, headers=_described(alignment.headers, found))
+            yield replace(alignment, source=self.source)
 
     def _search(
         self, model: plan7.HMM[Any], block: easel.DigitalSequenceBlock[Any]
@@ -127,6 +139,16 @@ def _alignment(query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any] | Non
     return align_to_first(found.names, list(found.alignment), "the hits of a search")
 
 
+def _described(headers: tuple[str, ...], hits: plan7.TopHits[Any] | None) -> tuple[str, ...]:
+    """Return the headers of the hits' rows, `NAME/1-90`, with their descriptions."""
+    texts = {hit.name: hit.description for hit in hits or () if hit.description}
+    names = (header.rpartition("/")[0] for header in headers)
+    return tuple(
+        f"{header} {texts[name]}" if name in texts else header
+        for header, name in zip(headers, names, strict=True)
+    )
+
+
 def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock[Any]]:
     """Yield the proteins of a FASTA file, so many at a time.
 
@@ -141,7 +163,7 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock
                 source = path if unpacked is None else BufferedReader(unpacked, _PIECE)
                 with easel.SequenceFile(source, digital=True, alphabet=_AMINO, format="fasta") as f:
                     while block := f.read_block(sequences=size):
-                        yield block  # type: ignore[misc]  # its stub names another class
+                        yield _short(block, path)  # type: ignore[arg-type]  # its stub is wrong
             finally:
                 if unpacked is not None:
                     unpacked.check()
@@ -153,3 +175,13 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock
         raise InputError(what, "replace it by a whole copy", where=path) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise InputError("changed while it was searched", "search again", where=path)
+
+
+def _short(block: easel.DigitalSequenceBlock[Any], path: Path) -> easel.DigitalSequenceBlock[Any]:
+    """Return a block without the sequences that are too long for HMMER."""
+    if len(block.largest()) <= LONGEST:
+        return block
+    short = [each for each in block if len(each) <= LONGEST]
+    says = "%s: sequences of more than %d residues are not searched: %d"
+    logger.warning(says, path, LONGEST, len(block) - len(short))
+    return easel.DigitalSequenceBlock(_AMINO, short)
