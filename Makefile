@@ -1,11 +1,12 @@
 # Every target works alone on a fresh Debian with python3, python3-venv, git and make.
 #
-#   make demo       install, fold a real protein, score it against the experiment
+#   make demo       install, search for a real protein, fold it, score it against the experiment
 #   make check      formatting, lint, types, architecture
 #   make test       install with the development tools and run the tests, the slow ones left out
 #   make test-slow  run the slow tests
+#   make clients    install the programs of others that tests compare with
 #   make vendor     fetch the report's viewer again (this one needs npm)
-#   make clean      remove the virtual environment and the demo's output
+#   make clean      remove the virtual environments and the demo's output
 #
 # Another build of PyTorch (docs/install.md says when), and more processes to test with:
 #   make demo TORCH_INDEX="--index-url URL"
@@ -23,7 +24,12 @@ SOURCES := src tests benchmarks examples
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow check vendor clean
+# One version, with which tests compare byte for byte, and the few packages that its search imports.
+CLIENTS := .clients
+COLABFOLD := colabfold==1.6.3
+NEEDED_BY_COLABFOLD := biopython importlib_metadata tqdm
+
+.PHONY: demo test test-slow clients check vendor clean
 .DELETE_ON_ERROR:
 
 # PyTorch comes first and by itself, so that the package finds its requirement met by this build.
@@ -41,7 +47,7 @@ $(VENV)/.dev: $(VENV)/.foldry
 	touch $@
 
 demo: $(VENV)/.foldry
-	$(BIN)/foldry fold examples/kunitz/1adz.a3m -o demo-out --weights mini
+	$(BIN)/foldry fold examples/kunitz/1adz.fasta --search examples/database -o demo-out
 	$(BIN)/foldry score demo-out/1adz/ranked_0.cif examples/kunitz/1adz.cif --align
 	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
 	@echo "To use foldry in this shell, run: . $(VENV)/bin/activate"
@@ -51,6 +57,14 @@ test: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(PYTEST) -m slow
+
+clients: $(CLIENTS)/.clients
+
+$(CLIENTS)/.clients: Makefile
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install $(NEEDED_BY_COLABFOLD)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check install --no-deps "$(COLABFOLD)"
+	touch $@
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check $(SOURCES)
@@ -62,4 +76,4 @@ vendor: $(VENV)/.foldry
 	$(BIN)/python src/foldry/results/viewer/fetch.py
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) $(CLIENTS) demo-out

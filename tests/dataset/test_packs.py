@@ -11,16 +11,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 from benchmarks.chain_query import query_of, structure_of
-from hypothesis import given
-from hypothesis import strategies as st
 
 from foldry.dataset import packs
 from foldry.dataset.packs import (
     STEP,
     Library,
     Pack,
-    cigar_of,
-    pairs_of,
     read_chain,
     read_lengths,
     read_table,
@@ -92,20 +88,6 @@ def test_nmr_is_recognised_by_its_method(tmp_path: Path) -> None:
         arrays["resolution"][4] = 2.0
     expected = [np.nan, 0, 0, np.nan, 2]
     np.testing.assert_equal([library.chain(f"c{k}").resolution for k in range(5)], expected)
-
-
-@given(
-    pieces=st.lists(
-        st.tuples(st.integers(1, 9), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=5
-    )
-)
-def test_pairs_are_written_as_runs_and_read_back(pieces: list[tuple[int, int, int]]) -> None:
-    here, there = 3, 7
-    pairs = []
-    for size, query, target in pieces:
-        pairs += [[here + step, there + step] for step in range(size)]
-        here, there = here + size + query, there + size + target
-    assert pairs_of(cigar_of(np.array(pairs)), 3, 7).tolist() == pairs
 
 
 def test_a_hit_is_laid_on_its_query(world: World, library: Library) -> None:
@@ -258,15 +240,6 @@ def test_a_small_pack_does_not_take_much_memory(
         changed.alignments.shards, changed.alignments.place = [arrays], {"c0": (0, 0)}
         with pytest.raises(InputError, match="c0 is missing or damaged"):
             changed.alignment("c0")
-
-
-def test_a_hit_has_no_more_pairs_than_its_chain_has_residues() -> None:
-    runs = "999999M1I" * 10_000
-    with pytest.raises(ValueError, match="more residues than its chains have"):
-        pairs_of(runs, 0, 0)
-    with pytest.raises(ValueError, match="more residues than its chains have"):
-        pairs_of("3M1D3M", 0, 0, max_pairs=5)
-    assert len(pairs_of("3M1D3M", 0, 0, max_pairs=6)) == 6
 
 
 def test_a_wrong_byte_causes_no_traceback(tmp_path: Path) -> None:

@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldry.dataset import mmseqs, prepare
+from foldry.dataset import prepare
 from foldry.dataset.chains import CIS, TRANS, Candidate, Dropped, _faults, read_candidates
 from foldry.dataset.config import PrepareConfig, SplitConfig
 from foldry.dataset.packs import Library, read_table
 from foldry.dataset.prepare import run_all
 from foldry.dataset.samples import TrainingSet
-from foldry.errors import DiskFullError, InputError, MissingError, OutsideError
+from foldry.errors import InputError, MissingError
 from foldry.formats.coordinates import to_pdb
 from foldry.formats.sequence import file_name
 from foldry.residues import CA, CB, GAP, RESNAMES, RESTYPE_ORDER, C, N, O
+from foldry.search import mmseqs
 from foldry.structure import Structure
 from tests.train.abrupt import end_abruptly
 
@@ -414,9 +415,9 @@ def changed(sequence: str) -> str:
     return "".join("A" if place % 4 == 0 else letter for place, letter in enumerate(sequence))
 
 
-def align_all(folder: Path, program: str, *arguments: object) -> None:
+def align_all(program: str, folder: Path, command: str, *arguments: object) -> None:
     """Write the hits of MMseqs2 if every sequence resembled every other, end to end."""
-    assert program == "easy-search"
+    assert (program, command) == ("mmseqs", "easy-search")
     queries, targets, out = (Path(str(path)) for path in arguments[:3])
     sizes = [
         [len(line) for line in path.read_text().split("\n")[1::2]] for path in (queries, targets)
@@ -433,7 +434,8 @@ def align_all(folder: Path, program: str, *arguments: object) -> None:
 def test_a_search_may_find_more_than_templates_need(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mmseqs, "_run", align_all)
+    monkeypatch.setattr(mmseqs, "find", lambda: "mmseqs")
+    monkeypatch.setattr(mmseqs, "run", align_all)
     targets = {f"t{number}": letters(number) for number in range(310)}
     queries = {"q": letters(0), "t5": letters(5)}
     found = mmseqs.search(queries, targets, 1, tmp_path)
@@ -448,7 +450,8 @@ def test_all_chains_near_to_a_held_out_one_are_marked(
     folders: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     structures, alignments, out = folders
-    monkeypatch.setattr(mmseqs, "_run", align_all)
+    monkeypatch.setattr(mmseqs, "find", lambda: "mmseqs")
+    monkeypatch.setattr(mmseqs, "run", align_all)
     monkeypatch.setattr(mmseqs, "is_here", lambda: True)
     base = letters(0)
     for number in range(26):
@@ -540,21 +543,6 @@ def test_only_structure_files_are_taken_from_a_folder(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     names = [path.name for path in prepare._files(tmp_path, prepare.STRUCTURE_SUFFIXES)]
     assert sorted(names) == ["a.pdb", "b.cif.gz"]
-
-
-@pytest.mark.parametrize(("free", "kind"), [(0, DiskFullError), (1 << 40, OutsideError)])
-def test_a_full_disk_is_the_reason_why_mmseqs_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, kind: type[Exception]
-) -> None:
-    def fails(_: object) -> None:
-        raise OutsideError("MMseqs2 failed", "try again")
-
-    monkeypatch.setattr(mmseqs, "find", lambda: "mmseqs")
-    monkeypatch.setattr(mmseqs, "run_program", fails)
-    usage = type(mmseqs.shutil.disk_usage(tmp_path))(1 << 41, 1 << 41, free)
-    monkeypatch.setattr(mmseqs.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(kind):
-        mmseqs._run(tmp_path, "search")
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foldry.errors import InputError
-from foldry.formats.a3m import parse_complex_a3m
+from foldry.formats.a3m import parse_complex_a3m, to_complex_a3m
 from foldry.formats.sequence import safe_name
 from foldry.inputs.queries import read_queries, stoichiometry
-from foldry.query import Chain, Query
+from foldry.query import Alignment, Chain, Query
 
 TRIMER = """#4,3\t2,1
 >101\t102
@@ -87,6 +87,72 @@ def test_an_a3m_of_copies(tmp_path: Path) -> None:
     assert not query.paired_by_row
     assert chain.alignment is not None
     assert chain.alignment.sequences == ("MKTA", "MK-A")
+
+
+OF_COLABFOLD = """#4,3\t2,1
+>101\t102
+MKTAWCY
+>UniRef100_X\tUniRef100_Y
+MkkKT-WcC-
+>101
+MKTA---
+>X1\t80\t0.9
+-KTggA---
+>101
+MKTA---
+>Z
+M--A---
+>102
+----WCY
+>Y1\t75\t0.8
+----WaaC-"""
+
+
+def test_a_complex_is_written_as_it_was_read() -> None:
+    chains = tuple(parse_complex_a3m(OF_COLABFOLD))
+    assert [chain.alignment.headers for chain in chains if chain.alignment] == [
+        ("101", "X1\t80\t0.9", "101", "Z"),
+        ("102", "Y1\t75\t0.8"),
+    ]
+    assert to_complex_a3m(Query("q", chains, paired_by_row=True)) == OF_COLABFOLD
+
+
+def test_an_alignment_of_one_chain_is_written_below_its_length() -> None:
+    rows = Alignment.of(["my protein", "x\t9", "my protein"], ["MKT", "M-aT", "MKT"])
+    pairs = Alignment.of(["q", "s of X"], ["MKT", "M--"])
+    query = Query("q", (Chain(("A", "B"), "MKT", rows, pairs),))
+    text = ">101\nMKT\n>x\t9\nM-aT\n>101\nMKT"
+    assert to_complex_a3m(query) == f"#3\t2\n>101\nMKT\n>s of X\nM--\n{text}"
+    bare = Query("q", (Chain(("A",), "MKT", rows), Chain(("B",), "WC")))
+    one = text.replace("T", "T--").replace("--aT", "-aT")
+    assert to_complex_a3m(bare) == f"#3,2\t1,1\n{one}\n>102\n---WC"
+
+
+def test_paired_rows_alone_are_written_alone() -> None:
+    chains = [
+        Chain((name,), row, paired=Alignment.of(["q", f"{name}\tof X"], [row, row]))
+        for name, row in (("A", "MKT"), ("B", "WC"))
+    ]
+    text = "#3,2\t1,1\n>101\t102\nMKTWC\n>A of X\tB of X\nMKTWC"
+    assert to_complex_a3m(Query("q", tuple(chains), paired_by_row=True)) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "paired_by_row", "says"),
+    [
+        (2, False, "Query q has rows that are paired by species: write them as JSON"),
+        (1, True, "Query q has unequal numbers of paired rows: give each chain as many"),
+        (0, True, "Query q has unequal numbers of paired rows"),
+    ],
+)
+def test_rows_that_are_not_paired_by_their_number_cannot_be_written(
+    number: int, paired_by_row: bool, says: str
+) -> None:
+    pairs = Alignment.of(["q", "x"], ["MKT", "M-T"])
+    other = Alignment.of(["q", "x"][:number], ["WC", "W-"][:number]) if number else None
+    chains = (Chain(("A",), "MKT", paired=pairs), Chain(("B",), "WC", paired=other))
+    with pytest.raises(InputError, match=says):
+        to_complex_a3m(Query("q", chains, paired_by_row=paired_by_row))
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,34 @@ def test_records_are_counted_across_chunks(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(databases, "_CHUNK", chunk)
         assert inspect(path).num_sequences == sum(line.startswith(">") for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("a3m.ffindex", "a\t0\t4\nb\t4", "bfd_a3m.ffindex is cut off"),
+        ("cs219.ffindex", "a\t0\t4\nb\t4\tx\n", "bfd_cs219.ffindex is cut off"),
+        ("hhm.ffindex", "\0\0\0\0", "bfd_hhm.ffindex is cut off"),
+        ("a3m.ffindex", "a\t0\t4\nb\t4\t5\n", "bfd_a3m.ffdata is cut off: entries of its index"),
+        ("cs219.ffindex", "a\t0\t4\n", "bfd_cs219.ffindex lists 1 entries, but bfd_a3m.ffindex"),
+        ("hhm.ffdata", None, "bfd_hhm.ffdata does not exist"),
+        ("hhm.ffindex", None, ""),
+    ],
+)
+def test_a_cut_off_database_of_hh_suite(
+    file: str, content: str | None, says: str, tmp_path: Path
+) -> None:
+    for part in ("a3m", "cs219", "hhm"):
+        write(tmp_path / f"bfd_{part}.ffindex", "a\t0\t4\nb\t4\t4\n")
+        write(tmp_path / f"bfd_{part}.ffdata", "ABC\0DEF\0")
+    whole = inspect(tmp_path / "bfd")
+    path = tmp_path / f"bfd_{file}"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    if not says:
+        assert inspect(tmp_path / "bfd").version != whole.version
+        return
+    with pytest.raises((InputError, MissingError), match=says):
+        inspect(tmp_path / "bfd")

