@@ -32,3 +32,19 @@ class Engine(Protocol):
             MissingError: The database or the program is missing.
         """
         ...
+
+
+class PairingEngine(Engine, Protocol):
+    """An engine that also pairs the rows of different chains."""
+
+    def pairs(self, complexes: Sequence[Sequence[str]]) -> Iterator[tuple[Alignment, ...]]:
+        """Yield the paired rows of each complex: rows of equal number belong together.
+
+        Args:
+            complexes: For each complex, its different sequences.
+
+        Raises:
+            InputError: As for `query`.
+            MissingError: As for `query`.
+        """
+        ...

@@ -2,72 +2,91 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, TypeAlias
 
 from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m, to_a3m
-from foldry.query import Alignment, Source
-from foldry.search.engine import Engine
+from foldry.query import Alignment
+from foldry.search.engine import Engine, PairingEngine
 from foldry.store.cache import Cache
 from foldry.store.hashes import content_key
 
 _FORMAT: Final = 1
 """Part of each key; another number forgets all kept searches."""
+_BETWEEN: Final = "\0"
+"""Separates the alignments of the chains of a complex."""
+
+_Item: TypeAlias = tuple[str, ...]
+"""A sequence, or those of a complex."""
+_Rows: TypeAlias = tuple[Alignment, ...]
+"""The alignment of each sequence of an item."""
 
 
-@dataclass(frozen=True)
-class KeptSearch:
-    """An engine that searches only for sequences whose alignment is not kept.
+def search(
+    engine: Engine, sequences: Sequence[str], cache: Cache
+) -> Iterator[tuple[Alignment, float | None]]:
+    """Yield the alignment of each sequence, in order, searching only for those that are not kept.
 
     Two processes that need the same alignment search for it once: one waits and reads.
 
-    Attributes:
-        engine: The engine.
+    Args:
+        engine: Searches for what is not kept, in one pass.
+        sequences: As for `Engine.query`.
         cache: Where alignments are kept.
+
+    Yields:
+        The alignment, and the seconds of the pass that found it; None if it was kept.
     """
 
-    engine: Engine
-    cache: Cache
+    def find(items: Sequence[_Item]) -> Iterator[_Rows]:
+        return ((each,) for each in engine.query([sequence for (sequence,) in items]))
 
-    @property
-    def identity(self) -> str:
-        """That of the engine."""
-        return self.engine.identity
+    for (alignment,), seconds in _all(engine, [(each,) for each in sequences], find, cache):
+        yield alignment, seconds
 
-    @property
-    def source(self) -> Source:
-        """That of the engine."""
-        return self.engine.source
 
-    def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
-        """Yield the alignment of each sequence, in order; see `Engine`."""
-        keys = {each: content_key([_FORMAT, self.identity, each]) for each in sequences}
-        found = {each: self._kept(keys[each], each) for each in keys}
-        missing = [each for each, alignment in found.items() if alignment is None]
-        if missing:
-            with self.cache.hold(keys[each] for each in missing):
-                found |= {each: self._kept(keys[each], each) for each in missing}
-                missing = [each for each in missing if found[each] is None]
-                for each, new in zip(missing, self._search(missing), strict=True):
-                    self.cache.put(keys[each], to_a3m(new).encode())
-                    found[each] = new
-        for each in sequences:
-            alignment = found[each]
-            assert alignment is not None
-            yield alignment
+def search_pairs(
+    engine: PairingEngine, complexes: Sequence[Sequence[str]], cache: Cache
+) -> Iterator[tuple[_Rows, float | None]]:
+    """Yield the paired rows of the chains of each complex, as `search` does for sequences."""
+    yield from _all(engine, [tuple(each) for each in complexes], engine.pairs, cache)
 
-    def _search(self, sequences: Sequence[str]) -> Iterator[Alignment]:
-        return self.engine.query(sequences) if sequences else iter(())
 
-    def _kept(self, key: str, sequence: str) -> Alignment | None:
-        """Return the alignment under a key; None if there is none or it is not one of these."""
-        data = self.cache.get(key)
-        if data is None:
-            return None
-        try:
-            alignment = parse_a3m(data.decode())
-        except (InputError, UnicodeDecodeError):
-            return None
-        return replace(alignment, source=self.source) if alignment.query == sequence else None
+def _all(
+    engine: Engine,
+    items: Sequence[_Item],
+    find: Callable[[Sequence[_Item]], Iterator[_Rows]],
+    cache: Cache,
+) -> Iterator[tuple[_Rows, float | None]]:
+    keys = {each: content_key([_FORMAT, engine.identity, each]) for each in items}
+    found = {each: _kept(cache, keys[each], each) for each in keys}
+    missing = [each for each, rows in found.items() if rows is None]
+    seconds: dict[_Item, float] = {}
+    if missing:
+        with cache.hold(keys[each] for each in missing):
+            found |= {each: _kept(cache, keys[each], each) for each in missing}
+            missing = [each for each in missing if found[each] is None]
+            begin = time.monotonic()
+            for each, rows in zip(missing, find(missing) if missing else (), strict=True):
+                cache.put(keys[each], _BETWEEN.join(map(to_a3m, rows)).encode())
+                found[each] = rows
+            seconds = dict.fromkeys(missing, time.monotonic() - begin)
+    for each in items:
+        known = found[each]
+        assert known is not None
+        yield tuple(replace(one, source=engine.source) for one in known), seconds.get(each)
+
+
+def _kept(cache: Cache, key: str, item: _Item) -> _Rows | None:
+    """Return the alignments under a key; None if there are none or they are not of this item."""
+    data = cache.get(key)
+    if data is None:
+        return None
+    try:
+        rows = tuple(parse_a3m(text) for text in data.decode().split(_BETWEEN))
+    except (InputError, UnicodeDecodeError):
+        return None
+    return rows if tuple(each.query for each in rows) == item else None

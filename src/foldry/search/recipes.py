@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
-from foldry.query import Alignment
+from foldry.errors import InputError, quoted
+from foldry.query import MAX_ROWS, Alignment
+from foldry.search.databases import FASTA, MMSEQS, NAME, Database
+from foldry.store.files import decode, read_bytes
+
+JACKHMMER: Final = "jackhmmer"
+HHBLITS: Final = "hhblits"
+COLABFOLD: Final = "colabfold"
+SMALL_ROWS: Final = 10_000
+"""Maximum number of rows of each database in the recipe `small`."""
+_MAX_FILE: Final = 2**20
+"""Maximum size of a recipe's file, bytes."""
+_ADVICE: Final = "write [[search]] with an engine and databases for each search"
 
 
 @dataclass(frozen=True)
@@ -18,12 +32,17 @@ class Step:
         databases: Names of the databases that it searches at once.
         file: Name of its alignment in AlphaFold's folder `msas`.
         max_rows: Maximum number of rows that are kept, the query's included; None keeps all.
+        settings: Settings of the engine by name, where they are not its defaults.
+        described: Whether rows of jackhmmer keep the descriptions of the database, which may name
+            species; AlphaFold leaves them out.
     """
 
     engine: str
     databases: tuple[str, ...]
     file: str
     max_rows: int | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    described: bool = False
 
     def kept(self, found: Alignment) -> Alignment:
         """Return the rows of an alignment that are kept."""
@@ -54,19 +73,108 @@ class Recipe:
         return Alignment.joined(parts)
 
 
-_UNIREF90: Final = Step("jackhmmer", ("uniref90",), "uniref90_hits.sto", 10_000)
-_MGNIFY: Final = Step("jackhmmer", ("mgnify",), "mgnify_hits.sto", 501)
-_UNIPROT: Final = Step("jackhmmer", ("uniprot",), "uniprot_hits.sto", 50_000)
+_UNIREF90: Final = Step(JACKHMMER, ("uniref90",), "uniref90_hits.sto", 10_000)
+_MGNIFY: Final = Step(JACKHMMER, ("mgnify",), "mgnify_hits.sto", 501)
+_UNIPROT: Final = Step(JACKHMMER, ("uniprot",), "uniprot_hits.sto", 50_000)
 
+NONE: Final = Recipe("none", ())
+"""No search."""
 REDUCED: Final = Recipe(
     "reduced",
-    (_UNIREF90, Step("jackhmmer", ("small_bfd",), "small_bfd_hits.sto"), _MGNIFY),
+    (_UNIREF90, Step(JACKHMMER, ("small_bfd",), "small_bfd_hits.sto"), _MGNIFY),
     _UNIPROT,
 )
 """AlphaFold's `reduced_dbs`."""
 FULL: Final = Recipe(
     "full",
-    (_UNIREF90, Step("hhblits", ("bfd", "uniref30"), "bfd_uniref_hits.a3m"), _MGNIFY),
+    (_UNIREF90, Step(HHBLITS, ("bfd", "uniref30"), "bfd_uniref_hits.a3m"), _MGNIFY),
     _UNIPROT,
 )
 """AlphaFold's `full_dbs`."""
+
+
+def small(databases: Iterable[Database]) -> Recipe:
+    """Return the recipe `small`: one round of HMMER on each FASTA file."""
+    return Recipe("small", tuple(_step(each.name) for each in databases if each.kind == FASTA))
+
+
+def colabfold(databases: Iterable[Database]) -> Recipe:
+    """Return ColabFold's recipe on the clustered MMseqs2 databases.
+
+    A database with `env` in its name is the environmental one, which is optional.
+
+    Raises:
+        InputError: More than one database could be either.
+    """
+    names = [each.name for each in databases if each.kind == MMSEQS and each.is_clustered]
+    environmental = [each for each in names if "env" in each]
+    others = [each for each in names if each not in environmental]
+    if len(environmental) > 1 or len(others) > 1:
+        what = f"The recipe colabfold could search {', '.join(names)}"
+        raise InputError(what, "write a recipe that names one of them, and one with env")
+    step = Step(COLABFOLD, (*others, *environmental), "colabfold_hits.a3m")
+    return Recipe(COLABFOLD, (step,) if others else (), step if others else None)
+
+
+def _step(database: str) -> Step:
+    return Step(JACKHMMER, (database,), f"{database}_hits.sto", SMALL_ROWS, described=True)
+
+
+def read_recipe(path: Path, settings: Mapping[str, frozenset[str]]) -> Recipe:
+    """Return the recipe of a TOML file, named after the file.
+
+    Args:
+        path: The file.
+        settings: The names of the settings of each engine.
+
+    Raises:
+        InputError: The file is missing, is not TOML, or is not a recipe.
+    """
+    data = read_bytes(path, _MAX_FILE)
+    try:
+        content = tomllib.loads(decode(data, str(path)))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"is not valid TOML ({error})", "fix the file", where=path) from None
+    searches = content.pop("search", None)
+    pairing = content.pop("pairing", None)
+    if content:
+        what = f"has the unknown key {quoted(min(content))}"
+        raise InputError(what, "use only [[search]] and [pairing]", where=path)
+    if not isinstance(searches, list) or not searches:
+        raise InputError("is not a recipe", _ADVICE, where=path)
+    steps = [
+        _read_step(each, f"{path}, search {number}", settings)
+        for number, each in enumerate(searches, start=1)
+    ]
+    files = [each.file for each in steps]
+    if twice := [each for each in files if files.count(each) > 1]:
+        what = f"searches {twice[0].partition('_hits')[0]} twice"
+        raise InputError(what, "search each database once", where=path)
+    of_pairs = None if pairing is None else _read_step(pairing, f"{path}, pairing", settings)
+    return Recipe(path.stem, tuple(steps), of_pairs)
+
+
+def _read_step(entry: Any, place: str, settings: Mapping[str, frozenset[str]]) -> Step:
+    """Return one search of a recipe's file."""
+    if not isinstance(entry, dict):
+        raise InputError("is not a table", _ADVICE, where=place)
+    left = dict(entry)
+    engine = left.pop("engine", None)
+    if not isinstance(engine, str) or engine not in settings:
+        advice = f"choose one of {', '.join(settings)}"
+        raise InputError(f"has the engine {quoted(engine)}", advice, where=place)
+    databases = left.pop("databases", None)
+    names = databases if isinstance(databases, list) else [databases]
+    if not names or not all(isinstance(each, str) and NAME.fullmatch(each) for each in names):
+        what = f"has the databases {quoted(databases)}"
+        raise InputError(what, "list names of registered databases", where=place)
+    max_rows = left.pop("max_rows", None)
+    if max_rows is not None and (type(max_rows) is not int or not 1 <= max_rows <= MAX_ROWS):
+        advice = f"give a whole number from 1 to {MAX_ROWS}"
+        raise InputError(f"has the max_rows {quoted(max_rows)}", advice, where=place)
+    if unknown := left.keys() - settings[engine]:
+        advice = f"use only {', '.join(sorted(settings[engine]))}"
+        raise InputError(f"has the unknown key {quoted(min(unknown))}", advice, where=place)
+    file = f"{'_'.join(names)}_hits.{'sto' if engine == JACKHMMER else 'a3m'}"
+    settings_given = tuple(sorted(left.items()))
+    return Step(engine, tuple(names), file, max_rows, settings_given, engine == JACKHMMER)

@@ -1,0 +1,270 @@
+"""Queries → queries with alignments: each different chain is searched for once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, cast
+
+from foldry.errors import InputError, MissingError, quoted
+from foldry.inputs.folders import FASTA_SUFFIXES, suffix
+from foldry.query import Alignment, Chain, Query
+from foldry.search import kept, recipes
+from foldry.search.databases import NAME, Database, Registry, inspect
+from foldry.search.engine import Engine, PairingEngine
+from foldry.search.recipes import COLABFOLD, Recipe, Step
+from foldry.search.result import Found, SearchResult
+from foldry.store.cache import Cache
+from foldry.store.files import is_hidden, plain_name
+
+_VARIABLE: Final = "FOLDRY_SEARCHES"
+_RECIPES: Final = "recipes"
+"""The folder of a user's recipes beside the list of databases."""
+_TOML: Final = ".toml"
+_ON_REGISTERED: Final = {"small": recipes.small, "colabfold": recipes.colabfold}
+"""Recipes that search whatever databases of their kind are registered."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """A recipe and the databases that it searches.
+
+    Attributes:
+        recipe: The recipe.
+        databases: The databases by name; all that the recipe names are among them.
+        cache: Where alignments are kept.
+        num_threads: Number of threads.
+    """
+
+    recipe: Recipe
+    databases: Mapping[str, Database]
+    cache: Cache
+    num_threads: int = 1
+
+    def run(self, queries: Sequence[Query]) -> Iterator[SearchResult]:
+        """Yield the result of each query; all of them share one pass over each database.
+
+        Chains that have an alignment keep it.
+
+        Raises:
+            InputError: A database is damaged or changes while it is searched, or the cache cannot
+                be written.
+            MissingError: A database or a program is missing.
+            OutsideError: A program failed.
+            DiskFullError: No space is left.
+        """
+        sequences = list(dict.fromkeys(c.sequence for q in queries for c in unaligned(q)))
+        found: dict[str, list[Found]] = {each: [] for each in sequences}
+        for step in self.recipe.steps:
+            self._search(step, sequences, found)
+        paired: dict[tuple[str, ...], tuple[Found, ...]] = {}
+        if (pairing := self.recipe.pairing) is not None:
+            complexes = list(dict.fromkeys(filter(None, map(self._pairable, queries))))
+            if pairing.engine == COLABFOLD:
+                paired = self._pairs(pairing, complexes)
+            else:
+                members = dict.fromkeys(each for sequences in complexes for each in sequences)
+                self._search(pairing, list(members), found, for_pairing=True)
+        for query in queries:
+            yield self._result(query, found, paired)
+
+    def _search(
+        self,
+        step: Step,
+        sequences: Sequence[str],
+        found: Mapping[str, list[Found]],
+        *,
+        for_pairing: bool = False,
+    ) -> None:
+        """Add what a step finds for each sequence."""
+        if not sequences:
+            return
+        engine = self._engine(step)
+        rows = kept.search(engine, sequences, self.cache)
+        for sequence, (alignment, seconds) in zip(sequences, rows, strict=True):
+            found[sequence].append(Found(step, step.kept(alignment), seconds, for_pairing))
+
+    def _pairs(
+        self, step: Step, complexes: Sequence[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], tuple[Found, ...]]:
+        """Return the paired rows of the sequences of each complex."""
+        engine = cast(PairingEngine, self._engine(step))
+        found = kept.search_pairs(engine, complexes, self.cache)
+        return {
+            sequences: tuple(Found(step, each, seconds, for_pairing=True) for each in rows)
+            for sequences, (rows, seconds) in zip(complexes, found, strict=True)
+        }
+
+    def check(self, queries: Iterable[Query]) -> None:
+        """Check that what the queries need is there, before anything is searched.
+
+        Raises:
+            InputError: A database changed.
+            MissingError: A database or a program is missing.
+        """
+        steps = [*self.recipe.steps]
+        if self.recipe.pairing and any(map(self._pairable, queries)):
+            steps.append(self.recipe.pairing)
+        names = dict.fromkeys(name for step in steps for name in step.databases)
+        if missing := [name for name in names if name not in self.databases]:
+            what = f"The recipe {self.recipe.name} searches {', '.join(missing)}, which "
+            what += "is not registered" if len(missing) == 1 else "are not registered"
+            raise MissingError(what, "register them under these names", code="no_database")
+        for step in steps:
+            _ = self._engine(step).identity  # finds the program
+        for name in names:
+            self.databases[name].check()
+
+    def _engine(self, step: Step) -> Engine:
+        from foldry.search.engines import engine_of  # noqa: PLC0415  (most commands need none)
+
+        return engine_of(step, self.databases, self.num_threads)
+
+    def _result(
+        self,
+        query: Query,
+        found: Mapping[str, Sequence[Found]],
+        paired: Mapping[tuple[str, ...], tuple[Found, ...]],
+    ) -> SearchResult:
+        """Return a query with the alignments of its chains."""
+        pairable = self._pairable(query)
+        by_row = dict(zip(pairable, paired.get(pairable, ()), strict=False))
+        searched = {chain.sequence for chain in unaligned(query)}
+        chains, parts = list[Chain](), list[tuple[Found, ...]]()
+        for chain in query.chains:
+            own = found[chain.sequence] if chain.sequence in searched else ()
+            own = [each for each in own if chain.sequence in pairable or not each.for_pairing]
+            if chain.sequence in by_row:
+                own.append(by_row[chain.sequence])
+            is_kept = chain.alignment is not None or query.paired_by_row
+            chains.append(chain if is_kept else _aligned(chain, own))
+            parts.append(() if is_kept else tuple(own))
+        is_by_row = query.paired_by_row or bool(by_row)
+        complete = replace(query, chains=tuple(chains), paired_by_row=is_by_row)
+        return SearchResult(complete, self.recipe.name, tuple(parts))
+
+    def _pairable(self, query: Query) -> tuple[str, ...]:
+        """Return the different sequences of a complex whose rows are to be paired; else none."""
+        sequences = tuple(dict.fromkeys(chain.sequence for chain in query.chains))
+        searched = {chain.sequence for chain in unaligned(query) if chain.paired is None}
+        step = self.recipe.pairing
+        # Rows that are paired by their number need the rows of all chains.
+        if (
+            step is None
+            or len(sequences) < 2
+            or (step.engine == COLABFOLD and searched != {*sequences})
+        ):
+            return ()
+        return tuple(each for each in sequences if each in searched)
+
+
+def unaligned(query: Query) -> list[Chain]:
+    """Return the chains of a query that came without an alignment, and are to be searched for."""
+    return [] if query.paired_by_row else [c for c in query.chains if c.alignment is None]
+
+
+def _aligned(chain: Chain, found: Sequence[Found]) -> Chain:
+    """Return a chain with the rows that were found for it."""
+    unpaired = [each.alignment for each in found if not each.for_pairing]
+    pairing = [each.alignment for each in found if each.for_pairing]
+    return replace(
+        chain,
+        alignment=Alignment.joined(unpaired) if unpaired else None,
+        paired=Alignment.joined(pairing) if pairing else chain.paired,
+    )
+
+
+def find_search(
+    name: str | None = None,
+    *,
+    registry: Registry | None = None,
+    cache: Cache | None = None,
+    num_threads: int = 1,
+) -> Search | None:
+    """Return the search that a name means; None if there is nothing to search.
+
+    Args:
+        name: `none`, `small`, `reduced`, `full`, `colabfold`, a recipe of the user, its TOML file,
+            or a folder of FASTA files. None takes `small` if a FASTA file is registered, otherwise
+            `colabfold` if a clustered MMseqs2 database is.
+        registry: The registered databases; those of the user if left out.
+        cache: Where alignments are kept; the user's if left out.
+        num_threads: Number of threads.
+
+    Raises:
+        InputError: There is no such recipe or folder, or it is damaged.
+        MissingError: No database is registered that the recipe could search.
+    """
+    registry = registry or Registry()
+    databases: Mapping[str, Database] = registry.databases()
+    recipe = recipes.NONE
+    if name is None:
+        recipe = recipes.small(databases.values())
+        recipe = recipe if recipe.steps else recipes.colabfold(databases.values())
+    elif "/" in name or Path(name).is_dir() or name.endswith(_TOML):
+        recipe, databases = _from_path(Path(name), databases)
+    else:
+        recipe = _named(name, registry, databases)
+    if not recipe.steps:
+        return None
+    return Search(recipe, databases, cache or Cache(default_cache()), num_threads)
+
+
+def _named(name: str, registry: Registry, databases: Mapping[str, Database]) -> Recipe:
+    """Return a recipe of Foldry's or of the user."""
+    known = {each.name: each for each in (recipes.NONE, recipes.REDUCED, recipes.FULL)}
+    if name in known:
+        return known[name]
+    if name in _ON_REGISTERED:
+        recipe = _ON_REGISTERED[name](databases.values())
+        if not recipe.steps:
+            what = f"The recipe {name} has no database to search"
+            raise MissingError(what, "register one", code="no_database")
+        return recipe
+    folder = registry.folder / _RECIPES
+    path = folder / f"{name}{_TOML}"
+    if not NAME.fullmatch(name) or not path.is_file():
+        advice = f"choose one of {', '.join((*known, *_ON_REGISTERED))}, a folder of FASTA files"
+        advice += f", or a recipe in {folder}"
+        raise InputError(f"There is no recipe {quoted(name)}", advice)
+    return _read_recipe(path)
+
+
+def _read_recipe(path: Path) -> Recipe:
+    from foldry.search.engines import SETTINGS  # noqa: PLC0415  (most commands need none)
+
+    return recipes.read_recipe(path, SETTINGS)
+
+
+def _from_path(
+    path: Path, databases: Mapping[str, Database]
+) -> tuple[Recipe, Mapping[str, Database]]:
+    """Return the recipe of a TOML file or of a folder of FASTA files, and its databases."""
+    if not path.is_dir():
+        return _read_recipe(path), databases
+    files = [each for each in sorted(path.iterdir()) if suffix(each) in FASTA_SUFFIXES]
+    files = [each for each in files if each.is_file() and not is_hidden(each)]
+    if not files:
+        raise InputError("is a folder without a FASTA file", "name another", where=path)
+    found = {each.name: each for each in map(inspect, files)}
+    if len(found) < len(files):
+        what = "has several FASTA files that would have one name"
+        raise InputError(what, "rename them", where=path)
+    return replace(recipes.small(found.values()), name=plain_name(path)), found
+
+
+def default_cache() -> Path:
+    """Return the folder of kept searches: `$FOLDRY_SEARCHES`, or `~/.cache/foldry/searches`.
+
+    Raises:
+        InputError: The variable is not set and the user has no home folder.
+    """
+    if named := os.environ.get(_VARIABLE):
+        return Path(named)
+    try:
+        return Path.home() / ".cache" / "foldry" / "searches"
+    except RuntimeError:
+        what = "This user has no home folder for kept searches"
+        raise InputError(what, f"set {_VARIABLE} to a folder") from None
