@@ -156,8 +156,9 @@ def _protein_entry(chain: Chain) -> dict[str, Any]:
     ids = chain.ids if chain.ids[1:] else chain.ids[0]
     entry: dict[str, Any] = {"id": ids, "sequence": chain.sequence}
     if chain.alignments or chain.templates:
-        entry["unpairedMsa"] = to_a3m(chain.alignment) if chain.alignment else ""
-        entry["pairedMsa"] = to_a3m(chain.paired) if chain.paired else ""
+        none = "" if chain.alignment else None  # null: the alignment is still to be searched for
+        entry["unpairedMsa"] = to_a3m(chain.alignment) if chain.alignment else None
+        entry["pairedMsa"] = to_a3m(chain.paired) if chain.paired else none
         entry["templates"] = [_template_entry(hit) for hit in chain.templates]
     return entry
 
@@ -223,6 +224,12 @@ def _chain(entry: Any, files: _Files, place: str, num_before: int) -> Chain:
     ids = _ids(protein, place, num_before)
     sequence = clean_sequence(protein.get("sequence") or "", place)
     alignment, paired = (_alignment(protein, key, files, place, sequence) for key in _MSAS)
+    unpaired = _MSAS[0]
+    if alignment is None and (protein.get(unpaired), protein.get(f"{unpaired}Path")) != (
+        None,
+        None,
+    ):
+        alignment = Alignment.of(["query"], [sequence])  # none is wanted: it is not searched for
     templates = [
         _template(template, files, f"{place} template {number}", len(sequence))
         for number, template in enumerate(protein.get("templates") or [], start=1)
