@@ -27,7 +27,7 @@ NAMES = [
     *("InputError", "MemoryShortError", "MissingError", "OutsideError", "Prediction"),
     *("Provenance", "Query", "Relaxation", "Scores", "Settings", "Structure", "Weights"),
     *("compare", "fold", "load_weights", "read_query", "read_structure", "relax_structure"),
-    "to_pdb",
+    *("search_query", "to_pdb"),
 ]
 EXAMPLE = ROOT / "examples" / "kunitz"
 SEQUENCE = "MKVLAAGIVGLCAKYWE"

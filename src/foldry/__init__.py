@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from foldry.relax.result import Relaxation as Relaxation
     from foldry.results.prediction import Prediction as Prediction
     from foldry.results.prediction import Provenance as Provenance
+    from foldry.results.search import search_query as search_query
     from foldry.score.compare import Scores as Scores
     from foldry.score.compare import compare as compare
     from foldry.structure import Structure as Structure
@@ -67,6 +68,7 @@ _HOME = {
     "relax.relax": ("relax_structure",),
     "relax.result": ("Relaxation",),
     "results.prediction": ("Prediction", "Provenance"),
+    "results.search": ("search_query",),
     "score.compare": ("Scores", "compare"),
     "structure": ("Structure",),
     "weights.read": ("Weights", "load_weights"),

@@ -161,8 +161,24 @@ _ALL: Final = (
     _count("num_breaks", "Chain breaks", "Cα more than 5.3 Å apart"),
     Measure("rama_favoured", "Ramachandran", "Share of residues in favoured regions", SHARE),
     _count("rama_outliers", "Outliers", "Residues in disallowed regions"),
-    # The query.
+    # The query and its alignment.
     _count("residues", "Residues", "Residues of all chains", ""),
+    _count("depth", "Depth", "Different rows of the alignment, the query included", "higher"),
+    Measure(
+        "neff",
+        "Neff",
+        "Effective depth: sum of 1 / (rows at least 80% identical) over at most 2,000 rows",
+        decimals=1,
+    ),
+    _count("median_depth", "Median depth", "Median of the rows that cover a residue", "higher"),
+    Measure(
+        "well_covered",
+        "Well covered",
+        "Share of residues that at least 10 rows cover",
+        SHARE,
+        decimals=2,
+    ),
+    _count("species", "Species", "Species that the rows for pairing name", "higher"),
     Measure("seconds", "Seconds", "Time that the prediction took", "s", "lower", 1),
 )
 MEASURES: Final = {each.key: each for each in _ALL}

@@ -28,10 +28,11 @@ from foldry.relax.result import Relaxation
 from foldry.residues import CA
 from foldry.results import report
 from foldry.results.chain_confidence import chain_confidence
+from foldry.results.coverage import identity_map
 from foldry.results.folder import write_query
 from foldry.results.prediction import Prediction
 from foldry.results.render import modelcif_text
-from foldry.results.report import identity_map, quantise, report_html, viewer_js
+from foldry.results.report import quantise, report_html, viewer_js
 from tests.browser import Page
 from tests.conftest import ROOT
 from tests.predict.fake import fake_complex, fake_prediction
@@ -199,7 +200,7 @@ def test_a_paired_alignment_is_an_alignment() -> None:
 
 
 def test_a_deep_alignment_is_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "MAX_COVERAGE_ROWS", 5)
+    monkeypatch.setattr("foldry.results.coverage.MAX_COVERAGE_ROWS", 5)
     prediction = fake_prediction()
     coverage = embedded(page([prediction]))["coverage"]
     assert isinstance(coverage, dict)

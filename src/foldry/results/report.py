@@ -1,15 +1,13 @@
 """The report: one page that shows all predictions of a query in any browser.
 
 The page consists of report.html, report.css and report.js; components.js draws its figures and
-tables. The page contains all data, compressed if large, and the 3D viewer, Mol*, unless several
-reports share the viewer's file.
+tables, and embedded.js reads its data. The page contains all data, compressed if large, and the 3D
+viewer, Mol*, unless several reports share the viewer's file.
 """
 
 from __future__ import annotations
 
-import base64
 import gzip
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -23,8 +21,10 @@ from jaxtyping import Float, UInt8
 from foldry.errors import printable
 from foldry.formats.modelcif import usage_terms
 from foldry.measures import MEASURES, rounded
-from foldry.query import GAP_LETTER, Query
+from foldry.query import Query
 from foldry.results.chain_confidence import ChainConfidence
+from foldry.results.coverage import coverage, identity_map
+from foldry.results.embedded import base64_text, packed, script_json
 from foldry.results.page import page_html, resource, script_source
 from foldry.results.prediction import Prediction
 from foldry.results.render import template_names
@@ -34,8 +34,6 @@ MAX_SHOWN: Final = 10
 """Maximum number of predictions that the page shows; it lists all of them."""
 MAX_CONTACTS: Final = 200
 """Maximum number of contacts between chains that the page lists, lowest aligned error first."""
-MAX_COVERAGE_ROWS: Final = 400
-"""Maximum rows of the coverage plot; of a deeper alignment, rows evenly spaced by identity."""
 _FOREIGN: Final = ("model_name", "weights", "licence")
 """Fields of the provenance that a file of parameters names."""
 
@@ -76,11 +74,11 @@ def report_html(
         source = _viewer_source()
     else:
         # The nonce is a hash of the data, so that no text in the data can contain it.
-        nonce = sha256(_json(data).encode())
+        nonce = sha256(script_json(data).encode())
         source = f"'nonce-{nonce}'"
         data["viewer"] = {"address": viewer, "nonce": nonce}
     body = Template(resource("report.html")).substitute(
-        data=_json(data),
+        data=script_json(data),
         viewer="" if viewer else _viewer_base64(),
         viewer_version=(_VIEWER / "VERSION").read_text("utf-8").split()[1],
     )
@@ -88,7 +86,7 @@ def report_html(
         query.name,
         body,
         styles=["components.css", "report.css"],
-        scripts=["components.js", "report.js"],
+        scripts=["components.js", "embedded.js", "report.js"],
         policy={
             "script-src": f"'unsafe-eval' {source}",
             "img-src": "data: blob:",
@@ -109,7 +107,7 @@ def _viewer_source() -> str:
 
 @cache
 def _viewer_base64() -> str:
-    return _base64(_packed_viewer())
+    return base64_text(_packed_viewer())
 
 
 def _packed_viewer() -> bytes:
@@ -131,12 +129,12 @@ def _prediction(
     if not is_shown:
         return found
     found["plddt"] = [round(float(value), 1) for value in prediction.plddt]
-    found["model"] = _packed(model.encode())
+    found["model"] = packed(model.encode())
     found["relaxation"] = prediction.relaxation and asdict(prediction.relaxation)
     pae, top = prediction.pae, prediction.max_pae
     if pae is not None and top is not None:
         found["maxPae"] = top
-        found["pae"] = _packed(quantise(pae, top).tobytes())
+        found["pae"] = packed(quantise(pae, top).tobytes())
         found["judged"] = chains and _judged(chains, pae)
     return found
 
@@ -172,49 +170,10 @@ def quantise(values: np.ndarray, top: float) -> UInt8[np.ndarray, "*shape"]:
 
 def _coverage(query: Query) -> dict[str, object] | None:
     """Return the alignment as an image, chains side by side; None for a single sequence."""
-    maps = [
-        identity_map(chain.sequence, [each.letters for each in chain.alignments])
-        for chain in query.chains
-        for _ in chain.ids
-    ]
-    depth = max(len(each) for each in maps)
-    if depth < 2:
-        return None
-    cells = np.hstack([np.pad(each, ((0, depth - len(each)), (0, 0))) for each in maps])
-    picked = np.linspace(0, depth - 1, min(depth, MAX_COVERAGE_ROWS)).round().astype(int)
-    return {
-        "depth": depth,
-        "perResidue": (cells > 0).sum(axis=0).tolist(),
-        "rows": len(picked),
-        "cells": _packed(cells[picked].tobytes()),
-    }
-
-
-def identity_map(
-    query: str, alignments: Sequence[UInt8[np.ndarray, "_ N"]]
-) -> UInt8[np.ndarray, "S N"]:
-    """Return 0 for gaps and 1 + 254 × the row's identity to the query elsewhere.
-
-    Identity is the share of equal letters among the row's residues. The most similar row comes
-    first.
-    """
-    letters = np.vstack([np.zeros((0, len(query)), np.uint8), *alignments])
-    covered = letters != GAP_LETTER
-    equal = covered & (letters == np.frombuffer(query.encode("ascii"), np.uint8))
-    identity = equal.sum(axis=1) / np.maximum(covered.sum(axis=1), 1)
-    order = np.argsort(-identity, kind="stable")
-    shade = np.rint(1 + 254 * identity).astype(np.uint8)
-    return np.where(covered, shade[:, None], np.uint8(0))[order]
-
-
-def _packed(data: bytes) -> str:
-    return _base64(gzip.compress(data, mtime=0))
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _json(value: object) -> str:
-    """Return JSON that cannot end the script element that contains it."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return coverage(
+        [
+            identity_map(chain.sequence, [each.letters for each in chain.alignments])
+            for chain in query.chains
+            for _ in chain.ids
+        ]
+    )
