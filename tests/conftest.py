@@ -13,6 +13,8 @@ from tests import checked
 checked.install()
 
 ROOT = Path(__file__).resolve().parent.parent
+for name in ("FOLDRY_DATABASES", "FOLDRY_SEARCHES"):  # not those of whoever runs the tests
+    os.environ[name] = str(ROOT / "tests" / "nothing")
 
 
 def parity_root() -> Path:

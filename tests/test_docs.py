@@ -32,7 +32,9 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
     if hasattr(command, "list_commands"):
         context = command.make_context(path, [], resilient_parsing=True)
         for name in command.list_commands(context):
-            yield from commands(command.get_command(context, name), f"{path} {name}")
+            inner = command.get_command(context, name)
+            # A hidden command is what the group itself does.
+            yield from commands(inner, path if inner.hidden else f"{path} {name}")
 
 
 COMMANDS = dict(commands(typer.main.get_command(application()), "foldry"))

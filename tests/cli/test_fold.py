@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,20 +59,14 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
         folders: list[ResultsFolder],
         workers: list[Worker],
         progress: runner.Progress,
-    ) -> list[runner.Outcome]:
+        _part: tuple[int, int],
+    ) -> Iterator[runner.Outcome]:
         seen.queries, seen.out, seen.settings = queries, folders[0].out, settings
         seen.num_workers = len(workers)
         progress("working", 0, 1)
         error = MissingError("it is [cursed]") if seen.status == "failed" else None
-        return [
-            runner.Outcome(
-                q.name,
-                seen.status,
-                error=error,
-                relaxations=seen.relaxations,
-            )
-            for q in queries
-        ]
+        for q in queries:
+            yield runner.Outcome(q.name, seen.status, error=error, relaxations=seen.relaxations)
 
     monkeypatch.setattr(parallel, "run_parallel", run)
     monkeypatch.setattr(network, "networks_for", lambda *_: [])

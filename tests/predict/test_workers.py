@@ -36,7 +36,7 @@ def test_the_users_number_of_threads_counts(
         monkeypatch.setenv(name, text)
     monkeypatch.setattr(tuning, "num_cores", lambda: 6)
     monkeypatch.setattr(os, "cpu_count", lambda: 12)
-    assert workers._num_threads() == number
+    assert workers.num_threads() == number
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").is_file(), reason="reads /proc/meminfo")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -22,9 +24,15 @@ if TYPE_CHECKING:
     from foldry.predict.runner import Outcome
     from foldry.predict.workers import Worker
     from foldry.query import Query
+    from foldry.search.ahead import Group, Unsearched
+    from foldry.search.search import Search
     from foldry.weights.networks import NetworkFile
 
 SHOWN_SPECIES: Final = 5
+NO_DATABASE: Final = (
+    "No sequence database is registered, so no alignments are searched for: `foldry search db add "
+    "FILE` registers one."
+)
 
 _MINI: Final = (
     "mini is far less accurate than AlphaFold; "
@@ -65,6 +73,17 @@ Jobs = Annotated[
 ]
 
 
+Recipe = Annotated[
+    str | None,
+    valued(
+        "RECIPE",
+        "Where to search for alignments: none, small, reduced, full, colabfold, a recipe of yours, "
+        "or a folder of FASTA files. Default: small or colabfold if a database for it is "
+        "registered, otherwise none.",
+    ),
+]
+
+
 @takes_settings()
 def fold(
     queries: Queries,
@@ -72,6 +91,7 @@ def fold(
     settings: Settings,
     templates: Templates = None,
     together: Together = False,
+    search: Recipe = None,
     max_length: MaxLength = 5000,
     jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
@@ -96,8 +116,9 @@ def fold(
     if len(asked) == 1 and (jobs or 1) > 1:
         logger.warning("`jobs` has no effect: there is one query.")
     jobs = min(jobs or automatic_jobs(asked, settings), len(asked))
+    found = chosen_search(search, asked)
     with worker_processes(jobs) as workers:
-        outcomes = _fold(asked, out, settings, structures, workers)
+        outcomes = _fold(asked, out, settings, structures, workers, found)
     _show(outcomes, out)
     code = exit_code(outcome.error for outcome in outcomes)
     if not all(each.relaxed for outcome in outcomes for each in outcome.relaxations):
@@ -112,28 +133,89 @@ def _fold(
     settings: Settings,
     structures: Sequence[str],
     workers: Sequence[Worker],
+    search: Search | None,
 ) -> list[Outcome]:
     """Check the settings, the templates and the places of the results, and fold the queries."""
-    with quick_imports():
-        from foldry.inputs.structures import read_templates
-        from foldry.kernels.matmul import tuned_process
-        from foldry.predict.network import networks_for, runtime
-        from foldry.predict.parallel import run_parallel
-        from foldry.predict.stages import with_templates
-        from foldry.results.folder import ResultsFolder
-        from foldry.store.files import check_folder
+    from foldry.search.ahead import SEARCHING, searched_ahead
 
-    known = [each for name in structures for each in read_templates(name)]
-    runtime(settings)
-    asked = [with_templates(query, known) for query in asked]
-    networks = dict.fromkeys(each for query in asked for each in networks_for(query, settings))
-    _remark(asked, settings, list(networks))
-    for query in asked:
-        check_folder(out / query.name)
-    folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
-    with progress_bar() as progress, tuned_process():
-        ended = run_parallel(asked, settings, [folder], workers, progress)
-        return [_with_numbers(outcome, out) for outcome in ended]
+    with (
+        progress_bar() as progress,
+        searched_ahead(asked, search, partial(progress, SEARCHING)) as groups,
+    ):
+        with quick_imports():
+            from foldry.inputs.structures import read_templates
+            from foldry.kernels.matmul import tuned_process
+            from foldry.predict import remarks
+            from foldry.predict.network import networks_for, runtime
+            from foldry.predict.parallel import run_groups
+            from foldry.predict.stages import with_templates
+            from foldry.results.folder import ResultsFolder
+            from foldry.store.files import check_folder
+
+        known = [each for name in structures for each in read_templates(name)]
+        runtime(settings)
+        ready = [with_templates(query, known) for query in asked]
+        networks = dict.fromkeys(each for query in ready for each in networks_for(query, settings))
+        if search is None:
+            _remark(ready, settings, list(networks))
+        else:
+            remarks.warn(ready, settings, list(networks), are_searched=True)
+        for query in ready:
+            check_folder(out / query.name)
+        folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
+        complete = _complete(groups, ready, settings) if search else [ready]
+        with tuned_process():
+            ended = run_groups(complete, len(asked), settings, [folder], workers, progress)
+            return [_with_numbers(outcome, out) for _, outcome in ended]
+
+
+def chosen_search(recipe: str | None, queries: Sequence[Query]) -> Search | None:
+    """Return the search for the alignments of queries; None if nothing is to be searched for.
+
+    Raises:
+        InputError: There is no such recipe, or a database changed.
+        MissingError: A database or a program is missing.
+    """
+    from foldry.predict.workers import num_threads
+    from foldry.search.search import find_search, unaligned
+
+    if not any(map(unaligned, queries)):
+        if recipe not in (None, "none"):
+            logger.warning("`search` has no effect: every chain has an alignment.")
+        return None
+    search = find_search(recipe, num_threads=num_threads())
+    if search is not None:
+        search.check(queries)
+    elif recipe is None:
+        logger.info(NO_DATABASE)
+    return search
+
+
+def _complete(
+    groups: Iterable[Group], asked: Sequence[Query], settings: Settings
+) -> Iterator[Group]:
+    """Yield the groups with their templates, and log how their rows are paired."""
+    from foldry.features.pairing import align_complex
+    from foldry.predict import remarks
+    from foldry.query import Query
+
+    known = {query.name: query for query in asked}
+    for group in groups:
+        complete: list[Query | Unsearched] = []
+        for each in group:
+            if not isinstance(each, Query):
+                complete.append(each)
+                continue
+            chains = zip(each.chains, known[each.name].chains, strict=True)
+            with_templates = (replace(new, templates=old.templates) for new, old in chains)
+            complete.append(replace(each, chains=tuple(with_templates)))
+        found = [each for each in complete if isinstance(each, Query)]
+        remarks.warn_of_single_sequences(found, are_searched=True)
+        for query in found:
+            if query.num_chains > 1:
+                with suppress(FoldryError):  # the query itself reports it
+                    _say_pairing(query, align_complex(query, settings.pairing).report)
+        yield complete
 
 
 def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
@@ -160,8 +242,7 @@ def _remark(queries: Sequence[Query], settings: Settings, networks: Sequence[Net
     reports = [align_complex(query, settings.pairing).report for query in complexes]
     remarks.warn(queries, settings, networks)
     for query, report in zip(complexes, reports, strict=True):
-        remarks.say_pairing(query, report)
-        _show_species(query, report)
+        _say_pairing(query, report)
 
 
 def read_input(
@@ -245,6 +326,14 @@ def split_inputs(queries: Sequence[str], templates: Sequence[str]) -> tuple[list
     if not files:
         raise InputError("There is no query", "give a FASTA, a3m or JSON file")
     return files, [*templates, *structures]
+
+
+def _say_pairing(query: Query, report: PairingReport) -> None:
+    """Log how the rows of a complex are paired, and show the species."""
+    from foldry.predict.remarks import say_pairing
+
+    say_pairing(query, report)
+    _show_species(query, report)
 
 
 def _show_species(query: Query, report: PairingReport) -> None:

@@ -43,7 +43,7 @@ USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 SAVED: Final = (".npz", ".json", ".cif", ".safetensors")
 """Suffixes of the files from which an interrupted command continues."""
 
-COMMANDS: Final = ("fold", "screen", "relax", "weights", "score", "train")
+COMMANDS: Final = ("fold", "search", "screen", "relax", "weights", "score", "train")
 """The commands in the order of the help; each is in the file of its name."""
 
 logger = logging.getLogger("foldry")

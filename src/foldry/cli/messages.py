@@ -18,6 +18,7 @@ HINTS: Final = {
     "foreign_weights": "`foldry weights convert` makes one from an OpenFold checkpoint",
     "listed_pairs": "leave out --bait and --all",
     "multimer_weights": "`foldry weights get --models multimer` downloads such parameters",
+    "no_database": "`foldry search db add` and `foldry search db get` register databases",
     "official_weights": "`foldry weights get` downloads AlphaFold's parameters",
     "pairs_of_screen": "--bait NAME and --all choose pairs",
     "table_of_queries": "`foldry screen` folds what a table lists",

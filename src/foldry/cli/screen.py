@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from foldry.cli.fold import Jobs, MaxLength, Out, OutsidePaths, check_lengths
+from foldry.cli.fold import (
+    Jobs,
+    MaxLength,
+    Out,
+    OutsidePaths,
+    Recipe,
+    check_lengths,
+    chosen_search,
+)
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
@@ -55,6 +63,7 @@ def screen(
     settings: Settings,
     bait: Bait = None,
     every: All = False,
+    search: Recipe = None,
     max_length: MaxLength = 5000,
     jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
@@ -93,10 +102,11 @@ def screen(
         what, advice = "is for single chains, but a screen folds pairs", "choose other `weights`"
         raise InputError(what, advice, where=settings.weights, code=error.code) from None
     queries = [pair.query for pair in pairs]
-    remarks.warn(queries, settings, networks)
+    found = chosen_search(search, queries)
+    remarks.warn(queries, settings, networks, are_searched=found is not None)
     jobs = min(jobs or automatic_jobs(queries, settings), len(queries))
     with worker_processes(jobs) as workers, progress_bar() as progress, tuned_process():
-        rows = run_screen(pairs, out, settings, progress, sentence, workers)
+        rows = run_screen(pairs, out, settings, progress, sentence, workers, found)
     _show(rows, out)
     if code := exit_code(row.error for row in rows):
         raise typer.Exit(code)

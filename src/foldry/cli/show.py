@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -34,6 +34,25 @@ def progress_bar() -> Iterator[Progress]:
             bar.update(task, description=shown, completed=finished, total=total, visible=True)
 
         yield show
+
+
+@contextmanager
+def byte_progress() -> Iterator[Callable[[int, int], None]]:
+    """Show how much of a file has arrived on standard error, if that is a terminal."""
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    disable = not console.is_terminal
+    with progress.Progress(*columns, console=console, transient=True, disable=disable) as bar:
+        task = bar.add_task("", visible=False)
+        yield lambda here, whole: bar.update(task, completed=here, total=whole, visible=True)
 
 
 def show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

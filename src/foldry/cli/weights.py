@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foldry.cli.options import valued
-from foldry.cli.show import show_line
+from foldry.cli.show import byte_progress, show_line
 from foldry.processes.tuning import quick_imports
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ def get(
     names = groups.get(models) or tuple(models.replace(" ", "").split(","))
     folder = folder or download.default_folder()
     url = mirror or download.ARCHIVE_URL
-    with _progress_bar() as show:
+    with byte_progress() as show:
         fetched = download.get(names, folder, url=url, tar=tar, sha256=sha256, progress=show)
     for path in fetched.paths:
         _show(f"{path}: {'new' if path in fetched.new else 'already there'}")
@@ -68,25 +66,6 @@ def get(
         _show("All names and shapes of the arrays are right, and all numbers are finite.")
     _show(download.NOTICE)
     _show(f"Fold with them: foldry fold QUERY --weights {folder}")
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on standard error, if that is a terminal."""
-    from rich import progress
-    from rich.console import Console
-
-    columns = (
-        progress.BarColumn(),
-        progress.DownloadColumn(),
-        progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    disable = not console.is_terminal
-    with progress.Progress(*columns, console=console, transient=True, disable=disable) as bar:
-        task = bar.add_task("", visible=False)
-        yield lambda here, whole: bar.update(task, completed=here, total=whole, visible=True)
 
 
 @app.command("list")

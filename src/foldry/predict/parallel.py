@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -19,10 +19,45 @@ from foldry.predict.runner import Outcome, Progress, Publisher, explain, run
 from foldry.predict.settings import Settings
 from foldry.predict.workers import Worker
 from foldry.query import Query
+from foldry.search.ahead import Group
 
 _Ended: TypeAlias = tuple[list[Outcome], list[logging.LogRecord]]
 
 logger = logging.getLogger("foldry")
+
+
+def run_groups(
+    groups: Iterable[Group],
+    total: int,
+    settings: Settings,
+    publishers: Sequence[Publisher],
+    workers: Sequence[Worker],
+    progress: Progress | None = None,
+) -> Iterator[tuple[Query, Outcome]]:
+    """Predict and publish groups of queries, which a search may still be completing.
+
+    Args:
+        groups: The queries; those whose search failed fail.
+        total: Number of queries of all groups.
+        settings, publishers, workers, progress: As for `run_parallel`.
+
+    Yields:
+        Each query and its outcome, in order.
+
+    Raises:
+        DiskFullError: No space is left for the results.
+    """
+    done = 0
+    for group in groups:
+        queries = [each for each in group if isinstance(each, Query)]
+        place = (done, total)
+        ended = run_parallel(queries, settings, publishers, workers, progress, place)
+        for each in group:
+            if isinstance(each, Query):
+                yield each, next(ended)
+            else:
+                yield each.query, Outcome(each.query.name, "failed", error=each.error)
+        done += len(group)
 
 
 def run_parallel(
@@ -31,6 +66,7 @@ def run_parallel(
     publishers: Sequence[Publisher],
     workers: Sequence[Worker],
     progress: Progress | None = None,
+    part: tuple[int, int] | None = None,
 ) -> Iterator[Outcome]:
     """Predict and publish queries, several at a time; a failure does not stop the others.
 
@@ -44,6 +80,7 @@ def run_parallel(
         workers: The processes. Without any, everything runs in this process, as in `run`.
         progress: Called with the names of the present queries, and the numbers of finished ones
             and of all.
+        part: The numbers of queries before these, and of all, if these are not all.
 
     Yields:
         The outcome of each query, in order.
@@ -51,6 +88,7 @@ def run_parallel(
     Raises:
         DiskFullError: No space is left for the results.
     """
+    before, total = part or (0, len(queries))
     most = -(-len(queries) // max(len(workers), 1))
     waiting = deque(grouped(queries, settings, most))
     outcomes: dict[int, Outcome] = {}
@@ -68,13 +106,14 @@ def run_parallel(
             if not workers:
                 group = waiting.popleft()
                 members = [queries[number] for number in group]
-                show = progress and partial(_show, progress, place + len(outcomes), len(queries))
+                done = before + place + len(outcomes)
+                show = progress and partial(_show, progress, done, total)
                 outcomes |= zip(group, _run(members, settings, publishers, show), strict=True)
                 continue
             keep_busy()
             if progress is not None:
                 names = [queries[number].name for group, _ in running.values() for number in group]
-                progress(first_of(names), place + len(outcomes), len(queries))
+                progress(first_of(names), before + place + len(outcomes), total)
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 group, worker = running.pop(future)
                 idle.append(worker)

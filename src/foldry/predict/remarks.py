@@ -22,18 +22,29 @@ MIN_NUCLEOTIDES: Final = 12
 logger = logging.getLogger(__name__)
 
 
-def warn(queries: Sequence[Query], settings: Settings, networks: Sequence[NetworkFile]) -> None:
-    """Log every warning of this module."""
+def warn(
+    queries: Sequence[Query],
+    settings: Settings,
+    networks: Sequence[NetworkFile],
+    *,
+    are_searched: bool = False,
+) -> None:
+    """Log every warning of this module, without those of alignments that a search will find."""
     warn_of_nucleic_acids(queries)
-    warn_of_single_sequences(queries)
+    if not are_searched:
+        warn_of_single_sequences(queries)
     warn_of_unused_pairing(queries, settings.pairing)
     configs = [configured(network.config(), settings) for network in networks]
-    warn_of_unused_settings(queries, settings, configs)
+    warn_of_unused_settings(queries, settings, configs, are_searched=are_searched)
     warn_of_unused_templates(queries, configs)
 
 
 def warn_of_unused_settings(
-    queries: Sequence[Query], settings: Settings, configs: Sequence[ModelConfig]
+    queries: Sequence[Query],
+    settings: Settings,
+    configs: Sequence[ModelConfig],
+    *,
+    are_searched: bool = False,
 ) -> None:
     """Warn of settings that change nothing for these queries and networks, and say why."""
     unused: dict[str, str] = {}
@@ -42,10 +53,10 @@ def warn_of_unused_settings(
         unused |= dict.fromkeys(names, "nothing is relaxed (`relax`)")
     if configs and max(each.num_recycles for each in configs) < 2:
         unused["recycle_tolerance"] = "it needs 2 recycles or more (`num_recycles`)"
-    if not any(pairs_rows(query) or query.paired_by_row for query in queries):
+    if not are_searched and not any(pairs_rows(q) or q.paired_by_row for q in queries):
         unused["pairing"] = "no query has different chains with alignments"
     rows = [each for query in queries for chain in query.chains for each in chain.alignments]
-    if all(each.num_rows == 1 for each in rows):
+    if not are_searched and all(each.num_rows == 1 for each in rows):
         unused["max_msa"] = "no query has an alignment"
     default = Settings()
     for name, why in unused.items():
@@ -62,13 +73,15 @@ def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelCo
         logger.warning("The networks read %s of %s have no effect.", read, first_of(more))
 
 
-def warn_of_single_sequences(queries: Sequence[Query]) -> None:
+def warn_of_single_sequences(queries: Sequence[Query], *, are_searched: bool = False) -> None:
     """Warn of queries with a chain without an alignment: name the first, count the others."""
     single = [query.name for query in queries if _has_single_sequence(query)]
-    if single:
-        has = "have" if single[1:] else "has"
-        says = "%s %s no alignment; a single sequence gives low confidence."
-        logger.warning(says, first_of(single), has)
+    if not single:
+        return
+    says = "%s %s no alignment; a single sequence gives low confidence."
+    if are_searched:
+        says = "%s %s a chain without known homologues, for which low confidence is to be expected."
+    logger.warning(says, first_of(single), "have" if single[1:] else "has")
 
 
 def _has_single_sequence(query: Query) -> bool:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,13 +17,15 @@ from foldry.formats.sequence import chain_names
 from foldry.inputs.pairs import Pair
 from foldry.predict.confidence import of_complex
 from foldry.predict.network import networks_for
-from foldry.predict.parallel import run_parallel
+from foldry.predict.parallel import run_groups
 from foldry.predict.runner import Outcome, Progress
 from foldry.predict.settings import Settings
 from foldry.predict.workers import Worker
 from foldry.results.folder import ResultsFolder, StoredInterface, is_published, read_results
 from foldry.results.report import viewer_js
 from foldry.results.screen import FOLDER, VIEWER, ScreenRow, read_screen_table, write_screen
+from foldry.search.ahead import SEARCHING, searched_ahead
+from foldry.search.search import Search
 from foldry.store.files import write_bytes
 from foldry.store.locks import hold
 
@@ -40,6 +43,7 @@ def run_screen(
     progress: Progress | None = None,
     say: Callable[[FoldryError], str] = str,
     workers: Sequence[Worker] = (),
+    search: Search | None = None,
 ) -> list[ScreenRow]:
     """Predict every pair; a failed pair is a row with the reason and does not stop the screen.
 
@@ -53,6 +57,7 @@ def run_screen(
         progress: Called with the current pair, the number of finished pairs and their total.
         say: Returns the text of an error in the table.
         workers: Processes that predict the pairs; without any, this process does.
+        search: Runs ahead, for the chains that have no alignment; None leaves them as they are.
 
     Returns:
         A row for each pair, in the order of `pairs`.
@@ -64,7 +69,7 @@ def run_screen(
     """
     networks_for(pairs[0].query, settings)
     with hold(out):
-        return _run_screen(pairs, out, settings, progress, say, workers)
+        return _run_screen(pairs, out, settings, progress, say, workers, search)
 
 
 def _run_screen(
@@ -74,6 +79,7 @@ def _run_screen(
     progress: Progress | None,
     say: Callable[[FoldryError], str],
     workers: Sequence[Worker],
+    search: Search | None,
 ) -> list[ScreenRow]:
     """Do the work of `run_screen` in a folder that is held."""
     earlier = _earlier(out)
@@ -101,26 +107,27 @@ def _run_screen(
     write_bytes(out / VIEWER, viewer_js())
     folder = ResultsFolder(out / FOLDER, force=settings.force, viewer=f"../../{VIEWER}")
     queries = [pair.query for pair in waiting]
-    outcomes = run_parallel(queries, settings, [folder], workers, in_pairs)
     notice, written, is_new = "", -math.inf, True
     try:
-        for number, pair in enumerate(waiting):  # noqa: B007  (in_pairs reads it)
-            name = pair.query.name
-            outcome = next(outcomes)
-            computed = outcome.status != "already done"
-            before = None if computed else earlier.get(name)
-            took: float | None = outcome.seconds
-            if not computed:
-                took = before.numbers["seconds"] if before else None
-            notice = outcome.notice or notice
-            if outcome.error is None:
-                rows[name] = _with_rows(rows[name], pair, settings, before)
-            row = replace(rows[name], is_new=computed)
-            rows[name] = _ended(row, pair, outcome, took, folder.out, say)
-            is_new = True
-            if computed and time.monotonic() - written >= WRITE_EVERY:
-                write_screen(list(rows.values()), out, notice)
-                written, is_new = time.monotonic(), False
+        with searched_ahead(queries, search, partial(in_pairs, SEARCHING)) as groups:
+            ended = run_groups(groups, len(queries), settings, [folder], workers, in_pairs)
+            for number, asked in enumerate(waiting):  # noqa: B007  (in_pairs reads it)
+                query, outcome = next(ended)
+                name, pair = query.name, asked._replace(query=query)
+                computed = outcome.status != "already done"
+                before = None if computed else earlier.get(name)
+                took: float | None = outcome.seconds
+                if not computed:
+                    took = before.numbers["seconds"] if before else None
+                notice = outcome.notice or notice
+                if outcome.error is None:
+                    rows[name] = _with_rows(rows[name], pair, settings, before)
+                row = replace(rows[name], is_new=computed)
+                rows[name] = _ended(row, pair, outcome, took, folder.out, say)
+                is_new = True
+                if computed and time.monotonic() - written >= WRITE_EVERY:
+                    write_screen(list(rows.values()), out, notice)
+                    written, is_new = time.monotonic(), False
     finally:  # an interruption must not lose rows
         if is_new:
             write_screen(list(rows.values()), out, notice)

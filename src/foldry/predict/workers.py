@@ -41,10 +41,10 @@ def automatic_jobs(queries: Sequence[Query], settings: Settings) -> int:
     if not (short and small and on_cpu and settings.relax == "none"):
         return 1
     number = len(queries) * max(len(settings.seeds), 1)
-    return max(min(number // PER_JOB, len(queries), _num_threads(), _free_memory() // MEMORY), 1)
+    return max(min(number // PER_JOB, len(queries), num_threads(), _free_memory() // MEMORY), 1)
 
 
-def _num_threads() -> int:
+def num_threads() -> int:
     """Return the number of threads that the user set, or that are the fastest."""
     # A list has a number for each level of nested parallel code.
     given = [os.environ.get(name, "").partition(",")[0].strip() for name in tuning.NUM_THREADS]
@@ -61,7 +61,7 @@ def _free_memory() -> int:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
         [free] = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError):
-        return MEMORY * _num_threads()
+        return MEMORY * num_threads()
     return min([int(free) * 1024, *tuning.memory_limits()])
 
 
@@ -106,5 +106,5 @@ def worker_processes(number: int) -> Iterator[list[Worker]]:
     They end when the `with` block ends, at once if it ends by an exception.
     """
     with ExitStack() as pools:
-        threads = max(_num_threads() // max(number, 1), 1)
+        threads = max(num_threads() // max(number, 1), 1)
         yield [Worker(pools, threads) for _ in range(number)] if number > 1 else []

@@ -1,0 +1,347 @@
+"""`foldry search`: find alignments; its databases and kept searches."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from foldry.cli.fold import MaxLength, Out, OutsidePaths, Queries, Recipe, Together, read_input
+from foldry.cli.messages import exit_code, sentence
+from foldry.cli.options import valued
+from foldry.cli.show import byte_progress, progress_bar, show_line, show_table
+from foldry.errors import FoldryError, InputError, MissingError, as_foldry_error, counted
+
+if TYPE_CHECKING:
+    from foldry.predict.runner import Progress
+    from foldry.query import Query
+    from foldry.search.databases import Database
+    from foldry.search.search import Search
+
+_SEARCH = "QUERY"
+"""Name of the command for the words after `foldry search` that call no other."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Searches(TyperGroup):
+    """A group whose words are queries unless the first one is a subcommand."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands:
+            args = [_SEARCH, *args]
+        parsed: list[str] = super().parse_args(ctx, args)
+        return parsed
+
+
+class _Search(TyperCommand):
+    """The command for queries, which is called by the name of its group."""
+
+    def make_context(self, info_name: Any, args: list[str], parent: Any = None, **more: Any) -> Any:
+        return super().make_context(parent.info_name, args, parent=parent.parent, **more)
+
+
+app = typer.Typer(
+    cls=_Searches,
+    no_args_is_help=True,
+    help="Find alignments in sequence databases.",
+)
+databases = typer.Typer(help="Add, list, check, remove and get databases.", no_args_is_help=True)
+cache = typer.Typer(help="List and clear kept searches.", no_args_is_help=True)
+app.add_typer(databases, name="db")
+app.add_typer(cache, name="cache")
+
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="NAME", show_default=False, help="Databases. Default: all."),
+]
+
+
+class _Ended(NamedTuple):
+    """What became of a query: its rows of the table and the remarks, or why it failed."""
+
+    name: str
+    error: FoldryError | None
+    rows: Sequence[Sequence[str]] = ()
+    remarks: Sequence[str] = ()
+
+
+@app.command(_SEARCH, cls=_Search, hidden=True)
+def search(
+    queries: Queries,
+    out: Out,
+    search: Recipe = None,
+    msas: Annotated[
+        bool, typer.Option("--msas", help="Also write the files of AlphaFold's folder msas.")
+    ] = False,
+    threads: Annotated[int | None, valued("N", "Threads. Default: one per core.", min=1)] = None,
+    together: Together = False,
+    max_length: MaxLength = 5000,
+    allow_outside_paths: OutsidePaths = False,
+) -> None:
+    """Find the alignments of proteins in sequence databases.
+
+    foldry fold reads the JSON files that this command writes. The commands for databases are listed
+    by foldry search db --help, those for kept searches by foldry search cache --help. Example:
+    foldry search examples/kunitz/1adz.fasta --search examples/database -o found
+    """
+    from foldry.predict.workers import num_threads
+    from foldry.search.search import find_search
+    from foldry.store.files import check_exist, check_folder
+
+    check_folder(out)
+    check_exist(map(Path, queries))
+    asked = read_input(queries, max_length, together, allow_outside_paths)
+    chosen = find_search(search, num_threads=threads or num_threads())
+    if chosen is None:
+        raise MissingError("There is no database to search", "register one", code="no_database")
+    chosen.check(asked)
+    for query in asked:
+        check_folder(out / query.name)
+    with progress_bar() as progress:
+        ended = list(_searched(asked, chosen, out, msas, progress))
+    _show(ended)
+    if code := exit_code(each.error for each in ended):
+        raise typer.Exit(code)
+
+
+def _searched(
+    queries: Sequence[Query], chosen: Search, out: Path, msas: bool, progress: Progress
+) -> Iterator[_Ended]:
+    """Search for queries, write what is found, and yield how each ended."""
+    from foldry.results.search import summary, warnings, write_search
+    from foldry.search.ahead import MAX_GROUP, SEARCHING
+
+    for begin in range(0, len(queries), MAX_GROUP):
+        progress(SEARCHING, begin, len(queries))
+        group = queries[begin : begin + MAX_GROUP]
+        try:
+            results = list(chosen.run(group))
+        except Exception as error:  # the other queries are still searched for
+            logger.debug("%s failed", group[0].name, exc_info=True)
+            yield from (_Ended(query.name, as_foldry_error(error)) for query in group)
+            continue
+        for query, result in zip(group, results, strict=True):
+            try:
+                folder = str(write_search(result, out, msas=msas))
+            except FoldryError as error:
+                yield _Ended(query.name, error)
+                continue
+            rows = [
+                [query.name, ", ".join(each.ids), str(each.depth), f"{each.neff:.1f}", folder]
+                for each in summary(result)
+            ]
+            yield _Ended(query.name, None, rows, [f"{query.name}: {w}" for w in warnings(result)])
+
+
+def _show(ended: Sequence[_Ended]) -> None:
+    """Print a table of all chains, and what the searches mean for their predictions."""
+    rows = [
+        row for each in ended for row in each.rows or [[each.name, "", "", "", _reason(each.error)]]
+    ]
+    show_table(["query", "chain", "rows", "Neff", "results, or reason"], rows)
+    for remark in (remark for each in ended for remark in each.remarks):
+        show_line(remark)
+
+
+def _reason(error: FoldryError | None) -> str:
+    return f"failed: {sentence(error)}" if error else ""
+
+
+@databases.command()
+def add(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            show_default=False,
+            help="FASTA files, packed or not, or what the names of the files of an MMseqs2 or "
+            "HH-suite database have in common.",
+        ),
+    ],
+    name: Annotated[str, valued("NAME", "Name of the database. Default: that of the file.")] = "",
+) -> None:
+    """Register databases, which stay where they are.
+
+    Adding a database again records it as it is now. Example:
+    foldry search db add examples/database/proteins.fasta.gz
+    """
+    from foldry.search.databases import Registry
+
+    if name and files[1:]:
+        raise InputError("--name is for a single database", "add the others without it")
+    registry = Registry()
+    for file in files:
+        show_line(f"{_described(registry.add(file, name))}: added", wrap=False)
+
+
+@databases.command("list")
+def list_databases() -> None:
+    """List the registered databases.
+
+    Example: foldry search db list
+    """
+    from foldry.search.databases import Registry
+
+    known = Registry().databases()
+    if not known:
+        show_line("No database is registered; `foldry search db add FILE` registers one.")
+        return
+    show_table(
+        ["name", "kind", "sequences", "size", "version", "path"],
+        [
+            [each.name, each.kind, f"{each.num_sequences:,}", _size(each), each.version, each.path]
+            for each in known.values()
+        ],
+    )
+
+
+@databases.command()
+def check(names: Names = None) -> None:
+    """Check that databases are as they were when they were registered.
+
+    Example: foldry search db check uniref90
+    """
+    from foldry.search.databases import check_content
+
+    errors: list[FoldryError | None] = []
+    for each in _registered(names):
+        try:
+            check_content(each)
+            errors.append(None)
+            show_line(f"{_described(each)}: unchanged", wrap=False)
+        except FoldryError as error:
+            errors.append(error)
+            show_line(sentence(error), wrap=False)
+    if code := exit_code(errors):
+        raise typer.Exit(code)
+
+
+@databases.command()
+def remove(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", show_default=False, help="Databases.")
+    ],
+) -> None:
+    """Remove databases from the list; their files stay.
+
+    Example: foldry search db remove uniref90
+    """
+    from foldry.search.databases import Registry
+
+    for each in _registered(names):
+        Registry().remove(each.name)
+        show_line(f"{each.name}: removed from the list, {each.path} stays", wrap=False)
+
+
+@databases.command()
+def get(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME",
+            show_default=False,
+            help="uniref90, mgnify, bfd, small_bfd, uniref30, uniprot, pdb70, pdb_seqres, "
+            "colabfold_uniref30 or colabfold_envdb; or reduced, full or colabfold for all "
+            "databases of that recipe.",
+        ),
+    ],
+    folder: Annotated[
+        Path | None,
+        valued("FOLDER", "Where to put them. Default: the folder of the list of databases."),
+    ] = None,
+    mirror: Annotated[str | None, valued("URL", "A folder with the same files elsewhere.")] = None,
+) -> None:
+    """Download AlphaFold's or ColabFold's databases.
+
+    Sizes are printed, and the space is checked, before the download begins. Running the same
+    command again resumes. Example: foldry search db get reduced --folder /data
+    """
+    from foldry.search.databases import Registry
+    from foldry.search.download import get as download
+    from foldry.search.download import plan
+
+    registry = Registry()
+    folder = folder or registry.folder
+    wanted = [name for each in names for name in _of_recipe(each)]
+    for planned in plan(wanted, folder, registry, mirror=mirror):
+        show_line(str(planned), wrap=False)
+    with byte_progress() as show:
+        found = download(
+            wanted,
+            folder,
+            registry,
+            mirror=mirror,
+            progress=lambda _, here, whole: show(here, whole),
+        )
+    for each in found:
+        show_line(f"{_described(each)}: registered", wrap=False)
+
+
+def _of_recipe(name: str) -> Sequence[str]:
+    """Return the databases of a recipe; any other name is that of a database."""
+    from foldry.search.official import OFFICIAL
+    from foldry.search.recipes import COLABFOLD, FULL, REDUCED
+
+    if name == COLABFOLD:
+        return [each for each in OFFICIAL if each.startswith(COLABFOLD)]
+    for recipe in (REDUCED, FULL):
+        if name == recipe.name:
+            steps = filter(None, (*recipe.steps, recipe.pairing))
+            return [each for step in steps for each in step.databases]
+    return [name]
+
+
+def _registered(names: Sequence[str] | None) -> list[Database]:
+    """Return registered databases, all of them if none is named."""
+    from foldry.search.databases import Registry
+
+    known = Registry().databases()
+    for name in names or ():
+        if name not in known:
+            what = f"{name!r} is not a registered database"
+            raise InputError(what, f"choose from {', '.join(known) or 'an empty list'}")
+    return [known[name] for name in names or known]
+
+
+def _described(database: Database) -> str:
+    number = counted(database.num_sequences, "sequence")
+    return f"{database.name} ({database.kind}, {number}, {_size(database)}) {database.path}"
+
+
+def _size(database: Database) -> str:
+    return f"{database.size / 1e6:,.1f} MB"
+
+
+@cache.command("list")
+def list_cache() -> None:
+    """Show how many searches are kept, and where.
+
+    Example: foldry search cache list
+    """
+    kept = _cache()
+    entries = list(kept.entries())
+    size = sum(each.size for each in entries) / 1e6
+    number = f"{len(entries)} alignments" if len(entries) != 1 else "1 alignment"
+    show_line(f"{number}, {size:.1f} MB in {kept.folder}", wrap=False)
+
+
+@cache.command()
+def clear() -> None:
+    """Remove all kept searches.
+
+    Example: foldry search cache clear
+    """
+    kept = _cache()
+    show_line(f"{counted(kept.clear(), 'alignment')} removed from {kept.folder}", wrap=False)
+
+
+def _cache() -> Any:
+    from foldry.search.search import default_cache
+    from foldry.store.cache import Cache
+
+    return Cache(default_cache())
