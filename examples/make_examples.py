@@ -21,6 +21,10 @@ import gemmi
 HERE = Path(__file__).resolve().parent
 STRUCTURES = Path("/usr/share/doc/theseus/examples")
 SEQUENCES = Path("/usr/share/doc/mmseqs2/example-data/DB.fasta.gz")
+EVERY = 20
+"""One of so many proteins without relation to the examples is in the small database."""
+LONGEST = 1000
+"""Maximum number of residues of a protein in the small database."""
 SEARCH_OPTIONS = ["--num-iterations", "3", "-s", "7.5", "-e", "0.001", "-a", "1", "--threads", "1"]
 MSA_OPTIONS = ["--msa-format-mode", "5", "--filter-msa", "0", "--threads", "1"]
 
@@ -224,18 +228,27 @@ def mmseqs(*arguments: str | Path) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def uniprot_headers() -> dict[str, str]:
-    """Return the whole UniProt header of each sequence of mmseqs2-examples, by accession."""
-    headers = {}
+def uniprot() -> dict[str, tuple[str, str]]:
+    """Return the whole header and the sequence of each protein of mmseqs2-examples by accession."""
+    found = {}
     with gzip.open(SEQUENCES, "rt", encoding="ascii") as handle:
-        for line in handle:
-            if line.startswith(">"):
-                header = line[1:].partition(" Split=")[0].strip()
-                headers[header.split("|")[1]] = header
-    return headers
+        for line, sequence in zip(handle, handle, strict=True):
+            header = line[1:].partition(" Split=")[0].strip()
+            found[header.split("|")[1]] = header, sequence.strip()
+    return found
 
 
-def alignment(query: str, headers: dict[str, str]) -> str:
+def database(proteins: dict[str, tuple[str, str]], homologues: set[str]) -> bytes:
+    """Return a packed FASTA file of the examples' homologues and, of the others, every 20th."""
+    kept = [
+        f">{header}\n{sequence}\n"
+        for number, (name, (header, sequence)) in enumerate(proteins.items())
+        if len(sequence) <= LONGEST and (name in homologues or number % EVERY == 0)
+    ]
+    return gzip.compress("".join(kept).encode("ascii"), mtime=0)
+
+
+def alignment(query: str, proteins: dict[str, tuple[str, str]]) -> str:
     """The a3m of a one-record FASTA text against the sequences of mmseqs2-examples."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
@@ -246,7 +259,7 @@ def alignment(query: str, headers: dict[str, str]) -> str:
         mmseqs("search", *databases, work / "tmp", *SEARCH_OPTIONS)
         mmseqs("result2msa", *databases, work / "msa", *MSA_OPTIONS)
         rows = (work / "msa").read_text().rstrip("\0").splitlines()
-    found = [f">{headers[row[1:]]}" if row.startswith(">") else row for row in rows[2:]]
+    found = [f">{proteins[row[1:]][0]}" if row.startswith(">") else row for row in rows[2:]]
     return query + "".join(f"{row}\n" for row in found)
 
 
@@ -272,7 +285,7 @@ def write_complex(path: Path, chains: dict[str, list[str]]) -> None:
 def main() -> None:
     """Write every file of every example and print the programs' versions."""
     print(f"gemmi {gemmi.__version__}, MMseqs2 {mmseqs('version').strip()}")
-    headers = uniprot_headers()
+    proteins, homologues = uniprot(), set[str]()
     for example in EXAMPLES:
         folder = HERE / example.folder
         folder.mkdir(exist_ok=True)
@@ -286,7 +299,11 @@ def main() -> None:
             write(folder / f"{example.stem}.cif", text)
         # The chains of a homodimer share one alignment, made for the first.
         first = "".join(records.splitlines(keepends=True)[:2])
-        write(folder / f"{example.stem}.a3m", alignment(first, headers).encode("ascii"))
+        rows = alignment(first, proteins)
+        homologues |= {line.split("|")[1] for line in rows.splitlines() if line.count("|") == 2}
+        write(folder / f"{example.stem}.a3m", rows.encode("ascii"))
+    (HERE / "database").mkdir(exist_ok=True)
+    write(HERE / "database" / "proteins.fasta.gz", database(proteins, homologues))
     dimer = "malate_dehydrogenase/1mld_AB"
     write_complex(HERE / f"{dimer}.json", {dimer: ["A", "B"]})
     write_complex(HERE / "trypsin_kunitz.json", {"trypsin/1trn": ["A"], "kunitz/1adz": ["B"]})
