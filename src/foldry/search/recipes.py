@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from foldry.errors import InputError, quoted
 from foldry.query import MAX_ROWS, Alignment
-from foldry.search.databases import FASTA, MMSEQS, NAME, Database
+from foldry.search.databases import FASTA, NAME, Database
 from foldry.store.files import decode, read_bytes
 
 JACKHMMER: Final = "jackhmmer"
@@ -101,19 +101,23 @@ def small(databases: Iterable[Database]) -> Recipe:
 def colabfold(databases: Iterable[Database]) -> Recipe:
     """Return ColabFold's recipe on the clustered MMseqs2 databases.
 
-    A database with `env` in its name is the environmental one, which is optional.
+    A database with `env` in its name is the environmental one, which is optional. Rows are paired
+    if the other one has a taxonomy.
 
     Raises:
         InputError: More than one database could be either.
     """
-    names = [each.name for each in databases if each.kind == MMSEQS and each.is_clustered]
+    clustered = [each for each in databases if each.is_clustered]
+    names = [each.name for each in clustered]
     environmental = [each for each in names if "env" in each]
-    others = [each for each in names if each not in environmental]
+    others = [each for each in clustered if each.name not in environmental]
     if len(environmental) > 1 or len(others) > 1:
         what = f"The recipe colabfold could search {', '.join(names)}"
         raise InputError(what, "write a recipe that names one of them, and one with env")
-    step = Step(COLABFOLD, (*others, *environmental), "colabfold_hits.a3m")
-    return Recipe(COLABFOLD, (step,) if others else (), step if others else None)
+    if not others:
+        return Recipe(COLABFOLD, ())
+    step = Step(COLABFOLD, (others[0].name, *environmental), "colabfold_hits.a3m")
+    return Recipe(COLABFOLD, (step,), step if others[0].has_taxonomy else None)
 
 
 def _step(database: str) -> Step:
