@@ -90,7 +90,7 @@ def test_a_failed_search_fails_the_queries_that_need_it(slow: Slow) -> None:
     assert isinstance(failed, Unsearched)
     assert failed.query.name == "broken"
     assert str(failed.error) == "The database is damaged: replace it."
-    assert found[2] is queries[2]
+    assert found[2] == queries[2]
 
 
 def test_a_full_disk_stops_all(slow: Slow) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from foldry.errors import InputError, MissingError
+from foldry.errors import DiskFullError, InputError, MissingError, OutsideError
 from foldry.formats.job import job_json, parse_jobs
 from foldry.query import Alignment, Chain, Query, Source
 from foldry.search import search as module
 from foldry.search.databases import FASTA, HHSUITE, MMSEQS, Database, Registry
 from foldry.search.recipes import COLABFOLD, FULL, REDUCED, Recipe, Step
+from foldry.search.result import SearchResult
 from foldry.search.search import Search, find_search, unaligned
 from foldry.store.cache import Cache
 from tests.conftest import ROOT
@@ -142,6 +143,30 @@ def test_colabfold_pairs_rows_by_their_number(
     assert len(passes) == 2
 
 
+def test_a_query_for_which_a_program_fails_does_not_stop_the_others(
+    passes: list[tuple[str, tuple[str, ...]]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Fake.query
+
+    def fails(engine: Fake, sequences: Sequence[str]) -> Iterator[Alignment]:
+        if TWO in sequences:
+            raise OutsideError("hhblits failed", "run it again")
+        yield from asked(engine, sequences)
+
+    monkeypatch.setattr(Fake, "query", fails)
+    queries = [Query(f"q{n}", (chain("A", each),)) for n, each in enumerate((ONE, TWO, THREE))]
+    found = search(REDUCED, tmp_path).attempt(queries)
+    assert [type(each) for each in found] == [SearchResult, OutsideError, SearchResult]
+    assert {each for _, each in passes} == {(ONE,), (THREE,)}
+
+    def is_full(*_: object) -> Iterator[Alignment]:
+        raise DiskFullError("is full", where="The disk")
+
+    monkeypatch.setattr(Fake, "query", is_full)
+    with pytest.raises(DiskFullError):
+        search(FULL, tmp_path / "other").attempt(queries)
+
+
 def test_an_empty_alignment_is_kept_and_a_missing_one_is_searched_for(tmp_path: Path) -> None:
     def protein(name: str, **more: object) -> str:
         return json.dumps({"protein": {"id": name, "sequence": ONE, **more}})
@@ -178,7 +203,11 @@ def register(
 ) -> None:
     found = {name: database(name, kind) for name, kind in databases.items()}
     monkeypatch.setattr(registry, "databases", lambda: found)
-    monkeypatch.setattr(Database, "is_clustered", property(lambda each: each.name != "plain"))
+    monkeypatch.setattr(
+        Database,
+        "is_clustered",
+        property(lambda each: each.kind == MMSEQS and each.name != "plain"),
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -14,7 +13,7 @@ from foldry.cli.fold import MaxLength, Out, OutsidePaths, Queries, Recipe, Toget
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import valued
 from foldry.cli.show import byte_progress, progress_bar, show_line, show_table
-from foldry.errors import FoldryError, InputError, MissingError, as_foldry_error, counted
+from foldry.errors import FoldryError, InputError, MissingError, counted
 
 if TYPE_CHECKING:
     from foldry.predict.runner import Progress
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 _SEARCH = "QUERY"
 """Name of the command for the words after `foldry search` that call no other."""
-
-logger = logging.getLogger(__name__)
 
 
 class _Searches(TyperGroup):
@@ -119,14 +116,10 @@ def _searched(
     for begin in range(0, len(queries), MAX_GROUP):
         progress(SEARCHING, begin, len(queries))
         group = queries[begin : begin + MAX_GROUP]
-        try:
-            results = list(chosen.run(group))
-        except Exception as error:  # the other queries are still searched for
-            logger.debug("%s failed", group[0].name, exc_info=True)
-            yield from (_Ended(query.name, as_foldry_error(error)) for query in group)
-            continue
-        for query, result in zip(group, results, strict=True):
+        for query, result in zip(group, chosen.attempt(group), strict=True):
             try:
+                if isinstance(result, FoldryError):
+                    raise result
                 folder = str(write_search(result, out, msas=msas))
             except FoldryError as error:
                 yield _Ended(query.name, error)

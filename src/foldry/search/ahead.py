@@ -11,8 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from foldry.errors import DiskFullError, FoldryError, as_foldry_error
+from foldry.errors import DiskFullError, FoldryError
 from foldry.query import Query
+from foldry.search.result import SearchResult
 from foldry.search.search import Search, unaligned
 
 MAX_GROUP: Final = 64
@@ -81,10 +82,10 @@ def searched_ahead(
             if stopped.is_set():
                 return
             try:
-                put([result.query for result in search.run(group)])
-            except Exception as error:
-                known = as_foldry_error(error)
-                put(known if isinstance(known, DiskFullError) else _failed(group, known))
+                ended = zip(group, search.attempt(group), strict=True)
+                put([_complete(query, result) for query, result in ended])
+            except DiskFullError as error:
+                put(error)
 
     def collect() -> Iterator[Group]:
         number = 0
@@ -117,6 +118,5 @@ def _groups(queries: Sequence[Query]) -> Iterator[Sequence[Query]]:
         begin, size = begin + size, min(2 * size, MAX_GROUP)
 
 
-def _failed(queries: Sequence[Query], error: FoldryError) -> Group:
-    """Return the queries of a group whose search failed; those that need none are as they were."""
-    return [Unsearched(each, error) if unaligned(each) else each for each in queries]
+def _complete(query: Query, result: SearchResult | FoldryError) -> Query | Unsearched:
+    return result.query if isinstance(result, SearchResult) else Unsearched(query, result)

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
 
-from foldry.errors import InputError, MissingError, quoted
+from foldry.errors import (
+    DiskFullError,
+    FaultError,
+    FoldryError,
+    InputError,
+    MissingError,
+    OutsideError,
+    as_foldry_error,
+    quoted,
+)
 from foldry.inputs.folders import FASTA_SUFFIXES, suffix
 from foldry.query import Alignment, Chain, Query
 from foldry.search import kept, recipes
@@ -18,6 +28,8 @@ from foldry.search.recipes import COLABFOLD, Recipe, Step
 from foldry.search.result import Found, SearchResult
 from foldry.store.cache import Cache
 from foldry.store.files import is_hidden, plain_name
+
+logger = logging.getLogger(__name__)
 
 _VARIABLE: Final = "FOLDRY_SEARCHES"
 _RECIPES: Final = "recipes"
@@ -69,6 +81,25 @@ class Search:
                 self._search(pairing, list(members), found, for_pairing=True)
         for query in queries:
             yield self._result(query, found, paired)
+
+    def attempt(self, queries: Sequence[Query]) -> list[SearchResult | FoldryError]:
+        """Return the result of each query, or why its search failed.
+
+        If a program fails, the queries are searched for one by one: one may be the reason.
+
+        Raises:
+            DiskFullError: No space is left.
+        """
+        try:
+            return list(self.run(queries))
+        except Exception as error:  # the other queries are still searched for
+            logger.debug("the search for %s failed", queries[0].name, exc_info=True)
+            known = as_foldry_error(error)
+        if isinstance(known, DiskFullError):
+            raise known
+        if isinstance(known, OutsideError | FaultError) and len(queries) > 1:
+            return [result for query in queries for result in self.attempt([query])]
+        return [known if unaligned(each) else self._result(each, {}, {}) for each in queries]
 
     def _search(
         self,
