@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foldry.errors import DiskFullError, InputError
+from foldry.errors import DiskFullError, FaultError, InputError
 from foldry.query import Alignment, Chain, Query
 from foldry.search.ahead import Unsearched, searched_ahead
 from foldry.search.recipes import NONE
@@ -41,7 +41,9 @@ class Slow(Search):
             raise DiskFullError("is full", where="The disk")
         for each in queries:
             chains = tuple(
-                replace(chain, alignment=Alignment.of(["found"], [chain.sequence]))
+                replace(
+                    chain, alignment=chain.alignment or Alignment.of(["found"], [chain.sequence])
+                )
                 for chain in each.chains
             )
             yield SearchResult(replace(each, chains=chains), "slow", ((),))
@@ -99,6 +101,17 @@ def test_a_full_disk_stops_all(slow: Slow) -> None:
         assert len(next(groups)) == 1
         with pytest.raises(DiskFullError, match="The disk is full"):
             next(groups)
+
+
+def test_a_fault_of_the_search_does_not_leave_the_network_waiting(
+    slow: Slow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(Slow, "attempt", dies)
+    with searched_ahead([query("one")], slow) as groups, pytest.raises(FaultError):
+        next(groups)
 
 
 def test_what_is_not_taken_any_more_is_not_searched_for(slow: Slow) -> None:

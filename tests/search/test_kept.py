@@ -128,6 +128,25 @@ def test_a_full_disk_is_one_sentence(cache: Cache, monkeypatch: pytest.MonkeyPat
     assert [path for path in cache.folder.rglob("*") if path.is_file()] == []
 
 
+def test_a_folder_that_cannot_be_written_only_keeps_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    cache = Cache(tmp_path / "file" / "cache")
+    assert [each.query for each, _ in kept.search(Slow(), [ONE], cache)] == [ONE]
+    [says] = caplog.messages
+    assert says.endswith("The search is not kept.")
+
+
+def test_what_is_found_equals_what_is_read_later(cache: Cache) -> None:
+    class Untidy(Slow):
+        def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
+            for each in sequences:
+                yield Alignment.of(["query ", "a  b\t|c "], [each, each])
+
+    assert texts(Untidy(), [ONE], cache) == texts(Slow(), [ONE], cache)
+
+
 PROGRAM = """
 import sys, time
 from pathlib import Path

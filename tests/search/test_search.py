@@ -50,6 +50,7 @@ class Fake:
 def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[str, ...]]]:
     noted: list[tuple[str, tuple[str, ...]]] = []
     monkeypatch.setattr(Search, "_engine", lambda _, step: Fake(step.databases[0], noted))
+    monkeypatch.setattr(Search, "check", lambda *_: None)
     return noted
 
 
@@ -122,6 +123,14 @@ def test_only_complexes_of_different_chains_are_searched_for_pairs(
     assert not complexed.query.paired_by_row
 
 
+def test_pairs_are_cut_too(passes: list[tuple[str, tuple[str, ...]]], tmp_path: Path) -> None:
+    step = Step(COLABFOLD, ("uniref30",), "colabfold.a3m", 1)
+    query = Query("complex", (chain("A", ONE), chain("B", TWO)))
+    [result] = search(Recipe("r", (step,), step), tmp_path).run([query])
+    assert [headers(each.paired) for each in result.query.chains] == [(), ()]
+    assert [name for name, _ in passes] == ["uniref30", "uniref30 pairs"]
+
+
 def test_colabfold_pairs_rows_by_their_number(
     passes: list[tuple[str, tuple[str, ...]]], tmp_path: Path
 ) -> None:
@@ -158,6 +167,14 @@ def test_a_query_for_which_a_program_fails_does_not_stop_the_others(
     found = search(REDUCED, tmp_path).attempt(queries)
     assert [type(each) for each in found] == [SearchResult, OutsideError, SearchResult]
     assert {each for _, each in passes} == {(ONE,), (THREE,)}
+
+    def is_missing(*_: object) -> None:
+        raise MissingError("is missing", "restore it", where="The database")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "check", is_missing)
+        found = search(REDUCED, tmp_path / "third").attempt(queries)
+    assert [str(each) for each in found] == ["The database is missing: restore it."] * 3
 
     def is_full(*_: object) -> Iterator[Alignment]:
         raise DiskFullError("is full", where="The disk")
@@ -317,6 +334,8 @@ def test_a_recipe_of_the_user(registry: Registry, tmp_path: Path) -> None:
         ('["bfd", "uniref30"]', '["lab"]', None),
         ('"hhblits"\ndatabases = ["bfd", "uniref30"]', '"jackhmmer"\ndatabases = ["lab"]', "twice"),
         (RECIPE, "", "is not a recipe: write"),
+        (RECIPE, f"a = {'9' * 5000}", "is not valid TOML"),
+        (RECIPE, f"a = {'[' * 100_000}", "is nested too deeply|is not valid TOML"),
     ],
 )
 def test_what_is_not_a_recipe(
@@ -332,7 +351,7 @@ def test_what_is_not_a_recipe(
         find_search(str(path), registry=registry)
 
 
-@pytest.mark.parametrize("value", ['"1"', "-1", "true", "nan", "[1]"])
+@pytest.mark.parametrize("value", ['"1"', "-1", "true", "nan", "[1]", f"1{'0' * 400}", "inf"])
 def test_settings_of_engines_are_numbers(value: str, registry: Registry, tmp_path: Path) -> None:
     (tmp_path / "lab.fasta").write_text(">a\nMKT\n")
     registry.add(tmp_path / "lab.fasta")
@@ -342,12 +361,14 @@ def test_settings_of_engines_are_numbers(value: str, registry: Registry, tmp_pat
     found = find_search(str(path), registry=registry)
     assert found is not None
     with pytest.raises(
-        InputError, match=r"A recipe gives jackhmmer .* for E: give a value such as"
+        InputError, match=r"The recipe sets E of jackhmmer to .*: give a value such as"
     ):
         found.check([])
 
 
-def test_a_folder_of_fasta_files(tmp_path: Path, registry: Registry) -> None:
+def test_a_folder_of_fasta_files(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     with pytest.raises(InputError, match="mine is a folder without a FASTA file"):
@@ -360,6 +381,11 @@ def test_a_folder_of_fasta_files(tmp_path: Path, registry: Registry) -> None:
     assert found is not None
     assert (found.recipe.name, list(found.databases)) == ("mine", ["a", "b"])
     assert registry.databases() == {}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    full = find_search("full", registry=registry)
+    assert full is not None
+    assert full.recipe is FULL, "not the folder"
     (folder / "a.fa").write_text(f">a\n{ONE}\n")
     with pytest.raises(InputError, match="several FASTA files that would have one name"):
         find_search(str(folder), registry=registry)

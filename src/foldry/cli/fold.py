@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -117,8 +117,9 @@ def fold(
         logger.warning("`jobs` has no effect: there is one query.")
     jobs = min(jobs or automatic_jobs(asked, settings), len(asked))
     found = chosen_search(search, asked)
+    say = partial(remark_on_databases, search, found, asked)
     with worker_processes(jobs) as workers:
-        outcomes = _fold(asked, out, settings, structures, workers, found)
+        outcomes = _fold(asked, out, settings, structures, workers, found, say)
     _show(outcomes, out)
     code = exit_code(outcome.error for outcome in outcomes)
     if not all(each.relaxed for outcome in outcomes for each in outcome.relaxations):
@@ -134,6 +135,7 @@ def _fold(
     structures: Sequence[str],
     workers: Sequence[Worker],
     search: Search | None,
+    say: Callable[[], None],
 ) -> list[Outcome]:
     """Check the settings, the templates and the places of the results, and fold the queries."""
     from foldry.search.ahead import SEARCHING, searched_ahead
@@ -156,6 +158,7 @@ def _fold(
         runtime(settings)
         ready = [with_templates(query, known) for query in asked]
         networks = dict.fromkeys(each for query in ready for each in networks_for(query, settings))
+        say()
         if search is None:
             _remark(ready, settings, list(networks))
         else:
@@ -186,9 +189,15 @@ def chosen_search(recipe: str | None, queries: Sequence[Query]) -> Search | None
     search = find_search(recipe, num_threads=num_threads())
     if search is not None:
         search.check(queries)
-    elif recipe is None:
-        logger.info(NO_DATABASE)
     return search
+
+
+def remark_on_databases(recipe: str | None, search: Search | None, queries: list[Query]) -> None:
+    """Log that nothing is searched, if the user did not ask for that."""
+    from foldry.search.search import unaligned
+
+    if recipe is None and search is None and any(map(unaligned, queries)):
+        logger.info(NO_DATABASE)
 
 
 def _complete(

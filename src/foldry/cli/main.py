@@ -213,11 +213,14 @@ def _usage(message: str, words: Sequence[str]) -> str:
 
 def _interrupted(words: Sequence[str]) -> str:
     """Return the sentence for an interrupted command; only some commands resume."""
-    group, command = (*(word for word in words if not word.startswith("-")), "", "")[:2]
-    resumes = group in ("fold", "screen", "train") or command == "get"
+    called = [word for word in words if not word.startswith("-")]
+    group, command = (*called, "", "")[:2]
+    is_search = group == "search" and command not in ("db", "cache")
+    resumes = group in ("fold", "screen", "train") or is_search or "get" in called[:3]
     if resumes and command not in ("pack", "unpack"):
         outs = [Path(out) for flag, out in pairwise(words) if flag in ("-o", "--out")]
-        if outs and not any(path.suffix in SAVED for path in outs[0].rglob("*")):
+        is_saved = any(path.suffix in SAVED for path in outs[0].rglob("*")) if outs else True
+        if not (is_saved or is_search):  # searches are kept elsewhere
             return "Interrupted: run the same command again to start anew; nothing was saved yet."
         return "Interrupted: run the same command again to continue from what was saved."
     return "Interrupted: nothing was written." if group != "train" else "Interrupted."

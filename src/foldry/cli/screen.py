@@ -16,6 +16,7 @@ from foldry.cli.fold import (
     Recipe,
     check_lengths,
     chosen_search,
+    remark_on_databases,
 )
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import takes_settings, valued
@@ -103,6 +104,7 @@ def screen(
         raise InputError(what, advice, where=settings.weights, code=error.code) from None
     queries = [pair.query for pair in pairs]
     found = chosen_search(search, queries)
+    remark_on_databases(search, found, queries)
     remarks.warn(queries, settings, networks, are_searched=found is not None)
     jobs = min(jobs or automatic_jobs(queries, settings), len(queries))
     with worker_processes(jobs) as workers, progress_bar() as progress, tuned_process():

@@ -87,12 +87,17 @@ def search(
     foldry search examples/kunitz/1adz.fasta --search examples/database -o found
     """
     from foldry.predict.workers import num_threads
-    from foldry.search.search import find_search
+    from foldry.search.search import find_search, unaligned
     from foldry.store.files import check_exist, check_folder
 
     check_folder(out)
     check_exist(map(Path, queries))
     asked = read_input(queries, max_length, together, allow_outside_paths)
+    if not any(map(unaligned, asked)):
+        what = "Every chain has an alignment, so there is nothing to search for"
+        raise InputError(what, "fold the query, or give the bare sequence")
+    if search == "none":
+        raise InputError("The recipe none searches for nothing", "choose another")
     chosen = find_search(search, num_threads=threads or num_threads())
     if chosen is None:
         raise MissingError("There is no database to search", "register one", code="no_database")

@@ -76,12 +76,12 @@ def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelCo
 def warn_of_single_sequences(queries: Sequence[Query], *, are_searched: bool = False) -> None:
     """Warn of queries with a chain without an alignment: name the first, count the others."""
     single = [query.name for query in queries if _has_single_sequence(query)]
-    if not single:
-        return
-    says = "%s %s no alignment; a single sequence gives low confidence."
-    if are_searched:
-        says = "%s %s a chain without known homologues, for which low confidence is to be expected."
-    logger.warning(says, first_of(single), "have" if single[1:] else "has")
+    if single and are_searched:
+        logger.warning("No homologues were found for %s; expect low confidence.", first_of(single))
+    elif single:
+        has = "have" if single[1:] else "has"
+        says = "%s %s no alignment; a single sequence gives low confidence."
+        logger.warning(says, first_of(single), has)
 
 
 def _has_single_sequence(query: Query) -> bool:

@@ -33,7 +33,7 @@ from foldry.results.embedded import script_json
 from foldry.results.page import page_html, resource
 from foldry.search.msas import msa_files
 from foldry.search.result import Found, SearchResult
-from foldry.search.search import find_search
+from foldry.search.search import find_search, unaligned
 from foldry.store.files import (
     check_folder,
     make_folder,
@@ -234,6 +234,8 @@ def search_query(
     name = None if search is None else str(named_path(search))
     chosen = find_search(name, num_threads=num_threads or tuning.num_cores())
     if chosen is None:
+        if search == "none" or not unaligned(asked):
+            return asked
         raise MissingError("There is no database to search", "register one", code="no_database")
     chosen.check([asked])
     [result] = chosen.run([asked])

@@ -11,16 +11,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
-from foldry.errors import DiskFullError, FoldryError
+from foldry.errors import FoldryError, as_foldry_error
 from foldry.query import Query
 from foldry.search.result import SearchResult
 from foldry.search.search import Search, unaligned
 
-MAX_GROUP: Final = 64
+MAX_GROUP: Final = 32
 """Maximum number of queries that share a pass over the databases."""
 SEARCHING: Final = "searching for alignments"
 """What is shown while the network waits."""
-_AHEAD: Final = 2
+_AHEAD: Final = 1
 """Maximum number of groups that wait for the network."""
 _POLL: Final = 0.2
 """Seconds after which a waiting thread looks whether it is still needed."""
@@ -84,8 +84,9 @@ def searched_ahead(
             try:
                 ended = zip(group, search.attempt(group), strict=True)
                 put([_complete(query, result) for query, result in ended])
-            except DiskFullError as error:
-                put(error)
+            except BaseException as error:  # otherwise the caller would wait forever
+                put(as_foldry_error(error))
+                return
 
     def collect() -> Iterator[Group]:
         number = 0

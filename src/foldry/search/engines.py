@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from math import isfinite
 from typing import Any, Final
 
 from foldry.errors import InputError, quoted
@@ -15,6 +14,8 @@ from foldry.search.hhblits import HHblits, HHblitsSettings
 from foldry.search.hmmer import Hmmer, HmmerSettings
 from foldry.search.recipes import COLABFOLD, HHBLITS, JACKHMMER, Step
 
+_MOST: Final = 10**9
+"""Largest value of a setting."""
 _KINDS: Final = {JACKHMMER: FASTA, HHBLITS: HHSUITE, COLABFOLD: MMSEQS}
 """The kind of database that each engine reads."""
 _DEFAULTS: Final[Mapping[str, Any]] = {
@@ -46,6 +47,9 @@ def engine_of(step: Step, databases: Mapping[str, Database], num_threads: int) -
             what = f"is the {each.kind} database {each.name}"
             advice = f"give {step.engine} a database of the kind {_KINDS[step.engine]}"
             raise InputError(what, advice, where=each.path)
+        if step.engine == COLABFOLD and not each.is_clustered:
+            what = "is not a clustered MMseqs2 database"
+            raise InputError(what, "give one such as ColabFold's UniRef30", where=each.path)
     settings = _settings(step)
     if step.engine == JACKHMMER:
         if len(chosen) > 1:
@@ -65,8 +69,8 @@ def _settings(step: Step) -> Any:
         kind = type(getattr(default, name))
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         is_right = type(value) is kind or (kind is float and is_number)
-        if not is_right or (is_number and not (isfinite(value) and value >= 0)):
-            what = f"A recipe gives {step.engine} {quoted(value)} for {name}"
+        if not is_right or (is_number and not 0 <= value <= _MOST):
+            what = f"The recipe sets {name} of {step.engine} to {quoted(value)}"
             raise InputError(what, f"give a value such as {getattr(default, name)!r}")
         values[name] = kind(value)
     return replace(default, **values)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from foldry.errors import InputError
+from foldry.errors import BusyError, InputError
 from foldry.formats.a3m import parse_a3m, to_a3m
 from foldry.query import Alignment
 from foldry.search.engine import Engine, PairingEngine
 from foldry.store.cache import Cache
 from foldry.store.hashes import content_key
+
+logger = logging.getLogger(__name__)
 
 _FORMAT: Final = 1
 """Part of each key; another number forgets all kept searches."""
@@ -62,22 +66,37 @@ def _all(
     cache: Cache,
 ) -> Iterator[tuple[_Rows, float | None]]:
     keys = {each: content_key([_FORMAT, engine.identity, each]) for each in items}
-    found = {each: _kept(cache, keys[each], each) for each in keys}
-    missing = [each for each, rows in found.items() if rows is None]
+    missing = [each for each in keys if _kept(cache, keys[each], each) is None]
+    new: dict[_Item, _Rows] = {}
     seconds: dict[_Item, float] = {}
     if missing:
-        with cache.hold(keys[each] for each in missing):
-            found |= {each: _kept(cache, keys[each], each) for each in missing}
-            missing = [each for each in missing if found[each] is None]
+        with _held(cache, [keys[each] for each in missing]) as is_held:
+            missing = [each for each in missing if _kept(cache, keys[each], each) is None]
             begin = time.monotonic()
             for each, rows in zip(missing, find(missing) if missing else (), strict=True):
-                cache.put(keys[each], _BETWEEN.join(map(to_a3m, rows)).encode())
-                found[each] = rows
+                if is_held:
+                    cache.put(keys[each], _BETWEEN.join(map(to_a3m, rows)).encode())
+                # Read again, so that it equals what is read later.
+                new[each] = _kept(cache, keys[each], each) or rows
             seconds = dict.fromkeys(missing, time.monotonic() - begin)
     for each in items:
-        known = found[each]
-        assert known is not None
+        known = new.get(each) or _kept(cache, keys[each], each)
+        if known is None:
+            raise BusyError("Kept searches were removed while they were read", "search again")
         yield tuple(replace(one, source=engine.source) for one in known), seconds.get(each)
+
+
+@contextmanager
+def _held(cache: Cache, keys: Sequence[str]) -> Iterator[bool]:
+    """Hold keys within the `with` block; if the folder cannot be written, nothing is kept."""
+    with ExitStack() as held:
+        try:
+            held.enter_context(cache.hold(keys))
+            is_held = True
+        except InputError as error:
+            logger.warning("%s The search is not kept.", error)
+            is_held = False
+        yield is_held
 
 
 def _kept(cache: Cache, key: str, item: _Item) -> _Rows | None:

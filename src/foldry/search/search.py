@@ -11,11 +11,9 @@ from typing import Final, cast
 
 from foldry.errors import (
     DiskFullError,
-    FaultError,
     FoldryError,
     InputError,
     MissingError,
-    OutsideError,
     as_foldry_error,
     quoted,
 )
@@ -35,6 +33,7 @@ _VARIABLE: Final = "FOLDRY_SEARCHES"
 _RECIPES: Final = "recipes"
 """The folder of a user's recipes beside the list of databases."""
 _TOML: Final = ".toml"
+_KNOWN: Final = {each.name: each for each in (recipes.NONE, recipes.REDUCED, recipes.FULL)}
 _ON_REGISTERED: Final = {"small": recipes.small, "colabfold": recipes.colabfold}
 """Recipes that search whatever databases of their kind are registered."""
 
@@ -85,7 +84,8 @@ class Search:
     def attempt(self, queries: Sequence[Query]) -> list[SearchResult | FoldryError]:
         """Return the result of each query, or why its search failed.
 
-        If a program fails, the queries are searched for one by one: one may be the reason.
+        If a search for several queries fails although the databases are there, one of the queries
+        may be the reason, so that halves of them are searched for.
 
         Raises:
             DiskFullError: No space is left.
@@ -97,8 +97,13 @@ class Search:
             known = as_foldry_error(error)
         if isinstance(known, DiskFullError):
             raise known
-        if isinstance(known, OutsideError | FaultError) and len(queries) > 1:
-            return [result for query in queries for result in self.attempt([query])]
+        try:
+            self.check(queries)
+        except FoldryError as error:
+            known = error
+        else:
+            if (half := len(queries) // 2) > 0:
+                return self.attempt(queries[:half]) + self.attempt(queries[half:])
         return [known if unaligned(each) else self._result(each, {}, {}) for each in queries]
 
     def _search(
@@ -124,7 +129,7 @@ class Search:
         engine = cast(PairingEngine, self._engine(step))
         found = kept.search_pairs(engine, complexes, self.cache)
         return {
-            sequences: tuple(Found(step, each, seconds, for_pairing=True) for each in rows)
+            sequences: tuple(Found(step, step.kept(each), seconds, True) for each in rows)
             for sequences, (rows, seconds) in zip(complexes, found, strict=True)
         }
 
@@ -147,6 +152,12 @@ class Search:
             _ = self._engine(step).identity  # finds the program
         for name in names:
             self.databases[name].check()
+        pairing = self.recipe.pairing
+        if pairing in steps[len(self.recipe.steps) :] and pairing.engine == COLABFOLD:
+            database = self.databases[pairing.databases[0]]
+            if not database.has_taxonomy:
+                what = "has no taxonomy, by which rows are paired"
+                raise InputError(what, "run `mmseqs createtaxdb`", where=database.path)
 
     def _engine(self, step: Step) -> Engine:
         from foldry.search.engines import engine_of  # noqa: PLC0415  (most commands need none)
@@ -234,30 +245,34 @@ def find_search(
     if name is None:
         recipe = recipes.small(databases.values())
         recipe = recipe if recipe.steps else recipes.colabfold(databases.values())
+    elif name in _KNOWN or name in _ON_REGISTERED:  # even if there is a folder of this name
+        recipe = _known(name, databases)
     elif "/" in name or Path(name).is_dir() or name.endswith(_TOML):
         recipe, databases = _from_path(Path(name), databases)
     else:
-        recipe = _named(name, registry, databases)
+        recipe = _of_user(name, registry)
     if not recipe.steps:
         return None
     return Search(recipe, databases, cache or Cache(default_cache()), num_threads)
 
 
-def _named(name: str, registry: Registry, databases: Mapping[str, Database]) -> Recipe:
-    """Return a recipe of Foldry's or of the user."""
-    known = {each.name: each for each in (recipes.NONE, recipes.REDUCED, recipes.FULL)}
-    if name in known:
-        return known[name]
-    if name in _ON_REGISTERED:
-        recipe = _ON_REGISTERED[name](databases.values())
-        if not recipe.steps:
-            what = f"The recipe {name} has no database to search"
-            raise MissingError(what, "register one", code="no_database")
-        return recipe
+def _known(name: str, databases: Mapping[str, Database]) -> Recipe:
+    """Return a recipe of Foldry's."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    recipe = _ON_REGISTERED[name](databases.values())
+    if not recipe.steps:
+        what = f"The recipe {name} has no database to search"
+        raise MissingError(what, "register one", code="no_database")
+    return recipe
+
+
+def _of_user(name: str, registry: Registry) -> Recipe:
+    """Return the recipe of this name in the user's folder."""
     folder = registry.folder / _RECIPES
     path = folder / f"{name}{_TOML}"
     if not NAME.fullmatch(name) or not path.is_file():
-        advice = f"choose one of {', '.join((*known, *_ON_REGISTERED))}, a folder of FASTA files"
+        advice = f"choose one of {', '.join((*_KNOWN, *_ON_REGISTERED))}, a folder of FASTA files"
         advice += f", or a recipe in {folder}"
         raise InputError(f"There is no recipe {quoted(name)}", advice)
     return _read_recipe(path)
