@@ -163,7 +163,7 @@ _ALL: Final = (
     _count("rama_outliers", "Outliers", "Residues in disallowed regions"),
     # The query and its alignment.
     _count("residues", "Residues", "Residues of all chains", ""),
-    _count("depth", "Depth", "Different rows of the alignment, the query included", "higher"),
+    _count("depth", "Depth", "Distinct rows of the alignment, the query included", "higher"),
     Measure(
         "neff",
         "Neff",
@@ -178,7 +178,7 @@ _ALL: Final = (
         SHARE,
         decimals=2,
     ),
-    _count("species", "Species", "Species that the rows for pairing name", "higher"),
+    _count("species", "Species", "Species named in the rows used for pairing", "higher"),
     Measure("seconds", "Seconds", "Time that the prediction took", "s", "lower", 1),
 )
 MEASURES: Final = {each.key: each for each in _ALL}

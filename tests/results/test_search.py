@@ -106,11 +106,11 @@ def test_a_query_can_be_read_back_with_its_alignments(tmp_path: Path, example: P
     folder = write_search(SearchResult(query, "none", ((),) * len(query.chains)), tmp_path)
     assert folder == tmp_path / query.name
     back = foldry.read_query(folder / f"{query.name}.json")
-    assert (back.name, back.chains, back.seeds) == (query.name, query.chains, query.seeds)
+    assert (back.name, back.chains, back.seeds) == (query.name, query.chains, query.seeds or (0,))
     for chain in query.chains:
         assert chain.alignment is not None
-        assert parse_a3m((folder / f"{chain.ids[0]}.a3m").read_text()) == chain.alignment
-        paired = folder / f"{chain.ids[0]}_paired.a3m"
+        assert parse_a3m((folder / "a3m" / f"{chain.ids[0]}.a3m").read_text()) == chain.alignment
+        paired = folder / "a3m" / f"{chain.ids[0]}_paired.a3m"
         assert paired.exists() is (chain.paired is not None)
         assert not chain.paired or parse_a3m(paired.read_text()) == chain.paired
 
@@ -119,10 +119,12 @@ def test_copies_share_one_file(tmp_path: Path) -> None:
     chains = (Chain(("A", "B"), SEQUENCE, many(3)), Chain(("C",), "MKV"))
     made = SearchResult(Query("q", chains), "small", (searched(many(3)), ()))
     folder = write_search(made, tmp_path)
-    assert names(folder) == ["A.a3m", "C.a3m", "q.json", "search.html"]
-    assert (folder / "C.a3m").read_text() == ">C\nMKV\n"
+    assert names(folder) == ["a3m", "q.json", "search.html"]
+    assert names(folder / "a3m") == ["A.a3m", "C.a3m"]
+    assert foldry.read_query(folder).chains == chains, "the a3m files are no further queries"
+    assert (folder / "a3m" / "C.a3m").read_text() == ">C\nMKV\n"
     assert foldry.read_query(folder / "q.json").chains == chains
-    assert foldry.read_query(folder / "A.a3m").chains[0].alignment == many(3)
+    assert foldry.read_query(folder / "a3m" / "A.a3m").chains[0].alignment == many(3)
 
 
 def test_a_hostile_header_is_read_back(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_the_alignments_of_databases_are_written_on_request(tmp_path: Path) -> N
     assert {"A/db0_hits.sto", "chain_id_map.json"} <= files.keys()
     assert {name: (folder / "msas" / name).read_text() for name in files} == files
     write_search(made, tmp_path)
-    assert names(folder) == ["A.a3m", "B.a3m", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "q.json", "search.html"]
 
 
 def test_another_search_replaces_the_files_of_the_last_one(tmp_path: Path) -> None:
@@ -162,7 +164,8 @@ def test_another_search_replaces_the_files_of_the_last_one(tmp_path: Path) -> No
     for name in mine:
         write_text(folder / name, "mine")
     write_search(given(many(4)), tmp_path)
-    assert set(names(folder)) == {"A.a3m", "q.json", "search.html", *mine}
+    assert set(names(folder)) == {"a3m", "q.json", "search.html", *mine}
+    assert names(folder / "a3m") == ["A.a3m"]
     assert foldry.read_query(folder / "q.json").chains[0].alignment == many(4)
     assert {(folder / name).read_text() for name in mine} == {"mine"}
 
@@ -179,10 +182,11 @@ def test_the_files_of_a_killed_search_are_removed(
     with pytest.raises(KeyboardInterrupt):
         write_search(dimer(many(3), reverse(many(3))), tmp_path)
     folder = tmp_path / "q"
-    assert names(folder) == ["A.a3m", "A_paired.a3m", "B.a3m", "B_paired.a3m"]
+    assert names(folder / "a3m") == ["A.a3m", "A_paired.a3m", "B.a3m", "B_paired.a3m"]
     monkeypatch.undo()
     write_search(given(many(4)), tmp_path)
-    assert names(folder) == ["A.a3m", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "q.json", "search.html"]
+    assert names(folder / "a3m") == ["A.a3m"]
 
 
 @pytest.mark.parametrize("listed", [["../mine", ".", "", "..", "inner", "\0", "link"], {"a": 1}, 3])
@@ -195,7 +199,7 @@ def test_a_forged_record_removes_nothing_else(tmp_path: Path, listed: object) ->
     write_json(folder / search.RECORD, listed)
     write_search(given(many(4)), tmp_path)
     assert names(tmp_path) == ["mine", "q"]
-    assert names(folder) == ["A.a3m", "inner", "link", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "inner", "link", "q.json", "search.html"]
     assert names(folder / "inner") == ["mine"]
 
 
@@ -306,8 +310,7 @@ def test_residues_with_few_rows_are_worth_a_warning() -> None:
     parts = [many(40).sequences[row] + "-" * 99 for row in range(1, 41)]
     whole = [many(40).sequences[row] * 4 for row in range(1, 41)]
     assert warnings(given(rows(sequence, *parts), sequence=sequence)) == [
-        "A: 40 homologues, but only 1 row or fewer at half of the residues: expect low confidence "
-        "there.",
+        "A: 40 homologues, but at most 1 row at half of the residues: expect low confidence there.",
         "A: residues 34–132 are covered by fewer than 3 rows.",
     ]
     holes = [f"{each[:50]}{'-' * 10}{each[60:70]}{'-' * 9}{each[79:]}" for each in whole]

@@ -69,7 +69,6 @@ class Place:
     databases: Mapping[str, Database]
     sequences: Sequence[str]
     found: Mapping[str, Mapping[str, Sequence[Row]]]
-    cache: Cache
 
 
 def from_stockholm(text: str) -> list[Row]:
@@ -117,6 +116,16 @@ def joined(parts: Sequence[Sequence[Row]]) -> list[Row]:
     return list(first.values())
 
 
+def kept(found: Mapping[str, Sequence[Row]], name: str, caps: Mapping[str, int]) -> list[list[Row]]:
+    """The rows that AlphaFold keeps of each file of a recipe, in its order."""
+    return [list(found[file][: caps.get(file)]) for file in ORDER[name]]
+
+
+def every(parts: Sequence[Sequence[Row]]) -> list[Row]:
+    """The query, and the other rows of all files."""
+    return [*parts[0], *(row for part in parts[1:] for row in part[1:])]
+
+
 def rows_of(alignment: Alignment) -> list[Row]:
     deletions = map(tuple, alignment.deletions.tolist())
     return list(map(Row, alignment.headers, alignment.sequences, deletions))
@@ -155,7 +164,7 @@ def place(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Place:
     sequences = sequences[: len(CHAINS)]
     places = {name: str(path) for name, path in paths.items()}
     found = {each: official_files(each, places, tmp_path_factory) for each in sequences}
-    return Place(databases, sequences, found, Cache(folder / "cache"))
+    return Place(databases, sequences, found)
 
 
 def official_files(
@@ -174,14 +183,22 @@ def official_files(
     return found
 
 
-def result_of(place: Place, recipe: Recipe, caps: Mapping[str, int], query: Query) -> SearchResult:
+def searched(
+    place: Place, recipe: Recipe, caps: Mapping[str, int], queries: Sequence[Query], cache: Path
+) -> list[SearchResult]:
+    """The results of a search that finds nothing in its cache, and the same from its cache."""
+
     def cut(step: Step) -> Step:
         return replace(step, max_rows=caps.get(step.file))
 
     pairing = recipe.pairing and cut(recipe.pairing)
     recipe = replace(recipe, steps=tuple(map(cut, recipe.steps)), pairing=pairing)
-    [result] = Search(recipe, place.databases, place.cache).run([query])
-    return result
+    search = Search(recipe, place.databases, Cache(cache))
+    results, again = list(search.run(queries)), list(search.run(queries))
+    assert [each.query for each in again] == [each.query for each in results]
+    found = [each for result in again for chain in result.found for each in chain]
+    assert {each.seconds for each in found} == {None}
+    return results
 
 
 def check_folder(
@@ -215,22 +232,23 @@ def test_proteins(recipe: Recipe, caps: Mapping[str, int], place: Place, tmp_pat
     assert {step.file: step.max_rows for step in recipe.steps if step.max_rows} == {
         name: cap for name, cap in CAPS.items() if name != "uniprot_hits.sto"
     }
+    queries = [Query("protein", (Chain(("A",), each),)) for each in place.sequences]
+    results = searched(place, recipe, caps, queries, tmp_path / "cache")
     depths = set()
-    for sequence in place.sequences:
-        result = result_of(place, recipe, caps, Query("protein", (Chain(("A",), sequence),)))
+    for sequence, result in zip(place.sequences, results, strict=True):
         [chain] = result.query.chains
+        assert chain.sequence == sequence
         assert chain.alignment is not None
         assert chain.paired is None
         official = place.found[sequence]
-        parts = [official[name][: caps.get(name)] for name in ORDER[recipe.name]]
-        everything = [row for number, part in enumerate(parts) for row in part[number > 0 :]]
-        assert rows_of(chain.alignment) == everything
+        parts = kept(official, recipe.name, caps)
+        assert rows_of(chain.alignment) == every(parts)
         expected = joined(parts)
         merged = merge_alignments([chain.alignment])
         codes = [[AMINO.index(a) for a in row.letters.translate(STANDS_FOR)] for row in expected]
         assert np.array_equal(merged.codes, codes)
         assert np.array_equal(merged.deletions, [row.deletions for row in expected])
-        assert len(expected) < len(everything), "a row is found twice"
+        assert len(expected) < len(every(parts)), "a row is found twice"
         depths.add(len(expected))
         texts = msa_files(result)
         check_folder(texts, official, caps)
@@ -244,10 +262,13 @@ def test_proteins(recipe: Recipe, caps: Mapping[str, int], place: Place, tmp_pat
 def test_a_complex(caps: Mapping[str, int], place: Place, tmp_path: Path) -> None:
     first, second, _ = place.sequences
     chains = (Chain(("A", "C"), first), Chain(("B",), second))
-    result = result_of(place, REDUCED, caps, Query("a_complex", chains))
+    queries = [Query("a_complex", chains)]
+    [result] = searched(place, REDUCED, caps, queries, tmp_path / "cache")
     for chain in result.query.chains:
         official = place.found[chain.sequence]
+        assert chain.alignment is not None
         assert chain.paired is not None
+        assert rows_of(chain.alignment) == every(kept(official, "reduced", caps))
         rows = official["uniprot_hits.sto"]
         assert rows_of(chain.paired) == list(rows[: caps["uniprot_hits.sto"]])
         assert chain.paired.num_rows > 6
@@ -259,7 +280,7 @@ def test_a_complex(caps: Mapping[str, int], place: Place, tmp_path: Path) -> Non
 @pytest.mark.slow
 def test_a_homomer_is_not_searched_for_pairing(place: Place, tmp_path: Path) -> None:
     query = Query("dimer", (Chain(("A", "B"), place.sequences[0]),))
-    result = result_of(place, REDUCED, CAPS, query)
+    [result] = searched(place, REDUCED, CAPS, [query], tmp_path / "cache")
     assert result.query.chains[0].paired is None
     assert [name for name in msa_files(result) if "uniprot" in name] == []
     assert read_query(written(tmp_path / "dimer", msa_files(result))) == result.query

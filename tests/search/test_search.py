@@ -207,7 +207,8 @@ def test_an_empty_alignment_is_kept_and_a_missing_one_is_searched_for(tmp_path: 
 
 
 def database(name: str, kind: str) -> Database:
-    return Database(name, kind, f"/nowhere/{name}", 1, 1, 1, "0")
+    is_clustered = kind == MMSEQS and name != "plain"
+    return Database(name, kind, f"/nowhere/{name}", 1, 1, 1, "0", is_clustered=is_clustered)
 
 
 @pytest.fixture
@@ -220,11 +221,6 @@ def register(
 ) -> None:
     found = {name: database(name, kind) for name, kind in databases.items()}
     monkeypatch.setattr(registry, "databases", lambda: found)
-    monkeypatch.setattr(
-        Database,
-        "is_clustered",
-        property(lambda each: each.kind == MMSEQS and each.name != "plain"),
-    )
 
 
 @pytest.mark.parametrize(
@@ -260,7 +256,7 @@ def test_what_is_missing_is_named(registry: Registry, monkeypatch: pytest.Monkey
     pair = Query("p", (chain("A", ONE), chain("B", TWO)))
     with pytest.raises(MissingError, match="small_bfd, uniprot, which are not registered"):
         reduced.check([query, pair])
-    with pytest.raises(MissingError, match="colabfold has no database to search"):
+    with pytest.raises(MissingError, match="colabfold has nothing to search"):
         find_search("colabfold", registry=registry)
     assert find_search("none", registry=registry) is None
     with pytest.raises(InputError, match=r"There is no recipe 'mine': choose one of none, .*"):

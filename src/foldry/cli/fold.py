@@ -193,10 +193,13 @@ def chosen_search(recipe: str | None, queries: Sequence[Query]) -> Search | None
 
 
 def remark_on_databases(recipe: str | None, search: Search | None, queries: list[Query]) -> None:
-    """Log that nothing is searched, if the user did not ask for that."""
+    """Log what is searched, or that nothing is, if the user did not ask for that."""
     from foldry.search.search import unaligned
 
-    if recipe is None and search is None and any(map(unaligned, queries)):
+    if search is not None:
+        names = dict.fromkeys(name for step in search.recipe.steps for name in step.databases)
+        logger.info("Recipe %s: searching %s.", search.recipe.name, ", ".join(names))
+    elif recipe is None and any(map(unaligned, queries)):
         logger.info(NO_DATABASE)
 
 

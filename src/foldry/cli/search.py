@@ -45,7 +45,8 @@ class _Search(TyperCommand):
 app = typer.Typer(
     cls=_Searches,
     no_args_is_help=True,
-    help="Find alignments in sequence databases.",
+    help="Find alignments in sequence databases.\n\nfoldry search QUERY -o FOLDER searches; "
+    "foldry search QUERY --help lists its options.",
 )
 databases = typer.Typer(help="Add, list, check, remove and get databases.", no_args_is_help=True)
 cache = typer.Typer(help="List and clear kept searches.", no_args_is_help=True)
@@ -252,7 +253,7 @@ def get(
         Path | None,
         valued("FOLDER", "Where to put them. Default: the folder of the list of databases."),
     ] = None,
-    mirror: Annotated[str | None, valued("URL", "A folder with the same files elsewhere.")] = None,
+    mirror: Annotated[str | None, valued("URL", "Address of a folder with the same files.")] = None,
 ) -> None:
     """Download AlphaFold's or ColabFold's databases.
 

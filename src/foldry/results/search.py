@@ -47,6 +47,8 @@ from foldry.store.files import (
 from foldry.store.locks import hold
 
 PAGE: Final = "search.html"
+A3M: Final = "a3m"
+"""Folder of the alignment of each chain."""
 MSAS: Final = "msas"
 """Folder of the alignment of each database, named as AlphaFold's program names them."""
 RECORD: Final = ".search.json"
@@ -162,12 +164,14 @@ def _files(result: SearchResult, msas: bool) -> dict[str, str]:
     query = result.query
     files = {}
     for chain in query.chains:
-        files[f"{chain.ids[0]}.a3m"] = to_a3m(chain.alignment or _alone(chain))
+        files[f"{A3M}/{chain.ids[0]}.a3m"] = to_a3m(chain.alignment or _alone(chain))
         if chain.paired:
-            files[f"{chain.ids[0]}_paired.a3m"] = to_a3m(chain.paired)
+            files[f"{A3M}/{chain.ids[0]}_paired.a3m"] = to_a3m(chain.paired)
     if msas:
         files |= {f"{MSAS}/{name}": text for name, text in msa_files(result).items()}
-    text = to_complex_a3m(query) if query.paired_by_row else job_json(query)
+    # AlphaFold 3 needs a seed.
+    with_seed = replace(query, seeds=query.seeds or (0,))
+    text = to_complex_a3m(query) if query.paired_by_row else job_json(with_seed)
     return {**files, _query_file(query): text, PAGE: search_html(result)}
 
 
@@ -343,7 +347,7 @@ def _about_depth(chain: ChainSummary) -> Iterator[str]:
     elif chain.median_depth < FEW_HOMOLOGUES:
         rows = counted(int(chain.median_depth), "row")
         yield (
-            f"{name}: {homologues} homologues, but only {rows} or fewer at half of the residues: "
+            f"{name}: {homologues} homologues, but at most {rows} at half of the residues: "
             "expect low confidence there."
         )
     elif chain.neff < LOW_NEFF:
@@ -532,7 +536,7 @@ def _hit_table(chain: Chain, found: Sequence[Found], rows: _Rows) -> str:
     about = (
         f'<p class="about">{which}, in the order of the alignment. Identity is the share of the '
         "hit’s residues that equal the query’s, coverage the share of the query’s residues that "
-        "have a partner.</p>"
+        "are aligned.</p>"
     )
     return about + _table("Hits", list(columns), zip(*columns.values(), strict=True), "wide long")
 

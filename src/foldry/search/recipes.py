@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from foldry.errors import InputError, quoted
+from foldry.errors import InputError, quoted, reason
 from foldry.query import MAX_ROWS, Alignment
 from foldry.search.databases import FASTA, NAME, Database
 from foldry.store.files import decode, read_bytes
@@ -46,7 +46,8 @@ class Step:
 
     def kept(self, found: Alignment) -> Alignment:
         """Return the rows of an alignment that are kept."""
-        return found.rows(slice(self.max_rows))
+        most = self.max_rows
+        return found if most is None or found.num_rows <= most else found.rows(slice(most))
 
 
 @dataclass(frozen=True)
@@ -62,15 +63,6 @@ class Recipe:
     name: str
     steps: tuple[Step, ...]
     pairing: Step | None = None
-
-    def joined(self, found: Sequence[Alignment]) -> Alignment:
-        """Return the kept rows of all searches; features leave out rows that occur twice.
-
-        Args:
-            found: The alignment of each step.
-        """
-        parts = [step.kept(each) for step, each in zip(self.steps, found, strict=True)]
-        return Alignment.joined(parts)
 
 
 _UNIREF90: Final = Step(JACKHMMER, ("uniref90",), "uniref90_hits.sto", 10_000)
@@ -137,8 +129,11 @@ def read_recipe(path: Path, settings: Mapping[str, frozenset[str]]) -> Recipe:
     data = read_bytes(path, _MAX_FILE)
     try:
         content = tomllib.loads(decode(data, str(path)))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"is not valid TOML ({error})", "fix the file", where=path) from None
+    except RecursionError:
+        raise InputError("is nested too deeply", "use fewer brackets", where=path) from None
+    except ValueError as error:
+        what = f"is not valid TOML ({reason(error)})"
+        raise InputError(what, "fix the file", where=path) from None
     searches = content.pop("search", None)
     pairing = content.pop("pairing", None)
     if content:

@@ -146,8 +146,12 @@ class Search:
         names = dict.fromkeys(name for step in steps for name in step.databases)
         if missing := [name for name in names if name not in self.databases]:
             what = f"The recipe {self.recipe.name} searches {', '.join(missing)}, which "
-            what += "is not registered" if len(missing) == 1 else "are not registered"
-            raise MissingError(what, "register them under these names", code="no_database")
+            advice = "register them under these names"
+            if len(missing) == 1:
+                what, advice = what + "is not registered", "register it under this name"
+            else:
+                what += "are not registered"
+            raise MissingError(what, advice, code="no_database")
         for step in steps:
             _ = self._engine(step).identity  # finds the program
         for name in names:
@@ -247,10 +251,10 @@ def find_search(
         recipe = recipe if recipe.steps else recipes.colabfold(databases.values())
     elif name in _KNOWN or name in _ON_REGISTERED:  # even if there is a folder of this name
         recipe = _known(name, databases)
-    elif "/" in name or Path(name).is_dir() or name.endswith(_TOML):
+    elif "/" in name or Path(name).exists() or name.endswith(_TOML):
         recipe, databases = _from_path(Path(name), databases)
     else:
-        recipe = _of_user(name, registry)
+        recipe = _of_user(name, registry, databases)
     if not recipe.steps:
         return None
     return Search(recipe, databases, cache or Cache(default_cache()), num_threads)
@@ -262,13 +266,16 @@ def _known(name: str, databases: Mapping[str, Database]) -> Recipe:
         return _KNOWN[name]
     recipe = _ON_REGISTERED[name](databases.values())
     if not recipe.steps:
-        what = f"The recipe {name} has no database to search"
+        kind = "FASTA file" if name == "small" else "clustered MMseqs2 database"
+        what = f"The recipe {name} has nothing to search: no {kind} is registered"
         raise MissingError(what, "register one", code="no_database")
     return recipe
 
 
-def _of_user(name: str, registry: Registry) -> Recipe:
-    """Return the recipe of this name in the user's folder."""
+def _of_user(name: str, registry: Registry, databases: Mapping[str, Database]) -> Recipe:
+    """Return the recipe of this name in the user's folder, or that of a registered FASTA file."""
+    if name in databases and (alone := recipes.small([databases[name]])).steps:
+        return replace(alone, name=name)
     folder = registry.folder / _RECIPES
     path = folder / f"{name}{_TOML}"
     if not NAME.fullmatch(name) or not path.is_file():
@@ -287,11 +294,12 @@ def _read_recipe(path: Path) -> Recipe:
 def _from_path(
     path: Path, databases: Mapping[str, Database]
 ) -> tuple[Recipe, Mapping[str, Database]]:
-    """Return the recipe of a TOML file or of a folder of FASTA files, and its databases."""
-    if not path.is_dir():
-        return _read_recipe(path), databases
-    files = [each for each in sorted(path.iterdir()) if suffix(each) in FASTA_SUFFIXES]
+    """Return the recipe of a TOML file, a FASTA file or a folder of these, and its databases."""
+    inside = sorted(path.iterdir()) if path.is_dir() else [path]
+    files = [each for each in inside if suffix(each) in FASTA_SUFFIXES]
     files = [each for each in files if each.is_file() and not is_hidden(each)]
+    if not files and not path.is_dir():
+        return _read_recipe(path), databases
     if not files:
         raise InputError("is a folder without a FASTA file", "name another", where=path)
     found = {each.name: each for each in map(inspect, files)}
