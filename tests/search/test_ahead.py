@@ -14,7 +14,7 @@ from foldry.query import Alignment, Chain, Query
 from foldry.search.ahead import Unsearched, searched_ahead
 from foldry.search.recipes import NONE
 from foldry.search.result import SearchResult
-from foldry.search.search import Search
+from foldry.search.search import Begin, Search
 from foldry.store.cache import Cache
 
 SEQUENCE = "MKTAYIAKQR"
@@ -31,7 +31,9 @@ class Slow(Search):
     groups: list[list[str]]
     may_go_on: threading.Event
 
-    def run(self, queries: Sequence[Query]) -> Iterator[SearchResult]:
+    def run(
+        self, queries: Sequence[Query], begin: Begin = lambda _: None
+    ) -> Iterator[SearchResult]:
         names = [each.name for each in queries]
         self.groups.append(names)
         assert self.may_go_on.wait(60)

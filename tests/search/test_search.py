@@ -76,7 +76,9 @@ def test_each_sequence_is_searched_for_once_in_one_pass(
         Query("two", (chain("A", TWO),)),
         Query("own", (chain("A", THREE, THREE),)),
     ]
-    results = list(search(REDUCED, tmp_path).run(queries))
+    begun: list[Step] = []
+    results = list(search(REDUCED, tmp_path).run(queries, begun.append))
+    assert begun[:3] == list(REDUCED.steps)
     names = ("uniref90", "small_bfd", "mgnify")
     assert passes == [(name, (ONE, TWO)) for name in names]
     rows = tuple(f"{name}{number}" for name in names for number in (1, 2))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from foldry.predict.runner import Progress
     from foldry.query import Query
     from foldry.search.databases import Database
+    from foldry.search.recipes import Step
     from foldry.search.search import Search
 
 _SEARCH = "QUERY"
@@ -117,12 +118,15 @@ def _searched(
 ) -> Iterator[_Ended]:
     """Search for queries, write what is found, and yield how each ended."""
     from foldry.results.search import summary, warnings, write_search
-    from foldry.search.ahead import MAX_GROUP, SEARCHING
+    from foldry.search.ahead import MAX_GROUP
 
     for begin in range(0, len(queries), MAX_GROUP):
-        progress(SEARCHING, begin, len(queries))
         group = queries[begin : begin + MAX_GROUP]
-        for query, result in zip(group, chosen.attempt(group), strict=True):
+
+        def show(step: Step, done: int = begin) -> None:
+            progress(f"searching {', '.join(step.databases)}", done, len(queries))
+
+        for query, result in zip(group, chosen.attempt(group, show), strict=True):
             try:
                 if isinstance(result, FoldryError):
                     raise result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, cast
@@ -37,6 +37,9 @@ _KNOWN: Final = {each.name: each for each in (recipes.NONE, recipes.REDUCED, rec
 _ON_REGISTERED: Final = {"small": recipes.small, "colabfold": recipes.colabfold}
 """Recipes that search whatever databases of their kind are registered."""
 
+Begin = Callable[[Step], None]
+"""Called before each step of a search."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -54,10 +57,12 @@ class Search:
     cache: Cache
     num_threads: int = 1
 
-    def run(self, queries: Sequence[Query]) -> Iterator[SearchResult]:
+    def run(
+        self, queries: Sequence[Query], begin: Begin = lambda _: None
+    ) -> Iterator[SearchResult]:
         """Yield the result of each query; all of them share one pass over each database.
 
-        Chains that have an alignment keep it.
+        Chains that have an alignment keep it. `begin` is called before each step.
 
         Raises:
             InputError: A database is damaged or changes while it is searched, or the cache cannot
@@ -69,9 +74,11 @@ class Search:
         sequences = list(dict.fromkeys(c.sequence for q in queries for c in unaligned(q)))
         found: dict[str, list[Found]] = {each: [] for each in sequences}
         for step in self.recipe.steps:
+            begin(step)
             self._search(step, sequences, found)
         paired: dict[tuple[str, ...], tuple[Found, ...]] = {}
         if (pairing := self.recipe.pairing) is not None:
+            begin(pairing)
             complexes = list(dict.fromkeys(filter(None, map(self._pairable, queries))))
             if pairing.engine == COLABFOLD:
                 paired = self._pairs(pairing, complexes)
@@ -81,7 +88,9 @@ class Search:
         for query in queries:
             yield self._result(query, found, paired)
 
-    def attempt(self, queries: Sequence[Query]) -> list[SearchResult | FoldryError]:
+    def attempt(
+        self, queries: Sequence[Query], begin: Begin = lambda _: None
+    ) -> list[SearchResult | FoldryError]:
         """Return the result of each query, or why its search failed.
 
         If a search for several queries fails although the databases are there, one of the queries
@@ -91,7 +100,7 @@ class Search:
             DiskFullError: No space is left.
         """
         try:
-            return list(self.run(queries))
+            return list(self.run(queries, begin))
         except Exception as error:  # the other queries are still searched for
             logger.debug("the search for %s failed", queries[0].name, exc_info=True)
             known = as_foldry_error(error)
@@ -103,7 +112,8 @@ class Search:
             known = error
         else:
             if (half := len(queries) // 2) > 0:
-                return self.attempt(queries[:half]) + self.attempt(queries[half:])
+                halves = queries[:half], queries[half:]
+                return [each for part in halves for each in self.attempt(part, begin)]
         return [known if unaligned(each) else self._result(each, {}, {}) for each in queries]
 
     def _search(
