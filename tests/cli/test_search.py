@@ -111,10 +111,14 @@ def test_databases_are_listed_checked_and_removed(
     assert "lab FASTA 1 0.0 MB" in said(capsys, "search", "db", "list")
     assert "lab (FASTA, 1 sequence, 0.0 MB)" in said(capsys, "search", "db", "check")
     path.write_text(">a\nMKTAYIAKQQ\n")
-    changed = "mine.fasta is not the database that was recorded as lab: its files changed"
-    assert changed in said(capsys, "search", "db", "check", "lab", code=2)
-    assert changed in said(capsys, "fold", KUNITZ, "-o", "out", code=2)
+    changed = "mine.fasta is not the database that was recorded as lab, as its {} changed"
+    assert changed.format("content") in said(capsys, "search", "db", "check", "lab", code=2)
+    assert changed.format("files") in said(capsys, "fold", KUNITZ, "-o", "out", code=2)
     assert not Path("out").exists()
+    path.write_text(">a\nMKTAYIAKQR\n")  # the same again, at another time
+    assert changed.format("files") in said(capsys, "fold", KUNITZ, "-o", "out", code=2)
+    assert "unchanged" in said(capsys, "search", "db", "check")
+    assert "done" in said(capsys, "fold", KUNITZ, "-o", "out")
     printed = said(capsys, "search", "db", "check", "other", code=2)
     assert printed == "'other' is not a registered database: choose from lab."
     printed = said(capsys, "search", "db", "add", "a", "b", "--name", "x", code=2)

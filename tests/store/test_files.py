@@ -12,6 +12,7 @@ import shutil
 import stat
 import tarfile
 import tempfile
+import threading
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -41,6 +42,7 @@ from foldry.store.files import (
     remove,
     scratch_folder,
     stem,
+    sweep,
     write_bytes,
     write_json,
     write_text,
@@ -463,3 +465,25 @@ def test_leftovers_in_the_systems_folder_are_removed(
     with scratch_folder() as used, scratch_folder() as other:
         assert {*tmp_path.iterdir()} == {used, other, tmp_path / "scratch.txt"}
     assert [path.name for path in tmp_path.iterdir()] == ["scratch.txt"]
+
+
+def test_only_the_user_reads_temporary_files(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with scratch_folder(tmp_path) as folder:
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        with new_folder(tmp_path / "final"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "final").stat().st_mode) == 0o755
+
+
+def test_a_named_pipe_does_not_hold_up_the_cleaning(tmp_path: Path) -> None:
+    """Opening it for reading waits for a writer, in a thread that no exception ends."""
+    os.mkfifo(tmp_path / ".scratch.0123abcd.partial")
+    cleaning = threading.Thread(target=sweep, args=(tmp_path,), daemon=True)
+    cleaning.start()
+    cleaning.join(20)
+    assert not cleaning.is_alive()
+    assert list(tmp_path.iterdir()) == []

@@ -209,12 +209,13 @@ def check(names: Names = None) -> None:
 
     Example: foldry search db check uniref90
     """
-    from foldry.search.databases import check_content
+    from foldry.search.databases import Registry, check_content
 
-    errors: list[FoldryError | None] = []
+    registry, errors = Registry(), list[FoldryError | None]()
     for each in _registered(names):
         try:
-            check_content(each)
+            if check_content(each) != each:  # with another time
+                registry.add(Path(each.path), each.name)
             errors.append(None)
             show_line(f"{_described(each)}: unchanged", wrap=False)
         except FoldryError as error:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import string
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
-from itertools import count, takewhile
+from itertools import chain, count, takewhile
 from pathlib import Path
 from typing import Final
 
 from foldry.errors import InputError, MissingError, quoted
-from foldry.store.files import make_folder, plain_name, read_bytes, write_json
-from foldry.store.hashes import content_key, sha256
+from foldry.inputs.folders import FASTA_SUFFIXES
+from foldry.store.files import make_folder, read_bytes, stem, write_json
+from foldry.store.hashes import content_key, file_sha256, new_sha256, sha256
 from foldry.store.locks import hold_file
 from foldry.store.packing import open_unpacked
 
@@ -32,10 +34,19 @@ the alignments of each cluster."""
 _HHSUITE: Final = ("_a3m", "_cs219", "_hhm")
 """Parts of an HH-suite database; not all have the last one."""
 _TAXONOMY: Final = ("_mapping", "_taxonomy")
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_WHOLE: Final = (".index", ".ffindex", ".dbtype")
+"""Files of these programs of which the version of a database depends on every byte."""
+_LONGEST_NAME: Final = 64
+NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}")
 _ENDS: Final = 2**20
-"""Bytes at the start and at the end of a file that its version depends on."""
+"""Bytes at the start and at the end of a data file that the version of a database depends on."""
 _CHUNK: Final = 2**20
+_LONGEST_LINE: Final = 10**8
+_HEADER: Final = re.compile(rb"^>[^\n]*", re.MULTILINE)
+_LETTERS: Final = string.ascii_letters.encode() + b"* \t\r\n"
+_BASES: Final = b"ACGTUNacgtun \t\r\n"
+_MIN_NUCLEOTIDES: Final = 200
+"""A text of fewer bases alone may be a peptide."""
 _FILE: Final = "databases.json"
 _VARIABLE: Final = "FOLDRY_DATABASES"
 
@@ -52,6 +63,8 @@ class Database:
         num_sequences: Number of sequences, or of alignments.
         modified: Time of the last change, nanoseconds.
         version: Derived from the content; the same in copies.
+        is_clustered: Whether it is an MMseqs2 database of clusters, as ColabFold searches.
+        has_taxonomy: Whether the species of its sequences are known, by which ColabFold pairs rows.
     """
 
     name: str
@@ -61,17 +74,8 @@ class Database:
     num_sequences: int
     modified: int
     version: str
-
-    @property
-    def is_clustered(self) -> bool:
-        """Whether it is an MMseqs2 database of clusters, as ColabFold searches."""
-        needed = (f"{part}.dbtype" for part in ("_seq", "_aln"))
-        return self.kind == MMSEQS and all(_beside(self.path, end).is_file() for end in needed)
-
-    @property
-    def has_taxonomy(self) -> bool:
-        """Whether the species of its sequences are known, by which ColabFold pairs rows."""
-        return self.kind == MMSEQS and all(_beside(self.path, e).is_file() for e in _TAXONOMY)
+    is_clustered: bool = False
+    has_taxonomy: bool = False
 
     def check(self) -> None:
         """Check that the files are those that were recorded.
@@ -82,22 +86,22 @@ class Database:
         """
         files = _files(self.kind, Path(self.path))
         if (self.size, self.modified) != _state(files):
-            what = f"is not the database that was recorded as {self.name}: its files changed"
-            raise InputError(what, "add it again", where=self.path)
+            what = f"is not the database that was recorded as {self.name}, as its files changed"
+            raise InputError(what, "check it, or add it again", where=self.path)
 
 
-def check_content(database: Database) -> None:
-    """Read a database and check that its content is what was recorded.
+def check_content(database: Database) -> Database:
+    """Return a database as it is now, after reading it; its files may only have another time.
 
     Raises:
         MissingError: It is missing.
-        InputError: It changed or is damaged.
+        InputError: It changed, as far as `inspect` notices, or is damaged.
     """
-    database.check()
     found = inspect(Path(database.path), database.name)
     if found.version != database.version:
-        what = f"is not the database that was recorded as {database.name}: its content changed"
+        what = f"is not the database that was recorded as {database.name}, as its content changed"
         raise InputError(what, "add it again", where=database.path)
+    return found
 
 
 class Registry:
@@ -134,15 +138,20 @@ class Registry:
         Args:
             path: A FASTA file, which may be packed with gzip, xz or zstd; or what the names of the
                 files of an MMseqs2 or HH-suite database have in common.
-            name: Its name; that of the file if left out.
+            name: Its name, also in place of another database; that of the file if left out.
 
         Raises:
-            InputError: There is no database of this name, it is damaged, or its name is not usable.
+            InputError: There is no such file, it is damaged, or its name is not usable or that of
+                another database.
             BusyError: Another process adds or removes a database.
         """
+        if not name:
+            self._check_free(_name_of(path), path)  # before hours of reading
         found = inspect(path, name)
         make_folder(self._file.parent)
         with hold_file(self._file):
+            if not name:
+                self._check_free(found.name, path)
             self._write(self.databases() | {found.name: found})
         return found
 
@@ -160,19 +169,30 @@ class Registry:
             kept.pop(name, None)
             self._write(kept)
 
+    def _check_free(self, name: str, path: Path) -> None:
+        """Refuse a name under which another database is registered."""
+        known = self.databases().get(name)
+        if known is not None and os.path.realpath(known.path) != os.path.realpath(path):
+            what = f"would be {quoted(name)}, but a database of this name is registered from "
+            advice = "give it another name, or this one to replace the other database"
+            raise InputError(f"{what}{known.path}", advice, where=path)
+
     def _write(self, databases: dict[str, Database]) -> None:
         write_json(self._file, [asdict(each) for each in databases.values()], sync=True)
 
 
 def _database(values: dict[str, object]) -> Database:
-    """Return a database of the list, whose values have the right types.
+    """Return a database of the list, whose values are of the right types.
 
     Raises:
-        TypeError: They have not.
+        TypeError: They are not.
+        ValueError: The name or the kind is none; somebody else may have written the list.
     """
     found = Database(**values)  # type: ignore[arg-type]
-    if not all(type(values[field.name]).__name__ == field.type for field in fields(found)):
+    if not all(type(getattr(found, each.name)).__name__ == each.type for each in fields(found)):
         raise TypeError
+    if not NAME.fullmatch(found.name) or found.kind not in (FASTA, MMSEQS, HHSUITE):
+        raise ValueError
     return found
 
 
@@ -192,22 +212,49 @@ def default_folder() -> Path:
 
 
 def inspect(path: Path, name: str = "") -> Database:
-    """Return what the registry records of a database; see `Registry.add`."""
+    """Return what the registry records of a database; see `Registry.add`.
+
+    The version of a FASTA file depends on every byte of the unpacked text. That of a database of
+    MMseqs2 or HH-suite depends on its indices, on the sizes of all files, and on the first and the
+    last MiB of each data file: a change in between that moves nothing is not noticed.
+    """
     path = path.absolute()
     kind = _kind(path)
-    chosen = name or plain_name(path).partition(".")[0]
-    if not NAME.fullmatch(chosen):
-        advice = "give a name of at most 64 ASCII letters, digits, '.', '-' and '_'"
-        raise InputError(f"{quoted(chosen)} cannot be the name of a database", advice)
+    if name and not NAME.fullmatch(name):
+        advice = f"give a name of at most {_LONGEST_NAME} ASCII letters, digits, '.', '-' and '_'"
+        raise InputError(f"{quoted(name)} cannot be the name of a database", advice)
     files = _files(kind, path)
     size, modified = _state(files)
     if kind == HHSUITE:
         _check_parts(files)
-    number = _num_records(path) if kind == FASTA else _num_lines(files[0])
+    if kind == FASTA:
+        number, content = _scan(path)
+    else:
+        number, content = _num_lines(files[0]), content_key([_fingerprint(each) for each in files])
     if not number:
         raise InputError("has no sequences", "name another database", where=path)
-    version = content_key([kind, size, number, [_ends(file) for file in files]])[:12]
-    return Database(chosen, kind, str(path), size, number, modified, version)
+    version = content_key([kind, number, content])[:12]
+    has = {file.name.removeprefix(path.name) for file in files} if kind == MMSEQS else set()
+    return Database(
+        name=name or _name_of(path),
+        kind=kind,
+        path=str(path),
+        size=size,
+        num_sequences=number,
+        modified=modified,
+        version=version,
+        is_clustered={"_seq.dbtype", "_aln.dbtype"} <= has,
+        has_taxonomy={*_TAXONOMY} <= has,
+    )
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of a database that is given none: that of its file, made safe."""
+    name = stem(path)
+    if name.endswith(FASTA_SUFFIXES):  # uniref90.fasta.v2
+        name = stem(Path(name))
+    safe = re.sub("[^A-Za-z0-9._-]", "_", name).lstrip("._-")
+    return safe[:_LONGEST_NAME] or "database"
 
 
 def _kind(path: Path) -> str:
@@ -299,12 +346,15 @@ def _state(files: list[Path]) -> tuple[int, int]:
     return sum(each.st_size for each in found), max(each.st_mtime_ns for each in found)
 
 
-def _ends(file: Path) -> str:
-    """Return the hash of the first and the last bytes of a file."""
+def _fingerprint(file: Path) -> tuple[int, str]:
+    """Return the size of a file, and the hash of its content or, of data, of both ends."""
+    size = file.stat().st_size
+    if file.suffix in _WHOLE:
+        return size, file_sha256(file)
     with file.open("rb") as opened:
         start = opened.read(_ENDS)
-        opened.seek(max(0, file.stat().st_size - _ENDS))
-        return sha256(start + opened.read(_ENDS))
+        opened.seek(max(0, size - _ENDS))
+        return size, sha256(start + opened.read(_ENDS))
 
 
 def _chunks(path: Path) -> Iterator[bytes]:
@@ -322,19 +372,40 @@ def _chunks(path: Path) -> Iterator[bytes]:
         unpacked.check()
 
 
-def _num_records(path: Path) -> int:
-    """Return the number of records of a FASTA file.
+def _scan(path: Path) -> tuple[int, str]:
+    """Return the number of records of a FASTA file, and the hash of the unpacked text.
 
     Raises:
-        InputError: The file is damaged, or does not begin as FASTA does.
+        InputError: The file is damaged, is not FASTA, or its sequences are not proteins.
     """
-    number, last = 0, b"\n"
-    for chunk in _chunks(path):
-        if not number and not chunk.lstrip().startswith(b">"):
+    number, line, rest, digest = 0, 1, b"", new_sha256()
+    for chunk in chain(_chunks(path), [b"\n"]):
+        start = (rest + chunk).lstrip()[:1]
+        if not number and start not in (b"", b">"):
             raise InputError("is not a FASTA file", "name another file", where=path)
-        number += (last + chunk).count(b"\n>")
-        last = chunk[-1:]
-    return number
+        whole, end, after = (rest + chunk).rpartition(b"\n")
+        if not end and len(after) > _LONGEST_LINE:
+            raise InputError("has a line of endless length", "name another file", where=path)
+        rest = after
+        letters = _HEADER.sub(b"", whole)
+        if strange := letters.translate(None, _LETTERS):
+            raise _not_protein(whole, strange[:1], line, path)
+        if number == 0 and len(letters) >= _MIN_NUCLEOTIDES and not letters.translate(None, _BASES):
+            raise InputError("has sequences of nucleotides", "give proteins", where=path)
+        number += len(_HEADER.findall(whole))
+        line += whole.count(b"\n") + len(end)
+        digest.update(chunk)
+    return number, digest.hexdigest()
+
+
+def _not_protein(text: bytes, strange: bytes, line: int, path: Path) -> InputError:
+    """Return the error for a character that no sequence has; the text begins at a line."""
+    for number, row in enumerate(text.split(b"\n"), start=line):
+        if strange in row and not row.startswith(b">"):
+            shown = quoted(strange.decode("latin-1"))
+            advice = "give sequences that are not aligned, in letters alone"
+            return InputError(f"has {shown} in a sequence", advice, where=f"{path}, line {number}")
+    raise AssertionError("the character is in a sequence")
 
 
 def _num_lines(path: Path) -> int:

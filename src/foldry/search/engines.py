@@ -55,7 +55,8 @@ def engine_of(step: Step, databases: Mapping[str, Database], num_threads: int) -
         if len(chosen) > 1:
             what = f"jackhmmer searches one database at a time, not {', '.join(step.databases)}"
             raise InputError(what, "write a search for each")
-        return Hmmer(chosen[0], settings, num_threads, described=step.described)
+        database, most = chosen[0], step.max_rows
+        return Hmmer(database, settings, num_threads, described=step.described, max_rows=most)
     if step.engine == HHBLITS:
         return HHblits(chosen, settings, num_threads)
     return ColabFold(chosen, settings, num_threads)

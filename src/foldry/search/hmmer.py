@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from io import BufferedReader
+from importlib.metadata import version
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ LONGEST: Final = 100_000
 """Residues of the longest sequence that HMMER searches."""
 AHEAD: Final = 2
 """Blocks that are read while others are searched."""
+_TOGETHER: Final = 32
+"""Blocks whose hits are merged at once: merging copies all hits that were found before."""
 _AMINO: Final = easel.Alphabet.amino()
 _PIECE: Final = 2**16
 """Bytes that are read from a packed file at a time."""
@@ -66,6 +69,7 @@ class Hmmer:
         num_threads: Number of threads.
         block: Number of sequences that are in memory at a time, for each of a few blocks.
         described: Whether headers include the descriptions of the file, which may name species.
+        max_rows: Maximum number of rows of an alignment, the query's included; None keeps all.
 
     Example:
         >>> from foldry.search.databases import inspect
@@ -78,11 +82,14 @@ class Hmmer:
     num_threads: int = 1
     block: int = BLOCK
     described: bool = False
+    max_rows: int | None = None
 
     @property
     def identity(self) -> str:
         """What the results depend on besides the sequence; see `Engine`."""
-        return content_key(["jackhmmer", 1, self.settings, self.described, self.database.version])
+        program = ["jackhmmer", 2, version("pyhmmer")]
+        options = [self.settings, self.described, self.max_rows]
+        return content_key([*program, *options, self.database.version])
 
     @property
     def source(self) -> Source:
@@ -99,54 +106,68 @@ class Hmmer:
             for sequence in sequences
         ]
         models = [builder.build(query, background)[0] for query in queries]
-        hits: list[plan7.TopHits[Any] | None] = [None] * len(queries)
+        hits: list[list[plan7.TopHits[Any]]] = [[] for _ in queries]
         running: deque[tuple[int, Future[plan7.TopHits[Any]]]] = deque()
 
         def collect(most: int) -> None:
             while len(running) > most:
                 number, future = running.popleft()
-                before = hits[number]
-                hits[number] = future.result() if before is None else before.merge(future.result())
+                hits[number].append(future.result())
+                if len(hits[number]) > _TOGETHER:
+                    hits[number] = [_merged(hits[number])]
 
-        with ThreadPoolExecutor(self.num_threads) as pool:
+        pool = ThreadPoolExecutor(self.num_threads)
+        try:
             for block in blocks(Path(self.database.path), self.block):
                 for number, model in enumerate(models):
                     running.append((number, pool.submit(self._search, model, block)))
                 collect(AHEAD * len(queries))
             collect(0)
-        for query, found in zip(queries, hits, strict=True):
-            alignment = _alignment(query, found)
-            if self.described:
-                alignment = replace(alignment, headers=_described(alignment.headers, found))
-            yield replace(alignment, source=self.source)
+        finally:
+            pool.shutdown(cancel_futures=True)  # an interrupted search ends at once
+        hits.reverse()
+        for query in queries:
+            yield self._alignment(query, _merged(hits.pop()))  # which are freed now
 
     def _search(
         self, model: plan7.HMM[Any], block: easel.DigitalSequenceBlock[Any]
     ) -> plan7.TopHits[Any]:
         return plan7.Pipeline(_AMINO, **asdict(self.settings)).search_hmm(model, block)
 
+    def _alignment(self, query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any]) -> Alignment:
+        """Return the alignment of the hits to the query, row for row as jackhmmer writes it."""
+        hits.sort()
+        descriptions = [""]
+        for hit, domain in _rows(hits):
+            if self.max_rows is not None and len(descriptions) >= self.max_rows:
+                domain.included = False
+            else:
+                descriptions.append(hit.description or "")
+        trace = plan7.Trace.from_sequence(query)
+        digital: Any = hits.to_msa(  # as letters, insertions would be lower case
+            _AMINO, sequences=[query], traces=[trace], all_consensus_cols=True, digitize=True
+        )
+        found = digital.textize()
+        rows = align_to_first(found.names, list(found.alignment), "the hits of a search")
+        texts = descriptions if self.described else [""] * len(descriptions)
+        named = zip(rows.headers, texts, strict=True)
+        # White space other than single blanks would not survive writing and reading.
+        headers = tuple(" ".join(f"{name} {text}".split()) for name, text in named)
+        return replace(rows, headers=headers, source=self.source)
 
-def _alignment(query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any] | None) -> Alignment:
-    """Return the alignment of the hits to the query, row for row as jackhmmer writes it."""
-    if hits is None:
-        raise AssertionError("a database has at least one block")
-    hits.sort()
-    trace = plan7.Trace.from_sequence(query)
-    digital: Any = hits.to_msa(  # as letters, insertions would be lower case
-        _AMINO, sequences=[query], traces=[trace], all_consensus_cols=True, digitize=True
-    )
-    found = digital.textize()
-    return align_to_first(found.names, list(found.alignment), "the hits of a search")
+
+def _merged(parts: list[plan7.TopHits[Any]]) -> plan7.TopHits[Any]:
+    """Return the hits in all parts of a database, which are at least one."""
+    return parts[0].merge(*parts[1:]) if parts[1:] else parts[0]
 
 
-def _described(headers: tuple[str, ...], hits: plan7.TopHits[Any] | None) -> tuple[str, ...]:
-    """Return the headers of the hits' rows, `NAME/1-90`, with their descriptions."""
-    texts = {hit.name: hit.description for hit in hits or () if hit.description}
-    names = (header.rpartition("/")[0] for header in headers)
-    return tuple(
-        f"{header} {texts[name]}" if name in texts else header
-        for header, name in zip(headers, names, strict=True)
-    )
+def _rows(hits: plan7.TopHits[Any]) -> Iterator[tuple[plan7.Hit, plan7.Domain]]:
+    """Yield the hit and the domain of each row of an alignment, except the query's."""
+    for hit in hits:
+        if hit.included:
+            for domain in hit.domains:
+                if domain.included:
+                    yield hit, domain
 
 
 def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock[Any]]:
@@ -156,6 +177,7 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock
         InputError: The file is damaged, is not FASTA, or changes while it is read.
         MissingError: The file is missing.
     """
+    num_long = 0
     try:
         before = path.stat()
         with open_unpacked(path) as unpacked:
@@ -163,25 +185,42 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock
                 source = path if unpacked is None else BufferedReader(unpacked, _PIECE)
                 with easel.SequenceFile(source, digital=True, alphabet=_AMINO, format="fasta") as f:
                     while block := f.read_block(sequences=size):
-                        yield _short(block, path)  # type: ignore[arg-type]  # its stub is wrong
+                        _decode_names(block)  # type: ignore[arg-type]  # the stub is wrong
+                        short = _short(block)  # type: ignore[arg-type]
+                        num_long += len(block) - len(short)
+                        yield short
             finally:
                 if unpacked is not None:
                     unpacked.check()
         after = path.stat()
     except FileNotFoundError as error:
         raise MissingError("does not exist", "restore it or name another", where=path) from error
+    except InputError:
+        raise
     except (ValueError, EOFError) as error:
         what = f"cannot be read as FASTA ({reason(error)})"
         raise InputError(what, "replace it by a whole copy", where=path) from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise InputError("changed while it was searched", "search again", where=path)
+    if num_long:
+        says = "%s: sequences of more than %d residues are not searched: %d"
+        logger.warning(says, path, LONGEST, num_long)
 
 
-def _short(block: easel.DigitalSequenceBlock[Any], path: Path) -> easel.DigitalSequenceBlock[Any]:
+def _decode_names(block: easel.DigitalSequenceBlock[Any]) -> None:
+    """Replace what is not UTF-8 in names and descriptions, which are decoded when they are read."""
+    for each in block:
+        try:
+            _ = each.name, each.description
+        except UnicodeDecodeError:
+            text = BytesIO()
+            each.write(text)
+            header = text.getvalue().partition(b"\n")[0].removeprefix(b">")
+            each.name, _, each.description = header.decode(errors="replace").partition(" ")
+
+
+def _short(block: easel.DigitalSequenceBlock[Any]) -> easel.DigitalSequenceBlock[Any]:
     """Return a block without the sequences that are too long for HMMER."""
     if len(block.largest()) <= LONGEST:
         return block
-    short = [each for each in block if len(each) <= LONGEST]
-    says = "%s: sequences of more than %d residues are not searched: %d"
-    logger.warning(says, path, LONGEST, len(block) - len(short))
-    return easel.DigitalSequenceBlock(_AMINO, short)
+    return easel.DigitalSequenceBlock(_AMINO, [each for each in block if len(each) <= LONGEST])

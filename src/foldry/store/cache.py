@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from foldry.errors import InputError
-from foldry.store.files import make_folder, read_bytes, remove, write_bytes
-from foldry.store.locks import hold_file
+from foldry.store.files import make_folder, read_bytes, remove, sweep, write_bytes
+from foldry.store.locks import hold_numbers
 
 _SUFFIX: Final = ".gz"
 _LEVEL: Final = 6
+_LOCK: Final = ".keys.lock"
+_DIGITS: Final = 15
+"""Hexadecimal digits of a key by which it is held."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,25 @@ class Cache:
             InputError: The folder cannot be written.
             DiskFullError: No space is left.
         """
-        with ExitStack() as held:
-            for key in sorted({*keys}):  # in one order, so that no two processes wait in a circle
-                path = self._path(key)
-                make_folder(path.parent)
-                held.enter_context(hold_file(path, wait=True))
+        held = {*keys}
+        folders = {self._path(key).parent for key in held}
+        for folder in folders:
+            make_folder(folder)
+        if not held:
+            yield
+            return
+        with hold_numbers(self.folder / _LOCK, (int(key[:_DIGITS], 16) for key in held)):
+            for folder in folders:
+                sweep(folder)
             yield
 
     def entries(self) -> Iterator[Entry]:
         """Yield what is kept, in any order."""
         for path in self.folder.glob(f"??/*{_SUFFIX}"):
             if not path.name.startswith("."):
-                status = path.stat()
-                yield Entry(path.name.removesuffix(_SUFFIX), status.st_size, status.st_mtime)
+                with suppress(FileNotFoundError):  # another process may clear the folder
+                    status = path.stat()
+                    yield Entry(path.name.removesuffix(_SUFFIX), status.st_size, status.st_mtime)
 
     def clear(self) -> int:
         """Remove all results, and return their number."""

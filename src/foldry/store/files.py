@@ -326,7 +326,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def scratch_folder(parent: Path | None = None) -> AbstractContextManager[Path]:
-    """Make a folder for temporary files, removed when the `with` block ends.
+    """Make a folder for this user's temporary files, removed when the `with` block ends.
 
     Args:
         parent: A folder; if this process is killed, the next process to hold it cleans up. None is
@@ -335,16 +335,16 @@ def scratch_folder(parent: Path | None = None) -> AbstractContextManager[Path]:
     if parent is None:
         parent = Path(tempfile.gettempdir())
         sweep(parent, "scratch")
-    return _temporary_folder(parent / "scratch")
+    return _temporary_folder(parent / "scratch", mode=0o700)
 
 
 @contextmanager
-def _temporary_folder(target: Path) -> Iterator[Path]:
+def _temporary_folder(target: Path, mode: int = 0o777) -> Iterator[Path]:
     with ExitStack() as held:
         while True:
             folder = _partial(target)
             with writing(target):
-                folder.mkdir()
+                folder.mkdir(mode)
             held.callback(shutil.rmtree, folder, ignore_errors=True)
             # `sweep` in another process may be faster than the lock.
             with contextlib.suppress(FileNotFoundError):

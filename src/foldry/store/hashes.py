@@ -17,6 +17,11 @@ def sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def new_sha256() -> hashlib._Hash:
+    """Return the SHA-256 of nothing, to which `update` adds bytes."""
+    return hashlib.sha256()
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     return file_digest(path, "sha256").hex()

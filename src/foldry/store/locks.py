@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -75,6 +75,42 @@ def hold_file(path: Path, *, wait: bool = False) -> Iterator[None]:
     with _hold(target.with_name(f".{target.name}{NAME}"), path, make=False, wait=wait):
         sweep(target.parent, target.name)
         yield
+
+
+@contextmanager
+def hold_numbers(lock: Path, numbers: Iterable[int]) -> Iterator[None]:
+    """Hold numbers within the `with` block, however many, with one open file.
+
+    Waits while another process holds one of them. The last process to hold any removes the file.
+
+    Args:
+        lock: The lock file, in a folder that exists.
+        numbers: Numbers from 0 to 2^62.
+
+    Raises:
+        InputError: The folder cannot be written.
+        DiskFullError: No space is left.
+    """
+    ordered = sorted({*numbers})  # in one order, so that no two processes wait in a circle
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise write_error(error, lock) from error
+        try:
+            for each in ordered:
+                flock.lock_bytes(handle, each, wait=True)
+            if not _is_named(handle, lock):  # the process that held it before has removed this file
+                continue
+            try:
+                yield
+            finally:
+                if flock.lock_bytes(handle, 0, 0) is not False:
+                    with contextlib.suppress(OSError):
+                        lock.unlink(missing_ok=True)
+            return
+        finally:
+            os.close(handle)
 
 
 @contextmanager
