@@ -566,7 +566,7 @@ def test_a_database_that_another_process_completed_meanwhile(
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
-        ({"names": ["uniref91"]}, InputError, "There is no download of a database 'uniref91'"),
+        ({"names": ["uniref91"]}, InputError, "No database called 'uniref91' can be downloaded"),
         ({"mirror": "ftp://here"}, InputError, "is not an address"),
         ({"names": ["hh"]}, OutsideError, "404 Not Found"),
         ({"site": Site(ONE, wrong_length=200_000)}, OutsideError, "cannot have the size"),

@@ -220,7 +220,7 @@ def test_sequences_that_hmmer_refuses_are_left_out(
     path.write_text(text)
     [alignment] = found(path, queries[:1], 1)
     assert {name.partition("/")[0] for name in alignment.headers} == {"query", "b", "d"}
-    says = f"{path}: sequences of more than 100000 residues are not searched: 2"
+    says = f"{path}: sequences of more than 100000 residues are skipped: 2"
     assert caplog.messages == [says]
 
 

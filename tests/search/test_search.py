@@ -322,7 +322,7 @@ def test_a_recipe_of_the_user(registry: Registry, tmp_path: Path) -> None:
     [
         ("[[search]]", "[[search", "is not valid TOML"),
         ("[pairing]", "[pairs]", "has the unknown key 'pairs': use only"),
-        ('engine = "hhblits"', "", r"search 2, has the engine None: choose one of jackhmmer"),
+        ('engine = "hhblits"', "", r"search 2, has no engine: choose one of jackhmmer"),
         ('"hhblits"', '"blast"', r"search 2, has the engine 'blast': choose one of"),
         ('["lab"]', "[]", r"search 1, has the databases \[\]"),
         ('["lab"]', '["../lab"]', r"search 1, has the databases \['\.\./lab'\]"),

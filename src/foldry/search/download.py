@@ -138,7 +138,7 @@ def plan(
     """
     for name in names:
         if name not in OFFICIAL:
-            what = f"There is no download of a database {quoted(name)}"
+            what = f"No database called {quoted(name)} can be downloaded"
             raise InputError(what, f"choose from {', '.join(OFFICIAL)}")
     if mirror is not None:
         check_address(mirror)

@@ -203,7 +203,7 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise InputError("changed while it was searched", "search again", where=path)
     if num_long:
-        says = "%s: sequences of more than %d residues are not searched: %d"
+        says = "%s: sequences of more than %d residues are skipped: %d"
         logger.warning(says, path, LONGEST, num_long)
 
 

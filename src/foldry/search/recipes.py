@@ -161,7 +161,8 @@ def _read_step(entry: Any, place: str, settings: Mapping[str, frozenset[str]]) -
     engine = left.pop("engine", None)
     if not isinstance(engine, str) or engine not in settings:
         advice = f"choose one of {', '.join(settings)}"
-        raise InputError(f"has the engine {quoted(engine)}", advice, where=place)
+        what = "has no engine" if engine is None else f"has the engine {quoted(engine)}"
+        raise InputError(what, advice, where=place)
     databases = left.pop("databases", None)
     names = databases if isinstance(databases, list) else [databases]
     if not names or not all(isinstance(each, str) and NAME.fullmatch(each) for each in names):
