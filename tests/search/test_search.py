@@ -406,6 +406,18 @@ def test_the_example_finds_its_homologues(tmp_path: Path) -> None:
     assert "/" in alignment.headers[1].split()[0]
 
 
+def test_without_a_home_folder_nothing_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.delenv("FOLDRY_DATABASES")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert find_search() is None
+    assert find_search("none") is None
+    with pytest.raises(InputError, match="no home folder for the list of databases"):
+        find_search("small")
+
+
 def test_kept_searches_have_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDRY_SEARCHES", "/lab/searches")
     assert module.default_cache() == Path("/lab/searches")

@@ -253,7 +253,14 @@ def find_search(
         InputError: There is no such recipe or folder, or it is damaged.
         MissingError: No database is registered that the recipe could search.
     """
-    registry = registry or Registry()
+    if name == recipes.NONE.name:
+        return None
+    try:
+        registry = registry or Registry()
+    except InputError:
+        if name is not None:
+            raise
+        return None  # nothing is registered where there is no home folder
     databases: Mapping[str, Database] = registry.databases()
     recipe = recipes.NONE
     if name is None:
