@@ -202,13 +202,22 @@ def default_folder() -> Path:
     Raises:
         InputError: The variable is not set and the user has no home folder.
     """
-    if named := os.environ.get(_VARIABLE):
+    return user_folder(_VARIABLE, "databases", "the list of databases")
+
+
+def user_folder(variable: str, name: str, purpose: str) -> Path:
+    """Return the folder that a variable names, or `~/.cache/foldry/NAME`.
+
+    Raises:
+        InputError: The variable is not set and the user has no home folder.
+    """
+    if named := os.environ.get(variable):
         return Path(named)
     try:
-        return Path.home() / ".cache" / "foldry" / "databases"
+        return Path.home() / ".cache" / "foldry" / name
     except RuntimeError:
-        what = "This user has no home folder for the list of databases"
-        raise InputError(what, f"set {_VARIABLE} to a folder") from None
+        what = f"This user has no home folder for {purpose}"
+        raise InputError(what, f"set {variable} to a folder") from None
 
 
 def inspect(path: Path, name: str = "") -> Database:

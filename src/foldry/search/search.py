@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from foldry.errors import (
 from foldry.inputs.folders import FASTA_SUFFIXES, suffix
 from foldry.query import Alignment, Chain, Query
 from foldry.search import kept, recipes
-from foldry.search.databases import NAME, Database, Registry, inspect
+from foldry.search.databases import NAME, Database, Registry, inspect, user_folder
 from foldry.search.engine import Engine, PairingEngine
 from foldry.search.recipes import COLABFOLD, Recipe, Step
 from foldry.search.result import Found, SearchResult
@@ -332,10 +331,4 @@ def default_cache() -> Path:
     Raises:
         InputError: The variable is not set and the user has no home folder.
     """
-    if named := os.environ.get(_VARIABLE):
-        return Path(named)
-    try:
-        return Path.home() / ".cache" / "foldry" / "searches"
-    except RuntimeError:
-        what = "This user has no home folder for kept searches"
-        raise InputError(what, f"set {_VARIABLE} to a folder") from None
+    return user_folder(_VARIABLE, "searches", "kept searches")
