@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from foldry.kernels import matmul
-from foldry.kernels.matmul import DEFAULT, ONEDNN, fast_matmul, process_settings, tuned_process
+from foldry.kernels.matmul import (
+    DEFAULT,
+    ONEDNN,
+    fast_matmul,
+    process_settings,
+    threads_for,
+    tuned_process,
+)
 from foldry.processes import tuning
 
 SETTING = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -228,6 +235,29 @@ def test_a_command_runs_with_its_threads_and_records_them(monkeypatch: pytest.Mo
     with tuned_process(), tuned_process(tuning.KEPT_FOR_GRADIENTS):
         assert kept == [2**22, 2**25]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("is_command", "c_pair", "num_residues", "is_one"),
+    [
+        (True, 64, 256, True),
+        (True, 64, 257, False),
+        (True, 128, 20, False),
+        (False, 64, 20, False),
+    ],
+)
+def test_a_small_network_computes_short_queries_with_one_thread(
+    is_command: bool, c_pair: int, num_residues: int, is_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(tuning, "is_command", lambda: is_command)
+    try:
+        torch.set_num_threads(3)
+        with threads_for(c_pair, num_residues):
+            assert torch.get_num_threads() == (1 if is_one else 3)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_command_begins_only_if_its_libraries_find_room(monkeypatch: pytest.MonkeyPatch) -> None:

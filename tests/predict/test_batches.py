@@ -19,6 +19,7 @@ from foldry.errors import InputError
 from foldry.features.features import Features
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import read_structure
+from foldry.kernels import matmul
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.predict import runner, stages
@@ -28,6 +29,7 @@ from foldry.predict.parallel import run_parallel
 from foldry.predict.runner import Outcome, Predict
 from foldry.predict.settings import Settings
 from foldry.predict.stages import RawPrediction
+from foldry.processes import tuning
 from foldry.query import Alignment, Chain, Query
 from foldry.results.folder import ResultsFolder
 from foldry.results.prediction import Prediction
@@ -123,6 +125,24 @@ def test_a_batch_gives_the_predictions_of_its_members(name: str, templates: bool
         # Medians of the distogram, from which mini starts, amplify rounding.
         assert_alike(found, expected, within=1e-2 if name == "mini" else 1e-3)
         assert expected.num_recycles == 1
+
+
+@pytest.mark.parametrize(("narrow", "is_one"), [(64, True), (1, False)])
+def test_a_small_network_computes_a_short_query_with_one_thread(
+    narrow: int, is_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tuning, "is_command", lambda: True)
+    monkeypatch.setattr(matmul, "NARROW", narrow)
+    model, settings, seen = network("mini"), Settings(max_msa=(8, 0)), set[int]()
+    batch = featured(model, settings)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        stages.infer_batch(batch, model, settings, lambda *_: seen.add(torch.get_num_threads()))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1 if is_one else 2}
 
 
 def test_each_member_stops_recycling_by_itself() -> None:

@@ -43,7 +43,6 @@ def test_settings_are_made_and_recorded() -> None:
         ("GOMP_SPINCOUNT", "1000", "OMP_WAIT_POLICY"),
         ("KMP_BLOCKTIME", "0", "OMP_WAIT_POLICY"),
         ("GOTO_NUM_THREADS", "2", "OPENBLAS_NUM_THREADS"),
-        ("OMP_NUM_THREADS", "2", "OPENBLAS_NUM_THREADS"),
         ("MALLOC_ARENA_MAX", "2", "malloc"),
         ("GLIBC_TUNABLES", "glibc.malloc.arena_max=2", "malloc"),
         ("LD_PRELOAD", "libm.so.6", "malloc"),
@@ -51,6 +50,10 @@ def test_settings_are_made_and_recorded() -> None:
 )
 def test_what_the_user_set_otherwise_is_left_alone(variable: str, text: str, left_out: str) -> None:
     assert f"{left_out!r}:" not in run(SETTINGS, **{variable: text})
+
+
+def test_openblas_has_one_thread_whatever_openmp_has() -> None:
+    assert "'OPENBLAS_NUM_THREADS': '1'" in run(SETTINGS, OMP_NUM_THREADS="2")
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,10 @@ ONEDNN: Final = "bf16"
 """Values of PyTorch's setting: its default, and the one with which it uses oneDNN."""
 MAX_ERROR: Final = 2.0
 """oneDNN may have at most this many times the error of the default."""
+NARROW: Final = 64
+"""Width of the pair representation up to which a network is small, as `mini` is."""
+SHORT: Final = 256
+"""Number of residues up to which such a network computes with one thread."""
 _REPEATS: Final = 9
 _BUFFER: Final = 32 * 2**20
 """Bytes that OpenBLAS takes for one thread."""
@@ -103,6 +107,26 @@ def tuned_process(kept: int = tuning.KEPT) -> Iterator[None]:
     try:
         with fast_matmul():
             yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_for(c_pair: int, num_residues: int) -> Iterator[None]:
+    """Compute with one thread in the `with` block if a network and a query are small.
+
+    The second thread would gain nothing on a quiet machine, and on a busy one the first would wait
+    for it half of the time. In another program's process, the number of threads is left alone.
+
+    Args:
+        c_pair: Width of the pair representation.
+        num_residues: Number of residues of the query.
+    """
+    before = torch.get_num_threads()
+    if tuning.is_command() and c_pair <= NARROW and num_residues <= SHORT:
+        torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
 

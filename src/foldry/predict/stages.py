@@ -26,7 +26,7 @@ from foldry.features.features import Features
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
 from foldry.features.templates import UnlikeError, align_template
-from foldry.kernels.matmul import process_settings
+from foldry.kernels.matmul import process_settings, threads_for
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
@@ -216,7 +216,11 @@ def infer_batch(
     once = cache(draw)
     set_dropout(model, settings.dropout)
     on_gpu = device.type == "cuda"
-    with torch.random.fork_rng([device] if on_gpu else []), torch.inference_mode():
+    with (
+        torch.random.fork_rng([device] if on_gpu else []),
+        torch.inference_mode(),
+        threads_for(config.c_pair, max(len(features.aatype) for features in batch)),
+    ):
         seed = batch[0].seed
         torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would seed all devices
         if on_gpu:

@@ -30,7 +30,7 @@ value."""
 NUM_THREADS: Final = ("MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Variables with the number of PyTorch's threads; the first one takes precedence."""
 _WAITING: Final = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+_BLAS_THREADS: Final = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS")
 TORCH: Final = 580 * 2**20
 """Bytes of address space that the import of torch takes."""
 OPTIMIZERS: Final = 100 * 2**20
@@ -53,7 +53,7 @@ def begin() -> None:
 
     A thread of OpenMP that waits for the others spins. On a busy processor it takes the time that
     they need, so it sleeps instead. OpenBLAS, which multiplies for NumPy, uses one thread: the
-    matrices are small, and its threads spin as well.
+    matrices are small, and its threads spin as well, also as many as OMP_NUM_THREADS says.
     """
     _process.is_command = True
     gc.set_threshold(100_000)  # the many objects of modules and tables are not garbage
