@@ -118,6 +118,18 @@ def test_a_change_in_the_middle_of_a_large_index(end: str, kind: str, tmp_path: 
     assert inspect(tmp_path / "m").version != whole.version
 
 
+@pytest.mark.parametrize("place", [0, -2])
+def test_a_change_at_either_end_of_large_data(place: int, tmp_path: Path) -> None:
+    data = bytearray(b"ABC\0" * (databases._ENDS // 2))
+    write(tmp_path / "m.index", f"0\t0\t{len(data)}\n")
+    write(tmp_path / "m.dbtype", "\0")
+    (tmp_path / "m").write_bytes(data)
+    whole = inspect(tmp_path / "m")
+    data[place] = ord("D")
+    (tmp_path / "m").write_bytes(data)
+    assert inspect(tmp_path / "m").version != whole.version
+
+
 def test_packed_files_count_what_is_in_them(tmp_path: Path) -> None:
     for name, data in {
         "a.fasta.gz": gzip.compress(PROTEINS.encode()),

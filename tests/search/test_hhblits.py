@@ -196,6 +196,19 @@ def test_what_the_program_may_do(
     assert list(scratch.iterdir()) == []
 
 
+def test_the_program_gets_alphafolds_parameters(
+    pretended: Database, program: Callable[[str], None], tmp_path: Path
+) -> None:
+    program(f'echo "$@" > {tmp_path}/arguments; printf ">q\\nMKT\\n"')
+    [found] = HHblits((pretended,), num_threads=3).query(["MKT"])
+    assert found.query == "MKT"
+    given = " ".join((tmp_path / "arguments").read_text().split()[2:])
+    assert given == (
+        "-cpu 3 -oa3m stdout -o /dev/null -v 1 -n 3 -e 0.001 -maxseq 1000000 -realign_max 100000 "
+        f"-maxfilt 100000 -min_prefilter_hits 1000 -d {pretended.path}"
+    )
+
+
 def test_what_a_failed_program_prints_is_shortened(
     pretended: Database, program: Callable[[str], None]
 ) -> None:
