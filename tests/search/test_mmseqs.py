@@ -126,3 +126,27 @@ def test_a_full_disk_is_the_reason_for_a_failure(
         mmseqs.cluster({"a": "MKT"}, 0.3, 1, tmp_path)
     if kind is DiskFullError:
         assert str(caught.value).startswith(f"{tmp_path} has no space left for MMseqs2: free")
+
+
+@pytest.mark.parametrize(
+    ("num_targets", "max_hits", "expected"),
+    [(2, None, 3), (2, 1, 3), (5, None, 5), (5, 1, 3)],
+)
+def test_the_prefilter_passes_every_target_if_all_hits_are_kept(
+    num_targets: int,
+    max_hits: int | None,
+    expected: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[object] = []
+
+    def table(*arguments: object) -> list[list[str]]:
+        given.extend(arguments)
+        return []
+
+    monkeypatch.setattr(mmseqs, "PREFILTERED", 3)
+    monkeypatch.setattr(mmseqs, "_table", table)
+    targets = {str(number): "MKT" for number in range(num_targets)}
+    assert mmseqs.search({"q": "MKT"}, targets, 1, tmp_path, max_hits) == {"q": []}
+    assert given[given.index("--max-seqs") + 1] == expected

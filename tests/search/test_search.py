@@ -258,7 +258,8 @@ def test_what_is_missing_is_named(registry: Registry, monkeypatch: pytest.Monkey
     pair = Query("p", (chain("A", ONE), chain("B", TWO)))
     with pytest.raises(MissingError, match="small_bfd, uniprot, which are not registered"):
         reduced.check([query, pair])
-    with pytest.raises(MissingError, match="colabfold has nothing to search"):
+    says = "colabfold has nothing to search: no clustered MMseqs2 database is registered"
+    with pytest.raises(MissingError, match=says):
         find_search("colabfold", registry=registry)
     assert find_search("none", registry=registry) is None
     with pytest.raises(InputError, match=r"There is no recipe 'mine': choose one of none, .*"):
@@ -266,6 +267,9 @@ def test_what_is_missing_is_named(registry: Registry, monkeypatch: pytest.Monkey
     with pytest.raises(InputError, match=r"There is no recipe '\.hidden'"):
         find_search(".hidden", registry=registry)
     register(registry, {"a": MMSEQS, "b": MMSEQS}, monkeypatch)
+    says = "small has nothing to search: no FASTA file is registered"
+    with pytest.raises(MissingError, match=says):
+        find_search("small", registry=registry)
     with pytest.raises(InputError, match="colabfold could search a, b"):
         find_search(registry=registry)
 
@@ -332,6 +336,7 @@ def test_a_recipe_of_the_user(registry: Registry, tmp_path: Path) -> None:
         ('["bfd", "uniref30"]', '["lab"]', None),
         ('"hhblits"\ndatabases = ["bfd", "uniref30"]', '"jackhmmer"\ndatabases = ["lab"]', "twice"),
         (RECIPE, "", "is not a recipe: write"),
+        (RECIPE, 'search = ["jackhmmer"]', r"search 1, is not a table: write"),
         (RECIPE, f"a = {'9' * 5000}", "is not valid TOML"),
         (RECIPE, f"a = {'[' * 100_000}", "is nested too deeply|is not valid TOML"),
     ],
