@@ -618,7 +618,8 @@ def test_a_plan_is_one_line() -> None:
     planned = Planned(entry, Path("uniref"), files=(file,))
     assert str(planned) == "HH: 52 GB to fetch, 210 GB on disk, checksum unknown"
     small = PlannedFile("", Path("a.fa"), 240_000_000, 0, has_checksum=True)
-    planned = Planned(official("a", FASTA, "a.fa", "a.fa"), Path("a.fa"), files=(small,))
+    there = PlannedFile("", Path("b.fa"), 10_000_000, 10_000_000)
+    planned = Planned(official("a", FASTA, "a.fa", "a.fa"), Path("a.fa"), files=(small, there))
     assert str(planned) == "A: 0.2 GB to fetch, 0.2 GB on disk, checksum known"
 
 

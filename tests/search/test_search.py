@@ -14,6 +14,8 @@ from foldry.formats.job import job_json, parse_jobs
 from foldry.query import Alignment, Chain, Query, Source
 from foldry.search import search as module
 from foldry.search.databases import FASTA, HHSUITE, MMSEQS, Database, Registry
+from foldry.search.engines import engine_of
+from foldry.search.hmmer import Hmmer, HmmerSettings
 from foldry.search.recipes import COLABFOLD, FULL, REDUCED, Recipe, Step
 from foldry.search.result import SearchResult
 from foldry.search.search import Search, find_search, unaligned
@@ -352,6 +354,16 @@ def test_what_is_not_a_recipe(
         return
     with pytest.raises(InputError, match=says):
         find_search(str(path), registry=registry)
+
+
+def test_the_settings_of_a_recipe_reach_its_engine(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "lab.fasta"
+    path.write_text(">a\nMKT\n")
+    step = Step("jackhmmer", ("lab",), "lab_hits.sto", 30, (("E", 1), ("F1", 0.5)))
+    engine = engine_of(step, {"lab": registry.add(path)}, 3)
+    assert isinstance(engine, Hmmer)
+    assert engine.settings == replace(HmmerSettings(), E=1.0, F1=0.5)
+    assert (engine.num_threads, engine.max_rows) == (3, 30)
 
 
 @pytest.mark.parametrize("value", ['"1"', "-1", "true", "nan", "[1]", f"1{'0' * 400}", "inf"])
