@@ -35,6 +35,11 @@ from openmm import app, unit  # noqa: E402
 OXT = ATOM37_ORDER["OXT"]
 
 
+def none(structure: Structure) -> np.ndarray:
+    """No residue of a structure."""
+    return np.zeros(len(structure), bool)
+
+
 @pytest.fixture(scope="module")
 def clash(hairpin: Structure) -> Structure:
     """The hairpin with the side chain of one residue moved onto the other strand."""
@@ -122,7 +127,7 @@ def test_stiffness_of_the_restraints(hairpin: Structure) -> None:
     np.testing.assert_array_equal(
         model.positions[given], hairpin.atom_positions[model.row[given], model.slot[given]]
     )
-    minimiser = Minimiser(model, find_platform("reference"))
+    minimiser = Minimiser(model, find_platform("reference"), none(hairpin))
     context = minimiser._context
     context.setPositions((model.positions + np.array([2.0, 0, 0])) / 10)
 
@@ -163,7 +168,7 @@ def test_hands_and_peptides_are_corrected(hairpin: Structure) -> None:
 
 def test_a_sound_model_is_left_to_amber(hairpin: Structure) -> None:
     model = complete(hairpin, find_platform("reference"))
-    context = Minimiser(model, find_platform("reference"))._context
+    context = Minimiser(model, find_platform("reference"), none(hairpin))._context
     energy = context.getState(getEnergy=True, groups={2}).getPotentialEnergy()
     assert energy.value_in_unit(unit.kilocalories_per_mole) < 1.0
 
@@ -178,7 +183,7 @@ def test_a_hydroxyl_hydrogen_does_not_fall_into_another_atom(
     assert hairpin.sequence[5] == "Y"
     positions = model.positions.copy()
     positions[atoms[5, "HH"]] = positions[atoms[target]] + np.array([0, 0, 0.02])
-    assert Minimiser(replace(model, positions=positions), platform).energy() > 1e6
+    assert Minimiser(replace(model, positions=positions), platform, none(hairpin)).energy() > 1e6
 
 
 def test_the_same_model_gives_the_same_numbers(
@@ -365,7 +370,7 @@ def test_a_minimisation_ends_at_the_deadline(
     hairpin: Structure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     platform = find_platform("reference")
-    minimiser = Minimiser(complete(hairpin, platform), platform)
+    minimiser = Minimiser(complete(hairpin, platform), platform, none(hairpin))
     assert not minimiser.minimise(deadline=0.0)  # long past
     assert minimiser.minimise(deadline=float("inf"))
     monkeypatch.setattr(Minimiser, "minimise", lambda *_: False)

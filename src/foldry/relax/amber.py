@@ -12,13 +12,16 @@ from jaxtyping import Bool, Float
 
 from foldry.relax.atoms import FullModel, force_field
 from foldry.relax.guards import flat_peptides, left_hands
-from foldry.residues import CA
+from foldry.relax.rotamers import hold_chi
+from foldry.residues import CA, CB, C, N, O
 
 STIFFNESS: Final = 10.0
 """Stiffness of the restraints, kcal/mol/Å², as in AlphaFold (Jumper 2021, SI 1.8.6)."""
 CA_STIFFNESS: Final = 300.0
 """Stiffness for Cα, kcal/mol/Å². Cα stays restrained in freed residues, because otherwise a chain
 with many clashes would unfold."""
+CHI_STIFFNESS: Final = 100.0
+"""Stiffness k of the restraints k (1 − cos Δχ) of the chi angles, kcal/mol."""
 TOLERANCE: Final = 10.0
 """Root mean square of the forces at which a minimisation ends, kJ/mol/nm. It equals AlphaFold's
 2.39 kcal/mol/nm and is OpenMM's default."""
@@ -27,6 +30,8 @@ _HYDROXYL: Final = (0.04, 0.19246)
 Chem. B 1998, 102, 3586); hydroxyl hydrogens have none in Amber."""
 _STRENGTH: Final = 10_000.0
 _SOFT_STEPS: Final = 1000
+_RIGID: Final = (N, CA, C, O, CB)
+"""Atoms that do not turn with a chi angle."""
 _KJ_PER_KCAL: Final = 4.184
 _NM2_PER_A2: Final = 0.01
 _A_PER_NM: Final = 10.0
@@ -34,10 +39,18 @@ _AMBER, _RESTRAINT, _GUARD = range(3)
 
 
 class Minimiser:
-    """Minimises the energy of a full model; positions persist from call to call."""
+    """Minimises the energy of a full model; positions persist from call to call.
 
-    def __init__(self, model: FullModel, platform: Any) -> None:
+    Args:
+        model: The model.
+        platform: OpenMM's platform.
+        violating: Residues of the model with violations. Their side chains are restrained to a
+            rotamer instead of to positions.
+    """
+
+    def __init__(self, model: FullModel, platform: Any, violating: Bool[np.ndarray, " N"]) -> None:
         self._model = model
+        self._violating = violating
         self._platform = platform
         self._given: list[int] = np.flatnonzero(model.is_given).tolist()
         self._restraint = self._restraints()
@@ -57,7 +70,7 @@ class Minimiser:
         return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
 
     def free(self, residues: Bool[np.ndarray, " N"]) -> None:
-        """Remove the restraints of these residues of the structure, except those on Cα."""
+        """Remove the position restraints of these residues, except those on Cα."""
         for number, parameters in enumerate(self._held(residues)):
             self._restraint.setParticleParameters(number, *parameters)
         self._restraint.updateParametersInContext(self._context)
@@ -114,6 +127,9 @@ class Minimiser:
         for guard in (left_hands(self._model), flat_peptides(self._model)):
             guard.setForceGroup(_GUARD)
             system.addForce(guard)
+        rotamers = hold_chi(self._model, self._violating, CHI_STIFFNESS * _KJ_PER_KCAL)
+        rotamers.setForceGroup(_RESTRAINT)
+        system.addForce(rotamers)
         return system
 
     def _restraints(self) -> Any:
@@ -130,7 +146,8 @@ class Minimiser:
     def _held(self, freed: Bool[np.ndarray, " N"]) -> Iterator[tuple[int, list[float]]]:
         """Yield each given atom and its restraint to the given position, in OpenMM's units."""
         model = self._model
-        stiffness = np.where(freed[model.row], 0.0, STIFFNESS)
+        turns = self._violating[model.row] & ~np.isin(model.slot, _RIGID)
+        stiffness = np.where(freed[model.row] | turns, 0.0, STIFFNESS)
         stiffness[model.slot == CA] = CA_STIFFNESS
         for atom in self._given:
             place = model.positions[atom] / _A_PER_NM

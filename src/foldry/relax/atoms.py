@@ -48,6 +48,11 @@ class FullModel:
         """Mask of the atoms that the structure has; PDBFixer or OpenMM added the others."""
         return np.asarray(self.structure.atom_mask[self.row, self.slot] & (self.slot != _NOT_KEPT))
 
+    def places(self) -> dict[tuple[int, int], int]:
+        """Return the index of each heavy atom by its residue and slot."""
+        atoms = zip(self.row.tolist(), self.slot.tolist(), strict=True)
+        return {atom: number for number, atom in enumerate(atoms)}
+
     def to_structure(self, positions: Float[np.ndarray, "M 3"]) -> Structure:
         """Return the structure with its atoms at these positions (Å) and with missing atoms added.
 

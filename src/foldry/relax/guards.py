@@ -36,7 +36,7 @@ def left_hands(model: FullModel) -> Any:
         "v = ax*(by*cz - bz*cy) + ay*(bz*cx - bx*cz) + az*(bx*cy - by*cx)",
         *(_difference(name, end, 1) for name, end in (("a", 2), ("b", 3), ("c", 4))),
     )
-    place = _places(model)
+    place = model.places()
     for row in np.unique(model.row).tolist():
         if (row, CB) in place:
             force.addBond([place[row, slot] for slot in (CA, N, C, CB)])
@@ -51,7 +51,7 @@ def flat_peptides(model: FullModel) -> Any:
         *(_product(one, other) for one, other in ("aa", "bb", "cc", "ab", "bc", "ac")),
         *(_difference(name, end, end - 1) for name, end in (("a", 2), ("b", 3), ("c", 4))),
     )
-    place = _places(model)
+    place = model.places()
     is_cis = np.abs(structure_torsions(model.structure).omega) < CIS
     for one, other in model.topology.bonds():
         row, after = sorted((int(one.residue.id), int(other.residue.id)))
@@ -74,9 +74,3 @@ def _difference(name: str, end: int, start: int) -> str:
 def _product(one: str, other: str) -> str:
     terms = " + ".join(f"{one}{axis}*{other}{axis}" for axis in "xyz")
     return f"{one}{other} = {terms}"
-
-
-def _places(model: FullModel) -> dict[tuple[int, int], int]:
-    """Return the index of each heavy atom by its residue and slot."""
-    atoms = zip(model.row.tolist(), model.slot.tolist(), strict=True)
-    return {atom: number for number, atom in enumerate(atoms)}

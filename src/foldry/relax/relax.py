@@ -1,11 +1,12 @@
 """Relaxation of a model: minimise, free the violating residues of their restraints, repeat.
 
 A network's prediction is nearly right everywhere, so the atoms are restrained to it and only the
-violations should move. If a residue still has violations after a minimisation, its restraints pull
-it back into them: they are removed, except on Cα, and stay removed. Every round
-starts from the previous one, and the round with the fewest violating residues counts, because a
-freed residue may collide with its neighbours. The result is discarded unless it is at least as good
-as the model in every number of `_State.numbers`.
+violations should move. Side chains of residues with violations are restrained to a rotamer instead.
+If a residue still has violations after a minimisation, its restraints pull it back into them: they
+are removed, except on Cα and on chi angles, and stay removed. Every round starts from the previous
+one, and the round with the fewest violating residues counts, because a freed residue may collide
+with its neighbours. The result is discarded unless it is at least as good as the model in every
+number of `_State.numbers`.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ def relax_structure(
     """Return the relaxed structure and a record of the relaxation (Jumper 2021, SI 1.8.6).
 
     Relaxation removes steric clashes and corrects distorted bonds and angles. It minimises Amber's
-    energy with harmonic restraints on all heavy atoms, the stiffest on Cα. Residues with violations
-    lose all restraints except the one on Cα, and the minimisation is repeated; the round with the
-    fewest violating residues counts. If atoms clash, a soft repulsion first separates them. The
-    result has all heavy atoms, also those that were missing, and no hydrogens. If anything fails,
-    the structure is returned unchanged.
+    energy with harmonic restraints on all heavy atoms, the stiffest on Cα, and with restraints of
+    chi angles, which replace the harmonic ones on side chains of residues with violations and lead
+    their chi1 to the nearest rotamer. Residues that still have violations lose all restraints
+    except those on Cα and chi angles, and the minimisation is repeated; the round with the fewest
+    violating residues counts. If atoms clash, a soft repulsion first separates them. The result has
+    all heavy atoms, also those that were missing, and no hydrogens. If anything fails, the
+    structure is returned unchanged.
 
     Args:
         structure: All chains of one model.
@@ -101,7 +104,7 @@ def _minimise(
 ) -> tuple[Structure, Relaxation]:
     before = find_violations(structure)
     model = complete(structure, platform)
-    minimiser = Minimiser(model, platform)
+    minimiser = Minimiser(model, platform, violating_residues(before))
     completed = model.to_structure(model.positions)
     best = full = _State(completed, find_violations(completed), minimiser.energy())
     if full.found.num_clashes:
