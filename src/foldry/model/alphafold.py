@@ -26,7 +26,7 @@ from foldry.model.embedders import (
 )
 from foldry.model.evoformer import EvoformerStack
 from foldry.model.heads import HeadLogits, Heads
-from foldry.model.inputs import Inputs, MSAInputs
+from foldry.model.inputs import Inputs, MSAInputs, TemplateInputs
 from foldry.model.layers import LayerNorm, Linear
 from foldry.model.runtime import Runtime
 from foldry.model.structure_module import StructureModule, StructureOutput
@@ -182,16 +182,22 @@ class AlphaFold(nn.Module):
             representations.pair.float(),
             inputs.aatype,
             inputs.seq_mask,
-            self.initial_frames(representations.pair, inputs.seq_mask),
+            self.initial_frames(representations.pair, inputs.seq_mask, inputs.templates),
+            inputs.templates,
         )
         atom37 = atom37_from_atom14(structure.atom14[-1], inputs.aatype)
         return Pass(representations, structure, atom37)
 
-    def initial_frames(self, pair: Float[Tensor, "B N N D"], mask: Float[Tensor, "B N"]) -> Rigid:
+    def initial_frames(
+        self,
+        pair: Float[Tensor, "B N N D"],
+        mask: Float[Tensor, "B N"],
+        templates: TemplateInputs | None = None,
+    ) -> Rigid:
         """Return the backbone frames from which the structure module starts.
 
         They are at the origin (Algorithm 20, line 4) or, for `mini`, at positions that fit the
-        distogram.
+        distogram and the templates.
         """
         if self.config.structure.initial_frames == "origin":
             return Rigid.identity(*mask.shape, like=mask)
@@ -201,6 +207,8 @@ class AlphaFold(nn.Module):
             mask,
             heads.distogram_first_break,
             heads.distogram_last_break,
+            templates,
+            self.config.structure.template_weight,
         )
 
     def predict_heads(self, result: Pass) -> HeadLogits:

@@ -118,6 +118,10 @@ class StructureConfig:
             multimer networks 20).
         initial_frames: Where the backbone frames start: at the `origin` (Algorithm 20, line 4) or
             at the positions that fit the `distogram` (`mini`; `foldry.model.distance_geometry`).
+        template_weight: Weight of a template's distance in these positions, where that of a
+            certain distance of the distogram is 1; with 0, templates have no effect on them.
+        template_share: Share of the template's backbone in the final one, where a template covers
+            the chain (`foldry.model.template_backbone`); 0 for the official networks.
         dropout: Dropout rate in training (Algorithm 20, lines 7 and 9: 0.1).
     """
 
@@ -134,6 +138,8 @@ class StructureConfig:
     num_sidechain_blocks: int = 2
     position_scale: float = 10.0
     initial_frames: Literal["origin", "distogram"] = "origin"
+    template_weight: float = 0.0
+    template_share: float = 0.0
     dropout: float = 0.1
 
 
@@ -243,7 +249,8 @@ _BOUNDS: Final = (
     (r"\w*bins", 3, 65_536),
     (r"target_channels", 21, 22),
     (r"dropout\w*", 0, 0.99),
-    (r"\w+_(fraction|probability)", 0, 1),
+    (r"\w+_(fraction|probability|share)", 0, 1),
+    (r"template_weight", 0, 1000),
     (r"recycle_tolerance", 0, 1000),
     (r"\w*min_bin|\w+_first_break", 0, 1000),
     (r"position_scale|\w+_(bin|break)", 0.01, 1000),
@@ -325,7 +332,10 @@ def _check_whole(config: ModelConfig) -> None:
     for lowest, highest, holder in pairs:
         if getattr(holder, lowest) >= getattr(holder, highest):
             raise ValueError(f"{highest} must be larger than {lowest}")
-    drawn = config.features
+    structure, drawn = config.structure, config.features
+    if config.of_complexes and (structure.template_weight or structure.template_share):
+        what = "template_weight and template_share must be 0 in a network for complexes"
+        raise ValueError(f"{what}, whose templates cover one chain each")
     if drawn.uniform_probability + drawn.profile_probability + drawn.same_probability > 1:
         what = "uniform_probability, profile_probability and same_probability must be at most 1"
         raise ValueError(f"{what} together")
@@ -435,13 +445,15 @@ def multimer(name: str) -> ModelConfig:
 def mini() -> ModelConfig:
     """Return the configuration of the bundled small network, Foldry's own.
 
-    It is trained on few samples, so its architecture differs from the paper's in three ways
+    It is trained on few samples, so its architecture differs from the paper's in four ways
     (docs/training-log.md has the measurements):
 
     - It reads profile and coevolution of the whole alignment in place of the extra MSA
       (`AlignmentEmbedder`).
     - Its structure module starts at positions that fit the distogram, because from the origin it
       hardly learned to use a template (`foldry.model.distance_geometry`).
+    - Templates also reach these positions, and the final backbone, directly, because the pair
+      representation carries neither distances above 22 Å nor handedness, and blurs the rest.
     - It has no triangle attention and no recycling: the operations saved are spent
       on more blocks and more samples.
     """
@@ -483,6 +495,8 @@ def mini() -> ModelConfig:
             num_heads=8,
             c_sidechain=64,
             initial_frames="distogram",
+            template_weight=0.3,
+            template_share=0.75,
             dropout=0.0,
         ),
         heads=HeadsConfig(c_plddt=64, pae=True),

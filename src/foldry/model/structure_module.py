@@ -22,8 +22,10 @@ from foldry.geometry import Rigid, atom14_from_frames, backbone_update, frames_f
 from foldry.kernels.chunks import split_heads
 from foldry.kernels.interface import Points
 from foldry.model.config import StructureConfig
+from foldry.model.inputs import TemplateInputs
 from foldry.model.layers import Layer, LayerNorm, Linear
 from foldry.model.runtime import Runtime
+from foldry.model.template_backbone import toward_templates
 
 
 @dataclass(frozen=True)
@@ -181,13 +183,15 @@ class StructureModule(nn.Module):
             s_i ← LayerNorm(dropout(s_i + InvariantPointAttention(s, z, T)_i))
             s_i ← LayerNorm(dropout(s_i + Linear(relu(Linear(relu(Linear(s_i)))))))
             T_i ← T_i ∘ BackboneUpdate(Linear(s_i))       Algorithm 23
+            T ← toward_templates(T)                       `mini`, in the last layer
             α_i = TorsionAngles(s_i, s'_i)
             atoms_i = ComputeAllAtomCoordinates(T_i, α_i)  Algorithm 24
 
     Shapes: s [B, N, C], z [B, N, N, D], aatype [B, N], mask [B, N], T [B, N] → `StructureOutput`.
 
     In the paper all frames T start at the origin (line 4); the caller passes them, because `mini`
-    starts elsewhere (`foldry.model.distance_geometry`). No gradient flows through the rotations
+    starts elsewhere (`foldry.model.distance_geometry`); it alone reads the templates here, with
+    `template_share` (`foldry.model.template_backbone`). No gradient flows through the rotations
     from one layer to the next: each layer learns the best orientation for itself, and the lever
     arms of composed rotations do not make training unstable (SI 1.8).
     """
@@ -231,20 +235,23 @@ class StructureModule(nn.Module):
         aatype: Int[Tensor, "B N"],
         mask: Float[Tensor, "B N"],
         frames: Rigid,
+        templates: TemplateInputs | None = None,
     ) -> StructureOutput:
         """Return the structure after every layer, starting from backbone frames [B, N] in Å."""
-        scale = self.config.position_scale
+        scale, share = self.config.position_scale, self.config.template_share
         initial = self.norm_single(single)
         pair = self.norm_pair(pair)
         bias = self.attention.bias(pair)
         single = self.input(initial)
         frames = frames.scale(1 / scale)
         backbones, groups, atoms, angles, raw_angles = [], [], [], [], []
-        for _ in range(self.config.num_layers):
+        for number in range(self.config.num_layers):
             single = self.layer(single, pair, bias, mask, frames)
             frames = frames.compose(backbone_update(self.backbone_update(single)))
             unit, raw = self.torsion_angles(single, initial)
             backbones.append(frames.scale(scale))
+            if templates is not None and share and number == self.config.num_layers - 1:
+                backbones[-1] = toward_templates(backbones[-1], templates, mask, share)
             groups.append(frames_from_torsions(backbones[-1], unit, aatype))
             atoms.append(atom14_from_frames(groups[-1], aatype))
             angles.append(unit)
