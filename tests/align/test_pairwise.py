@@ -7,7 +7,8 @@ from Bio.Align import PairwiseAligner, substitution_matrices
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foldry.align.pairwise import BLOSUM62, GAP_EXTEND, GAP_OPEN, align_local
+from foldry.align.pairwise import BLOSUM62, GAP_EXTEND, GAP_OPEN, align_local, e_value
+from foldry.align.profile import BACKGROUND
 from foldry.align.weights import row_weights
 from foldry.residues import GAP, RESTYPES
 
@@ -46,6 +47,15 @@ def test_score_is_the_best_and_the_pairs_reach_it(seed: int, length: int) -> Non
     gaps = steps[steps > 1] - 1
     cost = (GAP_OPEN + (gaps - 1) * GAP_EXTEND).sum()
     assert BLOSUM62[query[ours.pairs[:, 0]], template[ours.pairs[:, 1]]].sum() - cost == ours.score
+
+
+def test_random_sequences_reach_an_e_value_about_as_often_as_it_says() -> None:
+    """Less often, as they are short: no alignment begins at their ends."""
+    rng = np.random.default_rng(0)
+    pairs = rng.choice(20, (500, 2, 150), p=BACKGROUND)
+    found = np.array([e_value(align_local(one, other).score, 150, 150) for one, other in pairs])
+    for limit in (0.1, 0.3):
+        assert 0.4 < (found <= limit).mean() / limit < 1.1
 
 
 def test_the_weight_of_a_row_is_one_over_the_number_of_similar_rows() -> None:

@@ -7,19 +7,23 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from foldry.align.pairwise import BLOSUM62
 from foldry.errors import InputError
 from foldry.features.templates import (
     align_template,
+    profiles,
     template_features,
     template_features_of_atoms,
 )
-from foldry.query import Hit
+from foldry.formats.a3m import parse_a3m
+from foldry.query import Chain, Hit, Query
 from foldry.residues import CA, GAP, HHBLITS_ORDER, RESTYPE_ORDER, encode_sequence
 from foldry.structure import Structure
 from tests.features.conftest import Recorded
 
 HHBLITS_TO_OURS = np.array([RESTYPE_ORDER.get(letter, GAP) for letter in HHBLITS_ORDER])
 SEQUENCE = "MKTAYIAKQRQISFVKSHFSRQLEERLGLIEVQAPILSRVGDGTQDNLSGAEKAVQVKVKALPDAQFEVV"
+SCORES = BLOSUM62[encode_sequence(SEQUENCE)]
 
 
 def structure(sequence: str, name: str = "made", chain: str = "A") -> Structure:
@@ -85,7 +89,7 @@ def test_features_of_template_atoms_are_the_official_ones(recorded: Recorded) ->
 
 
 def test_first_templates_are_taken_in_order() -> None:
-    hits = [align_template(SEQUENCE, structure(SEQUENCE, name)) for name in ("one", "two")]
+    hits = [align_template(SCORES, structure(SEQUENCE, name)) for name in ("one", "two")]
     assert [hit.name for hit in hits] == ["one_A", "two_A"]
     assert len(template_features(SEQUENCE, hits, 1).mask) == 1
     assert len(template_features(SEQUENCE, hits, 4).mask) == 2
@@ -99,7 +103,7 @@ def test_no_hits_are_no_templates() -> None:
 def test_a_template_is_aligned_by_sequence() -> None:
     query = "GGGGG" + SEQUENCE
     known = "HHHHHH" + SEQUENCE[:30] + SEQUENCE[35:]
-    hit = align_template(query, structure(known))
+    hit = align_template(BLOSUM62[encode_sequence(query)], structure(known))
     features = template_features(query, [hit], 4)
     expected = [GAP] * 5 + list(encode_sequence(SEQUENCE))
     expected[35:40] = [GAP] * 5
@@ -119,14 +123,29 @@ def test_the_best_chain_of_a_template_is_used() -> None:
             for name in list(vars(first))[1:]
         ),
     )
-    hit = align_template(SEQUENCE, both)
+    hit = align_template(SCORES, both)
     assert hit.name == "pair_B"
     np.testing.assert_array_equal(hit.pairs, np.arange(len(SEQUENCE))[:, None] * [1, 1])
 
 
+def test_equal_chains_share_the_rows_of_their_profile() -> None:
+    other = "WHDGYPCNWEFRKLMTIVAS"
+    a3m = f">q\n{other}\n>r\nW-DAYPCNWDYRKIMSLLGA\n"
+    alone = Chain(("A",), other)
+    aligned = Chain(("B",), other, parse_a3m(a3m))
+    single = profiles(Query("q", (alone, Chain(("C",), SEQUENCE))))
+    for sequence in (other, SEQUENCE):
+        np.testing.assert_allclose(single[sequence], BLOSUM62[encode_sequence(sequence)])
+    paired = Chain(("D",), other, paired=parse_a3m(a3m))
+    [expected] = profiles(Query("q", (aligned,))).values()
+    assert abs(expected - single[other]).max() > 1
+    for chains in ((alone, aligned), (aligned, alone), (alone, paired)):
+        np.testing.assert_array_equal(profiles(Query("q", chains))[other], expected)
+
+
 def test_an_unrelated_template_is_refused() -> None:
     with pytest.raises(InputError, match="fewer than 10 residues"):
-        align_template("W" * 30, structure("A" * 30))
+        align_template(BLOSUM62[encode_sequence("W" * 30)], structure("A" * 30))
 
 
 def torn() -> Structure:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foldry.align.pairwise import BLOSUM62
 from foldry.errors import InputError
 from foldry.features.templates import align_template
 from foldry.formats.a3m import parse_complex_a3m
@@ -132,7 +133,7 @@ def test_coordinates_are_written_with_three_decimals() -> None:
 
 def test_a_template_written_by_foldry_is_read_back_equal() -> None:
     made = read_structure(ROOT / "tests/golden/results/fold/q/ranked_0.cif")
-    template = align_template(made.sequence, made)
+    template = align_template(BLOSUM62[made.aatype], made)
     query = Query("q", (Chain(("A",), made.sequence, templates=(template,)),))
     assert again(query) == query and again(query).inputs_key == query.inputs_key
 

@@ -1,1 +1,1 @@
-"""Pairwise alignment and sequence weights."""
+"""Pairwise and profile alignment, and sequence weights."""

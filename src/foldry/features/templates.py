@@ -12,11 +12,13 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
-from foldry.align.pairwise import align_local
+from foldry.align.pairwise import align_scored, e_value
+from foldry.align.profile import profile_scores
 from foldry.errors import InputError, quoted
 from foldry.features.features import TemplateFeatures
 from foldry.features.known_atoms import pseudo_beta, torsion_angles
-from foldry.query import Chain, Hit
+from foldry.features.msa import encode_letters
+from foldry.query import Chain, Hit, Query
 from foldry.residues import CA, GAP, encode_sequence
 from foldry.structure import Structure
 
@@ -45,7 +47,7 @@ def template_features(
     positions = np.zeros((*shape, 37, 3), np.float32)
     mask = np.zeros((*shape, 37), np.float32)
     for row, hit in enumerate(hits):
-        structure = _checked(query_sequence, hit)
+        structure = _checked(len(query_sequence), hit)
         here, there = hit.pairs.T
         aatype[row, here] = structure.aatype[there]
         positions[row, here] = structure.atom_positions[there]
@@ -108,16 +110,35 @@ def template_features_of_atoms(
     )
 
 
-def align_template(query_sequence: str, structure: Structure) -> Hit:
-    """Return the hit of the template's chain that aligns best with the query by sequence.
+def profiles(query: Query) -> dict[str, Float[np.ndarray, "N 21"]]:
+    """Return the alignment scores (`profile_scores`) of each distinct sequence of a query.
+
+    Chains with equal sequences share their alignments. Without an alignment, the scores are
+    BLOSUM62's.
+    """
+    rows: dict[str, list[np.ndarray]] = {}
+    for chain in query.chains:
+        own = encode_sequence(chain.sequence)[None].astype(np.int8)
+        aligned = [encode_letters(each.letters) for each in chain.alignments]
+        rows.setdefault(chain.sequence, [own]).extend(aligned)
+    return {sequence: profile_scores(np.concatenate(each)) for sequence, each in rows.items()}
+
+
+def align_template(profile: Float[np.ndarray, "N 21"], structure: Structure) -> Hit:
+    """Return the hit of the template's chain that aligns best with a chain of the query.
+
+    Its E-value is that of the template's chain alone, not of a search.
+
+    Args:
+        profile: Score of each amino acid and X at each residue of the query's chain, half-bits.
+        structure: The template.
 
     Raises:
         UnlikeError: Fewer than 10 residues can be aligned.
         InputError: Consecutive residues of the chain are too far apart.
     """
-    query = encode_sequence(query_sequence)
     chains = [structure.chain(name) for name in structure.chains]
-    aligned = [align_local(query, chain.aatype) for chain in chains]
+    aligned = [align_scored(profile, chain.aatype) for chain in chains]
     best = max(range(len(chains)), key=lambda index: aligned[index].score, default=None)
     if best is None or len(aligned[best].pairs) < MIN_PAIRS:
         raise UnlikeError(
@@ -126,15 +147,16 @@ def align_template(query_sequence: str, structure: Structure) -> Hit:
             where=f"The template {quoted(structure.name)}",
         )
     name = f"{structure.name}_{structure.chains[best]}"
-    hit = Hit(name, aligned[best].pairs, replace(chains[best], name=name))
-    _checked(query_sequence, hit)
+    by_chance = e_value(aligned[best].score, len(profile), len(chains[best]))
+    hit = Hit(name, aligned[best].pairs, replace(chains[best], name=name), by_chance)
+    _checked(len(profile), hit)
     return hit
 
 
-def _checked(query_sequence: str, hit: Hit) -> Structure:
-    """Return the structure of a hit, checked to fit the query."""
+def _checked(length: int, hit: Hit) -> Structure:
+    """Return the structure of a hit, checked to fit a query of this length."""
     structure, place = hit.known_structure(), f"The template {quoted(hit.name)}"
-    limits = len(query_sequence), len(structure)
+    limits = length, len(structure)
     if (hit.pairs < 0).any() or (hit.pairs >= limits).any():
         raise InputError(
             "is aligned to a residue that does not exist",
