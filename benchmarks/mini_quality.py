@@ -1,11 +1,24 @@
-"""Accuracy of the bundled small model on held-out proteins, beside baselines without training.
+"""Accuracy of the bundled small model on held-out proteins, as `foldry fold` predicts them.
 
-    python benchmarks/mini_quality.py --data ../shared/data [--weights FILE] [--part val]
+    python benchmarks/mini_quality.py [--data ../shared/data] [--weights FILE] [--chains N]
 
-Every chain is predicted with its alignment and template hits, with its alignment alone, and with
-its sequence alone. The baselines are the untrained network, an ideal helix, and the Cα atoms of the
-best template, with unaligned residues counted as wrong. Means are over chains; ± is the standard
-error of the mean lDDT-Cα. The last table is the calibration by pLDDT.
+The conditions are:
+
+    files       the chain's a3m and the chains of its first four template hits, all written as files
+                and given as to `foldry fold QUERY.a3m --templates FILE...`
+    self        the same with the chain's own structure as the only template
+    hits        the same four templates, aligned as the search for them aligned their profiles
+    alignment   no template
+    sequence    no template and no alignment
+    untrained   the network with random parameters, from the alignment and the best hit
+    copy        the Cα atoms of the best hit, where it is aligned
+    helix       an ideal helix
+
+Residues that a condition lacks count as wrong. Means are over chains; ± is the standard error of
+the mean lDDT-Cα. "far lDDT" counts the pairs of at least 24 residues' distance that are near in the
+experiment or in the model, so that a collapsed model gains nothing. "mirror" is the number of
+models whose mirror image fits the best hit better than they do. r is the correlation of pLDDT with
+lDDT-Cα. The last tables are the calibration by pLDDT.
 """
 
 from __future__ import annotations
@@ -13,201 +26,217 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import logging
 import math
 import os
 import platform
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from chain_query import query_of
-from foldry.dataset.packs import Library
+from chain_query import query_of, structure_of
+from foldry.dataset.packs import KnownChain, Library
 from foldry.dataset.samples import TrainingSet
+from foldry.features.templates import UnlikeError
+from foldry.formats.a3m import to_a3m
+from foldry.formats.plain_mmcif import to_mmcif
+from foldry.formats.sequence import safe_name
 from foldry.model.alphafold import AlphaFold
-from foldry.predict.network import load_model
-from foldry.predict.runner import predict_one
-from foldry.predict.settings import Settings
+from foldry.predict.runner import fold
+from foldry.predict.stages import MAX_TRIED
 from foldry.residues import CA
+from foldry.results.prediction import Prediction
 from foldry.score.atoms import score_atoms
 from foldry.score.compare import compare_ca
+from foldry.score.lddt import CUTOFF, THRESHOLDS
 from foldry.train.validate import radius_of_gyration
-from foldry.weights.networks import NetworkFile, find_networks
+from foldry.weights.networks import find_networks
+from foldry.weights.state_file import save
 from script import run_script
 
-DEPTHS = ((0, 4), (5, 29), (30, 10**9))
+UNTRAINED = ("untrained", "copy", "helix")
+CONDITIONS = ("files", "self", "hits", "alignment", "sequence", *UNTRAINED)
+FAR = 24
+"""Smallest distance in the sequence of the pairs of far lDDT."""
 PLDDT_EDGES = np.arange(11) / 10
-CONDITIONS = ("alignment + templates", "alignment", "sequence", "untrained", "helix", "template")
-NO_PLDDT = ("untrained", "helix", "template")
-"""Conditions without a trained network."""
+COLUMNS = {
+    "lddt_ca": "lDDT-Cα", "gdt_ts": "GDT_TS", "tm_score": "TM", "far_lddt": "far lDDT",
+    "radius_ratio": "Rg ratio", "foldscore": "FoldScore", "plddt": "pLDDT",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A held-out chain with its alignment depth and best template."""
+    """A held-out chain: its experiment, the best hit laid on it, and this hit's identity.
+
+    `identity` is None unless the hit covers half of the chain.
+    """
 
     name: str
-    length: int
     num_homologues: int
-    best_identity: float | None
+    truth: KnownChain
+    hit: KnownChain | None
+    identity: float | None
+
+
+GROUPS: Mapping[str, Callable[[Chain], bool]] = {
+    "all": lambda chain: True,
+    "hit over half": lambda chain: chain.identity is not None,
+    "no hit over half": lambda chain: chain.identity is None,
+    "best hit < 30 %": lambda chain: (chain.identity or 1) < 0.3,
+    "best hit ≥ 30 %": lambda chain: (chain.identity or 0) >= 0.3,
+    "0–4 homologues": lambda chain: chain.num_homologues < 5,
+    "5–29 homologues": lambda chain: 5 <= chain.num_homologues < 30,
+    "≥ 30 homologues": lambda chain: chain.num_homologues >= 30,
+}
 
 
 @dataclass(frozen=True)
 class Result:
-    """Scores of one chain under one condition.
+    """Scores of one chain under one condition; NaN without a network.
 
-    `radius_ratio` is the predicted over the true radius of gyration. `foldscore` needs all atoms
-    and `plddt` (0–1) a network; otherwise they are NaN. `residues` [N, 2] has pLDDT and lDDT-Cα of
-    each residue with a known Cα.
+    `radius_ratio` is the predicted over the true radius of gyration, `plddt` is from 0 to 1.
+    `residues` [N, 2] has pLDDT and lDDT-Cα of each residue with a known Cα.
     """
 
     lddt_ca: float
     gdt_ts: float
     tm_score: float
+    far_lddt: float
     radius_ratio: float
+    is_mirrored: bool
     foldscore: float = math.nan
     plddt: float = math.nan
     residues: np.ndarray = field(default_factory=lambda: np.empty((0, 2)), repr=False)
 
 
-SCORES = ("lddt_ca", "gdt_ts", "tm_score", "radius_ratio", "foldscore", "plddt")
+def read_chain(library: Library, name: str) -> Chain:
+    """Return a chain of the library."""
+    truth, hits = library.chain(name), library.hits(name)
+    num_homologues = len(library.alignment(name)[0]) - 1
+    if not hits:
+        return Chain(name, num_homologues, truth, None, None)
+    identity = hits[0].identity if 2 * len(hits[0].pairs) >= len(truth) else None
+    return Chain(name, num_homologues, truth, library.lay_hit(name, hits[0]), identity)
 
 
-def helix(length: int) -> np.ndarray:
-    """Return the Cα atoms [length, 3] of an ideal α-helix, Å."""
-    turn = np.radians(100) * np.arange(length)
-    return np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * np.arange(length)], axis=1)
-
-
-def known_chains(library: Library, names: Sequence[str]) -> list[Chain]:
-    """Return the chains with alignment depth and identity of the best template.
-
-    A template counts if it covers half of the chain.
-    """
-    chains = []
-    for name in names:
-        length = len(library.chain(name))
-        covering = [hit for hit in library.hits(name)[:1] if 2 * len(hit.pairs) >= length]
-        identity = covering[0].identity if covering else None
-        chains.append(Chain(name, length, len(library.alignment(name)[0]) - 1, identity))
-    return chains
+def far_lddt(ca: np.ndarray, known: np.ndarray, truth: np.ndarray, there: np.ndarray) -> float:
+    """Return the lDDT of far pairs that are near in the truth or the model; NaN without any."""
+    model, true = (np.linalg.norm(points[:, None] - points, axis=-1) for points in (ca, truth))
+    both, number = known[:, None] & known, np.arange(len(ca))
+    judged = there[:, None] & there & (number[:, None] - number >= FAR)
+    judged &= (true < CUTOFF) | (both & (model < CUTOFF))
+    kept = [(both & (np.abs(model - true) < each))[judged] for each in THRESHOLDS]
+    return float(np.mean(kept)) if judged.any() else math.nan
 
 
 def judge(
-    library: Library,
-    name: str,
-    ca: np.ndarray,
-    known: np.ndarray,
-    plddt: np.ndarray | None = None,
+    chain: Chain, positions: np.ndarray, mask: np.ndarray, plddt: np.ndarray | None = None
 ) -> Result:
-    """Return the scores of a chain's Cα atoms; `known` is False for missing residues."""
-    truth = library.chain(name)
-    there = truth.mask[:, CA] > 0
-    scores = compare_ca(ca, truth.positions[:, CA], known, there)
-    both = known & there
-    ratio = radius_of_gyration(ca[both]) / radius_of_gyration(truth.positions[both, CA])
-    result = Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, ratio)
+    """Return the scores of atoms [N, 37, 3] in Å with their mask, or of Cα atoms without pLDDT."""
+    ca, known = positions[:, CA], mask[:, CA] > 0
+    truth, there = chain.truth.positions[:, CA], chain.truth.mask[:, CA] > 0
+    scores, both = compare_ca(ca, truth, known, there), known & there
+    is_mirrored = False
+    if chain.hit is not None and chain.identity is not None:
+        template = chain.hit.positions[:, CA], known, chain.hit.mask[:, CA] > 0
+        as_is, turned = (compare_ca(hand * ca, *template) for hand in (1, -1))
+        is_mirrored = turned.tm_score > as_is.tm_score
+    ratio = radius_of_gyration(ca[both]) / radius_of_gyration(truth[both])
+    far = far_lddt(ca, known, truth, there)
+    found = Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, far, ratio, is_mirrored)
     if plddt is None:
-        return result
-    residues = np.stack([plddt, scores.lddt_ca_per_residue], axis=1)
+        return found
+    residues = np.column_stack([plddt, scores.lddt_ca_per_residue])
     residues = residues[np.isfinite(residues).all(axis=1)]
-    return replace(result, plddt=float(plddt.mean()), residues=residues)
+    atoms, names = (positions, mask), np.full(len(ca), "A")
+    of_atoms = score_atoms(atoms, atoms, (chain.truth.positions, chain.truth.mask > 0), names)
+    return replace(
+        found, foldscore=of_atoms.foldscore, plddt=float(plddt.mean()), residues=residues
+    )
 
 
-def predictor(
-    library: Library, network: NetworkFile, model: AlphaFold, *, templates: bool, alignment: bool
-) -> Callable[[str], Result]:
-    """Return a function that predicts and scores one chain with the network."""
-
-    def run(name: str) -> Result:
-        query = query_of(library, name, 4 if templates else 0, alignment=alignment)
-        made = predict_one(query, model, network, 0, Settings())
-        everything = np.ones(len(made.plddt), bool)
-        atoms = made.structure.atom_positions, made.structure.atom_mask
-        truth = library.chain(name)
-        reference = truth.positions, truth.mask > 0
-        return replace(
-            judge(library, name, atoms[0][:, CA], everything, made.plddt / 100),
-            foldscore=score_atoms(atoms, atoms, reference, made.structure.chain_id).foldscore,
-        )
-
-    return run
+def without_network(chain: Chain, condition: str) -> Result | None:
+    """Return the scores of a copy of the best hit, or of a helix; None without a hit."""
+    if condition == "copy":
+        return chain.hit and judge(chain, chain.hit.positions, chain.hit.mask)
+    number = np.arange(len(chain.truth))
+    turn = np.radians(100) * number
+    positions = np.zeros((len(number), 37, 3))
+    positions[:, CA] = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * number], axis=1)
+    return judge(chain, positions, np.ones((len(number), 37)))
 
 
-def baselines(library: Library) -> dict[str, Callable[[str], Result | None]]:
-    """Return the baselines without a network."""
-
-    def straight(name: str) -> Result:
-        length = len(library.chain(name))
-        return judge(library, name, helix(length), np.ones(length, bool))
-
-    def template(name: str) -> Result | None:
-        hits = library.hits(name)
-        if not hits:
-            return None
-        laid = library.lay_hit(name, hits[0])
-        return judge(library, name, laid.positions[:, CA], laid.mask[:, CA] > 0)
-
-    return {"helix": straight, "template": template}
+def predict(library: Library, name: str, condition: str, weights: str, scratch: Path) -> Prediction:
+    """Return the prediction of a chain under a condition; its files are written into `scratch`."""
+    number = {"files": MAX_TRIED, "hits": MAX_TRIED, "untrained": 1}.get(condition, 0)
+    query = query_of(library, name, number, alignment=condition != "sequence")
+    if condition not in ("files", "self"):
+        return fold(query, weights, device="cpu")[0]
+    [chain] = query.chains
+    known = [hit.known_structure() for hit in chain.templates]
+    known = known if condition == "files" else [structure_of(library, name)]
+    a3m = scratch / f"{query.name}.a3m"
+    a3m.write_text(to_a3m(chain.alignments[0]), "utf-8")
+    files = [scratch / f"{safe_name(each.name, name)}.cif" for each in known]
+    for path, each in zip(files, known, strict=True):
+        path.write_text(to_mmcif(each), "utf-8")
+    try:
+        return fold(a3m, weights, templates=files, device="cpu")[0]
+    except UnlikeError:  # the command refuses to fold if no template can be aligned
+        return fold(a3m, weights, device="cpu")[0]
 
 
 def row(title: str, results: Sequence[Result]) -> str:
-    """Return a line of a table: means and, with pLDDT, its correlation with lDDT."""
+    """Return a line of a table: means, mirror images, and the correlation of pLDDT with lDDT."""
     if not results:
-        return f"{title:46s} {0:4d}"
-    columns = {name: np.array([getattr(each, name) for each in results]) for name in SCORES}
-    means = [np.mean(values) for values in columns.values()]
-    line = "".join(f" {mean:9.3f}" if np.isfinite(mean) else f"{'':10s}" for mean in means)
+        return f"{title:36s} {0:4d}"
+    columns = {name: np.array([getattr(each, name) for each in results]) for name in COLUMNS}
+    line = f"{title:36s} {len(results):4d}"
     lddt, plddt = columns["lddt_ca"], columns["plddt"]
-    error = f"±{lddt.std(ddof=1) / math.sqrt(len(lddt)):.3f}" if len(lddt) > 1 else ""
-    line = f" {error:6s}{line}"
-    if np.isfinite(plddt).all() and len(results) > 2 and plddt.std() > 1e-6:
-        line += f" {np.corrcoef(plddt, lddt)[0, 1]:9.2f}"
-    return f"{title:46s} {len(results):4d}{line}".rstrip()
+    line += f" ±{lddt.std(ddof=1) / math.sqrt(len(lddt)):.3f}" if len(lddt) > 1 else f"{'':7s}"
+    for values in columns.values():
+        line += f" {np.nanmean(values):9.3f}" if np.isfinite(values).any() else f"{'':10s}"
+    line += f" {sum(each.is_mirrored for each in results):6d}"
+    if len(results) > 2 and np.isfinite(plddt).all() and plddt.std() > 1e-6:
+        line += f" {np.corrcoef(plddt, lddt)[0, 1]:5.2f}"
+    return line
 
 
 def calibration(condition: str, results: Sequence[Result]) -> list[str]:
     """Return the number and mean lDDT-Cα of residues by pLDDT."""
     plddt, lddt = np.concatenate([each.residues for each in results]).T
-    lines = [f"pLDDT of residues, {condition:22s} residues     pLDDT   lDDT-Cα"]
+    lines = [f"pLDDT of residues, {condition:17s} residues     pLDDT   lDDT-Cα"]
     for low, high in itertools.pairwise(PLDDT_EDGES):
         chosen = (plddt >= low) & (plddt < high)
         if chosen.any():
             means = f"{plddt[chosen].mean():9.3f} {lddt[chosen].mean():9.3f}"
-            lines.append(f"  {low:.1f}–{high:.1f}{'':32s} {chosen.sum():9d} {means}")
+            lines.append(f"  {low:.1f}–{high:.1f}{'':27s} {chosen.sum():9d} {means}")
     return lines
 
 
-def tables(chains: Sequence[Chain], results: dict[str, dict[str, Result]]) -> list[str]:
-    """Return all lines: each condition over all chains, then by alignment depth and by template."""
-    titles = ("lDDT-Cα", "GDT_TS", "TM", "Rg ratio", "FoldScore", "pLDDT", "r")
-    header = f"{'':46s} {'n':>4} {'±':>6}" + "".join(f" {title:>9s}" for title in titles)
-    lines = [header]
-    for condition, of_chain in results.items():
-        lines.append(row(condition, list(of_chain.values())))
-    groups: list[tuple[str, Callable[[Chain], bool]]] = [
-        (f"{low}–{high} homologues" if high < 10**9 else f"≥ {low} homologues", depth(low, high))
-        for low, high in DEPTHS
-    ]
-    groups += [
-        ("no template over half", lambda chain: chain.best_identity is None),
-        ("best template < 30 %", lambda chain: (chain.best_identity or 1) < 0.3),
-        ("best template ≥ 30 %", lambda chain: (chain.best_identity or 0) >= 0.3),
-    ]
-    for title, belongs in groups:
+def tables(chains: Sequence[Chain], results: Mapping[str, Mapping[str, Result]]) -> list[str]:
+    """Return all lines: each condition over all chains and over groups of them."""
+    titles = "".join(f" {title:>9s}" for title in COLUMNS.values())
+    lines = [f"{'':36s} {'n':>4} {'±':>6}{titles} mirror     r"]
+    for title, belongs in GROUPS.items():
         names = {chain.name for chain in chains if belongs(chain)}
         for condition, of_chain in results.items():
             chosen = [result for name, result in of_chain.items() if name in names]
-            lines.append(row(f"  {title}: {condition}", chosen))
+            lines.append(row(f"{title}: {condition}", chosen))
+    for condition, of_chain in results.items():
+        mirrored = [name for name, result in of_chain.items() if result.is_mirrored]
+        if mirrored:
+            lines.append(f"mirror images of the best hit, {condition}: {', '.join(mirrored)}")
+    for condition, of_chain in results.items():
+        if condition not in UNTRAINED:
+            lines += calibration(condition, list(of_chain.values()))
     return lines
-
-
-def depth(low: int, high: int) -> Callable[[Chain], bool]:
-    """Return a function: whether a chain's alignment has this number of homologues."""
-    return lambda chain: low <= chain.num_homologues <= high
 
 
 def main() -> None:
@@ -215,11 +244,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", default="mini")
     parser.add_argument("--part", default="val", help="val, or selection: held back from train")
-    parser.add_argument("--limit", type=int, help="maximum number of chains")
+    parser.add_argument("--chains", type=int, help="maximum number of chains")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS)
-    parser.add_argument("--num-recycles", type=int)
     parser.add_argument("--json", type=Path, help="write every chain's scores there")
     arguments = parser.parse_args()
+    logging.getLogger("foldry").setLevel(logging.ERROR)
 
     if arguments.part == "val":
         library = Library(arguments.data, ("val",))
@@ -227,35 +256,36 @@ def main() -> None:
     else:
         training = TrainingSet(arguments.data)
         library, names = training.library, training.parts[arguments.part]
-    chains = known_chains(library, names[: arguments.limit])
+    chains = [read_chain(library, name) for name in names[: arguments.chains]]
     network = find_networks(arguments.weights)[0]
-    model = load_model(network, Settings(num_recycles=arguments.num_recycles, device="cpu"))
-    torch.manual_seed(0)
-    untrained = AlphaFold(model.config).eval()
-    runs: dict[str, Callable[[str], Result | None]] = {
-        "alignment + templates": predictor(library, network, model, templates=True, alignment=True),
-        "alignment": predictor(library, network, model, templates=False, alignment=True),
-        "sequence": predictor(library, network, model, templates=False, alignment=False),
-        "untrained": predictor(library, network, untrained, templates=True, alignment=True),
-        **baselines(library),
-    }
     print(f"{len(chains)} chains of {arguments.part}; {network.path.name}, ", end="")
-    print(f"sha256 {network.sha256()[:12]}, {model.config.num_recycles} recycles; ", end="")
-    print(f"{platform.machine()}, {torch.get_num_threads()} of {os.cpu_count()} cores")
+    print(f"sha256 {network.sha256()[:12]}; {platform.machine()}, ", end="")
+    print(f"{torch.get_num_threads()} of {os.cpu_count()} cores", flush=True)
     started = time.monotonic()
     results: dict[str, dict[str, Result]] = {}
-    for condition in arguments.conditions:
-        made = {chain.name: runs[condition](chain.name) for chain in chains}
-        results[condition] = {name: result for name, result in made.items() if result}
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        untrained = scratch / "untrained.safetensors"
+        torch.manual_seed(0)
+        save(untrained, AlphaFold(network.config()).state_dict(), network.config())
+        for condition in arguments.conditions:
+            weights = str(untrained) if condition == "untrained" else arguments.weights
+            results[condition] = {}
+            for chain in chains:
+                if condition in ("copy", "helix"):
+                    found = without_network(chain, condition)
+                else:
+                    made = predict(library, chain.name, condition, weights, scratch)
+                    atoms = made.structure.atom_positions, made.structure.atom_mask
+                    found = judge(chain, *atoms, made.plddt / 100)
+                if found is not None:
+                    results[condition][chain.name] = found
     print("\n".join(tables(chains, results)))
-    for condition, of_chain in results.items():
-        if condition not in NO_PLDDT:
-            print("\n".join(calibration(condition, list(of_chain.values()))))
     print(f"{time.monotonic() - started:.0f} s")
     if arguments.json:
         plain = {
             condition: {
-                name: {score: getattr(result, score) for score in SCORES}
+                name: {score: getattr(result, score) for score in COLUMNS}
                 for name, result in of_chain.items()
             }
             for condition, of_chain in results.items()

@@ -22,7 +22,7 @@ from chart import Series, svg
 from foldry.weights.state_file import load
 from script import run_script
 
-CONDITIONS = ("alignment + templates", "alignment")
+CONDITIONS = ("hits", "alignment")
 PUBLISHED = {
     "plain transformer, Cα losses, 5.0 M": ((1e3, 0.385), (4e3, 0.402), (14e3, 0.406)),
     "SimplexFold, 3.2 M": (

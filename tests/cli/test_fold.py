@@ -330,7 +330,7 @@ def test_a_colon_in_a_files_name() -> None:
 def test_a_template_is_named_and_an_unrelated_one_is_a_warning(
     call: Call, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    Path("far.pdb").write_text(pdb("A", "MATCYDAWPRMATGYDEWQR"))
+    Path("far.pdb").write_text(pdb("A", "RKRQYIDKHALINHTIAWAA"))
     Path("long.fasta").write_text(f">long\n{SEQUENCE}{SEQUENCE}\n")
     arguments = ["fold", "long.fasta", "-o", "out", "--templates"]
     assert main([*arguments, "t.pdb"]) == 0

@@ -8,11 +8,14 @@ import re
 import socket
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import foldry
 from foldry.cli.main import main
 from foldry.errors import InputError
+from foldry.predict import stages
+from foldry.query import Query
 from foldry.search import hmmer
 from tests.conftest import ROOT
 
@@ -154,6 +157,29 @@ def test_a_failed_search_fails_only_its_queries(
     assert "1adz done" in printed
     printed = said(capsys, "search", *words[2:], code=2)
     assert "q failed: The database is damaged: replace it." in printed
+
+
+def test_templates_are_aligned_with_what_was_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depths: list[int] = []
+    profiles = stages.profiles
+
+    def counted(query: Query) -> dict[str, np.ndarray]:
+        depths.append(sum(each.num_rows for each in query.chains[0].alignments))
+        return profiles(query)
+
+    monkeypatch.setattr(stages, "profiles", counted)
+    known = str(EXAMPLES / "kunitz" / "1adz.cif")
+    words = ["--search", str(EXAMPLES / "database"), "--templates", known]
+    printed = said(capsys, "fold", KUNITZ, "-o", "out", *words)
+    assert printed.count("Template 1adz_A for chain A") == 1
+    assert depths[0] <= 1
+    assert depths[1] > 5
+    Path("q.fasta").write_text(f">q\n{'GS' * 20}\n")
+    printed = said(capsys, "fold", KUNITZ, "q.fasta", "-o", "two", *words, code=1)
+    assert re.search(r"q failed The template '1adz' has fewer than 10 residues", printed)
+    assert "1adz done" in printed
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from foldry.formats.npz import read_arrays, write_arrays
+from foldry.model.config import preset
 from foldry.predict import stages
 from foldry.predict.kept import Kept
 from foldry.predict.settings import Settings
@@ -97,7 +98,10 @@ def test_a_kept_prediction_with_flipped_bits_is_computed_again(
     assert kept.load("a", prediction.query) is None
 
 
-def test_everything_that_matters_changes_the_key(tmp_path: Path) -> None:
+def test_everything_that_matters_changes_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "config_of", lambda network: preset(network.name))
     path = tmp_path / "params_model_1_ptm.npz"
     path.write_bytes(b"parameters")
     network = NetworkFile("model_1_ptm", path)

@@ -12,6 +12,7 @@ from foldry.formats.a3m import parse_a3m
 from foldry.model.config import preset
 from foldry.predict.remarks import (
     say_pairing,
+    say_tried_templates,
     warn_of_nucleic_acids,
     warn_of_single_sequences,
     warn_of_unused_pairing,
@@ -151,6 +152,30 @@ def test_templates_that_no_network_reads_are_a_warning(caplog: pytest.LogCapture
     assert caplog.messages == [
         "The networks read 4 templates per chain: others of 'alone' have no effect.",
         "The networks read no templates: those of 'alone' and 1 more have no effect.",
+    ]
+
+
+def test_templates_that_a_network_tries_are_announced(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "foldry")
+    hits = tuple(Hit(f"{n}abc_A", np.array([[0, 0]])) for n in range(1, 6))
+    [one] = ALONE.chains
+    first, few, many = (
+        replace(ALONE, name=name, chains=(replace(one, templates=hits[:number]),))
+        for name, number in (("first", 1), ("few", 2), ("many", 5))
+    )
+    mini, official = preset("mini"), preset("model_1_ptm")
+    say_tried_templates([first, ALONE], [mini, official])
+    say_tried_templates([many, few], [official])
+    warn_of_unused_templates([first, few], [mini])
+    assert caplog.messages == []
+    say_tried_templates([first, few, many], [official, mini])
+    warn_of_unused_templates([first, few, many], [mini])
+    warn_of_unused_templates([many], [mini, official])
+    assert caplog.messages == [
+        "mini reads one template per chain: for 'few' and 1 more, it tries each template, at most "
+        "4, and the prediction with the highest confidence is kept.",
+        "The networks try 4 templates per chain: others of 'many' have no effect.",
+        "The networks read 4 templates per chain: others of 'many' have no effect.",
     ]
 
 

@@ -364,7 +364,7 @@ def test_comparing_the_output_of_a_network_changes_nothing(weights: str) -> None
     features = stages.featurise(query("q"), model.config, 0, settings)
     raw, again = (stages.infer(features, model, settings, lambda *_: None) for _ in range(2))
     assert raw == again
-    made = stages.provenance(network, model, 0, raw, settings)
+    made = stages.provenance(query("q"), network, model, 0, raw, settings)
     assert stages.assemble(query("q"), raw, made).plddt is raw.plddt
 
 
@@ -454,17 +454,19 @@ def test_each_protein_of_a_batch_changes_by_itself() -> None:
     assert distance_change(still, moved, mask).tolist() == pytest.approx([1e-4, alone])
 
 
-def test_a_short_template_needs_a_higher_identity(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_template_that_aligns_by_chance_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     structure = read_structure(EXAMPLE / "1adz.cif")
     similar = str.maketrans("KREDIVLMFYSTNQ", "RKDEVIMLYFTSDE")
     letters = [
         letter.translate(similar) if n % 3 else letter
         for n, letter in enumerate(structure.sequence)
     ]
+    shuffled = np.random.default_rng(0).permutation(letters)
     caplog.set_level(logging.INFO, "foldry")
-    for rows in (letters, letters[30:50]):
+    for rows in (letters, letters[30:50], shuffled):
         chain = Chain(("A",), "".join(rows))
         stages.with_templates(Query("q", (chain,)), [structure])
-    whole, part = caplog.messages
+    whole, part, chance = caplog.messages
     assert whole.startswith("Template 1adz_A for chain A of q: 33 of 63 aligned residues")
-    assert part.startswith("Template 1adz_A may be unrelated to chain A of q: 10 of 20 aligned")
+    assert part.startswith("Template 1adz_A for chain A of q: 10 of 20 aligned residues")
+    assert chance.startswith("Template 1adz_A may be unrelated to chain A of q: ")

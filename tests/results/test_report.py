@@ -126,7 +126,9 @@ def test_names_from_files_do_not_change_the_direction_of_the_page() -> None:
     prediction = replace(
         prediction,
         query=replace(prediction.query, chains=(replace(chain, templates=(hit,)),)),
-        provenance=replace(prediction.provenance, model_name=evil, weights=evil),
+        provenance=replace(
+            prediction.provenance, model_name=evil, weights=evil, templates_read={"A": [evil]}
+        ),
     )
     models = [modelcif_text(prediction, None)]
     text = report_html([prediction], models, [None])
@@ -136,6 +138,7 @@ def test_names_from_files_do_not_change_the_direction_of_the_page() -> None:
     assert shown["templates"] == {"A": [r"\u202eevil"]}
     made = shown["predictions"][0]["provenance"]
     assert made["model_name"] == made["weights"] == r"\u202eevil"
+    assert made["templates_read"] == {"A": [r"\u202eevil"]}
 
 
 @pytest.mark.parametrize(

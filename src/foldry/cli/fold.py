@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from foldry.query import Query
     from foldry.search.ahead import Group, Unsearched
     from foldry.search.search import Search
+    from foldry.structure import Structure
     from foldry.weights.networks import NetworkFile
 
 SHOWN_SPECIES: Final = 5
@@ -156,7 +157,10 @@ def _fold(
 
         known = [each for name in structures for each in read_templates(name)]
         runtime(settings)
-        ready = [with_templates(query, known) for query in asked]
+        ready = [
+            _with_early_templates(query, known) if search else with_templates(query, known)
+            for query in asked
+        ]
         networks = dict.fromkeys(each for query in ready for each in networks_for(query, settings))
         say()
         if search is None:
@@ -166,7 +170,7 @@ def _fold(
         for query in ready:
             check_folder(out / query.name)
         folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
-        complete = _complete(groups, ready, settings) if search else [ready]
+        complete = _complete(groups, known, settings) if search else [ready]
         with tuned_process():
             ended = run_groups(complete, len(asked), settings, [folder], workers, progress)
             return [_with_numbers(outcome, out) for _, outcome in ended]
@@ -203,24 +207,40 @@ def remark_on_databases(recipe: str | None, search: Search | None, queries: list
         logger.info(NO_DATABASE)
 
 
+def _with_early_templates(query: Query, known: Sequence[Structure]) -> Query:
+    """Return the query with those templates that can be aligned to it before it is searched for.
+
+    Raises:
+        InputError: A template is not usable in any case.
+    """
+    from foldry.features.templates import UnlikeError
+    from foldry.predict.stages import with_templates
+
+    with suppress(UnlikeError):  # the profile of what is found may align it
+        return with_templates(query, known, quiet=True)
+    return query
+
+
 def _complete(
-    groups: Iterable[Group], asked: Sequence[Query], settings: Settings
+    groups: Iterable[Group], known: Sequence[Structure], settings: Settings
 ) -> Iterator[Group]:
     """Yield the groups with their templates, and log how their rows are paired."""
     from foldry.features.pairing import align_complex
     from foldry.predict import remarks
+    from foldry.predict.stages import with_templates
     from foldry.query import Query
+    from foldry.search.ahead import Unsearched
 
-    known = {query.name: query for query in asked}
     for group in groups:
         complete: list[Query | Unsearched] = []
         for each in group:
-            if not isinstance(each, Query):
+            if isinstance(each, Query):
+                try:
+                    complete.append(with_templates(each, known))
+                except FoldryError as error:
+                    complete.append(Unsearched(each, error))
+            else:
                 complete.append(each)
-                continue
-            chains = zip(each.chains, known[each.name].chains, strict=True)
-            with_templates = (replace(new, templates=old.templates) for new, old in chains)
-            complete.append(replace(each, chains=tuple(with_templates)))
         found = [each for each in complete if isinstance(each, Query)]
         remarks.warn_of_single_sequences(found, are_searched=True)
         for query in found:

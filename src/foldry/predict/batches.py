@@ -103,8 +103,9 @@ class Batch:
     ) -> RawPrediction | None:
         """Return the prediction of a member; None if it must be predicted alone.
 
-        Reasons are that its features cannot be made, that its numbers are not finite, that no other
-        member is left, or that the batch failed, e.g. for lack of memory.
+        Reasons are that its features cannot be made, that the network tries several templates for
+        it, that its numbers are not finite, that no other member is left, or that the batch failed,
+        e.g. for lack of memory.
         """
         key = network, seed
         if key not in self._waiting:
@@ -121,6 +122,8 @@ class Batch:
         found: dict[int, RawPrediction | ArithmeticError] = {}
         alike: dict[tuple[bool, ...], list[tuple[int, Features]]] = {}
         for query in queries:
+            if len(stages.tried_queries(query, model.config)) > 1:
+                continue
             try:
                 features = stages.featurise(query, model.config, seed, self._settings)
             except Exception:  # it fails by itself

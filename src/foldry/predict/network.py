@@ -37,15 +37,23 @@ def networks_for(query: Query, settings: Settings) -> list[NetworkFile]:
     several = query.num_chains > 1
     networks = find_networks(settings.weights, settings.models, of_complexes=several)
     for network in networks:
-        config = _config(network, network.sha256())  # refuses a damaged file
+        config = config_of(network)  # refuses a damaged file
         if several:
             check_chains(query, config.features)
     return networks
 
 
+def config_of(network: NetworkFile) -> ModelConfig:
+    """Return the configuration of a network, whose file is read once for all queries.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    return _config(network, network.sha256())
+
+
 @lru_cache
 def _config(network: NetworkFile, _sha256: str) -> ModelConfig:
-    """Check a file and return its configuration, once for all queries."""
     return network.config()
 
 

@@ -13,7 +13,7 @@ from foldry.features.pairing import PairingReport
 from foldry.model.config import ModelConfig
 from foldry.predict.network import configured
 from foldry.predict.settings import Settings
-from foldry.predict.stages import pairs_rows
+from foldry.predict.stages import MAX_TRIED, pairs_rows, tried_queries
 from foldry.query import Query
 from foldry.weights.networks import NetworkFile
 
@@ -29,7 +29,7 @@ def warn(
     *,
     are_searched: bool = False,
 ) -> None:
-    """Log every warning of this module, without those of alignments that a search will find."""
+    """Log what users may not expect, except of alignments that a search will find."""
     warn_of_nucleic_acids(queries)
     if not are_searched:
         warn_of_single_sequences(queries)
@@ -37,6 +37,7 @@ def warn(
     configs = [configured(network.config(), settings) for network in networks]
     warn_of_unused_settings(queries, settings, configs, are_searched=are_searched)
     warn_of_unused_templates(queries, configs)
+    say_tried_templates(queries, configs)
 
 
 def warn_of_unused_settings(
@@ -65,12 +66,25 @@ def warn_of_unused_settings(
 
 
 def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
-    """Warn of queries with more templates for a chain than any network reads."""
-    most = max((each.features.num_templates for each in configs), default=0)
+    """Warn of queries with more templates for a chain than any network reads or tries."""
+    numbers = [each.features.num_templates for each in configs]
+    most = max((MAX_TRIED if number == 1 else number for number in numbers), default=0)
     more = [q.name for q in queries if any(len(chain.templates) > most for chain in q.chains)]
     if configs and more:
         read = f"{counted(most, 'template')} per chain: others" if most else "no templates: those"
-        logger.warning("The networks read %s of %s have no effect.", read, first_of(more))
+        verb = "try" if max(numbers) == 1 else "read"
+        logger.warning("The networks %s %s of %s have no effect.", verb, read, first_of(more))
+
+
+def say_tried_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
+    """Log which networks predict a query once with each template, which takes longer."""
+    for config in configs:
+        if several := [q.name for q in queries if len(tried_queries(q, config)) > 1]:
+            says = (
+                "%s reads one template per chain: for %s, it tries each template, at most %d, and "
+                "the prediction with the highest confidence is kept."
+            )
+            logger.info(says, config.name, first_of(several), MAX_TRIED)
 
 
 def warn_of_single_sequences(queries: Sequence[Query], *, are_searched: bool = False) -> None:

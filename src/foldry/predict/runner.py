@@ -349,12 +349,12 @@ def predict_one(
 ) -> Prediction:
     """Return one network's prediction with one seed; `begin` is as in `recycle`.
 
-    `raw` is the output of the network, if it is known.
+    `raw` is the output of the network for the query itself, if it is known.
     """
+    read = query
     if raw is None:
-        features = stages.featurise(query, model.config, seed, settings)
-        raw = stages.infer(features, model, settings, begin)
-    made = stages.provenance(network, model, seed, raw, settings)
+        read, raw = stages.infer_best(query, model, seed, settings, begin)
+    made = stages.provenance(read, network, model, seed, raw, settings)
     return stages.assemble(query, raw, made)
 
 

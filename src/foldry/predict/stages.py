@@ -25,13 +25,13 @@ from foldry.features.config import DEFAULT_PAIRING
 from foldry.features.features import Features
 from foldry.features.msa import draw_msa
 from foldry.features.pipeline import make_features
-from foldry.features.templates import UnlikeError, align_template
+from foldry.features.templates import UnlikeError, align_template, profiles
 from foldry.kernels.matmul import process_settings, threads_for
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import ModelConfig
 from foldry.model.inputs import MSAInputs, stack_draws, stack_features
 from foldry.predict.confidence import confidence, of_member
-from foldry.predict.network import configured, set_dropout
+from foldry.predict.network import config_of, configured, set_dropout
 from foldry.predict.recycle import Begin, Recycling, recycle
 from foldry.predict.settings import Settings
 from foldry.query import Chain, Hit, Query
@@ -39,12 +39,17 @@ from foldry.relax.relax import relax_structure
 from foldry.relax.result import Relaxation
 from foldry.residues import ATOM37_MASK, C, N, encode_sequence
 from foldry.results.prediction import Confidence, Prediction, Provenance
+from foldry.results.render import template_names
 from foldry.store.hashes import content_key
 from foldry.structure import Structure
 from foldry.weights.networks import NetworkFile
 
 MAX_TEMPLATES: Final = 20
 """Number of given structures that become templates of a chain; AlphaFold keeps as many hits."""
+MAX_E_VALUE: Final = 1e-3
+"""E-value above which a given structure may be unrelated to a chain."""
+MAX_TRIED: Final = 4
+"""Number of templates that a network for one template tries; AlphaFold reads as many at once."""
 _COMPUTES: Final = ("foldry", "torch", "numpy")
 _RELAXES: Final = ("openmm", "pdbfixer")
 
@@ -69,27 +74,29 @@ class RawPrediction(Confidence):
     pair: Float[np.ndarray, "N N c_z"] | None = None
 
 
-def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
+def with_templates(query: Query, templates: Sequence[Structure], *, quiet: bool = False) -> Query:
     """Return the query with known structures as additional templates, before those it has.
 
-    In a complex, each structure becomes a template of all chains to which it can be aligned. Those
-    with the most identical residues come first, and at most `MAX_TEMPLATES` of them are kept. A
-    warning names a structure that no chain can use, a chain that is similar although the structure
-    cannot be used, and a template whose identity is too low for its aligned length (Sander &
-    Schneider 1991).
+    A structure is aligned with the profile of a chain's alignment (`foldry.align.profile`). In a
+    complex, each structure becomes a template of all chains to which it can be aligned. Those
+    with the most identical residues come first, and at most `MAX_TEMPLATES` of them are kept.
+    Unless it is to be `quiet`, a warning names a structure that no chain can use, a chain that is
+    similar although the structure cannot be used, and a template that aligns no better than
+    unrelated ones may.
 
     Raises:
         InputError: A template is not usable, or none can be aligned to any chain.
     """
     if not templates:
         return query
+    profile_of = profiles(query)
     hits: list[list[Hit]] = [[] for _ in query.chains]
     unlike: list[InputError] = []
     for template in templates:
         refusals: dict[str, InputError] = {}
         for chain, of_chain in zip(query.chains, hits, strict=True):
             try:
-                of_chain.append(align_template(chain.sequence, template))
+                of_chain.append(align_template(profile_of[chain.sequence], template))
             except InputError as error:
                 refusals[chain.ids[0]] = error
         faults = {name: e for name, e in refusals.items() if not isinstance(e, UnlikeError)}
@@ -98,18 +105,18 @@ def with_templates(query: Query, templates: Sequence[Structure]) -> Query:
                 raise next(iter(faults.values()))
             unlike.append(next(iter(refusals.values())))
             continue
-        for name, fault in faults.items():
+        for name, fault in faults.items() if not quiet else ():
             logger.warning("Chain %s of %s has no template: %s", name, query.name, fault)
     if len(unlike) == len(templates):
         raise unlike[0]
-    if unlike:
+    if unlike and not quiet:
         says = "%d of %d templates are not used for %s. %s"
         logger.warning(says, len(unlike), len(templates), query.name, unlike[0])
     chains = []
     for chain, of_chain in zip(query.chains, hits, strict=True):
         of_chain.sort(key=lambda hit: -_identical(hit, chain).sum())
         kept = of_chain[:MAX_TEMPLATES]
-        for hit in kept:
+        for hit in kept if not quiet else ():
             _remark(hit, chain, query)
         chains.append(replace(chain, templates=(*kept, *chain.templates)))
     return replace(query, chains=tuple(chains))
@@ -125,8 +132,7 @@ def _identical(hit: Hit, chain: Chain) -> Bool[np.ndarray, " P"]:
 def _remark(hit: Hit, chain: Chain, query: Query) -> None:
     """Log how well a template fits; warn if it may be unrelated."""
     equal = _identical(hit, chain)
-    # The identity above which two aligned sequences have the same fold; the curve ends at 80.
-    related = equal.mean() >= 2.9015 * min(len(equal), 80) ** -0.562
+    related = hit.e_value is not None and hit.e_value <= MAX_E_VALUE
     logger.log(
         logging.INFO if related else logging.WARNING,
         "Template %s%s chain %s of %s: %d of %d aligned residues are identical.",
@@ -166,13 +172,55 @@ def seeds_of(query: Query, settings: Settings) -> tuple[int, ...]:
     return tuple(dict.fromkeys(settings.seeds or query.seeds or (0,)))
 
 
+def tried_queries(query: Query, config: ModelConfig) -> list[Query]:
+    """Return the queries that a network predicts to keep the best prediction.
+
+    A network that reads one template tries the first `MAX_TRIED` of them, one per query; in a
+    complex, the t-th query has the t-th template of every chain. Other networks predict only the
+    query itself.
+    """
+    number = min(max(len(chain.templates) for chain in query.chains), MAX_TRIED)
+    if config.features.num_templates != 1 or number < 2:
+        return [query]
+
+    def chains(t: int) -> tuple[Chain, ...]:
+        return tuple(replace(each, templates=each.templates[t : t + 1]) for each in query.chains)
+
+    return [replace(query, chains=chains(t)) for t in range(number)]
+
+
 def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
     """Return the content key of `featurise`."""
     how = settings.of_stage("featurise")
     if not pairs_rows(query):
         how["pairing"] = DEFAULT_PAIRING  # results of another value need not be computed again
+    if (tried := len(tried_queries(query, config_of(network)))) > 1:
+        how["templates_tried"] = tried
     parts = query.inputs_key, network.name, network.sha256(), seed, how
     return content_key(["features", version("foldry"), *parts])
+
+
+def infer_best(
+    query: Query, model: AlphaFold, seed: int, settings: Settings, begin: Begin
+) -> tuple[Query, RawPrediction]:
+    """Return the best of one network's predictions, and which of `tried_queries` it is made from.
+
+    `begin` is called before each pass of any of them, as by `recycle`.
+
+    Raises:
+        InputError: As for `featurise`.
+        ArithmeticError: As for `infer`.
+    """
+    tried = tried_queries(query, model.config)
+
+    def predicted(number: int) -> tuple[Query, RawPrediction]:
+        def show(done: int, most: int) -> None:
+            begin(number * most + done, len(tried) * most)
+
+        features = featurise(tried[number], model.config, seed, settings)
+        return tried[number], infer(features, model, settings, show)
+
+    return max(map(predicted, range(len(tried))), key=lambda pair: pair[1].ranking_confidence)
 
 
 def infer(features: Features, model: AlphaFold, settings: Settings, begin: Begin) -> RawPrediction:
@@ -287,9 +335,17 @@ def assemble(query: Query, raw: RawPrediction, provenance: Provenance) -> Predic
 
 
 def provenance(
-    network: NetworkFile, model: AlphaFold, seed: int, raw: RawPrediction, settings: Settings
+    query: Query,
+    network: NetworkFile,
+    model: AlphaFold,
+    seed: int,
+    raw: RawPrediction,
+    settings: Settings,
 ) -> Provenance:
-    """Return the provenance of a prediction made now on this machine."""
+    """Return the provenance of a prediction made now on this machine.
+
+    `query` has the templates that the network was given, at least those that it read.
+    """
     return Provenance(
         model_name=network.name,
         weights=network.path.name,
@@ -306,6 +362,7 @@ def provenance(
         notice=network.notice,
         licence=network.licence,
         process=process_settings(),
+        templates_read=template_names(query, model.config.features.num_templates),
     )
 
 

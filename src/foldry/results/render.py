@@ -113,12 +113,15 @@ def pdb_text(prediction: Prediction) -> str:
     return remarks + seqres_records(prediction.structure) + atoms
 
 
-def template_names(query: Query) -> dict[str, list[str]]:
-    """Return the names of the templates by chain; copies of a chain share its templates."""
+def template_names(query: Query, most: int | None = None) -> dict[str, list[str]]:
+    """Return the names of the first `most` templates by chain, or of all.
+
+    Copies of a chain share its templates.
+    """
     return {
-        name: [hit.name for hit in chain.templates]
+        name: [hit.name for hit in chain.templates[:most]]
         for chain in query.chains
-        if chain.templates
+        if chain.templates[:most]
         for name in chain.ids
     }
 

@@ -8,7 +8,7 @@ viewer, Mol*, unless several reports share the viewer's file.
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -62,9 +62,7 @@ def report_html(
             {"id": name, "sequence": chain.sequence} for chain in query.chains for name in chain.ids
         ],
         "coverage": _coverage(query),
-        "templates": {
-            chain: list(map(printable, names)) for chain, names in template_names(query).items()
-        },
+        "templates": _printable(template_names(query)),
         "predictions": [
             _prediction(*each, is_shown=rank < MAX_SHOWN)
             for rank, each in enumerate(zip(predictions, models, chains, strict=True))
@@ -123,7 +121,11 @@ def _prediction(
             {**asdict(MEASURES[key]), "value": getattr(prediction, key)}
             for key in ("mean_plddt", "ptm", "iptm")
         ],
-        "provenance": {**provenance, **{key: printable(provenance[key]) for key in _FOREIGN}},
+        "provenance": {
+            **provenance,
+            **{key: printable(provenance[key]) for key in _FOREIGN},
+            "templates_read": _printable(provenance["templates_read"]),
+        },
         "terms": printable(usage_terms(provenance["model_name"], provenance["licence"])),
     }
     if not is_shown:
@@ -137,6 +139,11 @@ def _prediction(
         found["pae"] = packed(quantise(pae, top).tobytes())
         found["judged"] = chains and _judged(chains, pae)
     return found
+
+
+def _printable(names: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return the names of templates by chain, with invisible letters as escapes."""
+    return {chain: list(map(printable, each)) for chain, each in names.items()}
 
 
 def _judged(chains: ChainConfidence, pae: Float[np.ndarray, "N N"]) -> dict[str, object]:

@@ -33,11 +33,11 @@ Waiting = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Unsearched:
-    """A query whose search failed.
+    """A query that cannot be folded.
 
     Attributes:
         query: The query.
-        error: Why its search failed.
+        error: Why its search failed, or why its templates cannot be used.
     """
 
     query: Query
