@@ -349,7 +349,7 @@ class Hit(Content):
         name: Entry and chain of the template, e.g. `1abc_A`.
         pairs: Pairs of (query residue, template residue), both counted from 0.
         structure: The chain of the template; None if only the alignment is known.
-        e_value: E-value of the search.
+        e_value: E-value of the search, or of the alignment of a given template alone.
         probability: Probability from the search that the template is homologous, 0–1.
         identity: Fraction of the aligned residues that are equal, 0–1.
         coverage: Fraction of the query's residues that are aligned, 0–1.

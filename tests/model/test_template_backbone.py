@@ -22,6 +22,8 @@ from foldry.model.distance_geometry import (
     with_template_distances,
 )
 from foldry.model.inputs import TemplateInputs, stack_templates
+from foldry.model.runtime import Runtime
+from foldry.model.structure_module import StructureModule
 from foldry.model.template_backbone import RAMP, depth, superposition, toward_templates
 from foldry.residues import CA, C, N
 from foldry.score.compare import compare
@@ -280,6 +282,35 @@ def test_templates_reach_the_structure_of_mini_alone() -> None:
         found.append(model.initial_frames(pair, mask, template).translation)
         without = model.initial_frames(pair, mask).translation
         assert torch.equal(found[-1], without) == (weight == 0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.75])
+def test_the_structure_moves_toward_a_template_only_in_predictions(
+    share: float, training: bool
+) -> None:
+    template = template_of(KUNITZ)
+    length = template.pseudo_beta.shape[2]
+    config = replace(mini().structure, template_share=share)
+    torch.manual_seed(0)
+    module = StructureModule(config, mini().c_single, mini().c_pair, Runtime()).train(training)
+    given = torch.randn(1, length, mini().c_single), torch.randn(1, length, length, mini().c_pair)
+    aatype, mask = torch.zeros(1, length, dtype=torch.long), torch.ones(1, length)
+    frames = Rigid.identity(1, length, like=mask)
+    with torch.no_grad():
+        alone, moved = (
+            module(*given, aatype, mask, frames, each).atom14[-1] for each in (None, template)
+        )
+    assert torch.equal(alone, moved) == (share == 0 or training)
+
+
+@pytest.mark.parametrize("covered", [2, 19])
+def test_a_template_of_few_residues_moves_nothing(covered: int) -> None:
+    template = template_of(KUNITZ, slice(covered))
+    length = template.pseudo_beta.shape[2]
+    frames = Rigid.identity(1, length, like=torch.ones(1, length))
+    moved = toward_templates(frames, template, torch.ones(1, length), 0.75)
+    assert torch.equal(moved.translation, frames.translation)
 
 
 @pytest.mark.parametrize("name", ["template_weight", "template_share"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import foldry
+from foldry.errors import InputError
 from foldry.formats.a3m import parse_a3m
 from foldry.formats.coordinates import read_structure
 from foldry.predict import runner, stages
@@ -60,6 +61,27 @@ def test_mini_does_not_read_templates_after_the_first_four() -> None:
     [expected] = foldry.fold(with_known(DECOYS), device="cpu")
     assert found.provenance.templates_read == expected.provenance.templates_read
     np.testing.assert_array_equal(found.plddt, expected.plddt)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_template_that_cannot_be_used_is_left_out(
+    place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = with_known([KUNITZ])
+    [chain] = query.chains
+    [good] = chain.templates
+    empty = replace(KUNITZ, atom_mask=np.zeros_like(KUNITZ.atom_mask))
+    hits = [good, good]
+    hits[place] = replace(good, name="bad_A", structure=empty)
+    both = replace(query, chains=(replace(chain, templates=tuple(hits)),))
+    [found] = foldry.fold(both, device="cpu")
+    assert f"Template {place + 1} of q is not used: The template 'bad_A' has no" in caplog.text
+    [expected] = foldry.fold(query, device="cpu")
+    np.testing.assert_array_equal(found.plddt, expected.plddt)
+    hits = [hits[place]] * 2
+    none = replace(query, chains=(replace(chain, templates=tuple(hits)),))
+    with pytest.raises(InputError, match="The template 'bad_A' has no coordinates"):
+        foldry.fold(none, device="cpu")
 
 
 @pytest.mark.parametrize("name", ["model_1_ptm", "model_1_multimer_v3"])

@@ -157,10 +157,12 @@ def _fold(
 
         known = [each for name in structures for each in read_templates(name)]
         runtime(settings)
-        ready = [
-            _with_early_templates(query, known) if search else with_templates(query, known)
-            for query in asked
-        ]
+        if search is None:
+            ready = [with_templates(query, known) for query in asked]
+        else:
+            ready = asked
+            for query in asked:
+                _check_early(query, known)
         networks = dict.fromkeys(each for query in ready for each in networks_for(query, settings))
         say()
         if search is None:
@@ -170,7 +172,7 @@ def _fold(
         for query in ready:
             check_folder(out / query.name)
         folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
-        complete = _complete(groups, known, settings) if search else [ready]
+        complete = _complete(groups, known, settings, list(networks)) if search else [ready]
         with tuned_process():
             ended = run_groups(complete, len(asked), settings, [folder], workers, progress)
             return [_with_numbers(outcome, out) for _, outcome in ended]
@@ -207,26 +209,34 @@ def remark_on_databases(recipe: str | None, search: Search | None, queries: list
         logger.info(NO_DATABASE)
 
 
-def _with_early_templates(query: Query, known: Sequence[Structure]) -> Query:
-    """Return the query with those templates that can be aligned to it before it is searched for.
+def _check_early(query: Query, known: Sequence[Structure]) -> None:
+    """Check templates before anything is searched for.
 
     Raises:
         InputError: A template is not usable in any case.
     """
     from foldry.features.templates import UnlikeError
     from foldry.predict.stages import with_templates
+    from foldry.search.search import unaligned
 
-    with suppress(UnlikeError):  # the profile of what is found may align it
-        return with_templates(query, known, quiet=True)
-    return query
+    try:
+        with_templates(query, known, quiet=True)
+    except UnlikeError:
+        if not unaligned(query):
+            raise  # otherwise the profile of what is found may align it
 
 
 def _complete(
-    groups: Iterable[Group], known: Sequence[Structure], settings: Settings
+    groups: Iterable[Group],
+    known: Sequence[Structure],
+    settings: Settings,
+    networks: Sequence[NetworkFile],
 ) -> Iterator[Group]:
-    """Yield the groups with their templates, and log how their rows are paired."""
+    """Yield the groups with their templates, and log what could not be said before the search."""
     from foldry.features.pairing import align_complex
     from foldry.predict import remarks
+    from foldry.predict.network import config_of
+    from foldry.predict.runner import explain
     from foldry.predict.stages import with_templates
     from foldry.query import Query
     from foldry.search.ahead import Unsearched
@@ -237,12 +247,13 @@ def _complete(
             if isinstance(each, Query):
                 try:
                     complete.append(with_templates(each, known))
-                except FoldryError as error:
-                    complete.append(Unsearched(each, error))
+                except Exception as error:  # the other queries go on
+                    complete.append(Unsearched(each, explain(error, each)))
             else:
                 complete.append(each)
         found = [each for each in complete if isinstance(each, Query)]
         remarks.warn_of_single_sequences(found, are_searched=True)
+        remarks.remark_on_templates(found, [config_of(each) for each in networks])
         for query in found:
             if query.num_chains > 1:
                 with suppress(FoldryError):  # the query itself reports it

@@ -122,9 +122,11 @@ def threads_for(c_pair: int, num_residues: int) -> Iterator[None]:
         c_pair: Width of the pair representation.
         num_residues: Number of residues of the query.
     """
+    if not tuning.is_command() or c_pair > NARROW or num_residues > SHORT:
+        yield
+        return
     before = torch.get_num_threads()
-    if tuning.is_command() and c_pair <= NARROW and num_residues <= SHORT:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from foldry.geometry import Rigid, frames_from_three_points, table
 from foldry.model.inputs import TemplateInputs
-from foldry.model.template_backbone import bonds, depth
+from foldry.model.template_backbone import MIN_COVERED, bonds, depth
 
 NUM_STEPS: Final = 30
 BEYOND: Final = 4.0
@@ -39,9 +39,6 @@ HAND_ODDS: Final = (2.4, 3.5, 2.7, 1.1, -0.6, -0.9, -1.1, -1.2, -1.2)
 """Log-odds of a right-handed turn of pseudo-beta atoms i to i + 3, for distances from i to i + 3 of
 4, 5, … Å: positive for helices, negative for strands. Counted on every fourth training chain of
 `mini`."""
-
-MIN_COVERED: Final = 20
-"""Minimum number of residues that a template must cover to decide the handedness."""
 
 
 @torch.no_grad()

@@ -191,9 +191,10 @@ class StructureModule(nn.Module):
 
     In the paper all frames T start at the origin (line 4); the caller passes them, because `mini`
     starts elsewhere (`foldry.model.distance_geometry`); it alone reads the templates here, with
-    `template_share` (`foldry.model.template_backbone`). No gradient flows through the rotations
-    from one layer to the next: each layer learns the best orientation for itself, and the lever
-    arms of composed rotations do not make training unstable (SI 1.8).
+    `template_share` (`foldry.model.template_backbone`), but not in training, where the layer would
+    learn less from a chain that its template already places. No gradient flows through the
+    rotations from one layer to the next: each layer learns the best orientation for itself, and the
+    lever arms of composed rotations do not make training unstable (SI 1.8).
     """
 
     def __init__(
@@ -250,7 +251,8 @@ class StructureModule(nn.Module):
             frames = frames.compose(backbone_update(self.backbone_update(single)))
             unit, raw = self.torsion_angles(single, initial)
             backbones.append(frames.scale(scale))
-            if templates is not None and share and number == self.config.num_layers - 1:
+            is_last = number == self.config.num_layers - 1
+            if templates is not None and share and is_last and not self.training:
                 backbones[-1] = toward_templates(backbones[-1], templates, mask, share)
             groups.append(frames_from_torsions(backbones[-1], unit, aatype))
             atoms.append(atom14_from_frames(groups[-1], aatype))

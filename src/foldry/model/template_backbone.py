@@ -21,8 +21,10 @@ from foldry import residues
 from foldry.geometry import Rigid, frames_from_three_points
 from foldry.model.inputs import TemplateInputs
 
+MIN_COVERED: Final = 20
+"""Minimum number of residues that a template covers; fewer say nothing about its place or hand."""
 RAMP: Final = 3
-"""Residues at the end of a covered segment that heed the template less: the chain is not torn."""
+"""Residues at the end of a covered segment that are moved less, so that the chain is not torn."""
 HALF_SHARE: Final = 4.0
 """Distance in Å between structure and template at which a residue moves half as far."""
 PEPTIDE_BOND: Final = 2.0
@@ -34,10 +36,11 @@ def toward_templates(
 ) -> Rigid:
     """Return backbone frames [B, N] moved toward those of the templates.
 
-    Each template is superposed on all residues that it covers. A residue moves toward the first
-    template that covers it, by `share` of the way times 1 / (1 + (d / 4 Å)²), where d is their
-    distance, and less near the end of a covered segment. Gradients flow through `frames`, not
-    through the superposition. A residue that no template covers keeps its frame.
+    Each template is superposed on all residues that it covers, at least `MIN_COVERED`. A residue
+    moves toward the first template that covers it, by `share` of the way times
+    1 / (1 + (d / 4 Å)²), where d is their distance, and less near the end of a covered segment.
+    Gradients flow through `frames`, not through the superposition. A residue that no template
+    covers keeps its frame.
 
     Args:
         frames: Backbone frames [B, N], Å.
@@ -52,6 +55,7 @@ def toward_templates(
         backbone = [residues.N, residues.CA, residues.C]
         n, ca, c = atoms[..., backbone, :].unbind(-2)
         covered = (known[..., backbone].prod(-1) > 0) & (mask > 0)
+        covered = covered & (covered.sum(-1, keepdim=True) >= MIN_COVERED)
         own = frames_from_three_points(c, ca, n)
         with torch.no_grad():
             there = superposition(ca, frames.translation, covered.to(mask.dtype))

@@ -29,13 +29,18 @@ def warn(
     *,
     are_searched: bool = False,
 ) -> None:
-    """Log what users may not expect, except of alignments that a search will find."""
+    """Log all remarks and warnings, except those on alignments that a search will find."""
     warn_of_nucleic_acids(queries)
     if not are_searched:
         warn_of_single_sequences(queries)
     warn_of_unused_pairing(queries, settings.pairing)
     configs = [configured(network.config(), settings) for network in networks]
     warn_of_unused_settings(queries, settings, configs, are_searched=are_searched)
+    remark_on_templates(queries, configs)
+
+
+def remark_on_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
+    """Log which templates have no effect and which are tried one after the other."""
     warn_of_unused_templates(queries, configs)
     say_tried_templates(queries, configs)
 
@@ -68,11 +73,12 @@ def warn_of_unused_settings(
 def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
     """Warn of queries with more templates for a chain than any network reads or tries."""
     numbers = [each.features.num_templates for each in configs]
-    most = max((MAX_TRIED if number == 1 else number for number in numbers), default=0)
+    limits = [(MAX_TRIED, False) if each == 1 else (each, True) for each in numbers]
+    most, is_read = max(limits, default=(0, True))
     more = [q.name for q in queries if any(len(chain.templates) > most for chain in q.chains)]
     if configs and more:
         read = f"{counted(most, 'template')} per chain: others" if most else "no templates: those"
-        verb = "try" if max(numbers) == 1 else "read"
+        verb = "read" if is_read else "try"
         logger.warning("The networks %s %s of %s have no effect.", verb, read, first_of(more))
 
 

@@ -205,7 +205,8 @@ def infer_best(
 ) -> tuple[Query, RawPrediction]:
     """Return the best of one network's predictions, and which of `tried_queries` it is made from.
 
-    `begin` is called before each pass of any of them, as by `recycle`.
+    `begin` is called before each pass of any of them, as by `recycle`. A warning names a template
+    that cannot be used, unless none can.
 
     Raises:
         InputError: As for `featurise`.
@@ -220,7 +221,15 @@ def infer_best(
         features = featurise(tried[number], model.config, seed, settings)
         return tried[number], infer(features, model, settings, show)
 
-    return max(map(predicted, range(len(tried))), key=lambda pair: pair[1].ranking_confidence)
+    found: list[tuple[Query, RawPrediction]] = []
+    for number in range(len(tried)):
+        try:
+            found.append(predicted(number))
+        except (InputError, ArithmeticError) as error:
+            if not found and number == len(tried) - 1:
+                raise
+            logger.warning("Template %d of %s is not used: %s", number + 1, query.name, error)
+    return max(found, key=lambda pair: pair[1].ranking_confidence)
 
 
 def infer(features: Features, model: AlphaFold, settings: Settings, begin: Begin) -> RawPrediction:
@@ -346,6 +355,8 @@ def provenance(
 
     `query` has the templates that the network was given, at least those that it read.
     """
+    with threads_for(model.config.c_pair, query.num_residues):
+        process = process_settings()
     return Provenance(
         model_name=network.name,
         weights=network.path.name,
@@ -361,7 +372,7 @@ def provenance(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         notice=network.notice,
         licence=network.licence,
-        process=process_settings(),
+        process=process,
         templates_read=template_names(query, model.config.features.num_templates),
     )
 

@@ -35,7 +35,7 @@ class Provenance(Content):
         licence: Licence of the parameters; "" for CC BY 4.0, that of AlphaFold's and mini's.
         process: Settings of the process (`foldry.processes.tuning`), for speed.
         templates_read: Names of the templates that the network read, by chain; a query may have
-            more.
+            more. None in results of earlier versions.
     """
 
     model_name: str
@@ -53,7 +53,7 @@ class Provenance(Content):
     notice: str = ""
     licence: str = ""
     process: dict[str, str | int] = field(default_factory=dict)
-    templates_read: dict[str, list[str]] = field(default_factory=dict)
+    templates_read: dict[str, list[str]] | None = None
 
     def __repr__(self) -> str:
         return f"Provenance({self.model_name!r}, seed {self.seed}, {self.weights!r})"

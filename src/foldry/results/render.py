@@ -75,7 +75,7 @@ def _structure_files(prediction: Prediction, name: str, model: str) -> dict[str,
 def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
     """Return the prediction as ModelCIF, with the measures of `chain_confidence`."""
     before = prediction.unrelaxed or prediction
-    provenance = asdict(before.provenance)
+    provenance = {k: v for k, v in asdict(before.provenance).items() if v is not None}
     record = ModelRecord(
         model_name=provenance.pop("model_name"),
         plddt=prediction.plddt,

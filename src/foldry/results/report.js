@@ -42,7 +42,7 @@ function showFacts() {
   const { provenance } = shown;
   const distinct = names => [...new Set(Object.values(names).flat())].join(", ");
   const templates = distinct(data.templates);
-  const read = distinct(provenance.templates_read);
+  const read = provenance.templates_read && distinct(provenance.templates_read);
   const count = chains.reduce((sum, { sequence }) => sum + sequence.length, 0);
   pairs("facts", [
     ["Residues", chains.length > 1 ? `${count} in ${chains.length} chains` : count],
@@ -50,7 +50,7 @@ function showFacts() {
     ["Model", provenance.model_name],
     ["Aligned sequences", data.coverage ? data.coverage.depth : 1],
     ...(templates ? [["Templates", templates]] : []),
-    ...(read !== templates ? [["Templates that the model read", read || "none"]] : []),
+    ...(read !== null && read !== templates ? [["Templates that the model read", read || "none"]] : []),
   ]);
   byId("notice").hidden = !provenance.notice;
   byId("notice").replaceChildren(...marked(provenance.notice));

@@ -116,6 +116,7 @@ def _prediction(
     prediction: Prediction, model: str, chains: ChainConfidence | None, *, is_shown: bool
 ) -> dict[str, object]:
     provenance = asdict(prediction.provenance)
+    read = provenance["templates_read"]
     found: dict[str, object] = {
         "scores": [
             {**asdict(MEASURES[key]), "value": getattr(prediction, key)}
@@ -124,7 +125,7 @@ def _prediction(
         "provenance": {
             **provenance,
             **{key: printable(provenance[key]) for key in _FOREIGN},
-            "templates_read": _printable(provenance["templates_read"]),
+            "templates_read": read and _printable(read),
         },
         "terms": printable(usage_terms(provenance["model_name"], provenance["licence"])),
     }
