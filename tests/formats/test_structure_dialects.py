@@ -581,3 +581,21 @@ def test_numbers_that_decrease_cut_a_chain() -> None:
         (False, [[3], [4]]),
         (True, [[5]]),
     ]
+
+
+@pytest.mark.parametrize("element", ["H", "D"])
+def test_hydrogens_of_equal_names_are_no_second_chain(element: str) -> None:
+    """Old files name all hydrogens of one carbon alike, e.g. `1HG` twice in isoleucine."""
+    lines = []
+    for each in ATOMS:
+        lines.append(each)
+        if each[12:16].strip() in ("CG1", "CG2"):
+            name = f"{each[15]}{element}G "
+            moved = f"{float(each[30:38]) + 1:8.3f}"
+            hydrogen = each[:12] + name + each[16:30] + moved + each[38:76] + f" {element}"
+            lines += [hydrogen, hydrogen[:38] + f"{1.0:8.3f}" + hydrogen[46:]]
+    assert len(lines) > len(ATOMS) + 10
+    same(parsed(lines))
+    text = "\n".join(lines)
+    cif = gemmi.read_pdb_string(text).make_mmcif_document().as_string()
+    same(parse_structure(cif.encode(), "x.cif"))

@@ -10,6 +10,7 @@ out.
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ FEWER: Final = "give a smaller part of it"
 """Advice on files that are too large."""
 GIVE: Final = "give a PDB, mmCIF or BinaryCIF file with the atoms of a protein"
 """Advice on other files."""
+_HYDROGEN: Final = re.compile(r"\s*\d*[HD]")
 _BACKBONE: Final = {"N", "CA", "C"}
 _BOND: Final = 2.0
 """Longest peptide bond, Å."""
@@ -147,11 +149,15 @@ def _is_variant(name: str, has: set[str]) -> bool:
 def arrange(atoms: Atoms, rows: Sequence[int], labelled: bool = False) -> list[ChainRows]:
     """Return the chains of each model, in the order in which they begin, with unique names.
 
+    Hydrogens are left out: in old files, several of a residue have one name (1HG of ILE).
+
     Args:
         atoms: Columns of the file.
         rows: The rows to arrange.
         labelled: Whether the parts are chains by another name, and thus not in one numbering.
     """
+    hydrogens = set(filter(_HYDROGEN.match, set(atoms.atom)))
+    rows = [row for row in rows if atoms.atom[row] not in hydrogens]
     latest: dict[tuple[str, str], _Chain] = {}
     made: list[tuple[str, str, _Chain]] = []
 
