@@ -372,6 +372,24 @@ def test_a_disk_that_others_fill_meanwhile(
     assert not folder.exists()
 
 
+def test_a_resumed_download_needs_room_for_the_rest(
+    folder: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with publish(one__fasta__gz=Site(ONE, break_after=[1000, 0, 0]), two__fasta__gz=TWO) as site:
+        with pytest.raises(OutsideError, match="to resume"):
+            fetch(site, "both", folder, registry)
+        [planned] = plan(["both"], folder, registry, mirror=site.url)
+        needed = planned.to_fetch + planned.to_unpack + 1  # one byte is fetched again
+        assert needed == 2 * (len(ONE) + len(TWO)) - planned.files[0].arrived + 1
+        kind = type(shutil.disk_usage("/"))
+        left = [needed, needed - 1]
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: kind(0, 0, left.pop(0)))
+        with pytest.raises(DiskFullError, match="GB are needed"):
+            fetch(site, "both", folder, registry)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: kind(0, 0, needed))
+        fetch(site, "both", folder, registry)
+
+
 def test_a_disk_that_fills_up_while_unpacking_keeps_the_archive(
     folder: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
