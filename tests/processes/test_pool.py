@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from foldry.errors import MemoryShortError, as_foldry_error
-from foldry.processes.pool import worker_pool
+from foldry.processes.pool import for_each, worker_pool
 
 MODULE = """
 import os
@@ -37,3 +37,14 @@ def test_a_module_that_a_worker_cannot_import(
     sys.modules.pop("without_room")
     assert error is not None
     assert isinstance(as_foldry_error(error), MemoryShortError)
+
+
+def squared(number: int) -> int:
+    if number == 3:
+        os._exit(1)
+    return number**2
+
+
+def test_an_item_that_ends_its_process_fails_alone() -> None:
+    found = list(for_each(squared, range(6), 2, killed=lambda number: -number))
+    assert found == [0, 1, 4, -3, 16, 25]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from io import TextIOBase
 from pathlib import Path
 from typing import Final, TextIO
@@ -17,7 +14,7 @@ from foldry.assess.assess import Assessment, ScoreSettings, assess_files
 from foldry.assess.table import NUMBERS, numbers, plddt_from
 from foldry.errors import InputError, as_foldry_error, quoted
 from foldry.formats.table import read_table, safe_cell
-from foldry.processes.pool import worker_pool
+from foldry.processes.pool import for_each
 from foldry.processes.tuning import num_cores
 from foldry.store.files import new_text_file
 
@@ -26,9 +23,6 @@ COLUMNS: Final = ("name", "model", "reference", *NUMBERS, "plddt_from", "error")
 MAX_PAIRS: Final = 500_000
 """Pairs of one table."""
 _KILLED: Final = "Its process was killed, probably for lack of memory: score it alone."
-_THREADS: Final = "OMP_NUM_THREADS"
-_AHEAD: Final = 4
-"""Pairs submitted per process: enough to keep it busy, few enough to repeat after a failure."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,8 @@ def score_pairs(
     num_processes = num_processes or num_cores()
     if num_processes == 1:
         return (score_pair(pair, settings) for pair in pairs)
-    return _in_processes(deque(pairs), settings, num_processes)
+    score = partial(score_pair, settings=settings)
+    return for_each(score, pairs, num_processes, lambda pair: _failed(pair, _KILLED))
 
 
 def score_pair(pair: Pair, settings: ScoreSettings) -> Row:
@@ -142,37 +137,3 @@ def write_rows(rows: Iterable[Row], file: TextIO | TextIOBase) -> int:
 
 def _failed(pair: Pair, error: str) -> Row:
     return Row(pair, (None,) * len(NUMBERS), error=error)
-
-
-def _in_processes(rest: deque[Pair], settings: ScoreSettings, num: int) -> Iterator[Row]:
-    waiting: deque[tuple[Pair, Future[Row]]] = deque()
-    while rest:
-        executor = worker_pool(min(num, len(rest)))
-        try:
-            while rest or waiting:
-                while rest and len(waiting) < _AHEAD * num:
-                    future = _submit(executor, rest[0], settings)
-                    waiting.append((rest.popleft(), future))
-                row = waiting[0][1].result()
-                waiting.popleft()
-                yield row
-        except BrokenProcessPool:  # a submitted pair killed its process: find out which one
-            for pair, _ in waiting:
-                if num > 1:
-                    yield from _in_processes(deque([pair]), settings, 1)
-                else:
-                    yield _failed(pair, _KILLED)
-            waiting.clear()
-        finally:
-            executor.shutdown(cancel_futures=True)
-
-
-def _submit(executor: ProcessPoolExecutor, pair: Pair, settings: ScoreSettings) -> Future[Row]:
-    """Submit a pair; a process that is started for it uses one NumPy thread."""
-    given = os.environ.get(_THREADS)
-    os.environ[_THREADS] = given or "1"
-    try:
-        return executor.submit(score_pair, pair, settings)
-    finally:
-        if given is None:
-            del os.environ[_THREADS]

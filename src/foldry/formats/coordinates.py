@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
 from itertools import groupby
 from pathlib import Path
@@ -34,7 +35,14 @@ from foldry.formats.mmcif import (
     no_atoms,
     number_sequences,
 )
-from foldry.formats.pdb import DECIMAL, check_lines, not_pdb, prepare_pdb
+from foldry.formats.pdb import (
+    DECIMAL,
+    check_lines,
+    not_pdb,
+    prepare_pdb,
+    release_date,
+    title,
+)
 from foldry.formats.qa_metric import PLDDT, PREDICTION, b_factors, write_plddt
 from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
 from foldry.store.files import decode, named_path, read_bytes, stem
@@ -53,6 +61,7 @@ _CATEGORIES: Final = {
     "_pdbx_struct_mod_residue",
     "_refine",
     "_em_3d_reconstruction",
+    "_struct",
     "_struct_asym",
 }
 _PEPTIDES: Final = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
@@ -74,6 +83,7 @@ _MAX_PLAIN: Final = 10_000
 """Different numbers with two decimals differ in single precision if they are below this."""
 _PDB_WIDTH: Final = 78
 """Number of columns up to the element, the last field that is written."""
+_DATES: Final = "_pdbx_audit_revision_history.revision_date"
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _BLOCK: Final = re.compile(r"(?:^|\s)data_", re.IGNORECASE)
@@ -100,6 +110,7 @@ class Deposition:
         chain_to_seqres: One-letter codes of the full sequence of each chain.
         chains: Each chain with one row per letter of the sequence. Rows of residues that were not
             observed have no atoms, and their residue number is their position, counted from 1.
+        title: Title of the file, or "".
     """
 
     release_date: str
@@ -109,6 +120,7 @@ class Deposition:
     b_factors: str
     chain_to_seqres: dict[str, str]
     chains: dict[str, Structure]
+    title: str = ""
 
 
 def read_structure(path: str | Path, model: int = 0) -> Structure:
@@ -131,7 +143,7 @@ def read_structure(path: str | Path, model: int = 0) -> Structure:
     if ":" in path.name and not path.exists():
         advice = "give the file alone, and select a chain with `Structure.chain`"
         raise InputError("does not exist", advice, where=path)
-    return parse_structure(_read_file(path), str(path), model)
+    return parse_structure(read_data(path), str(path), model)
 
 
 def parse_structure(data: bytes, source: str, model: int = 0) -> Structure:
@@ -147,7 +159,7 @@ def read_deposition(path: Path) -> Deposition:
     Raises:
         InputError: As for `read_structure`.
     """
-    return parse_deposition(_read_file(path), str(path))
+    return parse_deposition(read_data(path), str(path))
 
 
 def parse_deposition(data: bytes, source: str) -> Deposition:
@@ -159,7 +171,7 @@ def parse_deposition(data: bytes, source: str) -> Deposition:
 
 def read_both(path: Path) -> tuple[Structure, Deposition]:
     """Return what `read_structure` and `read_deposition` return, and parse the file once."""
-    data, source = _read_file(path), str(path)
+    data, source = read_data(path), str(path)
     parsed, block = _parse(data, source, 0)
     rows, chains = _observed(parsed, source), _sequences(parsed, _max_residues(data), source)
     atoms = _flat(parsed, source)
@@ -214,13 +226,13 @@ def _deposition(
     atoms: gemmi.FlatStructure,
     source: str,
 ) -> Deposition:
-    dates = _texts(block, "_pdbx_audit_revision_history.revision_date")
+    dates = _texts(block, _DATES) or [_info(parsed, _DATES)]
     resolutions = parsed.resolution, _resolution(block)  # gemmi's is NaN if EM's is unknown
-    method = parsed.info["_exptl.method"].lower() if "_exptl.method" in parsed.info else ""
+    method = _info(parsed, "_exptl.method").lower()
     resolution = next((each for each in resolutions if 0 < each < np.inf), 0.0)
     stated = b_factors(block, method, resolution)
     return Deposition(
-        release_date=min(filter(_DATE.fullmatch, dates), default=""),
+        release_date=min(filter(_is_date, dates), default=""),
         resolution=resolution,
         method=method,
         predicted=stated in (PLDDT, PREDICTION),
@@ -232,7 +244,21 @@ def _deposition(
             name: _structure(rows, atoms, f"{stem(Path(source))}_{name}", source)
             for name, rows in chains.items()
         },
+        title=_info(parsed, "_struct.title"),
     )
+
+
+def _is_date(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:  # such as 30 February
+        return False
+    return _DATE.fullmatch(text) is not None
+
+
+def _info(parsed: gemmi.Structure, tag: str) -> str:
+    """Return what gemmi keeps of a header, or ""."""
+    return dict(parsed.info).get(tag, "")
 
 
 def _resolution(block: gemmi.cif.Block | None) -> float:
@@ -349,8 +375,12 @@ def _max_residues(data: bytes) -> int:
     return min(_MAX_RESIDUES, _FEW_RESIDUES + len(data) // _BYTES_A_RESIDUE)
 
 
-def _read_file(path: Path) -> bytes:
-    """Return the content of a file, which may be gzipped."""
+def read_data(path: Path) -> bytes:
+    """Return the content of a structure file, which may be packed.
+
+    Raises:
+        InputError: As for `store.files.read_bytes`.
+    """
     return read_bytes(path, max_unpacked=_MAX_UNPACKED, max_ratio=_MAX_RATIO)
 
 
@@ -426,6 +456,7 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
 def _read_pdb(text: str, source: str) -> gemmi.Structure:
     prepared, names = prepare_pdb(check_lines(text, source), source)
     parsed = gemmi.read_pdb_string(prepared, split_chain_on_ter=True)
+    parsed.info[_DATES], parsed.info["_struct.title"] = release_date(text), title(text)
     for part, name in zip((part for model in parsed for part in model), names, strict=True):
         part.name = name
     return parsed

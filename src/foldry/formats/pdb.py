@@ -53,6 +53,15 @@ _PDB_FIELDS: Final = {
 """Columns of a PDB line and their content, by the first four letters of the line."""
 _THREE: Final = r"(?:  | [-\d]|[-\d]\d)\d"
 _FOUR: Final = r"(?: (?:  | [-\d]|[-\d]\d)|[-\d]\d\d)\d"
+_START: Final = 2**20
+"""Characters among which the title and the dates of a file are."""
+_TITLE: Final = re.compile(r"^TITLE  [ \d]{2}[ \d](.{1,70})", re.MULTILINE)
+_REVISION: Final = re.compile(
+    r"^REVDAT +1 +(?P<day>[0-3]\d)-(?P<month>[A-Za-z]{3})-(?P<year>\d\d)\b", re.MULTILINE | re.ASCII
+)
+_MONTHS: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
+_FIRST_YEAR: Final = 71
+"""The PDB began in 1971; earlier years are of this century."""
 _PLAIN: Final = re.compile(
     r"(?:ATOM|HETA)[ -~]{8}(?! {4})[ -~]{5}(?! {3})[ -~]{5}"
     rf"{_FOUR}[ -~]{{4}}(?:{_FOUR}\.\d{{3}}){{3}}(?:{_THREE}\.\d\d){{2}}",
@@ -228,6 +237,21 @@ def _sequence_names(header: list[str]) -> Iterator[str]:
             yield from (line[start : start + 3].strip() for start in range(19, 68, 4))
         elif line.startswith("MODRES") and is_amino_acid(line[24:27].strip()):
             yield line[12:15].strip()
+
+
+def title(text: str) -> str:
+    """Return the title of a PDB file, or ""."""
+    return " ".join(" ".join(_TITLE.findall(text[:_START])).split())
+
+
+def release_date(text: str) -> str:
+    """Return the date of the first revision of a PDB file, such as `1997-03-12`, or ""."""
+    found = _REVISION.search(text[:_START])
+    if not found or found["month"].upper() not in _MONTHS:
+        return ""
+    century = 19 if int(found["year"]) >= _FIRST_YEAR else 20
+    month = _MONTHS.index(found["month"].upper()) // 4 + 1
+    return f"{century}{found['year']}-{month:02}-{found['day']}"
 
 
 def not_pdb(text: str, source: str) -> InputError:

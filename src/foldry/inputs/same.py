@@ -89,6 +89,7 @@ def _merged(group: list[Entry]) -> list[Entry]:
         alignment=_joined([each.alignment for each in chains]),
         paired=_joined([each.paired for each in chains]),
         templates=tuple(hit for each in chains for hit in each.templates),
+        templates_known=any(each.templates_known for each in chains),
     )
     files = ", ".join(dict.fromkeys(str(each.path) for each in aligned))
     logger.info("The rows of the alignments of %s are joined: %s.", first.query.name, files)

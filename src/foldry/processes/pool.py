@@ -6,17 +6,23 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import resource_tracker
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final, TypeVar
 
 from foldry.processes.tuning import check_room
 
+S = TypeVar("S")
 T = TypeVar("T")
 _THREADS: Final = 64 * 2**20
 """Bytes of address space; tasks would wait forever for a thread that did not start."""
+
+_AHEAD: Final = 4
+"""Items submitted per process: enough to keep it busy, few enough to repeat after a failure."""
 
 
 class _Pool(ProcessPoolExecutor):
@@ -61,6 +67,43 @@ def worker_pool(num_workers: int, num_threads: int | None = None) -> ProcessPool
     check_room(_THREADS)
     context = multiprocessing.get_context("spawn")
     return _Pool(num_workers, context, _begin, (num_threads,))
+
+
+def for_each(
+    function: Callable[[S], T], items: Iterable[S], num_workers: int, killed: Callable[[S], T]
+) -> Iterator[T]:
+    """Yield what a function returns for each item, in order, from processes of one thread each.
+
+    Only a few items are submitted at a time, so memory does not limit their number.
+
+    Args:
+        function: The function; it raises nothing.
+        items: Its arguments.
+        num_workers: Number of processes.
+        killed: Returns the result for an item that ends its process.
+    """
+    rest, waiting = deque(items), deque[tuple[S, Future[T]]]()
+    num_threads = None if "OMP_NUM_THREADS" in os.environ else 1
+    while rest:
+        executor = worker_pool(min(num_workers, len(rest)), num_threads)
+        try:
+            while rest or waiting:
+                while rest and len(waiting) < _AHEAD * num_workers:
+                    future = executor.submit(function, rest[0])
+                    waiting.append((rest.popleft(), future))
+                result = waiting[0][1].result()
+                waiting.popleft()
+                yield result
+        except BrokenProcessPool:
+            begun = [item for item, _ in waiting]
+            waiting.clear()
+            if num_workers > 1:  # one process in turn, to find out which item ended its own
+                yield from for_each(function, begun, 1, killed)
+            else:
+                yield killed(begun[0])
+                rest.extendleft(reversed(begun[1:]))
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def _run(task: bytes) -> Any:

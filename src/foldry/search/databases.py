@@ -12,7 +12,7 @@ import re
 import string
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import chain, count, takewhile
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import Final
 
 from foldry.errors import InputError, MissingError, quoted
 from foldry.inputs.folders import FASTA_SUFFIXES
-from foldry.store.files import make_folder, read_bytes, stem, write_json
+from foldry.search import structure_index
+from foldry.search.structure_index import Progress
+from foldry.store.files import make_folder, read_bytes, remove, stem, write_json
 from foldry.store.hashes import content_key, file_sha256, new_sha256, sha256
 from foldry.store.locks import hold_file
 from foldry.store.packing import open_unpacked
@@ -28,6 +30,7 @@ from foldry.store.packing import open_unpacked
 FASTA: Final = "FASTA"
 MMSEQS: Final = "MMseqs2"
 HHSUITE: Final = "HH-suite"
+STRUCTURES: Final = "structures"
 _PARTS: Final = ("_seq", "", "_aln", "_h", "_seq_h")
 """Parts of an MMseqs2 database. Beside the representatives, a clustered one has all sequences and
 the alignments of each cluster."""
@@ -49,6 +52,9 @@ _MIN_NUCLEOTIDES: Final = 200
 """A text of fewer bases alone may be a peptide."""
 _FILE: Final = "databases.json"
 _VARIABLE: Final = "FOLDRY_DATABASES"
+_CACHE_VARIABLE: Final = "FOLDRY_SEARCHES"
+INDICES: Final = "structures"
+"""The folder of the indices of structures, beside the list of databases or kept searches."""
 
 
 @dataclass(frozen=True)
@@ -57,14 +63,16 @@ class Database:
 
     Attributes:
         name: Its name, e.g. `uniref90`.
-        kind: `FASTA`, `MMseqs2` or `HH-suite`.
-        path: A FASTA file, or what the names of the files of the other kinds have in common.
+        kind: `FASTA`, `MMseqs2`, `HH-suite` or `structures`.
+        path: A FASTA file, a folder of structures, or what the names of the files of the other
+            kinds have in common.
         size: Bytes of all its files.
-        num_sequences: Number of sequences, or of alignments.
+        num_sequences: Number of sequences, or of alignments; of structures, number of chains.
         modified: Time of the last change, nanoseconds.
         version: Derived from the content; the same in copies.
         is_clustered: Whether it is an MMseqs2 database of clusters, as ColabFold searches.
         has_taxonomy: Whether the species of its sequences are known, by which ColabFold pairs rows.
+        index: Folder of the index of structures; "" for other kinds.
     """
 
     name: str
@@ -76,14 +84,22 @@ class Database:
     version: str
     is_clustered: bool = False
     has_taxonomy: bool = False
+    index: str = ""
 
     def check(self) -> None:
         """Check that the files are those that were recorded.
+
+        Of structures, only the folder must be there: whoever opens them reads what changed.
 
         Raises:
             MissingError: They are missing.
             InputError: They changed.
         """
+        if self.kind == STRUCTURES:
+            if not Path(self.path).is_dir():
+                advice = "restore it, or add the structures again"
+                raise MissingError("is not a folder", advice, where=self.path)
+            return
         files = _files(self.kind, Path(self.path))
         if (self.size, self.modified) != _state(files):
             what = f"is not the database that was recorded as {self.name}, as its files changed"
@@ -93,10 +109,15 @@ class Database:
 def check_content(database: Database) -> Database:
     """Return a database as it is now, after reading it; its files may only have another time.
 
+    Structures may change in any way: those that did are read.
+
     Raises:
         MissingError: It is missing.
         InputError: It changed, as far as `inspect` notices, or is damaged.
     """
+    if database.kind == STRUCTURES:
+        database.check()
+        return of_structures(Path(database.path), Path(database.index), database.name)
     found = inspect(Path(database.path), database.name)
     if found.version != database.version:
         what = f"is not the database that was recorded as {database.name}, as its content changed"
@@ -127,7 +148,7 @@ class Registry:
             listed = json.loads(read_bytes(self._file))
             if not isinstance(listed, list):
                 raise TypeError
-            return {each["name"]: _database(each) for each in listed}
+            return {each["name"]: self._with_index(_database(each)) for each in listed}
         except (ValueError, TypeError, KeyError, RecursionError):
             what = "is not a list of databases"
             raise InputError(what, "remove it and add them again", where=self._file) from None
@@ -147,13 +168,50 @@ class Registry:
         """
         if not name:
             self._check_free(_name_of(path), path)  # before hours of reading
-        found = inspect(path, name)
+        return self.record(inspect(path, name), is_named=bool(name))
+
+    def add_structures(
+        self,
+        folder: Path,
+        name: str = "",
+        obsolete: Path | None = None,
+        progress: Progress | None = None,
+    ) -> Database:
+        """Record a folder of structures, or what changed in it, and return the database.
+
+        Args:
+            folder: A folder with PDB, mmCIF or BinaryCIF files in it or in its folders.
+            name: Its name, also in place of another database; that of the folder if left out.
+            obsolete, progress: As for `structure_index.update`.
+
+        Raises:
+            InputError: As for `structure_index.update` and `add`.
+            BusyError: As for `add`.
+        """
+        if not name:
+            self._check_free(_name_of(folder.absolute()), folder)
+        _check_name(name)
+        place = self._place(name or _name_of(folder.absolute()))
+        found = of_structures(folder, place, name, obsolete, progress)
+        return self.record(found, is_named=bool(name))
+
+    def record(self, database: Database, *, is_named: bool = True) -> Database:
+        """Record a database as it is, and return it.
+
+        Args:
+            database: The database.
+            is_named: Whether it may take the place of another one of its name.
+
+        Raises:
+            InputError: Another database has its name and `is_named` is not set.
+            BusyError: Another process adds or removes a database.
+        """
         make_folder(self._file.parent)
         with hold_file(self._file):
-            if not name:
-                self._check_free(found.name, path)
-            self._write(self.databases() | {found.name: found})
-        return found
+            if not is_named:
+                self._check_free(database.name, Path(database.path))
+            self._write(self.databases() | {database.name: database})
+        return database
 
     def remove(self, name: str) -> None:
         """Remove a database from the list; its files stay.
@@ -168,6 +226,16 @@ class Registry:
             kept = self.databases()
             kept.pop(name, None)
             self._write(kept)
+            remove(self._place(name))
+
+    def _place(self, name: str) -> Path:
+        """Return the folder of the index of structures."""
+        return self.folder / INDICES / name
+
+    def _with_index(self, database: Database) -> Database:
+        """Return a database with the place of its index, which is not taken from the list."""
+        is_structures = database.kind == STRUCTURES
+        return replace(database, index=str(self._place(database.name)) if is_structures else "")
 
     def _check_free(self, name: str, path: Path) -> None:
         """Refuse a name under which another database is registered."""
@@ -191,7 +259,7 @@ def _database(values: dict[str, object]) -> Database:
     found = Database(**values)  # type: ignore[arg-type]
     if not all(type(getattr(found, each.name)).__name__ == each.type for each in fields(found)):
         raise TypeError
-    if not NAME.fullmatch(found.name) or found.kind not in (FASTA, MMSEQS, HHSUITE):
+    if not NAME.fullmatch(found.name) or found.kind not in (FASTA, MMSEQS, HHSUITE, STRUCTURES):
         raise ValueError
     return found
 
@@ -203,6 +271,15 @@ def default_folder() -> Path:
         InputError: The variable is not set and the user has no home folder.
     """
     return user_folder(_VARIABLE, "databases", "the list of databases")
+
+
+def default_cache() -> Path:
+    """Return the folder of kept searches: `$FOLDRY_SEARCHES`, or `~/.cache/foldry/searches`.
+
+    Raises:
+        InputError: The variable is not set and the user has no home folder.
+    """
+    return user_folder(_CACHE_VARIABLE, "searches", "kept searches")
 
 
 def user_folder(variable: str, name: str, purpose: str) -> Path:
@@ -229,9 +306,7 @@ def inspect(path: Path, name: str = "") -> Database:
     """
     path = path.absolute()
     kind = _kind(path)
-    if name and not NAME.fullmatch(name):
-        advice = f"give a name of at most {_LONGEST_NAME} ASCII letters, digits, '.', '-' and '_'"
-        raise InputError(f"{quoted(name)} cannot be the name of a database", advice)
+    _check_name(name)
     files = _files(kind, path)
     size, modified = _state(files)
     if kind == HHSUITE:
@@ -257,6 +332,46 @@ def inspect(path: Path, name: str = "") -> Database:
     )
 
 
+def of_structures(
+    folder: Path,
+    place: Path,
+    name: str = "",
+    obsolete: Path | None = None,
+    progress: Progress | None = None,
+) -> Database:
+    """Return what the registry records of a folder of structures, after updating its index.
+
+    Args:
+        folder: The folder.
+        place: The folder of the index.
+        name: Name of the database; that of the folder if left out.
+        obsolete, progress: As for `structure_index.update`.
+
+    Raises:
+        InputError: As for `structure_index.update`.
+    """
+    folder = folder.absolute()
+    index = structure_index.update(folder, place, obsolete, progress)
+    files = index.files.values()
+    return Database(
+        name=name or _name_of(folder),
+        kind=STRUCTURES,
+        path=str(folder),
+        size=sum(each.size for each in files),
+        num_sequences=index.num_chains,
+        modified=max(each.modified for each in files),
+        version=index.version,
+        index=str(place),
+    )
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that a database cannot have; "" stands for that of its file."""
+    if name and not NAME.fullmatch(name):
+        advice = f"give a name of at most {_LONGEST_NAME} ASCII letters, digits, '.', '-' and '_'"
+        raise InputError(f"{quoted(name)} cannot be the name of a database", advice)
+
+
 def _name_of(path: Path) -> str:
     """Return the name of a database that is given none: that of its file, made safe."""
     name = stem(path)
@@ -277,7 +392,8 @@ def _kind(path: Path) -> str:
     if _beside(path, "_a3m.ffindex").is_file():
         return HHSUITE
     if path.is_dir():
-        advice = "name a FASTA file, or what the names of a database's files have in common"
+        advice = "name a FASTA file, or what the names of a database's files have in common; "
+        advice += "with `structures`, a folder of structures"
         raise InputError("is a folder", advice, where=path)
     if not path.is_file():
         raise InputError("does not exist", "check the path", where=path)
