@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Int
 
+from foldry.align.fit import fitted_structure
 from foldry.align.pairwise import align_scored, e_value
 from foldry.align.profile import profile_scores
 from foldry.errors import InputError, quoted
@@ -19,12 +20,9 @@ from foldry.features.features import TemplateFeatures
 from foldry.features.known_atoms import pseudo_beta, torsion_angles
 from foldry.features.msa import encode_letters
 from foldry.query import Chain, Hit, Query
-from foldry.residues import CA, GAP, encode_sequence
+from foldry.residues import GAP, encode_sequence
 from foldry.structure import Structure
 
-MAX_CA_DISTANCE: Final = 150.0
-"""Largest distance of consecutive Cα in a sound file, Å."""
-MIN_ATOMS: Final = 5
 MIN_PAIRS: Final = 10
 
 
@@ -47,7 +45,7 @@ def template_features(
     positions = np.zeros((*shape, 37, 3), np.float32)
     mask = np.zeros((*shape, 37), np.float32)
     for row, hit in enumerate(hits):
-        structure = _checked(len(query_sequence), hit)
+        structure = fitted_structure(len(query_sequence), hit)
         here, there = hit.pairs.T
         aatype[row, here] = structure.aatype[there]
         positions[row, here] = structure.atom_positions[there]
@@ -149,28 +147,5 @@ def align_template(profile: Float[np.ndarray, "N 21"], structure: Structure) -> 
     name = f"{structure.name}_{structure.chains[best]}"
     by_chance = e_value(aligned[best].score, len(profile), len(chains[best]))
     hit = Hit(name, aligned[best].pairs, replace(chains[best], name=name), by_chance)
-    _checked(len(profile), hit)
+    fitted_structure(len(profile), hit)
     return hit
-
-
-def _checked(length: int, hit: Hit) -> Structure:
-    """Return the structure of a hit, checked to fit a query of this length."""
-    structure, place = hit.known_structure(), f"The template {quoted(hit.name)}"
-    limits = length, len(structure)
-    if (hit.pairs < 0).any() or (hit.pairs >= limits).any():
-        raise InputError(
-            "is aligned to a residue that does not exist",
-            f"use 0 to {limits[0] - 1} in the query and 0 to {limits[1] - 1} in the template",
-            where=place,
-        )
-    if structure.atom_mask[hit.pairs[:, 1]].sum() < MIN_ATOMS:
-        what = "has no coordinates where it is aligned to the query"
-        raise InputError(what, "remove it", where=place)
-    known = structure.atom_mask[:, CA]
-    steps = np.diff(structure.atom_positions[:, CA], axis=0)
-    torn = (np.linalg.norm(steps, axis=-1) > MAX_CA_DISTANCE) & known[1:] & known[:-1]
-    if torn.any():
-        number = structure.residue_number[1:][torn][0]
-        what = f"has residue {number} more than {MAX_CA_DISTANCE:.0f} Å from the previous one"
-        raise InputError(what, "fix the file, or remove the template", where=place)
-    return structure

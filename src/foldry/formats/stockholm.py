@@ -142,15 +142,21 @@ def stockholm_to_a3m(
     text: str, max_rows: int | None = None, source: str = "the Stockholm text"
 ) -> str:
     """Return the alignment to the first row as a3m, with the descriptions of the rows."""
-    descriptions = {}
-    for line in text.splitlines():
-        if line.startswith("#=GS"):
-            _, name, feature, value = [*line.split(maxsplit=3), "", "", ""][:4]
-            if feature == "DE":
-                descriptions[name] = value
+    descriptions = _descriptions(text)
     rows = parse_stockholm(text, source).rows(slice(max_rows))
     headers = tuple(f"{name} {descriptions.get(name, '')}" for name in rows.headers)
     return to_a3m(replace(rows, headers=headers))
+
+
+def stockholm_rows(
+    text: str, source: str = "the Stockholm text"
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the rows of a Stockholm text with all their columns, and their descriptions, by name.
+
+    Raises:
+        InputError: As for `parse_stockholm`.
+    """
+    return _rows(text, source), _descriptions(text)
 
 
 def to_stockholm(alignment: Alignment) -> str:
@@ -201,6 +207,17 @@ def to_stockholm(alignment: Alignment) -> str:
     ]
     lines += [f"{_REFERENCE:{width}} {reference.tobytes().decode()}", "//", ""]
     return "\n".join(lines)
+
+
+def _descriptions(text: str) -> dict[str, str]:
+    """Return the descriptions of the rows by their names."""
+    descriptions = {}
+    for line in text.splitlines():
+        if line.startswith("#=GS"):
+            _, name, feature, value = [*line.split(maxsplit=3), "", "", ""][:4]
+            if feature == "DE":
+                descriptions[name] = value
+    return descriptions
 
 
 def _unique_names(headers: Sequence[str]) -> list[str]:
