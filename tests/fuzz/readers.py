@@ -21,13 +21,14 @@ from foldry.assess.inputs import read_model
 from foldry.dataset.packs import Library, read_table
 from foldry.errors import InputError
 from foldry.formats.coordinates import read_deposition, read_structure, to_pdb
-from foldry.formats.hhr import parse_hhr
+from foldry.formats.m8 import parse_m8
 from foldry.formats.pae import read_pae
 from foldry.inputs.pairs import read_screen
 from foldry.inputs.queries import read_queries
 from foldry.model.alphafold import AlphaFold
 from foldry.predict.kept import Kept
 from foldry.results.folder import read_results, write_query
+from foldry.search.templates_read import hits_of_hhr, hits_of_stockholm
 from foldry.store.files import read_text
 from foldry.train import bundle
 from foldry.train.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
@@ -127,6 +128,22 @@ T 1ABC_A            3 MKTAYIAGKQRQ   14 (30)
 
 
 """  # noqa: E501
+_HITS: Final = """# STOCKHOLM 1.0
+#=GS 1abc_A/5-9 DE [subseq from] mol:protein length:20  A KINASE
+
+1abc_A/5-9      -KT.Ay
+#=GR 1abc_A/5-9 PP .99.99
+2def_B/1-4      MKTa-.
+#=GC RF         xxx.x.
+
+1abc_A/5-9      I
+2def_B/1-4      -
+#=GC RF         x
+//
+"""
+_M8: Final = """q\t1abc_A\t0.75\t4\t1\t1\t3\t7\t6\t9\t1.1E-05\t42\t2M1I2M
+q\t2abc_B\t1.000\t3\t0\t0\t1\t3\t1\t3\t0.02\t20\t3M
+"""
 _JOB: Final[dict[str, object]] = {
     "name": "job",
     "modelSeeds": [1, 2],
@@ -328,7 +345,12 @@ READERS: Final[dict[str, Reader]] = {
     "FASTA": Reader(_files(a__fasta=f">a b\n{SEQUENCE}\n\n>c\nMKT:MKV\n"), _queries),
     "a3m": Reader(_files(a__a3m=_A3M, b__a3m=_COMPLEX, c__a3m=_DIALECT), _queries),
     "Stockholm": Reader(_files(a__sto=_STOCKHOLM), _queries),
-    "hhr": Reader(_files(a__hhr=_HHR), lambda folder: parse_hhr(read_text(folder / "a.hhr"))),
+    "hhr": Reader(_files(a__hhr=_HHR), lambda folder: hits_of_hhr(read_text(folder / "a.hhr"))),
+    "hmmsearch": Reader(
+        _files(a__sto=_HITS),
+        lambda folder: hits_of_stockholm(read_text(folder / "a.sto"), "MKTAI"),
+    ),
+    "m8": Reader(_files(a__m8=_M8), lambda folder: list(parse_m8(read_text(folder / "a.m8")))),
     "JSON": Reader(_jobs, _queries, (mutate.json_, mutate.json_, mutate.text)),
     "CSV": Reader(_tables, _read_tables),
     "PDB": Reader(_pdb, _structures),

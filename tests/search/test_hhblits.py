@@ -16,7 +16,7 @@ import pytest
 from foldry.errors import DiskFullError, FoldryError, InputError, MissingError, OutsideError
 from foldry.formats.a3m import parse_a3m
 from foldry.query import Source
-from foldry.search import hhblits
+from foldry.search import hhsuite
 from foldry.search.databases import Database, inspect
 from foldry.search.hhblits import HHblits, HHblitsSettings
 from foldry.store import files
@@ -73,7 +73,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
     def write(script: str) -> None:
-        hhblits._version.cache_clear()
+        hhsuite.version.cache_clear()
         (folder / "hhblits").write_text(f"#!/bin/sh\n{SHOWS_VERSION}{script}\n")
         (folder / "hhblits").chmod(0o755)
 
@@ -157,12 +157,12 @@ def test_the_key_of_what_is_kept(
         replace(engine, settings=HHblitsSettings(e=0.01)),
     ]
     keys = {engine.identity, *(other.identity for other in others)}
-    hhblits._version.cache_clear()
+    hhsuite.version.cache_clear()
     path = Path(shutil.which("hhblits") or "")
     path.write_text("#!/bin/sh\necho HHblits 3.4.0:\n")
     assert engine.identity not in keys
     assert len(keys) == 4
-    hhblits._version.cache_clear()
+    hhsuite.version.cache_clear()
     path.write_text("#!/bin/sh\necho other\n")
     with pytest.raises(OutsideError, match="hhblits does not tell its version"):
         _ = engine.identity
@@ -204,8 +204,8 @@ def test_the_program_gets_alphafolds_parameters(
     assert found.query == "MKT"
     given = " ".join((tmp_path / "arguments").read_text().split()[2:])
     assert given == (
-        "-cpu 3 -oa3m stdout -o /dev/null -v 1 -n 3 -e 0.001 -maxseq 1000000 -realign_max 100000 "
-        f"-maxfilt 100000 -min_prefilter_hits 1000 -d {pretended.path}"
+        "-oa3m stdout -o /dev/null -n 3 -e 0.001 -maxseq 1000000 -realign_max 100000 "
+        f"-maxfilt 100000 -min_prefilter_hits 1000 -cpu 3 -v 1 -d {pretended.path}"
     )
 
 

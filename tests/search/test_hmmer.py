@@ -172,7 +172,7 @@ def test_an_interrupted_search_searches_no_further(
         is_closed.wait()
 
     monkeypatch.setattr(hmmer, "ThreadPoolExecutor", Pool)
-    monkeypatch.setattr(Hmmer, "_search", search)
+    monkeypatch.setattr(hmmer, "_search", search)
     with pytest.raises(KeyboardInterrupt):
         list(Hmmer(inspect(database), block=10).query(queries * 4))
     assert len(searched) <= 2

@@ -1,11 +1,14 @@
-"""What every engine does: one pass over a database for many sequences."""
+"""What every engine does: one pass over a database for many sequences or alignments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from foldry.query import Alignment, Source
+from foldry.search.hits import AlignedHit
 
 
 class Engine(Protocol):
@@ -46,5 +49,48 @@ class PairingEngine(Engine, Protocol):
         Raises:
             InputError: As for `query`.
             MissingError: As for `query`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A FASTA file of the chains of known structures.
+
+    Attributes:
+        fasta: The file, which may be compressed with gzip or zstd.
+        name: The name of the database that it belongs to.
+        version: What is derived from its content.
+    """
+
+    fasta: Path
+    name: str
+    version: str
+
+
+class TemplateEngine(Protocol):
+    """A program or a library that finds chains of known structures with alignments."""
+
+    @property
+    def identity(self) -> str:
+        """What the hits depend on besides the alignments; see `Engine`."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """The engine and the databases, for people."""
+        ...
+
+    def hits(self, alignments: Sequence[Alignment]) -> Iterator[list[AlignedHit]]:
+        """Yield the hits of each alignment, in order; they are in the program's order.
+
+        Args:
+            alignments: Each begins with the query (`template_input`), which may be its only row;
+                they share one pass over the databases.
+
+        Raises:
+            InputError: As for `Engine.query`.
+            MissingError: As for `Engine.query`.
+            OutsideError: The program failed.
         """
         ...

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from foldry.errors import InputError, OutsideError
+from foldry.errors import OutsideError
 from foldry.formats.a3m import parse_a3m
-from foldry.processes.program import find_program, run_program
 from foldry.query import Alignment, Source
-from foldry.search.databases import HHSUITE, Database
+from foldry.search import hhsuite
+from foldry.search.databases import Database
 from foldry.store.files import scratch_folder, write_text
 from foldry.store.hashes import content_key
 
 PROGRAM: Final = "hhblits"
-_MOST_QUOTED: Final = 200
-"""Characters of a failed program's output in a message."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +81,13 @@ class HHblits:
             MissingError: hhblits is not installed.
         """
         versions = [database.version for database in self.databases]
-        return content_key([PROGRAM, _version(_find()), 1, self.settings, versions])
+        program = hhsuite.version(hhsuite.find(PROGRAM))
+        return content_key([PROGRAM, program, 1, self.settings, versions])
 
     @property
     def source(self) -> Source:
         """The engine and the databases, for people."""
-        return Source(PROGRAM, self._names)
-
-    @property
-    def _names(self) -> str:
-        return ", ".join(database.name for database in self.databases)
+        return Source(PROGRAM, hhsuite.names(self.databases))
 
     def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
         """Yield the alignment of each sequence, one call each; see `Engine`.
@@ -103,75 +96,17 @@ class HHblits:
             OutsideError: hhblits failed, e.g. because a database is damaged.
             DiskFullError: No space is left for the query's file.
         """
-        self._check()
+        hhsuite.check(PROGRAM, self.databases)
         for sequence in sequences:
             with scratch_folder(self.scratch) as folder:
-                text = self._run(write_text(folder / "query.fasta", f">query\n{sequence}\n"))
-            found = parse_a3m(text, f"The alignment that {PROGRAM} found in {self._names}")
+                query = write_text(folder / "query.fasta", f">query\n{sequence}\n")
+                # The alignment is printed as a3m and thus needs no disk.
+                arguments = ["-i", query, "-oa3m", "stdout", "-o", "/dev/null"]
+                arguments += self.settings.arguments
+                text = hhsuite.search(PROGRAM, arguments, self.databases, self.num_threads)
+            source = f"The alignment that {PROGRAM} found in {hhsuite.names(self.databases)}"
+            found = parse_a3m(text, source)
             if found.query != sequence:
                 what = f"{PROGRAM} returned the alignment of another sequence than the query"
                 raise OutsideError(what, "run the same command again")
             yield replace(found, source=self.source)
-
-    def _check(self) -> None:
-        """Check that the databases are HH-suite's and did not change since they were recorded.
-
-        Raises:
-            MissingError: Files are missing.
-            InputError: A database is of another kind, or its files changed.
-        """
-        for each in self.databases:
-            if each.kind != HHSUITE:
-                what = f"is a {each.kind} database, and {PROGRAM} reads those of HH-suite"
-                raise InputError(what, "name another database", where=each.path)
-            each.check()
-
-    def _run(self, query: Path) -> str:
-        """Return what hhblits prints: the alignment as a3m, which thus needs no disk.
-
-        Raises:
-            InputError: A database changed while it was searched.
-            OutsideError: hhblits failed.
-        """
-        command = [_find(), "-i", str(query), "-cpu", str(self.num_threads)]
-        # Without `-v 1` the report of the hits would be printed among the rows.
-        command += ["-oa3m", "stdout", "-o", "/dev/null", "-v", "1", *self.settings.arguments]
-        for database in self.databases:
-            command += ["-d", database.path]
-        try:
-            printed = run_program(command)
-        except OutsideError as error:
-            self._check()
-            paths = ", ".join(database.path for database in self.databases)
-            what = error.what  # a damaged database may make the program print what is in it
-            if len(what) > _MOST_QUOTED:
-                what = f"{what[:_MOST_QUOTED]}…)"
-            advice = (
-                f"run the same command again, and if it fails again, check the files of {paths}"
-            )
-            raise OutsideError(what, advice) from error
-        self._check()
-        return printed
-
-
-def _find() -> str:
-    """Return the path of hhblits.
-
-    Raises:
-        MissingError: It is not installed.
-    """
-    return find_program(PROGRAM, "install HH-suite (Debian: apt install hhsuite)")
-
-
-@lru_cache(maxsize=1)  # the keys of many kept searches need it
-def _version(program: str) -> str:
-    """Return the version of hhblits, e.g. `3.3.0`.
-
-    Raises:
-        OutsideError: The program failed, or is not hhblits.
-    """
-    found = re.search(r"HHblits (\S+?):?\s", run_program([program, "-h"]))
-    if found is None:
-        advice = "install HH-suite (Debian: apt install hhsuite)"
-        raise OutsideError(f"{program} does not tell its version as {PROGRAM} does", advice)
-    return found[1]

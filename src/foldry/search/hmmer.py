@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -33,7 +33,7 @@ AHEAD: Final = 2
 """Blocks that are read while others are searched."""
 _TOGETHER: Final = 32
 """Blocks whose hits are merged at once: merging copies all hits that were found before."""
-_AMINO: Final = easel.Alphabet.amino()
+AMINO: Final = easel.Alphabet.amino()
 _PIECE: Final = 2**16
 """Bytes that are read from a packed file at a time."""
 
@@ -99,53 +99,30 @@ class Hmmer:
     def query(self, sequences: Sequence[str]) -> Iterator[Alignment]:
         """Yield the alignment of each sequence; see `Engine`."""
         self.database.check()
-        background = plan7.Background(_AMINO)
-        builder = plan7.Builder(_AMINO)
+        background = plan7.Background(AMINO)
+        builder = plan7.Builder(AMINO)
         queries = [
-            easel.TextSequence(name="query", sequence=sequence).digitize(_AMINO)
+            easel.TextSequence(name="query", sequence=sequence).digitize(AMINO)
             for sequence in sequences
         ]
         models = [builder.build(query, background)[0] for query in queries]
-        hits: list[list[plan7.TopHits[Any]]] = [[] for _ in queries]
-        running: deque[tuple[int, Future[plan7.TopHits[Any]]]] = deque()
-
-        def collect(most: int) -> None:
-            while len(running) > most:
-                number, future = running.popleft()
-                hits[number].append(future.result())
-                if len(hits[number]) > _TOGETHER:
-                    hits[number] = [_merged(hits[number])]
-
-        pool = ThreadPoolExecutor(self.num_threads)
-        try:
-            for block in blocks(Path(self.database.path), self.block):
-                for number, model in enumerate(models):
-                    running.append((number, pool.submit(self._search, model, block)))
-                collect(AHEAD * len(queries))
-            collect(0)
-        finally:
-            pool.shutdown(cancel_futures=True)  # an interrupted search ends at once
-        hits.reverse()
-        for query in queries:
-            yield self._alignment(query, _merged(hits.pop()))  # which are freed now
-
-    def _search(
-        self, model: plan7.HMM[Any], block: easel.DigitalSequenceBlock[Any]
-    ) -> plan7.TopHits[Any]:
-        return plan7.Pipeline(_AMINO, **asdict(self.settings)).search_hmm(model, block)
+        read = blocks(Path(self.database.path), self.block)
+        every = search_blocks(models, read, asdict(self.settings), self.num_threads)
+        for query, hits in zip(queries, every, strict=True):
+            yield self._alignment(query, hits)
 
     def _alignment(self, query: easel.DigitalSequence[Any], hits: plan7.TopHits[Any]) -> Alignment:
         """Return the alignment of the hits to the query, row for row as jackhmmer writes it."""
         hits.sort()
         descriptions = [""]
-        for hit, domain in _rows(hits):
+        for hit, domain in included(hits):
             if self.max_rows is not None and len(descriptions) >= self.max_rows:
                 domain.included = False
             else:
                 descriptions.append(hit.description or "")
         trace = plan7.Trace.from_sequence(query)
         digital: Any = hits.to_msa(  # as letters, insertions would be lower case
-            _AMINO, sequences=[query], traces=[trace], all_consensus_cols=True, digitize=True
+            AMINO, sequences=[query], traces=[trace], all_consensus_cols=True, digitize=True
         )
         found = digital.textize()
         rows = align_to_first(found.names, list(found.alignment), "the hits of a search")
@@ -156,13 +133,57 @@ class Hmmer:
         return replace(rows, headers=headers, source=self.source)
 
 
+def search_blocks(
+    models: Sequence[plan7.HMM[Any]],
+    read: Iterable[easel.DigitalSequenceBlock[Any]],
+    thresholds: Mapping[str, float],
+    num_threads: int,
+) -> Iterator[plan7.TopHits[Any]]:
+    """Yield the hits of each model, in order; the models share one pass over the blocks.
+
+    Args:
+        models: The models.
+        read: The blocks of a database; E-values count the sequences of all.
+        thresholds: Settings of HMMER's pipeline by name.
+        num_threads: Number of threads.
+    """
+    found: list[list[plan7.TopHits[Any]]] = [[] for _ in models]
+    running: deque[tuple[int, Future[plan7.TopHits[Any]]]] = deque()
+
+    def collect(most: int) -> None:
+        while len(running) > most:
+            number, future = running.popleft()
+            found[number].append(future.result())
+            if len(found[number]) > _TOGETHER:
+                found[number] = [_merged(found[number])]
+
+    pool = ThreadPoolExecutor(num_threads)
+    try:
+        for block in read:
+            for number, model in enumerate(models):
+                running.append((number, pool.submit(_search, model, block, thresholds)))
+            collect(AHEAD * len(models))
+        collect(0)
+    finally:
+        pool.shutdown(cancel_futures=True)  # an interrupted search ends at once
+    found.reverse()
+    for model in models:
+        yield _merged(found.pop() or [plan7.TopHits(model)])  # which are freed now
+
+
+def _search(
+    model: plan7.HMM[Any], block: easel.DigitalSequenceBlock[Any], thresholds: Mapping[str, Any]
+) -> plan7.TopHits[Any]:
+    return plan7.Pipeline(AMINO, **thresholds).search_hmm(model, block)
+
+
 def _merged(parts: list[plan7.TopHits[Any]]) -> plan7.TopHits[Any]:
     """Return the hits in all parts of a database, which are at least one."""
     return parts[0].merge(*parts[1:]) if parts[1:] else parts[0]
 
 
-def _rows(hits: plan7.TopHits[Any]) -> Iterator[tuple[plan7.Hit, plan7.Domain]]:
-    """Yield the hit and the domain of each row of an alignment, except the query's."""
+def included(hits: plan7.TopHits[Any]) -> Iterator[tuple[plan7.Hit, plan7.Domain]]:
+    """Yield the hit and the domain of each row of HMMER's alignment, except the query's."""
     for hit in hits:
         if hit.included:
             for domain in hit.domains:
@@ -183,7 +204,7 @@ def blocks(path: Path, size: int = BLOCK) -> Iterator[easel.DigitalSequenceBlock
         with open_unpacked(path) as unpacked:
             try:
                 source = path if unpacked is None else BufferedReader(unpacked, _PIECE)
-                with easel.SequenceFile(source, digital=True, alphabet=_AMINO, format="fasta") as f:
+                with easel.SequenceFile(source, digital=True, alphabet=AMINO, format="fasta") as f:
                     while block := f.read_block(sequences=size):
                         _decode_names(block)  # type: ignore[arg-type]  # the stub is wrong
                         short = _short(block)  # type: ignore[arg-type]
@@ -223,4 +244,4 @@ def _short(block: easel.DigitalSequenceBlock[Any]) -> easel.DigitalSequenceBlock
     """Return a block without the sequences that are too long for HMMER."""
     if len(block.largest()) <= LONGEST:
         return block
-    return easel.DigitalSequenceBlock(_AMINO, [each for each in block if len(each) <= LONGEST])
+    return easel.DigitalSequenceBlock(AMINO, [each for each in block if len(each) <= LONGEST])
