@@ -286,17 +286,21 @@ def _open(url: str, headers: dict[str, str], method: str = "GET") -> HTTPRespons
     except (InvalidURL, ValueError) as error:
         raise InputError(f"{quoted(url)} is not an address ({reason(error)})") from error
     except (OSError, HTTPException) as error:
-        cause = getattr(error, "reason", None)
-        known = cause if isinstance(cause, BaseException) else error
-        said = getattr(known, "strerror", None) or reason(known)
-        raise _BrokenError(
-            "the server was not found" if isinstance(known, socket.gaierror) else said
-        ) from error
+        raise _BrokenError(why(error)) from error
     if url.startswith("https:") and not response.url.startswith("https:"):
         response.close()
         what = f"redirects to {response.url}, which is not encrypted"
         raise OutsideError(what, _ANOTHER, where=url, code=NO_ADDRESS)
     return response
+
+
+def why(error: Exception) -> str:
+    """Return why a connection failed, as part of a sentence."""
+    cause = getattr(error, "reason", None)
+    known = cause if isinstance(cause, BaseException) else error
+    if isinstance(known, socket.gaierror):
+        return "the server was not found"
+    return getattr(known, "strerror", None) or reason(known)
 
 
 def _read_headers(url: str, response: HTTPResponse, offset: int, max_bytes: int) -> Remote:
