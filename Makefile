@@ -24,10 +24,11 @@ SOURCES := src tests benchmarks examples
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-# One version, with which tests compare byte for byte, and the few packages that its search imports.
+# One version, with which tests compare byte for byte, and the few packages that its search and its
+# client import.
 CLIENTS := .clients
 COLABFOLD := colabfold==1.6.3
-NEEDED_BY_COLABFOLD := biopython importlib_metadata tqdm
+NEEDED_BY_COLABFOLD := biopython importlib_metadata matplotlib requests tqdm
 
 .PHONY: demo test test-slow clients check vendor clean
 .DELETE_ON_ERROR:
@@ -47,9 +48,9 @@ $(VENV)/.dev: $(VENV)/.foldry
 	touch $@
 
 demo: $(VENV)/.foldry
-	$(BIN)/foldry fold examples/kunitz/1adz.fasta --search examples/database -o demo-out
-	$(BIN)/foldry score demo-out/1adz/ranked_0.cif examples/kunitz/1adz.cif --align
-	@echo "Open the report: $(CURDIR)/demo-out/1adz/report.html"
+	$(BIN)/foldry fold examples/trypsin/1trn.fasta --search examples/database -o demo-out
+	$(BIN)/foldry score demo-out/1trn/ranked_0.cif examples/trypsin/1trn.cif --align
+	@echo "Open the report: $(CURDIR)/demo-out/1trn/report.html"
 	@echo "To use foldry in this shell, run: . $(VENV)/bin/activate"
 
 test: $(VENV)/.dev

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from types import MappingProxyType
 from typing import Final
 
 import gemmi
+import numpy as np
 
 from foldry.errors import InputError
-from foldry.formats.coordinates import parse_deposition
+from foldry.formats.coordinates import Deposition, parse_deposition
 from foldry.formats.plain_mmcif import mmcif_document
 from foldry.query import Hit
 from foldry.structure import Structure
 
+FOUND: Final = "found by an earlier search"
 _DATE: Final = "_pdbx_audit_revision_history.revision_date"
+_SCORE: Final = "_ma_alignment_details.score_"
+_E_VALUE: Final = {"type": "Other", "type_other_details": "E-value"}
 
 
 def parse_template(data: str | bytes, source: str) -> tuple[Structure, str | None]:
@@ -31,25 +37,53 @@ def parse_template(data: str | bytes, source: str) -> tuple[Structure, str | Non
     return structure, deposition.release_date or None
 
 
-def entry_of(text: str) -> str:
-    """Return the entry of an mmCIF text, or its data block; "template" for other texts."""
+def entry_of(text: str) -> tuple[str, float | None]:
+    """Return the entry of an mmCIF text, or its data block, and the E-value of `template_mmcif`.
+
+    They are "template" and None for other texts.
+    """
     try:
         block = gemmi.cif.read_string(text)[0]
     except (RuntimeError, ValueError, IndexError):  # a PDB file
-        return "template"
-    return gemmi.cif.as_string(block.find_value("_entry.id") or "") or block.name
+        return "template", None
+    name = gemmi.cif.as_string(block.find_value("_entry.id") or "") or block.name
+    value = gemmi.cif.as_number(block.find_value(f"{_SCORE}value") or "?")
+    return name, value if value >= 0 else None
 
 
 def template_mmcif(hit: Hit) -> str:
     """Return the chain of a hit as mmCIF: all residues of its sequence, and all known atoms.
 
-    Coordinates (Å) have 3 decimals, B factors single precision.
+    Coordinates (Å) have 3 decimals, B factors single precision. The E-value of a search is that of
+    the alignment.
 
     Raises:
         InputError: The hit has no structure.
     """
-    document = mmcif_document(replace(hit.known_structure(), name=hit.name))
-    document[0].set_pair("_entry.id", gemmi.cif.quote(hit.name))
-    if hit.release_date:
-        document[0].set_pair(_DATE, gemmi.cif.quote(hit.release_date))
+    scores: dict[str, str] = {}
+    if hit.how and hit.e_value is not None:
+        scores = {**_E_VALUE, "value": f"{hit.e_value:.3g}"}
+    return _mmcif(hit.known_structure(), hit.name, hit.release_date, scores)
+
+
+def deposition_mmcif(deposition: Deposition, entry: str) -> str:
+    """Return all chains of a deposition as mmCIF, as `template_mmcif` returns one."""
+    chains = list(deposition.chains.values())
+    names = (field.name for field in fields(Structure)[1:])
+    arrays = (np.concatenate([getattr(each, name) for each in chains]) for name in names)
+    return _mmcif(Structure(entry, *arrays), entry, deposition.release_date)
+
+
+def _mmcif(
+    structure: Structure,
+    entry: str,
+    release_date: str | None,
+    scores: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    document = mmcif_document(replace(structure, name=entry))
+    document[0].set_pair("_entry.id", gemmi.cif.quote(entry))
+    if release_date:
+        document[0].set_pair(_DATE, gemmi.cif.quote(release_date))
+    for name, value in scores.items():
+        document[0].set_pair(f"{_SCORE}{name}", gemmi.cif.quote(value))
     return str(document.as_string())

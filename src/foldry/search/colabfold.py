@@ -20,7 +20,7 @@ from foldry.formats.a3m import FIRST_NAME, parse_a3m
 from foldry.query import Alignment, Source
 from foldry.search import mmseqs
 from foldry.search.databases import Database
-from foldry.store.files import make_folder, read_text, scratch_folder, write_text
+from foldry.store.files import make_folder, read_text, scratch_folder, write_bytes, write_text
 from foldry.store.hashes import content_key
 
 NEEDED: Final = {
@@ -31,6 +31,11 @@ NEEDED: Final = {
 _FORMAT: Final = 1
 """Part of the identity; another number makes all results new ones."""
 _SUFFIX: Final = ".a3m"
+_COLUMNS: Final = "query,target,fident,alnlen,mismatch,gapopen,qstart,qend,tstart,tend,evalue,bits"
+_OF_RESULTS: Final = b"\x08\0\0\0"
+"""The type of an MMseqs2 database of clusters, whose lines begin with a number."""
+_KNOWN_TAXA: Final = "!12908&&!28384"
+"""All taxa but unclassified and artificial sequences."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,36 @@ class ColabFoldSettings:
         if self.pairing_strategy not in (0, 1):
             what = f"`pairing_strategy` is {quoted(self.pairing_strategy)}"
             raise InputError(what, "give 0 or 1")
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a ticket of ColabFold's server asks for besides alignments.
+
+    Attributes:
+        structures: FASTA files of chains of known structures, in which templates are found.
+        table: Whether hits are written as a table, with their sequences, instead of as rows.
+        taxonomy: Whether the taxa of the rows of the first database are written.
+    """
+
+    structures: tuple[Path, ...] = ()
+    table: bool = False
+    taxonomy: bool = False
+
+
+@dataclass(frozen=True)
+class Files:
+    """Texts of MMseqs2, one file for each sequence.
+
+    Attributes:
+        rows: Of each database, the alignments, or the tables of hits.
+        templates: The hits among known structures, 13 columns with a CIGAR; none if not asked for.
+        taxonomy: The taxa, names and lineages of rows; none if not asked for.
+    """
+
+    rows: list[list[Path]]
+    templates: list[Path]
+    taxonomy: list[Path]
 
 
 @dataclass(frozen=True)
@@ -110,7 +145,7 @@ class ColabFold:
             with scratch_folder(self.scratch) as folder:
                 work = _Work(self, [(each,) for each in sequences], folder)
                 with _unchanged(self.databases):
-                    work.search()
+                    work.merge(work.search())
                 for (alignment,) in work.alignments():
                     yield replace(alignment, source=self.source)
 
@@ -129,12 +164,53 @@ class ColabFold:
             with scratch_folder(self.scratch) as folder:
                 work = _Work(self, complexes, folder)
                 with _unchanged([database]):
-                    if not database.has_taxonomy:
-                        what = "has no taxonomy, by which rows are paired"
-                        raise InputError(what, "run `mmseqs createtaxdb`", where=database.path)
-                    work.pair()
+                    work.unpack(work.pair(), _SUFFIX)
                 for rows in work.alignments():
                     yield tuple(replace(each, source=source) for each in rows)
+
+    def write(self, sequences: Sequence[str], folder: Path, extras: Extras) -> Files:
+        """Write the texts that ColabFold's server sends for each sequence, and return their files.
+
+        Args:
+            sequences: As for `query`.
+            folder: An empty folder.
+            extras: What is written besides the rows, or instead of them.
+
+        Raises:
+            InputError: As for `query`.
+            MissingError: As for `query`.
+        """
+        work = _Work(self, [(each,) for each in sequences], folder, extras)
+        with _unchanged(self.databases):
+            found = work.search()
+            kinds = [str(each) for each in range(len(found))]
+            if extras.structures:
+                found.append(work.templates())
+                kinds.append("templates")
+            if extras.taxonomy:
+                found.append(work.taxonomy())
+                kinds.append("taxonomy")
+        files = {
+            kind: work.unpack(rows, f".{kind}") for kind, rows in zip(kinds, found, strict=True)
+        }
+        templates, taxonomy = (files.pop(kind, []) for kind in ("templates", "taxonomy"))
+        return Files(list(files.values()), templates, taxonomy)
+
+    def write_pairs(self, sequences: Sequence[str], folder: Path) -> list[list[Path]]:
+        """Write the paired rows of a complex's sequences in each database; return their files.
+
+        Raises:
+            InputError: As for `pairs`, for any of the databases.
+            MissingError: As for `query`.
+        """
+        files = []
+        for number, each in enumerate(self.databases):
+            inner = folder / f"pairs{number}"
+            make_folder(inner)
+            work = _Work(replace(self, databases=(each,)), [sequences], inner)
+            with _unchanged([each]):
+                files.append(work.unpack(work.pair(), _SUFFIX))
+        return files
 
 
 @contextmanager
@@ -164,24 +240,71 @@ class _Work:
     engine: ColabFold
     complexes: Sequence[Sequence[str]]
     folder: Path
+    extras: Extras = Extras()
 
-    def search(self) -> None:
-        """Find the rows of each sequence by itself."""
+    @property
+    def _named(self) -> Path:
+        """The database of all sequences."""
+        return self.folder / "queries"
+
+    def search(self) -> list[Path]:
+        """Find the rows of each sequence by itself, and return those of each database."""
         queries = profiles = self._queries()
         found: list[Path] = []
-        for database in self.engine.databases:
+        for number, database in enumerate(self.engine.databases):
+            folder = self.folder / f"database{number}"
+            make_folder(folder)
             if found:
                 self._run("lndb", f"{queries}_h", f"{profiles}_h")
-            folder = self.folder / f"database{len(found)}"
-            make_folder(folder)
             profiles = self._search(database, queries, profiles, folder)
             found.append(folder / "rows")
-        self._run("mergedbs", queries, self.folder / "rows", *found)
-        self._unpack()
+        return found
 
-    def pair(self) -> None:
-        """Find the paired rows of each complex."""
-        database, queries, here = self.engine.databases[0], self._queries(), self.folder
+    def merge(self, found: Sequence[Path]) -> None:
+        """Write the rows of all databases as one file for each sequence."""
+        self._run("mergedbs", self._named, self.folder / "rows", *found)
+        self.unpack(self.folder / "rows", _SUFFIX)
+
+    def templates(self) -> Path:
+        """Find the known structures whose sequences fit the profiles of the first database."""
+        first, here = self.folder / "database0", self.folder / "templates"
+        make_folder(here)
+        profiles, targets = _profiles(first), here / "targets"
+        if len(self.engine.databases) == 1:  # otherwise they are linked already
+            self._run("lndb", f"{self._named}_h", f"{profiles}_h")
+        threads = ["--db-load-mode", 0, "--threads", self.engine.num_threads]
+        self._run("createdb", *self.extras.structures, targets)
+        search = ["-s", 7.5, "--prefilter-mode", 0, "-a", "-e", 0.1, *threads]
+        self._run("search", profiles, targets, here / "hits", here / "tmp", *search)
+        table = ["--format-output", f"{_COLUMNS},cigar", "--db-output", 1, *threads]
+        self._run("convertalis", profiles, targets, here / "hits", here / "rows", *table)
+        return here / "rows"
+
+    def taxonomy(self) -> Path:
+        """Find the taxa of the rows of the first database that align well."""
+        [database, *_], here = self.engine.databases, self.folder / "database0"
+        members, _, options = self._parts(database)
+        if members != f"{database.path}.idx":  # links to the members, with the taxonomy beside them
+            links = here / "links"
+            self._run("lndb", database.path, links)
+            for end in ("", "_h"):
+                self._run("rmdb", f"{links}{end}")
+                self._run("lndb", f"{members}{end}", f"{links}{end}")
+            members = str(links)
+        table = ["--db-output", 1, "--format-output", "taxid,target,taxlineage", *options]
+        self._run("convertalis", self._named, members, here / "kept", here / "taxa", *table)
+        write_bytes(here / "taxa.dbtype", _OF_RESULTS)
+        known = ["--taxon-list", _KNOWN_TAXA, "--threads", self.engine.num_threads]
+        self._run("filtertaxdb", database.path, here / "taxa", here / "known", *known)
+        return here / "known"
+
+    def pair(self) -> Path:
+        """Find the paired rows of each complex in the first database, and return them."""
+        database, here = self.engine.databases[0], self.folder
+        if not database.has_taxonomy:
+            what = "has no taxonomy, by which rows are paired"
+            raise InputError(what, "run `mmseqs createtaxdb`", where=database.path)
+        queries = self._queries()
         members, _, options = self._parts(database)
         profiles = self._expand(database, queries, here)
         quick = ["--alignment-mode", 1, "-e", 0.001, "--max-accept", 1_000_000, *options]
@@ -195,7 +318,7 @@ class _Work:
         self._run("pairaln", *whole, here / "aligned", here / "paired", *pairing, 1)
         as_a3m = ["--msa-format-mode", 5, "--filter-msa", 0, *options]
         self._run("result2msa", queries, members, here / "paired", here / "rows", *as_a3m)
-        self._unpack()
+        return here / "rows"
 
     def alignments(self) -> Iterator[list[Alignment]]:
         """Yield the rows that were found for the sequences of each complex."""
@@ -212,7 +335,7 @@ class _Work:
             for name, sequence in enumerate(sequences, start=FIRST_NAME):
                 records += f">{name}\n{sequence}\n"
                 lines += f"{next(numbers)}\t{number}\t{number}\n"
-        fasta, queries = self.folder / "queries.fasta", self.folder / "queries"
+        fasta, queries = self.folder / "queries.fasta", self._named
         write_text(fasta, records)
         self._run("createdb", fasta, queries, "--shuffle", 0, "--dbtype", 1)
         write_text(self.folder / "queries.lookup", lines)  # says which belong to one complex
@@ -232,9 +355,16 @@ class _Work:
         score = ["--qid", 0, "--qsc", 0.8 if is_strict else -20.0, "--diff", 0]
         score += ["--max-seq-id", 1.0, "--filter-min-enable", 100, *options]
         self._run("filterresult", queries, members, folder / "aligned", folder / "kept", *score)
-        as_a3m = ["--msa-format-mode", 6, "--filter-msa", int(is_strict)]
-        as_a3m += ["--filter-min-enable", 1000, "--diff", 3000, "--max-seq-id", 0.95]
-        as_a3m += ["--qid", "0.0,0.2,0.4,0.6,0.8,1.0", "--qsc", 0, *options]
+        best = ["--filter-min-enable", 1000, "--diff", 3000, "--max-seq-id", 0.95]
+        best += ["--qid", "0.0,0.2,0.4,0.6,0.8,1.0", "--qsc", 0, *options]
+        if self.extras.table:
+            place, table = folder / "best", ["--format-output", f"{_COLUMNS},tseq", *options]
+            self._run("filterresult", queries, members, folder / "kept", place, *best)
+            self._run(
+                "convertalis", queries, members, place, folder / "rows", "--db-output", 1, *table
+            )
+            return new
+        as_a3m = ["--msa-format-mode", 6, "--filter-msa", int(is_strict), *best]
         self._run("result2msa", queries, members, folder / "kept", folder / "rows", *as_a3m)
         return new
 
@@ -248,7 +378,7 @@ class _Work:
         self._run("search", queries, database.path, hits, temporary, *search)
         expand = ["--expansion-mode", 0, "-e", "inf", *more, *options]
         self._run("expandaln", queries, members, hits, clusters, expanded, *expand)
-        return temporary / "latest" / "profile_1"
+        return _profiles(folder)
 
     def _parts(self, database: Database) -> tuple[str, str, list[object]]:
         """Return the sequences and the clusters of a database, and options for reading it."""
@@ -258,10 +388,17 @@ class _Work:
             return index, index, ["--db-load-mode", 2, *threads]
         return f"{database.path}_seq", f"{database.path}_aln", ["--db-load-mode", 0, *threads]
 
-    def _unpack(self) -> None:
-        """Write the rows of each sequence as a file."""
-        names = ("--unpack-name-mode", 0, "--unpack-suffix", _SUFFIX)
-        self._run("unpackdb", self.folder / "rows", self.folder, *names)
+    def unpack(self, rows: Path, suffix: str) -> list[Path]:
+        """Write what was found for each sequence as a file, and return the files."""
+        names = ("--unpack-name-mode", 0, "--unpack-suffix", suffix)
+        self._run("unpackdb", rows, self.folder, *names)
+        number = sum(map(len, self.complexes))
+        return [self.folder / f"{each}{suffix}" for each in range(number)]
 
     def _run(self, *arguments: object) -> None:
         mmseqs.run(self.engine.program, self.folder, *arguments)
+
+
+def _profiles(folder: Path) -> Path:
+    """Return the profiles that a search in a folder has made."""
+    return folder / "tmp" / "latest" / "profile_1"

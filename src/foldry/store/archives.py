@@ -1,11 +1,13 @@
-"""Archives from other people: unpacked as files that nobody vouches for."""
+"""Archives: those from other people are unpacked as files that nobody vouches for."""
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
 import tarfile
-from io import BufferedReader
+from collections.abc import Iterable
+from io import BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Final
 
@@ -172,3 +174,22 @@ def move_files(folder: Path, target: Path, last: str) -> None:
         path = target / file.name
         with writing(path):
             file.replace(path)
+
+
+def write_tar(target: BinaryIO, members: Iterable[tuple[str, bytes | Path]]) -> None:
+    """Write a tar archive packed with gzip, which depends on nothing but its members.
+
+    Args:
+        target: A file or a connection, which is only written to; errors of it are not changed.
+        members: The name of each file, and its content or where it is read.
+    """
+    with (
+        gzip.GzipFile("", "wb", fileobj=target, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as tar,
+    ):
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
+                member.size = source.seek(0, os.SEEK_END)
+                source.seek(0)
+                tar.addfile(member, source)
