@@ -1,8 +1,9 @@
 """The picture of a report in README.md, taken by a headless Chromium.
 
-    python benchmarks/report_picture.py [--query examples/kunitz/1adz.a3m] [--out docs/report.png]
+    python benchmarks/report_picture.py [--query FILE] [--out docs/report.png]
 
-Folds the query with mini, opens the report, and writes the top of the page.
+Folds the query (default: trypsin) with mini and what is found in examples/database, opens the
+report, and writes the top of the page.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ WIDTH, HEIGHT = 1240, 1180
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--query", type=Path, default=ROOT / "examples" / "kunitz" / "1adz.a3m")
+    parser.add_argument("--query", type=Path, default=ROOT / "examples" / "trypsin" / "1trn.fasta")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "report.png")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Page(WIDTH, HEIGHT) as page:
-        foldry.fold(arguments.query, out=folder, weights="mini")
+        query = foldry.search_query(arguments.query, ROOT / "examples" / "database")
+        foldry.fold(query, out=folder, weights="mini")
         [report] = Path(folder).glob("*/report.html")
         page.send("Emulation.setScrollbarsHidden", hidden=True)
         page.open(report, "document.body?.dataset.ready === 'true'")

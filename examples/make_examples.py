@@ -1,6 +1,6 @@
-"""Recreate the files of this folder from Debian's theseus-examples and mmseqs2-examples.
+"""Recreate the files of this folder from packages of Debian 12.
 
-    apt-get install theseus-examples mmseqs2-examples mmseqs2
+    apt-get install theseus-examples libball1.5-data mmseqs2-examples mmseqs2
     python examples/make_examples.py
 
 Only coordinates and bare sequences are taken. Every alignment is made here, by an MMseqs2 search
@@ -20,6 +20,7 @@ import gemmi
 
 HERE = Path(__file__).resolve().parent
 STRUCTURES = Path("/usr/share/doc/theseus/examples")
+BPTI = Path("/usr/share/BALL-1.5/structures/bpti.pdb")
 SEQUENCES = Path("/usr/share/doc/mmseqs2/example-data/DB.fasta.gz")
 EVERY = 20
 """One of so many proteins without relation to the examples is in the small database."""
@@ -39,6 +40,15 @@ class Citation:
     volume: str
     first_page: str
     year: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """A chain of the small library of known structures, none of which is an example."""
+
+    name: str  # entry and chain
+    file: str  # under STRUCTURES, or an absolute path
+    molecule: str
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,26 @@ EXAMPLES = (
 )
 
 
+LIBRARY = (
+    Known("1au8_A", "trypsins/1AU8_A.pdb.gz", "Cathepsin G, Homo sapiens"),
+    Known("1azz_A", "trypsins/1AZZ_A.pdb.gz", "Collagenase, Celuca pugilator"),
+    Known("1bru_P", "trypsins/1BRU_P.pdb.gz", "Elastase-2, Sus scrofa"),
+    Known("1dan_H", "trypsins/1DAN_H.pdb.gz", "Coagulation factor VIIa, Homo sapiens"),
+    Known("1ekb_B", "trypsins/1EKB_B.pdb.gz", "Enteropeptidase, Bos taurus"),
+    Known("1eq9_A", "trypsins/1EQ9_A.pdb.gz", "Chymotrypsin, Solenopsis invicta"),
+    Known("1fiw_A", "trypsins/1FIW_A.pdb.gz", "Acrosin, Ovis aries"),
+    Known("1fjs_A", "trypsins/1FJS_A.pdb.gz", "Coagulation factor Xa, Homo sapiens"),
+    Known("1iau_A", "trypsins/1IAU_A.pdb.gz", "Granzyme B, Homo sapiens"),
+    Known("2ptc_I", str(BPTI), "Pancreatic trypsin inhibitor, Bos taurus"),
+    Known("1a5z_A", "ldh/1a5z_A.pdb.gz", "Lactate dehydrogenase, Thermotoga maritima"),
+    Known("1b8p_A", "ldh/1b8p_A.pdb.gz", "Malate dehydrogenase, Aquaspirillum arcticum"),
+    Known("1guz_A", "ldh/1guz_A.pdb.gz", "Malate dehydrogenase, Chlorobium vibrioforme"),
+    Known("1hyg_A", "ldh/1hyg_A.pdb.gz", "Malate dehydrogenase, Methanocaldococcus jannaschii"),
+    Known("1ldm_A", "ldh/1ldm_A.pdb.gz", "Lactate dehydrogenase, Squalus acanthias"),
+    Known("5mdh_A", "ldh/5mdh_A.pdb.gz", "Malate dehydrogenase, cytoplasmic, Sus scrofa"),
+)
+
+
 def write(path: Path, content: bytes) -> None:
     """Write the file under a temporary name, then rename it."""
     part = path.with_name(f"{path.name}.part")
@@ -147,16 +177,18 @@ def write(path: Path, content: bytes) -> None:
     print(f"{path.relative_to(HERE)}  {len(content):,} bytes")
 
 
-def read_structure(example: Example) -> gemmi.Structure:
-    """The example's protein chains: first model, first conformer, no hydrogens, no ligands."""
+def read_structure(
+    pdb_id: str, files: tuple[str, ...], first_residue: int = -10_000
+) -> gemmi.Structure:
+    """The protein chains of files: first model, first conformer, no hydrogens, no ligands."""
     structure = gemmi.Structure()
-    structure.name = f"{example.pdb_id}_excerpt"  # the archive's own names are for whole entries
+    structure.name = f"{pdb_id}_excerpt"  # the archive's own names are for whole entries
     model = gemmi.Model(1)
-    for file in example.files:
-        with gzip.open(STRUCTURES / file, "rt", encoding="ascii") as handle:
-            # Some files have line numbers in place of element and charge, from column 73 on.
-            lines = [line.rstrip("\n")[:72] for line in handle]
-        deposited = gemmi.read_pdb_string("\n".join(lines))
+    for file in files:
+        data = (STRUCTURES / file).read_bytes()
+        text = (gzip.decompress(data) if file.endswith(".gz") else data).decode("ascii")
+        # Some files have line numbers in place of element and charge, from column 73 on.
+        deposited = gemmi.read_pdb_string("\n".join(line[:72] for line in text.splitlines()))
         for chain in deposited[0]:
             model.add_chain(chain)
     structure.add_model(model)
@@ -166,7 +198,7 @@ def read_structure(example: Example) -> gemmi.Structure:
     structure.remove_ligands_and_waters()
     for chain in structure[0]:
         for index in reversed(range(len(chain))):
-            if chain[index].seqid.num < example.first_residue:
+            if chain[index].seqid.num < first_residue:
                 del chain[index]
         for residue in chain:
             residue.subchain = chain.name
@@ -181,18 +213,24 @@ def read_structure(example: Example) -> gemmi.Structure:
     return structure
 
 
-def mmcif(structure: gemmi.Structure, example: Example) -> bytes:
-    """The structure as mmCIF, with the entry's title, method and citation."""
+def block_of(structure: gemmi.Structure, pdb_id: str, title: str, method: str) -> gemmi.cif.Block:
+    """The structure as mmCIF, with the entry's title and method."""
     groups = gemmi.MmcifOutputGroups(False)
     groups.atoms = groups.entity = groups.entity_poly = groups.entity_poly_seq = True
     groups.struct_asym = groups.block_name = groups.entry = groups.group_pdb = True
     block = structure.make_mmcif_block(groups)
     block.set_pair("_database_2.database_id", "PDB")
-    block.set_pair("_database_2.database_code", example.pdb_id.upper())
+    block.set_pair("_database_2.database_code", pdb_id.upper())
     block.set_pair("_struct.entry_id", structure.name)
-    block.set_pair("_struct.title", gemmi.cif.quote(example.title))
+    block.set_pair("_struct.title", gemmi.cif.quote(title))
     block.set_pair("_exptl.entry_id", structure.name)
-    block.set_pair("_exptl.method", gemmi.cif.quote(example.method))
+    block.set_pair("_exptl.method", gemmi.cif.quote(method))
+    return block
+
+
+def mmcif(structure: gemmi.Structure, example: Example) -> bytes:
+    """The structure as mmCIF, with the entry's resolution and citation too."""
+    block = block_of(structure, example.pdb_id, example.title, example.method)
     if example.resolution is not None:
         block.set_pair("_refine.entry_id", structure.name)
         block.set_pair("_refine.ls_d_res_high", f"{example.resolution:.2f}")
@@ -220,6 +258,14 @@ def fasta(structure: gemmi.Structure, example: Example) -> str:
         sequence = gemmi.one_letter_code([residue.name for residue in chain])
         records.append(f">{name} {example.molecule}; {source}\n{sequence}\n")
     return "".join(records)
+
+
+def library_entry(known: Known) -> bytes:
+    """A chain of the library as packed mmCIF; the files say nothing of dates and resolutions."""
+    pdb_id, _, chain = known.name.partition("_")
+    structure = read_structure(pdb_id, (known.file,))
+    block = block_of(structure, pdb_id, f"{known.molecule}, chain {chain}", "X-RAY DIFFRACTION")
+    return gzip.compress(block.as_string().encode("ascii"), mtime=0)
 
 
 def mmseqs(*arguments: str | Path) -> str:
@@ -289,7 +335,7 @@ def main() -> None:
     for example in EXAMPLES:
         folder = HERE / example.folder
         folder.mkdir(exist_ok=True)
-        structure = read_structure(example)
+        structure = read_structure(example.pdb_id, example.files, example.first_residue)
         records = fasta(structure, example)
         write(folder / f"{example.stem}.fasta", records.encode("ascii"))
         text = mmcif(structure, example)
@@ -302,8 +348,11 @@ def main() -> None:
         rows = alignment(first, proteins)
         homologues |= {line.split("|")[1] for line in rows.splitlines() if line.count("|") == 2}
         write(folder / f"{example.stem}.a3m", rows.encode("ascii"))
-    (HERE / "database").mkdir(exist_ok=True)
+    library = HERE / "database" / "structures"
+    library.mkdir(parents=True, exist_ok=True)
     write(HERE / "database" / "proteins.fasta.gz", database(proteins, homologues))
+    for known in LIBRARY:
+        write(library / f"{known.name.partition('_')[0]}.cif.gz", library_entry(known))
     dimer = "malate_dehydrogenase/1mld_AB"
     write_complex(HERE / f"{dimer}.json", {dimer: ["A", "B"]})
     write_complex(HERE / "trypsin_kunitz.json", {"trypsin/1trn": ["A"], "kunitz/1adz": ["B"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +12,8 @@ import foldry
 from foldry.formats.coordinates import read_structure
 from foldry.model.alphafold import AlphaFold
 from foldry.model.config import preset
-from foldry.score.compare import compare
+from foldry.residues import CA
+from foldry.score.compare import compare, compare_ca
 from foldry.store.hashes import file_sha256
 from foldry.weights.bundled import MINI as WEIGHTS
 from foldry.weights.bundled import MINI_NOTICE, excluded_chains
@@ -20,7 +22,8 @@ from foldry.weights.state_file import load, save
 from tests.conftest import ROOT
 
 CARD = WEIGHTS.with_suffix(".md").read_text("utf-8")
-KUNITZ = ROOT / "examples" / "kunitz"
+EXAMPLES = ROOT / "examples"
+KUNITZ = EXAMPLES / "kunitz"
 
 
 def test_the_file_is_small_and_is_the_preset() -> None:
@@ -69,6 +72,31 @@ def test_a_template_file_changes_the_prediction() -> None:
     ours, plain = (compare(each.structure, truth, align=True).lddt_ca for each in (made, without))
     assert plain < 0.5
     assert ours > 0.8
+
+
+@pytest.mark.parametrize(
+    ("example", "least"),
+    [("kunitz/1adz", 0.7), pytest.param("trypsin/1trn", 0.85, marks=pytest.mark.slow)],
+)
+def test_an_example_from_its_bare_sequence_is_better_than_a_copy_of_its_template(
+    example: str, least: float
+) -> None:
+    query = foldry.search_query(EXAMPLES / f"{example}.fasta", EXAMPLES / "database")
+    [made] = foldry.fold(query, device="cpu")
+    truth = read_structure(EXAMPLES / f"{example}.cif")
+    assert made.provenance.templates_read is not None
+    [[name]] = made.provenance.templates_read.values()
+    hit = next(each for each in query.chains[0].templates if each.name == name)
+    here, there = hit.pairs.T
+    positions = np.zeros((len(truth), 3))
+    known = np.zeros(len(truth), bool)
+    positions[here] = hit.known_structure().atom_positions[there, CA]
+    known[here] = hit.known_structure().atom_mask[there, CA] > 0
+    copy = compare_ca(positions, truth.atom_positions[:, CA], known)
+    ours = compare_ca(made.structure.atom_positions[:, CA], truth.atom_positions[:, CA])
+    assert copy.num_matched == known.sum() > 0.8 * len(truth)
+    assert ours.tm_score > max(least, copy.tm_score)
+    assert ours.gdt_ts >= copy.gdt_ts
 
 
 @pytest.mark.parametrize("sequence", ["M", "MK", "MXK"])
