@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from tests import checked
 checked.install()
 
 ROOT = Path(__file__).resolve().parent.parent
-for name in ("FOLDRY_DATABASES", "FOLDRY_SEARCHES"):  # not those of whoever runs the tests
-    os.environ[name] = str(ROOT / "tests" / "nothing")
+# Not the databases and the kept searches of whoever runs the tests.
+_KEPT = tempfile.TemporaryDirectory(prefix="foldry-tests-")
+os.environ["FOLDRY_DATABASES"] = str(Path(_KEPT.name, "databases"))
+os.environ["FOLDRY_SEARCHES"] = str(Path(_KEPT.name, "searches"))
 
 
 def parity_root() -> Path:

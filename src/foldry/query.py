@@ -354,6 +354,8 @@ class Hit(Content):
         identity: Fraction of the aligned residues that are equal, 0–1.
         coverage: Fraction of the query's residues that are aligned, 0–1.
         release_date: Date of the entry's first release, e.g. `2005-11-20`.
+        how: How the letters that a search aligned were found in the chain, in words; "" for a
+            template that was given.
     """
 
     name: str
@@ -364,6 +366,7 @@ class Hit(Content):
     identity: float | None = field(default=None, compare=False)
     coverage: float | None = field(default=None, compare=False)
     release_date: str | None = None
+    how: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         pairs = np.asarray(self.pairs)
@@ -404,6 +407,10 @@ class Chain(Content):
         alignment: The unpaired alignment, or None.
         paired: Rows that may be paired with rows of other chains by species, or None.
         templates: Template hits with structures, best first.
+        templates_known: Whether no templates are to be searched for even if there are none.
+            Ignored in comparisons.
+        left_out: Names of the structures that a search found but are no templates, and why. Ignored
+            in comparisons.
 
     Raises:
         InputError: The ids or the sequence are invalid, or an alignment begins with another
@@ -420,6 +427,8 @@ class Chain(Content):
     alignment: Alignment | None = None
     paired: Alignment | None = None
     templates: tuple[Hit, ...] = ()
+    templates_known: bool = field(default=False, compare=False)
+    left_out: tuple[tuple[str, str], ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         for name in ("ids", "templates"):

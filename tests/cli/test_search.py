@@ -58,7 +58,7 @@ def test_a_registered_database_is_searched(
     assert f"1adz A {chain.alignment.num_rows} " in printed
     assert Path("found/1adz/search.html").is_file()
     assert Path("found/1adz/msas/proteins_hits.sto").is_file()
-    assert said(capsys, "search", "cache", "list").startswith("1 alignment, 0.0 MB in")
+    assert said(capsys, "search", "cache", "list").startswith("1 result, 0.0 MB in")
 
     def searches(*_: object) -> None:
         raise AssertionError("it was kept")
@@ -74,8 +74,8 @@ def test_a_registered_database_is_searched(
     assert "'1adz' has no alignment" in alone
     assert "No sequence database" not in alone
     assert plddt(Path("alone/1adz")) != plddt(Path("one/1adz"))
-    assert said(capsys, "search", "cache", "clear").startswith("1 alignment removed from")
-    assert said(capsys, "search", "cache", "list").startswith("0 alignments")
+    assert said(capsys, "search", "cache", "clear").startswith("1 result removed from")
+    assert said(capsys, "search", "cache", "list").startswith("0 results")
 
 
 def test_without_a_database_a_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:

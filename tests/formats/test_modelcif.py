@@ -200,6 +200,33 @@ def test_measures_of_chains_are_read_back() -> None:
     }
 
 
+def test_the_templates_that_were_read_are_aligned_to_their_chains() -> None:
+    query, structure = model(("A", "B"))
+    known = structure.chain("A").select(np.array([4, 0, 1, 3, 4]), "1abc_Z")
+    released = Hit("1abc_Z", np.array([[0, 1], [1, 2], [3, 3]]), known, release_date="2001-02-03")
+    mine = Hit("my model_Q", np.array([[4, 1], [0, 0]]), known, release_date="2001-13-03")
+    crossed = Hit("2abc_A", np.array([[0, 1], [1, 0]]), known)
+    about = record(10, templates={"A": [released], "B": [mine, crossed]})
+    text = to_modelcif(query, structure, about)
+    [system] = modelcif.reader.read(io.StringIO(text))
+    first, second = system.alignments
+    [pair] = first.pairs
+    assert (pair.target.asym.id, pair.target.gapped_sequence) == ("A", "MGXW")
+    assert (pair.target.seq_id_range, pair.template.seq_id_range) == ((1, 4), (2, 4))
+    assert pair.template.gapped_sequence == "MG-W"
+    assert pair.identity.value == 100.0
+    [reference] = pair.template.template.references
+    assert (reference.name, reference.accession) == ("PDB", "1abc")
+    assert str(reference.db_version_date) == "2001-02-03"
+    assert pair.template.template.asym_id == "Z"
+    [other] = second.pairs
+    assert other.target.asym.id == "B"
+    [reference] = other.template.template.references
+    assert (reference.name, reference.accession.strip()) == ("Other", "my model")
+    assert reference.db_version_date is None
+    assert parse_structure(text.encode(), "q.cif").sequence == structure.sequence
+
+
 @st.composite
 def predictions(draw: st.DrawFn) -> tuple[Query, Structure]:
     """One to three chains of one to five letters, some of whose residues have no atoms."""

@@ -146,6 +146,9 @@ def test_templates_that_no_network_reads_are_a_warning(caplog: pytest.LogCapture
     many = replace(ALONE, chains=(replace(one, templates=hits),))
     few = replace(ALONE, chains=(replace(one, templates=hits[:4]),))
     warn_of_unused_templates([few, ALONE], [preset("model_1_ptm"), preset("model_3_ptm")])
+    searched = tuple(replace(each, how="same chain") for each in hits)
+    found = replace(ALONE, chains=(replace(one, templates=(*hits[:4], *searched)),))
+    warn_of_unused_templates([found], [preset("model_1_ptm")])
     assert caplog.messages == []
     warn_of_unused_templates([many, few], [preset("model_1_ptm")])
     warn_of_unused_templates([many, few, ALONE], [preset("model_3_ptm")])

@@ -180,3 +180,32 @@ def test_a_network_without_templates_reads_none() -> None:
     query = with_known([])
     made = runner.predict_one(query, model, mini, 0, CPU)
     assert made.provenance.templates_read == {}
+
+
+def test_mini_does_not_follow_what_a_search_found_by_chance() -> None:
+    [alone] = foldry.fold(with_known([KUNITZ]), device="cpu")
+    query = with_known([*DECOYS[:2], KUNITZ])
+    [chain] = query.chains
+
+    def searched(hit: Hit, e_value: float) -> Hit:
+        return replace(hit, e_value=e_value, how="same chain")
+
+    def asked(*hits: Hit) -> Query:
+        return replace(query, chains=(replace(chain, templates=hits),))
+
+    def key(*hits: Hit) -> str:
+        [mini] = find_networks("mini")
+        return stages.features_key(asked(*hits), mini, 0, CPU)
+
+    by_name = {hit.name: hit for hit in chain.templates}
+    true, decoys = by_name["1adz_A"], [by_name[f"decoy{n}_A"] for n in range(2)]
+    chance = [searched(each, 0.01) for each in decoys]
+    mixed = chance[0], searched(true, 1e-9), chance[1]
+    [found] = foldry.fold(asked(*mixed), device="cpu")
+    np.testing.assert_array_equal(found.plddt, alone.plddt)
+    assert found.provenance.templates_read == {"A": ["1adz_A"]}
+    assert len(found.query.chains[0].templates) == 3
+    [none] = foldry.fold(asked(*chance), device="cpu")
+    assert none.provenance.templates_read == {}
+    assert key(*mixed) == key(true)
+    assert len({key(*chance), key(*decoys), key(*mixed), key()}) == 3

@@ -362,6 +362,23 @@ def test_the_console_and_the_network_stay_silent(wide: Page, full_page: Path) ->
 
 
 @pytest.mark.browser
+def test_many_templates_are_counted_and_named_in_their_table_alone(tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    (chain,) = prediction.query.chains
+    names = [f"{number}abc_A" for number in range(1, 6)]
+    hits = tuple(Hit(name, np.array([[0, 0]]), prediction.structure) for name in names)
+    query = replace(prediction.query, chains=(replace(chain, templates=hits),))
+    read = replace(prediction.provenance, templates_read={"A": names[1:3]})
+    write_query([replace(prediction, query=query, provenance=read)], tmp_path)
+    with Page(390, 844) as opened:
+        opened.open(tmp_path / "report.html", "document.body?.dataset.ready === 'true'")
+        facts = dict(zip(texts(opened, "#facts dt"), texts(opened, "#facts dd"), strict=True))
+        assert facts["Templates"] == "5"
+        assert facts["Templates that the model read"] == "2abc_A, 3abc_A"
+        assert texts(opened, "#templates td:nth-child(2)") == [f"{n}abc" for n in range(1, 6)]
+
+
+@pytest.mark.browser
 def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> None:
     prediction = fake_prediction(model_name="mini", pae=False, alignment=False)
     prediction = renamed(prediction, EVIL)

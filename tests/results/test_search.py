@@ -14,8 +14,10 @@ from foldry.errors import BusyError, InputError
 from foldry.formats.a3m import parse_a3m
 from foldry.measures import MEASURES
 from foldry.query import Alignment, Chain, Query
-from foldry.results import search
-from foldry.results.search import search_html, summary, warnings, write_search
+from foldry.results import depth, search, search_page
+from foldry.results.depth import summary, warnings
+from foldry.results.search import write_search
+from foldry.results.search_page import search_html
 from foldry.search.msas import msa_files
 from foldry.search.recipes import Step
 from foldry.search.result import Found, SearchResult
@@ -119,7 +121,7 @@ def test_copies_share_one_file(tmp_path: Path) -> None:
     chains = (Chain(("A", "B"), SEQUENCE, many(3)), Chain(("C",), "MKV"))
     made = SearchResult(Query("q", chains), "small", (searched(many(3)), ()))
     folder = write_search(made, tmp_path)
-    assert names(folder) == ["a3m", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "q.json", "search.html", "search.json"]
     assert names(folder / "a3m") == ["A.a3m", "C.a3m"]
     assert foldry.read_query(folder).chains == chains, "the a3m files are no further queries"
     assert (folder / "a3m" / "C.a3m").read_text() == ">C\nMKV\n"
@@ -154,7 +156,7 @@ def test_the_alignments_of_databases_are_written_on_request(tmp_path: Path) -> N
     assert {"A/db0_hits.sto", "chain_id_map.json"} <= files.keys()
     assert {name: (folder / "msas" / name).read_text() for name in files} == files
     write_search(made, tmp_path)
-    assert names(folder) == ["a3m", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "q.json", "search.html", "search.json"]
 
 
 def test_another_search_replaces_the_files_of_the_last_one(tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_another_search_replaces_the_files_of_the_last_one(tmp_path: Path) -> No
     for name in mine:
         write_text(folder / name, "mine")
     write_search(given(many(4)), tmp_path)
-    assert set(names(folder)) == {"a3m", "q.json", "search.html", *mine}
+    assert set(names(folder)) == {"a3m", "q.json", "search.html", "search.json", *mine}
     assert names(folder / "a3m") == ["A.a3m"]
     assert foldry.read_query(folder / "q.json").chains[0].alignment == many(4)
     assert {(folder / name).read_text() for name in mine} == {"mine"}
@@ -185,7 +187,7 @@ def test_the_files_of_a_killed_search_are_removed(
     assert names(folder / "a3m") == ["A.a3m", "A_paired.a3m", "B.a3m", "B_paired.a3m"]
     monkeypatch.undo()
     write_search(given(many(4)), tmp_path)
-    assert names(folder) == ["a3m", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "q.json", "search.html", "search.json"]
     assert names(folder / "a3m") == ["A.a3m"]
 
 
@@ -199,7 +201,7 @@ def test_a_forged_record_removes_nothing_else(tmp_path: Path, listed: object) ->
     write_json(folder / search.RECORD, listed)
     write_search(given(many(4)), tmp_path)
     assert names(tmp_path) == ["mine", "q"]
-    assert names(folder) == ["a3m", "inner", "link", "q.json", "search.html"]
+    assert names(folder) == ["a3m", "inner", "link", "q.json", "search.html", "search.json"]
     assert names(folder / "inner") == ["mine"]
 
 
@@ -265,7 +267,7 @@ def test_neff_of_a_deep_alignment_is_that_of_evenly_spaced_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     alignment = many(40)
-    monkeypatch.setattr(search, "MAX_NEFF_ROWS", 5)
+    monkeypatch.setattr(depth, "MAX_NEFF_ROWS", 5)
     summary.cache_clear()
     [found] = summary(given(alignment))
     assert found.depth == 41
@@ -275,8 +277,8 @@ def test_neff_of_a_deep_alignment_is_that_of_evenly_spaced_rows(
 
 
 def test_the_measures_name_the_bounds() -> None:
-    assert f"{search.MAX_NEFF_ROWS:,} rows" in MEASURES["neff"].meaning
-    assert f"at least {search.MANY_ROWS} rows" in MEASURES["well_covered"].meaning
+    assert f"{depth.MAX_NEFF_ROWS:,} rows" in MEASURES["neff"].meaning
+    assert f"at least {depth.MANY_ROWS} rows" in MEASURES["well_covered"].meaning
 
 
 @pytest.mark.parametrize(
@@ -440,7 +442,7 @@ def test_the_page_lists_the_first_hits() -> None:
 
 def test_the_page_lists_not_all_hits() -> None:
     text = search_html(given(many(150)))
-    assert len(cells(text, "Hits")) == search.MAX_HITS == 100
+    assert len(cells(text, "Hits")) == search_page.MAX_HITS == 100
     assert "The first 100 of 150 hits" in text
 
 
@@ -451,7 +453,7 @@ def test_a_chain_without_an_alignment_has_no_plot() -> None:
     assert [each["id"] for each in data] == ["A", "B"]
     assert data[0]["coverage"] is None
     assert (data[1]["coverage"]["depth"], data[1]["coverage"]["perResidue"]) == (4, [4] * 33)
-    assert "This chain has no alignment and was not searched for." in text
+    assert "This chain has no alignment: no alignment was searched for." in text
     assert text.count('class="coverage"') == 1
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import pytest
 from foldry.errors import DiskFullError, FaultError, InputError
 from foldry.query import Alignment, Chain, Query
 from foldry.search.ahead import Unsearched, searched_ahead
-from foldry.search.recipes import NONE
+from foldry.search.recipes import FULL
 from foldry.search.result import SearchResult
 from foldry.search.search import Begin, Search
 from foldry.store.cache import Cache
@@ -30,6 +30,9 @@ class Slow(Search):
 
     groups: list[list[str]]
     may_go_on: threading.Event
+
+    def check(self, queries: Iterable[Query]) -> None:
+        """Its databases are always there."""
 
     def run(
         self, queries: Sequence[Query], begin: Begin = lambda _: None
@@ -53,7 +56,7 @@ class Slow(Search):
 
 @pytest.fixture
 def slow(tmp_path: Path) -> Slow:
-    search = Slow(NONE, {}, Cache(tmp_path))
+    search = Slow(FULL, {}, Cache(tmp_path))
     object.__setattr__(search, "groups", [])
     object.__setattr__(search, "may_go_on", threading.Event())
     search.may_go_on.set()

@@ -12,7 +12,7 @@ import pytest
 from foldry.errors import DiskFullError, InputError, MissingError, OutsideError
 from foldry.formats.job import job_json, parse_jobs
 from foldry.query import Alignment, Chain, Query, Source
-from foldry.search import search as module
+from foldry.search import databases
 from foldry.search.databases import FASTA, HHSUITE, MMSEQS, Database, Registry
 from foldry.search.engines import engine_of
 from foldry.search.hmmer import Hmmer, HmmerSettings
@@ -386,7 +386,7 @@ def test_a_folder_of_fasta_files(
 ) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
-    with pytest.raises(InputError, match="mine is a folder without a FASTA file"):
+    with pytest.raises(InputError, match="mine is a folder without a FASTA file or a structure"):
         find_search(str(folder), registry=registry)
     (folder / "b.faa").write_text(f">b\n{TWO}\n")
     (folder / "a.fasta").write_text(f">a\n{ONE}\n")
@@ -437,7 +437,7 @@ def test_without_a_home_folder_nothing_is_registered(monkeypatch: pytest.MonkeyP
 
 def test_kept_searches_have_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDRY_SEARCHES", "/lab/searches")
-    assert module.default_cache() == Path("/lab/searches")
+    assert databases.default_cache() == Path("/lab/searches")
     monkeypatch.delenv("FOLDRY_SEARCHES")
     monkeypatch.setenv("HOME", "/home/someone")
-    assert module.default_cache() == Path("/home/someone/.cache/foldry/searches")
+    assert databases.default_cache() == Path("/home/someone/.cache/foldry/searches")

@@ -15,7 +15,7 @@ import typer
 from foldry.cli.messages import HINTS, as_flags, exit_code, sentence
 from foldry.cli.options import out_option, takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
-from foldry.errors import SOME_FAILED, FoldryError, InputError
+from foldry.errors import SOME_FAILED, FoldryError, InputError, MissingError
 from foldry.predict.settings import Settings
 from foldry.processes.tuning import quick_imports
 
@@ -78,10 +78,18 @@ Recipe = Annotated[
     str | None,
     valued(
         "RECIPE",
-        "Where to search for alignments: none, small, reduced, full, colabfold, a recipe of yours, "
-        "or a folder of FASTA files. Default: small or colabfold if a database for it is "
-        "registered, otherwise none.",
+        "Where to search for alignments and templates: none, small, reduced, full, colabfold, a "
+        "recipe of yours, a folder of FASTA files and structures, or the URL of a server, which "
+        "gets the sequences. Default: small or colabfold if a database for it is registered, "
+        "otherwise none.",
     ),
+]
+NoTemplates = Annotated[
+    bool, typer.Option("--no-search-templates", help="Search for no templates.")
+]
+MaxDate = Annotated[
+    str | None,
+    valued("YYYY-MM-DD", "Search only for templates that were released by this date."),
 ]
 
 
@@ -93,6 +101,8 @@ def fold(
     templates: Templates = None,
     together: Together = False,
     search: Recipe = None,
+    no_search_templates: NoTemplates = False,
+    max_template_date: MaxDate = None,
     max_length: MaxLength = 5000,
     jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
@@ -117,7 +127,7 @@ def fold(
     if len(asked) == 1 and (jobs or 1) > 1:
         logger.warning("`jobs` has no effect: there is one query.")
     jobs = min(jobs or automatic_jobs(asked, settings), len(asked))
-    found = chosen_search(search, asked)
+    found = chosen_search(search, asked, not no_search_templates, max_template_date)
     say = partial(remark_on_databases, search, found, asked)
     with worker_processes(jobs) as workers:
         outcomes = _fold(asked, out, settings, structures, workers, found, say)
@@ -168,44 +178,74 @@ def _fold(
         if search is None:
             _remark(ready, settings, list(networks))
         else:
-            remarks.warn(ready, settings, list(networks), are_searched=True)
+            remarks.warn(ready, settings, list(networks), are_searched=finds_rows(search))
         for query in ready:
             check_folder(out / query.name)
         folder = ResultsFolder(out, force=settings.force, keep_work=settings.relax != "none")
-        complete = _complete(groups, known, settings, list(networks)) if search else [ready]
+        complete: Iterable[Group] = [ready]
+        if search is not None:
+            networks_of = list(networks)
+            complete = _complete(groups, known, settings, networks_of, finds_rows(search))
         with tuned_process():
             ended = run_groups(complete, len(asked), settings, [folder], workers, progress)
             return [_with_numbers(outcome, out) for _, outcome in ended]
 
 
-def chosen_search(recipe: str | None, queries: Sequence[Query]) -> Search | None:
-    """Return the search for the alignments of queries; None if nothing is to be searched for.
+def chosen_search(
+    recipe: str | None, queries: Sequence[Query], templates: bool, max_date: str | None
+) -> Search | None:
+    """Return the search for what queries lack; None if nothing is to be searched for.
+
+    Args:
+        recipe: The name of the search.
+        queries: The queries.
+        templates: Whether templates are searched for.
+        max_date: Date after which none may be released.
 
     Raises:
-        InputError: There is no such recipe, or a database changed.
+        InputError: There is no such recipe, a database changed, or the date is none.
         MissingError: A database or a program is missing.
     """
     from foldry.predict.workers import num_threads
     from foldry.search.search import find_search, unaligned
 
-    if not any(map(unaligned, queries)):
-        if recipe not in (None, "none"):
+    needs_rows = any(map(unaligned, queries))
+    try:
+        search = find_search(
+            recipe,
+            num_threads=num_threads(),
+            search_templates=templates,
+            max_template_date=max_date,
+        )
+    except MissingError:
+        if needs_rows:
+            raise
+        search = None
+    if search is None or not any(map(search.wants, queries)):
+        if recipe not in (None, "none") and not needs_rows:
             logger.warning("`search` has no effect: every chain has an alignment.")
-        return None
-    search = find_search(recipe, num_threads=num_threads())
-    if search is not None:
+        search = None
+    else:
         search.check(queries)
+    if max_date and (search is None or search.recipe.templates is None):
+        logger.warning("`max_template_date` has no effect: no templates are searched for.")
     return search
+
+
+def finds_rows(search: Search | None) -> bool:
+    """Return whether a search finds alignments, not templates alone."""
+    return search is not None and bool(search.recipe.steps)
 
 
 def remark_on_databases(recipe: str | None, search: Search | None, queries: list[Query]) -> None:
     """Log what is searched, or that nothing is, if the user did not ask for that."""
     from foldry.search.search import unaligned
 
-    if search is not None:
-        names = dict.fromkeys(name for step in search.recipe.steps for name in step.databases)
+    if search is not None and search.server is None:  # it says itself what is sent
+        steps = [*search.recipe.steps, search.recipe.templates]
+        names = dict.fromkeys(name for step in steps if step for name in step.databases)
         logger.info("Recipe %s: searching %s.", search.recipe.name, ", ".join(names))
-    elif recipe is None and any(map(unaligned, queries)):
+    if recipe is None and not finds_rows(search) and any(map(unaligned, queries)):
         logger.info(NO_DATABASE)
 
 
@@ -231,6 +271,7 @@ def _complete(
     known: Sequence[Structure],
     settings: Settings,
     networks: Sequence[NetworkFile],
+    are_searched: bool,
 ) -> Iterator[Group]:
     """Yield the groups with their templates, and log what could not be said before the search."""
     from foldry.features.pairing import align_complex
@@ -239,12 +280,15 @@ def _complete(
     from foldry.predict.runner import explain
     from foldry.predict.stages import with_templates
     from foldry.query import Query
+    from foldry.results.templates import template_lines
     from foldry.search.ahead import Unsearched
 
     for group in groups:
         complete: list[Query | Unsearched] = []
         for each in group:
             if isinstance(each, Query):
+                for line in template_lines(each):
+                    logger.info("%s", line)
                 try:
                     complete.append(with_templates(each, known))
                 except Exception as error:  # the other queries go on
@@ -252,7 +296,8 @@ def _complete(
             else:
                 complete.append(each)
         found = [each for each in complete if isinstance(each, Query)]
-        remarks.warn_of_single_sequences(found, are_searched=True)
+        if are_searched:
+            remarks.warn_of_single_sequences(found, are_searched=True)
         remarks.remark_on_templates(found, [config_of(each) for each in networks])
         for query in found:
             if query.num_chains > 1:

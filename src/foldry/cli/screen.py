@@ -10,12 +10,15 @@ import typer
 
 from foldry.cli.fold import (
     Jobs,
+    MaxDate,
     MaxLength,
+    NoTemplates,
     Out,
     OutsidePaths,
     Recipe,
     check_lengths,
     chosen_search,
+    finds_rows,
     remark_on_databases,
 )
 from foldry.cli.messages import exit_code, sentence
@@ -65,6 +68,8 @@ def screen(
     bait: Bait = None,
     every: All = False,
     search: Recipe = None,
+    no_search_templates: NoTemplates = False,
+    max_template_date: MaxDate = None,
     max_length: MaxLength = 5000,
     jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
@@ -103,9 +108,9 @@ def screen(
         what, advice = "is for single chains, but a screen folds pairs", "choose other `weights`"
         raise InputError(what, advice, where=settings.weights, code=error.code) from None
     queries = [pair.query for pair in pairs]
-    found = chosen_search(search, queries)
+    found = chosen_search(search, queries, not no_search_templates, max_template_date)
     remark_on_databases(search, found, queries)
-    remarks.warn(queries, settings, networks, are_searched=found is not None)
+    remarks.warn(queries, settings, networks, are_searched=finds_rows(found))
     jobs = min(jobs or automatic_jobs(queries, settings), len(queries))
     with worker_processes(jobs) as workers, progress_bar() as progress, tuned_process():
         rows = run_screen(pairs, out, settings, progress, sentence, workers, found)

@@ -1,15 +1,26 @@
-"""`foldry search`: find alignments; its databases and kept searches."""
+"""`foldry search`: find alignments and templates; its databases and kept searches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from foldry.cli.fold import MaxLength, Out, OutsidePaths, Queries, Recipe, Together, read_input
+from foldry.cli.fold import (
+    MaxDate,
+    MaxLength,
+    NoTemplates,
+    Out,
+    OutsidePaths,
+    Queries,
+    Recipe,
+    Together,
+    read_input,
+)
 from foldry.cli.messages import exit_code, sentence
 from foldry.cli.options import valued
 from foldry.cli.show import byte_progress, progress_bar, show_line, show_table
@@ -22,6 +33,8 @@ if TYPE_CHECKING:
     from foldry.search.recipes import Step
     from foldry.search.search import Search
 
+_MOST_LEFT_OUT = 20
+"""Files of a library of structures that are named as left out."""
 _SEARCH = "QUERY"
 """Name of the command for the words after `foldry search` that call no other."""
 
@@ -46,7 +59,7 @@ class _Search(TyperCommand):
 app = typer.Typer(
     cls=_Searches,
     no_args_is_help=True,
-    help="Find alignments in sequence databases.\n\nfoldry search QUERY -o FOLDER searches; "
+    help="Find alignments and templates in databases.\n\nfoldry search QUERY -o FOLDER searches; "
     "foldry search QUERY --help lists its options.",
 )
 databases = typer.Typer(help="Add, list, check, remove and get databases.", no_args_is_help=True)
@@ -74,6 +87,8 @@ def search(
     queries: Queries,
     out: Out,
     search: Recipe = None,
+    no_search_templates: NoTemplates = False,
+    max_template_date: MaxDate = None,
     msas: Annotated[
         bool, typer.Option("--msas", help="Also write the files of AlphaFold's folder msas.")
     ] = False,
@@ -82,7 +97,7 @@ def search(
     max_length: MaxLength = 5000,
     allow_outside_paths: OutsidePaths = False,
 ) -> None:
-    """Find the alignments of proteins in sequence databases.
+    """Find the alignments and templates of proteins in databases.
 
     foldry fold reads the JSON files that this command writes. The commands for databases are listed
     by foldry search db --help, those for kept searches by foldry search cache --help. Example:
@@ -95,12 +110,18 @@ def search(
     check_folder(out)
     check_exist(map(Path, queries))
     asked = read_input(queries, max_length, together, allow_outside_paths)
-    if not any(map(unaligned, asked)):
-        what = "Every chain has an alignment, so there is nothing to search for"
-        raise InputError(what, "fold the query, or give the bare sequence")
     if search == "none":
         raise InputError("The recipe none searches for nothing", "choose another")
-    chosen = find_search(search, num_threads=threads or num_threads())
+    chosen = find_search(
+        search,
+        num_threads=threads or num_threads(),
+        search_templates=not no_search_templates,
+        max_template_date=max_template_date,
+    )
+    needs_rows = any(map(unaligned, asked))
+    if not needs_rows and not (chosen and any(map(chosen.wants, asked))):
+        what = "Every chain has an alignment, so there is nothing to search for"
+        raise InputError(what, "fold the query, or give the bare sequence")
     if chosen is None:
         raise MissingError("There is no database to search", "register one", code="no_database")
     chosen.check(asked)
@@ -117,7 +138,9 @@ def _searched(
     queries: Sequence[Query], chosen: Search, out: Path, msas: bool, progress: Progress
 ) -> Iterator[_Ended]:
     """Search for queries, write what is found, and yield how each ended."""
-    from foldry.results.search import summary, warnings, write_search
+    from foldry.results.depth import summary, warnings
+    from foldry.results.search import write_search
+    from foldry.results.templates import template_lines
     from foldry.search.ahead import MAX_GROUP
 
     for begin in range(0, len(queries), MAX_GROUP):
@@ -138,7 +161,8 @@ def _searched(
                 [query.name, ", ".join(each.ids), str(each.depth), f"{each.neff:.1f}", folder]
                 for each in summary(result)
             ]
-            yield _Ended(query.name, None, rows, [f"{query.name}: {w}" for w in warnings(result)])
+            remarks = [f"{query.name}: {each}" for each in warnings(result)]
+            yield _Ended(query.name, None, rows, [*template_lines(result.query), *remarks])
 
 
 def _show(ended: Sequence[_Ended]) -> None:
@@ -163,10 +187,25 @@ def add(
             metavar="FILE",
             show_default=False,
             help="FASTA files, packed or not, or what the names of the files of an MMseqs2 or "
-            "HH-suite database have in common.",
+            "HH-suite database have in common; with --structures, folders.",
         ),
     ],
     name: Annotated[str, valued("NAME", "Name of the database. Default: that of the file.")] = "",
+    structures: Annotated[
+        bool,
+        typer.Option(
+            "--structures",
+            help="Add folders of PDB, mmCIF and BinaryCIF files, in which templates are found.",
+        ),
+    ] = False,
+    obsolete: Annotated[
+        Path | None,
+        valued(
+            "FILE",
+            "The PDB's list of obsolete entries. Default: obsolete.dat in the folder, if it is "
+            "there.",
+        ),
+    ] = None,
 ) -> None:
     """Register databases, which stay where they are.
 
@@ -177,9 +216,33 @@ def add(
 
     if name and files[1:]:
         raise InputError("--name is for a single database", "add the others without it")
+    if obsolete and not structures:
+        raise InputError("--obsolete is for structures", "add their folder with --structures")
     registry = Registry()
     for file in files:
-        show_line(f"{_described(registry.add(file, name))}: added", wrap=False)
+        if structures:
+            with progress_bar() as progress:
+                show = partial(progress, "reading structures")
+                found = registry.add_structures(file, name, obsolete, show)
+        else:
+            found = registry.add(file, name)
+        show_line(f"{_described(found)}: added", wrap=False)
+        _show_left_out(found)
+
+
+def _show_left_out(database: Database) -> None:
+    """Print which files of a folder of structures are left out, and why."""
+    from foldry.search.databases import STRUCTURES
+    from foldry.search.structures import StructureLibrary
+
+    if database.kind != STRUCTURES:
+        return
+    library = StructureLibrary.open(database)
+    left_out = list(library.left_out.items())
+    for path, reason in left_out[:_MOST_LEFT_OUT]:
+        show_line(f"left out: {path} {reason}", wrap=False)
+    if more := left_out[_MOST_LEFT_OUT:]:
+        show_line(f"left out: {len(more)} more, see {library.listed}", wrap=False)
 
 
 @databases.command("list")
@@ -214,10 +277,12 @@ def check(names: Names = None) -> None:
     registry, errors = Registry(), list[FoldryError | None]()
     for each in _registered(names):
         try:
-            if check_content(each) != each:  # with another time
-                registry.add(Path(each.path), each.name)
+            if (found := check_content(each)) != each:  # with another time
+                registry.record(found)
             errors.append(None)
-            show_line(f"{_described(each)}: unchanged", wrap=False)
+            is_same = found.version == each.version
+            show_line(f"{_described(found)}: {'unchanged' if is_same else 'updated'}", wrap=False)
+            _show_left_out(found)
         except FoldryError as error:
             errors.append(error)
             show_line(sentence(error), wrap=False)
@@ -323,29 +388,28 @@ def _size(database: Database) -> str:
 
 @cache.command("list")
 def list_cache() -> None:
-    """Show how many searches are kept, and where.
+    """Show how many results of searches are kept, and where.
 
     Example: foldry search cache list
     """
     kept = _cache()
     entries = list(kept.entries())
     size = sum(each.size for each in entries) / 1e6
-    number = f"{len(entries)} alignments" if len(entries) != 1 else "1 alignment"
-    show_line(f"{number}, {size:.1f} MB in {kept.folder}", wrap=False)
+    show_line(f"{counted(len(entries), 'result')}, {size:.1f} MB in {kept.folder}", wrap=False)
 
 
 @cache.command()
 def clear() -> None:
-    """Remove all kept searches.
+    """Remove all results of searches that are kept.
 
     Example: foldry search cache clear
     """
     kept = _cache()
-    show_line(f"{counted(kept.clear(), 'alignment')} removed from {kept.folder}", wrap=False)
+    show_line(f"{counted(kept.clear(), 'result')} removed from {kept.folder}", wrap=False)
 
 
 def _cache() -> Any:
-    from foldry.search.search import default_cache
+    from foldry.search.databases import default_cache
     from foldry.store.cache import Cache
 
     return Cache(default_cache())

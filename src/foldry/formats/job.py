@@ -28,7 +28,7 @@ from foldry.formats.sequence import (
     no_protein,
     numbered,
 )
-from foldry.formats.template import entry_of, parse_template, template_mmcif
+from foldry.formats.template import FOUND, entry_of, parse_template, template_mmcif
 from foldry.query import MAX_CHAINS, Alignment, Chain, Hit, Query
 from foldry.store.files import MAX_WIDE, decode, read_bytes, stem, too_wide
 
@@ -128,7 +128,8 @@ def parse_jobs(text: str, path: Path, *, allow_outside_paths: bool = False) -> l
 def job_json(query: Query) -> str:
     """Return the query as JSON of AlphaFold 3's dialect, including alignments and templates.
 
-    The keys of both are left out for a chain with neither: AlphaFold 3 then searches for them.
+    The keys of both are left out for a chain with neither: AlphaFold 3 then searches for them. It
+    searches for templates alone if their key is null, because none were searched for.
 
     Raises:
         InputError: A template has no structure, or rows of the chains are paired by their number.
@@ -155,11 +156,12 @@ def job_json(query: Query) -> str:
 def _protein_entry(chain: Chain) -> dict[str, Any]:
     ids = chain.ids if chain.ids[1:] else chain.ids[0]
     entry: dict[str, Any] = {"id": ids, "sequence": chain.sequence}
-    if chain.alignments or chain.templates:
+    if chain.alignments or chain.templates or chain.templates_known:
         none = "" if chain.alignment else None  # null: the alignment is still to be searched for
         entry["unpairedMsa"] = to_a3m(chain.alignment) if chain.alignment else None
         entry["pairedMsa"] = to_a3m(chain.paired) if chain.paired else none
-        entry["templates"] = [_template_entry(hit) for hit in chain.templates]
+        is_known = bool(chain.templates) or chain.templates_known
+        entry["templates"] = list(map(_template_entry, chain.templates)) if is_known else None
     return entry
 
 
@@ -234,8 +236,10 @@ def _chain(entry: Any, files: _Files, place: str, num_before: int) -> Chain:
         _template(template, files, f"{place} template {number}", len(sequence))
         for number, template in enumerate(protein.get("templates") or [], start=1)
     ]
+    # An empty list means that no templates are wanted; null, that they may be searched for.
+    is_known = protein.get("templates") is not None or protein.get("useStructureTemplate") is False
     with at(place):
-        return Chain(ids, sequence, alignment, paired, tuple(templates))
+        return Chain(ids, sequence, alignment, paired, tuple(templates), is_known)
 
 
 def _ids(protein: Mapping[str, Any], place: str, num_before: int) -> tuple[Any, ...]:
@@ -298,9 +302,9 @@ def _template(entry: Any, files: _Files, place: str, num_residues: int) -> Hit:
     found, _ = _parsed(entry, "mmcif", files, place, parse_template)
     if found is None:
         raise InputError("has no mmcif", "give its text, or its file as mmcifPath", where=place)
-    structure, date = found
+    (structure, date), e_value = found, None
     if entry.get("mmcif"):
-        name, [chain] = entry_of(entry["mmcif"]), structure.chains
+        (name, e_value), [chain] = entry_of(entry["mmcif"]), structure.chains
         name = name if name.endswith(f"_{chain}") else f"{name}_{chain}"
         structure = replace(structure, name=name)
     limits = {"queryIndices": num_residues, "templateIndices": len(structure)}
@@ -313,7 +317,14 @@ def _template(entry: Any, files: _Files, place: str, num_residues: int) -> Hit:
     if not here or len(here) != len(there) or len(set(here)) < len(here):
         what = "has no indices, lists of indices of different length, or a query residue twice"
         raise InputError(what, "give one pair of indices for each aligned residue", where=place)
-    return Hit(structure.name, np.array([here, there]).T, structure, release_date=date)
+    return Hit(
+        structure.name,
+        np.array([here, there]).T,
+        structure,
+        e_value,
+        release_date=date,
+        how="" if e_value is None else FOUND,
+    )
 
 
 def _check_keys(entry: Any, known: set[str], place: str, refused: Collection[str] = ()) -> None:

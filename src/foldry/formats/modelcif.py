@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from unicodedata import combining, normalize
 
@@ -22,8 +22,9 @@ import modelcif.qa_metric
 import numpy as np
 from jaxtyping import Float, Num
 
+from foldry.formats.modelcif_templates import aligned_templates
 from foldry.measures import MEASURES, Measure
-from foldry.query import Query
+from foldry.query import Hit, Query
 from foldry.residues import ATOM37
 from foldry.structure import Structure
 
@@ -81,6 +82,7 @@ class ModelRecord:
         licence: Licence of the network's parameters; "" for CC BY 4.0.
         of_chains: Measures of the chains of a complex, in the order of the structure.
         relaxation: How the atoms were relaxed; None if they are the output of the network.
+        templates: The templates that the network read, by chain.
     """
 
     model_name: str
@@ -92,6 +94,7 @@ class ModelRecord:
     licence: str = ""
     of_chains: Sequence[ChainMetric] = ()
     relaxation: Step | None = None
+    templates: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
 
 
 class _Protein(modelcif.Entity):
@@ -142,6 +145,14 @@ def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
     for metric in record.of_chains:
         model.qa_metrics += _of_chains(metric, units)
     system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
+    sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
+    chains = [
+        (unit, sequence, record.templates.get(unit.id, ()))
+        for unit, sequence in zip(units, sequences, strict=True)
+    ]
+    for template, alignment in aligned_templates(chains, _entity, _plain):
+        system.templates.append(template)
+        system.alignments.append(alignment)
     system.protocols.append(_protocol(query, units, model, record))
     terms = _plain(usage_terms(record.model_name, record.licence))
     name, url = (_plain(record.licence), None) if record.licence else (LICENCE_NAME, LICENCE_URL)
@@ -204,15 +215,19 @@ def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:
     entities: dict[str, _Protein] = {}
     units = []
     for chain in query.chains:
-        letters = ["UNK" if letter == "X" else letter for letter in chain.sequence]
         title = _plain(f"{query.name}, chain {' '.join(chain.ids)}")
-        entity = entities.setdefault(chain.sequence, _Protein(letters, description=title))
+        entity = entities.setdefault(chain.sequence, _entity(chain.sequence, title))
         for chain_id in chain.ids:
             numbers = structure.residue_number[structure.chain_id == chain_id].tolist()
             unit = modelcif.AsymUnit(entity, details=f"Chain {chain_id}", id=chain_id)
             unit.auth_seq_id_map = dict(enumerate(numbers, start=1))
             units.append(unit)
     return units
+
+
+def _entity(sequence: str, title: str) -> _Protein:
+    letters = ["UNK" if letter == "X" else letter for letter in sequence]
+    return _Protein(letters, description=title)
 
 
 def _places(units: list[modelcif.AsymUnit]) -> Iterator[tuple[modelcif.AsymUnit, int]]:

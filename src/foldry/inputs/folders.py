@@ -23,6 +23,8 @@ STOCKHOLM_SUFFIXES: Final = (".sto", ".sth", ".stk", ".stockholm", ".pfam")
 JSON_SUFFIXES: Final = (".json",)
 CHAIN_MAP: Final = "chain_id_map.json"
 """AlphaFold's list of the chains of a complex, next to their folders."""
+SEARCH_RECORD: Final = "search.json"
+"""What a search found, beside the query's own file."""
 SERVER: Final = "paired_msa_chains_"
 """The part of the names of AlphaFold Server's alignments that is followed by the chains."""
 _SEARCHES: Final = ("uniref90", "uniref", "bfd", "small_bfd", "uniclust30", "mgnify")
@@ -123,6 +125,7 @@ def _own(folder: Path) -> list[Source]:
     files = [each for each in _files(folder) if suffix(each)]
     if found := _complex(folder, files):
         return found
+    files = [each for each in files if each.name != SEARCH_RECORD or _is_job(each)]
     scores = {each for each in files if _is_json(each) and not _is_job(each)}
     if scores:
         says = "%s: not read: %s without sequences, e.g. %s."

@@ -122,10 +122,11 @@ class Batch:
         found: dict[int, RawPrediction | ArithmeticError] = {}
         alike: dict[tuple[bool, ...], list[tuple[int, Features]]] = {}
         for query in queries:
-            if len(stages.tried_queries(query, model.config)) > 1:
+            tried, *others = stages.tried_queries(query, model.config)
+            if others:
                 continue
             try:
-                features = stages.featurise(query, model.config, seed, self._settings)
+                features = stages.featurise(tried, model.config, seed, self._settings)
             except Exception:  # it fails by itself
                 logger.debug("%s leaves its batch", query.name, exc_info=True)
                 continue

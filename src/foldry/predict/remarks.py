@@ -14,7 +14,7 @@ from foldry.model.config import ModelConfig
 from foldry.predict.network import configured
 from foldry.predict.settings import Settings
 from foldry.predict.stages import MAX_TRIED, pairs_rows, tried_queries
-from foldry.query import Query
+from foldry.query import Chain, Query
 from foldry.weights.networks import NetworkFile
 
 MIN_NUCLEOTIDES: Final = 12
@@ -71,15 +71,20 @@ def warn_of_unused_settings(
 
 
 def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
-    """Warn of queries with more templates for a chain than any network reads or tries."""
+    """Warn of queries with more given templates for a chain than any network reads or tries."""
     numbers = [each.features.num_templates for each in configs]
     limits = [(MAX_TRIED, False) if each == 1 else (each, True) for each in numbers]
     most, is_read = max(limits, default=(0, True))
-    more = [q.name for q in queries if any(len(chain.templates) > most for chain in q.chains)]
+    more = [q.name for q in queries if any(_num_given(chain) > most for chain in q.chains)]
     if configs and more:
         read = f"{counted(most, 'template')} per chain: others" if most else "no templates: those"
         verb = "read" if is_read else "try"
         logger.warning("The networks %s %s of %s have no effect.", verb, read, first_of(more))
+
+
+def _num_given(chain: Chain) -> int:
+    """Return the number of templates that no search found."""
+    return sum(not hit.how for hit in chain.templates)
 
 
 def say_tried_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:

@@ -351,7 +351,7 @@ def predict_one(
 
     `raw` is the output of the network for the query itself, if it is known.
     """
-    read = query
+    read = stages.tried_queries(query, model.config)[0]
     if raw is None:
         read, raw = stages.infer_best(query, model, seed, settings, begin)
     made = stages.provenance(read, network, model, seed, raw, settings)

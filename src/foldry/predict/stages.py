@@ -47,7 +47,7 @@ from foldry.weights.networks import NetworkFile
 MAX_TEMPLATES: Final = 20
 """Number of given structures that become templates of a chain; AlphaFold keeps as many hits."""
 MAX_E_VALUE: Final = 1e-3
-"""E-value above which a given structure may be unrelated to a chain."""
+"""E-value above which a structure may be unrelated to a chain."""
 MAX_TRIED: Final = 4
 """Number of templates that a network for one template tries; AlphaFold reads as many at once."""
 _COMPUTES: Final = ("foldry", "torch", "numpy")
@@ -176,9 +176,11 @@ def tried_queries(query: Query, config: ModelConfig) -> list[Query]:
     """Return the queries that a network predicts to keep the best prediction.
 
     A network that reads one template tries the first `MAX_TRIED` of them, one per query; in a
-    complex, the t-th query has the t-th template of every chain. Other networks predict only the
+    complex, the t-th query has the t-th template of every chain. It follows a template closely, so
+    that it does not read those of a search that may be unrelated. Other networks predict only the
     query itself.
     """
+    query = _related(query, config)
     number = min(max(len(chain.templates) for chain in query.chains), MAX_TRIED)
     if config.features.num_templates != 1 or number < 2:
         return [query]
@@ -189,6 +191,18 @@ def tried_queries(query: Query, config: ModelConfig) -> list[Query]:
     return [replace(query, chains=chains(t)) for t in range(number)]
 
 
+def _related(query: Query, config: ModelConfig) -> Query:
+    """Return a query without the templates that a network for one template does not read."""
+
+    def related(hits: Sequence[Hit]) -> tuple[Hit, ...]:
+        return tuple(e for e in hits if not e.how or (e.e_value or 0.0) <= MAX_E_VALUE)
+
+    if config.features.num_templates != 1:
+        return query
+    chains = [replace(each, templates=related(each.templates)) for each in query.chains]
+    return replace(query, chains=tuple(chains))
+
+
 def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
     """Return the content key of `featurise`."""
     how = settings.of_stage("featurise")
@@ -196,7 +210,13 @@ def features_key(query: Query, network: NetworkFile, seed: int, settings: Settin
         how["pairing"] = DEFAULT_PAIRING  # results of another value need not be computed again
     if (tried := len(tried_queries(query, config_of(network)))) > 1:
         how["templates_tried"] = tried
-    parts = query.inputs_key, network.name, network.sha256(), seed, how
+    parts = (
+        _related(query, config_of(network)).inputs_key,
+        network.name,
+        network.sha256(),
+        seed,
+        how,
+    )
     return content_key(["features", version("foldry"), *parts])
 
 

@@ -19,7 +19,7 @@ from foldry.errors import InputError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import seqres_records, to_pdb
 from foldry.formats.modelcif import ModelRecord, Step, to_modelcif
-from foldry.query import Query
+from foldry.query import Hit, Query
 from foldry.results.chain_confidence import (
     ChainConfidence,
     chain_confidence,
@@ -86,8 +86,20 @@ def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None)
         prediction=Step(provenance.pop("versions"), provenance),
         of_chains=chain_metrics(chains) if chains else (),
         relaxation=_relaxation_step(prediction),
+        templates=_templates_read(before),
     )
     return to_modelcif(prediction.query, prediction.structure, record)
+
+
+def _templates_read(prediction: Prediction) -> dict[str, list[Hit]]:
+    """Return the templates that the network read, by chain."""
+    read = prediction.provenance.templates_read or {}
+    return {
+        name: [hit for hit in chain.templates if hit.structure and hit.name in read[name]]
+        for chain in prediction.query.chains
+        for name in chain.ids
+        if name in read
+    }
 
 
 def _relaxation_step(prediction: Prediction) -> Step | None:

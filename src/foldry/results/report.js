@@ -38,9 +38,15 @@ function timeText(text) {
 
 function scoreText({ value, decimals }) { return foldry.fixed(value, decimals); }
 
+/** Maximum number of templates whose names are among the facts. */
+const MOST_NAMED = 4;
+
 function showFacts() {
   const { provenance } = shown;
-  const distinct = names => [...new Set(Object.values(names).flat())].join(", ");
+  const distinct = names => {
+    const all = [...new Set(Object.values(names).flat())];
+    return all.length > MOST_NAMED ? String(all.length) : all.join(", "); // a table names them
+  };
   const templates = distinct(data.templates);
   const read = provenance.templates_read && distinct(provenance.templates_read);
   const count = chains.reduce((sum, { sequence }) => sum + sequence.length, 0);
@@ -120,6 +126,19 @@ function showRelaxation() {
   });
 }
 
+function showTemplates() {
+  const { header, rows, leftOut, numLeftOut } = data.templateTables;
+  byId("templates-panel").hidden = !rows.length && !numLeftOut;
+  byId("templates").hidden = !rows.length;
+  byId("left-out-panel").hidden = !numLeftOut;
+  foldry.dataTable(byId("templates"), { label: "Templates", header, rows });
+  const which = numLeftOut > leftOut.length ? `the first ${leftOut.length} of ${numLeftOut}` : numLeftOut;
+  byId("left-out-title").textContent = `Hits that are no templates: ${which}`;
+  foldry.dataTable(byId("left-out"), {
+    label: "Hits that are no templates", header: ["For chain", "Hit", "Why it is no template"], rows: leftOut,
+  });
+}
+
 // Figures
 
 function showChains() {
@@ -183,6 +202,7 @@ let work = Promise.resolve();
 function queue(task) { work = work.then(task); }
 
 byId("name").textContent = data.name;
+showTemplates();
 queue(showCoverage);
 queue(() => show(shown));
 queue(() => { document.body.dataset.ready = "true"; });

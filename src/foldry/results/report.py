@@ -28,6 +28,7 @@ from foldry.results.embedded import base64_text, packed, script_json
 from foldry.results.page import page_html, resource, script_source
 from foldry.results.prediction import Prediction
 from foldry.results.render import template_names
+from foldry.results.templates import tables
 from foldry.store.hashes import sha256
 
 MAX_SHOWN: Final = 10
@@ -63,6 +64,7 @@ def report_html(
         ],
         "coverage": _coverage(query),
         "templates": _printable(template_names(query)),
+        "templateTables": tables(query),
         "predictions": [
             _prediction(*each, is_shown=rank < MAX_SHOWN)
             for rank, each in enumerate(zip(predictions, models, chains, strict=True))

@@ -14,11 +14,11 @@ from typing import Final
 from foldry.errors import FoldryError, as_foldry_error
 from foldry.query import Query
 from foldry.search.result import SearchResult
-from foldry.search.search import Search, unaligned
+from foldry.search.search import Search
 
 MAX_GROUP: Final = 32
 """Maximum number of queries that share a pass over the databases."""
-SEARCHING: Final = "searching for alignments"
+SEARCHING: Final = "searching for alignments and templates"
 """What is shown while the network waits."""
 _AHEAD: Final = 1
 """Maximum number of groups that wait for the network."""
@@ -51,20 +51,20 @@ Group = Sequence[Query | Unsearched]
 def searched_ahead(
     queries: Sequence[Query], search: Search | None, waiting: Waiting = lambda done, total: None
 ) -> Iterator[Iterator[Group]]:
-    """Return the queries with their alignments in groups, the next of which are searched for.
+    """Return the queries as a search completes them, in groups; the next ones are searched for.
 
     The first group is one query, so that the network starts soon, and each further one is twice as
     large, so that there are few passes over the databases.
 
     Args:
-        queries: The queries; those whose chains have alignments are not searched for.
+        queries: The queries; what their chains have is not searched for.
         search: The search; None leaves the queries as they are, in one group.
         waiting: Called in the thread of the caller.
 
     Raises:
         DiskFullError: No space is left for what was found.
     """
-    if search is None or not any(map(unaligned, queries)):
+    if search is None or not any(map(search.wants, queries)):
         yield iter([queries])
         return
     done: queue.Queue[Group | FoldryError] = queue.Queue(_AHEAD)

@@ -70,7 +70,7 @@ def _all(
     new: dict[_Item, _Rows] = {}
     seconds: dict[_Item, float] = {}
     if missing:
-        with _held(cache, [keys[each] for each in missing]) as is_held:
+        with held(cache, [keys[each] for each in missing]) as is_held:
             missing = [each for each in missing if _kept(cache, keys[each], each) is None]
             begin = time.monotonic()
             for each, rows in zip(missing, find(missing) if missing else (), strict=True):
@@ -87,7 +87,7 @@ def _all(
 
 
 @contextmanager
-def _held(cache: Cache, keys: Sequence[str]) -> Iterator[bool]:
+def held(cache: Cache, keys: Sequence[str]) -> Iterator[bool]:
     """Hold keys within the `with` block; if the folder cannot be written, nothing is kept."""
     with ExitStack() as held:
         try:

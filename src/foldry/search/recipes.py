@@ -1,25 +1,38 @@
-"""Recipes: which databases are searched for a protein, and how many rows of each are kept."""
+"""Recipes: what is searched for alignments and templates, and how many rows are kept."""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from foldry.errors import InputError, quoted, reason
 from foldry.query import MAX_ROWS, Alignment
-from foldry.search.databases import FASTA, NAME, Database
+from foldry.search.databases import FASTA, HHSUITE, NAME, STRUCTURES, Database
 from foldry.store.files import decode, read_bytes
 
 JACKHMMER: Final = "jackhmmer"
 HHBLITS: Final = "hhblits"
 COLABFOLD: Final = "colabfold"
+HMMSEARCH: Final = "hmmsearch"
+HHSEARCH: Final = "hhsearch"
+MMSEQS_PROFILES: Final = "mmseqs"
+SERVER: Final = "server"
+BY_ROW: Final = (COLABFOLD, SERVER)
+"""Engines that pair rows by their number."""
+ALIGNERS: Final = (JACKHMMER, HHBLITS, COLABFOLD)
+"""Engines that find alignments."""
+TEMPLATE_ENGINES: Final = (HMMSEARCH, HHSEARCH, MMSEQS_PROFILES)
+"""Engines that find templates with an alignment."""
 SMALL_ROWS: Final = 10_000
 """Maximum number of rows of each database in the recipe `small`."""
 _MAX_FILE: Final = 2**20
 """Maximum size of a recipe's file, bytes."""
+_PDB70: Final = "pdb70"
+_PDB_SEQRES: Final = "pdb_seqres"
+_TEMPLATE_FILE: Final = "pdb_hits"
 _ADVICE: Final = "write [[search]] with an engine and databases for each search"
 
 
@@ -58,11 +71,22 @@ class Recipe:
         name: Its name.
         steps: The searches for its alignment, in the order in which their rows are joined.
         pairing: The search for rows that may be paired with those of other chains of a complex.
+        templates: The search for templates of single chains. Its databases are the libraries of
+            structures, and what is searched in place of their sequences.
+        complex_templates: The search for templates of chains in complexes; None if it is the same.
+        profile: The search whose rows find templates; None if all rows do.
     """
 
     name: str
     steps: tuple[Step, ...]
     pairing: Step | None = None
+    templates: Step | None = None
+    complex_templates: Step | None = None
+    profile: Step | None = None
+
+    def template_step(self, num_chains: int) -> Step | None:
+        """Return the search for templates of the chains of a query."""
+        return (num_chains > 1 and self.complex_templates) or self.templates
 
 
 _UNIREF90: Final = Step(JACKHMMER, ("uniref90",), "uniref90_hits.sto", 10_000)
@@ -75,12 +99,14 @@ REDUCED: Final = Recipe(
     "reduced",
     (_UNIREF90, Step(JACKHMMER, ("small_bfd",), "small_bfd_hits.sto"), _MGNIFY),
     _UNIPROT,
+    profile=_UNIREF90,
 )
 """AlphaFold's `reduced_dbs`."""
 FULL: Final = Recipe(
     "full",
     (_UNIREF90, Step(HHBLITS, ("bfd", "uniref30"), "bfd_uniref_hits.a3m"), _MGNIFY),
     _UNIPROT,
+    profile=_UNIREF90,
 )
 """AlphaFold's `full_dbs`."""
 
@@ -112,6 +138,56 @@ def colabfold(databases: Iterable[Database]) -> Recipe:
     return Recipe(COLABFOLD, (step,), step if others[0].has_taxonomy else None)
 
 
+def of_server(url: str) -> Recipe:
+    """Return the recipe in which a server does everything."""
+    step = Step(SERVER, (url,), "server_hits.a3m")
+    return Recipe(url, (step,), step, replace(step, file=_TEMPLATE_FILE))
+
+
+def with_templates(
+    recipe: Recipe, databases: Mapping[str, Database], *, has_hhsearch: bool
+) -> Recipe:
+    """Return a recipe with its searches for templates, if there are libraries of structures.
+
+    AlphaFold's recipes search `pdb70` for single chains if hhsearch can, otherwise by hmmsearch as
+    for complexes. That of ColabFold searches with the profiles of MMseqs2. The search for templates
+    of a user's recipe gets all libraries if it names none.
+
+    Args:
+        recipe: The recipe.
+        databases: The databases by name.
+        has_hhsearch: Whether the program is installed.
+    """
+    libraries = [each.name for each in databases.values() if each.kind == STRUCTURES]
+    if recipe.templates is not None:
+        names = recipe.templates.databases
+        if not {*libraries} & {*names}:
+            names = (*names, *libraries)
+        return replace(recipe, templates=replace(recipe.templates, databases=names))
+    if not libraries:
+        return recipe
+    if recipe.name == COLABFOLD:
+        return replace(recipe, templates=_template_step(MMSEQS_PROFILES, libraries))
+    by_sequence = _template_step(HMMSEARCH, libraries)
+    if recipe.profile is None:
+        return replace(recipe, templates=by_sequence)
+    of_complexes = by_sequence
+    if _is(databases, _PDB_SEQRES, FASTA):
+        of_complexes = _template_step(HMMSEARCH, [_PDB_SEQRES, *libraries])
+    by_profile = of_complexes
+    if has_hhsearch and _is(databases, _PDB70, HHSUITE):
+        by_profile = _template_step(HHSEARCH, [_PDB70, *libraries])
+    return replace(recipe, templates=by_profile, complex_templates=of_complexes)
+
+
+def _is(databases: Mapping[str, Database], name: str, kind: str) -> bool:
+    return name in databases and databases[name].kind == kind
+
+
+def _template_step(engine: str, databases: Collection[str]) -> Step:
+    return Step(engine, tuple(databases), _TEMPLATE_FILE)
+
+
 def _step(database: str) -> Step:
     return Step(JACKHMMER, (database,), f"{database}_hits.sto", SMALL_ROWS, described=True)
 
@@ -136,21 +212,28 @@ def read_recipe(path: Path, settings: Mapping[str, frozenset[str]]) -> Recipe:
         raise InputError(what, "fix the file", where=path) from None
     searches = content.pop("search", None)
     pairing = content.pop("pairing", None)
+    templates = content.pop("templates", None)
     if content:
         what = f"has the unknown key {quoted(min(content))}"
-        raise InputError(what, "use only [[search]] and [pairing]", where=path)
+        raise InputError(what, "use only [[search]], [pairing] and [templates]", where=path)
     if not isinstance(searches, list) or not searches:
         raise InputError("is not a recipe", _ADVICE, where=path)
+    aligners = {name: settings[name] for name in ALIGNERS}
     steps = [
-        _read_step(each, f"{path}, search {number}", settings)
+        _read_step(each, f"{path}, search {number}", aligners)
         for number, each in enumerate(searches, start=1)
     ]
     files = [each.file for each in steps]
     if twice := [each for each in files if files.count(each) > 1]:
         what = f"searches {twice[0].partition('_hits')[0]} twice"
         raise InputError(what, "search each database once", where=path)
-    of_pairs = None if pairing is None else _read_step(pairing, f"{path}, pairing", settings)
-    return Recipe(path.stem, tuple(steps), of_pairs)
+    of_pairs = None if pairing is None else _read_step(pairing, f"{path}, pairing", aligners)
+    of_templates = None
+    if templates is not None:
+        finders = {name: settings[name] for name in TEMPLATE_ENGINES}
+        step = _read_step(templates, f"{path}, templates", finders)
+        of_templates = replace(step, file=_TEMPLATE_FILE)
+    return Recipe(path.stem, tuple(steps), of_pairs, of_templates)
 
 
 def _read_step(entry: Any, place: str, settings: Mapping[str, frozenset[str]]) -> Step:

@@ -1,12 +1,13 @@
-"""Queries → queries with alignments: each different chain is searched for once."""
+"""Queries → queries with alignments and templates: each different chain is searched for once."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from foldry.errors import (
     DiskFullError,
@@ -17,18 +18,29 @@ from foldry.errors import (
     quoted,
 )
 from foldry.inputs.folders import FASTA_SUFFIXES, suffix
+from foldry.inputs.structures import is_structure
 from foldry.query import Alignment, Chain, Query
 from foldry.search import kept, recipes
-from foldry.search.databases import NAME, Database, Registry, inspect, user_folder
+from foldry.search.databases import (
+    NAME,
+    STRUCTURES,
+    Database,
+    Registry,
+    default_cache,
+    inspect,
+)
 from foldry.search.engine import Engine, PairingEngine
-from foldry.search.recipes import COLABFOLD, Recipe, Step
-from foldry.search.result import Found, SearchResult
+from foldry.search.recipes import BY_ROW, COLABFOLD, HHSEARCH, Recipe, Step
+from foldry.search.result import Found, FoundTemplates, SearchResult
 from foldry.store.cache import Cache
 from foldry.store.files import is_hidden, plain_name
 
+if TYPE_CHECKING:
+    from foldry.search.server import TicketServer
+    from foldry.search.template_search import TemplateSearch
+
 logger = logging.getLogger(__name__)
 
-_VARIABLE: Final = "FOLDRY_SEARCHES"
 _RECIPES: Final = "recipes"
 """The folder of a user's recipes beside the list of databases."""
 _TOML: Final = ".toml"
@@ -47,21 +59,34 @@ class Search:
     Attributes:
         recipe: The recipe.
         databases: The databases by name; all that the recipe names are among them.
-        cache: Where alignments are kept.
+        cache: Where alignments and templates are kept.
         num_threads: Number of threads.
+        max_template_date: Date, e.g. `2021-09-30`, after which no template may be released.
+        server: The server that searches, in place of databases.
     """
 
     recipe: Recipe
     databases: Mapping[str, Database]
     cache: Cache
     num_threads: int = 1
+    max_template_date: str | None = None
+    server: TicketServer | None = None
+    _finders: dict[Step, TemplateSearch] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+
+    def wants(self, query: Query) -> bool:
+        """Return whether a query has a chain for which anything is searched."""
+        wants_rows = bool(self.recipe.steps) and bool(unaligned(query))
+        return wants_rows or self._template_step(query) is not None
 
     def run(
         self, queries: Sequence[Query], begin: Begin = lambda _: None
     ) -> Iterator[SearchResult]:
         """Yield the result of each query; all of them share one pass over each database.
 
-        Chains that have an alignment keep it. `begin` is called before each step.
+        Chains that have an alignment keep it, and those that have templates, or an empty list of
+        them, keep these. `begin` is called before each step.
 
         Raises:
             InputError: A database is damaged or changes while it is searched, or the cache cannot
@@ -79,13 +104,13 @@ class Search:
         if (pairing := self.recipe.pairing) is not None:
             begin(pairing)
             complexes = list(dict.fromkeys(filter(None, map(self._pairable, queries))))
-            if pairing.engine == COLABFOLD:
+            if pairing.engine in BY_ROW:
                 paired = self._pairs(pairing, complexes)
             else:
                 members = dict.fromkeys(each for sequences in complexes for each in sequences)
                 self._search(pairing, list(members), found, for_pairing=True)
-        for query in queries:
-            yield self._result(query, found, paired)
+        results = [self._result(query, found, paired) for query in queries]
+        yield from self._with_templates(results, begin)
 
     def attempt(
         self, queries: Sequence[Query], begin: Begin = lambda _: None
@@ -113,7 +138,7 @@ class Search:
             if (half := len(queries) // 2) > 0:
                 halves = queries[:half], queries[half:]
                 return [each for part in halves for each in self.attempt(part, begin)]
-        return [known if unaligned(each) else self._result(each, {}, {}) for each in queries]
+        return [known if self.wants(each) else self._result(each, {}, {}) for each in queries]
 
     def _search(
         self,
@@ -149,9 +174,18 @@ class Search:
             InputError: A database changed.
             MissingError: A database or a program is missing.
         """
-        steps = [*self.recipe.steps]
-        if self.recipe.pairing and any(map(self._pairable, queries)):
-            steps.append(self.recipe.pairing)
+        queries = list(queries)
+        pairing = self.recipe.pairing
+        are_aligned = queries and not any(map(unaligned, queries))
+        steps = [] if are_aligned else [*self.recipe.steps]
+        is_paired = pairing is not None and any(map(self._pairable, queries))
+        if pairing is not None and is_paired:
+            steps.append(pairing)
+        for_templates = dict.fromkeys(filter(None, map(self._template_step, queries)))
+        aligning, steps = steps, [*steps, *for_templates]
+        if self.server is not None:
+            self.server.check()
+            return
         names = dict.fromkeys(name for step in steps for name in step.databases)
         if missing := [name for name in names if name not in self.databases]:
             what = f"The recipe {self.recipe.name} searches {', '.join(missing)}, which "
@@ -161,21 +195,87 @@ class Search:
             else:
                 what += "are not registered"
             raise MissingError(what, advice, code="no_database")
-        for step in steps:
+        for step in aligning:
             _ = self._engine(step).identity  # finds the program
         for name in names:
             self.databases[name].check()
-        pairing = self.recipe.pairing
-        if pairing in steps[len(self.recipe.steps) :] and pairing.engine == COLABFOLD:
+        for step in for_templates:
+            _ = self._finder(step).engine.identity
+        if pairing is not None and is_paired and pairing.engine == COLABFOLD:
             database = self.databases[pairing.databases[0]]
             if not database.has_taxonomy:
                 what = "has no taxonomy, by which rows are paired"
                 raise InputError(what, "run `mmseqs createtaxdb`", where=database.path)
 
     def _engine(self, step: Step) -> Engine:
+        if self.server is not None:
+            return self.server
         from foldry.search.engines import engine_of  # noqa: PLC0415  (most commands need none)
 
         return engine_of(step, self.databases, self.num_threads)
+
+    def _template_step(self, query: Query) -> Step | None:
+        """Return the search for the templates of a query; None if it needs none."""
+        needs = any(map(lacks_templates, query.chains))
+        return self.recipe.template_step(query.num_chains) if needs else None
+
+    def _finder(self, step: Step) -> TemplateSearch:
+        from foldry.search.engines import server_templates, template_search  # noqa: PLC0415
+
+        date, cache = self.max_template_date, self.cache
+        if step not in self._finders:  # a library is opened once
+            if self.server is not None:
+                found = server_templates(self.server, date, cache)
+            else:
+                found = template_search(step, self.databases, date, cache, self.num_threads)
+            self._finders[step] = found
+        return self._finders[step]
+
+    def _with_templates(
+        self, results: Sequence[SearchResult], begin: Begin
+    ) -> Iterator[SearchResult]:
+        """Yield results with the templates of all chains that have none."""
+        wanted: dict[Step, list[Alignment]] = {}
+        rows: dict[tuple[int, int], Alignment] = {}
+        for index, result in enumerate(results):
+            if (step := self._template_step(result.query)) is not None:
+                for number, chain in enumerate(result.query.chains):
+                    if lacks_templates(chain):
+                        profile = self._profile(chain, result.found[number])
+                        rows[index, number] = profile
+                        wanted.setdefault(step, []).append(profile)
+        found, opened = {}, dict[str, str]()
+        for step, alignments in wanted.items():
+            begin(step)
+            finder = self._finder(step)
+            opened |= finder.versions
+            run = finder.run(alignments)
+            found[step] = iter([(FoundTemplates(step, each[1]), each[0]) for each in run])
+        for index, result in enumerate(results):
+            chains, searches = list(result.query.chains), list[FoundTemplates | None]()
+            for number, chain in enumerate(chains):
+                if (index, number) not in rows:
+                    searches.append(None)
+                    continue
+                step = cast(Step, self._template_step(result.query))
+                search, templates = next(found[step])
+                searches.append(search)
+                chains[number] = replace(
+                    chain,
+                    templates=templates.hits,
+                    templates_known=True,
+                    left_out=tuple((each.name, each.reason) for each in templates.left_out),
+                )
+            complete = replace(result.query, chains=tuple(chains))
+            versions = {**result.versions, **opened}
+            yield replace(result, query=complete, templates=tuple(searches), versions=versions)
+
+    def _profile(self, chain: Chain, found: Sequence[Found]) -> Alignment:
+        """Return the rows with which the templates of a chain are found."""
+        of_step = [each.alignment for each in found if each.step == self.recipe.profile]
+        known = [*of_step, chain.alignment, chain.paired]
+        alone = Alignment.of([chain.ids[0]], [chain.sequence])
+        return next((each for each in known if each is not None), alone)
 
     def _result(
         self,
@@ -198,7 +298,14 @@ class Search:
             parts.append(() if is_kept else tuple(own))
         is_by_row = query.paired_by_row or bool(by_row)
         complete = replace(query, chains=tuple(chains), paired_by_row=is_by_row)
-        return SearchResult(complete, self.recipe.name, tuple(parts))
+        versions = {name: each.version for name, each in self.databases.items()}
+        return SearchResult(
+            complete,
+            self.recipe.name,
+            tuple(parts),
+            versions=versions,
+            max_template_date=self.max_template_date,
+        )
 
     def _pairable(self, query: Query) -> tuple[str, ...]:
         """Return the different sequences of a complex whose rows are to be paired; else none."""
@@ -209,7 +316,7 @@ class Search:
         if (
             step is None
             or len(sequences) < 2
-            or (step.engine == COLABFOLD and searched != {*sequences})
+            or (step.engine in BY_ROW and searched != {*sequences})
         ):
             return ()
         return tuple(each for each in sequences if each in searched)
@@ -218,6 +325,16 @@ class Search:
 def unaligned(query: Query) -> list[Chain]:
     """Return the chains of a query that came without an alignment, and are to be searched for."""
     return [] if query.paired_by_row else [c for c in query.chains if c.alignment is None]
+
+
+def is_address(name: str) -> bool:
+    """Return whether the name of a search is the address of a server."""
+    return name.lower().startswith(("http://", "https://"))
+
+
+def lacks_templates(chain: Chain) -> bool:
+    """Return whether templates of a chain may be searched for: it came without a list of them."""
+    return not chain.templates and not chain.templates_known
 
 
 def _aligned(chain: Chain, found: Sequence[Found]) -> Chain:
@@ -237,23 +354,43 @@ def find_search(
     registry: Registry | None = None,
     cache: Cache | None = None,
     num_threads: int = 1,
+    search_templates: bool = True,
+    max_template_date: str | None = None,
 ) -> Search | None:
     """Return the search that a name means; None if there is nothing to search.
 
+    Templates are searched for in the registered libraries of structures or, if the name is that of
+    a folder, in the structures below it.
+
     Args:
         name: `none`, `small`, `reduced`, `full`, `colabfold`, a recipe of the user, its TOML file,
-            or a folder of FASTA files. None takes `small` if a FASTA file is registered, otherwise
-            `colabfold` if a clustered MMseqs2 database is.
+            or a folder of FASTA files and structures. None takes `small` if a FASTA file is
+            registered, otherwise `colabfold` if a clustered MMseqs2 database is. The address of a
+            server, e.g. `https://…`, has the server search, which gets the sequences.
         registry: The registered databases; those of the user if left out.
-        cache: Where alignments are kept; the user's if left out.
+        cache: Where alignments and templates are kept; the user's if left out.
         num_threads: Number of threads.
+        search_templates: Whether templates are searched for.
+        max_template_date: Date, e.g. `2021-09-30`, after which no template may be released.
 
     Raises:
-        InputError: There is no such recipe or folder, or it is damaged.
+        InputError: There is no such recipe or folder, it is damaged, or the date is none.
         MissingError: No database is registered that the recipe could search.
     """
+    if max_template_date is not None:
+        from foldry.search.templates import Rules  # noqa: PLC0415  (most commands need none)
+
+        Rules(max_template_date)  # checks it
     if name == recipes.NONE.name:
         return None
+    if name is not None and is_address(name):
+        from foldry.search.server import TicketServer  # noqa: PLC0415  (most commands need none)
+
+        place = cache or Cache(default_cache())
+        server = TicketServer(name, place)
+        recipe = recipes.of_server(server.source.database)
+        recipe = recipe if search_templates else replace(recipe, templates=None)
+        return Search(recipe, {}, place, num_threads, max_template_date, server)
     try:
         registry = registry or Registry()
     except InputError:
@@ -265,23 +402,32 @@ def find_search(
     if name is None:
         recipe = recipes.small(databases.values())
         recipe = recipe if recipe.steps else recipes.colabfold(databases.values())
+        recipe = recipe if recipe.steps else replace(recipe, name="small")
     elif name in _KNOWN or name in _ON_REGISTERED:  # even if there is a folder of this name
-        recipe = _known(name, databases)
+        recipe = _known(name, databases, search_templates=search_templates)
     elif "/" in name or Path(name).exists() or name.endswith(_TOML):
-        recipe, databases = _from_path(Path(name), databases)
+        kept = cache or Cache(default_cache())
+        recipe, databases = _from_path(Path(name), databases, kept if search_templates else None)
     else:
         recipe = _of_user(name, registry, databases)
-    if not recipe.steps:
+    if search_templates:
+        has_hhsearch = shutil.which(HHSEARCH) is not None
+        recipe = recipes.with_templates(recipe, databases, has_hhsearch=has_hhsearch)
+    else:
+        recipe = replace(recipe, templates=None)
+    if not recipe.steps and not recipe.templates:
         return None
-    return Search(recipe, databases, cache or Cache(default_cache()), num_threads)
+    place = cache or Cache(default_cache())
+    return Search(recipe, databases, place, num_threads, max_template_date)
 
 
-def _known(name: str, databases: Mapping[str, Database]) -> Recipe:
+def _known(name: str, databases: Mapping[str, Database], *, search_templates: bool) -> Recipe:
     """Return a recipe of Foldry's."""
     if name in _KNOWN:
         return _KNOWN[name]
     recipe = _ON_REGISTERED[name](databases.values())
-    if not recipe.steps:
+    has_structures = any(each.kind == STRUCTURES for each in databases.values())
+    if not recipe.steps and not (name == "small" and search_templates and has_structures):
         kind = "FASTA file" if name == "small" else "clustered MMseqs2 database"
         what = f"The recipe {name} has nothing to search: no {kind} is registered"
         raise MissingError(what, "register one", code="no_database")
@@ -308,27 +454,49 @@ def _read_recipe(path: Path) -> Recipe:
 
 
 def _from_path(
-    path: Path, databases: Mapping[str, Database]
+    path: Path, databases: Mapping[str, Database], cache: Cache | None
 ) -> tuple[Recipe, Mapping[str, Database]]:
-    """Return the recipe of a TOML file, a FASTA file or a folder of these, and its databases."""
+    """Return the recipe of a TOML file, a FASTA file or a folder of these, and its databases.
+
+    Of a folder, the structures below it are a library, whose index is kept in `cache`; None leaves
+    them out. To a FASTA file, the registered libraries belong.
+    """
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [each for each in inside if suffix(each) in FASTA_SUFFIXES]
     files = [each for each in files if each.is_file() and not is_hidden(each)]
     if not files and not path.is_dir():
         return _read_recipe(path), databases
-    if not files:
-        raise InputError("is a folder without a FASTA file", "name another", where=path)
+    libraries = [each for each in databases.values() if each.kind == STRUCTURES]
+    if path.is_dir():
+        libraries = _structures_below(path, cache, is_needed=not files) if cache else []
+    if not files and not libraries:
+        what = "is a folder without a FASTA file" + " or a structure" * (cache is not None)
+        raise InputError(what, "name another", where=path)
     found = {each.name: each for each in map(inspect, files)}
     if len(found) < len(files):
         what = "has several FASTA files that would have one name"
         raise InputError(what, "rename them", where=path)
-    return replace(recipes.small(found.values()), name=plain_name(path)), found
+    recipe = replace(recipes.small(found.values()), name=plain_name(path))
+    for each in libraries:
+        name = each.name if each.name not in found else f"{each.name}_structures"
+        found[name] = replace(each, name=name)
+    return recipe, found
 
 
-def default_cache() -> Path:
-    """Return the folder of kept searches: `$FOLDRY_SEARCHES`, or `~/.cache/foldry/searches`.
+def _structures_below(folder: Path, cache: Cache, *, is_needed: bool) -> list[Database]:
+    """Return the structures in a folder and its folders as a library, or nothing if it has none.
 
     Raises:
-        InputError: The variable is not set and the user has no home folder.
+        InputError: They are not usable, and there is nothing else to search: `is_needed`.
     """
-    return user_folder(_VARIABLE, "searches", "kept searches")
+    if not any(is_structure(each) for each in folder.rglob("*")):
+        return []
+    from foldry.search.structures import inspect_structures  # noqa: PLC0415  (as above)
+
+    try:
+        return [inspect_structures(folder, kept=cache.folder)]
+    except InputError as error:
+        if is_needed:
+            raise
+        logger.warning("No templates are searched for: %s", error)
+        return []
