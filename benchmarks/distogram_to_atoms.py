@@ -11,10 +11,11 @@ nothing: it predicts every chain several times, from random rows, and keeps the 
 pLDDT.
 
 The averaged weights are measured every 1,000 samples on the 60 chains held back from training,
-whole and without templates; in the end also with their best templates. Contacts are those of
-chains with at least 100 homologues, of which there are few among the 60: chains on which only the
-confidence heads are trained are added. They are the precision of the L/5 best contacts of at least
-24 residues' distance in the distogram, in the positions laid out from it, and in the model.
+whole and without templates; in the end also with their best templates, and for contacts. Contacts
+are those of chains with at least 100 homologues, of which there are few among the 60: chains on
+which only the confidence heads are trained are added. The table has the precision of the L/5 best
+contacts of at least 24 residues' distance in the distogram, in the positions laid out from it, and
+in the model.
 
 Each arm has a folder with log.jsonl, curve.jsonl and result.json. An interrupted run goes on where
 it stopped, at most eight minutes earlier; finished arms are only printed. `--table` only prints.
@@ -79,7 +80,7 @@ COLUMNS = {
     "lddt_ca": "lDDT-Cα", "gdt_ts": "GDT_TS", "tm_score": "TM", "far_lddt": "far lDDT",
     "radius_ratio": "Rg ratio", "strands": "strands", "distogram": "contacts of the distogram",
     "layout": "of the layout", "contacts": "of the model",
-    "with_templates": "lDDT-Cα with templates", "with_templates_gdt_ts": "GDT_TS",
+    "templates_lddt_ca": "lDDT-Cα with templates", "templates_gdt_ts": "GDT_TS",
 }  # fmt: skip
 
 BASE_LOSSES = LossConfig(smooth_lddt=1.0)
@@ -214,6 +215,19 @@ def starting_state(config: ModelConfig, released: Mapping[str, Tensor]) -> dict[
     return {**state, **known}
 
 
+@dataclass(frozen=True)
+class Look:
+    """How much of a network is measured.
+
+    Attributes:
+        whole: Whether contacts and predictions with templates are measured too.
+        draws: Predictions of each chain, of which the one of the highest pLDDT counts.
+    """
+
+    whole: bool = True
+    draws: int = 1
+
+
 @dataclass
 class Reached:
     """Whether a run has taken a number of steps, from its log."""
@@ -243,7 +257,8 @@ def train(arm: Arm, samples: int, data: TrainingSet, folder: Path, runtime: Runt
         run = loop.Run(folder, start=start, runtime=runtime)
         for step in parts(config, stage, data, run):
             if stage is stages[-1]:
-                made = measure(folder / loop.WEIGHTS, stage, data, runtime, folder)
+                look = Look(whole=step == stage.num_steps)
+                made = measure(folder / loop.WEIGHTS, stage, data, runtime, folder, look)
                 append_line(folder / CURVE, {"step": step, **made})
 
 
@@ -276,7 +291,7 @@ def measure(
     data: TrainingSet,
     runtime: Runtime,
     out: Path,
-    draws: int = 1,
+    look: Look,
 ) -> dict[str, Any]:
     """Return mean scores of the held-back chains, and of deep alignments' contacts.
 
@@ -297,26 +312,29 @@ def measure(
         self_template_fraction=0.0,
     )
     started = time.process_time()
+    deep = deep_chains(data) if look.whole else []
     results = {
-        name: [predict(model, data, shown, name, draw) for draw in range(draws)]
-        for name in dict.fromkeys([*data.parts[PART], *deep_chains(data)])
+        name: [predict(model, data, shown, name, draw) for draw in range(look.draws)]
+        for name in dict.fromkeys([*data.parts[PART], *deep])
     }
     chosen = {name: max(made, key=lambda each: each["plddt"]) for name, made in results.items()}
     means = {score: mean(chosen, data.parts[PART], score) for score in SCORES}
-    means |= {score: mean(chosen, deep_chains(data), score) for score in CONTACTS}
-    if draws > 1:
+    if look.draws > 1:
         oracle = {
             name: max(made, key=lambda each: each["gdt_ts"]) for name, made in results.items()
         }
         means["best_gdt_ts"] = mean(oracle, data.parts[PART], "gdt_ts")
         first = {name: made[0] for name, made in results.items()}
         means["first_gdt_ts"] = mean(first, data.parts[PART], "gdt_ts")
-    with_templates = {
-        name: predict(model, data, replace(shown, template_fraction=1.0), name, 0)
-        for name in data.parts[PART]
-    }
-    means["with_templates"] = mean(with_templates, data.parts[PART], "lddt_ca")
-    means["with_templates_gdt_ts"] = mean(with_templates, data.parts[PART], "gdt_ts")
+    with_templates = {}
+    if look.whole:
+        means |= {score: mean(chosen, deep, score) for score in CONTACTS}
+        with_templates = {
+            name: predict(model, data, replace(shown, template_fraction=1.0), name, 0)
+            for name in data.parts[PART]
+        }
+        for score in ("lddt_ca", "gdt_ts"):
+            means[f"templates_{score}"] = mean(with_templates, data.parts[PART], score)
     samples = int(notes.get("samples", 0))
     write_json(out / f"chains-{samples}.json", {"alone": chosen, "templates": with_templates})
     seconds = round(time.process_time() - started, 1)
@@ -391,7 +409,7 @@ def run_arm(name: str, samples: int, data: TrainingSet, out: Path, runtime: Runt
         train(arm, samples, data, folder, runtime)
     else:
         weights = find_networks("mini")[0].path
-        made = measure(weights, stages[-1], data, runtime, folder, arm.draws)
+        made = measure(weights, stages[-1], data, runtime, folder, Look(draws=arm.draws))
         append_line(folder / CURVE, made | {"samples": 0})
     made = {
         **last_line(folder / CURVE),
@@ -410,7 +428,7 @@ def table(out: Path) -> str:
     lines = [f"| arm | samples | {titles} |", "|---" * (2 + len(COLUMNS)) + "|"]
     for name, arm in ARMS.items():
         made, seen = last_line(out / name / CURVE), last_line(out / name / loop.LOG)
-        numbers = " | ".join(f"{made[column]:.3f}" if made else "" for column in COLUMNS)
+        numbers = " | ".join(f"{made[column]:.3f}" if column in made else "" for column in COLUMNS)
         done = f"{made.get('samples', 0):,}"
         if seen and not (out / name / RESULT).is_file():
             done += f" (at {seen['num_samples']:,})"
