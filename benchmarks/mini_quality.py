@@ -206,7 +206,7 @@ def without_network(chain: Chain, condition: str) -> Result | None:
     turn = np.radians(100) * number
     positions = np.zeros((len(number), 37, 3))
     positions[:, CA] = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * number], axis=1)
-    return judge(chain, positions, np.ones((len(number), 37)))
+    return judge(chain, positions, np.eye(37)[[CA]].repeat(len(number), axis=0))
 
 
 def predict(library: Library, name: str, condition: str, weights: str, scratch: Path) -> Prediction:
