@@ -16,7 +16,9 @@ The conditions are:
 
 Residues that a condition lacks count as wrong. Means are over chains; ± is the standard error of
 the mean lDDT-Cα. "far lDDT" counts the pairs of at least 24 residues' distance that are near in the
-experiment or in the model, so that a collapsed model gains nothing. "mirror" is the number of
+experiment or in the model, so that a collapsed model gains nothing. "strands" is the share of
+residues in strands by the Cα atoms (P-SEA), "contacts" the precision of the L/5 nearest pairs of
+pseudo-beta atoms among those of at least 24 residues' distance. "mirror" is the number of
 models whose mirror image fits the best hit better than they do. r is the correlation of pLDDT with
 lDDT-Cα. The last tables are the calibration by pLDDT.
 """
@@ -36,12 +38,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import biotite.structure as biotite
 import numpy as np
 import torch
 
 from chain_query import query_of, structure_of
 from foldry.dataset.packs import KnownChain, Library
 from foldry.dataset.samples import TrainingSet
+from foldry.features.known_atoms import pseudo_beta
 from foldry.features.templates import UnlikeError
 from foldry.formats.a3m import to_a3m
 from foldry.formats.plain_mmcif import to_mmcif
@@ -63,10 +67,13 @@ UNTRAINED = ("untrained", "copy", "helix")
 CONDITIONS = ("files", "self", "hits", "alignment", "sequence", *UNTRAINED)
 FAR = 24
 """Smallest distance in the sequence of the pairs of far lDDT."""
+CONTACT = 8.0
+"""Distance in Å below which two pseudo-beta atoms are in contact."""
 PLDDT_EDGES = np.arange(11) / 10
 COLUMNS = {
     "lddt_ca": "lDDT-Cα", "gdt_ts": "GDT_TS", "tm_score": "TM", "far_lddt": "far lDDT",
-    "radius_ratio": "Rg ratio", "foldscore": "FoldScore", "plddt": "pLDDT",
+    "radius_ratio": "Rg ratio", "strands": "strands", "contacts": "contacts",
+    "foldscore": "FoldScore", "plddt": "pLDDT",
 }  # fmt: skip
 
 
@@ -93,6 +100,7 @@ GROUPS: Mapping[str, Callable[[Chain], bool]] = {
     "0–4 homologues": lambda chain: chain.num_homologues < 5,
     "5–29 homologues": lambda chain: 5 <= chain.num_homologues < 30,
     "≥ 30 homologues": lambda chain: chain.num_homologues >= 30,
+    "≥ 100 homologues": lambda chain: chain.num_homologues >= 100,
 }
 
 
@@ -109,6 +117,8 @@ class Result:
     tm_score: float
     far_lddt: float
     radius_ratio: float
+    strands: float
+    contacts: float
     is_mirrored: bool
     foldscore: float = math.nan
     plddt: float = math.nan
@@ -135,6 +145,28 @@ def far_lddt(ca: np.ndarray, known: np.ndarray, truth: np.ndarray, there: np.nda
     return float(np.mean(kept)) if judged.any() else math.nan
 
 
+def strand_share(ca: np.ndarray) -> float:
+    """Return the share of residues in strands, from Cα atoms in Å (P-SEA)."""
+    atoms = biotite.AtomArray(len(ca))
+    atoms.coord, atoms.atom_name[:] = ca, "CA"
+    atoms.res_name[:], atoms.res_id = "ALA", np.arange(1, len(ca) + 1)
+    return float((biotite.annotate_sse(atoms) == "b").mean())
+
+
+def contact_precision(nearness: np.ndarray, truth: KnownChain) -> float:
+    """Return the share of contacts among the L/5 far pairs of the highest nearness [N, N].
+
+    Pairs without known pseudo-beta atoms are left out; NaN without any pair.
+    """
+    beta, there = pseudo_beta(truth.aatype, truth.positions, truth.mask)
+    first, second = np.triu_indices(len(beta), FAR)
+    known = (there[first] * there[second]) > 0
+    first, second = first[known], second[known]
+    best = np.argsort(-nearness[first, second], kind="stable")[: max(len(beta) // 5, 1)]
+    apart = np.linalg.norm(beta[first[best]] - beta[second[best]], axis=-1)
+    return float((apart < CONTACT).mean()) if len(best) else math.nan
+
+
 def judge(
     chain: Chain, positions: np.ndarray, mask: np.ndarray, plddt: np.ndarray | None = None
 ) -> Result:
@@ -149,7 +181,12 @@ def judge(
         is_mirrored = turned.tm_score > as_is.tm_score
     ratio = radius_of_gyration(ca[both]) / radius_of_gyration(truth[both])
     far = far_lddt(ca, known, truth, there)
-    found = Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, far, ratio, is_mirrored)
+    shape = ratio, strand_share(ca[known]), math.nan
+    found = Result(scores.lddt_ca, scores.gdt_ts, scores.tm_score, far, *shape, is_mirrored)
+    beta, has_beta = pseudo_beta(chain.truth.aatype, positions, mask)
+    if (has_beta[there] > 0).all():  # a helix and some templates lack these atoms
+        apart = np.linalg.norm(beta[:, None] - beta, axis=-1)
+        found = replace(found, contacts=contact_precision(-apart, chain.truth))
     if plddt is None:
         return found
     residues = np.column_stack([plddt, scores.lddt_ca_per_residue])
@@ -169,7 +206,7 @@ def without_network(chain: Chain, condition: str) -> Result | None:
     turn = np.radians(100) * number
     positions = np.zeros((len(number), 37, 3))
     positions[:, CA] = np.stack([2.3 * np.cos(turn), 2.3 * np.sin(turn), 1.5 * number], axis=1)
-    return judge(chain, positions, np.ones((len(number), 37)))
+    return judge(chain, positions, np.eye(37)[[CA]].repeat(len(number), axis=0))
 
 
 def predict(library: Library, name: str, condition: str, weights: str, scratch: Path) -> Prediction:

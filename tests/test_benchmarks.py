@@ -17,8 +17,8 @@ from tests.conftest import ROOT
 
 FOLDER = ROOT / "benchmarks"
 ROWS = re.findall(r"^\| `(\w+)\.py` \|", (FOLDER / "README.md").read_text("utf-8"), re.MULTILINE)
-NEED_DATA = ["experiments", "mini_quality", "relax", "score", "search", "template_alignment"]
-NEED_DATA += ["train_step", "training_flops"]
+NEED_DATA = ["distogram_to_atoms", "experiments", "mini_quality", "relax", "score", "search"]
+NEED_DATA += ["template_alignment", "train_step", "training_flops"]
 
 
 def run(script: str, *words: str) -> subprocess.CompletedProcess[str]:

@@ -114,7 +114,7 @@ def test_both_versions_have_equal_values(name: str, today: Path) -> None:
             licence="",
             process={},
             templates_read=None,
-            config=config | {"structure": structure},
+            config={name: config[name] for name in old} | {"structure": structure},
             weights_sha256=before.provenance.weights_sha256,  # the configuration is in the file
         )
         numbers = {

@@ -34,7 +34,10 @@ from foldry.model.structure_module import StructureModule, StructureOutput
 
 @dataclass(frozen=True)
 class Recycled:
-    """The results of one pass that the next pass reads, without gradients (SI 1.10)."""
+    """The results of one pass that the next pass reads, without gradients (SI 1.10).
+
+    With `recycle_layout`, all atoms of a residue are where the structure module started.
+    """
 
     msa_first_row: Float[Tensor, "B N C"]
     pair: Float[Tensor, "B N N D"]
@@ -53,11 +56,19 @@ class Representations:
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass of the network: representations, structure, atoms in Å."""
+    """One pass of the network: representations, structure, atoms in Å.
+
+    Attributes:
+        representations: After the Evoformer.
+        structure: After every layer of the structure module.
+        atom37: Atoms after its last layer.
+        layout: Frames before its first layer; None if the next pass reads the atoms.
+    """
 
     representations: Representations
     structure: StructureOutput
     atom37: Float[Tensor, "B N 37 3"]
+    layout: Rigid | None = None
 
     def recycled(self) -> Recycled:
         """Return what the next pass reads.
@@ -65,10 +76,13 @@ class Pass:
         It is detached: gradients reach the last pass only (Algorithm 31), so training keeps the
         arrays of one pass in memory, however many there are.
         """
+        atom37 = self.atom37
+        if self.layout is not None:
+            atom37 = self.layout.translation[..., None, :].expand_as(atom37)
         return Recycled(
             msa_first_row=self.representations.msa_first_row.detach(),
             pair=self.representations.pair.detach(),
-            atom37=self.atom37.detach(),
+            atom37=atom37.detach(),
         )
 
 
@@ -177,16 +191,18 @@ class AlphaFold(nn.Module):
         with torch.autocast(runtime.device.type, runtime.dtype, enabled=runtime.autocast):
             members = [self.represent(inputs, draw, recycled) for draw in draws]
         representations = members[0] if len(members) == 1 else _average(members)
+        start = self.initial_frames(representations.pair, inputs.seq_mask, inputs.templates)
         structure: StructureOutput = self.structure(
             representations.single.float(),
             representations.pair.float(),
             inputs.aatype,
             inputs.seq_mask,
-            self.initial_frames(representations.pair, inputs.seq_mask, inputs.templates),
+            start,
             inputs.templates,
         )
         atom37 = atom37_from_atom14(structure.atom14[-1], inputs.aatype)
-        return Pass(representations, structure, atom37)
+        layout = start if self.config.recycle_layout else None
+        return Pass(representations, structure, atom37, layout)
 
     def initial_frames(
         self,

@@ -118,6 +118,8 @@ class StructureConfig:
             multimer networks 20).
         initial_frames: Where the backbone frames start: at the `origin` (Algorithm 20, line 4) or
             at the positions that fit the `distogram` (`mini`; `foldry.model.distance_geometry`).
+        max_step: Greatest length in Å of a translation in one layer, so that the layers refine the
+            initial positions; None for no limit.
         template_weight: Weight of a template's distance in these positions, where that of a
             certain distance of the distogram is 1; with 0, templates have no effect on them.
         template_share: Share of the template's backbone in the final one, where a template covers
@@ -138,6 +140,7 @@ class StructureConfig:
     num_sidechain_blocks: int = 2
     position_scale: float = 10.0
     initial_frames: Literal["origin", "distogram"] = "origin"
+    max_step: float | None = None
     template_weight: float = 0.0
     template_share: float = 0.0
     dropout: float = 0.1
@@ -191,6 +194,8 @@ class ModelConfig:
             early.
         recycle_bins, recycle_min_bin, recycle_max_bin: Number of distance bins of the recycled
             positions, lower edges of the first and of the last bin in Å (Algorithm 32).
+        recycle_layout: Whether the next pass reads the distances of the structure module's initial
+            positions instead of those of its atoms.
         fused_triangles: Whether the official parameters hold left and right projections of
             triangle multiplication in one array (multimer v3). Names differ, results do not.
     """
@@ -212,6 +217,7 @@ class ModelConfig:
     recycle_bins: int = 15
     recycle_min_bin: float = 3.25
     recycle_max_bin: float = 20.75
+    recycle_layout: bool = False
     fused_triangles: bool = False
 
     @property
@@ -253,7 +259,7 @@ _BOUNDS: Final = (
     (r"template_weight", 0, 1000),
     (r"recycle_tolerance", 0, 1000),
     (r"\w*min_bin|\w+_first_break", 0, 1000),
-    (r"position_scale|\w+_(bin|break)", 0.01, 1000),
+    (r"position_scale|max_step|\w+_(bin|break)", 0.01, 1000),
     (r"\w+", 1, 65_536),
 )
 """Lowest and highest value of each number; the first pattern that matches its name counts."""

@@ -137,6 +137,12 @@ class InvariantPointAttention(Layer):
         return self.output(torch.cat(features, dim=-1))
 
 
+def shortened(step: Rigid, most: float) -> Rigid:
+    """Return motions whose translation t has a length below `most`: t / √(1 + ‖t‖² / most²)."""
+    squared = step.translation.square().sum(-1, keepdim=True)
+    return Rigid(step.rotation, step.translation * torch.rsqrt(1 + squared / most**2))
+
+
 class TorsionAngles(nn.Module):
     """Algorithm 20, lines 11 to 14: torsion angles of each residue (SI 1.8).
 
@@ -182,7 +188,7 @@ class StructureModule(nn.Module):
         in each of `num_layers` layers:
             s_i ← LayerNorm(dropout(s_i + InvariantPointAttention(s, z, T)_i))
             s_i ← LayerNorm(dropout(s_i + Linear(relu(Linear(relu(Linear(s_i)))))))
-            T_i ← T_i ∘ BackboneUpdate(Linear(s_i))       Algorithm 23
+            T_i ← T_i ∘ BackboneUpdate(Linear(s_i))       Algorithm 23, `shortened` by `max_step`
             T ← toward_templates(T)                       `mini`, in the last layer
             α_i = TorsionAngles(s_i, s'_i)
             atoms_i = ComputeAllAtomCoordinates(T_i, α_i)  Algorithm 24
@@ -248,7 +254,10 @@ class StructureModule(nn.Module):
         backbones, groups, atoms, angles, raw_angles = [], [], [], [], []
         for number in range(self.config.num_layers):
             single = self.layer(single, pair, bias, mask, frames)
-            frames = frames.compose(backbone_update(self.backbone_update(single)))
+            step = backbone_update(self.backbone_update(single))
+            if self.config.max_step is not None:
+                step = shortened(step, self.config.max_step / scale)
+            frames = frames.compose(step)
             unit, raw = self.torsion_angles(single, initial)
             backbones.append(frames.scale(scale))
             is_last = number == self.config.num_layers - 1

@@ -1,4 +1,4 @@
-"""The losses of AlphaFold 2, and two losses on realised Cα distances.
+"""The losses of AlphaFold 2, and losses on the realised shape of the chain.
 
 Every loss is one number per sample, a mean over its own unmasked items, so that short and long
 samples count equally. SI is the Supplementary Information of Jumper 2021. Axes: L structure layers,
@@ -23,8 +23,21 @@ from foldry import residues
 from foldry.geometry import Rigid
 from foldry.model.alphafold import Pass
 from foldry.model.config import HeadsConfig
+from foldry.model.embedders import pseudo_beta
 from foldry.model.heads import HeadLogits
 from foldry.residues import PEPTIDE_BOND
+from foldry.train.shape import (
+    certain_distance_loss,
+    certainty,
+    contact_loss,
+    distances,
+    gyration_loss,
+    masked_mean,
+    nearness,
+    pair_mask,
+    pairs_of,
+    strand_loss,
+)
 from foldry.train.targets import Batch, Targets
 from foldry.train.violations import violation_loss
 
@@ -61,6 +74,14 @@ class LossConfig:
         violations: Bonds, angles and clashes of the last layer's atoms.
         smooth_lddt: 1 − lDDT-Cα with sigmoids as steps, last layer.
         ca_distance: Realised Cα distances, last layer.
+        certain_distance: The same, weighted by the certainty of the distogram.
+        contact: Realised contacts as a classification, last layer.
+        gyration: Radius of gyration, last layer.
+        strand: Cα distances within and between paired strands, last layer.
+        mutual_lddt: Whether smooth lDDT counts the pairs that are near in the truth or in the
+            prediction, instead of those that are near in the truth.
+        fape_reach: True distance in Å at which a pair counts half in the backbone FAPE; 0 if all
+            pairs count alike.
         unclamped_fraction: Share of samples whose backbone FAPE is not clamped.
         by_length: Whether a sample is weighted by the square root of its length (SI 1.9).
         cos_ca_c_n_deviation: Standard deviation of the cosine of the angle CA–C–N, for
@@ -80,6 +101,12 @@ class LossConfig:
     violations: float = 0.0
     smooth_lddt: float = 0.0
     ca_distance: float = 0.0
+    certain_distance: float = 0.0
+    contact: float = 0.0
+    gyration: float = 0.0
+    strand: float = 0.0
+    mutual_lddt: bool = False
+    fape_reach: float = 0.0
     unclamped_fraction: float = 0.1
     by_length: bool = False
     cos_ca_c_n_deviation: float = PEPTIDE_BOND["cos_ca_c_n"][1]
@@ -87,8 +114,9 @@ class LossConfig:
     @property
     def only_confidence(self) -> bool:
         """Whether all terms with a weight train confidence heads."""
-        settings = ("unclamped_fraction", "by_length", "cos_ca_c_n_deviation")
-        terms = {name for name, weight in vars(self).items() if weight} - {*settings}
+        settings = {"unclamped_fraction", "by_length", "cos_ca_c_n_deviation"}
+        settings |= {"mutual_lddt", "fape_reach"}
+        terms = {name for name, weight in vars(self).items() if weight} - settings
         return terms <= {"plddt", "pae", "resolved"}
 
 
@@ -149,8 +177,9 @@ def total_loss(
     lddt = lddt_ca(ca.detach(), truth.ca, truth.ca_mask)
     good = well_resolved(truth.resolution)
     chain = batch.inputs.asym_id
-    backbone, beta = _pairs(truth.backbone_mask), _pairs(truth.pseudo_beta_mask)
+    backbone, beta = pairs_of(truth.backbone_mask), pairs_of(truth.pseudo_beta_mask)
     within = backbone * (chain[:, :, None] == chain[:, None])
+    near = within * nearness(truth.backbone.translation, config.fape_reach)
 
     def pae() -> Tensor:
         assert pae_logits is not None
@@ -164,7 +193,7 @@ def total_loss(
         "masked_msa": lambda: cross_entropy(
             logits.masked_msa, batch.true_msa[number], batch.bert_mask[number]
         ),
-        "backbone": lambda: backbone_fape(frames, truth.backbone, within, batch.clamped).mean(0),
+        "backbone": lambda: backbone_fape(frames, truth.backbone, near, batch.clamped).mean(0),
         "interface": lambda: interface_fape(frames, truth.backbone, backbone - within).mean(0),
         "sidechain": lambda: sidechain_fape(structure.group_frames[-1], atom14, truth),
         "chi": lambda: chi_loss(structure.sin_cos, truth),
@@ -172,8 +201,16 @@ def total_loss(
         "plddt": lambda: good * plddt_loss(logits.plddt, lddt, truth.ca_mask),
         "resolved": lambda: good * resolved_loss(logits.resolved, truth.atom37_mask, exists),
         "violations": lambda: violation_loss(atom14, batch.inputs, config.cos_ca_c_n_deviation),
-        "smooth_lddt": lambda: smooth_lddt_loss(ca, truth.ca, truth.ca_mask),
+        "smooth_lddt": lambda: smooth_lddt_loss(ca, truth.ca, truth.ca_mask, config.mutual_lddt),
         "ca_distance": lambda: ca_distance_loss(ca, truth.ca, truth.ca_mask),
+        "certain_distance": lambda: certain_distance_loss(
+            ca, truth.ca, truth.ca_mask, certainty(logits.distogram, heads)
+        ),
+        "contact": lambda: contact_loss(
+            pseudo_beta(result.atom37, batch.inputs.aatype), truth, batch.inputs
+        ),
+        "gyration": lambda: gyration_loss(ca, truth.ca, truth.ca_mask),
+        "strand": lambda: strand_loss(ca, truth.ca, truth.ca_mask),
         "pae": pae,
     }
     terms = {name: term() for name, term in compute.items() if getattr(config, name)}
@@ -182,13 +219,6 @@ def total_loss(
     logged = {name: term.detach().mean() for name, term in terms.items()}
     logged["lddt"] = masked_mean(lddt, truth.ca_mask, 1).mean()
     return Losses(torch.as_tensor(total), logged)
-
-
-def masked_mean(values: Tensor, mask: Tensor, num_axes: int) -> Tensor:
-    """Return the mean over the last `num_axes` axes where `mask` is 1; 0 if it is 0 everywhere."""
-    axes = tuple(range(-num_axes, 0))
-    mean: Tensor = (values * mask).sum(axes) / (mask.sum(axes) + 1e-8)
-    return mean
 
 
 def aligned_errors(
@@ -246,7 +276,7 @@ def backbone_fape(
     Args:
         frames: Frames [L, B, N] of the layers.
         true_frames: True frames [B, N].
-        pairs: 1 for a known frame and a known atom of one chain.
+        pairs: Weight of a pair; 0 unless frame and atom are known and of one chain.
         clamped: Share c of the clamped loss in each sample.
     """
     errors = _backbone_errors(frames, true_frames)
@@ -428,25 +458,30 @@ def lddt_ca(
     The mean of 1[|d − d*| < l] over l = 0.5, 1, 2, 4 Å and over pairs with d* < cutoff; 1 for a
     residue without neighbours.
     """
-    true = _distances(true_ca)
-    error = (_distances(ca) - true).abs()
-    pairs = (true < cutoff) * _pair_mask(mask)
+    true = distances(true_ca)
+    error = (distances(ca) - true).abs()
+    pairs = (true < cutoff) * pair_mask(mask)
     kept = torch.stack([error < limit for limit in LDDT_LIMITS]).float().mean(0)
     score: Tensor = ((pairs * kept).sum(-1) + 1e-10) / (pairs.sum(-1) + 1e-10)
     return score
 
 
 def smooth_lddt_loss(
-    ca: Float[Tensor, "B N 3"], true_ca: Float[Tensor, "B N 3"], mask: Float[Tensor, "B N"]
+    ca: Float[Tensor, "B N 3"],
+    true_ca: Float[Tensor, "B N 3"],
+    mask: Float[Tensor, "B N"],
+    mutual: bool = False,
 ) -> Float[Tensor, " B"]:
     """Return 1 − mean sigmoid(l − |d − d*|) over l = 0.5, 1, 2, 4 Å and pairs with d* < 15 Å.
 
-    This is 1 − lDDT-Cα with sigmoids as steps (Abramson 2024, SI Algorithm 27).
+    This is 1 − lDDT-Cα with sigmoids as steps (Abramson 2024, SI Algorithm 27). With `mutual`,
+    pairs with d < 15 Å count too, so that a contracted chain has more wrong pairs.
     """
-    true = _distances(true_ca)
-    error = (_distances(ca) - true).abs()
+    true, predicted = distances(true_ca), distances(ca)
+    error = (predicted - true).abs()
     kept = torch.stack([torch.sigmoid(limit - error) for limit in LDDT_LIMITS]).mean(0)
-    return 1 - masked_mean(kept, (true < 15) * _pair_mask(mask), 2)
+    near = (true < 15) | (predicted < 15) if mutual else true < 15
+    return 1 - masked_mean(kept, near * pair_mask(mask), 2)
 
 
 def ca_distance_loss(
@@ -461,8 +496,8 @@ def ca_distance_loss(
     - B = mean smooth-L1(min(d, 32 Å), min(d*, 32 Å)) over all pairs
     - C = mean smooth-L1(d, d*) with β = 0.25 over neighbours in the chain
     """
-    pairs = _pair_mask(mask)
-    true, predicted = _distances(true_ca), _distances(ca)
+    pairs = pair_mask(mask)
+    true, predicted = distances(true_ca), distances(ca)
     near = masked_mean((predicted - true).square(), (true < 15) * pairs, 2)
     capped = F.smooth_l1_loss(predicted.clamp(max=32), true.clamp(max=32), reduction="none")
     steps = F.smooth_l1_loss(
@@ -477,18 +512,3 @@ def _seen_from(frames: Rigid, points: Float[Tensor, "*B P 3"]) -> Float[Tensor, 
     # The subtraction comes first, so that a frame's own origin is exactly 0.
     from_origin = points[..., None, :, :] - frames.translation[..., :, None, :]
     return from_origin @ frames.rotation
-
-
-def _distances(points: Float[Tensor, "B N 3"]) -> Float[Tensor, "B N N"]:
-    delta = points[:, :, None] - points[:, None]
-    return (delta.square().sum(-1) + 1e-10).sqrt()
-
-
-def _pairs(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
-    """Return 1 for pairs of known residues, a residue with itself included."""
-    return mask[:, :, None] * mask[:, None]
-
-
-def _pair_mask(mask: Float[Tensor, "B N"]) -> Float[Tensor, "B N N"]:
-    """Return 1 for pairs of different known residues."""
-    return _pairs(mask) * (1 - torch.eye(mask.shape[1], device=mask.device))
