@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import foldry
+from foldry.formats.coordinates import to_pdb
 from foldry.formats.plain_mmcif import to_mmcif
 from foldry.formats.template import FOUND
 from foldry.query import Alignment
@@ -22,7 +23,9 @@ from tests.search.ticket_host import hosted, m8
 
 DATABASE = str(EXAMPLES / "database")
 STRUCTURES = EXAMPLES / "database" / "structures"
-TEMPLATE = re.compile(r"1adz, chain A: \d templates?: 2ptc_I \(44 % identical, covers 8\d %\)")
+TEMPLATE = re.compile(
+    r"1adz, chain A: \d templates?: 2ptc_I \(44 % identical, covers 8\d %, E-value \S+e-\d+\)"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +47,12 @@ def test_what_a_search_writes_is_what_fold_reads(capsys: pytest.CaptureFixture[s
     printed = said(capsys, "fold", KUNITZ, "--search", DATABASE, "-o", "one")
     assert TEMPLATE.search(printed)
     assert "Recipe database: searching proteins, database." in printed
+    assert re.search(
+        r"1adz: mini does not read \d of \d templates, which may be unrelated", printed
+    )
+    read = "1adz: predicted with template 2ptc_I.\n"
+    assert read in printed
+    assert read in said(capsys, "fold", KUNITZ, "--search", DATABASE, "-o", "one"), "already done"
     data = embedded(Path("one/1adz/report.html").read_text())
     tables = data["templateTables"]
     assert isinstance(tables, dict)
@@ -65,6 +74,8 @@ def test_what_a_search_writes_is_what_fold_reads(capsys: pytest.CaptureFixture[s
     for command in ("fold", "search"):
         printed = said(capsys, command, KUNITZ, "-o", "x", "--max-template-date", "soon", code=2)
         assert printed.startswith("--max-template-date is 'soon'")
+        printed = said(capsys, command, KUNITZ, "-o", "x", "--max-template-date", "", code=2)
+        assert printed.startswith("--max-template-date is empty: give year, month and day")
 
 
 def test_registered_structures_are_searched_by_themselves(
@@ -72,11 +83,20 @@ def test_registered_structures_are_searched_by_themselves(
 ) -> None:
     shutil.copytree(STRUCTURES, "mine")
     assert "added" in said(capsys, "search", "db", "add", "--structures", "mine")
+    shutil.copytree(STRUCTURES, "other")
+    Path("other/x.pdb").write_text(to_pdb(foldry.read_structure(STRUCTURES / "2ptc.cif.gz")))
+    words = ["--structures", "other", "--name", "mine"]
+    printed = said(capsys, "search", "db", "add", *words)
+    assert f"other: replaces {Path('mine').absolute()}\n" in printed
+    assert printed.endswith("date of release, so left out with --max-template-date: 17 of 17")
+    words[1] = "mine"
+    assert "mine: replaces " in said(capsys, "search", "db", "add", *words)
     printed = said(capsys, "search", KUNITZ, "-o", "found")
     assert TEMPLATE.search(printed)
     assert "no homologues" in printed
     printed = said(capsys, "fold", KUNITZ, "-o", "out")
     assert TEMPLATE.search(printed)
+    assert "Searching mine for templates." in printed
     assert "No sequence database is registered" in printed
     assert "'1adz' has no alignment" in printed
     own = str(EXAMPLES / "kunitz" / "1adz.a3m")
@@ -85,6 +105,9 @@ def test_registered_structures_are_searched_by_themselves(
     assert TEMPLATE.search(printed)
     [scores] = Path("both/1adz").glob("scores_*.json")
     assert json.loads(scores.read_text())["templates"]["A"][:2] == ["1trn_A", "2ptc_I"]
+    said(capsys, "search", "db", "add", str(EXAMPLES / "database" / "proteins.fasta.gz"))
+    printed = said(capsys, "fold", own, "-o", "aligned")
+    assert "Recipe small: searching mine." in printed, "it has an alignment"
     shutil.rmtree("mine")
     printed = said(capsys, "fold", KUNITZ, "-o", "gone", code=3)
     assert "mine is not a folder: restore it, or add the structures again." in printed

@@ -158,6 +158,25 @@ def test_templates_of_other_texts_have_the_entrys_name() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "other", "e_value"),
+    [
+        ("Other", "E-value", 200),
+        ("Other", "Bits", None),
+        ("'BLAST bit score'", ".", None),
+    ],
+)
+def test_only_an_e_value_is_read_as_one(kind: str, other: str, e_value: float | None) -> None:
+    text = job_json(Query("q", (Chain(("A",), "MKT", templates=(hit(),)),)))
+    job = json.loads(text)
+    [template] = job["sequences"][0]["protein"]["templates"]
+    for name, value in (("type", kind), ("type_other_details", other), ("value", "200")):
+        template["mmcif"] += f"_ma_alignment_details.score_{name} {value}\n"
+    [query] = parse_jobs(json.dumps(job), HERE)
+    [found] = query.chains[0].templates
+    assert (found.e_value, bool(found.how)) == (e_value, e_value is not None)
+
+
+@pytest.mark.parametrize(
     ("keys", "said"),
     [
         ({"modelSeeds": 1}, "modelSeeds that are not a list"),

@@ -90,12 +90,3 @@ def test_hits_and_lines_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_longest_chains() -> None:
     [hit] = parse_m8(row(qstart="1", qend="99999", tstart="2", tend="100000", cigar="99999M"))
     assert np.array_equal(hit.pairs[[0, -1]], [[0, 1], [99_998, 99_999]])
-
-
-def test_a_row_is_read_as_it_was_written() -> None:
-    [hit] = parse_m8(row())
-    written = m8_row(hit, 42)
-    assert written == row(evalue="1.500E-05", fident="0.750")
-    [again] = parse_m8(written)
-    assert np.array_equal(again.pairs, hit.pairs)
-    assert (again.begin, again.end, again.e_value) == (hit.begin, hit.end, hit.e_value)

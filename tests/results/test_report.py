@@ -379,6 +379,24 @@ def test_many_templates_are_counted_and_named_in_their_table_alone(tmp_path: Pat
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize(
+    ("number", "says"), [(0, "it reads no templates"), (1, "their E-values are so high that")]
+)
+def test_the_report_says_why_no_template_was_read(number: int, says: str, tmp_path: Path) -> None:
+    prediction = fake_prediction()
+    (chain,) = prediction.query.chains
+    hit = Hit("1abc_A", np.array([[0, 0]]), prediction.structure)
+    query = replace(prediction.query, chains=(replace(chain, templates=(hit,)),))
+    config = {"features": {"num_templates": number}}
+    read = replace(prediction.provenance, templates_read={}, config=config)
+    write_query([replace(prediction, query=query, provenance=read)], tmp_path)
+    with Page(390, 844) as opened:
+        opened.open(tmp_path / "report.html", "document.body?.dataset.ready === 'true'")
+        facts = dict(zip(texts(opened, "#facts dt"), texts(opened, "#facts dd"), strict=True))
+        assert facts["Templates that the model read"].startswith(f"none: {says}")
+
+
+@pytest.mark.browser
 def test_a_page_without_pae_and_alignment_with_an_evil_name(tmp_path: Path) -> None:
     prediction = fake_prediction(model_name="mini", pae=False, alignment=False)
     prediction = renamed(prediction, EVIL)

@@ -431,7 +431,7 @@ def test_the_page_lists_each_search() -> None:
 def test_the_page_lists_the_first_hits() -> None:
     hits = rows("MKTA", "MR--", "-KTA", "MKTC", name="hit{} a  protein")
     text = search_html(given(hits, sequence="MKTA"))
-    assert "came with an alignment and was not searched for" in text
+    assert "This chain came with an alignment: none was searched for." in text
     assert cells(text, "Hits") == [
         ["hit1", "50 %", "50 %", "a  protein"],
         ["hit2", "100 %", "75 %", "a  protein"],
@@ -453,7 +453,7 @@ def test_a_chain_without_an_alignment_has_no_plot() -> None:
     assert [each["id"] for each in data] == ["A", "B"]
     assert data[0]["coverage"] is None
     assert (data[1]["coverage"]["depth"], data[1]["coverage"]["perResidue"]) == (4, [4] * 33)
-    assert "This chain has no alignment: no alignment was searched for." in text
+    assert "This chain has no alignment: none was searched for." in text
     assert text.count('class="coverage"') == 1
 
 

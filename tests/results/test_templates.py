@@ -69,24 +69,48 @@ def test_rows_complete_what_given_templates_lack() -> None:
 @pytest.mark.parametrize(
     ("made", "line"),
     [
-        (result(FOUND), "1 template: 1abc_A (62 % identical, covers 50 %)."),
+        (result(FOUND), "1 template: 1abc_A (62 % identical, covers 50 %, E-value 1e-20)."),
         (
             result(*[FOUND] * 5, left_out=3),
             "5 templates: "
-            + ", ".join(["1abc_A (62 % identical, covers 50 %)"] * 3)
+            + ", ".join(["1abc_A (62 % identical, covers 50 %, E-value 1e-20)"] * 3)
             + " and 2 more.",
         ),
         (
             result(left_out=2),
-            "no template; 2 hits left out, e.g. 0abc_A, which was released on 2021-03-01, after "
+            "no template; 2 hits left out, all like 0abc_A, which was released on 2021-03-01, "
+            "after 2020-01-01.",
+        ),
+        (
+            result(left_out=1),
+            "no template; 1 hit left out: 0abc_A, which was released on 2021-03-01, after "
             "2020-01-01.",
         ),
         (result(), "no template."),
     ],
 )
 def test_a_line_for_each_chain(made: SearchResult, line: str) -> None:
-    assert template_lines(made.query) == [f"q, chains A, B: {line}"]
-    assert template_lines(Query("q", (Chain(("A",), SEQUENCE),))) == []
+    [chain] = made.query.chains
+    bare = Query("q", (Chain(chain.ids, SEQUENCE),))
+    assert template_lines(made.query, bare) == [f"q, chains A, B: {line}"]
+    assert template_lines(bare, bare) == []
+
+
+def test_the_most_frequent_reason_is_named() -> None:
+    reasons = ["is nearly the whole query itself", "has no chain B in its file"]
+    reasons += [f"covers {n} % of the query ({n} of 100 residues)" for n in range(1, 4)]
+    chain = Chain(("A",), SEQUENCE, None, None, (), True, tuple(("1abc_A", r) for r in reasons))
+    [line] = template_lines(Query("q", (chain,)), Query("q", (Chain(("A",), SEQUENCE),)))
+    says = "5 hits left out, 3 like 1abc_A, which covers 1 % of the query (1 of 100 residues)."
+    assert line == f"q, chain A: no template; {says}"
+
+
+def test_what_came_with_the_query_is_not_said_to_be_found() -> None:
+    made = result(GIVEN).query
+    [line] = template_lines(made, made)
+    assert line.startswith("q, chains A, B: 1 template given: mine_B (")
+    none = result().query
+    assert template_lines(none, none) == [], "an empty list: none is wanted"
 
 
 def test_the_record_beside_the_query(tmp_path: Path) -> None:
@@ -124,10 +148,8 @@ def test_the_record_beside_the_query(tmp_path: Path) -> None:
 def test_a_query_may_be_named_like_the_record(tmp_path: Path) -> None:
     for name in ("search", "Search"):
         folder = write_search(result(FOUND, name=name), tmp_path)
-        assert names(folder) == ["a3m", "search.html", f"{name}.json", f"{name}_search.json"] or (
-            sorted(names(folder))
-            == sorted(["a3m", "search.html", f"{name}.json", f"{name}_search.json"])
-        )
+        expected = {"a3m", "search.html", f"{name}.json", f"{name}_search.json"}
+        assert set(names(folder)) == expected
         assert foldry.read_query(folder).name == name
 
 
@@ -153,11 +175,11 @@ def test_the_page_lists_templates_and_why_others_are_none() -> None:
     calm = search_html(result(FOUND, FOUND, left_out=MAX_LEFT_OUT + 1))
     assert Elements(shown).tags == Elements(calm).tags
     said = text_of(shown)
-    assert "hmmsearch on pdb_seqres, pdb, searched for 2.5 s" in said
+    assert "hmmsearch on pdb_seqres, pdb, 2.5 s for all chains" in said
     assert "realigned by kalign" in said
     assert "2001-02-03" in said
     assert "1e-20" in said
-    assert f"Hits that are no templates: the first {MAX_LEFT_OUT} of {MAX_LEFT_OUT + 1}" in said
+    assert f"Hits left out: the first {MAX_LEFT_OUT} of {MAX_LEFT_OUT + 1}" in said
     assert "was released on 2021-03-01, after 2020-01-01" in said
     assert "No template was found." in text_of(search_html(result()))
     kept = replace(made, templates=(FoundTemplates(STEP),))

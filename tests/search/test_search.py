@@ -266,10 +266,18 @@ def test_what_is_missing_is_named(registry: Registry, monkeypatch: pytest.Monkey
     assert find_search("none", registry=registry) is None
     with pytest.raises(InputError, match=r"There is no recipe 'mine': choose one of none, .*"):
         find_search("mine", registry=registry)
-    with pytest.raises(InputError, match=r"There is no recipe '\.hidden'"):
+    for name in ("fold.lab.org", "fold.lab.org:80", "fold.lab.org/api", "localhost:80"):
+        says = f"There is no recipe '{name}': if it is a server, write https:// before it; "
+        with pytest.raises(InputError, match=says):
+            find_search(name, registry=registry)
+    with pytest.raises(InputError, match=r"\./fold\.lab\.org does not exist"):
+        find_search("../fold.lab.org", registry=registry)
+    with pytest.raises(InputError, match="give one that begins with https:// or http://, such as"):
+        find_search("ftp://fold.lab.org", registry=registry)
+    with pytest.raises(InputError, match=r"There is no recipe '\.hidden': choose"):
         find_search(".hidden", registry=registry)
     register(registry, {"a": MMSEQS, "b": MMSEQS}, monkeypatch)
-    says = "small has nothing to search: no FASTA file is registered"
+    says = "small has nothing to search: no FASTA file for alignments is registered"
     with pytest.raises(MissingError, match=says):
         find_search("small", registry=registry)
     with pytest.raises(InputError, match="colabfold could search a, b"):

@@ -322,7 +322,7 @@ def test_no_state_lasts_for_ever(host: Host, tmp_path: Path, state: str) -> None
     [
         (answer({"id": "t", "status": "ERROR"}), "could not search"),
         (answer({"status": "MAINTENANCE"}), "is under maintenance"),
-        (answer({"id": "t", "status": "DANCING"}), "'DANCING', which is unknown"),
+        (answer({"id": "t", "status": "DANCING"}), "the state DANCING, which is unknown"),
         (answer("too many sequences", 400, "text/plain"), "400, 'too many sequences'"),
         (answer("<h1>no</h1>", 413, "text/html"), "refuses the sequences (the server answers 413"),
         (answer("<html></html>", 200, "text/html"), "does not answer as ColabFold's server"),
@@ -423,12 +423,43 @@ def test_a_connection_that_fails_is_not_tried_for_ever(
     assert len(host.requests) == 3
 
 
-def test_a_server_that_is_not_there_is_given_up_soon(tmp_path: Path) -> None:
+@pytest.mark.parametrize("code", [400, 404, 405, 410, 418, 501, 505])
+def test_a_web_page_is_not_such_a_server(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture, code: int
+) -> None:
+    lines = [f"<p>line {number} of this page</p>\n\t" for number in range(999)]
+    page = f"<html><style>p {{}}</style>\n<h1>Error\n{code}</h1>{''.join(lines)}</html>"
+    host.always["POST "] = answer(page, code, "text/html;charset=utf-8")
+    with caplog.at_level(logging.INFO):
+        said = failure(of(host, tmp_path), ONE)
+    begin = f"{host.url} does not answer as ColabFold's server ({code}, 'Error {code} line 0 of"
+    assert said.startswith(begin) and said.endswith("'): check the address.")
+    assert len(said) < len(begin) + 90 and "\\" not in said
+    assert {each.path for each in host.requests} == {"/ticket/msa", "/api/ticket/msa"}
+    assert len(host.requests) == 2 and host.url not in caplog.text
+
+
+def test_a_server_that_never_worked_may_have_another_address(host: Host, tmp_path: Path) -> None:
+    host.always["POST "] = answer("<h1>Service\n\nUnavailable</h1>", 503, "text/html")
+    said = failure(of(host, tmp_path), ONE)
+    assert "(the server answers 503, 'Service Unavailable'): check the address; if " in said
+    address = host.url.replace("http:", "https:")
+    said = failure(of(host, tmp_path, url=address), ONE)
+    assert said.startswith(f"{address} cannot be reached (")
+    assert said.endswith("the server seems to expect http:// in place of https://.")
+
+
+def test_a_server_that_is_not_there_is_given_up_soon(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
     server = TicketServer(url, Cache(tmp_path), patience=PATIENT, announce=lambda _: None)
-    assert "could not be asked (Connection refused)" in failure(server)
+    said = failure(server)
+    assert said.startswith(f"{url} cannot be reached (Connection refused): check the address; ")
+    assert "answers" not in caplog.text and f"{url} cannot be reached (Conn" in caplog.text
 
 
 def test_connections_are_encrypted_with_those_that_can_prove_who_they_are(
@@ -438,7 +469,7 @@ def test_connections_are_encrypted_with_those_that_can_prove_who_they_are(
     certificate.write_text(CERTIFICATE)
     with hosted(certificate=certificate) as host:
         said = failure(of(host, tmp_path), ONE)
-        assert "could not be asked (" in said and "certificate" in said.lower()
+        assert "cannot be reached (" in said and "certificate" in said.lower()
         assert host.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         client._certificates.cache_clear()
@@ -639,13 +670,24 @@ def test_an_archive_without_end_is_left(
 # Credentials
 
 
-@pytest.mark.parametrize("echoed", [False, True])
+ECHO = f"Bad header: me:swordfish, {base64.b64encode(b'me:swordfish').decode()}, opensesame"
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        None,
+        answer(ECHO, 400, "text/plain"),
+        answer({"id": "t", "status": ECHO}),
+        answer("", 307, Location="https://example.org/?key=opensesame"),
+    ],
+)
 def test_credentials_are_sent_and_told_to_nobody(
     host: Host,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    echoed: bool,
+    echo: Fault | None,
 ) -> None:
     plain = of(host, tmp_path).identity
     monkeypatch.setenv(LOGIN, "me:swordfish")
@@ -656,9 +698,8 @@ def test_credentials_are_sent_and_told_to_nobody(
     with caplog.at_level(logging.DEBUG):
         server = TicketServer(host.url, cache, patience=PATIENT, announce=said.append)
         list(kept.search(server, [ONE], cache))
-        if echoed:
-            text = f"Bad header: me:swordfish, {packed}, swordfish, opensesame"
-            host.always["POST "] = answer(text, 400, "text/plain")
+        if echo is not None:
+            host.always["POST "] = echo
             said.append(failure(server, OTHER))
     assert host.requests[0].headers["Authorization"] == f"Basic {packed}"
     assert {each.headers["X-Api-Key"] for each in host.requests} == {"opensesame"}
@@ -669,6 +710,52 @@ def test_credentials_are_sent_and_told_to_nobody(
     for secret in ("swordfish", "opensesame", packed):
         assert not any(secret in text for text in everything)
     assert server.identity == plain
+
+
+@pytest.mark.parametrize(
+    ("login", "header", "text", "shown"),
+    [
+        (
+            "u:p",
+            "",
+            "a puppet upset u:p menu:pot dTpw dTpwx p",
+            "a puppet upset … menu:pot … dTpwx p",
+        ),
+        ("user:word", "", "a word, words, swords of user", "a …, words, swords of user"),
+        ("user:word", "", "user:wordy", "…y"),
+        ("u:a+(b", "", "not a+(b or aab", "not … or aab"),
+        ("user:pass word", "", "pass word: userpass wordy", "…: user…y"),
+        ("u:", "", "u menu: x", "u menu: x"),
+        ("", "X: 1", "1 of 11, X: 1", "1 of 11, …"),
+        ("", "Authorization: Bearer opensesame", "token=opensesame!", "token=…!"),
+    ],
+)
+def test_credentials_are_masked_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, login: str, header: str, text: str, shown: str
+) -> None:
+    monkeypatch.setenv(LOGIN, login)
+    monkeypatch.setenv(HEADER, header)
+    reply = client.Reply(400, "text/plain", 0, text.encode())
+    assert Client("https://example.org", PATIENT).said(reply) == f"400, '{shown}'"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_readable"),
+    [
+        ("http://example.org", True),
+        ("http://10.0.0.1:8080/api", True),
+        ("https://example.org", False),
+        ("http://localhost:8080", False),
+        ("http://[::1]:8080", False),
+    ],
+)
+def test_a_connection_that_others_can_read_is_announced(
+    tmp_path: Path, url: str, is_readable: bool
+) -> None:
+    said: list[str] = []
+    server = TicketServer(url, Cache(tmp_path), announce=said.append)
+    server.client.say("1 sequence is", [ONE])
+    assert ("as it is not encrypted" in said[0]) is is_readable
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,20 @@ from __future__ import annotations
 import gzip
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from foldry.errors import InputError, MissingError, OutsideError
+from foldry.formats.coordinates import parse_deposition
+from foldry.formats.fasta import FastaRecord, fasta_records
+from foldry.formats.template import deposition_mmcif
 from foldry.query import Alignment
+from foldry.search import server_templates
 from foldry.search.client import Patience
+from foldry.search.engines import server_templates as server_templates_search
 from foldry.search.hits import AlignedHit
 from foldry.search.server import TicketServer
 from foldry.search.server_templates import ServerTemplates
@@ -220,6 +227,77 @@ def test_a_damaged_database_of_chains_is_not_needed(
     host.structures = lambda names: {**structures(names), **files}
     [[hit]] = hits(of(host, tmp_path))
     assert hit.sequence == KUNITZ[10:50]
+
+
+def test_a_database_of_chains_is_read_no_more_often_than_needed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def noted(text: str, name: str, *more: Any) -> Iterator[FastaRecord]:
+        read.append(name)
+        return fasta_records(text, name, *more)
+
+    monkeypatch.setattr(server_templates, "fasta_records", noted)
+    finds(host, hit_of("1adz_A"))
+    index = database({"1adz_A": KUNITZ, "9xyz_A": KUNITZ})["pdb70_a3m.ffindex"]
+    host.structures = lambda names: {**structures(names), "pdb70_a3m.ffindex": index * 1000}
+    hits(of(host, tmp_path))
+    assert read == ["1adz_A"]
+
+
+def test_a_structure_that_is_too_large_is_left_out(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_templates, "_MAX_STRUCTURE", len(PLAIN))
+    finds(host, hit_of("1abc_A"), hit_of("1adz_A"))
+    host.structures = lambda names: {**structures(names), "1abc.cif": PLAIN + b"#"}
+    templates = of(host, tmp_path)
+    chosen = choose(QUERY, hits(templates)[0], templates, Rules())
+    assert [each.name for each in chosen.hits] == ["1adz_A"]
+    assert [each.name for each in chosen.left_out] == ["1abc_A"]
+
+
+def test_templates_are_kept_once_all_structures_have_arrived(host: Host, tmp_path: Path) -> None:
+    finds(host, hit_of("1adz_A"), hit_of("1abc_A"))
+    alignment = Alignment.of(["q"], [QUERY])
+
+    def found_now() -> list[str]:
+        templates = of(host, tmp_path)
+        search = server_templates_search(templates.server, None, templates.server.cache)
+        [(chosen, _)] = search.run([alignment])
+        return [each.name for each in chosen.hits]
+
+    whole = archive(structures(["1adz_A", "1abc_A"]))
+    host.faults["GET /template/1adz_A,1abc_A"] = [download(whole[:-20])]
+    host.faults["GET /template/1abc_A"] = [download(whole[:-20])]
+    assert found_now() == ["1adz_A"]
+    assert found_now() == ["1adz_A", "1abc_A"]
+    requests = len(host.requests)
+    assert found_now() == ["1adz_A", "1abc_A"]
+    assert len(host.requests) == requests
+
+
+@pytest.mark.parametrize(("date", "known"), [("1971-01-01", None), ("2001-02-03", "2001-02-03")])
+def test_a_date_that_stands_for_none_is_none(
+    host: Host, tmp_path: Path, date: str, known: str | None
+) -> None:
+    finds(host, hit_of("1adz_A"))
+    dated = replace(parse_deposition(PLAIN, "1adz"), release_date=date)
+    host.structures = lambda names: {"1adz.cif": deposition_mmcif(dated, "1adz").encode()}
+    templates = of(host, tmp_path)
+    [found] = hits(templates)
+    [hit] = choose(QUERY, found, templates, Rules()).hits
+    assert hit.release_date == known
+    assert bool(choose(QUERY, found, templates, Rules("2020-01-01")).hits) is bool(known)
+
+
+def test_the_longer_names_of_the_pdb(host: Host, tmp_path: Path) -> None:
+    finds(host, hit_of("pdb_00001adz_A"))
+    host.structures = lambda names: {"pdb_00001adz.cif": PLAIN}
+    templates = of(host, tmp_path)
+    [hit] = choose(QUERY, hits(templates)[0], templates, Rules()).hits
+    assert hit.name == "pdb_00001adz_A"
 
 
 def test_a_damaged_structure_is_left_out(host: Host, tmp_path: Path) -> None:

@@ -161,6 +161,7 @@ def test_the_commands(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = said(capsys, "add", "--structures", str(folder)).splitlines()
     assert printed == [
         f"lab (structures, 1 sequence, 0.0 MB) {folder}: added",
+        "without a date of release, so left out with --max-template-date: 1 of 1",
         "left out: bad.cif has no atoms: give a PDB, mmCIF or BinaryCIF file with the atoms of a "
         "protein",
     ]
@@ -187,8 +188,8 @@ def test_many_files_that_are_left_out(folder: Path, capsys: pytest.CaptureFixtur
     for number in range(30):
         (folder / f"x{number:02}\x1b.cif").write_text("data_x\n")
     printed = said(capsys, "add", "--structures", str(folder)).splitlines()
-    assert len(printed) == 22
-    assert printed[2].startswith(r"left out: x00\x1b.cif has no atoms")
+    assert len(printed) == 23
+    assert printed[3].startswith(r"left out: x00\x1b.cif has no atoms")
     more = re.fullmatch(r"left out: 11 more, see (.*/left_out\.txt)", printed[-1])
     assert more
     listed = Path(more[1]).read_text().splitlines()

@@ -13,15 +13,20 @@ from io import StringIO
 from pathlib import Path
 
 import gemmi
+import numpy as np
 import pytest
 from Bio.SeqIO.FastaIO import SimpleFastaParser
 
 from foldry.errors import InputError, MissingError
 from foldry.formats.coordinates import read_data, read_structure, to_pdb
 from foldry.search import structure_index
-from foldry.search.databases import STRUCTURES
+from foldry.search.databases import STRUCTURES, Registry
+from foldry.search.hits import AlignedHit
 from foldry.search.structure_index import entry_name
 from foldry.search.structures import StructureLibrary, inspect_structures
+from foldry.search.template_search import JoinedLibraries
+from foldry.search.templates import Rules, choose
+from foldry.store.files import names
 from tests.conftest import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -143,7 +148,7 @@ def test_chains_are_listed_as_in_pdb_seqres(folder: Path, parity_dir: Path) -> N
     with pytest.raises(MissingError, match="lab has no structure of '9xyz'"):
         found.read("9xyz")
     (folder / "2crb.cif.gz").unlink()
-    with pytest.raises(MissingError, match=r"2crb\.cif\.gz does not exist: restore it"):
+    with pytest.raises(InputError, match=r"2crb\.cif\.gz does not exist: restore it"):
         found.read("2crb")
 
 
@@ -205,6 +210,48 @@ def test_obsolete_entries_are_followed(place: str, folder: Path, tmp_path: Path)
         assert library(folder).successor("1aaa") == "1aaa"
 
 
+def test_a_folder_that_cannot_be_added_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    registry.add_structures(folder)
+    bad = write(tmp_path / "bad" / "x.cif", "data_x").parent
+    for name in ("", "lab"):
+        with pytest.raises(InputError, match="has no PDB, mmCIF or BinaryCIF file with a protein"):
+            registry.add_structures(bad, name)
+    assert names(tmp_path / "registry" / "structures") == ["lab"]
+    assert entries(StructureLibrary.open(registry.databases()["lab"])) == ["1mld_A", "1mld_B"]
+
+
+def test_entries_without_a_date_are_counted(folder: Path) -> None:
+    write(folder / "new.pdb", PDB)
+    write(folder / "old.pdb", DATED)
+    found = library(folder)
+    dated = [found.listed_date(each) for each in ("1mld", "new", "old")]
+    assert (found.num_entries, found.num_undated) == (3, dated.count(None))
+    assert dated[1:] == [None, "1997-03-12"]
+
+
+def test_an_obsolete_entry_is_replaced_even_if_its_file_is_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    listed = write(tmp_path / "obsolete.dat", "OBSLTE    31-JUL-94 1OLD     1NEW\n")
+    for name in ("1old", "1new"):
+        write(folder / f"{name}.pdb", DATED)
+    assert (
+        library(folder).listed_date("1old") == library(folder).listed_date("1new") == "1997-03-12"
+    )
+    found = StructureLibrary.open(inspect_structures(folder, obsolete=listed))
+    assert (found.listed_date("1OLD"), found.listed_date("1new")) == (None, "1997-03-12")
+    other = write(tmp_path / "other" / "1old.pdb", DATED).parent
+    both = JoinedLibraries((library(other), found))
+    assert (both.successor("1old"), both.listed_date("1old")) == ("1new", None)
+    sequence = found.sequence("1old_A") or ""
+    pairs = np.repeat(np.arange(len(sequence))[:, None], 2, axis=1)
+    for each in (found, both):
+        hits = [AlignedHit(f"{entry}_A", pairs, sequence) for entry in ("1old", "1new")]
+        chosen = choose(f"{sequence}{'A' * 9}", hits, each, Rules("2020-01-01"))
+        assert [hit.name for hit in chosen.hits] == ["1new_A", "1new_A"]
+
+
 def test_a_list_of_obsolete_entries_that_is_none(folder: Path, tmp_path: Path) -> None:
     write(folder / "obsolete.dat", b"\0\1\2")
     assert library(folder).left_out == {
@@ -241,6 +288,25 @@ def test_only_what_changed_is_read(folder: Path, read: list[str]) -> None:
     assert library(folder).version == second.version, "as if it were read at once"
 
 
+@pytest.mark.parametrize("number", [16, 17])
+def test_a_few_files_start_no_processes(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(number):
+        write(tmp_path / "few" / f"{index}.cif")
+    asked: list[int] = []
+
+    def for_each(function: Callable[..., object], tasks: list[object], *_: object) -> object:
+        asked.append(len(tasks))
+        return map(function, tasks)
+
+    monkeypatch.setattr(structure_index, "is_command", lambda: True)
+    monkeypatch.setattr(structure_index, "num_cores", lambda: 2)
+    monkeypatch.setattr(structure_index, "for_each", for_each)
+    assert inspect_structures(tmp_path / "few").num_sequences == number
+    assert asked == ([17] if number == 17 else [])
+
+
 def test_a_database_is_brought_up_to_date_when_it_is_opened(
     folder: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,17 +319,32 @@ def test_a_database_is_brought_up_to_date_when_it_is_opened(
     after = StructureLibrary.open(database)
     assert (read, entries(after)) == (["a.cif"], ["1mld_A", "1mld_B", "a_A"])
     assert entries(before) == ["1mld_A", "1mld_B"], "a search that began before goes on"
-    for most, names in ((3, ["a.cif"]), (1, [])):
+    for most, changed in ((3, ["a.cif"]), (1, [])):
         monkeypatch.setattr(structure_index, "MAX_CHECKED", most)
         read.clear()
         os.utime(folder / "deep" / "a.cif", (most, most))
         StructureLibrary.open(database)
-        assert read == names, "in many files, only the folders are looked at"
+        assert read == changed, "in many files, only the folders are looked at"
     shutil.rmtree(folder / "deep")
     assert entries(StructureLibrary.open(database)) == ["1mld_A", "1mld_B"]
     shutil.rmtree(folder)
     with pytest.raises(MissingError, match="lab is not a folder: restore it"):
         StructureLibrary.open(database)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "unreadable"])
+def test_a_folder_without_its_structures_stops_the_search(damage: str, folder: Path) -> None:
+    database = inspect_structures(folder)
+    content = (folder / "1mld.cif.gz").read_bytes()
+    if damage == "emptied":  # such as the place of a file system that is not mounted
+        (folder / "1mld.cif.gz").unlink()
+    else:
+        write(folder / "1mld.cif.gz", "data_x")
+    for _ in range(2):
+        with pytest.raises(MissingError, match=r"lab has no PDB.*: restore them, or add"):
+            StructureLibrary.open(database)
+    write(folder / "1mld.cif.gz", content)
+    assert StructureLibrary.open(database).version == database.version
 
 
 def test_a_changed_library_whose_index_cannot_be_written(
@@ -328,6 +409,13 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "deep": change_index(lambda lines: lines.insert(1, "[" * 9999 + "\n")),
     "another key": set_header("other", 1),
     "a version outside": set_header("version", "../x"),
+    "folders that are none": set_header("folders", []),
+    "a reason that is none": set_header("unread", {"x.cif": 5}),
+    "a successor that is none": set_header("obsolete", {"1mld": 5}),
+    "no successors": set_header("obsolete", None),
+    "a list that is none": set_header("obsolete_file", 5),
+    "a word": change_index(lambda lines: lines.insert(0, "5\n")),
+    "a negative number": set_file(6, -1),
     "a path outside": set_file(0, "../lab/1mld.cif.gz"),
     "an absolute path": set_file(0, str(DIMER)),
     "a number": set_file(0, 5),
@@ -352,8 +440,11 @@ def test_a_damaged_index_is_made_again(damage: str, folder: Path, read: list[str
 def test_sequences_of_before_are_kept_for_a_while(folder: Path) -> None:
     place = Path(inspect_structures(folder).index)
     [first] = place.glob("*.fasta")
+    changed = 123_456_789_123_456_789
+    os.utime(first, ns=(1, changed))  # another process may search it nevertheless
     write(folder / "a.cif")
     inspect_structures(folder)
+    assert first.stat().st_mtime_ns == changed, "by which a search notices changes"
     assert len(list(place.glob("*.fasta"))) == 2
     os.utime(first, (1, 1))
     write(folder / "b.cif")

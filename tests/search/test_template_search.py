@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,15 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foldry.errors import InputError, MissingError, OutsideError
+from foldry.errors import InputError, MemoryShortError, MissingError, OutsideError
 from foldry.formats.job import job_json, parse_jobs
 from foldry.query import Alignment, Chain, Hit, Query, Source
-from foldry.search import recipes
+from foldry.search import realign, recipes
 from foldry.search.databases import FASTA, HHSUITE, MMSEQS, STRUCTURES, Database, Registry
 from foldry.search.engines import SETTINGS, template_search
 from foldry.search.hhsearch import HHSearch
 from foldry.search.hits import AlignedHit
 from foldry.search.hmmsearch import HmmSearch
+from foldry.search.realign import realigner
 from foldry.search.recipes import COLABFOLD, FULL, HHSEARCH, HMMSEARCH, REDUCED, Recipe, Step
 from foldry.search.result import SearchResult
 from foldry.search.search import Search, find_search, lacks_templates
@@ -29,6 +31,7 @@ from foldry.store.files import names
 from tests.search.test_templates import HIT, SEQUENCE, Entries, deposited, hit
 
 OTHER = SEQUENCE[::-1]
+NO_TEXT = b'{"hits": [{"name": "1abc_A", "mmcif": 5, "pairs": []}], "left_out": []}'
 
 
 @dataclass
@@ -107,7 +110,23 @@ def test_what_a_kept_search_depends_on(tmp_path: Path, changes: dict[str, object
         assert templates.left_out[0].reason == "was released on 2005-11-20, after 2005-11-19"
 
 
-@pytest.mark.parametrize("damaged", [b"", b"[]", b'{"hits": [{}], "left_out": []}', b"{" * 99])
+def test_kept_templates_are_those_of_the_program_that_realigns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Finder()
+    before = realigner()
+    list(finder(tmp_path, engine).run([rows(SEQUENCE)]))
+    monkeypatch.setattr(realign, "find_spec", lambda _: None)
+    for place in (None, "/bin/kalign"):
+        monkeypatch.setattr(shutil, "which", lambda _, place=place: place)
+        assert realigner() == ((place and "kalign") or "Foldry") != before
+        list(finder(tmp_path, engine).run([rows(SEQUENCE)]))
+    assert len(engine.passes) == 3
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"[]", b'{"hits": [{}], "left_out": []}', NO_TEXT, b"{" * 99]
+)
 def test_what_is_damaged_is_searched_for_again(tmp_path: Path, damaged: bytes) -> None:
     engine, cache = Finder(), Cache(tmp_path / "cache")
     [(before, _)] = finder(tmp_path, engine).run([rows(SEQUENCE)])
@@ -140,6 +159,15 @@ def test_a_template_that_cannot_be_written_stops_nothing(
     assert reasons[1] == "cannot be kept, as its structure has no atoms"
 
 
+def test_a_file_that_is_broken_for_a_while_is_read_again(tmp_path: Path) -> None:
+    search, whole = finder(tmp_path, Finder()), library()
+    broken = replace(whole, errors={"1abc": InputError("does not exist", where="1abc.cif")})
+    [(before, _)] = replace(search, library=broken).run([rows(SEQUENCE)])
+    assert [each.name for each in before.left_out] == ["1abc_A", "9xyz_A"]
+    [(after, _)] = search.run([rows(SEQUENCE)])
+    assert [each.name for each in after.hits] == ["1abc_A"]
+
+
 def test_the_first_sound_file_of_an_entry_counts() -> None:
     broken = Entries(errors={"1abc": InputError("is cut off")}, replaced={"1old": "1abc"})
     other = Entries(
@@ -154,6 +182,9 @@ def test_the_first_sound_file_of_an_entry_counts() -> None:
         JoinedLibraries((broken, Entries())).read("1abc")
     with pytest.raises(MissingError, match="have no entry 3abc"):
         both.read("3abc")
+    short = Entries(errors={"1abc": MemoryShortError("needs more memory")})
+    with pytest.raises(MemoryShortError):
+        JoinedLibraries((short, other)).read("1abc")
 
 
 # Which chains are searched for
@@ -230,7 +261,8 @@ def test_all_rows_find_templates_without_a_profile(engine: Finder, tmp_path: Pat
 def test_structures_alone_are_searched_with_the_sequence(engine: Finder, tmp_path: Path) -> None:
     bare = search(Recipe("small", ()), tmp_path)
     [result] = bare.run([Query("q", (Chain(("A",), SEQUENCE),))])
-    assert engine.passes[0][0].sequences == (SEQUENCE,)
+    list(bare.run([Query("pair", (Chain(("A",), OTHER), Chain(("B",), SEQUENCE)))]))
+    assert [each.sequences for one in engine.passes for each in one] == [(SEQUENCE,), (OTHER,)]
     assert result.query.chains[0].alignment is None
     assert len(result.query.chains[0].templates) == 1
 
@@ -304,6 +336,17 @@ def test_each_recipe_has_its_search_for_templates(
     assert said == (expected or (None, None))
 
 
+def test_sequences_without_structures_are_not_searched_for_templates() -> None:
+    kinds = KINDS | {"proteins": FASTA}
+    databases = {name: Database(name, kind, "/", 1, 1, 1, "0") for name, kind in kinds.items()}
+    for named in (("proteins",), ("pdb_seqres", "proteins")):
+        recipe = Recipe("lab", (), templates=Step(HMMSEARCH, named, ""))
+        with pytest.raises(InputError, match="lab finds templates in proteins, which has no struc"):
+            recipes.with_templates(recipe, databases, has_hhsearch=False)
+        beside = replace(recipe, templates=Step(HMMSEARCH, ("proteins", "lab"), ""))
+        assert recipes.with_templates(beside, databases, has_hhsearch=False) == beside
+
+
 # Recipes of the user
 
 
@@ -319,6 +362,13 @@ def test_a_recipe_may_choose_its_engine(tmp_path: Path) -> None:
             InputError, match=r"templates, has the engine .*: choose one of hmmsearch"
         ):
             recipes.read_recipe(path, SETTINGS)
+    path.write_text('[templates]\nengine = "hmmsearch"\ndatabases = ["pdb"]\n')
+    alone = recipes.read_recipe(path, SETTINGS)
+    assert (alone.steps, alone.templates) == ((), replace(step, settings=()))
+    few = 'engine = "hmmsearch"\ndatabases = ["pdb"]\nmax_rows = 4\n'
+    path.write_text(f"{text}[templates]\n{few}")
+    with pytest.raises(InputError, match=r"templates, has the key 'max_rows': leave it out"):
+        recipes.read_recipe(path, SETTINGS)
     path.write_text(text.replace("jackhmmer", "hhsearch"))
     with pytest.raises(InputError, match="search 1, has the engine 'hhsearch': choose one of jack"):
         recipes.read_recipe(path, SETTINGS)
@@ -378,6 +428,11 @@ def test_broken_structures_leave_the_alignment(
     assert found is not None
     assert found.recipe.templates is None
     assert "No templates are searched for: " in caplog.text
+    caplog.clear()
+    (folder / "below").rename(folder / ".hidden")
+    assert find_search(str(folder), registry=Registry(tmp_path / "registry")) == found
+    assert caplog.text == ""
+    (folder / ".hidden").rename(folder / "below")
     (folder / "lab.fasta").unlink()
     with pytest.raises(InputError, match="has no PDB, mmCIF or BinaryCIF file with a protein"):
         find_search(str(folder), registry=Registry(tmp_path / "registry"))
@@ -388,12 +443,17 @@ def test_registered_structures_belong_to_every_other_search(folder: Path, tmp_pa
     registry.add_structures(folder, "pdb")
     alone = find_search(registry=registry)
     assert alone is not None
-    assert (alone.recipe.name, alone.recipe.steps) == ("small", ())
+    assert (alone.recipe.name, alone.recipe.steps) == ("templates", ())
     assert alone.recipe.templates == Step(HMMSEARCH, ("pdb",), "pdb_hits")
     explicit = find_search("small", registry=registry)
     assert explicit is not None
-    assert explicit.recipe == alone.recipe
-    with pytest.raises(MissingError, match="no FASTA file is registered"):
+    assert explicit.recipe == replace(alone.recipe, name="small")
+    for search_templates in (True, False):
+        by_name = find_search("pdb", registry=registry, search_templates=search_templates)
+        assert (by_name and by_name.recipe) == (
+            replace(alone.recipe, name="pdb") if search_templates else None
+        )
+    with pytest.raises(MissingError, match="no FASTA file for alignments is registered"):
         find_search("small", registry=registry, search_templates=False)
     assert find_search(registry=registry, search_templates=False) is None
     by_file = find_search(str(folder / "lab.fasta"), registry=registry)
@@ -401,6 +461,19 @@ def test_registered_structures_belong_to_every_other_search(folder: Path, tmp_pa
     assert list(by_file.databases) == ["lab", "pdb"]
     assert by_file.recipe.templates == alone.recipe.templates
     assert find_search("none", registry=registry) is None
+    # The sequences of the PDB are for templates, unless they are named.
+    registry.add(folder / "lab.fasta", "pdb_seqres")
+    for name in (None, "small"):
+        found = find_search(name, registry=registry)
+        assert found is not None
+        assert found.recipe == replace(alone.recipe, name=name or "templates")
+    with pytest.raises(InputError, match=r"choose one of none, .*, colabfold, pdb, pdb_seqres, "):
+        find_search("pbd", registry=registry)
+    with pytest.raises(InputError, match=r"1abc\.cif is a structure, not a place to search: give"):
+        find_search(str(folder / "below" / "1abc.cif"), registry=registry)
+    named = find_search("pdb_seqres", registry=registry)
+    assert named is not None
+    assert [each.databases for each in named.recipe.steps] == [("pdb_seqres",)]
 
 
 def test_the_engine_of_each_step(
@@ -436,6 +509,25 @@ def test_the_engine_of_each_step(
         made(HHSEARCH, "seqres", "pdb")
     with pytest.raises(MissingError, match="no library of structures is registered"):
         made(HHSEARCH, "pdb70")
+
+
+def test_a_database_that_changes_between_two_passes_is_not_searched(
+    folder: Path, tmp_path: Path
+) -> None:
+    registry = Registry(tmp_path / "registry")
+    registry.add_structures(folder, "pdb")
+    seqres = tmp_path / "pdb_seqres.fasta"
+    seqres.write_text(f">1abc_A mol:protein\n{HIT}\n")
+    registry.add(seqres)
+    step = Step(HMMSEARCH, ("pdb_seqres", "pdb"), "pdb_hits")
+    recipe = Recipe("lab", (), templates=step)
+    search = Search(recipe, registry.databases(), Cache(tmp_path / "cache"))
+    one, two = (Query("q", (Chain(("A",), each),)) for each in (SEQUENCE, OTHER))
+    [result] = search.run([one])
+    assert [each.name for each in result.query.chains[0].templates] == ["1abc_A"]
+    seqres.write_text(f">1abc_A mol:protein\n{OTHER}\n>2abc_A\n{OTHER}\n")
+    [error] = search.attempt([two])
+    assert "pdb_seqres.fasta is not the database that was recorded" in str(error)
 
 
 @pytest.mark.parametrize("wrong", ["", "2020", "20200101", "2020-13-01", "today", "2020-02-30"])

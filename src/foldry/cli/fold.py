@@ -15,7 +15,7 @@ import typer
 from foldry.cli.messages import HINTS, as_flags, exit_code, sentence
 from foldry.cli.options import out_option, takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
-from foldry.errors import SOME_FAILED, FoldryError, InputError, MissingError
+from foldry.errors import SOME_FAILED, FoldryError, InputError, MissingError, printable
 from foldry.predict.settings import Settings
 from foldry.processes.tuning import quick_imports
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from foldry.weights.networks import NetworkFile
 
 SHOWN_SPECIES: Final = 5
+_SHOWN_TEMPLATES: Final = 4
 NO_DATABASE: Final = (
     "No sequence database is registered, so no alignments are searched for: `foldry search db add "
     "FILE` registers one."
@@ -53,10 +54,10 @@ Queries = Annotated[
 Out = Annotated[Path, out_option("FOLDER", "Where the results go.")]
 Templates = Annotated[
     list[str] | None,
-    valued("FILE...", "Known structures, or folders of them: a.cif b.pdb:C (chain C)."),
+    valued("FILE...", "Known structures, folders: a.cif b.pdb:C (chain)."),
 ]
 Together = Annotated[
-    bool, typer.Option("--together", help="Fold all records of a FASTA file as one complex.")
+    bool, typer.Option("--together", help="Take all records of a FASTA file as one complex.")
 ]
 OutsidePaths = Annotated[
     bool,
@@ -78,18 +79,18 @@ Recipe = Annotated[
     str | None,
     valued(
         "RECIPE",
-        "Where to search for alignments and templates: none, small, reduced, full, colabfold, a "
-        "recipe of yours, a folder of FASTA files and structures, or the URL of a server, which "
-        "gets the sequences. Default: small or colabfold if a database for it is registered, "
-        "otherwise none.",
+        "Where to search: none, small, reduced, full, colabfold, a registered database, your "
+        "recipe, a folder of FASTA files and structures, or a server's URL, which gets the "
+        "sequences. Default: small or colabfold if registered, otherwise templates alone if "
+        "structures are, or none.",
     ),
 ]
 NoTemplates = Annotated[
-    bool, typer.Option("--no-search-templates", help="Search for no templates.")
+    bool, typer.Option("--no-search-templates", help="Do not search for templates.")
 ]
 MaxDate = Annotated[
     str | None,
-    valued("YYYY-MM-DD", "Search only for templates that were released by this date."),
+    valued("DATE", "Only templates released by then: 2021-09-30."),
 ]
 
 
@@ -185,7 +186,7 @@ def _fold(
         complete: Iterable[Group] = [ready]
         if search is not None:
             networks_of = list(networks)
-            complete = _complete(groups, known, settings, networks_of, finds_rows(search))
+            complete = _complete(asked, groups, known, settings, networks_of, finds_rows(search))
         with tuned_process():
             ended = run_groups(complete, len(asked), settings, [folder], workers, progress)
             return [_with_numbers(outcome, out) for _, outcome in ended]
@@ -242,9 +243,12 @@ def remark_on_databases(recipe: str | None, search: Search | None, queries: list
     from foldry.search.search import unaligned
 
     if search is not None and search.server is None:  # it says itself what is sent
-        steps = [*search.recipe.steps, search.recipe.templates]
-        names = dict.fromkeys(name for step in steps if step for name in step.databases)
-        logger.info("Recipe %s: searching %s.", search.recipe.name, ", ".join(names))
+        aligning, for_templates = search.steps(queries)
+        names = dict.fromkeys(name for s in (*aligning, *for_templates) for name in s.databases)
+        if search.recipe.steps:
+            logger.info("Recipe %s: searching %s.", search.recipe.name, ", ".join(names))
+        else:
+            logger.info("Searching %s for templates.", ", ".join(names))
     if recipe is None and not finds_rows(search) and any(map(unaligned, queries)):
         logger.info(NO_DATABASE)
 
@@ -267,6 +271,7 @@ def _check_early(query: Query, known: Sequence[Structure]) -> None:
 
 
 def _complete(
+    asked: Iterable[Query],
     groups: Iterable[Group],
     known: Sequence[Structure],
     settings: Settings,
@@ -283,11 +288,12 @@ def _complete(
     from foldry.results.templates import template_lines
     from foldry.search.ahead import Unsearched
 
+    originals = iter(asked)
     for group in groups:
         complete: list[Query | Unsearched] = []
-        for each in group:
+        for each, before in zip(group, originals, strict=False):
             if isinstance(each, Query):
-                for line in template_lines(each):
+                for line in template_lines(each, before):
                     logger.info("%s", line)
                 try:
                     complete.append(with_templates(each, known))
@@ -318,7 +324,14 @@ def _with_numbers(outcome: Outcome, out: Path) -> Outcome:
         return outcome
     numbers: dict[str, Any] = {key: stored[0].numbers[key] for key in ("mean_plddt", "ptm", "iptm")}
     relaxations = tuple(each.relaxation for each in stored if each.relaxation)
-    return replace(outcome, **numbers, num_predictions=len(stored), relaxations=relaxations)
+    known = stored[0].provenance
+    return replace(
+        outcome,
+        **numbers,
+        num_predictions=len(stored),
+        templates=known.templates if known else (),
+        relaxations=relaxations,
+    )
 
 
 def _remark(queries: Sequence[Query], settings: Settings, networks: Sequence[NetworkFile]) -> None:
@@ -464,12 +477,22 @@ def _show(outcomes: Sequence[Outcome], out: Path) -> None:
     titles = ["query", "status", *(["predictions"] if several else [])]
     titles += [*(MEASURES[key].name for key in shown), "results, or reason"]
     show_table(titles, rows)
+    for each in outcomes:
+        if each.templates:
+            show_line(f"{each.name}: predicted with {_first(each.templates)}.")
     if any(outcome.relaxations for outcome in outcomes):
         show_line("")
         _show_relaxations(outcomes)
     made = [outcome for outcome in outcomes if outcome.status == "done"]
     for notice in dict.fromkeys(outcome.notice for outcome in made if outcome.notice):
         show_line(notice if notice != MINI_NOTICE else _MINI)
+
+
+def _first(templates: Sequence[str]) -> str:
+    """Return the first templates and the number of the others."""
+    named = ", ".join(map(printable, templates[:_SHOWN_TEMPLATES]))
+    more = f" and {len(templates) - _SHOWN_TEMPLATES} more" * bool(templates[_SHOWN_TEMPLATES:])
+    return f"template{'s' * bool(templates[1:])} {named}{more}"
 
 
 def _cell(key: str, value: float | None) -> str:

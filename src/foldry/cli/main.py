@@ -186,7 +186,7 @@ def _command(words: Sequence[str]) -> Any:
 def _check_words(words: Sequence[str]) -> None:
     """Refuse empty names, which would be the current folder, and standard input."""
     for before, word in zip(["", *words], words, strict=False):
-        if before in ("-o", "--out"):
+        if before in ("-o", "--out", "--max-template-date"):  # they say it better
             continue
         if not word.strip():
             raise InputError(f"{before or 'The command'} is followed by an empty name", "give one")

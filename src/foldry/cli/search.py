@@ -62,7 +62,10 @@ app = typer.Typer(
     help="Find alignments and templates in databases.\n\nfoldry search QUERY -o FOLDER searches; "
     "foldry search QUERY --help lists its options.",
 )
-databases = typer.Typer(help="Add, list, check, remove and get databases.", no_args_is_help=True)
+databases = typer.Typer(
+    help="Add, list, check, remove and get databases and libraries of structures.",
+    no_args_is_help=True,
+)
 cache = typer.Typer(help="List and clear kept searches.", no_args_is_help=True)
 app.add_typer(databases, name="db")
 app.add_typer(cache, name="cache")
@@ -162,7 +165,7 @@ def _searched(
                 for each in summary(result)
             ]
             remarks = [f"{query.name}: {each}" for each in warnings(result)]
-            yield _Ended(query.name, None, rows, [*template_lines(result.query), *remarks])
+            yield _Ended(query.name, None, rows, [*template_lines(result.query, query), *remarks])
 
 
 def _show(ended: Sequence[_Ended]) -> None:
@@ -219,6 +222,7 @@ def add(
     if obsolete and not structures:
         raise InputError("--obsolete is for structures", "add their folder with --structures")
     registry = Registry()
+    known = registry.databases()
     for file in files:
         if structures:
             with progress_bar() as progress:
@@ -226,18 +230,24 @@ def add(
                 found = registry.add_structures(file, name, obsolete, show)
         else:
             found = registry.add(file, name)
-        show_line(f"{_described(found)}: added", wrap=False)
-        _show_left_out(found)
+        old = known.get(found.name)
+        how = f"replaces {old.path}" if old and old.path != found.path else "added"
+        show_line(f"{_described(found)}: {how}", wrap=False)
+        _show_left_out(found, is_new=True)
 
 
-def _show_left_out(database: Database) -> None:
-    """Print which files of a folder of structures are left out, and why."""
+def _show_left_out(database: Database, *, is_new: bool = False) -> None:
+    """Print why files of structures are left out and, of a new library, how many have no date."""
     from foldry.search.databases import STRUCTURES
     from foldry.search.structures import StructureLibrary
 
     if database.kind != STRUCTURES:
         return
     library = StructureLibrary.open(database)
+    if is_new and library.num_undated:
+        number = f"{library.num_undated} of {library.num_entries}"
+        says = "without a date of release, so left out with --max-template-date"
+        show_line(f"{says}: {number}", wrap=False)
     left_out = list(library.left_out.items())
     for path, reason in left_out[:_MOST_LEFT_OUT]:
         show_line(f"left out: {path} {reason}", wrap=False)

@@ -232,7 +232,7 @@ def _deposition(
     resolution = next((each for each in resolutions if 0 < each < np.inf), 0.0)
     stated = b_factors(block, method, resolution)
     return Deposition(
-        release_date=min(filter(_is_date, dates), default=""),
+        release_date=min(filter(is_date, dates), default=""),
         resolution=resolution,
         method=method,
         predicted=stated in (PLDDT, PREDICTION),
@@ -248,10 +248,11 @@ def _deposition(
     )
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Return whether a text is a date such as `2020-05-14`."""
     try:
         date.fromisoformat(text)
-    except ValueError:  # such as 30 February
+    except (TypeError, ValueError):  # such as 30 February
         return False
     return _DATE.fullmatch(text) is not None
 

@@ -285,7 +285,7 @@ def _inputs(query: Query, model_name: str) -> str:
     rows = sum(each.num_rows for chain in query.chains for each in chain.alignments)
     names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
     alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
-    templates = f"templates given: {', '.join(names)}" if names else "no templates"
+    templates = f"templates: {', '.join(names)}" if names else "no templates"
     return f"Predicted by {model_name} from the sequence with {alignment} and {templates}."
 
 
@@ -296,6 +296,8 @@ def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str,
             yield from _flat(value, f"{prefix}{name}.")
         elif isinstance(value, bool | int):
             yield _plain(prefix + name), value
+        elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
+            yield _plain(prefix + name), _plain(", ".join(value))
         else:
             text = value if isinstance(value, str) else json.dumps(value)
             yield _plain(prefix + name), _plain(text)

@@ -17,6 +17,8 @@ from foldry.query import Hit
 from foldry.structure import Structure
 
 FOUND: Final = "found by an earlier search"
+UNDATED: Final = "1971-01-01"
+"""ColabFold's date of structures without one, as its reader needs a date; the PDB is younger."""
 _DATE: Final = "_pdbx_audit_revision_history.revision_date"
 _SCORE: Final = "_ma_alignment_details.score_"
 _E_VALUE: Final = {"type": "Other", "type_other_details": "E-value"}
@@ -47,8 +49,9 @@ def entry_of(text: str) -> tuple[str, float | None]:
     except (RuntimeError, ValueError, IndexError):  # a PDB file
         return "template", None
     name = gemmi.cif.as_string(block.find_value("_entry.id") or "") or block.name
+    known = {each: gemmi.cif.as_string(block.find_value(_SCORE + each) or "") for each in _E_VALUE}
     value = gemmi.cif.as_number(block.find_value(f"{_SCORE}value") or "?")
-    return name, value if value >= 0 else None
+    return name, value if known == _E_VALUE and value >= 0 else None
 
 
 def template_mmcif(hit: Hit) -> str:

@@ -13,7 +13,13 @@ from foldry.features.pairing import PairingReport
 from foldry.model.config import ModelConfig
 from foldry.predict.network import configured
 from foldry.predict.settings import Settings
-from foldry.predict.stages import MAX_TRIED, pairs_rows, tried_queries
+from foldry.predict.stages import (
+    MAX_E_VALUE,
+    MAX_TRIED,
+    num_unrelated,
+    pairs_rows,
+    tried_queries,
+)
 from foldry.query import Chain, Query
 from foldry.weights.networks import NetworkFile
 
@@ -42,6 +48,7 @@ def warn(
 def remark_on_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
     """Log which templates have no effect and which are tried one after the other."""
     warn_of_unused_templates(queries, configs)
+    say_unrelated_templates(queries, configs)
     say_tried_templates(queries, configs)
 
 
@@ -85,6 +92,17 @@ def warn_of_unused_templates(queries: Sequence[Query], configs: Sequence[ModelCo
 def _num_given(chain: Chain) -> int:
     """Return the number of templates that no search found."""
     return sum(not hit.how for hit in chain.templates)
+
+
+def say_unrelated_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:
+    """Log how many templates that were found networks do not read, and why."""
+    for config in configs:
+        for query in queries:
+            if number := num_unrelated(query, config):
+                total = sum(len(chain.templates) for chain in query.chains)
+                says = "%s: %s does not read %s, which may be unrelated (E-value above %g)."
+                which = f"{number} of {counted(total, 'template')}"
+                logger.info(says, query.name, config.name, which, MAX_E_VALUE)
 
 
 def say_tried_templates(queries: Sequence[Query], configs: Sequence[ModelConfig]) -> None:

@@ -86,6 +86,7 @@ class Outcome:
         error: Why the query failed.
         notice: A warning for all readers of the predictions, or "".
         num_predictions: Number of predictions; 0 unless the status is `done`.
+        templates: Names of the templates that the best prediction read; empty as above.
         relaxations: Relaxations of the best predictions, ranked_0 first; empty unless the status
             is `done`.
         seconds: Duration; in a group of queries that may form a batch, their mean.
@@ -99,6 +100,7 @@ class Outcome:
     error: FoldryError | None = None
     notice: str = ""
     num_predictions: int = 0
+    templates: tuple[str, ...] = ()
     relaxations: tuple[Relaxation, ...] = ()
     seconds: float = 0.0
 
@@ -245,6 +247,7 @@ def _publish(work: Work, publishers: Sequence[Publisher]) -> Outcome:
             best.iptm,
             notice=notice,
             num_predictions=len(predictions),
+            templates=best.provenance.templates,
             relaxations=tuple(each.relaxation for each in predictions if each.relaxation),
         )
 

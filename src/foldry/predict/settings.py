@@ -255,7 +255,7 @@ class Settings:
     dropout: bool = _setting(False, "Keep dropout on to sample diverse structures.", "infer", _flag)
     num_ensemble: int | None = _setting(
         None,
-        "Number of random MSA draws averaged in each recycle.",
+        "Random MSA draws averaged in each recycle.",
         "featurise",
         Number(int, 1, 100),
         "N",

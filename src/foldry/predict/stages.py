@@ -203,20 +203,21 @@ def _related(query: Query, config: ModelConfig) -> Query:
     return replace(query, chains=tuple(chains))
 
 
+def num_unrelated(query: Query, config: ModelConfig) -> int:
+    """Return the number of templates that a network does not read, as they may be unrelated."""
+    read = _related(query, config)
+    pairs = zip(query.chains, read.chains, strict=True)
+    return sum(len(each.templates) - len(kept.templates) for each, kept in pairs)
+
+
 def features_key(query: Query, network: NetworkFile, seed: int, settings: Settings) -> str:
     """Return the content key of `featurise`."""
-    how = settings.of_stage("featurise")
+    how, read = settings.of_stage("featurise"), _related(query, config_of(network))
     if not pairs_rows(query):
         how["pairing"] = DEFAULT_PAIRING  # results of another value need not be computed again
     if (tried := len(tried_queries(query, config_of(network)))) > 1:
         how["templates_tried"] = tried
-    parts = (
-        _related(query, config_of(network)).inputs_key,
-        network.name,
-        network.sha256(),
-        seed,
-        how,
-    )
+    parts = read.inputs_key, network.name, network.sha256(), seed, how
     return content_key(["features", version("foldry"), *parts])
 
 

@@ -55,6 +55,12 @@ class Provenance(Content):
     process: dict[str, str | int] = field(default_factory=dict)
     templates_read: dict[str, list[str]] | None = None
 
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """Names of the templates that the network read for any chain, each once."""
+        read = (self.templates_read or {}).values()
+        return tuple(dict.fromkeys(name for names in read for name in names))
+
     def __repr__(self) -> str:
         return f"Provenance({self.model_name!r}, seed {self.seed}, {self.weights!r})"
 

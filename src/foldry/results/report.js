@@ -49,6 +49,8 @@ function showFacts() {
   };
   const templates = distinct(data.templates);
   const read = provenance.templates_read && distinct(provenance.templates_read);
+  const none = provenance.config.features?.num_templates === 1
+    ? "none: their E-values are so high that they may be unrelated" : "none: it reads no templates";
   const count = chains.reduce((sum, { sequence }) => sum + sequence.length, 0);
   pairs("facts", [
     ["Residues", chains.length > 1 ? `${count} in ${chains.length} chains` : count],
@@ -56,7 +58,7 @@ function showFacts() {
     ["Model", provenance.model_name],
     ["Aligned sequences", data.coverage ? data.coverage.depth : 1],
     ...(templates ? [["Templates", templates]] : []),
-    ...(read !== null && read !== templates ? [["Templates that the model read", read || "none"]] : []),
+    ...(read !== null && read !== templates ? [["Templates that the model read", read || none]] : []),
   ]);
   byId("notice").hidden = !provenance.notice;
   byId("notice").replaceChildren(...marked(provenance.notice));
@@ -133,9 +135,9 @@ function showTemplates() {
   byId("left-out-panel").hidden = !numLeftOut;
   foldry.dataTable(byId("templates"), { label: "Templates", header, rows });
   const which = numLeftOut > leftOut.length ? `the first ${leftOut.length} of ${numLeftOut}` : numLeftOut;
-  byId("left-out-title").textContent = `Hits that are no templates: ${which}`;
+  byId("left-out-title").textContent = `Hits left out: ${which}`;
   foldry.dataTable(byId("left-out"), {
-    label: "Hits that are no templates", header: ["For chain", "Hit", "Why it is no template"], rows: leftOut,
+    label: "Hits left out", header: ["For chain", "Hit", "Reason"], rows: leftOut,
   });
 }
 

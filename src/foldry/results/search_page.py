@@ -64,6 +64,7 @@ def search_html(result: SearchResult) -> str:
         summary=_summary_table(chains),
         chains="\n".join(_section(number, result, each) for number, each in enumerate(rows)),
         file=_escaped(query_file(query)),
+        content="alignments" if query.paired_by_row else "alignments and templates",
         data=script_json(data),
     )
     return page_html(
@@ -122,7 +123,7 @@ def _section(number: int, result: SearchResult, rows: Rows) -> str:
     parts = [f'<h2 id="title-{number}">{title}</h2>']
     if not found:
         how = "came with an alignment" if chain.alignments else "has no alignment"
-        parts.append(f'<p class="about">This chain {how}: no alignment was searched for.</p>')
+        parts.append(f'<p class="about">This chain {how}: none was searched for.</p>')
     has_hits = len(rows.letters) > 1
     if has_hits:
         parts.append(f'<div class="coverage" data-chain="{number}"></div>')
@@ -174,10 +175,7 @@ def _hit_table(chain: Chain, found: Sequence[Found], rows: Rows) -> str:
     if found:
         columns["Database"] = [_escaped(sources[each]) for each in rows.search[1 : MAX_HITS + 1]]
     if any(descriptions):
-        columns["Description"] = [
-            f'<span class="description">{_clipped(each, _MAX_DESCRIPTION)}</span>'
-            for each in descriptions
-        ]
+        columns["Description"] = list(map(_description, descriptions))
     number = len(rows.letters) - 1
     which = f"The first {MAX_HITS} of {number} hits" if number > MAX_HITS else "All hits"
     about = (
@@ -189,7 +187,7 @@ def _hit_table(chain: Chain, found: Sequence[Found], rows: Rows) -> str:
 
 
 def _templates(chain: Chain, search: FoundTemplates | None) -> Iterator[str]:
-    """Yield a table of the templates of one chain, and one of the hits that are none."""
+    """Yield a table of the templates of one chain, and one of the hits left out."""
     if search is None and not chain.templates:
         return
     yield "<h3>Templates</h3>"
@@ -198,24 +196,23 @@ def _templates(chain: Chain, search: FoundTemplates | None) -> Iterator[str]:
     else:
         seconds = "kept from an earlier search"
         if search.seconds is not None:
-            seconds = f"searched for {search.seconds:.1f} s, shared with other chains"
+            seconds = f"{search.seconds:.1f} s for all chains searched together"
         where = f"{search.step.engine} on {', '.join(search.step.databases)}, {seconds}"
         found = "" if chain.templates else "No template was found. "
         yield f'<p class="about">{found}{_escaped(where)}.</p>'
     if chain.templates:
-        yield _table(
-            "Templates", list(TEMPLATE_COLUMNS), map(_template_cells, template_rows(chain))
-        )
+        rows = map(_template_cells, template_rows(chain))
+        yield _table("Templates", list(TEMPLATE_COLUMNS), rows, "wide names")
     if chain.left_out:
         number = len(chain.left_out)
         most = MAX_LEFT_OUT
         which = f"the first {most} of {number}" if number > most else str(number)
-        rows = [
-            [_clipped(name, _MAX_NAME), _clipped(reason, _MAX_DESCRIPTION)]
+        others = [
+            [_clipped(name, _MAX_NAME), _description(reason)]
             for name, reason in chain.left_out[:most]
         ]
-        yield f"<details><summary>Hits that are no templates: {which}</summary>"
-        yield _table("Hits that are no templates", ["Hit", "Why it is no template"], rows)
+        yield f"<details><summary>Hits left out: {which}</summary>"
+        yield _table("Hits left out", ["Hit", "Reason"], others, "wide long")
         yield "</details>"
 
 
@@ -258,6 +255,11 @@ def _table(
         f'<div class="{kind}" tabindex="0" role="region" aria-label="{label}"><table>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>"
     )
+
+
+def _description(text: str) -> str:
+    """Return the content of a cell with a longer text."""
+    return f'<span class="description">{_clipped(text, _MAX_DESCRIPTION)}</span>'
 
 
 def _clipped(text: str, most: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +19,7 @@ TEMPLATE_COLUMNS: Final = (
 )
 """The titles of the fields of `TemplateRow` in tables."""
 MAX_LEFT_OUT: Final = 100
-"""Maximum number of hits that are no templates in a table."""
+"""Maximum number of left-out hits in a table."""
 _SHOWN: Final = 3
 """Maximum number of templates that a line names."""
 
@@ -81,7 +83,7 @@ def share(value: float) -> str:
 
 
 def tables(query: Query) -> dict[str, object]:
-    """Return the templates of all chains, and the first hits that are none, for a page."""
+    """Return the templates of all chains, and the first hits that were left out, for a page."""
     named = [(", ".join(chain.ids), chain) for chain in query.chains]
     left_out = [(name, *each) for name, chain in named for each in chain.left_out]
     return {
@@ -92,36 +94,56 @@ def tables(query: Query) -> dict[str, object]:
     }
 
 
-def template_lines(query: Query) -> list[str]:
-    """Return what was found for each chain whose templates are known, one line each.
+def template_lines(query: Query, asked: Query) -> list[str]:
+    """Return what the search for templates found for each chain, one line each.
+
+    Args:
+        query: The query after the search.
+        asked: The query before it: templates that it has are said to be given, and chains that came
+            with an empty list of them are left out.
 
     Example:
         >>> from foldry.query import Hit
-        >>> hit = Hit("1abc_A", np.array([[0, 0], [1, 1]]), identity=0.5, release_date="2001-02-03")
-        >>> template_lines(Query("q", (Chain(("A",), "MKT", templates=(hit,)),)))
-        ['q, chain A: 1 template: 1abc_A (50 % identical, covers 67 %).']
+        >>> hit = Hit("1abc_A", np.array([[0, 0], [1, 1]]), identity=0.5, e_value=1e-9)
+        >>> bare = Query("q", (Chain(("A",), "MKT"),))
+        >>> template_lines(Query("q", (Chain(("A",), "MKT", templates=(hit,)),)), bare)
+        ['q, chain A: 1 template: 1abc_A (50 % identical, covers 67 %, E-value 1e-09).']
     """
     lines = []
-    for chain in query.chains:
-        if chain.templates or chain.templates_known:
+    for chain, before in zip(query.chains, asked.chains, strict=True):
+        is_given = bool(before.templates)
+        if is_given or chain.templates or (chain.templates_known and not before.templates_known):
             place = f"{query.name}, chain{'s' if chain.ids[1:] else ''} {', '.join(chain.ids)}"
-            lines.append(f"{place}: {_line(template_rows(chain), chain.left_out)}.")
+            line = _line(template_rows(chain), chain.left_out, is_given=is_given)
+            lines.append(f"{place}: {line}.")
     return lines
 
 
-def _line(rows: Sequence[TemplateRow], left_out: Sequence[tuple[str, str]]) -> str:
+def _line(
+    rows: Sequence[TemplateRow], left_out: Sequence[tuple[str, str]], *, is_given: bool
+) -> str:
     if rows:
         named = ", ".join(map(_named, rows[:_SHOWN]))
         more = f" and {len(rows) - _SHOWN} more" if rows[_SHOWN:] else ""
-        return f"{counted(len(rows), 'template')}: {named}{more}"
-    if left_out:
-        name, reason = left_out[0]
-        return f"no template; {counted(len(left_out), 'hit')} left out, e.g. {name}, which {reason}"
-    return "no template"
+        return f"{counted(len(rows), 'template')}{' given' * is_given}: {named}{more}"
+    if not left_out:
+        return "no template"
+    kinds = [_kind(reason) for _, reason in left_out]
+    most, number = Counter(kinds).most_common(1)[0]
+    name, reason = left_out[kinds.index(most)]
+    like = f", {'all' if number == len(kinds) else number} like" if kinds[1:] else ":"
+    return f"no template; {counted(len(kinds), 'hit')} left out{like} {name}, which {reason}"
+
+
+def _kind(reason: str) -> str:
+    """Return what reasons of one kind have in common: their first words, without numbers."""
+    return " ".join(re.sub(r"\d", "", reason).split()[:3])
 
 
 def _named(row: TemplateRow) -> str:
     about = f"covers {share(row.coverage)}"
     if row.identity is not None:
         about = f"{share(row.identity)} identical, {about}"
+    if row.e_value is not None:
+        about += f", E-value {row.e_value:.2g}"
     return f"{row.entry}_{row.chain} ({about})"

@@ -22,6 +22,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from importlib.metadata import version
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
@@ -41,6 +42,17 @@ _MAX_REDIRECTS: Final = 4
 _PORTS: Final = {"http": 80, "https": 443}
 _MOVED: Final = (301, 302, 303, 307, 308)
 _BUSY: Final = (408, 425, 429)
+_REFUSED: Final = (401, 403, 413)
+_UNKNOWN: Final = (404, 405, 410, 415, 501, 505)
+"""Statuses of servers that do not know such a request."""
+_MARKUP: Final = re.compile(r"<(script|style)\b.*?</\1>|<[^<>]*>", re.DOTALL | re.IGNORECASE)
+_MAX_PAGE: Final = 4000
+"""Number of characters of a web page that are searched for words."""
+_MAX_SHOWN: Final = 80
+_LONG_SECRET: Final = 8
+"""Length from which credentials are masked within words too."""
+_MIN_PART: Final = 4
+"""Length from which a part of them, such as the password, is masked alone."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +98,10 @@ class BrokenError(Exception):
         self.after = after
 
 
+class UnreachedError(BrokenError):
+    """No connection was made, so that nothing was sent."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer.
@@ -105,12 +121,13 @@ class Reply:
     @property
     def is_broken(self) -> bool:
         """Whether the same request may succeed later."""
-        return self.code in _BUSY or self.code >= 500
+        return self.code in _BUSY or (self.code >= 500 and self.code not in _UNKNOWN)
 
     @property
     def is_elsewhere(self) -> bool:
         """Whether the address seems to be that of a web site instead of the protocol."""
-        return self.code in (404, 405) or (self.code == 200 and "html" in self.kind)
+        may_be = "html" in self.kind and self.code < 500
+        return self.code in _UNKNOWN or (may_be and self.code not in (*_BUSY, *_REFUSED))
 
 
 class Client:
@@ -120,6 +137,7 @@ class Client:
         url: The address below which everything is.
         patience: How long and how often it is asked.
         credentials: The variables of the environment whose credentials are sent too.
+        is_private: Whether nobody between here and the server can read what is sent.
 
     Raises:
         InputError: The address or the credentials are not usable.
@@ -132,12 +150,14 @@ class Client:
         if login := _variable(LOGIN):
             packed = base64.b64encode(login.encode()).decode()
             self._headers["Authorization"] = f"Basic {packed}"
-            self._secrets += [login, packed, login.partition(":")[2]]
+            self._secrets += [login, packed, *_parts(login.partition(":")[2])]
         if header := _variable(HEADER):
             name, _, value = header.partition(":")
             self._headers[name] = value.strip()
-            self._secrets += [header, value.strip()]
+            self._secrets += [header, *_parts(value.strip(), value.rpartition(" ")[2])]
         self.credentials = [name for name in (LOGIN, HEADER) if _variable(name)]
+        parts = urlsplit(self.url)
+        self.is_private = parts.scheme == "https" or _is_here(parts.hostname or "")
         self._last = -float("inf")
 
     def ask(self, path: str, form: Mapping[str, str] | None = None) -> Reply:
@@ -161,10 +181,18 @@ class Client:
 
     def said(self, reply: Reply) -> str:
         """Return what an answer says, for a message."""
-        text = reply.body.decode(errors="replace").strip()
-        for secret in filter(None, self._secrets):
-            text = text.replace(secret, "…")
-        return f"{reply.code}, {quoted(text, 100)}" if text else f"{reply.code}"
+        text = self._shown(reply.body.decode(errors="replace"))
+        return f"{reply.code}, {text}" if text else f"{reply.code}"
+
+    def _shown(self, text: str) -> str:
+        """Return a server's text quoted for a message, without the credentials; "" if empty."""
+        for secret in self._secrets:
+            ends = ("", "") if len(secret) >= _LONG_SECRET else (r"(?<!\w)", r"(?!\w)")
+            text = re.sub(re.escape(secret).join(ends), "…", text)
+        if text.lstrip().startswith("<"):
+            text = _MARKUP.sub(" ", text[:_MAX_PAGE])
+        text = " ".join(text.split())
+        return quoted(text, _MAX_SHOWN) if text else ""
 
     def _reply(
         self,
@@ -220,7 +248,7 @@ class Client:
         except ValueError:
             is_same = False
         if not is_same or not re.fullmatch(r"[!-~]+", target):
-            what = f"redirects to {quoted(location, 100)}, which is another place"
+            what = f"redirects to {self._shown(location)}, which is another place"
             raise OutsideError(what, "give that address if you trust it", where=self.url)
         return target
 
@@ -240,11 +268,24 @@ def check_server(url: str) -> str:
         if re.fullmatch(r"https?://[!-~]+", url) and _place(parts)[1] and is_bare:
             return url.rstrip("/")
     what = f"{quoted(url)} is not the address of a server"
-    raise InputError(what, "give one such as https://example.org/api")
+    advice = "give one that begins with https:// or http://, such as https://example.org/api"
+    raise InputError(what, advice)
 
 
 def _place(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
+
+
+def _is_here(host: str) -> bool:
+    """Return whether the name of a host is that of this machine."""
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def _parts(*texts: str) -> list[str]:
+    """Return those parts of credentials that are not short enough to occur in any text."""
+    return [each for each in texts if len(each) >= _MIN_PART]
 
 
 def _variable(name: str) -> str:
@@ -295,6 +336,7 @@ def _answered(
     A timer ends the connection of a server that sends a byte now and then.
 
     Raises:
+        UnreachedError: No connection was made.
         BrokenError: The connection failed.
     """
     sockets: list[socket.socket] = []
@@ -324,7 +366,7 @@ def _answered(
         raise
     except (OSError, HTTPException, ValueError) as error:
         said = too_slow if ended.is_set() else why(error)
-        raise BrokenError(said) from error
+        raise (BrokenError if sockets else UnreachedError)(said) from error
     finally:
         timer.cancel()
 

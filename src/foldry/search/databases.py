@@ -192,7 +192,12 @@ class Registry:
             self._check_free(_name_of(folder.absolute()), folder)
         _check_name(name)
         place = self._place(name or _name_of(folder.absolute()))
-        found = of_structures(folder, place, name, obsolete, progress)
+        try:
+            found = of_structures(folder, place, name, obsolete, progress)
+        except InputError:
+            if place.name not in self.databases():  # what an interrupted process read is kept
+                remove(place)
+            raise
         return self.record(found, is_named=bool(name))
 
     def record(self, database: Database, *, is_named: bool = True) -> Database:

@@ -119,7 +119,6 @@ def template_search(
     others = [each for each in chosen if each.kind != STRUCTURES]
     for each in others:
         _check_kind(step, each)
-        each.check()
     targets = tuple(Targets(Path(each.path), each.name, each.version) for each in others) or tuple(
         Targets(each.fasta, name, each.version) for name, each in libraries.items()
     )
@@ -148,7 +147,7 @@ def template_search(
 def server_templates(server: TicketServer, max_date: str | None, cache: Cache) -> TemplateSearch:
     """Return the search for templates of a server, which also sends their structures."""
     engine = ServerTemplates(server)
-    return TemplateSearch(engine, engine, {}, Rules(max_date), cache)
+    return TemplateSearch(engine, engine, {}, Rules(max_date), cache, engine.has_all)
 
 
 def _check_kind(step: Step, database: Database) -> None:

@@ -57,7 +57,7 @@ class Library(Protocol):
         """Return the chains of an entry with their full sequences.
 
         Raises:
-            InputError: The file is damaged.
+            InputError: The file is damaged, which may change.
             MissingError: There is no file of this entry.
         """
         ...

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -23,9 +25,20 @@ MIN_IDENTITY: Final = 0.9
 _MAX_CELLS: Final = 10**8
 """Maximum product of the two lengths, which bounds the time and memory of an alignment."""
 _KALIGN: Final = "kalign"
+_PACKAGE: Final = "kalign-python"
 _OWN: Final = "Foldry"
 _AS_X: Final = str.maketrans("JO*", "XXX")
 """Kalign prints a warning for each letter that it does not know."""
+
+
+def realigner() -> str:
+    """Return what `realigned` depends on: the program that aligns, and its version if known."""
+    if find_spec(_KALIGN) is None:
+        return _OWN if shutil.which(_KALIGN) is None else _KALIGN
+    try:
+        return f"{_KALIGN} {version(_PACKAGE)}"
+    except PackageNotFoundError:
+        return _KALIGN
 
 
 def realigned(old: str, new: str) -> tuple[Int[np.ndarray, "P 2"], str]:

@@ -112,8 +112,23 @@ FULL: Final = Recipe(
 
 
 def small(databases: Iterable[Database]) -> Recipe:
-    """Return the recipe `small`: one round of HMMER on each FASTA file."""
+    """Return the recipe `small`: one round of HMMER on each database that `has_homologues`."""
+    return of_files(filter(has_homologues, databases))
+
+
+def has_homologues(database: Database) -> bool:
+    """Return whether a database is a FASTA file for alignments; `pdb_seqres` is for templates."""
+    return database.kind == FASTA and database.name != _PDB_SEQRES
+
+
+def of_files(databases: Iterable[Database]) -> Recipe:
+    """Return the recipe `small` of all FASTA files, because they were named."""
     return Recipe("small", tuple(_step(each.name) for each in databases if each.kind == FASTA))
+
+
+def of_structures(library: Database) -> Recipe:
+    """Return the recipe that finds templates in one library of structures, and no alignments."""
+    return Recipe(library.name, (), templates=_template_step(HMMSEARCH, [library.name]))
 
 
 def colabfold(databases: Iterable[Database]) -> Recipe:
@@ -157,11 +172,18 @@ def with_templates(
         recipe: The recipe.
         databases: The databases by name.
         has_hhsearch: Whether the program is installed.
+
+    Raises:
+        InputError: The user's recipe finds templates in sequences, but names no structures of them.
     """
     libraries = [each.name for each in databases.values() if each.kind == STRUCTURES]
     if recipe.templates is not None:
         names = recipe.templates.databases
         if not {*libraries} & {*names}:
+            if alone := [n for n in names if n != _PDB_SEQRES and _is(databases, n, FASTA)]:
+                what = f"The recipe {recipe.name} finds templates in {alone[0]}, which has "
+                advice = "name a library of structures beside it, or in its place"
+                raise InputError(f"{what}no structures", advice)
             names = (*names, *libraries)
         return replace(recipe, templates=replace(recipe.templates, databases=names))
     if not libraries:
@@ -216,7 +238,9 @@ def read_recipe(path: Path, settings: Mapping[str, frozenset[str]]) -> Recipe:
     if content:
         what = f"has the unknown key {quoted(min(content))}"
         raise InputError(what, "use only [[search]], [pairing] and [templates]", where=path)
-    if not isinstance(searches, list) or not searches:
+    if searches is None and pairing is None and templates is not None:
+        searches = []
+    elif not isinstance(searches, list) or not searches:
         raise InputError("is not a recipe", _ADVICE, where=path)
     aligners = {name: settings[name] for name in ALIGNERS}
     steps = [
@@ -232,6 +256,9 @@ def read_recipe(path: Path, settings: Mapping[str, frozenset[str]]) -> Recipe:
     if templates is not None:
         finders = {name: settings[name] for name in TEMPLATE_ENGINES}
         step = _read_step(templates, f"{path}, templates", finders)
+        if step.max_rows is not None:
+            advice = "leave it out: the first usable hits become templates"
+            raise InputError("has the key 'max_rows'", advice, where=f"{path}, templates")
         of_templates = replace(step, file=_TEMPLATE_FILE)
     return Recipe(path.stem, tuple(steps), of_pairs, of_templates)
 

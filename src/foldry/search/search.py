@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,8 +21,9 @@ from foldry.errors import (
 from foldry.inputs.folders import FASTA_SUFFIXES, suffix
 from foldry.inputs.structures import is_structure
 from foldry.query import Alignment, Chain, Query
-from foldry.search import kept, recipes
+from foldry.search import kept, recipes, structure_index
 from foldry.search.databases import (
+    FASTA,
     NAME,
     STRUCTURES,
     Database,
@@ -44,6 +46,9 @@ logger = logging.getLogger(__name__)
 _RECIPES: Final = "recipes"
 """The folder of a user's recipes beside the list of databases."""
 _TOML: Final = ".toml"
+_HOST: Final = re.compile(r"\w[\w-]*(\.\w[\w-]*)+(:\d+)?(/.*)?|localhost(:\d+)?(/.*)?")
+_ALONE: Final = "templates"
+"""What the search is called if structures are all that is registered."""
 _KNOWN: Final = {each.name: each for each in (recipes.NONE, recipes.REDUCED, recipes.FULL)}
 _ON_REGISTERED: Final = {"small": recipes.small, "colabfold": recipes.colabfold}
 """Recipes that search whatever databases of their kind are registered."""
@@ -174,19 +179,12 @@ class Search:
             InputError: A database changed.
             MissingError: A database or a program is missing.
         """
-        queries = list(queries)
-        pairing = self.recipe.pairing
-        are_aligned = queries and not any(map(unaligned, queries))
-        steps = [] if are_aligned else [*self.recipe.steps]
-        is_paired = pairing is not None and any(map(self._pairable, queries))
-        if pairing is not None and is_paired:
-            steps.append(pairing)
-        for_templates = dict.fromkeys(filter(None, map(self._template_step, queries)))
-        aligning, steps = steps, [*steps, *for_templates]
         if self.server is not None:
             self.server.check()
             return
-        names = dict.fromkeys(name for step in steps for name in step.databases)
+        queries = list(queries)
+        aligning, for_templates = self.steps(queries)
+        names = dict.fromkeys(name for s in (*aligning, *for_templates) for name in s.databases)
         if missing := [name for name in names if name not in self.databases]:
             what = f"The recipe {self.recipe.name} searches {', '.join(missing)}, which "
             advice = "register them under these names"
@@ -201,11 +199,24 @@ class Search:
             self.databases[name].check()
         for step in for_templates:
             _ = self._finder(step).engine.identity
-        if pairing is not None and is_paired and pairing.engine == COLABFOLD:
+        pairing = self.recipe.pairing
+        is_paired = any(map(self._pairable, queries))
+        if pairing is not None and pairing.engine == COLABFOLD and is_paired:
             database = self.databases[pairing.databases[0]]
             if not database.has_taxonomy:
                 what = "has no taxonomy, by which rows are paired"
                 raise InputError(what, "run `mmseqs createtaxdb`", where=database.path)
+
+    def steps(self, queries: Sequence[Query]) -> tuple[list[Step], list[Step]]:
+        """Return the searches that queries need: for alignments, pairing last, and for templates.
+
+        Without queries, those for alignments are all.
+        """
+        are_aligned = queries and not any(map(unaligned, queries))
+        aligning = [] if are_aligned else [*self.recipe.steps]
+        if self.recipe.pairing is not None and any(map(self._pairable, queries)):
+            aligning.append(self.recipe.pairing)
+        return aligning, [*dict.fromkeys(filter(None, map(self._template_step, queries)))]
 
     def _engine(self, step: Step) -> Engine:
         if self.server is not None:
@@ -223,6 +234,9 @@ class Search:
         from foldry.search.engines import server_templates, template_search  # noqa: PLC0415
 
         date, cache = self.max_template_date, self.cache
+        if self.server is None:  # they may have changed since they were opened
+            for name in step.databases:
+                self.databases[name].check()
         if step not in self._finders:  # a library is opened once
             if self.server is not None:
                 found = server_templates(self.server, date, cache)
@@ -274,7 +288,7 @@ class Search:
         """Return the rows with which the templates of a chain are found."""
         of_step = [each.alignment for each in found if each.step == self.recipe.profile]
         known = [*of_step, chain.alignment, chain.paired]
-        alone = Alignment.of([chain.ids[0]], [chain.sequence])
+        alone = Alignment.of(["query"], [chain.sequence])  # the same for chains of other names
         return next((each for each in known if each is not None), alone)
 
     def _result(
@@ -328,8 +342,8 @@ def unaligned(query: Query) -> list[Chain]:
 
 
 def is_address(name: str) -> bool:
-    """Return whether the name of a search is the address of a server."""
-    return name.lower().startswith(("http://", "https://"))
+    """Return whether the name of a search is an address, if not always one of a server."""
+    return re.match("[a-z][a-z0-9+.-]*://", name.lower()) is not None
 
 
 def lacks_templates(chain: Chain) -> bool:
@@ -363,10 +377,11 @@ def find_search(
     a folder, in the structures below it.
 
     Args:
-        name: `none`, `small`, `reduced`, `full`, `colabfold`, a recipe of the user, its TOML file,
-            or a folder of FASTA files and structures. None takes `small` if a FASTA file is
-            registered, otherwise `colabfold` if a clustered MMseqs2 database is. The address of a
-            server, e.g. `https://…`, has the server search, which gets the sequences.
+        name: `none`, `small`, `reduced`, `full`, `colabfold`, a registered FASTA file or library of
+            structures, a recipe of the user, its TOML file, or a folder of FASTA files and
+            structures. None takes `small` if a FASTA file for alignments is registered, otherwise
+            `colabfold` if a clustered MMseqs2 database is, otherwise templates alone. The address
+            of a server, e.g. `https://…`, has the server search, which gets the sequences.
         registry: The registered databases; those of the user if left out.
         cache: Where alignments and templates are kept; the user's if left out.
         num_threads: Number of threads.
@@ -402,10 +417,10 @@ def find_search(
     if name is None:
         recipe = recipes.small(databases.values())
         recipe = recipe if recipe.steps else recipes.colabfold(databases.values())
-        recipe = recipe if recipe.steps else replace(recipe, name="small")
+        recipe = recipe if recipe.steps else replace(recipe, name=_ALONE)
     elif name in _KNOWN or name in _ON_REGISTERED:  # even if there is a folder of this name
         recipe = _known(name, databases, search_templates=search_templates)
-    elif "/" in name or Path(name).exists() or name.endswith(_TOML):
+    elif Path(name).exists() or name.endswith(_TOML) or ("/" in name and not _HOST.fullmatch(name)):
         kept = cache or Cache(default_cache())
         recipe, databases = _from_path(Path(name), databases, kept if search_templates else None)
     else:
@@ -428,21 +443,27 @@ def _known(name: str, databases: Mapping[str, Database], *, search_templates: bo
     recipe = _ON_REGISTERED[name](databases.values())
     has_structures = any(each.kind == STRUCTURES for each in databases.values())
     if not recipe.steps and not (name == "small" and search_templates and has_structures):
-        kind = "FASTA file" if name == "small" else "clustered MMseqs2 database"
+        kind = "FASTA file for alignments" if name == "small" else "clustered MMseqs2 database"
         what = f"The recipe {name} has nothing to search: no {kind} is registered"
         raise MissingError(what, "register one", code="no_database")
     return recipe
 
 
 def _of_user(name: str, registry: Registry, databases: Mapping[str, Database]) -> Recipe:
-    """Return the recipe of this name in the user's folder, or that of a registered FASTA file."""
-    if name in databases and (alone := recipes.small([databases[name]])).steps:
+    """Return the recipe of this name in the user's folder, or that of a registered database."""
+    if name in databases and databases[name].kind == STRUCTURES:
+        return recipes.of_structures(databases[name])
+    if name in databases and (alone := recipes.of_files([databases[name]])).steps:
         return replace(alone, name=name)
     folder = registry.folder / _RECIPES
     path = folder / f"{name}{_TOML}"
     if not NAME.fullmatch(name) or not path.is_file():
-        advice = f"choose one of {', '.join((*_KNOWN, *_ON_REGISTERED))}, a folder of FASTA files"
-        advice += f", or a recipe in {folder}"
+        registered = [each.name for each in databases.values() if each.kind in (FASTA, STRUCTURES)]
+        advice = f"choose one of {', '.join((*_KNOWN, *_ON_REGISTERED, *registered))}, a folder of "
+        advice += "FASTA files and structures, the address of a server (https://…), or a recipe in "
+        advice += str(folder)
+        if _HOST.fullmatch(name):
+            advice = f"if it is a server, write https:// before it; otherwise {advice}"
         raise InputError(f"There is no recipe {quoted(name)}", advice)
     return _read_recipe(path)
 
@@ -464,6 +485,9 @@ def _from_path(
     inside = sorted(path.iterdir()) if path.is_dir() else [path]
     files = [each for each in inside if suffix(each) in FASTA_SUFFIXES]
     files = [each for each in files if each.is_file() and not is_hidden(each)]
+    if is_structure(path) and path.is_file():
+        advice = "give the folder that holds it, or give it as one of the `templates`"
+        raise InputError("is a structure, not a place to search", advice, where=path)
     if not files and not path.is_dir():
         return _read_recipe(path), databases
     libraries = [each for each in databases.values() if each.kind == STRUCTURES]
@@ -476,7 +500,7 @@ def _from_path(
     if len(found) < len(files):
         what = "has several FASTA files that would have one name"
         raise InputError(what, "rename them", where=path)
-    recipe = replace(recipes.small(found.values()), name=plain_name(path))
+    recipe = replace(recipes.of_files(found.values()), name=plain_name(path))
     for each in libraries:
         name = each.name if each.name not in found else f"{each.name}_structures"
         found[name] = replace(each, name=name)
@@ -489,11 +513,11 @@ def _structures_below(folder: Path, cache: Cache, *, is_needed: bool) -> list[Da
     Raises:
         InputError: They are not usable, and there is nothing else to search: `is_needed`.
     """
-    if not any(is_structure(each) for each in folder.rglob("*")):
-        return []
     from foldry.search.structures import inspect_structures  # noqa: PLC0415  (as above)
 
     try:
+        if not structure_index.has_structures(folder):
+            return []
         return [inspect_structures(folder, kept=cache.folder)]
     except InputError as error:
         if is_needed:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from foldry.errors import FoldryError, InputError, MissingError, OutsideError
 from foldry.formats.coordinates import Deposition, parse_deposition
 from foldry.formats.fasta import fasta_records
 from foldry.formats.m8 import M8Record, parse_m8
+from foldry.formats.template import UNDATED
 from foldry.query import Alignment, Source
 from foldry.search.hits import AlignedHit
 from foldry.search.server import TicketServer
@@ -23,7 +23,7 @@ from foldry.store.files import read_bytes
 
 logger = logging.getLogger(__name__)
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{3,40}_[A-Za-z0-9]{1,8}")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{3,40}_[A-Za-z0-9]{1,8}")
 _CIF: Final = ".cif"
 _MAX_STRUCTURE: Final = 256 * 1024**2
 _INDEX: Final = re.compile(r"(\S{1,60})\t(\d{1,12})\t(\d{1,12})", re.ASCII)
@@ -68,6 +68,10 @@ class ServerTemplates:
             self._fetch([each for each in names if self._structure(_entry(each)) is None])
             yield [hit for hit in map(self._hit, records) if hit is not None]
 
+    def has_all(self, hits: Iterable[AlignedHit]) -> bool:
+        """Return whether the server has sent the structures of all hits."""
+        return all(self._structure(_entry(each.name)) is not None for each in hits)
+
     def successor(self, entry: str) -> str | None:
         """Return the entry itself: the server replaces obsolete ones."""
         return entry
@@ -87,7 +91,9 @@ class ServerTemplates:
         if data is None:
             what = f"was not sent by {self.server.client.url}"
             raise MissingError(what, "add it to the search as a file", where=entry)
-        return parse_deposition(data, f"{entry}{_CIF}")
+        deposition = parse_deposition(data, f"{entry}{_CIF}")
+        is_dated = deposition.release_date != UNDATED
+        return deposition if is_dated else replace(deposition, release_date="")
 
     def _structure(self, entry: str) -> bytes | None:
         return self.server.client.kept(_STRUCTURE, entry)
@@ -129,7 +135,7 @@ class ServerTemplates:
         client = self.server.client
         client.say("Names of known structures are", [_STRUCTURE])
         try:
-            path = f"template/{','.join(map(quote, names))}"
+            path = f"template/{','.join(names)}"
             with client.downloaded(path, insist=False) as folder:
                 self._keep(folder, names)
         except OutsideError as error:
@@ -147,28 +153,33 @@ class ServerTemplates:
         for file in sorted(folder.glob(f"*{_CIF}")):
             entry = file.stem.lower()
             if entry in wanted and not file.is_symlink():
-                data = read_bytes(file, _MAX_STRUCTURE)
+                try:
+                    data = read_bytes(file, _MAX_STRUCTURE)
+                except InputError as error:
+                    logger.info("The structure of %s is left out: %s", entry, error)
+                    continue
                 if b"_atom_site." in data:
                     self.server.client.keep(_STRUCTURE, entry, data=data)
-        for name, sequence in _sequences(folder).items():
-            if name in names:
-                self.server.client.keep(_CHAIN, name, data=sequence.encode())
+        for name, sequence in _sequences(folder, names).items():
+            self.server.client.keep(_CHAIN, name, data=sequence.encode())
 
 
 def _entry(name: str) -> str:
     return name.rpartition("_")[0].lower()
 
 
-def _sequences(folder: Path) -> dict[str, str]:
-    """Return the sequences of the chains in an HH-suite database, by name; empty if it is none."""
+def _sequences(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """Return the sequences of some chains in an HH-suite database; empty if it is none."""
     found: dict[str, str] = {}
     data, index = (folder / f"pdb70_a3m.ff{end}" for end in ("data", "index"))
     if any(each.is_symlink() or not each.is_file() for each in (data, index)):
         return found
     try:
         whole = read_bytes(data)
-        for name, start, size in _INDEX.findall(read_bytes(index).decode()):
-            text = whole[int(start) : int(start) + int(size)].rstrip(b"\0").decode()
+        places = {name: place for name, *place in _INDEX.findall(read_bytes(index).decode())}
+        for name in filter(places.__contains__, names):
+            start, size = map(int, places[name])
+            text = whole[start : start + size].rstrip(b"\0").decode()
             for header, row, *_ in fasta_records(text, name, 1, "#;"):
                 if header.split()[:1] == [name]:
                     letters = re.sub(r"[^A-Za-z]", "", row).upper()

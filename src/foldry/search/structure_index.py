@@ -41,21 +41,21 @@ OBSOLETE: Final = "obsolete.dat"
 """The PDB's list of entries that were replaced or withdrawn."""
 MAX_FILES: Final = 1_000_000
 MAX_CHECKED: Final = 20_000
-"""So many files are looked at in a moment."""
+"""Maximum number of files whose times are compared each time a library is opened."""
 _FORMAT: Final = 1
 """Part of the index and of its version; another number makes every file be read again."""
 _FILE: Final = "index.jsonl"
 _LOG: Final = "read.jsonl"
 LEFT_OUT: Final = "left_out.txt"
 _FEW: Final = 16
-"""So many files are read in this process: others take longer to start."""
+"""Up to this many files are read in this process, because others take longer to start."""
 _KEPT_SECONDS: Final = 7 * 24 * 3600
-"""Another process may still search sequences of before."""
+"""For so long, sequences that were replaced are kept: another process may still search them."""
 _LONGEST_TITLE: Final = 200
 _LONGEST_NAME: Final = 200
 _MAX_OBSOLETE: Final = 64 * 1024**2
 _UNREADABLE: Final = "cannot be read"
-"""Begins the reasons that may go without a change of the file."""
+"""The start of reasons that may disappear although the file does not change."""
 _KILLED: Final = "ended the process that read it, probably for lack of memory"
 _PDB: Final = re.compile(r"pdb(?:_0000)?(\d[a-z0-9]{3})")
 """How the PDB names the files of an entry besides its name alone."""
@@ -129,6 +129,10 @@ class Index:
         return sum(each.num_bytes for each in self.files.values())
 
 
+class UnusableError(InputError):
+    """A folder cannot be read, or has no structure that can be used."""
+
+
 class _Scan(NamedTuple):
     """The files of a folder by their paths, and what is left out of them, as in `Index`."""
 
@@ -169,7 +173,8 @@ def entry_name(path: str) -> str:
 
 def load(place: Path) -> Index | None:
     """Return the index in a folder; None if there is none or it is damaged."""
-    with suppress(InputError, ValueError, TypeError, KeyError, RecursionError, OSError):
+    damaged = ValueError, TypeError, KeyError, AttributeError, RecursionError
+    with suppress(InputError, OSError, *damaged):
         header, *lines = map(json.loads, read_bytes(place / _FILE).splitlines())
         if header.pop("format") != _FORMAT:
             return None
@@ -179,8 +184,22 @@ def load(place: Path) -> Index | None:
         index = Index(files=files, broken=broken, **header)
         if re.fullmatch(r"[0-9a-f]+", index.version):
             size = fasta(place, index.version).stat().st_size
-            return index if size == index.num_bytes else None
+            return index if size == index.num_bytes and _is_sound(index) else None
     return None
+
+
+def _is_sound(index: Index) -> bool:
+    """Return whether the values of an index, which somebody else may have written, are usable."""
+    return all(
+        isinstance(name, str) and isinstance(value, kind)
+        for named, kind in (
+            (index.unread, str),
+            (index.folders, int),
+            (index.obsolete, str | None),
+            ({"": index.obsolete_file}, str),
+        )
+        for name, value in named.items()
+    )
 
 
 def _checked(file: File) -> File:
@@ -188,11 +207,13 @@ def _checked(file: File) -> File:
 
     Raises:
         TypeError: A value is of another type.
-        ValueError: The file is not below the folder.
+        ValueError: The file is not below the folder, or a number is negative.
     """
     if [type(each) for each in file] != [str, int, int, str, str, int, int, int, str]:
         raise TypeError
-    if Path(file.path).is_absolute() or ".." in Path(file.path).parts:
+    if file.path.startswith("/") or ".." in file.path.split("/"):
+        raise ValueError
+    if min(file.size, file.num_chains, file.offset, file.num_bytes) < 0:
         raise ValueError
     return file
 
@@ -269,7 +290,7 @@ def update(
     return index
 
 
-def _unusable(folder: Path, left_out: Mapping[str, str]) -> InputError:
+def _unusable(folder: Path, left_out: Mapping[str, str]) -> UnusableError:
     """Return the error for a folder without structures that can be used."""
     advice = "check the path"
     if named := [f"{printable(path)} {why}" for path, why in left_out.items()]:
@@ -277,7 +298,16 @@ def _unusable(folder: Path, left_out: Mapping[str, str]) -> InputError:
             f"check its files; {counted(len(named), 'file')} cannot be used, such as {named[0]}"
         )
     what = "has no PDB, mmCIF or BinaryCIF file with a protein"
-    return InputError(what, advice, where=folder)
+    return UnusableError(what, advice, where=folder)
+
+
+def has_structures(folder: Path) -> bool:
+    """Return whether a folder, or one below it, has files of structures that are not hidden.
+
+    Raises:
+        InputError: The folder cannot be read, or has too many files.
+    """
+    return bool(_scan(folder).files)
 
 
 def _scan(folder: Path) -> _Scan:
@@ -296,7 +326,7 @@ def _scan(folder: Path) -> _Scan:
         except OSError as error:
             reason = f"{_UNREADABLE} ({error.strerror})"
             if not above:
-                raise InputError(reason, "give a folder of structures", where=folder) from None
+                raise UnusableError(reason, "give a folder of structures", where=folder) from None
             scan.unread[above] = reason
         if len(scan.files) > MAX_FILES:
             what = f"holds more than {MAX_FILES} structures"
@@ -498,8 +528,11 @@ def _write(index: Index, place: Path, old: Index, records: Mapping[str, bytes]) 
     write_text(place / _FILE, "".join(f"{json.dumps(line)}\n" for line in lines))
     reasons = (f"{printable(path)}: {why}\n" for path, why in index.left_out.items())
     write_text(place / LEFT_OUT, "".join(reasons))
+    now = time.time()
+    with suppress(OSError):  # its days begin now; a search would notice another time of change
+        os.utime(before, ns=(time.time_ns(), before.stat().st_mtime_ns))
     for other in place.glob("*.fasta"):
-        if other != path and other.stat().st_mtime < time.time() - _KEPT_SECONDS:
+        if other != path and other.stat().st_atime < now - _KEPT_SECONDS:
             remove(other)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from foldry.errors import FoldryError, MissingError, quoted
+from foldry.errors import FoldryError, InputError, MissingError, quoted
 from foldry.formats.coordinates import Deposition, read_deposition
 from foldry.search import structure_index
 from foldry.search.databases import INDICES, Database, default_cache, of_structures
-from foldry.search.structure_index import Index, Progress
+from foldry.search.structure_index import Index, Progress, UnusableError
 from foldry.store.hashes import sha256
 
 logger = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ class StructureLibrary:
         version: Derived from the content of the files; the same in copies.
         left_out: Why files and folders are left out, by their paths below the folder.
         listed: A text with all of `left_out`.
+        num_entries: Number of entries.
+        num_undated: Number of entries without a date of release.
     """
 
     def __init__(self, folder: Path, place: Path, index: Index) -> None:
@@ -65,6 +67,8 @@ class StructureLibrary:
         self.version = index.version
         self.left_out: Mapping[str, str] = index.left_out
         self.listed = place / structure_index.LEFT_OUT
+        self.num_entries = len(index.files)
+        self.num_undated = sum(not each.release_date for each in index.files.values())
 
     @classmethod
     def open(cls, database: Database) -> StructureLibrary:
@@ -75,15 +79,20 @@ class StructureLibrary:
 
         Raises:
             InputError: As for `structure_index.update`, if it has not been read before.
-            MissingError: There is no such folder.
+            MissingError: There is no such folder, or it has lost its structures.
             DiskFullError: No space is left.
         """
         database.check()
         folder, place = Path(database.path), Path(database.index)
         index = structure_index.load(place)
-        if index is None or not structure_index.is_current(index, folder):
+        if index is None or not index.files or not structure_index.is_current(index, folder):
             try:
                 index = structure_index.update(folder, place)
+            except UnusableError as error:
+                if index is None:
+                    raise
+                advice = "restore them, or add the structures again"
+                raise MissingError(error.what, advice, where=folder) from error
             except FoldryError as error:
                 if index is None:
                     raise
@@ -123,15 +132,20 @@ class StructureLibrary:
         return current
 
     def listed_date(self, entry: str) -> str | None:
-        """Return the date of an entry's first release, known without reading its file, or None."""
+        """Return the date of an entry's first release, known without reading its file, or None.
+
+        That of an obsolete entry is None, as its successor counts even if its own file is here.
+        """
         file = self._index.files.get(entry.lower())
-        return file.release_date or None if file else None
+        if file is None or entry.lower() in self._index.obsolete:
+            return None
+        return file.release_date or None
 
     def read(self, entry: str) -> Deposition:
         """Return the chains of an entry with their full sequences.
 
         Raises:
-            InputError: The file is damaged.
+            InputError: The file is damaged or was removed.
             MissingError: There is no file of this entry.
         """
         file = self._index.files.get(entry.lower())
@@ -140,5 +154,5 @@ class StructureLibrary:
             raise MissingError(what, "add it", where=self._folder)
         path = self._folder / file.path
         if not path.is_file():
-            raise MissingError("does not exist", "restore it", where=path)
+            raise InputError("does not exist", "restore it", where=path)
         return read_deposition(path)

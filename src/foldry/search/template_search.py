@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -15,8 +15,9 @@ from foldry.formats.coordinates import Deposition
 from foldry.formats.template import parse_template, template_mmcif
 from foldry.query import Alignment, Hit
 from foldry.search.engine import TemplateEngine
-from foldry.search.hits import Library
+from foldry.search.hits import AlignedHit, Library
 from foldry.search.kept import held
+from foldry.search.realign import realigner
 from foldry.search.template_input import template_input
 from foldry.search.templates import LeftOut, Rules, Templates, choose
 from foldry.store.cache import Cache
@@ -36,6 +37,8 @@ class TemplateSearch:
         versions: The versions of the library's parts by their names.
         rules: Which hits become templates.
         cache: Where templates are kept.
+        is_final: Whether the templates of hits are kept: a structure that is missing may come
+            later.
     """
 
     engine: TemplateEngine
@@ -43,6 +46,7 @@ class TemplateSearch:
     versions: Mapping[str, str]
     rules: Rules
     cache: Cache
+    is_final: Callable[[Sequence[AlignedHit]], bool] = lambda _: True
 
     def run(self, alignments: Sequence[Alignment]) -> Iterator[tuple[Templates, float | None]]:
         """Yield the templates of the first row of each alignment, in order.
@@ -61,7 +65,7 @@ class TemplateSearch:
         """
         profiles = list(map(template_input, alignments))
         how = [_FORMAT, "templates", self.engine.identity, list(self.versions.items()), self.rules]
-        keys = [content_key([*how, each]) for each in profiles]
+        keys = [content_key([*how, realigner(), each]) for each in profiles]
         found = {key: known for key in keys if (known := self._kept(key)) is not None}
         new: dict[str, float] = {}
         missing = {k: each for k, each in zip(keys, profiles, strict=True) if k not in found}
@@ -75,7 +79,8 @@ class TemplateSearch:
                 for (key, rows), each in zip(left.items(), hits, strict=True):
                     chosen = choose(rows.query, each, self.library, self.rules)
                     data, found[key] = _packed(chosen)
-                    if is_held:
+                    lasts = all(one.is_lasting for one in chosen.left_out)
+                    if is_held and lasts and self.is_final(each):
                         self.cache.put(key, data)
                 new = dict.fromkeys(left, time.monotonic() - begin)
         for key in keys:
@@ -85,7 +90,7 @@ class TemplateSearch:
         data = self.cache.get(key)
         try:
             return None if data is None else _unpacked(data)
-        except (InputError, ValueError, LookupError, TypeError, RecursionError):
+        except (InputError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None  # damaged: it is searched for again
 
 
@@ -144,6 +149,8 @@ class JoinedLibraries:
 
     def listed_date(self, entry: str) -> str | None:
         """Return the date of an entry's first release (`Library`)."""
+        if self.successor(entry) != entry.lower():  # a library without the list has its date
+            return None
         found = (each.listed_date(entry) for each in self.libraries)
         return next(filter(None, found), None)
 
@@ -152,7 +159,7 @@ class JoinedLibraries:
 
         Raises:
             InputError: The files are damaged.
-            MissingError: There is no file of this entry.
+            MissingError: There is no file of this entry, or memory is short.
         """
         damaged: InputError | None = None
         for each in self.libraries:
@@ -160,6 +167,7 @@ class JoinedLibraries:
                 return each.read(entry)
             except InputError as error:
                 damaged = damaged or error
-            except MissingError:
-                continue
+            except MissingError as error:
+                if error.code != MissingError.code:  # memory or disk are short
+                    raise
         raise damaged or MissingError(f"The libraries have no entry {entry}", "add its file")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from functools import lru_cache
 from typing import Final
 
@@ -14,7 +13,7 @@ from jaxtyping import Int
 
 from foldry.align.fit import fitted_structure
 from foldry.errors import InputError, MissingError, OutsideError, counted, quoted
-from foldry.formats.coordinates import Deposition
+from foldry.formats.coordinates import Deposition, is_date
 from foldry.query import Hit
 from foldry.residues import encode_sequence
 from foldry.search.hits import AlignedHit, Library
@@ -57,12 +56,9 @@ class Rules:
     unique_sequences: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            is_sound = self.max_date in (None, date.fromisoformat(self.max_date or "").isoformat())
-        except (TypeError, ValueError):
-            is_sound = self.max_date is None
-        if not is_sound:
-            what = f"`max_template_date` is {quoted(self.max_date)}"
+        if self.max_date is not None and not is_date(self.max_date):
+            shown = quoted(self.max_date) if self.max_date else "empty"
+            what = f"`max_template_date` is {shown}"
             raise InputError(what, "give year, month and day, such as 2020-05-14")
 
 
@@ -73,10 +69,12 @@ class LeftOut:
     Attributes:
         name: Entry and chain, as the search named them.
         reason: Why, as the predicate of a sentence, e.g. `has only 9 residues`.
+        is_lasting: Whether it would be left out again; its file may be whole the next time.
     """
 
     name: str
     reason: str
+    is_lasting: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,7 @@ class Templates:
 
 
 class _LeftOutError(Exception):
-    """Why a hit does not become a template."""
+    """Why a hit does not become a template, and whether that lasts."""
 
 
 def choose(sequence: str, found: Sequence[AlignedHit], library: Library, rules: Rules) -> Templates:
@@ -120,7 +118,7 @@ def choose(sequence: str, found: Sequence[AlignedHit], library: Library, rules: 
             _check(each, sequence, library.listed_date(entry), rules)
             hit = _template(each, sequence, entry, _read(entry, read, rules))
         except _LeftOutError as error:
-            left_out.append(LeftOut(each.name, str(error)))
+            left_out.append(LeftOut(each.name, *error.args))
             continue
         key = _letters(hit) if rules.unique_sequences else len(hits)
         if key in hits:
@@ -167,7 +165,7 @@ def _read(entry: str, read: Callable[[str], Deposition], rules: Rules) -> Deposi
     try:
         deposition = read(entry)
     except InputError as error:
-        raise _LeftOutError(f"cannot be read, as its file {error.what}") from error
+        raise _LeftOutError(f"cannot be read, as its file {error.what}", False) from error
     except MissingError as error:
         if error.code != MissingError.code:  # memory or disk are short
             raise

@@ -17,9 +17,17 @@ from pathlib import Path
 from re import compile as pattern
 from typing import Final, NoReturn
 
-from foldry.errors import FoldryError, InputError, OutsideError, counted, quoted
+from foldry.errors import FoldryError, InputError, OutsideError, counted
 from foldry.formats.a3m import FIRST_NAME
-from foldry.search.client import HEADER, LOGIN, BrokenError, Client, Patience, Reply
+from foldry.search.client import (
+    HEADER,
+    LOGIN,
+    BrokenError,
+    Client,
+    Patience,
+    Reply,
+    UnreachedError,
+)
 from foldry.store.archives import unpack
 from foldry.store.cache import Cache
 from foldry.store.files import MAX_RATIO, MAX_UNPACKED, make_folder, scratch_folder
@@ -31,12 +39,16 @@ ASK: Final = "try again later, or ask its operator"
 KEPT_DAYS: Final = 30
 """Days after which a server is asked again: it does not say when its databases change."""
 _AGAIN: Final = "run the same command again later: it asks for the same search"
+_CHECK: Final = "check the address; if it is right, run the same command again later"
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
+"""Parts of what OpenSSL says of an answer that is not encrypted."""
 _MAX_ARCHIVE: Final = 2**30
 _MAX_RESULT: Final = 4 * 2**30
 """Limits on the size of an archive and of what it holds, bytes."""
 _FEW: Final = 3
 """Attempts with a server that has never answered, or with an archive that arrives damaged."""
 _TICKET: Final = pattern(r"[A-Za-z0-9_=-]{1,200}")
+_STATE: Final = pattern("[A-Z]{1,20}")
 _PREFIX: Final = "/api"
 
 
@@ -54,6 +66,7 @@ class _Answer:
         said: What the server says, for messages.
         after: Seconds that it asks to wait.
         is_refused: Whether the request was refused.
+        is_reached: Whether a connection was made.
     """
 
     status: str
@@ -61,6 +74,12 @@ class _Answer:
     said: str = ""
     after: float = 0.0
     is_refused: bool = False
+    is_reached: bool = True
+
+    @property
+    def failure(self) -> str:
+        """What became of the request, as the predicate of a sentence."""
+        return f"{'could not be asked' if self.is_reached else 'cannot be reached'} ({self.said})"
 
 
 class TicketClient:
@@ -126,8 +145,10 @@ class TicketClient:
             self._announced.update(items)
             named = " and ".join(f"${name}" for name in self._client.credentials)
             secrets = f" with the credentials in {named}" if named else ""
-            says = f"{what} sent to {self.url}{secrets}"
-            self._announce(f"{says}; its operator can read and keep what is sent.")
+            who = "its operator can read and keep what is sent"
+            if not self._client.is_private:
+                who += ", and so can others on the way, as it is not encrypted"
+            self._announce(f"{what} sent to {self.url}{secrets}; {who}.")
 
     def complete(self, path: str, sequences: Sequence[str], mode: str) -> str:
         """Return the name of a ticket when its search is complete.
@@ -154,8 +175,9 @@ class TicketClient:
         last = ""
         while True:
             answer = self._asked(f"ticket/{ticket}") if ticket else self._asked(path, form)
-            if (state := answer.status or answer.said) not in (last, "COMPLETE"):
-                logger.info("%s answers: %s.", self.url, state)
+            state = f"answers {answer.status}" if answer.status else answer.failure
+            if state != last and answer.status != "COMPLETE":
+                logger.info("%s %s.", self.url, state)
                 last = state
             if answer.is_refused or (is_old and answer.status == "ERROR"):
                 answer = replace(answer, status="UNKNOWN")  # the server has forgotten it
@@ -176,7 +198,7 @@ class TicketClient:
             else:
                 self._fail(answer)
             if failures >= (self._patience.attempts if self._is_known else _FEW):
-                self._give_up(f"could not be asked ({answer.said})", _AGAIN)
+                self._give_up(answer.failure, self._advice(answer))
             self._sleep(failures or polls, answer.after, end - time.monotonic())
 
     @contextmanager
@@ -246,7 +268,8 @@ class TicketClient:
             if form is not None and reply.is_elsewhere and not self._is_known:
                 reply = self._elsewhere(path, form, reply)
         except BrokenError as error:
-            return _Answer("", said=str(error), after=error.after)
+            is_reached = not isinstance(error, UnreachedError)
+            return _Answer("", said=str(error), after=error.after, is_reached=is_reached)
         said = f"the server answers {self._client.said(reply)}"
         if reply.code in (401, 403):
             advice = f"set ${LOGIN} to USER:PASSWORD or ${HEADER} to a header such as X-API-Key: K"
@@ -255,7 +278,7 @@ class TicketClient:
         with suppress(ValueError, RecursionError):
             known = json.loads(reply.body)
         status = known.get("status") if isinstance(known, dict) else None
-        if isinstance(known, dict) and isinstance(status, str) and status:
+        if isinstance(known, dict) and isinstance(status, str) and _STATE.fullmatch(status):
             self._is_known = True
             ticket = known.get("id")
             ticket = ticket if isinstance(ticket, str) and _TICKET.fullmatch(ticket) else ""
@@ -299,8 +322,14 @@ class TicketClient:
         if answer.status == "ERROR":
             what, advice = f"could not search ({answer.said})", "check that the sequences are "
             raise OutsideError(what, advice + f"proteins, and {ASK}", where=self.url)
-        what = f"answers with the state {quoted(answer.status)}, which is unknown"
+        what = f"answers with the state {answer.status}, which is unknown"
         raise OutsideError(what, ASK, where=self.url)
+
+    def _advice(self, answer: _Answer) -> str:
+        """Return what to do after failures in a row."""
+        if not answer.is_reached and any(each in answer.said for each in _NO_TLS):
+            return "check the address, as the server seems to expect http:// in place of https://"
+        return _AGAIN if self._is_known else _CHECK
 
     def _give_up(self, what: str, advice: str) -> NoReturn:
         """Raise an error, and raise it again in every further search."""

@@ -17,7 +17,7 @@ from foldry.formats.m8 import M8Record, m8_row
 from foldry.query import Alignment
 from foldry.search import recipes
 from foldry.search.colabfold import ColabFold, ColabFoldSettings, Extras
-from foldry.search.databases import FASTA, Database
+from foldry.search.databases import Database
 from foldry.search.engine import Engine, Targets, TemplateEngine
 from foldry.search.hits import AlignedHit
 from foldry.search.mmseqs import MAX_E_VALUE
@@ -98,7 +98,7 @@ def search_of(
         by_name = {each.name: each for each in databases}
         chosen = tuple(by_name[name] for name in steps[0].databases)
         return _Clustered(ticket, chosen, libraries, num_threads)
-    chosen = tuple(each for each in databases if each.kind == FASTA)
+    chosen = tuple(filter(recipes.has_homologues, databases))
     if not chosen:
         what = "No FASTA file and no clustered MMseqs2 database is registered to be searched"
         raise MissingError(what, "register one", code="no_database")

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final
 from foldry.errors import BusyError, FoldryError, InputError, MissingError, as_foldry_error, quoted
 from foldry.formats.fasta import parse_fasta
 from foldry.formats.sequence import clean_sequence
-from foldry.formats.template import deposition_mmcif
+from foldry.formats.template import UNDATED, deposition_mmcif
 from foldry.search.databases import STRUCTURES, Database
 from foldry.search.structures import StructureLibrary
 from foldry.search.ticket_files import CHAIN, Ticket, TicketSearch, search_of
@@ -54,8 +54,6 @@ _MAX_TEXT: Final = 10 * MAX_RESIDUES
 """Maximum length of a ticket's text, names and line ends included."""
 _WORDS: Final = frozenset({"all", "env", "nofilter", "notemplates", "taxonomy", "m8output"})
 _WORDS_OF_PAIRS: Final = frozenset({"env", "pairgreedy", "paircomplete"})
-_UNDATED: Final = "1971-01-01"
-"""ColabFold's date of structures without one, as its reader needs a date."""
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -229,7 +227,7 @@ class Tickets:
         found: dict[str, dict[str, str]] = {}
         places: dict[str, StructureLibrary] = {}
         for name in filter(CHAIN.fullmatch, asked):
-            entry = name.partition("_")[0].lower()
+            entry = name.rpartition("_")[0].lower()
             for library in self._libraries:
                 if (sequence := library.sequence(name)) is not None:
                     found.setdefault(entry, {})[name] = sequence
@@ -268,7 +266,7 @@ def _structures(
         except (InputError, MissingError) as error:
             logger.warning("%s It is left out of the templates.", error)
             continue
-        dated = replace(deposition, release_date=deposition.release_date or _UNDATED)
+        dated = replace(deposition, release_date=deposition.release_date or UNDATED)
         yield f"{entry}.cif", deposition_mmcif(dated, entry).encode()
         for name, sequence in sequences.items():
             row = f">{name}\n{sequence}\n\0".encode()
