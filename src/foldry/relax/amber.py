@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from foldry.relax.atoms import FullModel, force_field
 from foldry.relax.guards import flat_peptides, left_hands
-from foldry.relax.rotamers import hold_chi, loosen_chi
+from foldry.relax.rotamers import hold_chi
 from foldry.residues import CA, CB, C, N, O
 
 STIFFNESS: Final = 10.0
@@ -22,8 +22,6 @@ CA_STIFFNESS: Final = 300.0
 with many clashes would unfold."""
 CHI_STIFFNESS: Final = 100.0
 """Stiffness k of the restraints k (1 − cos Δχ) of the chi angles, kcal/mol."""
-FREED_CHI_STIFFNESS: Final = 20.0
-"""The same in freed residues, whose side chains may have to leave their rotamer."""
 TOLERANCE: Final = 10.0
 """Root mean square of the forces at which a minimisation ends, kJ/mol/nm. It equals AlphaFold's
 2.39 kcal/mol/nm and is OpenMM's default."""
@@ -56,8 +54,7 @@ class Minimiser:
         self._platform = platform
         self._given: list[int] = np.flatnonzero(model.is_given).tolist()
         self._restraint = self._restraints()
-        self._rotamers = self._chi_restraints()
-        system = self._system(self._rotamers)
+        system = self._system()
         system.addForce(self._restraint)
         self._context = self._open(system)
         self._set_positions(model.positions)
@@ -73,12 +70,10 @@ class Minimiser:
         return float(state.getPotentialEnergy()._value) / _KJ_PER_KCAL
 
     def free(self, residues: Bool[np.ndarray, " N"]) -> None:
-        """Remove the position restraints of these residues, except on Cα, and loosen their chi."""
+        """Remove the position restraints of these residues, except those on Cα."""
         for number, parameters in enumerate(self._held(residues)):
             self._restraint.setParticleParameters(number, *parameters)
         self._restraint.updateParametersInContext(self._context)
-        loosen_chi(self._rotamers, self._model, residues, FREED_CHI_STIFFNESS * _KJ_PER_KCAL)
-        self._rotamers.updateParametersInContext(self._context)
 
     def minimise(self, deadline: float) -> bool:
         """Minimise until the forces are small; return whether the deadline was met.
@@ -101,7 +96,7 @@ class Minimiser:
         """
         import openmm  # noqa: PLC0415
 
-        system = self._system(self._chi_restraints())
+        system = self._system()
         index = _nonbonded(system)
         real = system.getForce(index)
         soft = openmm.CustomNonbondedForce(
@@ -124,7 +119,7 @@ class Minimiser:
         _minimise(context, deadline, _SOFT_STEPS)
         self._set_positions(_positions(context) * _A_PER_NM)
 
-    def _system(self, rotamers: Any) -> Any:
+    def _system(self) -> Any:
         # Bonds to hydrogen are springs: with fixed lengths, as in AlphaFold, OpenMM's minimiser
         # needs several passes and ends at a higher energy.
         system = force_field().createSystem(self._model.topology)
@@ -132,13 +127,10 @@ class Minimiser:
         for guard in (left_hands(self._model), flat_peptides(self._model)):
             guard.setForceGroup(_GUARD)
             system.addForce(guard)
+        rotamers = hold_chi(self._model, self._violating, CHI_STIFFNESS * _KJ_PER_KCAL)
+        rotamers.setForceGroup(_RESTRAINT)
         system.addForce(rotamers)
         return system
-
-    def _chi_restraints(self) -> Any:
-        force = hold_chi(self._model, self._violating, CHI_STIFFNESS * _KJ_PER_KCAL)
-        force.setForceGroup(_RESTRAINT)
-        return force
 
     def _restraints(self) -> Any:
         import openmm  # noqa: PLC0415

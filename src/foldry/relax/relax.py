@@ -3,10 +3,10 @@
 A network's prediction is nearly right everywhere, so the atoms are restrained to it and only the
 violations should move. Side chains of residues with violations are restrained to a rotamer instead.
 If a residue still has violations after a minimisation, its restraints pull it back into them: they
-are removed, except on Cα, and those of its chi angles are loosened. Every round starts from the
-previous one, and the round with the fewest violating residues counts, because a freed residue may
-collide with its neighbours. The result is discarded unless it is at least as good as the model in
-every number of `_State.numbers`.
+are removed, except on Cα and on chi angles, and stay removed. Every round starts from the previous
+one, and the round with the fewest violating residues counts, because a freed residue may collide
+with its neighbours. The result is discarded unless it is at least as good as the model in every
+number of `_State.numbers`.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def relax_structure(
     energy with harmonic restraints on all heavy atoms, the stiffest on Cα, and with restraints of
     chi angles, which replace the harmonic ones on side chains of residues with violations and lead
     their chi1 to the nearest rotamer. Residues that still have violations lose all restraints
-    except those on Cα and, loosened, on chi angles, and the minimisation is repeated; the round
-    with the fewest violating residues counts. If atoms clash, a soft repulsion first separates
-    them. The result has all heavy atoms, also those that were missing, and no hydrogens. If
-    anything fails, the structure is returned unchanged.
+    except those on Cα and chi angles, and the minimisation is repeated; the round with the fewest
+    violating residues counts. If atoms clash, a soft repulsion first separates them. The result has
+    all heavy atoms, also those that were missing, and no hydrogens. If anything fails, the
+    structure is returned unchanged.
 
     Args:
         structure: All chains of one model.

@@ -39,22 +39,13 @@ def hold_chi(model: FullModel, violating: Bool[np.ndarray, " N"], stiffness: flo
     """Return OpenMM's force k (1 − cos(chi − wanted chi)), with k = `stiffness` in kJ/mol."""
     import openmm  # noqa: PLC0415
 
-    force = openmm.CustomTorsionForce("k * (1 - cos(theta - wanted))")
+    force = openmm.CustomTorsionForce(f"{stiffness} * (1 - cos(theta - wanted))")
     force.addPerTorsionParameter("wanted")
-    force.addPerTorsionParameter("k")
     place = model.places()
     wanted = np.radians(wanted_chi(model.structure, violating))
     for row in np.unique(model.row).tolist():
         code = model.structure.aatype[row]
         for number in np.flatnonzero(np.isfinite(wanted[row])).tolist():
             atoms = [place[row, slot] for slot in CHI_ATOM_INDICES[code, number].tolist()]
-            force.addTorsion(*atoms, [float(wanted[row, number]), stiffness])
+            force.addTorsion(*atoms, [float(wanted[row, number])])
     return force
-
-
-def loosen_chi(force: Any, model: FullModel, freed: Bool[np.ndarray, " N"], k: float) -> None:
-    """Give the restraints of these residues in a force of `hold_chi` another k, kJ/mol."""
-    for number in range(force.getNumTorsions()):
-        *atoms, (wanted, _) = force.getTorsionParameters(number)
-        if freed[model.row[atoms[0]]]:
-            force.setTorsionParameters(number, *atoms, [wanted, k])
