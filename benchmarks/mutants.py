@@ -61,7 +61,7 @@ ELSEWHERE: Final = {
     "kernels": ["tests/model"],
     "predict": ["tests/cli/test_screen.py", "tests/cli/test_fold_templates.py"],
     "results": ["tests/predict/test_screen.py"],
-    "store": ["tests/weights/test_download.py"],
+    "store": ["tests/weights/test_download.py", "tests/search/test_download.py"],
 }
 """Tests of a room that do not have its name."""
 WARM: Final = ("torch", "gemmi", "modelcif", "safetensors.torch", "typer", "rich", "beartype.door")

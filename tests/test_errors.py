@@ -31,11 +31,13 @@ from foldry.errors import (
     write_error,
 )
 from foldry.features.templates import UnlikeError
+from foldry.search.structure_index import UnusableError
 
 PACKAGE = Path(foldry.errors.__file__).parent
 CODES = {
     InputError: (2, 400, "input"),
     UnlikeError: (2, 400, "input"),
+    UnusableError: (2, 400, "input"),
     MissingError: (3, 503, "missing"),
     DiskFullError: (3, 503, "disk_full"),
     MemoryShortError: (3, 503, "out_of_memory"),

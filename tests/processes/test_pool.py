@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -37,6 +38,18 @@ def test_a_module_that_a_worker_cannot_import(
     sys.modules.pop("without_room")
     assert error is not None
     assert isinstance(as_foldry_error(error), MemoryShortError)
+
+
+def test_an_exception_ends_the_tasks_at_once(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    with pytest.raises(KeyError), worker_pool(1) as pool:
+        pool.submit(begun.touch)
+        pool.submit(time.sleep, 100)
+        while not begun.exists():
+            time.sleep(0.05)
+        begin = time.monotonic()
+        raise KeyError
+    assert time.monotonic() - begin < 50
 
 
 def squared(number: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from foldry.processes import tuning
 
 OURS = ("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "GOTO_", "MALLOC_", "GLIBC_", "LD_PRELOAD")
-needs_glibc = pytest.mark.skipif(not tuning._is_glibc(), reason="needs glibc")
+needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 

@@ -202,8 +202,12 @@ def test_the_tables_of_the_report() -> None:
 def test_the_arguments_in_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOLDRY_SEARCHES", str(tmp_path / "searches"))
     query = "examples/kunitz/1adz.fasta"
-    [chain] = foldry.search_query(query, "examples/database").chains
+    [chain] = foldry.search_query(query, "examples/database", out=tmp_path / "out").chains
     assert chain.templates
+    [written] = foldry.read_query(tmp_path / "out/1adz/1adz.json").chains
+    assert written.alignment == chain.alignment
+    [bare] = foldry.search_query(query, "none").chains
+    assert bare.alignment is None
     assert {hit.how for hit in chain.templates} == {"same chain"}
     [chain] = foldry.search_query(query, "examples/database", search_templates=False).chains
     assert (chain.templates, chain.templates_known) == ((), False)
