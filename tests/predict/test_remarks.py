@@ -13,6 +13,7 @@ from foldry.model.config import preset
 from foldry.predict.remarks import (
     say_pairing,
     say_tried_templates,
+    warn,
     warn_of_nucleic_acids,
     warn_of_single_sequences,
     warn_of_unused_pairing,
@@ -103,6 +104,15 @@ def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture)
 
 
 ALONE = Query("alone", (chain("A", A, HUMAN),))
+def test_a_search_may_still_find_alignments(caplog: pytest.LogCaptureFixture) -> None:
+    query = Query("bare", (chain("A", A),))
+    warn([query], Settings(), [])
+    assert "'bare' has no alignment" in caplog.text
+    caplog.clear()
+    warn([query], Settings(), [], are_searched=True)
+    assert caplog.text == ""
+
+
 SINGLE = Query("single", (chain("A", A), chain("B", A)))
 APART = Query("apart", (chain("A", A, HUMAN), chain("B", B)))
 COPIES = Query("q", (replace(chain("A", A, HUMAN), ids=("A", "C")), chain("B", B), chain("D", B)))

@@ -437,7 +437,7 @@ def test_the_page_lists_the_first_hits() -> None:
         ["hit2", "100 %", "75 %", "a  protein"],
         ["hit3", "75 %", "100 %", "a  protein"],
     ]
-    assert "All hits" in text
+    assert "All hits" in text and ">Description<" in text
 
 
 def test_the_page_lists_not_all_hits() -> None:
