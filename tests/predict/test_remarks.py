@@ -104,6 +104,8 @@ def test_a_pairing_without_effect_is_a_warning(caplog: pytest.LogCaptureFixture)
 
 
 ALONE = Query("alone", (chain("A", A, HUMAN),))
+
+
 def test_a_search_may_still_find_alignments(caplog: pytest.LogCaptureFixture) -> None:
     query = Query("bare", (chain("A", A),))
     warn([query], Settings(), [])
