@@ -189,6 +189,14 @@ def test_an_archive_is_unpacked_and_removed(folder: Path, registry: Registry) ->
     assert seen[-1] == ("hh.tar.gz", len(body), len(body))
 
 
+def test_a_file_larger_than_what_is_read_at_once(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    large = bytes(5 * 2**20)
+    (tmp_path / "large.tar").write_bytes(tar({"uniref": large}))
+    unpack(tmp_path / "large.tar", tmp_path / "out", "uniref", 10**7, lambda *_: None)
+    assert (tmp_path / "out/uniref").read_bytes() == large
+
+
 def test_a_later_archive_corrects_an_earlier_one(folder: Path, registry: Registry) -> None:
     links = member("db_seq_h", tarfile.SYMTYPE, "db_h"), member("db_2", tarfile.LNKTYPE, "db_h")
     first, second = tgz({**MM, "db_h": b"headers"}, *links), tar({"db_tax": b"new"})
