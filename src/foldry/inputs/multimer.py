@@ -1,4 +1,4 @@
-"""Complexes in folders: a list or the names of files tell which alignments are of which chain.
+"""Complexes in folders: a list or the names of files say which alignment belongs to which chain.
 
 AlphaFold-Multimer writes `chain_id_map.json` beside a folder for each chain. AlphaFold Server
 writes two files for each chain, such as `job_unpaired_msa_chains_a_b.a3m` for the copies A and B.

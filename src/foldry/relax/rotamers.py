@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from foldry.relax.atoms import FullModel
+from foldry.relax.expressions import TORSION, force_of_four
 from foldry.residues import CHI_ATOM_INDICES, RESTYPE_ORDER
 from foldry.score.torsions import angle_difference, structure_torsions
 from foldry.structure import Structure
@@ -37,15 +38,14 @@ def wanted_chi(structure: Structure, violating: Bool[np.ndarray, " N"]) -> Float
 
 def hold_chi(model: FullModel, violating: Bool[np.ndarray, " N"], stiffness: float) -> Any:
     """Return OpenMM's force k (1 − cos(chi − wanted chi)), with k = `stiffness` in kJ/mol."""
-    import openmm  # noqa: PLC0415
-
-    force = openmm.CustomTorsionForce(f"{stiffness} * (1 - cos(theta - wanted))")
-    force.addPerTorsionParameter("wanted")
+    energy = f"{stiffness} * (1 - cosine * cos(wanted) - sine * sin(wanted))"
+    force = force_of_four(energy, TORSION)
+    force.addPerBondParameter("wanted")
     place = model.places()
     wanted = np.radians(wanted_chi(model.structure, violating))
     for row in np.unique(model.row).tolist():
         code = model.structure.aatype[row]
         for number in np.flatnonzero(np.isfinite(wanted[row])).tolist():
             atoms = [place[row, slot] for slot in CHI_ATOM_INDICES[code, number].tolist()]
-            force.addTorsion(*atoms, [float(wanted[row, number])])
+            force.addBond(atoms, [float(wanted[row, number])])
     return force

@@ -268,7 +268,7 @@ def _get(planned: Planned, registry: Registry, progress: Progress | None) -> Dat
 
 
 def _step(progress: Progress | None, name: str) -> FileProgress:
-    """Return a function that tells the progress with one file."""
+    """Return a function that reports the progress with one file."""
     return lambda done, whole: progress(name, done, whole) if progress is not None else None
 
 

@@ -36,7 +36,7 @@ def version(path: str) -> str:
     name = Path(path).name
     found = re.search(rf"{name} (\S+?):?\s", run_program([path, "-h"]), re.IGNORECASE)
     if found is None:
-        raise OutsideError(f"{path} does not tell its version as {name} does", INSTALL)
+        raise OutsideError(f"{path} does not print its version as {name} does", INSTALL)
     return found[1]
 
 

@@ -82,7 +82,7 @@ class Templates:
     """What became of the hits of a search.
 
     Attributes:
-        hits: The templates, best first. `how` tells how the letters that the search aligned were
+        hits: The templates, best first. `how` says how the letters that the search aligned were
             found in the chain.
         left_out: The hits before the last template that are none, in the order of the search. Hits
             beyond the maximum number of templates are not looked at.
