@@ -164,7 +164,7 @@ def test_the_key_of_what_is_kept(
     assert len(keys) == 4
     hhsuite.version.cache_clear()
     path.write_text("#!/bin/sh\necho other\n")
-    with pytest.raises(OutsideError, match="hhblits does not tell its version"):
+    with pytest.raises(OutsideError, match="hhblits does not print its version"):
         _ = engine.identity
 
 

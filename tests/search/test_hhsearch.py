@@ -171,5 +171,5 @@ def test_another_program_of_that_name(
 ) -> None:
     program("")
     (tmp_path / "bin" / "hhsearch").write_text("#!/bin/sh\necho other\n")
-    with pytest.raises(OutsideError, match="hhsearch does not tell its version as hhsearch does"):
+    with pytest.raises(OutsideError, match="hhsearch does not print its version as hhsearch does"):
         _ = HHSearch((pretended,)).identity
