@@ -118,14 +118,18 @@ def test_errors_of_residues_without_atoms_are_left_out(
         np.testing.assert_allclose(read_model(str(bare), errors).pae, expected, atol=0.01)
 
 
-def test_a_single_residue_that_an_earlier_version_wrote(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was an entity of the type non-polymer."""
-    monkeypatch.setattr("foldry.formats.modelcif._Protein._force_polymer", False)
-    made = prediction(("M",))
-    write_query([made], tmp_path)
-    assert "1 non-polymer" in (tmp_path / "ranked_0.cif").read_text()
+def test_a_single_residue_that_an_earlier_version_wrote(tmp_path: Path) -> None:
+    """It was an entity of the type non-polymer, without a sequence."""
+    write_query([prediction(("M",))], tmp_path)
+    path = tmp_path / "ranked_0.cif"
+    block = gemmi.cif.read_string(path.read_text()).sole_block()
+    for category in ("_entity_poly.", "_entity_poly_seq.", "_pdbx_poly_seq_scheme."):
+        block.find_mmcif_category(category).erase()
+    block.find_values("_entity.type")[0] = "non-polymer"
+    numbers = block.find_values("_atom_site.label_seq_id")
+    for row in range(len(numbers)):
+        numbers[row] = "."
+    path.write_text(block.as_string())
     model = read_model(str(tmp_path))
     assert model.structure.sequence == "M"
     assert model.pae is not None and model.pae.shape == (1, 1)

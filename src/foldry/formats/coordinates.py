@@ -10,7 +10,7 @@ with the chain name `A` becomes chain `A2`; it begins where the same atom occurs
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -43,12 +43,13 @@ from foldry.formats.pdb import (
     release_date,
     title,
 )
+from foldry.formats.pdb_write import atom_records
 from foldry.formats.qa_metric import PLDDT, PREDICTION, b_factors, write_plddt
-from foldry.residues import ATOM37, ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
+from foldry.residues import ATOM37_MASK, ATOM37_ORDER, RESNAMES, RESTYPE_ORDER, UNKNOWN
 from foldry.store.files import decode, named_path, read_bytes, stem
 from foldry.structure import STRUCTURE_ADVICE, Structure
 
-_CATEGORIES: Final = {
+STRUCTURE_CATEGORIES: Final = {
     "_atom_site",
     "_chem_comp",
     "_entity",
@@ -64,9 +65,11 @@ _CATEGORIES: Final = {
     "_struct",
     "_struct_asym",
 }
+"""The categories from which structures are read."""
 _PEPTIDES: Final = (gemmi.PolymerType.PeptideL, gemmi.PolymerType.PeptideD)
-_ATOMS: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).astype(bool)
-_ATOMS[:, ATOM37_ORDER["OXT"]] = True
+ATOMS_OF: Final = np.where(np.arange(21)[:, None] == UNKNOWN, 1, ATOM37_MASK).astype(bool)
+"""Which atoms a residue may have, by its code: X any, and all an OXT."""
+ATOMS_OF[:, ATOM37_ORDER["OXT"]] = True
 _SLOT: Final = {name.encode(): slot for name, slot in ATOM37_ORDER.items()}
 _MAX_RESIDUES: Final = 500_000
 """Limit on the residues of a model, in mmCIF with molecules; deposited models have fewer."""
@@ -81,8 +84,6 @@ _MAX_RATIO: Final = 20
 ratios of 4 to 8, and endless repetition could fill the memory."""
 _MAX_PLAIN: Final = 10_000
 """Different numbers with two decimals differ in single precision if they are below this."""
-_PDB_WIDTH: Final = 78
-"""Number of columns up to the element, the last field that is written."""
 _DATES: Final = "_pdbx_audit_revision_history.revision_date"
 _DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
@@ -165,17 +166,21 @@ def read_deposition(path: Path) -> Deposition:
 def parse_deposition(data: bytes, source: str) -> Deposition:
     """Read a deposition from the bytes of a file, which error messages call `source`."""
     parsed, block = _parse(data, source, 0)
-    chains = _sequences(parsed, _max_residues(data), source)
+    chains = _sequences(parsed, max_residues(data), source)
     return _deposition(parsed, block, chains, _flat(parsed, source), source)
 
 
 def read_both(path: Path) -> tuple[Structure, Deposition]:
     """Return what `read_structure` and `read_deposition` return, and parse the file once."""
-    data, source = read_data(path), str(path)
+    return parse_both(read_data(path), str(path))
+
+
+def parse_both(data: bytes, source: str) -> tuple[Structure, Deposition]:
+    """Read both from the bytes of a file, which error messages call `source`."""
     parsed, block = _parse(data, source, 0)
-    rows, chains = _observed(parsed, source), _sequences(parsed, _max_residues(data), source)
+    rows, chains = _observed(parsed, source), _sequences(parsed, max_residues(data), source)
     atoms = _flat(parsed, source)
-    structure = _structure(rows, atoms, stem(path), source)
+    structure = _structure(rows, atoms, stem(Path(source)), source)
     return structure, _deposition(parsed, block, chains, atoms, source)
 
 
@@ -288,31 +293,8 @@ def to_pdb(structure: Structure) -> str:
         True
     """
     check_type(structure, Structure, "a structure", STRUCTURE_ADVICE)
-    lines = ["MODEL     1"]
-    serial = 1
-    ends = np.append(structure.chain_id[1:] != structure.chain_id[:-1], True)
-    for row in range(len(structure)):
-        name = RESNAMES[structure.aatype[row]]
-        place = f"{name} {structure.chain_id[row]:1}{structure.residue_number[row]:>4}"
-        place += structure.insertion_code[row] or " "
-        for slot in np.flatnonzero(structure.atom_mask[row]):
-            x, y, z = structure.atom_positions[row, slot]
-            atom = ATOM37[slot]
-            lines.append(
-                f"ATOM  {serial:>5} {atom if len(atom) == 4 else ' ' + atom:<4} {place}   "
-                f"{x:>8.3f}{y:>8.3f}{z:>8.3f}{1:>6.2f}{structure.b_factor[row, slot]:>6.2f}"
-                f"          {atom[0]:>2}"
-            )
-            serial += 1
-        if ends[row]:
-            lines.append(f"TER   {serial:>5}      {place}")
-            serial += 1
-    lines += ["ENDMDL", "END"]
-    if max(map(len, lines)) > _PDB_WIDTH:
-        limits = "chain names of one letter, residue numbers and atoms up to 9999 and 99999"
-        what = f"{structure.name} does not fit into the PDB format ({limits})"
-        raise InputError(what, "use its mmCIF file")
-    return "".join(f"{line:<80}\n" for line in lines)
+    first, *last = (f"{line:<80}\n" for line in ("MODEL     1", "ENDMDL", "END"))
+    return "".join((first, atom_records(structure), *last))
 
 
 def seqres_records(structure: Structure) -> str:
@@ -346,7 +328,7 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     except InputError:
         raise
     except (RuntimeError, ValueError, IndexError) as error:
-        raise _damaged(source, error) from None
+        raise damaged(source, error) from None
     if not len(parsed):
         raise InputError("has no atoms", "give a file with coordinates", where=source)
     if not 0 <= model < len(parsed):
@@ -354,7 +336,7 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
         raise InputError(what, "choose one of its models", where=source)
     del parsed[model + 1 :]
     del parsed[:model]
-    num_residues, most = sum(map(len, parsed[0])), _max_residues(data)
+    num_residues, most = sum(map(len, parsed[0])), max_residues(data)
     if num_residues > most:
         raise too_many(most, "residues and molecules", source)
     if len(parsed[0]) > MAX_CHAINS:
@@ -371,7 +353,7 @@ def _parse(data: bytes, source: str, model: int) -> tuple[gemmi.Structure, gemmi
     return parsed, block
 
 
-def _max_residues(data: bytes) -> int:
+def max_residues(data: bytes) -> int:
     """Return the largest number of residues to read from a file of this size."""
     return min(_MAX_RESIDUES, _FEW_RESIDUES + len(data) // _BYTES_A_RESIDUE)
 
@@ -402,15 +384,22 @@ def _read(data: bytes, source: str) -> tuple[gemmi.Structure, gemmi.cif.Block | 
     return parsed, found
 
 
-def text_or_block(data: bytes, source: str) -> str | gemmi.cif.Block:
+def text_or_block(
+    data: bytes, source: str, categories: Collection[str] = STRUCTURE_CATEGORIES
+) -> str | gemmi.cif.Block:
     """Return the text of a PDB file, or the first data block with atoms of mmCIF or BinaryCIF.
+
+    Args:
+        data: Content of the file.
+        source: Name of the file in error messages.
+        categories: Which categories of a BinaryCIF file are read.
 
     Raises:
         InputError: The file is empty or damaged, or begins as one of another format.
     """
     check_kind(data[:_START].decode("latin-1"), STRUCTURE, _ADVICE, GIVE, source)
     if is_binarycif(data):
-        return read_binarycif(data, _CATEGORIES, source)
+        return read_binarycif(data, categories, source)
     text = _text(data, source)
     if not text.strip():
         raise InputError("is empty", "give a PDB, mmCIF or BinaryCIF file", where=source)
@@ -419,7 +408,10 @@ def text_or_block(data: bytes, source: str) -> str | gemmi.cif.Block:
     few = text.lower().count("data_") <= MAX_CHAINS
     if not few and len(_BLOCK.findall(text)) > MAX_CHAINS:
         raise too_many(MAX_CHAINS, "data blocks", source)
-    blocks = gemmi.cif.read_string(text)
+    try:
+        blocks = gemmi.cif.read_string(text)
+    except (RuntimeError, ValueError) as error:
+        raise damaged(source, error) from None
     block = next(filter(has_atoms, blocks), None)
     if block is None:
         raise no_atoms(blocks, source)
@@ -437,7 +429,8 @@ def _text(data: bytes, source: str) -> str:
     return decode(data, source)
 
 
-def _damaged(source: str, error: Exception) -> InputError:
+def damaged(source: str, error: Exception) -> InputError:
+    """Return the error for a file that cannot be parsed."""
     said = re.sub(r"^string:(\d+):\d+\(\d+\): ", r"line \1: ", reason(error))
     return InputError(f"is a damaged structure file ({said})", "fix it", where=source)
 
@@ -451,7 +444,7 @@ def _flat(parsed: gemmi.Structure, source: str) -> gemmi.FlatStructure:
     try:
         return gemmi.FlatStructure(parsed)
     except RuntimeError as error:  # the name of an atom or a residue is too long
-        raise _damaged(source, error) from None
+        raise damaged(source, error) from None
 
 
 def _read_pdb(text: str, source: str) -> gemmi.Structure:
@@ -560,7 +553,7 @@ def _places(
     known, which = np.unique(names, return_inverse=True)
     slot = np.array([_SLOT.get(name, -1) for name in known.tolist()], np.int64)[which]
     slot[(names == b"SE") & (residue_names == b"MSE")] = ATOM37_ORDER["SD"]
-    belongs = np.flatnonzero((slot >= 0) & _ATOMS[aatype[row], slot])
+    belongs = np.flatnonzero((slot >= 0) & ATOMS_OF[aatype[row], slot])
     # Ascending occupancy; among equal ones, the first of the file comes last.
     order = belongs[::-1][np.argsort(atoms.occ[atom[belongs[::-1]]], kind="stable")]
     return row[order], slot[order], atom[order]

@@ -1,313 +1,327 @@
-"""Conversion of predictions to ModelCIF, by python-modelcif."""
+"""Models → ModelCIF, as text and as BinaryCIF.
 
-# mypy: allow-subclassing-any
+The categories follow the dictionary ModelCIF 1.4.9 and the files of the AlphaFold database. Both
+formats are made of one table and say the same.
+"""
+
 from __future__ import annotations
 
-import io
-import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
-from unicodedata import combining, normalize
 
-import ihm
-import ihm.citations
-import modelcif
-import modelcif.data
-import modelcif.dumper
-import modelcif.model
-import modelcif.protocol
-import modelcif.qa_metric
 import numpy as np
-from jaxtyping import Float, Num
 
-from foldry.formats.modelcif_templates import aligned_templates
+from foldry.formats.binarycif_write import binarycif
+from foldry.formats.cif_table import (
+    INAPPLICABLE,
+    UNKNOWN,
+    Category,
+    Coded,
+    Column,
+    Missing,
+    Numbers,
+    Rows,
+    Value,
+    plain,
+    single_row,
+)
+from foldry.formats.cif_text import cif_text
+from foldry.formats.digits import in_units
+from foldry.formats.model_record import ModelRecord
+from foldry.formats.modelcif_entities import (
+    Layout,
+    cross_references,
+    entity_categories,
+    insertion_codes,
+)
+from foldry.formats.modelcif_history import history_categories
+from foldry.formats.modelcif_templates import Target, template_categories
 from foldry.measures import MEASURES, Measure
-from foldry.query import Hit, Query
-from foldry.residues import ATOM37
-from foldry.structure import Structure
+from foldry.residues import ATOM37, RESNAMES
 
-LICENCE_NAME: Final = "CC BY 4.0"
-LICENCE_URL: Final = "https://creativecommons.org/licenses/by/4.0/"
-_CC_BY: Final = (
-    "The parameters of AlphaFold and of mini are available under CC BY 4.0, and so is this "
-    "prediction: cite Jumper et al. 2021 (doi:10.1038/s41586-021-03819-2)"
-)
-_MULTIMER: Final = " and Evans et al. 2021 (doi:10.1101/2021.10.04.463034)"
-_THEORETICAL: Final = (
-    "It is a theoretical model, given as it is, without warranty, and not for clinical use."
-)
-_BARE: Final = re.compile(r"(?!(data|save|loop|stop|global)_)[a-z0-9][\w.:/+=-]*", re.I | re.A)
-_ASCII: Final = str.maketrans("αβ–−", "ab--")
-
-
-@dataclass(frozen=True)
-class ChainMetric:
-    """A quality measure of all chains or of all pairs of chains.
-
-    Attributes:
-        measure: The measure, which has a `kind`.
-        values: [C] for chains, or [C, C] for pairs, where the row is the aligned chain; NaN is left
-            out.
-    """
-
-    measure: Measure
-    values: Num[np.ndarray, " C *other"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step that made or changed a model.
-
-    Attributes:
-        versions: Versions of the software, at least one.
-        parameters: Settings and outcome: names and plain values, which may be nested.
-    """
-
-    versions: Mapping[str, str]
-    parameters: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class ModelRecord:
-    """The content of a ModelCIF file besides the atoms.
-
-    Attributes:
-        model_name: Name of the network, e.g. `model_1_ptm`.
-        plddt: pLDDT of each residue, 0–100.
-        ptm, iptm: Predicted TM-scores, or None.
-        prediction: Versions of `foldry` and its libraries, and how the model was predicted.
-        notice: A warning to every reader, or "".
-        licence: Licence of the network's parameters; "" for CC BY 4.0.
-        of_chains: Measures of the chains of a complex, in the order of the structure.
-        relaxation: How the atoms were relaxed; None if they are the output of the network.
-        templates: The templates that the network read, by chain.
-    """
-
-    model_name: str
-    plddt: Float[np.ndarray, " N"]
-    ptm: float | None
-    iptm: float | None
-    prediction: Step
-    notice: str = ""
-    licence: str = ""
-    of_chains: Sequence[ChainMetric] = ()
-    relaxation: Step | None = None
-    templates: Mapping[str, Sequence[Hit]] = field(default_factory=dict)
-
-
-class _Protein(modelcif.Entity):
-    """A protein; python-modelcif would treat one with a single residue as a ligand."""
-
-    _force_polymer = True
-
-
-class _Atoms(modelcif.model.AbInitioModel):
-    """The atoms of a structure, created only when they are written."""
-
-    def __init__(self, structure: Structure, units: list[modelcif.AsymUnit], name: str) -> None:
-        super().__init__(modelcif.Assembly(units, name="Whole model"), name)
-        self._structure = structure
-        self._units = units
-
-    def get_atoms(self) -> Iterator[modelcif.model.Atom]:
-        """Yield the atoms in the order of the file."""
-        structure = self._structure
-        for row, (unit, number) in enumerate(_places(self._units)):
-            for slot in np.flatnonzero(structure.atom_mask[row]):
-                name = ATOM37[slot]
-                place = structure.atom_positions[row, slot].tolist()
-                biso = float(structure.b_factor[row, slot])
-                yield modelcif.model.Atom(
-                    unit, number, name, name[0], *place, biso=biso, occupancy=1.0
-                )
-
-
-def to_modelcif(query: Query, structure: Structure, record: ModelRecord) -> str:
-    """Return the ModelCIF text of one prediction: Å, pLDDT as `B_iso` and as quality metrics.
-
-    `label_seq_id` counts residues from 1 in every chain; `auth_seq_id` has the numbers of
-    `structure`, whose rows are the residues of the query's chains, with copies of a chain together.
-    """
-    title = f"Prediction of {query.name} by {record.model_name}"
-    system = modelcif.System(title=_plain(title), id="model")
-    system.authors.append("Foldry")
-    units = _units(query, structure)
-    model = _Atoms(structure, units, _plain(f"{record.model_name} of Foldry"))
-    whole = {"mean_plddt": float(np.mean(record.plddt)), "ptm": record.ptm, "iptm": record.iptm}
-    plddt = _metric(modelcif.qa_metric.Local, MEASURES["plddt"])
-    for key, score in whole.items():
-        if score is not None:
-            model.qa_metrics.append(_metric(modelcif.qa_metric.Global, MEASURES[key])(score))
-    for (unit, number), value in zip(_places(units), record.plddt, strict=True):
-        model.qa_metrics.append(plddt(unit.residue(number), float(value)))
-    for metric in record.of_chains:
-        model.qa_metrics += _of_chains(metric, units)
-    system.model_groups.append(modelcif.model.ModelGroup([model], name="Prediction"))
-    sequences = [chain.sequence for chain in query.chains for _ in chain.ids]
-    chains = [
-        (unit, sequence, record.templates.get(unit.id, ()))
-        for unit, sequence in zip(units, sequences, strict=True)
-    ]
-    for template, alignment in aligned_templates(chains, _entity, _plain):
-        system.templates.append(template)
-        system.alignments.append(alignment)
-    system.protocols.append(_protocol(query, units, model, record))
-    terms = _plain(usage_terms(record.model_name, record.licence))
-    name, url = (_plain(record.licence), None) if record.licence else (LICENCE_NAME, LICENCE_URL)
-    system.data_usage.append(ihm.License(terms, name=name, url=url))
-    if record.notice:
-        system.data_usage.append(ihm.Disclaimer(_plain(record.notice)))
-    text = io.StringIO()
-    # The checks refuse a chain without atoms, such as one of unknown residues only.
-    modelcif.dumper.write(text, [system], check=False)
-    return text.getvalue()
-
-
-def usage_terms(model_name: str, licence: str) -> str:
-    """Return the terms on which a prediction may be used, and what to cite.
-
-    Args:
-        model_name, licence: As in `ModelRecord`.
-    """
-    if licence:
-        terms = f"The parameters of this network have their own licence ({licence})"
-    else:
-        terms = f"{_CC_BY}{_MULTIMER if 'multimer' in model_name else ''}"
-    return f"{terms}. {_THEORETICAL}"
-
-
-class _Other(modelcif.qa_metric.MetricType):
-    """Score that increases with confidence."""
-
-
-_KINDS: Final = {
-    "pLDDT": modelcif.qa_metric.PLDDT,
-    "pTM": modelcif.qa_metric.PTM,
-    "ipTM": modelcif.qa_metric.IpTM,
-    "PAE": modelcif.qa_metric.PAE,
-    "normalized score": modelcif.qa_metric.NormalizedScore,
-    "other": _Other,
+PLACES: Final = 3
+"""Decimals of coordinates, Å."""
+PLDDT_PLACES: Final = 2
+SCORE_PLACES: Final = 4
+DICTIONARY: Final = {
+    "dict_location": "https://raw.githubusercontent.com/ihmwg/ModelCIF/fece26d/dist/mmcif_ma.dic",
+    "dict_name": "mmcif_ma.dic",
+    "dict_version": "1.4.9",
 }
-
-
-def _metric(mode: type, measure: Measure) -> type:
-    """Return the class of a quality metric; python-modelcif needs a class for each."""
-    details = _plain(", ".join(filter(None, (measure.meaning, measure.unit))))
-    about = {"name": _plain(measure.name), "description": details, "software": None}
-    return type("_Metric", (mode, _KINDS[measure.kind]), about)
-
-
-def _of_chains(
-    metric: ChainMetric, units: list[modelcif.AsymUnit]
-) -> Iterator[modelcif.qa_metric.MetricMode]:
-    """Yield the numbers of a measure, each with a feature for its chain or its two chains."""
-    modes = modelcif.qa_metric.Feature, modelcif.qa_metric.FeaturePairwise
-    kind = _metric(modes[metric.values.ndim - 1], metric.measure)
-    features = [modelcif.EntityInstanceFeature([unit], f"Chain {unit.id}") for unit in units]
-    for place in np.argwhere(np.isfinite(metric.values)):
-        yield kind(*[features[k] for k in place], float(metric.values[tuple(place)]))
-
-
-def _units(query: Query, structure: Structure) -> list[modelcif.AsymUnit]:
-    """Return the chains; those of equal sequence share one entity."""
-    entities: dict[str, _Protein] = {}
-    units = []
-    for chain in query.chains:
-        title = _plain(f"{query.name}, chain {' '.join(chain.ids)}")
-        entity = entities.setdefault(chain.sequence, _entity(chain.sequence, title))
-        for chain_id in chain.ids:
-            numbers = structure.residue_number[structure.chain_id == chain_id].tolist()
-            unit = modelcif.AsymUnit(entity, details=f"Chain {chain_id}", id=chain_id)
-            unit.auth_seq_id_map = dict(enumerate(numbers, start=1))
-            units.append(unit)
-    return units
-
-
-def _entity(sequence: str, title: str) -> _Protein:
-    letters = ["UNK" if letter == "X" else letter for letter in sequence]
-    return _Protein(letters, description=title)
-
-
-def _places(units: list[modelcif.AsymUnit]) -> Iterator[tuple[modelcif.AsymUnit, int]]:
-    """Yield the chain of every residue and its position there, counted from 1."""
-    for unit in units:
-        for number in range(1, len(unit.entity.sequence) + 1):
-            yield unit, number
-
-
-def _protocol(
-    query: Query, units: list[modelcif.AsymUnit], model: _Atoms, record: ModelRecord
-) -> modelcif.protocol.Protocol:
-    protocol = modelcif.protocol.Protocol()
-    entities = modelcif.data.DataGroup(dict.fromkeys(unit.entity for unit in units))
-    step = modelcif.protocol.ModelingStep(entities, model, name="Prediction")
-    step.details = _plain(_inputs(query, record.model_name))
-    step.software = _software(record.prediction)
-    protocol.steps.append(step)
-    if record.relaxation is not None:
-        step = modelcif.protocol.ModelRefinementStep(model, model, name="Relaxation")
-        step.details = "Energy minimised in Amber's force field, restrained to the prediction."
-        step.software = _software(record.relaxation)
-        protocol.steps.append(step)
-    return protocol
-
-
-_ABOUT: Final = {
-    "foldry": "The AlphaFold 2 network",
-    "openmm": "Molecular mechanics, Amber's force field",
-    "pdbfixer": "Missing atoms",
+CONFORMATIONS: Final = {
+    "H": "HELX_RH_AL_P",
+    "G": "HELX_RH_3T_P",
+    "I": "HELX_RH_PI_P",
+    "P": "HELX_LH_PP_P",
+    "E": "STRN",
+    "B": "STRN",
+    "T": "TURN_TY1_P",
+    "S": "BEND",
 }
+"""Types of conformation by the letters of DSSP, as DSSP names them."""
+BRIDGE: Final = "isolated bridge"
+"""What distinguishes B from E among the strands."""
 
 
-def _software(step: Step) -> modelcif.SoftwareGroup:
-    """Return the packages of one step; the first one has the parameters."""
-    packages = [
-        modelcif.Software(
-            name=name,
-            classification="model building",
-            description=_ABOUT.get(name, "Numerical library"),
-            location=None,
-            type="package",
-            version=_plain(version),
-            citation=ihm.citations.alphafold2 if name == "foldry" else None,
+def to_modelcif(record: ModelRecord) -> str:
+    """Return a model as ModelCIF text: Å with 3 decimals, pLDDT as `B_iso` and as quality metrics.
+
+    `label_seq_id` counts residues from 1 in every chain; `auth_seq_id` has the numbers of the
+    structure. Copies of a chain share an entity. Texts become one line of ASCII.
+
+    Raises:
+        InputError: A coordinate or a pLDDT is not finite.
+
+    Example:
+        >>> from foldry.formats.coordinates import read_structure, to_pdb
+        >>> from foldry.formats.modelcif_read import read_modelcif
+        >>> model = to_pdb(read_structure("examples/kunitz/1adz.cif"))
+        >>> to_modelcif(read_modelcif(model.encode(), "1adz.pdb")).splitlines()[0]
+        'data_1adz'
+    """
+    return cif_text(_block(record), _categories(record))
+
+
+def to_binarycif(record: ModelRecord) -> bytes:
+    """Return a model as BinaryCIF, with the same categories as `to_modelcif`.
+
+    Raises:
+        InputError: As for `to_modelcif`.
+    """
+    return binarycif(_block(record), _categories(record))
+
+
+def metric_name(measure: Measure) -> str:
+    """Return the name of a measure in a file."""
+    return plain(measure.name)
+
+
+def metric_type(measure: Measure) -> str:
+    """Return the type of a measure in the dictionary of ModelCIF."""
+    return measure.kind or "other"
+
+
+def _block(record: ModelRecord) -> str:
+    return plain(record.entry_id).replace(" ", "_") or "model"
+
+
+def _categories(record: ModelRecord) -> Iterator[Category]:
+    layout = Layout.of(record)
+    entry = plain(record.entry_id)
+    yield single_row("_entry", id=entry)
+    yield single_row(
+        "_struct",
+        entry_id=entry,
+        title=plain(record.title),
+        pdbx_model_details=INAPPLICABLE,
+        pdbx_structure_determination_methodology="computational",
+    )
+    yield single_row("_audit_conform", **DICTIONARY)
+    yield from history_categories(record, len(layout.entities))
+    targets = [
+        Target(label, layout.entities[number].sequence, record.templates.get(chain_id, ()))
+        for label, number, chain_id in zip(
+            layout.labels,
+            layout.entity_of,
+            [each for chain in record.chains for each in chain.ids],
+            strict=True,
         )
-        for name, version in step.versions.items()
     ]
-    flat = [modelcif.SoftwareParameter(name, value) for name, value in _flat(step.parameters)]
-    packages[0] = modelcif.SoftwareWithParameters(packages[0], flat)
-    return modelcif.SoftwareGroup(packages)
+    templates = template_categories(targets, first_data=len(layout.entities) + 2)
+    yield from _data(record, layout, templates.data)
+    yield from entity_categories(record, layout, templates.components)
+    yield from templates.categories
+    if record.secondary_structure:
+        yield from _secondary_structure(record, layout)
+    yield from _metrics(record, layout)
+    yield from _atoms(record, layout)
 
 
-def _inputs(query: Query, model_name: str) -> str:
-    """Return one sentence about the input of the network."""
-    rows = sum(each.num_rows for chain in query.chains for each in chain.alignments)
-    names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
-    alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
-    templates = f"templates: {', '.join(names)}" if names else "no templates"
-    return f"Predicted by {model_name} from the sequence with {alignment} and {templates}."
+def _data(
+    record: ModelRecord, layout: Layout, others: Sequence[tuple[str, str]]
+) -> Iterator[Category]:
+    """Yield what went into the model: the targets, the model itself, and the data of templates."""
+    data, groups = Rows("_ma_data"), Rows("_ma_data_group")
+    described = [
+        *((plain(entity.description), "target") for entity in layout.entities),
+        (plain(record.model_name) or "model", "model coordinates"),
+        *others,
+    ]
+    for name, kind in described:
+        data.add(
+            id=len(data) + 1, name=name, content_type=kind, content_type_other_details=INAPPLICABLE
+        )
+    model = len(layout.entities) + 1
+    for number in range(1, model + 1):
+        groups.add(ordinal_id=number, group_id=1 if number < model else 2, data_id=number)
+    yield from data.category()
+    yield from groups.category()
+    yield single_row(
+        "_ma_model_list",
+        ordinal_id=1,
+        model_name=plain(record.model_name),
+        data_id=model,
+        model_type="Ab initio model",
+        model_type_other_details=INAPPLICABLE,
+    )
+    yield single_row("_ma_model_group", id=1, name="Prediction", details=INAPPLICABLE)
+    yield single_row("_ma_model_group_link", group_id=1, model_id=1)
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, int | bool | str]]:
-    """Yield nested values by dotted names; floats as text: the writer keeps only 3 decimals."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, bool | int):
-            yield _plain(prefix + name), value
-        elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
-            yield _plain(prefix + name), _plain(", ".join(value))
-        else:
-            text = value if isinstance(value, str) else json.dumps(value)
-            yield _plain(prefix + name), _plain(text)
+def _secondary_structure(record: ModelRecord, layout: Layout) -> Iterator[Category]:
+    """Yield the helices, strands, turns and bends: runs of one letter in one chain."""
+    rows, types, counts = Rows("_struct_conf"), dict[str, None](), dict[str, int]()
+    structure = record.structure
+    copies, first = layout.copy.tolist(), 0
+    for (copy, letter), group in groupby(zip(copies, record.secondary_structure, strict=True)):
+        last = first + len(list(group)) - 1
+        if kind := CONFORMATIONS.get(letter):
+            types[kind] = None
+            counts[kind] = counts.get(kind, 0) + 1
+            values: dict[str, Value] = {"conf_type_id": kind, "id": f"{kind}{counts[kind]}"}
+            for end, row in (("beg", first), ("end", last)):
+                component = RESNAMES[layout.component[row]]
+                values |= {
+                    f"{end}_label_asym_id": layout.labels[copy],
+                    f"{end}_label_comp_id": component,
+                    f"{end}_label_seq_id": int(layout.position[row]),
+                    f"{end}_auth_asym_id": layout.names[copy],
+                    f"{end}_auth_comp_id": component,
+                    f"{end}_auth_seq_id": int(structure.residue_number[row]),
+                    f"pdbx_{end}_PDB_ins_code": plain(str(structure.insertion_code[row])),
+                }
+            rows.add(**values, details=BRIDGE if letter == "B" else UNKNOWN)
+        first = last + 1
+    yield from rows.category()
+    if types:
+        criteria = {"id": list(types), "criteria": ["DSSP"] * len(types)}
+        yield Category("_struct_conf_type", criteria)
 
 
-def _plain(text: str) -> str:
-    """Return one line of ASCII without characters that the writer cannot quote in CIF."""
-    letters = [each for each in normalize("NFKD", text.translate(_ASCII)) if not combining(each)]
-    visible = "".join(each if each.isprintable() else " " for each in letters)
-    ascii_text = visible.encode("ascii", "replace").decode()
-    line = " ".join(ascii_text.replace('"', "'").replace("\\", "/").split())
-    # The writer quotes a text with a space, so that no word is read as a keyword of CIF.
-    return line if " " in line or _BARE.fullmatch(line) else f"{line} "
+def _metrics(record: ModelRecord, layout: Layout) -> Iterator[Category]:
+    metrics, whole = Rows("_ma_qa_metric"), Rows("_ma_qa_metric_global")
+
+    def declare(measure: Measure, mode: str) -> int:
+        kind = metric_type(measure)
+        return metrics.add(
+            id=len(metrics) + 1,
+            name=metric_name(measure),
+            description=plain(", ".join(filter(None, (measure.meaning, measure.unit)))),
+            type=kind,
+            mode=mode,
+            type_other_details=plain(measure.meaning) if kind == "other" else INAPPLICABLE,
+            software_group_id=UNKNOWN,
+        )
+
+    plddt = in_units(record.plddt, PLDDT_PLACES)
+    scores = {"mean_plddt": float(plddt.mean()) / 10**PLDDT_PLACES, **record.scores}
+    for key, score in scores.items():
+        if np.isfinite(score):
+            places = PLDDT_PLACES if key == "mean_plddt" else SCORE_PLACES
+            number = declare(MEASURES[key], "global")
+            value = f"{score:.{places}f}"
+            whole.add(ordinal_id=len(whole) + 1, model_id=1, metric_id=number, metric_value=value)
+    local = declare(MEASURES["plddt"], "local")
+    constant = np.ones(len(plddt), np.int64)
+    of_residues: dict[str, Column] = {
+        "ordinal_id": Numbers(np.arange(1, len(plddt) + 1)),
+        "model_id": Numbers(constant),
+        "label_asym_id": layout.of_copies(layout.labels, slice(None)),
+        "label_seq_id": Numbers(layout.position),
+        "label_comp_id": Coded(RESNAMES, layout.component),
+        "metric_id": Numbers(local * constant),
+        "metric_value": Numbers(plddt, PLDDT_PLACES),
+    }
+    of_chains, of_pairs = Rows("_ma_qa_metric_feature"), Rows("_ma_qa_metric_feature_pairwise")
+    for metric in record.of_chains:
+        one = metric.values.ndim == 1
+        number = declare(metric.measure, "per-feature" if one else "per-feature-pair")
+        rows = of_chains if one else of_pairs
+        for place in np.argwhere(np.isfinite(metric.values)).tolist():
+            named = zip(
+                ("feature_id",) if one else ("feature_id_1", "feature_id_2"), place, strict=True
+            )
+            rows.add(
+                ordinal_id=len(rows) + 1,
+                model_id=1,
+                **{name: copy + 1 for name, copy in named},
+                metric_id=number,
+                metric_value=f"{metric.values[tuple(place)]:.{SCORE_PLACES}f}",
+            )
+    if record.of_chains:
+        yield from _features(layout)
+    yield from metrics.category()
+    yield from whole.category()
+    yield Category("_ma_qa_metric_local", of_residues)
+    yield from of_chains.category()
+    yield from of_pairs.category()
+
+
+def _features(layout: Layout) -> Iterator[Category]:
+    """Yield the chains as features, to which the measures of chains refer."""
+    numbers = list(range(1, len(layout.labels) + 1))
+    yield Category(
+        "_ma_feature_list",
+        {
+            "feature_id": numbers,
+            "feature_type": ["entity instance"] * len(numbers),
+            "entity_type": ["polymer"] * len(numbers),
+            "details": [f"Chain {name}" for name in layout.names],
+        },
+    )
+    columns: Mapping[str, Column] = {
+        "ordinal_id": numbers,
+        "feature_id": numbers,
+        "label_asym_id": layout.labels,
+    }
+    yield Category("_ma_entity_instance_feature", columns)
+
+
+def _atoms(record: ModelRecord, layout: Layout) -> Iterator[Category]:
+    structure = record.structure
+    row, slot = np.nonzero(structure.atom_mask)
+    if not len(row):
+        return
+    elements = sorted({name[0] for name in ATOM37})
+    element = np.array([elements.index(name[0]) for name in ATOM37])[slot]
+    used = [elements[code] for code in np.unique(element).tolist()]
+    yield Category("_atom_type", {"symbol": used})
+    places = in_units(structure.atom_positions[row, slot], PLACES)
+    monomer = Coded(RESNAMES, layout.component[row])
+    names = Coded(ATOM37, slot)
+
+    def constant(value: str | Missing) -> Coded:
+        return Coded([value], np.zeros(len(row), np.int64))
+
+    insertion = insertion_codes(record, UNKNOWN)
+    entity_ids = np.array(layout.entity_of) + 1
+    columns: dict[str, Column] = {
+        "group_PDB": constant("ATOM"),
+        "id": Numbers(np.arange(1, len(row) + 1)),
+        "type_symbol": Coded(elements, element),
+        "label_atom_id": names,
+        "label_alt_id": constant(INAPPLICABLE),
+        "label_comp_id": monomer,
+        "label_asym_id": layout.of_copies(layout.labels, row),
+        "label_entity_id": Numbers(entity_ids[layout.copy[row]]),
+        "label_seq_id": Numbers(layout.position[row]),
+        "pdbx_PDB_ins_code": Coded(insertion.names, insertion.codes[row]),
+        "Cartn_x": Numbers(places[:, 0], PLACES),
+        "Cartn_y": Numbers(places[:, 1], PLACES),
+        "Cartn_z": Numbers(places[:, 2], PLACES),
+        "occupancy": Numbers(np.full(len(row), 100), 2),
+        "B_iso_or_equiv": Numbers(
+            in_units(structure.b_factor[row, slot], PLDDT_PLACES), PLDDT_PLACES
+        ),
+        "pdbx_formal_charge": constant(UNKNOWN),
+        "auth_seq_id": Numbers(structure.residue_number[row]),
+        "auth_comp_id": monomer,
+        "auth_asym_id": layout.of_copies(layout.names, row),
+        "auth_atom_id": names,
+        "pdbx_PDB_model_num": Numbers(np.ones(len(row), np.int64)),
+    }
+    references = [layout.entities[each].reference for each in layout.entity_of]
+    if any(references):
+        columns |= cross_references(references, layout, row)
+    yield Category("_atom_site", columns)

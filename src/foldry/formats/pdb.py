@@ -59,7 +59,7 @@ _TITLE: Final = re.compile(r"^TITLE  [ \d]{2}[ \d](.{1,70})", re.MULTILINE)
 _REVISION: Final = re.compile(
     r"^REVDAT +1 +(?P<day>[0-3]\d)-(?P<month>[A-Za-z]{3})-(?P<year>\d\d)\b", re.MULTILINE | re.ASCII
 )
-_MONTHS: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
+MONTHS: Final = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 _FIRST_YEAR: Final = 71
 """The PDB began in 1971; earlier years are of this century."""
 _PLAIN: Final = re.compile(
@@ -247,10 +247,10 @@ def title(text: str) -> str:
 def release_date(text: str) -> str:
     """Return the date of the first revision of a PDB file, such as `1997-03-12`, or ""."""
     found = _REVISION.search(text[:_START])
-    if not found or found["month"].upper() not in _MONTHS:
+    if not found or found["month"].upper() not in MONTHS:
         return ""
     century = 19 if int(found["year"]) >= _FIRST_YEAR else 20
-    month = _MONTHS.index(found["month"].upper()) // 4 + 1
+    month = MONTHS.index(found["month"].upper()) // 4 + 1
     return f"{century}{found['year']}-{month:02}-{found['day']}"
 
 

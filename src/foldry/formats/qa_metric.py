@@ -62,8 +62,7 @@ def write_plddt(block: gemmi.cif.Block) -> None:
     They are left as they are if they agree with the list at each Cα. Otherwise, they are shares
     (0–1), other values of single atoms, or something else.
     """
-    metrics = (id_ for id_, mode, is_plddt in _metrics(block) if mode == "local" and is_plddt)
-    metric = next(metrics, None)
+    metric = _first(block)
     if metric is None:
         return
     values = block.find_values("_atom_site.B_iso_or_equiv")
@@ -77,12 +76,35 @@ def write_plddt(block: gemmi.cif.Block) -> None:
                 values[row] = f"{listed[place]:.3f}"
 
 
-def _listed(block: gemmi.cif.Block, metric: str, places: Collection[_Place]) -> dict[_Place, float]:
-    """Return the pLDDT (0–100) that is listed under the id of a metric for these places."""
+def local_plddt(block: gemmi.cif.Block) -> dict[tuple[str, str], float]:
+    """Return the first pLDDT (0–100) that a file lists, by `label_asym_id` and `label_seq_id`.
+
+    Of several models, the first counts.
+    """
+    metric = _first(block)
+    listed = {} if metric is None else _listed(block, metric)
+    first = next(iter(listed), ("",))[0]
+    return {place[1:]: value for place, value in listed.items() if place[0] == first}
+
+
+def _first(block: gemmi.cif.Block) -> str | None:
+    """Return the id of the first pLDDT of residues, or None."""
+    metrics = (id_ for id_, mode, is_plddt in _metrics(block) if mode == "local" and is_plddt)
+    return next(metrics, None)
+
+
+def _listed(
+    block: gemmi.cif.Block, metric: str, places: Collection[_Place] | None = None
+) -> dict[_Place, float]:
+    """Return the pLDDT (0–100) that is listed under the id of a metric, perhaps for some places."""
     found = {}
     columns = (block.find_values(_LOCAL + tag) for tag in ("metric_id", "metric_value"))
     for place, id_, text in zip(_places(block, _LOCAL, "model_id"), *columns, strict=False):
-        if id_ == metric and place in places and isfinite(value := as_number(text)):
+        if (
+            id_ == metric
+            and (places is None or place in places)
+            and isfinite(value := as_number(text))
+        ):
             found[place] = value
     scale = 100 if max(found.values(), default=0) <= 1 else 1
     return {place: scale * value for place, value in found.items()}

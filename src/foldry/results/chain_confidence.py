@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from foldry.errors import InputError
-from foldry.formats.modelcif import ChainMetric
+from foldry.formats.model_record import ChainMetric
 from foldry.measures import MEASURES, rounded
 from foldry.results.prediction import Prediction
 from foldry.score.confidence import (

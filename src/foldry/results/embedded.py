@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+from typing import Final
+
+_LEVEL: Final = 4
+"""Level of compression; higher ones take two to three times as long and save 5%."""
 
 
 def script_json(value: object) -> str:
@@ -14,7 +18,7 @@ def script_json(value: object) -> str:
 
 def packed(data: bytes) -> str:
     """Return bytes as compressed text."""
-    return base64_text(gzip.compress(data, mtime=0))
+    return base64_text(gzip.compress(data, _LEVEL, mtime=0))
 
 
 def base64_text(data: bytes) -> str:

@@ -18,7 +18,9 @@ import numpy as np
 from foldry.errors import InputError
 from foldry.formats.afdb import confidence_json, pae_json
 from foldry.formats.coordinates import seqres_records, to_pdb
-from foldry.formats.modelcif import ModelRecord, Step, to_modelcif
+from foldry.formats.model_record import ModelChain, ModelRecord, Step
+from foldry.formats.modelcif import to_modelcif
+from foldry.formats.modelcif_history import CC_BY
 from foldry.query import Hit, Query
 from foldry.results.chain_confidence import (
     ChainConfidence,
@@ -27,6 +29,7 @@ from foldry.results.chain_confidence import (
     chains_json,
 )
 from foldry.results.prediction import Prediction
+from foldry.score.secondary_structure import secondary_structure
 
 logger = logging.getLogger(__name__)
 
@@ -74,21 +77,48 @@ def _structure_files(prediction: Prediction, name: str, model: str) -> dict[str,
 
 def modelcif_text(prediction: Prediction, chains: ChainConfidence | None = None) -> str:
     """Return the prediction as ModelCIF, with the measures of `chain_confidence`."""
-    before = prediction.unrelaxed or prediction
+    return to_modelcif(model_record(prediction, chains))
+
+
+def model_record(prediction: Prediction, chains: ChainConfidence | None = None) -> ModelRecord:
+    """Return what the ModelCIF file of a prediction says.
+
+    Args:
+        prediction: The prediction.
+        chains: Its `chain_confidence`.
+    """
+    before, query = prediction.unrelaxed or prediction, prediction.query
     provenance = {k: v for k, v in asdict(before.provenance).items() if v is not None}
-    record = ModelRecord(
-        model_name=provenance.pop("model_name"),
+    model_name = provenance.pop("model_name")
+    scores = {"ptm": prediction.ptm, "iptm": prediction.iptm}
+    return ModelRecord(
+        entry_id=query.name,
+        title=f"Prediction of {query.name} by {model_name}",
+        authors=("Foldry",),
+        structure=prediction.structure,
+        chains=tuple(ModelChain(chain.ids, chain.sequence, query.name) for chain in query.chains),
         plddt=prediction.plddt,
-        ptm=prediction.ptm,
-        iptm=prediction.iptm,
-        notice=provenance.pop("notice"),
-        licence=provenance.pop("licence"),
-        prediction=Step(provenance.pop("versions"), provenance),
+        scores={key: score for key, score in scores.items() if score is not None},
         of_chains=chain_metrics(chains) if chains else (),
+        secondary_structure=secondary_structure(prediction.structure),
+        model_name=model_name,
+        created=provenance.pop("created").replace("+00:00", "Z"),
+        notice=provenance.pop("notice"),
+        licence=provenance.pop("licence") or CC_BY,
+        prediction=Step(provenance.pop("versions"), provenance),
         relaxation=_relaxation_step(prediction),
+        inputs=_inputs(query, model_name),
         templates=_templates_read(before),
     )
-    return to_modelcif(prediction.query, prediction.structure, record)
+
+
+def _inputs(query: Query, model_name: str) -> str:
+    """Return one sentence about the input of the network."""
+    rows = sum(each.num_rows for chain in query.chains for each in chain.alignments)
+    names = list(dict.fromkeys(hit.name for chain in query.chains for hit in chain.templates))
+    alignment = f"an alignment of {rows} sequences" if rows else "no alignment"
+    templates = f"templates: {', '.join(names)}" if names else "no templates"
+    return f"Predicted by {model_name} from the sequence with {alignment} and {templates}."
 
 
 def _templates_read(prediction: Prediction) -> dict[str, list[Hit]]:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from foldry.errors import printable
-from foldry.formats.modelcif import usage_terms
+from foldry.formats.modelcif_history import CC_BY, usage_terms
 from foldry.measures import MEASURES, rounded
 from foldry.query import Query
 from foldry.results.chain_confidence import ChainConfidence
@@ -129,7 +129,13 @@ def _prediction(
             **{key: printable(provenance[key]) for key in _FOREIGN},
             "templates_read": read and _printable(read),
         },
-        "terms": printable(usage_terms(provenance["model_name"], provenance["licence"])),
+        "terms": printable(
+            usage_terms(
+                provenance["model_name"],
+                provenance["licence"] or CC_BY,
+                provenance["versions"],
+            )
+        ),
     }
     if not is_shown:
         return found
