@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -75,9 +76,11 @@ def read_model(name: str, pae: Path | None = None) -> Model:
     if pae is not None:
         from foldry.assess.pae_rows import pae_rows  # noqa: PLC0415  (rarely needed)
         from foldry.formats.pae import read_pae  # noqa: PLC0415
+        from foldry.formats.tokens import read_molecules  # noqa: PLC0415
 
         tokens = read_pae(pae)
-        rows = pae_rows(tokens, structure, whole, deposition, pae, path)
+        molecules = partial(read_molecules, path)
+        rows = pae_rows(tokens, structure, whole, deposition, str(pae), molecules)
         errors = np.asarray(tokens.errors[np.ix_(rows, rows)])
     stated = deposition.b_factors == PLDDT
     plddt = None

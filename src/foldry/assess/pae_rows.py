@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import Int
 from foldry.errors import InputError, counted, quoted
 from foldry.formats.coordinates import Deposition
 from foldry.formats.pae import TokenPae
-from foldry.formats.tokens import Molecule, read_molecules
+from foldry.formats.tokens import Molecule
 from foldry.structure import Structure
 
 _ADVICE: Final = "give the errors of this prediction, and its file as the program wrote it"
@@ -23,8 +22,8 @@ def pae_rows(
     structure: Structure,
     whole: Structure,
     deposition: Deposition,
-    path: Path,
-    file: Path,
+    source: str,
+    molecules_of: Callable[[], Sequence[Molecule]],
 ) -> Int[np.ndarray, " N"]:
     """Return the row of each residue of a structure.
 
@@ -37,25 +36,25 @@ def pae_rows(
         structure: The chosen residues.
         whole: All residues with atoms of the structure file.
         deposition: All residues of its sequences.
-        path: File of the errors, for messages.
-        file: The structure file.
+        source: Name of the file of the errors, for messages.
+        molecules_of: Returns all molecules of the structure file, in its order; called if needed.
 
     Raises:
         InputError: The rows of the residues are not known.
     """
     if pae.places is not None:
-        return _named_rows(pae.places, structure, file, path)
+        return _named_rows(pae.places, structure, molecules_of, source)
     num_rows = len(pae.errors)
     if num_rows == len(structure):
         return np.arange(num_rows)
     chosen = np.isin(whole.chain_id, structure.chains)
     if num_rows == len(whole):
         return np.flatnonzero(chosen)
-    molecules = read_molecules(file)
+    molecules = molecules_of()
     sizes = [_sizes(molecules, _keys(whole), by_atom) for by_atom in (True, False)]
     for each in sizes:
         if sum(each) == num_rows:
-            return _token_rows(molecules, each, structure, path)
+            return _token_rows(molecules, each, structure, source)
     rows = _rows_with_gaps(deposition, whole, num_rows)
     if rows is not None:
         return rows[chosen]
@@ -65,7 +64,7 @@ def pae_rows(
         what += f" ({tokens} tokens with nucleotides and the atoms of other molecules)"
     if num_rows > len(whole):
         what += ", and the model does not show which rows belong to residues without atoms"
-    raise InputError(what, _ADVICE, where=path)
+    raise InputError(what, _ADVICE, where=source)
 
 
 def _keys(structure: Structure) -> list[tuple[str, str]]:
@@ -94,7 +93,7 @@ def _sizes(
 
 
 def _token_rows(
-    molecules: Sequence[Molecule], sizes: Sequence[int], structure: Structure, path: Path
+    molecules: Sequence[Molecule], sizes: Sequence[int], structure: Structure, source: str
 ) -> Int[np.ndarray, " N"]:
     """Return the row of each residue's token, or of its Cα, where rows are tokens of the file."""
     found: dict[tuple[str, str], int] = {}
@@ -107,12 +106,15 @@ def _token_rows(
     for chain, number in _keys(structure):
         if (chain, number) not in found:
             what = f"has no row for residue {number} of chain {quoted(chain)}"
-            raise InputError(what, _ADVICE, where=path)
+            raise InputError(what, _ADVICE, where=source)
     return np.array([found[key] for key in _keys(structure)])
 
 
 def _named_rows(
-    places: Sequence[tuple[str, int]], structure: Structure, file: Path, path: Path
+    places: Sequence[tuple[str, int]],
+    structure: Structure,
+    molecules_of: Callable[[], Sequence[Molecule]],
+    source: str,
 ) -> Int[np.ndarray, " N"]:
     """Return the row of each residue's token, or of its Cα, by chain name and residue number.
 
@@ -125,17 +127,17 @@ def _named_rows(
     missing = [key for key in keys if key not in tokens]
     if not missing and all(len(tokens[key]) == 1 for key in keys):
         return np.array([tokens[key][0] for key in keys])
-    molecules = read_molecules(file)
+    molecules = molecules_of()
     if missing:
         sizes = _sizes(molecules, keys, by_atom=True)
         if _is_renamed(places, molecules, sizes):
-            return _token_rows(molecules, sizes, structure, path)
+            return _token_rows(molecules, sizes, structure, source)
         chain, number = missing[0]
         what = f"has no token for residue {number} of chain {quoted(chain)}"
         advice = "give the errors of this prediction, or its chain names and residue numbers"
-        raise InputError(what, advice, where=path)
+        raise InputError(what, advice, where=source)
     atoms = {(each.chain, each.number): each.atoms for each in reversed(molecules)}
-    return np.array([_ca_token(tokens[key], atoms.get(key, []), key, path) for key in keys])
+    return np.array([_ca_token(tokens[key], atoms.get(key, []), key, source) for key in keys])
 
 
 def _is_renamed(
@@ -153,7 +155,7 @@ def _is_renamed(
     return len({mine for mine, _ in pairs}) == len(pairs) == len({its for _, its in pairs})
 
 
-def _ca_token(tokens: list[int], atoms: list[str], key: tuple[str, str], path: Path) -> int:
+def _ca_token(tokens: list[int], atoms: list[str], key: tuple[str, str], source: str) -> int:
     """Return the token of Cα among those of a residue, which may have a token for each atom.
 
     Their order is that of the file. If it lacks atoms, Cα is the second, as in most residues,
@@ -168,7 +170,7 @@ def _ca_token(tokens: list[int], atoms: list[str], key: tuple[str, str], path: P
     chain, number = key
     what = f"has {len(tokens)} tokens for residue {number} of chain {quoted(chain)}, of which "
     what += f"the model has {counted(len(atoms), 'atom')}, so that the token of Cα is not known"
-    raise InputError(what, _ADVICE, where=path)
+    raise InputError(what, _ADVICE, where=source)
 
 
 def _rows_with_gaps(

@@ -21,6 +21,7 @@ from foldry.store.files import decode, read_bytes
 MAX_RESIDUES: Final = 20_000
 """Limit on the rows of the matrix."""
 _NAMES: Final = ("predicted_aligned_error", "pae", "token_pair_pae")
+_MAX_NAMES: Final = ("max_predicted_aligned_error", "max_pae")
 _TOKENS: Final = ("token_chain_ids", "token_res_ids")
 _PAIRS: Final = ("residue1", "residue2", "distance")
 _MAX_PAIRS: Final = 3000**2
@@ -49,10 +50,12 @@ class TokenPae(NamedTuple):
         errors: Å; row i is aligned on token i.
         places: Chain name and residue number of each token, if the file has them. Ligands, ions and
             modified residues may have a token for each atom.
+        max_error: Largest error that the network can express, Å, if the file states it.
     """
 
     errors: Float[np.ndarray, "N N"]
     places: list[tuple[str, int]] | None = None
+    max_error: float | None = None
 
 
 def read_pae(path: Path) -> TokenPae:
@@ -67,73 +70,79 @@ def read_pae(path: Path) -> TokenPae:
         InputError: The file has another format, or the matrix is not square or contains anything
             but numbers of at least 0.
     """
-    data = read_bytes(path, max_unpacked=_MAX_UNPACKED)
+    return parse_pae(read_bytes(path, max_unpacked=_MAX_UNPACKED), str(path))
+
+
+def parse_pae(data: bytes, source: str) -> TokenPae:
+    """Read predicted aligned errors from the bytes of a file, which messages call `source`."""
     if data.startswith(_ARRAYS):
-        return _of_numpy(data, path)
+        return _of_numpy(data, source)
     if data.startswith(_PICKLES):
         what = "is a pickle file, which can contain code"
-        raise InputError(what, "give the predicted aligned errors as JSON or .npz", where=path)
-    check_kind(data[:_START].decode("latin-1"), QUERY, {}, _ADVICE, str(path))
-    return _of_json(data, path)
+        raise InputError(what, "give the predicted aligned errors as JSON or .npz", where=source)
+    check_kind(data[:_START].decode("latin-1"), QUERY, {}, _ADVICE, source)
+    return _of_json(data, source)
 
 
-def _of_numpy(data: bytes, path: Path) -> TokenPae:
+def _of_numpy(data: bytes, source: str) -> TokenPae:
     """Return the errors of a NumPy file, whose matrix may be below axes of length 1."""
     try:
         found, names = find_array(data, (*_NAMES, "arr_0"), _MAX_UNPACKED)
         tokens = [find_array(data, [each], _MAX_UNPACKED)[0] for each in _TOKENS if names]
     except ValueError as error:
-        raise InputError(f"cannot be read ({error})", _ADVICE, where=path) from None
+        raise InputError(f"cannot be read ({error})", _ADVICE, where=source) from None
     if found is None:
-        raise _unnamed(names, path)
+        raise _unnamed(names, source)
     if found.ndim > 2 and found.shape[:-2] != (1,) * (found.ndim - 2):
         what = f"has the errors of several predictions, an array of shape {found.shape}"
-        raise InputError(what, "save those of one prediction", where=path)
-    errors = _of_array(found.reshape(found.shape[-2:]) if found.ndim > 2 else found, path)
+        raise InputError(what, "save those of one prediction", where=source)
+    errors = _of_array(found.reshape(found.shape[-2:]) if found.ndim > 2 else found, source)
     columns = [each.ravel()[: len(errors) + 1].tolist() for each in tokens if each is not None]
-    return TokenPae(errors, _places(columns, len(errors), path) if len(columns) == 2 else None)
+    return TokenPae(errors, _places(columns, len(errors), source) if len(columns) == 2 else None)
 
 
-def _of_array(array: np.ndarray, path: Path) -> Float[np.ndarray, "N N"]:
+def _of_array(array: np.ndarray, source: str) -> Float[np.ndarray, "N N"]:
     square = array.ndim == 2 and 0 < array.shape[0] == array.shape[1] <= MAX_RESIDUES
     if not square or array.dtype.kind not in "fiu":
         what = f"has an array of {array.dtype} and shape {array.shape}, "
         what += f"which is not a square matrix of numbers with at most {MAX_RESIDUES} rows"
-        raise InputError(what, _ADVICE, where=path)
+        raise InputError(what, _ADVICE, where=source)
     with np.errstate(over="ignore"):  # infinity is refused below
         errors = array.astype(np.float32)
     wrong = np.argwhere(~((errors >= 0) & (errors <= _MAX_ERROR)))
     if len(wrong):
         row, column = wrong[0].tolist()
-        _refuse(array[row, column].item(), f"{path}, row {row + 1}, column {column + 1}")
+        _refuse(array[row, column].item(), f"{source}, row {row + 1}, column {column + 1}")
     return errors
 
 
-def _of_json(data: bytes, path: Path) -> TokenPae:
-    lists = _Lists(data, path)
+def _of_json(data: bytes, source: str) -> TokenPae:
+    lists = _Lists(data, source)
     found = lists.content
     if isinstance(found, list) and found and isinstance(found[0], dict):
         if len(found) > 1:
             what = f"has a list of {len(found)} objects, as of several predictions"
-            raise InputError(what, "save that of one prediction", where=path)
+            raise InputError(what, "save that of one prediction", where=source)
         found = found[0]
     if isinstance(found, dict):
         name = next((name for name in _NAMES if name in found), None)
         if name is None:
             if set(_PAIRS) <= found.keys():
-                return TokenPae(_of_pairs([found[each] for each in _PAIRS], lists))
-            raise _unnamed(found, path)
+                errors = _of_pairs([found[each] for each in _PAIRS], lists)
+                return TokenPae(errors, None, _max_error(found))
+            raise _unnamed(found, source)
         rows, places = found[name], [found.get(each) for each in _TOKENS]
     else:
         rows, places = found, [None]
     if not isinstance(rows, list) or lists.is_flat(rows):
-        raise InputError(f"has no square matrix called {' or '.join(_NAMES)}", _ADVICE, where=path)
+        what = f"has no square matrix called {' or '.join(_NAMES)}"
+        raise InputError(what, _ADVICE, where=source)
     if len(rows) > MAX_RESIDUES:
         what = f"has a matrix of {len(rows)} rows, more than {MAX_RESIDUES}"
-        raise InputError(what, "give a smaller prediction", where=path)
+        raise InputError(what, "give a smaller prediction", where=source)
     errors = np.empty((len(rows), len(rows)), np.float32)
     for number, row in enumerate(rows, start=1):
-        where = f"{path}, row {number}"
+        where = f"{source}, row {number}"
         length = lists.length(row)
         if length != len(rows):
             shown = "an object" if isinstance(row, dict) else quoted(row)
@@ -141,12 +150,20 @@ def _of_json(data: bytes, path: Path) -> TokenPae:
             what = f"has {size} where the matrix has {counted(len(rows), 'row')}"
             raise InputError(what, _ADVICE, where=where)
         errors[number - 1] = _numbers(lists.values(row, where), where)
+    max_error = _max_error(found)
     if None in places:
-        return TokenPae(errors)
+        return TokenPae(errors, None, max_error)
     columns = [  # lists of another length may be too long to be parsed
-        lists.values(each, path) if lists.length(each) == len(rows) else None for each in places
+        lists.values(each, source) if lists.length(each) == len(rows) else None for each in places
     ]
-    return TokenPae(errors, _places(columns, len(rows), path))
+    return TokenPae(errors, _places(columns, len(rows), source), max_error)
+
+
+def _max_error(found: Any) -> float | None:
+    """Return the largest error that a file states that its network can express."""
+    values: list[Any] = [found.get(each) for each in _MAX_NAMES] if isinstance(found, dict) else []
+    known = (float(each) for each in values if type(each) in (int, float) and 0 < each < _MAX_ERROR)
+    return next(known, None)
 
 
 class _Lists:
@@ -155,14 +172,14 @@ class _Lists:
     As objects, numbers take several times the memory of their text.
 
     Attributes:
-        path: The file.
+        source: The file.
         content: The content, with a list of one number for each list without texts and lists.
     """
 
-    def __init__(self, data: bytes, path: Path) -> None:
+    def __init__(self, data: bytes, source: str) -> None:
         if data.startswith(_UTF_16):
             data = data.decode("utf-16", "replace").encode()
-        self._data, self.path = data, path
+        self._data, self.source = data, source
         self._spans: list[tuple[int, int]] = []
         limits = {b"[": _MAX_LISTS, b"{": _MAX_OBJECTS, b'"': _MAX_QUOTES}
         if any(data.count(sign) > most for sign, most in limits.items()):
@@ -170,7 +187,7 @@ class _Lists:
         rest = _PART.sub(self._set_aside, data)
         if len(rest) > _MAX_UNPACKED:
             raise self._too_much()
-        self.content = self._parse(decode(rest, str(path)), path)
+        self.content = self._parse(decode(rest, source), source)
 
     def _set_aside(self, part: re.Match[bytes]) -> bytes:
         if part[0].startswith(b'"'):
@@ -205,47 +222,47 @@ class _Lists:
 
     def _too_much(self) -> InputError:
         what = "has more lists or texts than a PAE file"
-        return InputError(what, _ADVICE, where=self.path)
+        return InputError(what, _ADVICE, where=self.source)
 
 
 def _of_pairs(columns: list[Any], lists: _Lists) -> Float[np.ndarray, "N N"]:
     """Return the matrix of AlphaFold DB's first version, which lists pairs of residues."""
-    path = lists.path
+    source = lists.source
     lengths = [lists.length(each) for each in columns]
     total = lengths[0] or 0
     num = math.isqrt(total)
     if {*lengths} != {total} or not 0 < total <= _MAX_PAIRS:
         what = f"has the lists {', '.join(_PAIRS)} that are not of one length up to {_MAX_PAIRS}"
-        raise InputError(what, _ADVICE, where=path)
+        raise InputError(what, _ADVICE, where=source)
     places = []
     for name, column in zip(_PAIRS[:2], columns, strict=False):
-        values = lists.values(column, path)
+        values = lists.values(column, source)
         if {*map(type, values)} != {int} or min(values) < 1 or max(values) > num:
             what = f"has {name} that are not numbers of residues from 1 to {num}"
-            raise InputError(what, _ADVICE, where=path)
+            raise InputError(what, _ADVICE, where=source)
         places.append(np.array(values) - 1)
     errors = np.full((num, num), np.nan, np.float32)
-    errors[places[0], places[1]] = _numbers(lists.values(columns[2], path), f"{path}, distance")
+    errors[places[0], places[1]] = _numbers(lists.values(columns[2], source), f"{source}, distance")
     missing = np.argwhere(np.isnan(errors))
     if len(missing):
         one, other = (missing[0] + 1).tolist()
-        raise InputError(f"has no error for residues {one} and {other}", _ADVICE, where=path)
+        raise InputError(f"has no error for residues {one} and {other}", _ADVICE, where=source)
     return errors
 
 
-def _places(columns: list[Any], num_tokens: int, path: Path) -> list[tuple[str, int]] | None:
+def _places(columns: list[Any], num_tokens: int, source: str) -> list[tuple[str, int]] | None:
     """Return chain and residue number of each token; None if the numbers only count the tokens.
 
     Names may be numbers, and numbers may be texts or floats.
     """
     if any(not isinstance(each, list) or len(each) != num_tokens for each in columns):
         what = f"has {_TOKENS[0]} and {_TOKENS[1]} that are not lists of one entry for each row"
-        raise InputError(what, _ADVICE, where=path)
+        raise InputError(what, _ADVICE, where=source)
     chains, numbers = ([str(each).removesuffix(".0") for each in column] for column in columns)
     plain = {type(each) for column in columns for each in column} <= {str, int, float}
     if not plain or not all(map(_WHOLE.fullmatch, numbers)):
         what = f"has {_TOKENS[0]} or {_TOKENS[1]} that are not names and whole numbers"
-        raise InputError(what, _ADVICE, where=path)
+        raise InputError(what, _ADVICE, where=source)
     if (whole := list(map(int, numbers))) == list(range(num_tokens)):
         return None  # as in RoseTTAFold3, with chains such as A_1
     return list(zip(chains, whole, strict=True))
@@ -266,9 +283,9 @@ def _numbers(values: list[Any], where: str) -> Float[np.ndarray, " N"]:
     return numbers
 
 
-def _unnamed(names: Iterable[str], path: Path) -> InputError:
+def _unnamed(names: Iterable[str], source: str) -> InputError:
     what = f"has {quoted(', '.join(names), 200)}, none of which is called "
-    return InputError(f"{what}{', '.join(_NAMES[:-1])} or {_NAMES[-1]}", _ADVICE, where=path)
+    return InputError(f"{what}{', '.join(_NAMES[:-1])} or {_NAMES[-1]}", _ADVICE, where=source)
 
 
 def _refuse(value: object, where: str) -> NoReturn:

@@ -56,8 +56,13 @@ def read_molecules(path: Path) -> list[Molecule]:
     Args:
         path: A structure file that `read_structure` reads, perhaps packed.
     """
-    found = text_or_block(read_bytes(path), str(path))
-    atoms = _of_pdb(found.split("\n")) if isinstance(found, str) else _of_block(found, path)
+    return parse_molecules(read_bytes(path), str(path))
+
+
+def parse_molecules(data: bytes, source: str) -> list[Molecule]:
+    """Read molecules from the bytes of a file, which error messages call `source`."""
+    found = text_or_block(data, source)
+    atoms = _of_pdb(found.split("\n")) if isinstance(found, str) else _of_block(found, source)
     residues = groupby(atoms, key=lambda atom: (atom.chain, atom.part, atom.number, atom.monomer))
     return [_molecule(list(group)) for _, group in residues]
 
@@ -70,8 +75,8 @@ def _molecule(atoms: list[_Atom]) -> Molecule:
     return Molecule(first.chain, first.number, is_standard, names)
 
 
-def _of_block(block: gemmi.cif.Block, path: Path) -> Iterator[_Atom]:
-    complete_atoms(block, str(path))
+def _of_block(block: gemmi.cif.Block, source: str) -> Iterator[_Atom]:
+    complete_atoms(block, source)
     columns = [list(map(as_string, block.find_values(f"{_SITE}.{tag}"))) for tag in _COLUMNS]
     # Columns that may be missing have no values then.
     rows = zip(*(column or repeat("") for column in columns), strict=False)

@@ -8,7 +8,7 @@ one alignment for each query, and the files that its server found into a folder 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -108,8 +108,18 @@ def owner(folder: Path) -> str:
 
 def alignments(folder: Path) -> list[Path]:
     """Return the alignments in the folder of one chain in AlphaFold's order, the others last."""
-    files = filter(_is_alignment, _files(folder)) if folder.is_dir() else ()
-    return sorted((each for each in files if stem(each) not in _OTHERS), key=_rank)
+    return in_order(_files(folder)) if folder.is_dir() else []
+
+
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """Return the alignments of one chain among files in AlphaFold's order, the others last.
+
+    Example:
+        >>> [each.name for each in in_order(map(Path, ("mgnify_hits.sto", "uniref90_hits.sto")))]
+        ['uniref90_hits.sto', 'mgnify_hits.sto']
+    """
+    found = (each for each in files if _is_alignment(each) and stem(each) not in _OTHERS)
+    return sorted(found, key=_rank)
 
 
 def _files(folder: Path) -> list[Path]:
