@@ -313,7 +313,7 @@ def test_invalid_queries_are_refused(wrong: object) -> None:
     [
         *("formats.coordinates", "inputs.queries", "measures", "predict.runner"),
         *("predict.settings", "relax.relax", "score.compare", "weights.read"),
-        *("formats.npz", "store.hashes", "store.objects", "weights.networks"),
+        *("formats.npz", "store.hashes", "store.objects", "store.sections", "weights.networks"),
         *("formats.afdb", "residues", "structure", "query", "errors"),
         *("formats.a3m", "formats.sequence", "formats.stockholm"),
     ],

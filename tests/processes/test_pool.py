@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from importlib import import_module
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,11 @@ def squared(number: int) -> int:
 def test_an_item_that_ends_its_process_fails_alone() -> None:
     found = list(for_each(squared, range(6), 2, killed=lambda number: -number))
     assert found == [0, 1, 4, -3, 16, 25]
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    """They may be endless."""
+    items = count(4)
+    results = for_each(squared, items, 1, killed=lambda number: -number)
+    assert list(islice(results, 3)) == [16, 25, 36]
+    assert next(items) < 20

@@ -31,6 +31,7 @@ from foldry.store.files import (
     check_folder,
     keep_log,
     last_line,
+    link_file,
     named_path,
     names,
     new_file,
@@ -465,6 +466,27 @@ def test_leftovers_in_the_systems_folder_are_removed(
     with scratch_folder() as used, scratch_folder() as other:
         assert {*tmp_path.iterdir()} == {used, other, tmp_path / "scratch.txt"}
     assert [path.name for path in tmp_path.iterdir()] == ["scratch.txt"]
+
+
+@pytest.mark.parametrize("is_brief", [False, True])
+@pytest.mark.parametrize("has_links", [False, True])
+def test_a_second_name_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_brief: bool, has_links: bool
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+        monkeypatch.setattr(Path, "symlink_to", refuse)
+    source, second = tmp_path / "source", tmp_path / "second"
+    source.write_bytes(b"content")
+    link_file(source, second, is_brief=is_brief)
+    assert second.read_bytes() == b"content"
+    assert second.samefile(source) is has_links
+    if not is_brief:
+        source.unlink()
+        assert second.read_bytes() == b"content"
 
 
 def test_only_the_user_reads_temporary_files(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import resource_tracker
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Final, TypeVar
@@ -82,15 +83,18 @@ def for_each(
         num_workers: Number of processes.
         killed: Returns the result for an item that ends its process.
     """
-    rest, waiting = deque(items), deque[tuple[S, Future[T]]]()
+    later = iter(items)
+    rest, waiting = deque(islice(later, num_workers)), deque[tuple[S, Future[T]]]()
     num_threads = None if "OMP_NUM_THREADS" in os.environ else 1
     while rest:
+        rest.extend(islice(later, max(0, num_workers - len(rest))))
         executor = worker_pool(min(num_workers, len(rest)), num_threads)
         try:
             while rest or waiting:
                 while rest and len(waiting) < _AHEAD * num_workers:
                     future = executor.submit(function, rest[0])
                     waiting.append((rest.popleft(), future))
+                    rest.extend(islice(later, 0 if rest else 1))
                 result = waiting[0][1].result()
                 waiting.popleft()
                 yield result

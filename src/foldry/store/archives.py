@@ -6,6 +6,7 @@ import gzip
 import os
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterable
 from io import BufferedReader, BytesIO
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,8 @@ REFUSED: Final = "remove it and give another, or unpack it yourself if you trust
 """Advice if an archive is whole, but not what it should be."""
 _AGAIN: Final = "run the same command again, or give another"
 _CHUNK: Final = 2**20
+_ZIP_TIME: Final = (1980, 1, 1, 0, 0, 0)
+"""The time of every file in an archive that is written: the earliest that zip knows."""
 _MAX_MEMBERS: Final = 10_000
 _MAX_HEADERS: Final = 4 * _CHUNK
 """Bytes of headers between two members, what is read ahead included."""
@@ -183,13 +186,38 @@ def write_tar(target: BinaryIO, members: Iterable[tuple[str, bytes | Path]]) -> 
         target: A file or a connection, which is only written to; errors of it are not changed.
         members: The name of each file, and its content or where it is read.
     """
-    with (
-        gzip.GzipFile("", "wb", fileobj=target, mtime=0) as packed,
-        tarfile.open(fileobj=packed, mode="w|") as tar,
-    ):
+    with gzip.GzipFile("", "wb", fileobj=target, mtime=0) as packed:
+        write_plain_tar(packed, members)
+
+
+def write_plain_tar(
+    target: BinaryIO | gzip.GzipFile, members: Iterable[tuple[str, bytes | Path]]
+) -> None:
+    """Write a tar archive that is not packed, as `write_tar` does."""
+    with tarfile.open(fileobj=target, mode="w|") as tar:
         for name, content in members:
             member = tarfile.TarInfo(name)
             with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source:
                 member.size = source.seek(0, os.SEEK_END)
                 source.seek(0)
                 tar.addfile(member, source)
+
+
+def write_zip(target: BinaryIO, members: Iterable[tuple[str, bytes]]) -> None:
+    """Write a zip archive, which depends on nothing but its members.
+
+    Args:
+        target: A file, which is only written to; errors of it are not changed.
+        members: The name and the content of each file.
+    """
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            member = zipfile.ZipInfo(name, _ZIP_TIME)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o644 << 16
+            archive.writestr(member, content)
+
+
+def pack_gzip(data: bytes) -> bytes:
+    """Return the content of a gzip file, which depends on nothing but the data."""
+    return gzip.compress(data, 6, mtime=0)

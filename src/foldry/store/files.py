@@ -10,6 +10,7 @@ new one. A killed process leaves its temporary file behind. The next process tha
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
 import json
 import logging
@@ -370,6 +371,29 @@ def discard_output() -> None:
     os.close(nowhere)
 
 
+def link_file(source: Path, path: Path, *, is_brief: bool = False) -> None:
+    """Give a file that never changes a second name, or copy it where that is impossible.
+
+    Args:
+        source: The file.
+        path: The second name.
+        is_brief: Whether the first name stays as long as the second, which may then be on another
+            file system.
+
+    Raises:
+        InputError: The name cannot be written.
+        DiskFullError: No space is left.
+    """
+    with writing(path):
+        try:
+            if is_brief:
+                path.symlink_to(source.resolve())
+            else:
+                os.link(source, path)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, path)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and the folders above it, if missing.
 
@@ -493,6 +517,23 @@ def _partial(target: Path) -> Path:
 
 def _clipped(name: str) -> str:
     return os.fsdecode(os.fsencode(name)[:_MAX_NAME_BYTES])
+
+
+def sync_file_system(folder: Path) -> None:
+    """Wait until everything that was written to the disk of a folder is on it, names included.
+
+    For many new files this is much faster than to wait for each.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        sync = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)  # Linux
+        if sync is None:
+            os.sync()
+        elif sync(handle):
+            number = ctypes.get_errno()
+            raise write_error(OSError(number, os.strerror(number)), folder)
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from dataclasses import fields, is_dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -15,6 +15,35 @@ import numpy as np
 def sha256(data: bytes | memoryview) -> str:
     """Return the SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
+
+
+def md5(text: str) -> str:
+    """Return the MD5 of a text, in hexadecimal; it names a sequence and proves nothing."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def crc64(text: str) -> str:
+    """Return the CRC64 of a text as UniProt computes it, 16 hexadecimal digits in upper case.
+
+    The polynomial is x^64 + x^4 + x^3 + x + 1 (ISO 3309), reflected, and begins with 0.
+
+    Example:
+        >>> crc64("MKTAYIAKQR")
+        '98EEEA3DD04B5DC1'
+    """
+    value = 0
+    for byte in text.encode():
+        value = (value >> 8) ^ _CRC64[(value ^ byte) & 0xFF]
+    return f"{value:016X}"
+
+
+def _crc64_of(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte >> 1) ^ (0xD8 << 56 if byte & 1 else 0)
+    return byte
+
+
+_CRC64: Final = tuple(map(_crc64_of, range(256)))
 
 
 def new_sha256() -> hashlib._Hash:
