@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _KEPT = tempfile.TemporaryDirectory(prefix="foldry-tests-")
 os.environ["FOLDRY_DATABASES"] = str(Path(_KEPT.name, "databases"))
 os.environ["FOLDRY_SEARCHES"] = str(Path(_KEPT.name, "searches"))
+os.environ["FOLDRY_SEARCH_DATA"] = str(Path(_KEPT.name, "search"))
 
 
 def parity_root() -> Path:

@@ -111,6 +111,8 @@ def test_debug_shows_the_traceback(
         (["relax", "a", "-o", "b"], "nothing was written"),
         (["score"], "nothing was written"),
         (["weights", "get"], "continue from what was saved"),
+        (["db", "import", "lab.db", "a"], "continue from what was saved"),
+        (["db", "list", "lab.db"], "nothing was written"),
         (["train", "pack"], "Interrupted."),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foldry.cli.show import show_line, show_table
+from foldry.cli.show import progress_bar, show_line, show_table
 
 TITLES = ["score", "", "unit"]
 ROWS = [["lDDT", "0.731", "Å"], ["RMSD Cα", ""], ["日本 é", "many words " * 30, "🙂"], []]
@@ -44,11 +45,44 @@ def test_a_line_in_a_file_is_as_rich_prints_it(
     assert said.err == by_rich(Text("Å"))
 
 
-def test_a_terminal_wraps_the_cells_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_a_narrow_terminal_leaves_out_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First those that matter least; others wrap, and the first one never does."""
+    monkeypatch.setenv("TERM", "xterm")
+    titles = ["id", "version", "name", "TM"]
+    rows = [["AF-1234567000000001", "1", "a long name of a protein " * 2, "0.51"]]
+    for width, left_out in ((54, set()), (53, {"version"}), (44, {"version", "TM"})):
+        monkeypatch.setenv("COLUMNS", str(width))
+        terminal = Terminal()
+        monkeypatch.setattr(sys, "stdout", terminal)
+        show_table(titles, rows, ["version", "TM"])
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+        lines = [line.split() for line in plain.splitlines()]
+        assert {*titles} - {*lines[0]} == left_out
+        assert lines[1][0] == rows[0][0]
+
+
+def test_lines_are_printed_above_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar of unknown length; the line does not begin where the bar has ended."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar() as progress:
+        progress("predictions", 3, 0)
+        show_line("a line", wrap=False, err=True)
+    shown = terminal.getvalue()
+    assert "3/?" in re.sub(r"\x1b\[[\d;]*m", "", shown)
+    before, _, after = shown.partition("a line\n")
+    assert re.search(r"predictions.*\n.*\x1b\[2K\Z", before, re.DOTALL)
+    assert "predictions" in after
+
+
+def test_a_terminal_wraps_the_cells_of_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "dumb")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)

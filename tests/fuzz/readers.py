@@ -8,9 +8,12 @@ import io
 import json
 import lzma
 import shutil
+import tarfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import numpy as np
@@ -18,10 +21,18 @@ import torch
 
 from foldry.assess.batch import read_pairs
 from foldry.assess.inputs import read_model
+from foldry.database.annotation_files import kind_of, rows
+from foldry.database.imports.detect import READERS as IMPORTERS
+from foldry.database.imports.detect import find_jobs, order
+from foldry.database.imports.job import Reading
+from foldry.database.record import decode, encode
+from foldry.database.uniprot import read_flat_file, read_headers
 from foldry.dataset.packs import Library, read_table
-from foldry.errors import InputError
+from foldry.errors import InputError, reason
 from foldry.formats.coordinates import read_deposition, read_structure, to_pdb
 from foldry.formats.m8 import parse_m8
+from foldry.formats.modelcif import to_binarycif, to_modelcif
+from foldry.formats.modelcif_read import read_modelcif
 from foldry.formats.pae import read_pae
 from foldry.inputs.pairs import read_screen
 from foldry.inputs.queries import read_queries
@@ -30,6 +41,9 @@ from foldry.predict.kept import Kept
 from foldry.results.folder import read_results, write_query
 from foldry.search.templates_read import hits_of_hhr, hits_of_stockholm
 from foldry.store.files import read_text
+from foldry.store.members import Skipped, members_of
+from foldry.store.objects import ZSTD
+from foldry.store.sections import join_sections, split_sections
 from foldry.train import bundle
 from foldry.train.checkpoint import NAME, Progress, load_checkpoint, save_checkpoint
 from foldry.train.ema import EMA
@@ -37,7 +51,11 @@ from foldry.weights.official import read_params
 from foldry.weights.openfold import read_checkpoint
 from foldry.weights.read import load_weights
 from foldry.weights.state_file import save
+from tests.database.deposits import stored_model
+from tests.database.imports import layouts
+from tests.database.imports.layouts import dimer, monomer
 from tests.formats.test_coordinates import small_binarycif
+from tests.formats.test_modelcif import everything
 from tests.fuzz import mutate
 from tests.fuzz.mutate import Mutator
 from tests.predict.fake import fake_prediction
@@ -91,6 +109,20 @@ def _of(folder: Path) -> list[Path]:
 
 def _structures(folder: Path) -> object:
     return [(read_structure(path), read_deposition(path)) for path in _of(folder)]
+
+
+def _modelcif(folder: Path) -> list[Path]:
+    return _files(a__cif=to_modelcif(everything()))(folder)
+
+
+def _modelcif_binary(folder: Path) -> list[Path]:
+    return _files(a__bcif=to_binarycif(everything()))(folder)
+
+
+def _models(folder: Path) -> object:
+    """Read predictions, and write them again: a number that is read can be written."""
+    models = [read_modelcif(path.read_bytes(), str(path)) for path in _of(folder)]
+    return [(to_modelcif(each), to_binarycif(each)) for each in models]
 
 
 _A3M: Final = "".join(
@@ -332,6 +364,33 @@ def _load_kept(folder: Path) -> object:
     return Kept(folder).load("a", fake_prediction().query)
 
 
+def _record(folder: Path) -> list[Path]:
+    model = stored_model((("MKTAYIAKQR", 2), ("GIVG", 1)), of_chains=[])
+    data = encode(model)
+    return _files(a=data, b=ZSTD.compress(data))(folder)
+
+
+def _sections(rng: Random, data: bytes) -> bytes:
+    """Return a record, compressed or not, with one of its sections changed."""
+    if data.startswith(ZSTD.magic):
+        return ZSTD.compress(_sections(rng, ZSTD.decompress(data, len(data) * 1000)))
+    sections = list(map(bytes, split_sections(data)))
+    place = rng.choice([0, *range(len(sections))])
+    change = rng.choice((mutate.bytes_, mutate.json_)) if place == 0 else mutate.bytes_
+    sections[place] = change(rng, sections[place])
+    return join_sections(sections)
+
+
+def _decode(folder: Path) -> object:
+    data = (folder / "b").read_bytes()
+    try:
+        unpacked = ZSTD.decompress(data, 10**8)
+        return decode((folder / "a").read_bytes()), decode(unpacked)
+    except ValueError as error:
+        what = f"is damaged ({reason(error)})"
+        raise InputError(what, "restore it", where="The record") from error
+
+
 def _results(folder: Path) -> list[Path]:
     files = write_query([fake_prediction()], folder / "1adz")
     return [path for path in files if path.suffix in (".json", ".cif")]
@@ -339,6 +398,66 @@ def _results(folder: Path) -> list[Path]:
 
 def _stored(folder: Path) -> object:
     return read_results(folder / "1adz"), read_model(str(folder / "1adz"))
+
+
+_UNIPROT: Final = f"""ID   ABL1_MOUSE              Reviewed;          22 AA.
+AC   P00520; P97896;
+DT   20-MAY-2008, sequence version 3.
+DE   RecName: Full=Kinase {{ECO:0000305}};
+DE            EC=2.7.10.2;
+GN   Name=Abl1; Synonyms=Abl, Abl2x;
+OS   Mus musculus (Mouse).
+OX   NCBI_TaxID=10090;
+CC   -!- FUNCTION: Plays a role in
+CC       many processes {{ECO:0000269|PubMed:9461559}}.
+DR   GO; GO:0005737; C:cytoplasm; IDA:MGI.
+KW   Kinase; Reference proteome.
+SQ   SEQUENCE   22 AA;  2600 MW;  A4E5D5F5C4A0E9B2 CRC64;
+     {SEQUENCE}
+//
+"""
+_ANNOTATIONS: Final[dict[str, str | bytes]] = {
+    "a__dat": _UNIPROT * 2,
+    "b__fasta": f">sp|P00520|ABL1_MOUSE Kinase OS=Mus musculus OX=10090 GN=Abl1\n{SEQUENCE}\n",
+    "c__tsv": "id\tstart\tend\ttype\nP00520\t1\t20\tDOMAIN\n",
+    "d__gz": gzip.compress(b"protein_variant,am_pathogenicity,am_class\nM1A,0.3,Amb\n" * 9),
+}
+
+
+def _annotations(folder: Path) -> object:
+    readers = {"uniprot": read_flat_file, "fasta": read_headers}
+    found = [each for path in _of(folder) for each in readers.get(kind_of(path), rows)(path)]
+    for each in found:
+        if isinstance(each, InputError):
+            raise each
+    return found
+
+
+def _predictions(folder: Path) -> list[Path]:
+    """Write an entry of AlphaFold DB in a tar archive, and a query of Chai in a zip archive."""
+    layouts.afdb(folder / "a", monomer)
+    layouts.chai(folder / "b", dimer)
+    with tarfile.open(folder / "a.tar", "w") as tar:
+        tar.add(folder / "a", "a")
+    with zipfile.ZipFile(folder / "b.zip", "w", zipfile.ZIP_STORED) as archive:
+        for path in (folder / "b").iterdir():
+            archive.write(path, path.name)
+    shutil.rmtree(folder / "a")
+    shutil.rmtree(folder / "b")
+    return [folder / "a.tar", folder / "b.zip"]
+
+
+def _deposits(folder: Path) -> object:
+    """Return what would be published; raise the last error if there is one."""
+    skipped, found, last = Skipped(), [], None
+    for job in find_jobs(members_of([folder], lambda: folder, skipped, order), skipped, skipped):
+        try:
+            found.append(IMPORTERS[job.layout](Reading(job)))
+        except InputError as error:
+            last = error
+    if last is not None:
+        raise last
+    return found
 
 
 READERS: Final[dict[str, Reader]] = {
@@ -356,6 +475,10 @@ READERS: Final[dict[str, Reader]] = {
     "PDB": Reader(_pdb, _structures),
     "mmCIF": Reader(_files(a__cif=_small()), _structures),
     "BinaryCIF": Reader(_binarycif, _structures, (mutate.msgpack_, mutate.msgpack_, mutate.bytes_)),
+    "ModelCIF": Reader(_modelcif, _models),
+    "ModelCIF, binary": Reader(
+        _modelcif_binary, _models, (mutate.msgpack_, mutate.msgpack_, mutate.bytes_)
+    ),
     "PAE": Reader(_pae, _errors, (mutate.json_, mutate.text)),
     "PAE arrays": Reader(_pae_arrays, _errors, (mutate.arrays, mutate.arrays, mutate.bytes_)),
     "npz": Reader(
@@ -373,6 +496,9 @@ READERS: Final[dict[str, Reader]] = {
         _checkpoint, _resume, (mutate.safetensors, mutate.safetensors, mutate.bytes_)
     ),
     "kept": Reader(_kept, _load_kept, (mutate.archive, mutate.archive, mutate.bytes_), ()),
+    "record": Reader(_record, _decode, (_sections, _sections, _sections, mutate.bytes_)),
+    "annotations": Reader(_files(**_ANNOTATIONS), _annotations),
+    "imports": Reader(_predictions, _deposits, (mutate.text, mutate.bytes_, mutate.bytes_)),
     "results": Reader(_results, _stored, (mutate.text, mutate.bytes_)),
 }
 """Readers by name. Unreadable results kept between runs are no error: they are computed again."""

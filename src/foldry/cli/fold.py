@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from foldry.cli.db_options import open_database
 from foldry.cli.messages import HINTS, as_flags, exit_code, sentence
 from foldry.cli.options import out_option, takes_settings, valued
 from foldry.cli.show import progress_bar, show_line, show_table
@@ -20,8 +21,9 @@ from foldry.predict.settings import Settings
 from foldry.processes.tuning import quick_imports
 
 if TYPE_CHECKING:
+    from foldry.database.entry import Published
     from foldry.features.pairing import PairingReport
-    from foldry.predict.runner import Outcome
+    from foldry.predict.runner import Outcome, Publisher
     from foldry.predict.workers import Worker
     from foldry.query import Query
     from foldry.search.ahead import Group, Unsearched
@@ -48,7 +50,7 @@ Queries = Annotated[
     typer.Argument(
         metavar="QUERY",
         show_default=False,
-        help="Files or folders: FASTA, a3m, Stockholm or AlphaFold 3's JSON, packed or not.",
+        help="Files, folders: FASTA, a3m, Stockholm, AlphaFold 3 JSON.",
     ),
 ]
 Out = Annotated[Path, out_option("FOLDER", "Where the results go.")]
@@ -92,6 +94,7 @@ MaxDate = Annotated[
     str | None,
     valued("DATE", "Only templates released by then: 2021-09-30."),
 ]
+Db = Annotated[str | None, valued("DB", "Also publish the results in this database.")]
 
 
 @takes_settings()
@@ -107,6 +110,7 @@ def fold(
     max_length: MaxLength = 5000,
     jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
+    db: Db = None,
 ) -> None:
     """Predict protein structures.
 
@@ -122,6 +126,7 @@ def fold(
     asked = read_input(files, max_length, together, allow_outside_paths)
     if together:
         _check_joined(asked)
+    published = in_database(db, out)
 
     from foldry.predict.workers import automatic_jobs, worker_processes
 
@@ -131,7 +136,7 @@ def fold(
     found = chosen_search(search, asked, not no_search_templates, max_template_date)
     say = partial(remark_on_databases, search, found, asked)
     with worker_processes(jobs) as workers:
-        outcomes = _fold(asked, out, settings, structures, workers, found, say)
+        outcomes = _fold(asked, out, settings, structures, workers, found, say, published)
     _show(outcomes, out)
     code = exit_code(outcome.error for outcome in outcomes)
     if not all(each.relaxed for outcome in outcomes for each in outcome.relaxations):
@@ -148,6 +153,7 @@ def _fold(
     workers: Sequence[Worker],
     search: Search | None,
     say: Callable[[], None],
+    others: Sequence[Publisher],
 ) -> list[Outcome]:
     """Check the settings, the templates and the places of the results, and fold the queries."""
     from foldry.search.ahead import SEARCHING, searched_ahead
@@ -188,8 +194,30 @@ def _fold(
             networks_of = list(networks)
             complete = _complete(asked, groups, known, settings, networks_of, finds_rows(search))
         with tuned_process():
-            ended = run_groups(complete, len(asked), settings, [folder], workers, progress)
+            publishers = [folder, *others]
+            ended = run_groups(complete, len(asked), settings, publishers, workers, progress)
             return [_with_numbers(outcome, out) for _, outcome in ended]
+
+
+def in_database(db: str | None, out: Path) -> list[Publisher]:
+    """Return what publishes the results in a folder in a database, if one is given.
+
+    Raises:
+        MissingError: There is no such database, or a package of the extra `db` is missing.
+        InputError: The database cannot be read.
+    """
+    if db is None:
+        return []
+    open_database(db).close()
+    from foldry.database.publisher import DatabasePublisher
+
+    def report(name: str, published: Published) -> None:
+        known = "" if published.is_new else ", as before"
+        why = f"; the entry is withdrawn ({published.withdrawn})" if published.withdrawn else ""
+        where = f"{published.entry_id} v{published.version} in {db}"
+        show_line(f"{name}: {where}{known}{why}", wrap=False)
+
+    return [DatabasePublisher(db, out, report)]
 
 
 def chosen_search(

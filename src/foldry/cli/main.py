@@ -43,7 +43,7 @@ USAGE_ERROR: Final[Any] = typer.BadParameter.__mro__[1]
 SAVED: Final = (".npz", ".json", ".cif", ".safetensors")
 """Suffixes of the files from which an interrupted command continues."""
 
-COMMANDS: Final = ("fold", "search", "screen", "relax", "weights", "score", "train")
+COMMANDS: Final = ("fold", "search", "screen", "relax", "score", "db", "weights", "train")
 """The commands in the order of the help; each is in the file of its name."""
 
 logger = logging.getLogger("foldry")
@@ -216,7 +216,8 @@ def _interrupted(words: Sequence[str]) -> str:
     called = [word for word in words if not word.startswith("-")]
     group, command = (*called, "", "")[:2]
     is_search = group == "search" and command not in ("db", "cache")
-    resumes = group in ("fold", "screen", "train") or is_search or "get" in called[:3]
+    is_import = group == "db" and command in ("add", "import", "annotate")
+    resumes = group in ("fold", "screen", "train") or is_search or "get" in called[:3] or is_import
     if resumes and command not in ("pack", "unpack"):
         outs = [Path(out) for flag, out in pairwise(words) if flag in ("-o", "--out")]
         is_saved = any(path.suffix in SAVED for path in outs[0].rglob("*")) if outs else True

@@ -19,7 +19,9 @@ HINTS: Final = {
     "listed_pairs": "leave out --bait and --all",
     "multimer_weights": "`foldry weights get --models multimer` downloads such parameters",
     "no_database": "`foldry search db add` and `foldry search db get` register databases",
+    "not_a_database": "`foldry db init DB --provider NAME` makes a new one",
     "official_weights": "`foldry weights get` downloads AlphaFold's parameters",
+    "old_database": "`foldry db migrate DB` does",
     "pairs_of_screen": "--bait NAME and --all choose pairs",
     "table_of_queries": "`foldry screen` folds what a table lists",
 }

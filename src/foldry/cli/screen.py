@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from foldry.cli.fold import (
+    Db,
     Jobs,
     MaxDate,
     MaxLength,
@@ -19,6 +20,7 @@ from foldry.cli.fold import (
     check_lengths,
     chosen_search,
     finds_rows,
+    in_database,
     remark_on_databases,
 )
 from foldry.cli.messages import exit_code, sentence
@@ -73,6 +75,7 @@ def screen(
     max_length: MaxLength = 5000,
     jobs: Jobs = None,
     allow_outside_paths: OutsidePaths = False,
+    db: Db = None,
 ) -> None:
     """Predict many pairs of proteins and rank them in a table.
 
@@ -87,6 +90,7 @@ def screen(
         from foldry.predict.network import networks_for, runtime
         from foldry.predict.screen import run_screen
         from foldry.predict.workers import automatic_jobs, worker_processes
+        from foldry.results.screen import FOLDER
         from foldry.store.files import check_exist, check_folder
 
     if bait and every:
@@ -99,6 +103,7 @@ def screen(
     _check_places(out, pairs)
     places = ((each.query, f"{each.place.rstrip(',')}, pair {each.query.name}") for each in pairs)
     check_lengths(places, max_length)
+    published = in_database(db, out / FOLDER)
     runtime(settings)
     try:
         networks = networks_for(pairs[0].query, settings)
@@ -113,7 +118,7 @@ def screen(
     remarks.warn(queries, settings, networks, are_searched=finds_rows(found))
     jobs = min(jobs or automatic_jobs(queries, settings), len(queries))
     with worker_processes(jobs) as workers, progress_bar() as progress, tuned_process():
-        rows = run_screen(pairs, out, settings, progress, sentence, workers, found)
+        rows = run_screen(pairs, out, settings, progress, sentence, workers, found, published)
     _show(rows, out)
     if code := exit_code(row.error for row in rows):
         raise typer.Exit(code)

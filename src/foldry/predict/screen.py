@@ -18,7 +18,7 @@ from foldry.inputs.pairs import Pair
 from foldry.predict.confidence import of_complex
 from foldry.predict.network import networks_for
 from foldry.predict.parallel import run_groups
-from foldry.predict.runner import Outcome, Progress
+from foldry.predict.runner import Outcome, Progress, Publisher
 from foldry.predict.settings import Settings
 from foldry.predict.workers import Worker
 from foldry.results.folder import ResultsFolder, StoredInterface, is_published, read_results
@@ -44,6 +44,7 @@ def run_screen(
     say: Callable[[FoldryError], str] = str,
     workers: Sequence[Worker] = (),
     search: Search | None = None,
+    publishers: Sequence[Publisher] = (),
 ) -> list[ScreenRow]:
     """Predict every pair; a failed pair is a row with the reason and does not stop the screen.
 
@@ -58,6 +59,7 @@ def run_screen(
         say: Returns the text of an error in the table.
         workers: Processes that predict the pairs; without any, this process does.
         search: Runs ahead, for the chains that have no alignment; None leaves them as they are.
+        publishers: Get every pair after its folder is written.
 
     Returns:
         A row for each pair, in the order of `pairs`.
@@ -69,7 +71,7 @@ def run_screen(
     """
     networks_for(pairs[0].query, settings)
     with hold(out):
-        return _run_screen(pairs, out, settings, progress, say, workers, search)
+        return _run_screen(pairs, out, settings, progress, say, workers, search, publishers)
 
 
 def _run_screen(
@@ -80,6 +82,7 @@ def _run_screen(
     say: Callable[[FoldryError], str],
     workers: Sequence[Worker],
     search: Search | None,
+    publishers: Sequence[Publisher],
 ) -> list[ScreenRow]:
     """Do the work of `run_screen` in a folder that is held."""
     earlier = _earlier(out)
@@ -110,7 +113,8 @@ def _run_screen(
     notice, written, is_new = "", -math.inf, True
     try:
         with searched_ahead(queries, search, partial(in_pairs, SEARCHING)) as groups:
-            ended = run_groups(groups, len(queries), settings, [folder], workers, in_pairs)
+            to = [folder, *publishers]
+            ended = run_groups(groups, len(queries), settings, to, workers, in_pairs)
             for number, asked in enumerate(waiting):  # noqa: B007  (in_pairs reads it)
                 query, outcome = next(ended)
                 name, pair = query.name, asked._replace(query=query)

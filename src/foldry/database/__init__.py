@@ -1,0 +1,1 @@
+"""A database of predictions: entries and their versions, kept, searched, rendered and exported."""
