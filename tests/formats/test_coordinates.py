@@ -679,6 +679,16 @@ def test_structures_too_large_for_pdb_are_refused() -> None:
             to_pdb(Structure(**{**vars(structure), **change}))
 
 
+def test_pdb_has_wide_numbers_beside_negative_ones() -> None:
+    structure = read_structure(EXAMPLES[0])
+    positions = np.zeros_like(structure.atom_positions)
+    positions[0, :, 0], positions[1, :, 0] = 9999.999, -999.999
+    moved = Structure(**{**vars(structure), "atom_positions": positions})
+    lines = [line for line in to_pdb(moved).splitlines() if line.startswith("ATOM")]
+    places = {line[30:38] for line in lines}
+    assert places == {"9999.999", "-999.999", "   0.000"}
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_structure_or_bad_input(data: bytes) -> None:

@@ -44,6 +44,8 @@ def digits(
     Example:
         >>> digits(np.array([1234, -5]), 3, b" ").tobytes()
         b' 1.234-0.005'
+        >>> digits(np.array([1234, -5]), fill=b" ").tobytes()
+        b'1234  -5'
     """
     sizes = np.abs(values)
     number = max(len(str(int(sizes.max(initial=0)))), decimals + 1)
@@ -64,4 +66,5 @@ def digits(
     signed = np.empty((len(found), found.shape[1] + 1), np.uint8)
     signed[:, 0], signed[:, 1:] = fill[0], found
     signed[negative, num_filled[negative]] = ord("-")
-    return signed
+    # The widest may be a positive number, which needs no place for a sign.
+    return signed if (signed[:, 0] != fill[0]).any() else signed[:, 1:]
