@@ -22,6 +22,7 @@ import numpy as np
 from foldry.database import letters_3di
 from foldry.database.letters_3di import ALPHABET, letters
 from foldry.structure import Structure
+from ramachandran import chain_structure
 from script import run_script
 
 TABLE = Path(letters_3di.__file__).with_name(letters_3di.MATRIX)
@@ -68,17 +69,7 @@ def structures(data: Path, which: str = "[!v]*") -> Iterator[Structure]:
     for path in sorted((data / "structures").glob(f"structures-{which}.npz")):
         shard = reader.load_shard(path)
         for chain in (shard[index] for index in range(len(shard))):
-            num = len(chain["aatype"])
-            yield Structure(
-                name=str(chain["id"]),
-                aatype=chain["aatype"].astype(np.int64),
-                residue_number=chain["residue_index"].astype(np.int64),
-                insertion_code=np.full(num, ""),
-                chain_id=np.full(num, "A"),
-                atom_positions=chain["atom_positions"],
-                atom_mask=chain["atom_mask"],
-                b_factor=np.zeros((num, 37)),
-            )
+            yield chain_structure(chain)
 
 
 def pairs(data: Path, chains: dict[str, Structure]) -> list[tuple[str, str]]:

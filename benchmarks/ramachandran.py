@@ -75,13 +75,14 @@ def _angles(data: Path, which: str, resolution: float) -> Iterator[np.ndarray]:
         for chain in (shard[index] for index in range(len(shard))):
             if not (chain["resolution"] <= resolution or np.isinf(resolution)):
                 continue
-            torsions = structure_torsions(_structure(chain))
+            torsions = structure_torsions(chain_structure(chain))
             kind = ramachandran.residue_class(torsions, chain["aatype"])
             found = np.stack([kind, torsions.phi, torsions.psi], axis=1)
             yield found[np.isfinite(found).all(axis=1) & (chain["aatype"] < 20)]
 
 
-def _structure(chain: dict[str, np.ndarray]) -> Structure:
+def chain_structure(chain: dict[str, np.ndarray]) -> Structure:
+    """Return a chain of a pack as a structure."""
     num = len(chain["aatype"])
     return Structure(
         name=str(chain["id"]),
